@@ -1,0 +1,44 @@
+# make demo, make test: the first call sets everything up (init.sh), later ones do not.
+#   VENV=DIR       where the virtual environment is or shall be
+#   MXNET=NAME     mxnet (CPU) or mxnet-cu112 (NVIDIA GPU, CUDA 11); left out, init.sh looks for a GPU and decides
+#   PYTHON=NAME    the interpreter to make the virtual environment with; left out, init.sh looks for one
+#   ARGS='...'     more arguments for pytest
+VENV ?= .venv
+MXNET ?= auto
+PYTHON ?=
+
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready-$(MXNET)
+BUILT := $(VENV)/.built
+SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
+
+.PHONY: help demo test test-slow build clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#  //p' Makefile
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /    make \1: /p' Makefile
+
+demo: $(BUILT)  ## draw a data set, train a small R-FCN on it, evaluate it, show what it found
+	PATH="$(BIN):$$PATH" PYTHON="$(BIN)/python" bash experiments/demo/run.sh
+
+test: $(BUILT)  ## run the tests and print the line coverage of lib and rfcn
+	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term $(ARGS)
+
+test-slow: $(BUILT)  ## run the tests that take more than a minute each
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+build: $(BUILT)  ## compile the Cython modules that changed
+
+clean:  ## remove what was compiled and the caches; the virtual environment, data and output stay
+	rm -rf build rfcn.egg-info .pytest_cache .hypothesis .coverage $(BUILT)
+	find lib -name '*.so' -delete
+	find lib rfcn tests experiments -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): init.sh pyproject.toml
+	VENV="$(VENV)" MXNET="$(MXNET)" PYTHON="$(PYTHON)" ./init.sh
+
+$(BUILT): $(READY) setup.py $(SOURCES)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@

@@ -1,0 +1,140 @@
+"""Make the demo's data set: pictures of rendered things in the layout of PASCAL VOC.
+
+    python experiments/demo/make_dataset.py --out data/demo
+
+writes Annotations/*.xml, JPEGImages/*.jpg and ImageSets/Main/{train,val,test}.txt below the folder. Boxes bound the
+whole thing, what others hide of it too, clipped to the picture; corners are VOC's: integers, the first pixel is 1. Each
+picture has a random state of its own, made of the seed, the split and its number. A folder that holds what is asked for
+is left alone.
+"""
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a file from any folder
+
+from experiments.demo.scene import draw_scene  # noqa: E402
+from experiments.demo.shapes import CLASSES  # noqa: E402
+from lib.errors import DatasetError  # noqa: E402
+
+SPLITS = ('train', 'val', 'test')
+FOLDERS = ('Annotations', 'ImageSets', 'JPEGImages')
+STAMP = 'made_by_demo.json'
+JPEG_QUALITY = 92
+SOURCES = ('make_dataset.py', 'scene.py', 'paint.py', 'shapes.py')
+
+ANNOTATION = """<annotation>
+  <folder>demo</folder>
+  <filename>{index}.jpg</filename>
+  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>
+  <segmented>0</segmented>
+{objects}</annotation>
+"""
+OBJECT = """  <object>
+    <name>{name}</name>
+    <pose>Unspecified</pose>
+    <truncated>{truncated:d}</truncated>
+    <difficult>0</difficult>
+    <bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>
+  </object>
+"""
+
+
+def draw_image(seed, split, number, size):
+    """Picture `number` of a split, which these four numbers determine: (size, size, 3) uint8 and its list of Thing."""
+    return draw_scene(np.random.RandomState([seed, SPLITS.index(split), number]), size)
+
+
+def annotation(index, image, things):
+    """The text of a VOC annotation. VOC counts pixels from 1, our boxes from 0."""
+    objects = ''.join(OBJECT.format(*(corner + 1 for corner in thing.box), name=thing.name, truncated=thing.truncated)
+                      for thing in things)
+    return ANNOTATION.format(index=index, height=image.shape[0], width=image.shape[1], objects=objects)
+
+
+def write_split(out, split, count, size, seed):
+    """Draw and write all pictures of a split, their annotations and the list of their names."""
+    names = ['{}_{:04d}'.format(split, number) for number in range(count)]
+    for number, name in enumerate(names):
+        image, things = draw_image(seed, split, number, size)
+        path = out / 'JPEGImages' / (name + '.jpg')
+        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+            raise OSError('{}: could not be written; is the disk full?'.format(path))
+        (out / 'Annotations' / (name + '.xml')).write_text(annotation(name, image, things))
+    (out / 'ImageSets' / 'Main' / (split + '.txt')).write_text(''.join(name + '\n' for name in names))
+
+
+def source_digest():
+    """A digest of the code that draws, so that a change of it makes the data set anew."""
+    folder = Path(__file__).resolve().parent
+    return hashlib.sha256(b''.join((folder / name).read_bytes() for name in SOURCES)).hexdigest()
+
+
+def clear(out):
+    """Empty the three folders of `out`, an earlier data set of ours or a new folder.
+
+    Raises:
+        DatasetError: `out` holds files but no stamp, so that they are somebody else's.
+    """
+    if out.is_dir() and any(out.iterdir()) and not (out / STAMP).is_file():
+        raise DatasetError('{}: expected a new or empty folder, or a data set made before (with {}), but found other '
+                           'files; give another folder'.format(out, STAMP))
+    out.mkdir(parents=True, exist_ok=True)
+    (out / STAMP).write_text('{}')  # ours, but unfinished: an interrupted call is made good by the next
+    for folder in FOLDERS:
+        shutil.rmtree(str(out / folder), ignore_errors=True)
+    for folder in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+        (out / folder).mkdir(parents=True)
+
+
+def make_dataset(out, train=800, val=100, test=200, size=160, seed=0):
+    """Write the data set to the folder `out`, unless it is there already.
+
+    Args:
+        out: path of the folder.
+        train, val, test: number of pictures of each split.
+        size: side of the pictures, pixels.
+        seed: an integer of 0 or more.
+    Returns:
+        bool, whether anything was written.
+    Raises:
+        DatasetError: the folder holds other files.
+    """
+    out = Path(out)
+    counts = {'train': train, 'val': val, 'test': test}
+    stamp = json.dumps(dict(counts, size=size, seed=seed, source=source_digest()), indent=2, sort_keys=True) + '\n'
+    if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
+        return False
+    clear(out)
+    for split in SPLITS:
+        write_split(out, split, counts[split], size, seed)
+    (out / STAMP).write_text(stamp)
+    return True
+
+
+def main():
+    """Read the command line and make the data set."""
+    parser = argparse.ArgumentParser(description='Make a VOC-format data set of rendered things: ' + ', '.join(CLASSES))
+    parser.add_argument('--out', required=True, help='folder to write')
+    parser.add_argument('--train', type=int, default=800, help='number of training pictures (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=100, help='number of validation pictures (default: %(default)s)')
+    parser.add_argument('--test', type=int, default=200, help='number of held-out pictures (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=160, help='side of a picture in pixels (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all pictures (default: %(default)s)')
+    args = parser.parse_args()
+    try:
+        written = make_dataset(**vars(args))
+    except DatasetError as error:
+        sys.exit('error: {}'.format(error))
+    print('{}: {} with {} classes: {}'.format(args.out, 'written' if written else 'already there', len(CLASSES),
+                                             ', '.join(CLASSES)))
+
+
+if __name__ == '__main__':
+    main()

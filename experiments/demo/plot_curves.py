@@ -1,0 +1,126 @@
+"""Draw the curves of a training run: losses and validation mAP against epochs.
+
+    python experiments/demo/plot_curves.py output/.../log.jsonl curves.png
+
+The training loop writes one JSON object a line, epochs counted from 0:
+
+    {"type": "train", "epoch": 0, "step": 20, "lr": 0.01, "images_per_s": 80.1, "RPNLogLoss": 0.42, ...}
+    {"type": "val", "epoch": 0, "mAP@0.5": 0.31, ...}
+"""
+import argparse
+import json
+import logging
+import math
+from collections import Counter, defaultdict
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+LOGGER = logging.getLogger(__name__)
+
+
+def read_records(path):
+    """The JSON objects of a file, one a line. Other lines, such as a killed run leaves half-written, are skipped."""
+    records, skipped = [], 0
+    with open(str(path), encoding='utf-8', errors='replace') as lines:
+        for line in filter(str.strip, lines):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if isinstance(record, dict):
+                records.append(record)
+            else:
+                skipped += 1
+    if skipped:
+        LOGGER.warning('%s: skipped %d lines that are not JSON objects', path, skipped)
+    return records
+
+
+def latest(records, kind):
+    """Records of a type, ordered by epoch and step; of those for one epoch and step, the last: a resumed run counts."""
+    found = {(r['epoch'], r.get('step', 0)): r for r in records if r.get('type') == kind and 'epoch' in r}
+    return [found[key] for key in sorted(found)]
+
+
+def is_number(value):
+    """Whether a value can be drawn: a finite number."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def training_curves(records):
+    """Losses against epochs.
+
+    The records of an epoch are spread evenly over it, as many to an epoch as the fullest one has.
+
+    Returns:
+        dict: name of a loss -> (epochs done, values), two lists of one length.
+    """
+    train = latest(records, 'train')
+    per_epoch = max(Counter(r['epoch'] for r in train).values(), default=1)
+    curves, seen = defaultdict(lambda: ([], [])), Counter()
+    for record in train:
+        seen[record['epoch']] += 1
+        for name, value in record.items():
+            if name.endswith('Loss') and is_number(value):
+                curves[name][0].append(record['epoch'] + seen[record['epoch']] / per_epoch)
+                curves[name][1].append(value)
+    return dict(curves)
+
+
+def validation_curves(records):
+    """dict: name of a mean AP ('mAP@0.5') -> (epochs done, values). The score of epoch 0 stands at 1, its end."""
+    curves = defaultdict(lambda: ([], []))
+    for record in latest(records, 'val'):
+        for name, value in record.items():
+            if name.startswith('mAP') and is_number(value):
+                curves[name][0].append(record['epoch'] + 1)
+                curves[name][1].append(value)
+    return dict(curves)
+
+
+def draw(axes, curves, title, **style):
+    """Draw the curves of one panel, or say that there are none."""
+    for name, (epochs, values) in sorted(curves.items()):
+        axes.plot(epochs, values, label=name, **style)
+    if curves:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, 'nothing recorded yet', ha='center', va='center', transform=axes.transAxes)
+    axes.set(title=title, xlabel='epochs')
+    axes.grid(alpha=0.3)
+
+
+def plot_curves(jsonl_path, out_png):
+    """Draw the losses and the validation mAP of a run to a png.
+
+    Args:
+        jsonl_path: the run's file of JSON lines.
+        out_png: path of the picture.
+    Raises:
+        FileNotFoundError: there is no such file of JSON lines.
+    """
+    records = read_records(jsonl_path)
+    figure = Figure(figsize=(11, 4), tight_layout=True)
+    FigureCanvasAgg(figure)  # draws without a screen and leaves the caller's backend alone
+    losses, scores = figure.subplots(1, 2)
+    draw(losses, training_curves(records), 'training losses', linewidth=1)
+    losses.set(xlim=(0, None), ylim=(0, None))
+    validation = validation_curves(records)
+    draw(scores, validation, 'validation mAP', marker='o')
+    scores.set(xlim=(0, None), ylim=(0, 1))
+    for name, (epochs, values) in validation.items():
+        scores.annotate('{:.3f}'.format(values[-1]), (epochs[-1], values[-1]), ha='right', va='bottom')
+    figure.savefig(str(out_png), dpi=100)
+
+
+def main():
+    """Read the command line and draw."""
+    parser = argparse.ArgumentParser(description='Draw the losses and the validation mAP of a training run.')
+    parser.add_argument('jsonl_path', help='file of JSON lines that the training loop wrote')
+    parser.add_argument('out_png', help='picture to write')
+    plot_curves(**vars(parser.parse_args()))
+
+
+if __name__ == '__main__':
+    main()

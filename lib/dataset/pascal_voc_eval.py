@@ -1,0 +1,190 @@
+"""Average precision as PASCAL VOC defines it.
+
+Detections of a class are taken in the order of their scores. One is right if its IoU with the object of its image that
+it overlaps most exceeds a threshold and no earlier one was right about the same object; otherwise it is wrong. A
+detection of a difficult object counts as neither, and difficult objects need not be found. Precision against recall
+gives the average precision: the mean of the best precision at recalls 0, 0.1 ... 1 (VOC2007), or the area under the
+curve (VOC2010 and later).
+"""
+import os
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+
+from lib.bbox.bbox_transform import bbox_overlaps
+from lib.dataset.imdb import Evaluation, read_lines
+from lib.errors import DatasetError
+
+THRESHOLDS = (0.5, 0.7)
+_NOTHING = np.empty((0, 4)), np.empty(0, dtype=bool)
+
+
+class Matches(NamedTuple):
+    """The detections of a class by falling score, each with the object that it overlaps most."""
+    overlaps: np.ndarray        # (D,) float64 IoU; -1 where the image has no object of the class
+    objects: np.ndarray         # (D,) int, which object of the whole set
+    difficult: np.ndarray       # (D,) bool, whether that object is difficult
+    num_objects: int            # objects of the set that are not difficult
+
+
+def match_detections(detections, truth):
+    """Find for each detection of a class the object of the same image that it overlaps most.
+
+    Args:
+        detections: dict of image name -> (n, 5) boxes and scores.
+        truth: dict of image name -> ((m, 4) boxes, (m,) bool difficult).
+    Returns:
+        Matches. Of equal scores, the one given first comes first.
+    """
+    starts = dict(zip(truth, np.cumsum([0] + [len(boxes) for boxes, _ in truth.values()])))
+    rows = [np.empty((0, 4))]                                   # score, overlap, object, difficult
+    for image, dets in detections.items():
+        dets = np.asarray(dets, dtype=np.float64).reshape(-1, 5)
+        boxes, difficult = truth.get(image, _NOTHING)
+        found = np.column_stack([dets[:, 4], np.full((len(dets), 3), -1.0)])
+        if len(boxes):
+            overlaps = bbox_overlaps(dets[:, :4], boxes)        # (n, m)
+            best = overlaps.argmax(axis=1)
+            found[:, 1:] = np.column_stack([overlaps.max(axis=1), starts[image] + best, difficult[best]])
+        rows.append(found)
+    rows = np.concatenate(rows)
+    # Departure: the release's sort is not stable, so that the order of equal scores depends on the NumPy version.
+    rows = rows[np.argsort(-rows[:, 0], kind='stable')]
+    num_objects = sum(int(np.sum(~difficult)) for _, difficult in truth.values())
+    return Matches(rows[:, 1], rows[:, 2].astype(int), rows[:, 3] == 1, num_objects)
+
+
+def precision_recall(matches, ovthresh):
+    """Recall and precision after each detection; the IoU must exceed `ovthresh`. Two (D,) float64 arrays."""
+    hit = matches.overlaps > ovthresh
+    candidates = np.flatnonzero(hit & ~matches.difficult)
+    right = np.zeros(len(hit), dtype=bool)
+    right[candidates[np.unique(matches.objects[candidates], return_index=True)[1]]] = True
+    wrong = ~right & ~(hit & matches.difficult)
+    true, false = np.cumsum(right, dtype=np.float64), np.cumsum(wrong, dtype=np.float64)
+    recall = true / max(matches.num_objects, 1)
+    return recall, true / np.maximum(true + false, np.finfo(np.float64).eps)
+
+
+def voc_ap(recall, precision, use_07_metric=False):
+    """Average precision of a curve: of VOC2007, the mean of 11 points, or the area under it."""
+    if use_07_metric:
+        return float(np.mean([np.max(precision[recall >= level], initial=0.0) for level in np.arange(0.0, 1.1, 0.1)]))
+    recall = np.concatenate([[0.0], recall, [1.0]])
+    envelope = np.maximum.accumulate(np.concatenate([precision, [0.0]])[::-1])[::-1]    # best from this recall on
+    return float(np.sum(np.diff(recall) * envelope))
+
+
+def voc_eval(detections, truth, ovthresh=0.5, use_07_metric=False):
+    """Evaluate the detections of one class.
+
+    Args:
+        detections, truth: as in `match_detections`.
+        ovthresh: IoU that a right detection exceeds.
+    Returns:
+        recall (D,), precision (D,) by falling score, and average precision, NaN if the set has no object of the class.
+        (Release: lib/dataset/pascal_voc_eval.py, voc_eval.)
+    """
+    matches = match_detections(detections, truth)
+    recall, precision = precision_recall(matches, ovthresh)
+    return recall, precision, voc_ap(recall, precision, use_07_metric) if matches.num_objects else float('nan')
+
+
+def evaluate_detections(detections, truth, *, use_07_metric=True, thresholds=THRESHOLDS, count_absent=False):
+    """Evaluate the detections of all classes.
+
+    Args:
+        detections: dict of class name -> dict of image name -> (n, 5) boxes and scores.
+        truth: dict of class name -> dict of image name -> ((m, 4) boxes, (m,) bool difficult).
+        use_07_metric: which of the two metrics is called mAP.
+        thresholds: IoUs; the mAP at the first is the score.
+        count_absent: whether a class without objects counts as 0 in the means.
+    Returns:
+        Evaluation. Metrics: 'mAP@0.5', 'AP@0.5/<class>' by the chosen metric, 'mAP_07@0.5' and 'mAP_area@0.5' by each.
+    """
+    matches = {name: match_detections(detections[name], truth[name]) for name in truth}
+    curves = [[precision_recall(found, threshold) for found in matches.values()] for threshold in thresholds]
+    present = np.array([found.num_objects > 0 for found in matches.values()])
+    aps = {metric: np.where(present, [[voc_ap(*curve, metric == '07') for curve in row] for row in curves], np.nan)
+           for metric in ('07', 'area')}                        # each (thresholds, classes)
+    metrics = {'mAP_%s@%g' % (metric, threshold): _mean(row, count_absent)
+               for metric in aps for threshold, row in zip(thresholds, aps[metric])}
+    chosen = '07' if use_07_metric else 'area'
+    for threshold, row in zip(thresholds, aps[chosen]):
+        metrics['mAP@%g' % threshold] = metrics['mAP_%s@%g' % (chosen, threshold)]
+        metrics.update({'AP@%g/%s' % (threshold, name): float(ap) for name, ap in zip(matches, row)})
+    return Evaluation(metrics['mAP@%g' % thresholds[0]], metrics, _table(matches, aps[chosen], thresholds, metrics))
+
+
+def _mean(aps, count_absent):
+    # Departure: in the release a class that the test set lacks has AP 0. Own data often lack some, which says nothing
+    # about the detector.
+    aps = np.nan_to_num(aps) if count_absent else aps[~np.isnan(aps)]
+    return float(np.mean(aps)) if len(aps) else float('nan')
+
+
+def _table(matches, aps, thresholds, metrics):
+    """The chosen metric for each class, and the means of both metrics."""
+    rows = [['class', 'objects'] + ['AP@%g' % threshold for threshold in thresholds]]
+    rows += [[name, found.num_objects] + ['%.4f' % ap for ap in column]
+             for (name, found), column in zip(matches.items(), aps.T)]
+    total = sum(found.num_objects for found in matches.values())
+    rows += [[title, total] + ['%.4f' % metrics['%s@%g' % (key, threshold)] for threshold in thresholds]
+             for title, key in (('mean', 'mAP'), ('mean, 07', 'mAP_07'), ('mean, area', 'mAP_area'))]
+    width = max(len(row[0]) for row in rows)
+    return '\n'.join(row[0].ljust(width) + ''.join('%9s' % cell for cell in row[1:]) for row in rows)
+
+
+def detections_path(folder, image_set, name):
+    """File of the detections of a class, named as the VOC server asks for; an odd character in the class is escaped."""
+    return os.path.join(folder, 'comp4_det_%s_%s.txt' % (image_set, quote(name, safe=' ')))
+
+
+def write_detections(path, detections, *, score_decimals=None, box_decimals=None):
+    """Write the detections of a class, a line each: image, score, box counted from 1.
+
+    Args:
+        detections: pairs of image name and (n, 5) boxes counted from 0 and scores.
+        score_decimals, box_decimals: digits after the point; None writes as many as it takes to read the same number
+            back.
+    """
+    # Departure: the release writes 3 and 1 decimals; scores then tie, and the order of ties changes the AP. Given as
+    # arguments.
+    with open(path, 'w', encoding='utf-8') as file:
+        for image, dets in detections:
+            for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
+                numbers = [_decimal(score, score_decimals)] + [_decimal(value + 1, box_decimals) for value in box]
+                file.write('%s %s\n' % (image, ' '.join(numbers)))
+
+
+def _decimal(value, decimals):
+    return repr(value) if decimals is None else '%.*f' % (decimals, value)
+
+
+def read_detections(path):
+    """Read a file that `write_detections` or the release wrote.
+
+    Returns:
+        dict of image name -> (n, 5) float64 boxes counted from 0 and scores.
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: a line is not an image's name and five numbers.
+    """
+    found = {}
+    for number, line in enumerate(read_lines(path, 'detections'), 1):
+        fields = line.rsplit(None, 5)
+        try:
+            score, *box = map(float, fields[1:])
+            found.setdefault(fields[0], []).append([value - 1 for value in box] + [score])
+        except ValueError:
+            fields = []
+        if len(fields) != 6:
+            raise DatasetError("%s: line %d: expected 'image score x1 y1 x2 y2', found %r" % (path, number, line[:100]))
+    return {image: np.array(rows) for image, rows in found.items()}
+
+
+def evaluate_files(folder, image_set, truth, **options):
+    """Evaluate saved detections: one file for each class of `truth`. Options as of `evaluate_detections`."""
+    detections = {name: read_detections(detections_path(folder, image_set, name)) for name in truth}
+    return evaluate_detections(detections, truth, **options)

@@ -1,0 +1,83 @@
+"""Reads the annotation of one image in the XML format of PASCAL VOC."""
+import math
+from typing import List, NamedTuple, Optional, Tuple
+from xml.etree.ElementTree import ParseError
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
+
+from lib.errors import DatasetError
+
+_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+
+
+class VocObject(NamedTuple):
+    """An annotated object."""
+    label: str
+    box: Tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
+    difficult: bool
+
+
+class Annotation(NamedTuple):
+    """An annotated image."""
+    filename: str
+    size: Optional[Tuple[int, int]]          # width, height; None where the file does not tell
+    objects: List[VocObject]
+
+
+def read_annotation(path):
+    """Read an annotation file. Entities are not expanded and nothing outside the file is opened.
+
+    Args:
+        path: file; its root has children `filename`, `size` and any number of `object`s.
+    Returns:
+        Annotation.
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: it is no XML, or declares entities, or an object has no name or no box of four numbers.
+    """
+    root = _parse(path)
+    objects = [_read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
+    return Annotation(_text(root, 'filename'), _read_size(root), objects)
+
+
+def _parse(path):
+    try:
+        return defusedxml.ElementTree.parse(path).getroot()
+    except FileNotFoundError:
+        raise FileNotFoundError('%s: there is no such annotation file' % path) from None
+    except DefusedXmlException as error:
+        raise DatasetError('%s: the file declares entities or external parts; refused (%s)' % (path, error)) from error
+    except (ParseError, OSError, ValueError, LookupError) as error:
+        raise DatasetError('%s: expected XML: %s' % (path, error)) from error
+
+
+def _text(node, tag):
+    return (node.findtext(tag) or '').strip()
+
+
+def _number(node, tag):
+    """The number in a child, NaN where there is none."""
+    try:
+        return float(_text(node, tag))
+    except ValueError:
+        return math.nan
+
+
+def _read_size(root):
+    node = root.find('size')
+    if node is None:
+        return None
+    width, height = _number(node, 'width'), _number(node, 'height')
+    return (int(width), int(height)) if 1 <= width < math.inf and 1 <= height < math.inf else None
+
+
+def _read_object(path, number, node):
+    label, frame = _text(node, 'name'), node.find('bndbox')
+    if not label:
+        raise DatasetError('%s: object %d has no <name>' % (path, number))
+    box = tuple(math.nan if frame is None else _number(frame, tag) for tag in _CORNERS)
+    if not all(math.isfinite(value) for value in box):
+        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s'
+                           % (path, number, label, ', '.join(_CORNERS)))
+    return VocObject(label, box, _text(node, 'difficult').lower() in ('1', 'true'))

@@ -1,0 +1,148 @@
+"""Non-maximum suppression: of boxes that overlap too much, the best scored stays. Soft-NMS and box voting.
+
+Order: boxes are taken by decreasing score. Boxes of equal score are taken in the order that NumPy's default sort, reversed,
+puts them in: the release's order. Of up to sixteen boxes it is the later row first; of more it has no simple rule, but is
+the same for the same scores.
+
+Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
+"""
+import numpy as np
+
+from lib.bbox.bbox_transform import bbox_overlaps
+
+try:
+    from lib.nms.cpu_nms import nms_sorted, soft_nms_sorted
+except ImportError:  # not built: the NumPy twins below do the same, only slower
+    nms_sorted = soft_nms_sorted = None
+
+
+def decreasing_order(scores):
+    """The indices of `scores` (N,) from the highest to the lowest: THE order of equal scores, see above."""
+    return np.argsort(scores)[::-1]
+
+
+def nms(dets, thresh, drop_equal=False, max_keep=-1):
+    """Keep each box that does not overlap a better one that has been kept by more than `thresh`.
+
+    Args:
+        dets: (N, 5) boxes and their scores.
+        thresh: largest IoU that two kept boxes may have.
+        drop_equal: suppress at an IoU of exactly `thresh` too, as the release's Cython NMS does; its NumPy and GPU NMS do not.
+        max_keep: stop after so many; -1 for all.
+    Returns:
+        (n,) indices into `dets` of those that stay, the best scored first.
+    Raises:
+        ValueError: `dets` does not have five columns.
+    """
+    if nms_sorted is None:
+        return nms_py(dets, thresh, drop_equal, max_keep)
+    dets = _as_dets(dets)
+    order = decreasing_order(dets[:, 4])
+    return order[nms_sorted(_columns(dets[order])[:5], _limit(thresh, dets.dtype, drop_equal), drop_equal, max_keep)]
+
+
+def nms_py(dets, thresh, drop_equal=False, max_keep=-1):
+    """`nms` in NumPy: used where the compiled module is absent, and to test it."""
+    dets = _as_dets(dets)
+    limit = dets.dtype.type(_limit(thresh, dets.dtype, drop_equal))
+    order = decreasing_order(dets[:, 4])
+    columns = _columns(dets)
+    keep = []
+    while order.size and len(keep) != max_keep:
+        keep.append(order[0])
+        overlaps = _overlaps_with(columns[:, order[0]], columns[:, order[1:]])
+        order = order[1:][overlaps < limit if drop_equal else overlaps <= limit]
+    return np.array(keep, dtype=np.intp)
+
+
+def soft_nms(dets, thresh, max_dets=-1, method='gaussian'):
+    """Lower the scores of boxes that overlap a better one, instead of dropping them (Bodla et al., 2017).
+
+    A score is multiplied by exp(-IoU^2 / thresh) ('gaussian'), or by 1 - IoU where the IoU reaches `thresh` ('linear').
+
+    Args:
+        dets: (N, 5) boxes and their scores.
+        thresh: spread of the Gaussian, or the IoU from which on the linear rule holds.
+        max_dets: stop after so many boxes; -1 for all.
+        method: 'gaussian', as in the release, or 'linear'.
+    Returns:
+        (n, 5) the boxes with their new scores, by decreasing new score; the dtype of `dets`.
+    Raises:
+        ValueError: `dets` does not have five columns, or the method is another.
+    """
+    if method not in ('gaussian', 'linear'):
+        raise ValueError("the method of soft-NMS must be 'gaussian' or 'linear', not %r" % (method,))
+    dets = _as_dets(dets)
+    columns = _columns(dets[decreasing_order(dets[:, 4])])
+    rescore = soft_nms_sorted or soft_nms_sorted_py
+    rescore(columns, thresh, method == 'gaussian', max_dets)
+    taken = slice(None if max_dets < 0 else max_dets)
+    return np.ascontiguousarray(columns[[0, 1, 2, 3, 5], taken].T)
+
+
+def soft_nms_sorted_py(columns, thresh, gaussian, max_dets):
+    """`lib.nms.cpu_nms.soft_nms_sorted` in NumPy."""
+    num = columns.shape[1]
+    for k in range(num if max_dets < 0 else min(max_dets, num)):
+        best = k + columns[5, k:].argmax()
+        columns[:, [k, best]] = columns[:, [best, k]]
+        overlaps = _overlaps_with(columns[:, k], columns[:, k + 1:])
+        if gaussian:
+            columns[5, k + 1:] *= np.exp(-overlaps ** 2 / thresh)
+        else:
+            columns[5, k + 1:] *= np.where(overlaps >= columns.dtype.type(thresh), 1 - overlaps, 1)
+
+
+def box_voting(kept, dets, thresh):
+    """Move each kept box to the mean, weighted by score, of all boxes that overlap it (Gidaris and Komodakis, 2015).
+
+    Args:
+        kept: (n, 5) dets that survived suppression.
+        dets: (N, 5) dets before suppression; those of `kept` among them.
+        thresh: least IoU of a box that has a vote.
+    Returns:
+        (n, 5) the moved boxes with the scores of `kept`; the dtype of `kept`.
+    """
+    kept, dets = _as_dets(kept), _as_dets(dets)
+    votes = np.where(bbox_overlaps(kept, dets) >= thresh, dets[:, 4], 0)                     # (n, N)
+    total = votes.sum(axis=1, keepdims=True)
+    voted = kept.copy()
+    elected = total[:, 0] > 0
+    voted[elected, :4] = (votes @ dets[:, :4])[elected] / total[elected]
+    return voted
+
+
+def _as_dets(dets):
+    dets = np.asarray(dets)
+    if dets.ndim != 2 or dets.shape[1] != 5:
+        raise ValueError('dets must have the shape (N, 5): x1, y1, x2, y2, score; not %s' % (dets.shape,))
+    return dets if dets.dtype == np.float32 else dets.astype(np.float64, copy=False)
+
+
+def _columns(dets):
+    """(6, N) x1, y1, x2, y2, area, score."""
+    columns = np.empty((6, len(dets)), dtype=dets.dtype)
+    columns[:4] = dets[:, :4].T
+    columns[4] = (columns[2] - columns[0] + 1) * (columns[3] - columns[1] + 1)
+    columns[5] = dets[:, 4]
+    return columns
+
+
+def _overlaps_with(box, others):
+    """IoU, (N,), of a column of `_columns` with others (6, N), in their dtype. The compiled twin is in lib/bbox/overlaps.pxd."""
+    w = np.maximum(np.minimum(box[2], others[2]) - np.maximum(box[0], others[0]) + 1, 0)
+    h = np.maximum(np.minimum(box[3], others[3]) - np.maximum(box[1], others[1]) + 1, 0)
+    inter = w * h
+    return inter / np.maximum(others[4] + box[4] - inter, others.dtype.type(1e-30))
+
+
+def _limit(thresh, dtype, drop_equal):
+    """The threshold as a number of `dtype`.
+
+    The release's NumPy NMS compares in the dtype of its boxes, that is, with `thresh` rounded to it; its Cython NMS compares
+    with `thresh` itself: `overlap >= thresh` is then the same as overlap >= the next number of `dtype` that is not less.
+    """
+    limit = dtype.type(thresh)
+    if drop_equal and float(limit) < thresh:
+        limit = np.nextafter(limit, dtype.type(np.inf))
+    return limit

@@ -1,0 +1,64 @@
+"""From the network's output for one image to its detections."""
+import numpy as np
+
+from lib.bbox.bbox_transform import MAX_LOG_RATIO, clip_boxes, nonlinear_pred
+from lib.nms.nms import box_voting, nms, soft_nms
+
+
+def detect(rois, cls_prob, bbox_pred, *, im_shape, scale, max_log_ratio=MAX_LOG_RATIO):
+    """Scores and boxes of every RoI, in pixels of the image as it was before scaling.
+
+    Args:
+        rois: (R, 5) float32 image index and box, in pixels of the network's input.
+        cls_prob: (R, C) probabilities.
+        bbox_pred: (R, 4 * M) deltas, in their own units: not divided by BBOX_STDS.
+        im_shape: height and width to clip the boxes to, in pixels of the network's input.
+        scale: pixels of the network's input per pixel of the image.
+        max_log_ratio: see `nonlinear_pred`.
+    Returns:
+        scores: (R, C), `cls_prob`.
+        boxes: (R, 4 * M) float64.
+    """
+    boxes = clip_boxes(nonlinear_pred(rois[:, 1:], bbox_pred, max_log_ratio), im_shape)
+    return cls_prob, boxes / scale
+
+
+def per_class_nms(scores, boxes, *, thresh, nms_thresh, max_per_image, class_agnostic, method='nms', vote_thresh=None):
+    """The detections of one image: of each class those above `thresh` that survive suppression, `max_per_image` in all.
+
+    Args:
+        scores: (R, C); class 0 is background.
+        boxes: (R, 4 * C), or (R, 8) if class-agnostic: the last four columns serve all classes.
+        thresh: a score must be greater.
+        nms_thresh: largest IoU of two detections of a class; for soft-NMS its `thresh`.
+        max_per_image: number of detections; those that tie with the last one stay too. 0 or less: no limit.
+        class_agnostic: what `boxes` holds.
+        method: 'nms', or 'gaussian' or 'linear' for soft-NMS.
+        vote_thresh: IoU of `box_voting`; None for no voting.
+    Returns:
+        list of C arrays (n, 5) float64 x1, y1, x2, y2, score, by decreasing score; that of the background is empty.
+    """
+    all_dets = [np.zeros((0, 5))]
+    for cls in range(1, scores.shape[1]):
+        rows = np.flatnonzero(scores[:, cls] > thresh)
+        column = 4 if class_agnostic else 4 * cls
+        dets = np.empty((len(rows), 5))
+        dets[:, :4] = boxes[rows, column:column + 4]
+        dets[:, 4] = scores[rows, cls]
+        kept = suppress(dets, nms_thresh, method)
+        all_dets.append(kept if vote_thresh is None else box_voting(kept, dets, vote_thresh))
+    return limit_detections(all_dets, max_per_image)
+
+
+def suppress(dets, nms_thresh, method):
+    """The survivors (n, 5) of one class by one of the methods of `per_class_nms`."""
+    return dets[nms(dets, nms_thresh)] if method == 'nms' else soft_nms(dets, nms_thresh, method=method)
+
+
+def limit_detections(all_dets, max_per_image):
+    """Drop what scores less than the `max_per_image`-th best of all classes; a list of arrays (n, 5)."""
+    scores = np.concatenate([dets[:, 4] for dets in all_dets])
+    if max_per_image <= 0 or len(scores) <= max_per_image:
+        return all_dets
+    least = np.sort(scores)[-max_per_image]
+    return [dets[dets[:, 4] >= least] for dets in all_dets]

@@ -1,0 +1,118 @@
+"""Which RoIs train the detector, and what each of them should predict."""
+import numpy as np
+
+from lib.bbox.bbox_regression import expand_bbox_regression_targets
+from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
+
+
+def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic, fg_thresh=0.5, bg_thresh_hi=0.5,
+                bg_thresh_lo=0.0, bbox_means=None, bbox_stds=None, bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=-1,
+                rng=np.random):
+    """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
+
+    A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is background when
+    the IoU lies in [bg_thresh_lo, bg_thresh_hi). Surplus ones are dropped at random. Where both are too few, the rest is padding:
+    RoIs drawn at random that train nothing.
+
+    Args:
+        rois: (R, 5) float32 image index and box.
+        gt_boxes: (G, 5) float32 boxes and classes; G may be 0: all RoIs are background then.
+        fg_rois_per_image: largest number of foreground RoIs.
+        rois_per_image: S, number of RoIs to return.
+        num_classes: C, background included.
+        class_agnostic: see `expand_bbox_regression_targets`.
+        fg_thresh, bg_thresh_hi, bg_thresh_lo: IoU, see above.
+        bbox_means, bbox_stds: (4,) to normalise the deltas with; None leaves them as they are.
+        bbox_weights: weights of the four deltas in the loss.
+        pad_label: label of padding; -1 is ignored by the losses, 0 is what the release uses.
+        rng: source of the random draws.
+    Returns:
+        rois: (S, 5) float32.
+        labels: (S,) float32.
+        bbox_targets, bbox_weights: (S, 4 * C) float32, or (S, 8) if class-agnostic.
+    Raises:
+        ValueError: there is no RoI.
+    """
+    labels, overlaps, matched = match_rois(rois, gt_boxes)
+    if len(gt_boxes) == 0:
+        overlaps[:] = bg_thresh_lo  # nothing to be hard about: every RoI may serve as background
+    keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image, fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
+    labels = _final_labels(labels[keep], num_fg, num_bg, pad_label)
+    rois = rois[keep]
+    targets = np.zeros((len(rois), 4))
+    if len(gt_boxes):
+        targets = nonlinear_transform(rois[:, 1:], gt_boxes[matched[keep], :4])
+    if bbox_means is not None:
+        targets = (targets - np.asarray(bbox_means, dtype=np.float64)) / np.asarray(bbox_stds, dtype=np.float64)
+    targets, weights = expand_bbox_regression_targets(np.hstack((labels[:, None], targets)), num_classes,
+                                                      class_agnostic=class_agnostic, bbox_weights=bbox_weights)
+    return rois, labels, targets, weights
+
+
+def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic,
+                         fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0, bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=-1,
+                         rng=np.random):
+    """`sample_rois` for alternating training, where labels and targets of all RoIs have been computed ahead.
+
+    Args:
+        rois: (R, 5) float32.
+        labels: (R,) class of the object that each RoI overlaps most.
+        overlaps: (R,) IoU with it.
+        bbox_targets: (R, 5) class and deltas, of `add_bbox_regression_targets`.
+        The others, the returned values and the error: see `sample_rois`.
+    """
+    keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image, fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
+    bbox_targets = bbox_targets[keep]
+    # Departure: in the release padding keeps its box target, though it is labelled background.
+    bbox_targets[num_fg + num_bg:, 0] = 0
+    targets, weights = expand_bbox_regression_targets(bbox_targets, num_classes, class_agnostic=class_agnostic,
+                                                      bbox_weights=bbox_weights)
+    return rois[keep], _final_labels(labels[keep], num_fg, num_bg, pad_label), targets, weights
+
+
+def match_rois(rois, gt_boxes):
+    """The object that each RoI overlaps most.
+
+    Returns:
+        labels: (R,) float32, its class; 0 where there is no object at all.
+        overlaps: (R,) float64, the IoU with it.
+        matched: (R,) its row in `gt_boxes`.
+    """
+    if len(gt_boxes) == 0:
+        return np.zeros(len(rois), dtype=np.float32), np.zeros(len(rois)), np.zeros(len(rois), dtype=np.intp)
+    overlaps = bbox_overlaps(rois[:, 1:], gt_boxes)
+    matched = overlaps.argmax(axis=1)
+    return gt_boxes[matched, 4].astype(np.float32), overlaps.max(axis=1), matched
+
+
+def choose_rois(overlaps, fg_rois_per_image, rois_per_image, fg_thresh, bg_thresh_hi, bg_thresh_lo, rng):
+    """Which RoIs train, from their IoU with the objects (R,); see `sample_rois`.
+
+    Returns:
+        keep: (rois_per_image,) indices: foreground, background, padding.
+        num_fg, num_bg: how many of the first two.
+    """
+    if len(overlaps) == 0:
+        raise ValueError('there is no RoI to choose %d from' % rois_per_image)
+    foreground = _at_most(np.flatnonzero(overlaps >= fg_thresh), fg_rois_per_image, rng)
+    background = np.flatnonzero((overlaps < bg_thresh_hi) & (overlaps >= bg_thresh_lo))
+    background = _at_most(background, rois_per_image - len(foreground), rng)
+    keep = np.append(foreground, background)
+    while len(keep) < rois_per_image:
+        size = min(len(overlaps), rois_per_image - len(keep))
+        keep = np.append(keep, rng.choice(len(overlaps), size=size, replace=False))
+    return keep, len(foreground), len(background)
+
+
+def _at_most(indices, limit, rng):
+    """All of `indices`, or `limit` of them at random."""
+    return indices if len(indices) <= limit else rng.choice(indices, size=limit, replace=False)
+
+
+def _final_labels(labels, num_fg, num_bg, pad_label):
+    """The class for the foreground, 0 for the background, `pad_label` for the padding."""
+    labels = labels.astype(np.float32)
+    labels[num_fg:] = 0
+    # Departure: the release labels padding background, even where it repeats a foreground RoI.
+    labels[num_fg + num_bg:] = pad_label
+    return labels

@@ -1,0 +1,95 @@
+"""What the RPN should answer at each anchor: the targets of its training."""
+import numpy as np
+
+from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
+
+
+def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5, fg_thresh=0.7, bg_thresh=0.3,
+                  clobber_positives=False, bbox_weights=(1.0, 1.0, 1.0, 1.0), allowed_border=0, untouched_objects_match=False,
+                  rng=np.random):
+    """Choose the anchors that train the RPN and what each of them should predict.
+
+    An anchor is positive when its IoU with some object reaches `fg_thresh`, or when no other anchor overlaps that object
+    more (ties count). It is negative when its IoU with every object is below `bg_thresh`. All others, and all that leave
+    the image, are ignored. Of the positives at most `fg_fraction * batch_size` are kept, of the negatives as many as fill the
+    batch; the rest, drawn at random, is ignored too (Faster R-CNN, section 3.1.2 and 3.1.3).
+
+    Args:
+        anchors: (K, 4) float32, pixels of the network's input, in the order of `shifted_anchors`.
+        gt_boxes: (G, 5) boxes and their classes; G may be 0. Rows of a negative class are padding and not looked at.
+        im_size: height and width of the image, in pixels of the network's input.
+        batch_size: number of anchors that train.
+        fg_fraction: largest part of them that may be positive.
+        fg_thresh, bg_thresh: IoU, see above.
+        clobber_positives: an IoU below `bg_thresh` makes an anchor negative even where it is the best for some object.
+        bbox_weights: weights of the four deltas in the loss of a positive.
+        allowed_border: pixels by which an anchor may leave the image.
+        untouched_objects_match: the release's rule for objects that no anchor touches, see below.
+        rng: source of the random draws.
+    Returns:
+        labels: (K,) float32; 1 positive, 0 negative, -1 ignored.
+        bbox_targets: (K, 4) float32, the deltas to the best overlapping object, for every anchor inside the image.
+        bbox_weights: (K, 4) float32, `bbox_weights` for the positives, 0 elsewhere.
+    """
+    gt_boxes = gt_boxes[gt_boxes[:, 4] >= 0, :4].astype(np.float64)
+    labels = np.full(len(anchors), -1, dtype=np.float32)
+    targets, weights = np.zeros((2, len(anchors), 4), dtype=np.float32)
+    inside = anchors_inside(anchors, im_size, allowed_border)
+    # Departure: the release fails in argmax when no anchor lies inside the image; such an image trains nothing here.
+    if inside.size == 0:
+        return labels, targets, weights
+    if len(gt_boxes) == 0:
+        labels[inside] = 0
+    else:
+        inside_anchors = anchors[inside].astype(np.float64)
+        overlaps = bbox_overlaps(inside_anchors, gt_boxes)
+        labels[inside] = label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_objects_match)
+        targets[inside] = nonlinear_transform(inside_anchors, gt_boxes[overlaps.argmax(axis=1)])
+    _ignore_surplus(labels, 1, int(fg_fraction * batch_size), rng)
+    _ignore_surplus(labels, 0, batch_size - np.count_nonzero(labels == 1), rng)
+    weights[labels == 1] = bbox_weights
+    return labels, targets, weights
+
+
+def anchors_inside(anchors, im_size, allowed_border=0):
+    """The indices of the anchors that leave an image of `im_size` = (height, width) by at most `allowed_border` pixels."""
+    height, width = im_size[0] + allowed_border, im_size[1] + allowed_border
+    return np.flatnonzero((anchors[:, 0] >= -allowed_border) & (anchors[:, 1] >= -allowed_border)
+                          & (anchors[:, 2] < width) & (anchors[:, 3] < height))
+
+
+def label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_objects_match):
+    """1, 0 or -1 for each anchor, from its IoU with each object (N, G); see `assign_anchor`."""
+    best_of_anchor, best_of_object = overlaps.max(axis=1), overlaps.max(axis=0)
+    is_best = overlaps == best_of_object                                                     # (N, G)
+    if not untouched_objects_match:
+        # Departure: where the best overlap of an object is 0, the release takes every anchor of overlap 0 for its best one,
+        # and trains the network to find objects all over the background. Here such an object has no anchor.
+        is_best &= best_of_object > 0
+    labels = np.full(len(overlaps), -1, dtype=np.float32)
+    negative = best_of_anchor < bg_thresh
+    labels[negative] = 0
+    labels[is_best.any(axis=1)] = 1
+    labels[best_of_anchor >= fg_thresh] = 1
+    if clobber_positives:
+        labels[negative] = 0
+    return labels
+
+
+def _ignore_surplus(labels, value, limit, rng):
+    """Set all but `limit` of the labels that equal `value` to -1, at random."""
+    candidates = np.flatnonzero(labels == value)
+    if len(candidates) > limit:
+        labels[rng.choice(candidates, size=len(candidates) - limit, replace=False)] = -1
+
+
+def as_blobs(labels, bbox_targets, bbox_weights, height, width):
+    """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors a cell.
+
+    Returns:
+        dict of label (1, A * H * W), bbox_target and bbox_weight (1, 4 * A, H, W), the channels of one anchor together.
+    """
+    label = labels.reshape(height, width, -1).transpose(2, 0, 1).reshape(1, -1)
+    target, weight = [np.ascontiguousarray(values.reshape(height, width, -1).transpose(2, 0, 1))[None]
+                      for values in (bbox_targets, bbox_weights)]
+    return {'label': label, 'bbox_target': target, 'bbox_weight': weight}

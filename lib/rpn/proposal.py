@@ -1,0 +1,63 @@
+"""From the RPN's output to regions of interest."""
+import numpy as np
+
+from lib.bbox.bbox_transform import MAX_LOG_RATIO, clip_boxes, nonlinear_pred
+from lib.nms.nms import decreasing_order, nms
+from lib.rpn.generate_anchor import shifted_anchors
+
+
+def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000, post_nms_top_n=300, nms_thresh=0.7, min_size=0,
+            max_log_ratio=MAX_LOG_RATIO, rng=np.random):
+    """The best boxes that the RPN sees in one image (Faster R-CNN, section 3.3, "sharing features").
+
+    Every anchor is moved by its deltas and clipped to the image; too small boxes are dropped, the best `pre_nms_top_n` go through
+    non-maximum suppression in float32, and the best `post_nms_top_n` of what is left are the proposals. Where fewer are left, the
+    rest is drawn from them at random, with replacement.
+
+    Args:
+        scores: (A, H, W) float32, probability of an object at each anchor.
+        deltas: (4 * A, H, W) float32, the four deltas of one anchor together.
+        im_info: height and width of the image in pixels of the network's input, and its scale: network pixels per image pixel.
+            The map may be larger than the image: only its first int(height / stride) x int(width / stride) cells are used.
+        base_anchors: (A, 4) anchors of the first cell.
+        stride: pixels from one cell to the next.
+        pre_nms_top_n, post_nms_top_n: numbers of boxes, above; 0 or less for the first means all.
+        nms_thresh: largest IoU of two proposals.
+        min_size: least width and height, in pixels of the unscaled image.
+        max_log_ratio: see `nonlinear_pred`.
+        rng: source of the random draws.
+    Returns:
+        rois: (post_nms_top_n, 4) float32 boxes, the best scored first, then the repeated ones.
+        scores: (post_nms_top_n, 1) float32.
+    """
+    height, width, scale = im_info
+    # Departure: an image smaller than the stride has no whole cell, and the release no proposal; here it has one cell.
+    rows, columns = max(int(height / stride), 1), max(int(width / stride), 1)
+    scores, deltas = scores[:, :rows, :columns], deltas[:, :rows, :columns]
+    anchors = shifted_anchors(*scores.shape[1:], stride, base_anchors)
+    boxes = nonlinear_pred(anchors, _in_anchor_order(deltas, 4), max_log_ratio)
+    dets = np.hstack((clip_boxes(boxes, (height, width)), _in_anchor_order(scores, 1))).astype(np.float32)
+    dets = _best(dets[_large_enough(dets, min_size * scale)], pre_nms_top_n)
+    keep = nms(dets, nms_thresh, max_keep=post_nms_top_n)
+    if len(keep) < post_nms_top_n:
+        keep = np.append(keep, rng.choice(keep, size=post_nms_top_n - len(keep)))
+    return dets[keep, :4], dets[keep, 4:]
+
+
+def _in_anchor_order(values, size):
+    """(A * size, H, W) -> (H * W * A, size): one row an anchor, in THE anchor order."""
+    return values.transpose(1, 2, 0).reshape(-1, size)
+
+
+def _large_enough(dets, min_size):
+    """Which boxes are at least `min_size` pixels wide and high; if none is, the best scored one."""
+    large = (dets[:, 2] - dets[:, 0] + 1 >= min_size) & (dets[:, 3] - dets[:, 1] + 1 >= min_size)
+    # Departure: the release fails in random.choice when no box is large enough.
+    if not large.any():
+        large[dets[:, 4].argmax()] = True
+    return large
+
+
+def _best(dets, limit):
+    order = decreasing_order(dets[:, 4])
+    return dets[order[:limit] if limit > 0 else order]

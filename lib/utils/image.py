@@ -1,0 +1,184 @@
+"""From an image file to the network's input: read, resize, subtract the means, stack."""
+import os
+
+import cv2
+import numpy as np
+
+from lib.bbox.bbox_transform import clip_boxes
+from lib.errors import DatasetError
+from lib.utils.image_header import header_size
+
+# Larger images are refused: 178,956,970 pixels are half a gigabyte of uint8 BGR, more than any camera's photograph.
+MAX_PIXELS = 178956970
+
+
+def imread(path, max_pixels=MAX_PIXELS):
+    """Read an image as the release did: BGR, pixels in the order stored, whatever its EXIF orientation says.
+
+    Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
+
+    Args:
+        path: file of any format that OpenCV reads; its extension does not matter.
+        max_pixels: int; images of more pixels are refused before they are decoded, None refuses none.
+    Returns:
+        (H, W, 3) uint8.
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: the file is empty, no image, damaged, truncated or too large.
+    """
+    data = read_bytes(path)
+    _check_size(path, header_size(data), max_pixels)
+    try:
+        # Departure: the release calls cv2.imread, which hands out the readable part of a truncated jpg over grey.
+        # imdecode refuses.
+        im = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise DatasetError('%s: OpenCV cannot decode it: %s' % (path, error.err)) from error
+    if im is None:
+        raise DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated '
+                           'or of an unknown format. Fetch it again, or take it out of the data set' % (path, len(data)))
+    _check_size(path, im.shape[1::-1], max_pixels)
+    return im
+
+
+def image_size(path):
+    """Width and height of an image in pixels as stored; decodes it only if its header is of a rare format.
+
+    Raises:
+        FileNotFoundError, DatasetError: as `imread`.
+    """
+    return header_size(read_bytes(path)) or imread(path).shape[1::-1]
+
+
+def read_bytes(path):
+    """All bytes of an image file, or an error that names it."""
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError('%s: there is no such image' % os.path.abspath(path)) from None
+    except (OSError, ValueError) as error:
+        raise DatasetError('%s: cannot be read: %s' % (path, error)) from error
+    if not data:
+        raise DatasetError('%s: expected an image, found an empty file. Fetch it again' % path)
+    return data
+
+
+def _check_size(path, size, max_pixels):
+    if size and max_pixels and size[0] * size[1] > max_pixels:
+        raise DatasetError('%s: an image of %d x %d pixels, more than the limit of %d pixels. Make it smaller, or '
+                           'raise the limit' % (path, size[0], size[1], max_pixels))
+
+
+def resize(im, target_size, max_size, stride=0, interpolation=cv2.INTER_LINEAR):
+    """Scale an image until its shorter side is `target_size`, or its longer side `max_size` if that is reached first.
+
+    Args:
+        im: (h, w, 3) uint8.
+        target_size, max_size: int, pixels.
+        stride: if positive, zeros are added below and to the right until both sides are its multiples.
+    Returns:
+        (H, W, 3) uint8 and the scale, a float: new pixels for each old one. (Release: lib/utils/image.py, resize.)
+    """
+    short, long = sorted(im.shape[:2])
+    scale = float(target_size) / short
+    if np.round(scale * long) > max_size:
+        scale = float(max_size) / long
+    if round(scale * short) < 1:    # a very long and thin image would vanish: keep one pixel of it
+        size = tuple(max(1, int(round(scale * side))) for side in im.shape[1::-1])
+        im = cv2.resize(im, size, interpolation=interpolation)
+    else:
+        im = cv2.resize(im, None, None, fx=scale, fy=scale, interpolation=interpolation)
+    return pad_to_stride(im, stride), scale
+
+
+def pad_to_stride(im, stride):
+    """Add zeros below and to the right until height and width are multiples of `stride`; 0 adds none."""
+    if not stride:
+        return im
+    bottom, right = -im.shape[0] % stride, -im.shape[1] % stride
+    return cv2.copyMakeBorder(im, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
+
+
+def transform(im, pixel_means):
+    """Make the network's input of an image: RGB planes minus the mean colour.
+
+    Args:
+        im: (H, W, 3) uint8 BGR.
+        pixel_means: (3,) mean of B, G, R.
+    Returns:
+        (1, 3, H, W) float32.
+    """
+    tensor = np.empty((1, 3) + im.shape[:2], dtype=np.float32)
+    for plane in range(3):
+        np.subtract(im[:, :, 2 - plane], np.float32(pixel_means[2 - plane]), out=tensor[0, plane])
+    return tensor
+
+
+def transform_inverse(tensor, pixel_means):
+    """Make the image that `transform` was given.
+
+    Args:
+        tensor: (1, 3, H, W) float, RGB planes without their means.
+        pixel_means: (3,) mean of B, G, R.
+    Returns:
+        (H, W, 3) uint8 RGB, ready for a plot. Values outside 0 to 255 are clipped.
+    """
+    # Departure: the release cuts off the fraction, so that 99.99999 becomes 99, and lets 256 wrap to 0.
+    rgb = tensor[0].transpose(1, 2, 0) + np.asarray(pixel_means, dtype=np.float64)[::-1]
+    return np.clip(np.round(rgb), 0, 255).astype(np.uint8)
+
+
+def tensor_vstack(arrays, pad=0):
+    """Stack arrays along their first axis, each padded at the end of its other axes to the largest of all.
+
+    Args:
+        arrays: list of arrays (n_i, ...) with the same number of axes.
+        pad: value of the added elements.
+    Returns:
+        (sum of n_i, ...) array of the first array's dtype.
+    """
+    tail = tuple(np.max([a.shape[1:] for a in arrays], axis=0).astype(int))
+    stacked = np.full((sum(len(a) for a in arrays),) + tail, pad, dtype=arrays[0].dtype)
+    row = 0
+    for array in arrays:
+        stacked[(slice(row, row + len(array)),) + tuple(slice(n) for n in array.shape[1:])] = array
+        row += len(array)
+    return stacked
+
+
+def get_image(entry, target_size, max_size, stride, pixel_means, max_pixels=MAX_PIXELS):
+    """Read the image of a roidb entry with its objects, mirrored if the entry says so, at the network's scale.
+
+    Args:
+        entry: dict with image, boxes, gt_classes, flipped, and optionally the annotated height and width.
+        target_size, max_size, stride: as in `resize`.
+        pixel_means: (3,) mean of B, G, R.
+    Returns:
+        tensor: (1, 3, H, W) float32.
+        im_info: (3,) float32 height and width of the image in the tensor, and its scale.
+        gt_boxes: (G, 5) float32 boxes, rounded to whole pixels and clipped into the image, and their classes.
+    Raises:
+        FileNotFoundError, DatasetError: as `imread`; also if the image has not the annotated size.
+    """
+    im = imread(entry['image'], max_pixels)
+    _check_annotated_size(entry, im)
+    if entry['flipped']:
+        im = im[:, ::-1]
+    im, scale = resize(im, target_size, max_size)
+    # Departure: with a stride the release writes the padded size here, so that boxes and anchors may lie
+    # in the padding.
+    im_info = np.array([im.shape[0], im.shape[1], scale], dtype=np.float32)
+    boxes = np.round(np.asarray(entry['boxes'], dtype=np.float64).reshape(-1, 4) * scale)
+    gt_boxes = np.empty((len(boxes), 5), dtype=np.float32)
+    gt_boxes[:, :4] = clip_boxes(boxes, im.shape[:2])
+    gt_boxes[:, 4] = entry['gt_classes']
+    return transform(pad_to_stride(im, stride), pixel_means), im_info, gt_boxes
+
+
+def _check_annotated_size(entry, im):
+    height, width = entry.get('height', im.shape[0]), entry.get('width', im.shape[1])
+    if im.shape[:2] != (height, width):
+        raise DatasetError('%s: the image is %d x %d pixels, its annotation says %d x %d. Correct the annotation '
+                           '(boxes refer to the pixels as stored, before any EXIF rotation)'
+                           % (entry['image'], im.shape[1], im.shape[0], width, height))

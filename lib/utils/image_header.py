@@ -1,0 +1,86 @@
+"""Width and height of an encoded image from its first bytes, without decoding it.
+
+Needed before decoding, to refuse a file of a few kilobytes that would unpack to gigabytes, and where an annotation does
+not say how large its image is. OpenCV has no function for it.
+"""
+import re
+import struct
+
+# A JPEG marker: 0xFF and a code. 0xFF00 is a stuffed data byte and 0xFFD0 to 0xFFD7 restart the same scan.
+_JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xff\xd0-\xd8]')
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_FORMATS = {1: 'B', 3: 'H', 4: 'I'}
+
+
+def header_size(data):
+    """Read the size of a JPEG, PNG, BMP, WebP or TIFF image.
+
+    Args:
+        data: bytes, the file or at least its head (for JPEG and TIFF the whole file, whose size may stand anywhere).
+    Returns:
+        (width, height) in pixels as stored, before any EXIF rotation; None if the format is another or the header is
+        damaged.
+    """
+    for magic, read in _READERS:
+        if data.startswith(magic):
+            try:
+                width, height = read(data)
+            except (struct.error, KeyError, IndexError):
+                return None
+            return (width, height) if width > 0 and height > 0 else None
+    return None
+
+
+def _jpeg_size(data):
+    position = 2
+    while True:
+        marker = _JPEG_MARKER.search(data, position)
+        if marker is None:
+            return 0, 0
+        position = marker.start() + 2
+        if data[position - 1] in _JPEG_FRAMES:
+            height, width = struct.unpack_from('>HH', data, position + 3)
+            return width, height
+        position += struct.unpack_from('>H', data, position)[0]
+
+
+def _png_size(data):
+    return struct.unpack_from('>II', data, 16)
+
+
+def _bmp_size(data):
+    if struct.unpack_from('<I', data, 14)[0] == 12:             # the header of OS/2 has 16 bit fields
+        return struct.unpack_from('<HH', data, 18)
+    width, height = struct.unpack_from('<ii', data, 18)
+    return width, abs(height)                                   # a negative height: rows from top to bottom
+
+
+def _webp_size(data):
+    kind = data[12:16]
+    if kind == b'VP8 ':
+        width, height = struct.unpack_from('<HH', data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b'VP8L':
+        bits = struct.unpack_from('<I', data, 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b'VP8X':
+        width, height = data[24:27], data[27:30]
+        return int.from_bytes(width, 'little') + 1, int.from_bytes(height, 'little') + 1
+    return 0, 0
+
+
+def _tiff_size(data):
+    order = '<' if data[:2] == b'II' else '>'
+    start = struct.unpack_from(order + 'I', data, 4)[0]
+    count = struct.unpack_from(order + 'H', data, start)[0]
+    sizes = {}
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + 'HH', data, entry)
+        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
+            sizes[tag] = struct.unpack_from(order + _TIFF_FORMATS[kind], data, entry + 8)[0]
+    return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
+
+
+_READERS = ((b'\xff\xd8', _jpeg_size), (b'\x89PNG\r\n\x1a\n', _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
+            (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size))

@@ -1,0 +1,120 @@
+"""Draws boxes with class and score into images, and images onto a sheet. Needs no screen: everything is an array."""
+import colorsys
+
+import cv2
+import numpy as np
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def class_colors(num_classes):
+    """A distinct colour for each class, whatever their number: list of tuples B, G, R."""
+    # Steps of the golden ratio around the circle of hues never come back near a recent hue.
+    hues = [(number * 0.618034) % 1.0 for number in range(num_classes)]
+    colors = [colorsys.hsv_to_rgb(hue, 0.9, 0.95 if number % 2 else 0.75) for number, hue in enumerate(hues)]
+    return [tuple(int(round(255 * level)) for level in reversed(color)) for color in colors]
+
+
+def draw_boxes(im, boxes, colors, texts):
+    """Draw boxes, then their labels on patches of the same colours, so that no line crosses a label.
+
+    Args:
+        im: (H, W, 3) uint8 BGR.
+        boxes: (n, 4) boxes; of overlapping labels the last one is on top.
+        colors: list of n tuples B, G, R.
+        texts: list of n str; a letter that the font lacks becomes a question mark.
+    Returns:
+        (H, W, 3) uint8 BGR, a new image.
+    """
+    picture = im.copy()
+    corners = np.round(np.clip(np.asarray(boxes, dtype=np.float64).reshape(-1, 4), -1e4, 1e5)).astype(int).tolist()
+    for (x1, y1, x2, y2), color in zip(corners, colors):
+        cv2.rectangle(picture, (x1, y1), (x2, y2), color, max(1, int(round(min(im.shape[:2]) / 250.0))))
+    for (x1, y1, _, _), color, text in zip(corners, colors, texts):
+        _draw_label(picture, x1, y1, color, text.encode('ascii', 'replace').decode())
+    return picture
+
+
+def _draw_label(im, x, y, color, text):
+    """A label above the corner (x, y), or below it where the image ends, and never beyond its right side."""
+    scale = _font_scale(im)
+    (width, height), below = cv2.getTextSize(text, FONT, scale, 1)
+    left = max(0, min(x, im.shape[1] - width - 2))
+    bottom = y if y - height - below >= 0 else min(y + height + below, im.shape[0])
+    ink = BLACK if 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128 else WHITE
+    cv2.rectangle(im, (left, bottom - height - below), (left + width + 1, bottom), color, cv2.FILLED)
+    cv2.putText(im, text, (left + 1, bottom - below // 2 - 1), FONT, scale, ink, 1, cv2.LINE_AA)
+
+
+def _font_scale(im):
+    return float(np.clip(min(im.shape[:2]) / 1000.0, 0.35, 1.0))
+
+
+def draw_detections(im, dets_by_class, class_names, thresh=0.0, with_scores=True):
+    """Draw detections, the best ones on top.
+
+    Args:
+        im: (H, W, 3) uint8 BGR.
+        dets_by_class: list with an (n, 5) array of boxes and scores for each class, the background's ignored. None or an
+            empty list stands for no detections.
+        class_names: names, '__background__' first.
+        thresh: lowest score that is drawn.
+        with_scores: whether the labels show the scores.
+    Returns:
+        (H, W, 3) uint8 BGR, a new image.
+    """
+    rows = [(det[4], label, det[:4]) for label, dets in enumerate(dets_by_class) if label and dets is not None
+            for det in np.asarray(dets, dtype=np.float64).reshape(-1, 5) if det[4] >= thresh]
+    rows.sort(key=lambda row: row[0])
+    colors = class_colors(len(class_names))
+    texts = [class_names[label] + (' %.2f' % score if with_scores else '') for score, label, _ in rows]
+    return draw_boxes(im, [box for _, _, box in rows], [colors[label] for _, label, _ in rows], texts)
+
+
+def draw_ground_truth(im, boxes, gt_classes, class_names):
+    """Draw annotated objects.
+
+    Args:
+        im: (H, W, 3) uint8 BGR.
+        boxes: (n, 4) boxes.
+        gt_classes: (n,) int.
+        class_names: names, '__background__' first.
+    Returns:
+        (H, W, 3) uint8 BGR, a new image.
+    """
+    colors = class_colors(len(class_names))
+    labels = [int(label) for label in gt_classes]
+    return draw_boxes(im, boxes, [colors[label] for label in labels], [class_names[label] for label in labels])
+
+
+def contact_sheet(images, columns, cell=None, margin=4, titles=None):
+    """Arrange images in rows, each shrunk or enlarged to fit its cell.
+
+    Args:
+        images: list of (h, w, 3) uint8 BGR, of any sizes.
+        columns: int, images a row.
+        cell: (width, height) of a cell in pixels; by default that of the largest width and the largest height.
+        margin: white pixels around each image.
+        titles: list of str, one below each image.
+    Returns:
+        (H, W, 3) uint8 BGR; white where there is no image.
+    """
+    width, height = cell or (max(im.shape[1] for im in images), max(im.shape[0] for im in images))
+    title_height = 18 if titles else 0
+    step_x, step_y = width + 2 * margin, height + 2 * margin + title_height
+    sheet = np.full((-(-len(images) // columns) * step_y, min(columns, len(images)) * step_x, 3), 255, dtype=np.uint8)
+    for number, im in enumerate(images):
+        row, column = divmod(number, columns)
+        top, left = row * step_y + margin, column * step_x + margin
+        small = _fit(im, width, height)
+        sheet[top:top + small.shape[0], left:left + small.shape[1]] = small
+        if titles:
+            cv2.putText(sheet, titles[number], (left, top + height + 13), FONT, 0.4, BLACK, 1, cv2.LINE_AA)
+    return sheet
+
+
+def _fit(im, width, height):
+    scale = min(width / im.shape[1], height / im.shape[0])
+    size = max(1, int(im.shape[1] * scale)), max(1, int(im.shape[0] * scale))
+    return cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,0 +1,119 @@
+"""Makes data sets, loaders, networks and modules from a configuration. What lies deeper gets named numbers from here."""
+import functools
+import logging
+
+import numpy as np
+
+from lib.errors import ConfigError
+from lib.utils.load_data import load_gt_roidb, load_imdbs
+from rfcn.config.config import with_overrides
+from rfcn.core import checkpoint
+from rfcn.core.loader import AnchorLoader, TestLoader
+from rfcn.core.module import contexts
+from rfcn.core.predictor import Predictor
+from rfcn.symbols import make_symbol
+
+logger = logging.getLogger(__name__)
+
+TEST_INPUTS = ['data', 'im_info']
+
+
+def datasets(cfg, image_sets):
+    """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
+    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
+                      classes=cfg.dataset.CLASSES or None)
+
+
+def training_roidb(cfg):
+    """Entries of all training images, flipped copies included."""
+    return load_gt_roidb(cfg.dataset.dataset, cfg.dataset.image_set, cfg.dataset.root_path, cfg.dataset.dataset_path,
+                         flip=cfg.TRAIN.FLIP, classes=cfg.dataset.CLASSES or None)[0]
+
+
+def feature_shape(symbol):
+    """A function (height, width) of the input -> (H, W) of conv4, read off the graph."""
+    scores = symbol.get_internals()['rpn_cls_score_output']
+
+    @functools.lru_cache(maxsize=None)
+    def shape(height, width):
+        return scores.infer_shape(data=(1, 3, height, width))[1][0][2:]
+    return shape
+
+
+def image_settings(cfg, scales):
+    """Keywords that every loader takes."""
+    return dict(scales=scales, pixel_means=np.array(cfg.network.PIXEL_MEANS), stride=cfg.network.IMAGE_STRIDE, seed=cfg.seed,
+                max_pixels=cfg.dataset.MAX_PIXELS)
+
+
+def anchor_loader(cfg, roidb, symbol, batch_size, end2end=True):
+    """The loader of the end-to-end graph, or of the RPN graph."""
+    train, network = cfg.TRAIN, cfg.network
+    return AnchorLoader(
+        roidb, batch_size, feature_shape=feature_shape(symbol), end2end=end2end, max_gt_boxes=train.MAX_GT_BOXES,
+        anchors=dict(base_size=network.RPN_FEAT_STRIDE, ratios=network.ANCHOR_RATIOS, scales=network.ANCHOR_SCALES),
+        targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION, fg_thresh=train.RPN_POSITIVE_OVERLAP,
+                     bg_thresh=train.RPN_NEGATIVE_OVERLAP, clobber_positives=train.RPN_CLOBBER_POSITIVES,
+                     bbox_weights=train.RPN_BBOX_WEIGHTS),
+        shuffle=train.SHUFFLE, aspect_grouping=train.ASPECT_GROUPING, workers=train.WORKERS,
+        on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, cfg.SCALES))
+
+
+def test_loader(cfg, roidb, proposals=False):
+    """The loader for testing, at the first scale of the configuration."""
+    batch_size = cfg.TEST.BATCH_IMAGES * len(contexts(cfg.gpus))
+    return TestLoader(roidb, batch_size, proposals=proposals, workers=cfg.TRAIN.WORKERS, on_bad_image=cfg.dataset.on_bad_image,
+                      **image_settings(cfg, cfg.SCALES[:1]))
+
+
+def input_shapes(cfg, size=(256, 256)):
+    """Shapes of a test batch, enough to infer those of the parameters."""
+    images = cfg.TEST.BATCH_IMAGES
+    return {'data': (images, 3) + tuple(size), 'im_info': (images, 3)}
+
+
+def bbox_normalisation(cfg):
+    """Means and stds of the box targets, each (4 * num_reg_classes,)."""
+    sets = 2 if cfg.CLASS_AGNOSTIC else cfg.dataset.NUM_CLASSES
+    if not cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED:
+        return np.zeros(4 * sets), np.ones(4 * sets)
+    return np.tile(cfg.TRAIN.BBOX_MEANS, sets), np.tile(cfg.TRAIN.BBOX_STDS, sets)
+
+
+def unnormalised(cfg):
+    """A function arg_params -> the box layers' parameters for testing."""
+    means, stds = bbox_normalisation(cfg)
+    return lambda arg_params: checkpoint.unnormalised_bbox(arg_params, means, stds, cfg.network.POOLED_SIZE ** 2)
+
+
+def predictor(cfg, params_path):
+    """The network for testing with a checkpoint's parameters.
+
+    Raises:
+        CheckpointError: the parameters do not fit the configuration.
+    """
+    arg_params, aux_params = checkpoint.load_params(params_path, for_test=True)
+    return predictor_of_params(cfg, arg_params, aux_params, params_path)
+
+
+def predictor_of_params(cfg, arg_params, aux_params, source):
+    """The network for testing with given parameters; `source` names them in errors."""
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, source)
+    return Predictor(symbol, TEST_INPUTS, contexts(cfg.gpus), arg_params, aux_params)
+
+
+def with_classes(cfg):
+    """The configuration with the class names filled in from the data set where it does not give them.
+
+    Raises:
+        ConfigError: no names in the configuration and no data set to take them from.
+    """
+    if cfg.dataset.CLASSES:
+        return cfg
+    try:
+        imdb = datasets(cfg, cfg.dataset.image_set)[0]
+    except FileNotFoundError as error:
+        raise ConfigError('dataset.CLASSES gives no class names and the data set cannot be opened for them (%s); use the '
+                          'config.yaml that training wrote beside its checkpoints' % error) from None
+    return with_overrides(cfg, {'dataset.CLASSES': list(imdb.classes[1:])})

@@ -1,0 +1,108 @@
+"""What a bug report needs to say about a machine: `python -m rfcn.collect_env`.
+
+Each fact is asked for by itself, so that a broken package shows as one line and does not hide the others.
+"""
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib', 'tqdm')
+CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8')
+
+
+def run(*command):
+    """The first line that a command prints, or None where it is absent or fails."""
+    try:
+        lines = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=60).stdout.decode()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return lines.strip().partition('\n')[0]
+
+
+def git_revision():
+    """Short hash of the project's commit, with + where files differ from it; 'unknown' outside a checkout."""
+    return run('git', '-C', str(ROOT), 'describe', '--always', '--dirty=+') or 'unknown'
+
+
+def package_version(name):
+    """A package's version, or why it can't be imported."""
+    try:
+        module = import_module(name)
+    except Exception as error:  # a binary package can fail in any way
+        return 'FAILS: %s: %s' % (type(error).__name__, error)
+    try:
+        return str(getattr(module, '__version__', None) or metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return 'present'
+
+
+def not_compiled():
+    """The Cython modules of lib, by name, that have not been compiled: NumPy does their work."""
+    names = ('.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in sorted(ROOT.glob('lib/**/*.pyx')))
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def proc_field(path, field):
+    """What follows 'field :' in a file such as /proc/cpuinfo; '' where there is none."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return ''
+    return next((line.partition(':')[2].strip() for line in lines if line.startswith(field)), '')
+
+
+def cpu():
+    flags = proc_field('/proc/cpuinfo', 'flags').split()
+    useful = ' '.join(flag for flag in CPU_FLAGS if flag in flags)
+    return '%s; %s' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'unknown', useful or 'no known flags')
+
+
+def cores():
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return '%s, usable %s' % (os.cpu_count(), usable)
+
+
+def mxnet_features():
+    """The features that MXNet was built with."""
+    try:
+        import mxnet
+        return ' '.join(sorted(name for name, feature in mxnet.runtime.Features().items() if feature.enabled))
+    except Exception as error:
+        return 'FAILS: %s' % type(error).__name__
+
+
+def collect():
+    """A dict of one-line facts, in the order in which they are read best."""
+    facts = {
+        'revision': git_revision(),
+        'Python': '%s at %s' % (platform.python_version(), sys.executable),
+        'system': platform.platform(),
+        'CPU': cpu(),
+        'cores': cores(),
+        'memory': proc_field('/proc/meminfo', 'MemTotal') or 'unknown',
+        'GPU': run('nvidia-smi', '--query-gpu=name,compute_cap,driver_version', '--format=csv,noheader') or 'none found',
+        'C compiler': run('gcc', '--version') or 'no gcc',
+    }
+    facts.update((name, package_version(name)) for name in PACKAGES)
+    facts['MXNet features'] = mxnet_features()
+    facts['not compiled'] = ', '.join(not_compiled()) or 'nothing, all of lib is'
+    settings = sorted(name for name in os.environ if name.startswith(('MXNET_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_VISIBLE')))
+    facts['settings'] = ' '.join('%s=%s' % (name, os.environ[name]) for name in settings) or 'none'
+    return facts
+
+
+def main():
+    for name, fact in collect().items():
+        print('%-15s %s' % (name, fact))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,177 @@
+"""What a value of the configuration may be. A kind takes what YAML read and returns it in the one form that the code reads, or raises
+ValueError with the second half of a message: 'must be float, not 'x' (what to do)'. The first half, file and key, is config.py's.
+"""
+import math
+import re
+from decimal import Decimal
+
+
+def show(value):
+    """The value as the user wrote it, short enough for one line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python refuses to print an integer of more than 4300 digits
+        text = 'a %s too large to print' % type(value).__name__
+    return text if len(text) <= 80 else text[:77] + '...'
+
+
+def _refuse(expected, value, remedy=''):
+    raise ValueError('must be %s, not %s%s' % (expected, show(value), remedy and ' (%s)' % remedy))
+
+
+def _check_range(value, low, high):
+    if low is not None and value < low:
+        _refuse('%g or more' % low, value)
+    if high is not None and value > high:
+        _refuse('%g or less' % high, value)
+    return value
+
+
+def flag(value):
+    """true or false."""
+    return value if isinstance(value, bool) else _refuse('true or false', value)
+
+
+def whole(low=None, high=2 ** 53):
+    """An integer from low to high, both included."""
+    def check(value):
+        if isinstance(value, bool) or not isinstance(value, int):
+            _refuse('int', value)
+        return _check_range(value, low, high)
+    return check
+
+
+def _exponent_hint(value):
+    """YAML 1.1 reads 1e-4 as text, since it has no point and no sign: the most frequent slip in a learning rate."""
+    if not re.fullmatch(r'[-+]?[0-9.]+[eE][-+]?[0-9]{1,2}', value if isinstance(value, str) else ''):
+        return ''
+    try:
+        return 'YAML reads %s as text: write %s' % (value, format(Decimal(repr(float(value))), 'f'))
+    except ValueError:
+        return ''
+
+
+def real(low=None, high=None):
+    """A finite float from low to high, both included; an integer counts as one."""
+    def check(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            _refuse('float', value, _exponent_hint(value))
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            _refuse('a finite float', value)
+        return _check_range(number, low, high)
+    return check
+
+
+def fraction(value):
+    """A float from 0 to 1."""
+    return real(0, 1)(value)
+
+
+def fraction_or_minus_one(value):
+    """A float from 0 to 1, or -1 which stands for 'not used'."""
+    value = real(-1, 1)(value)
+    return value if value == -1 or value >= 0 else _refuse('-1 or from 0 to 1', value)
+
+
+def count_or_minus_one(value):
+    """An integer of 1 or more, or -1 which stands for 'all'."""
+    value = whole(-1)(value)
+    return value if value != 0 else _refuse('-1 (all) or 1 or more', value)
+
+
+def text(value):
+    """Any text. A number is refused, since YAML has already lost how it was written."""
+    return value if isinstance(value, str) else _refuse('text', value, 'put it in quotes')
+
+
+def choice(*values):
+    """One of the values."""
+    def check(value):
+        if not any(value == known and type(value) is type(known) for known in values):
+            _refuse('one of ' + ', '.join(map(str, values)), value)
+        return value
+    return check
+
+
+def tuple_of(kind, length=None):
+    """A list whose every item is of the kind; `length` items if that is given, else any number."""
+    def check(value):
+        if not isinstance(value, (list, tuple)):
+            _refuse('a list', value)
+        if length is not None and len(value) != length:
+            _refuse('a list of %d' % length, value)
+        return tuple(kind(item) for item in value)
+    return check
+
+
+def some(kind):
+    """A list of at least one item of the kind."""
+    def check(value):
+        return tuple_of(kind)(value) or _refuse('a list of at least one', value)
+    return check
+
+
+def multipliers(value):
+    """A mapping from parameter name prefix to a float of 0 or more."""
+    if not isinstance(value, dict):
+        _refuse('a mapping from name prefix to float', value)
+    for name in value:
+        if not isinstance(name, str) or hasattr(dict, name):  # a name like 'items' would hide the dictionary's method
+            _refuse('a mapping whose keys are parameter names', value)
+    return {name: real(0)(item) for name, item in value.items()}
+
+
+def devices(value):
+    """GPU numbers '0,1' (text, a number or a list), or '' for the CPU."""
+    if isinstance(value, str):
+        value = value.split(',') if value.strip() else ()
+    numbers = [show(number).strip('\'" ') for number in (value if isinstance(value, (list, tuple)) else [value])]
+    if not all(re.fullmatch('[0-9]{1,4}', number) for number in numbers) or len(set(numbers)) < len(numbers):
+        _refuse("different GPU numbers such as '0,1', or '' for the CPU", value)
+    return ','.join(numbers)
+
+
+def epochs(value):
+    """Epochs at which the learning rate drops: '2,4.5' (the release's form), a number or a list; fractions allowed, ascending."""
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(',') if part.strip()]
+        if not all(re.fullmatch(r'[0-9]{1,9}(\.[0-9]*)?', part) for part in parts):
+            _refuse("epochs such as '2,4.5'", value)
+        value = [float(part) for part in parts]
+    steps = tuple_of(real(0))(value if isinstance(value, (list, tuple)) else [value])
+    return steps if list(steps) == sorted(set(steps)) else _refuse('epochs in ascending order', value)
+
+
+def _scale(value):
+    """(target, max): pixels of the shorter side and the most that the longer side may have."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        _refuse('a pair [shorter side, longest side] or a list of such pairs', value)
+    target, longest = (whole(1, 2 ** 15)(side) for side in value)
+    return (target, longest) if target <= longest else _refuse('a pair with the shorter side first', value)
+
+
+def scales(value):
+    """One pair [600, 1000], as in the release's YAML files, or a list of pairs: always a tuple of pairs afterwards."""
+    if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (list, tuple)):
+        value = [value]
+    return tuple_of(_scale)(value)
+
+
+def at_least_one_scale(value):
+    """As `scales`, and not empty."""
+    return scales(value) or _refuse('a pair [shorter side, longest side] or a list of such pairs', value)
+
+
+def class_names(value):
+    """A list of names without the background, or the path of a file with one name a line (read by config.py)."""
+    if isinstance(value, str):
+        return value.strip()
+    names = tuple(text(name).strip() for name in tuple_of(text)(value))
+    names = names[1:] if names[:1] == ('__background__',) else names
+    if not all(names) or len(set(names)) < len(names) or '__background__' in names:
+        _refuse('different names, none of them empty or __background__', value)
+    return names

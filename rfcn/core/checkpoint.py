@@ -1,0 +1,173 @@
+"""Checkpoints in the release's format, written so that a crash leaves either the old file or the new one, never half a file.
+
+    prefix-0007.params   `arg:` and `aux:` parameters after epoch 7, the box layer also un-normalised as rfcn_bbox_weight_test
+    prefix-0007.states   momentum and progress, for resuming
+    prefix-symbol.json   the graph for testing
+"""
+import json
+import logging
+import os
+import re
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+
+from lib.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised box deltas
+TEST_SUFFIX = '_test'
+_MOMENTUM = 'momentum:'
+_PROGRESS = 'progress'
+
+
+def params_path(prefix, epoch):
+    """`prefix-0007.params`."""
+    return '%s-%04d.params' % (prefix, epoch)
+
+
+def states_path(prefix, epoch):
+    """`prefix-0007.states`."""
+    return '%s-%04d.states' % (prefix, epoch)
+
+
+def save_atomically(path, write):
+    """Call `write(temporary path)`, flush the file to the disk and give it its name.
+
+    Raises:
+        OSError: the folder cannot be written to or the disk is full; what was at `path` is untouched.
+    """
+    temporary = '%s.tmp-%d' % (path, os.getpid())
+    try:
+        write(temporary)
+        with open(temporary, 'rb+') as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, mx.base.MXNetError) as error:
+        raise OSError('%s could not be written (%s); earlier checkpoints are untouched. Is the disk full or the folder '
+                      'read-only?' % (path, str(error).splitlines()[0])) from error
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def unnormalised_bbox(arg_params, means, stds, bins_squared):
+    """The box layers' parameters for targets in pixels of deltas, not in (delta - mean) / std.
+
+    Args:
+        means, stds: (4 * num_reg_classes,).
+        bins_squared: k * k, the maps of one output; they lie side by side.
+    Returns:
+        dict of `<layer>_weight_test` and `<layer>_bias_test`.
+    Departure: the release looks for rfcn_bbox alone and fails for another head. Source: its callback.do_checkpoint.
+    """
+    result = {}
+    for layer in BBOX_LAYERS:
+        if layer + '_weight' not in arg_params:
+            continue
+        weight, bias = arg_params[layer + '_weight'].asnumpy(), arg_params[layer + '_bias'].asnumpy()
+        repeats = len(bias) // len(means)
+        if repeats not in (1, bins_squared):
+            raise CheckpointError('%s has %d outputs; %d targets expected, each once or %d times'
+                                  % (layer, len(bias), len(means), bins_squared))
+        mean, std = np.repeat(means, repeats), np.repeat(stds, repeats)
+        result[layer + '_weight' + TEST_SUFFIX] = mx.nd.array(weight * std.reshape((-1,) + (1,) * (weight.ndim - 1)))
+        result[layer + '_bias' + TEST_SUFFIX] = mx.nd.array(bias * std + mean)
+    return result
+
+
+def save_params(path, arg_params, aux_params):
+    """Write parameters in MXNet's format with `arg:` and `aux:` before their names."""
+    tagged = {'arg:' + name: value.as_in_context(mx.cpu()) for name, value in arg_params.items()}
+    tagged.update(('aux:' + name, value.as_in_context(mx.cpu())) for name, value in aux_params.items())
+    save_atomically(path, lambda temporary: mx.nd.save(temporary, tagged))
+
+
+def load_params(path, for_test=False):
+    """Read a parameter file.
+
+    Args:
+        for_test: take the un-normalised box parameters under the plain names, where the file has them.
+    Returns:
+        arg_params, aux_params: name -> NDArray.
+    Raises:
+        FileNotFoundError, CheckpointError: the file is missing, cut off or no parameter file.
+    """
+    arrays = _load_arrays(path)
+    arg_params, aux_params = {}, {}
+    for tagged, value in arrays.items():
+        kind, _, name = tagged.partition(':')
+        if kind not in ('arg', 'aux') or not name:
+            raise CheckpointError("%s: parameters are called 'arg:<name>' or 'aux:<name>', not %r" % (path, tagged))
+        (arg_params if kind == 'arg' else aux_params)[name] = value
+    for name in [n for n in arg_params if n.endswith(TEST_SUFFIX)]:
+        value = arg_params.pop(name)
+        if for_test:
+            arg_params[name[:-len(TEST_SUFFIX)]] = value
+    return arg_params, aux_params
+
+
+def check_params(symbol, input_shapes, arg_params, aux_params, source):
+    """Compare parameters with what a graph needs.
+
+    Raises:
+        CheckpointError: naming every parameter that is missing or of another shape.
+    Parameters that the graph does not have (fc1000 of a classification network) are logged and ignored.
+    """
+    arg_shapes, _, aux_shapes = symbol.infer_shape(**input_shapes)
+    needed = dict(zip(symbol.list_arguments() + symbol.list_auxiliary_states(), arg_shapes + aux_shapes))
+    needed = {name: shape for name, shape in needed.items() if name not in input_shapes}
+    given = {name: value.shape for name, value in list(arg_params.items()) + list(aux_params.items())}
+    faults = ['%s is missing, shape %s expected' % (name, needed[name]) for name in sorted(set(needed) - set(given))]
+    faults += ['%s has shape %s, %s expected' % (name, given[name], needed[name])
+               for name in sorted(set(needed) & set(given)) if given[name] != needed[name]]
+    if faults:
+        raise CheckpointError('%s does not fit the network (%d parameters): %s. Does the configuration (symbol, NUM_CLASSES, '
+                              'CLASS_AGNOSTIC, ANCHOR_*, POOLED_SIZE) agree with the one it was trained with?'
+                              % (source, len(faults), '; '.join(faults)))
+    extra = sorted(set(given) - set(needed))
+    if extra:
+        logger.info('%s: ignored %d parameters that the network does not have: %s', source, len(extra), ', '.join(extra))
+
+
+def save_states(path, momenta, progress):
+    """Write what resuming needs.
+
+    Args:
+        momenta: parameter name -> NDArray. progress: dict that JSON can hold.
+    """
+    arrays = {_MOMENTUM + name: value.as_in_context(mx.cpu()) for name, value in momenta.items()}
+    arrays[_PROGRESS] = mx.nd.array(np.frombuffer(json.dumps(progress).encode('utf-8'), dtype=np.uint8), dtype=np.uint8)
+    save_atomically(path, lambda temporary: mx.nd.save(temporary, arrays))
+
+
+def load_states(path):
+    """Returns momenta (name -> NDArray) and progress (dict), as given to `save_states`."""
+    arrays = _load_arrays(path)
+    if _PROGRESS not in arrays:
+        raise CheckpointError('%s: no training state of this project; the release pickles its optimizer there. '
+                              'Start from the .params file with network.pretrained instead' % path)
+    progress = json.loads(arrays.pop(_PROGRESS).asnumpy().astype(np.uint8).tobytes().decode('utf-8'))
+    return {name[len(_MOMENTUM):]: value for name, value in arrays.items()}, progress
+
+
+def epochs_with_states(prefix):
+    """Sorted epochs that have both a parameter and a state file."""
+    folder, name = os.path.split(prefix)
+    pattern = re.compile(re.escape(name) + r'-(\d{4})\.params$')
+    found = (pattern.match(entry.name) for entry in Path(folder or '.').glob('*.params'))
+    return sorted(int(m.group(1)) for m in found if m and os.path.exists(states_path(prefix, int(m.group(1)))))
+
+
+def _load_arrays(path):
+    if not os.path.isfile(path):
+        raise FileNotFoundError('%s: no such parameter file' % path)
+    try:
+        arrays = mx.nd.load(path)
+    except mx.base.MXNetError as error:
+        raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, str(error).splitlines()[0])) from None
+    if not isinstance(arrays, dict):
+        raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
+    return arrays

@@ -1,0 +1,81 @@
+"""The release's six training metrics, from the outputs and labels of one step, found by name."""
+import collections
+
+import mxnet as mx
+import numpy as np
+
+PROB_FLOOR = 1e-14
+RPN_METRICS = ('RPNAcc', 'RPNLogLoss', 'RPNL1Loss')
+RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')
+
+
+def classification(prob, label):
+    """Sum of right guesses and of log losses over what is not ignored (label -1), and the number of that.
+
+    Args:
+        prob: (N, C). label: (N,).
+    """
+    kept = np.where(label != -1)[0]
+    label = label[kept].astype(int)
+    prob = prob[kept]
+    right = np.sum(prob.argmax(axis=1) == label)
+    return float(right), float(np.sum(-np.log(prob[np.arange(len(kept)), label] + PROB_FLOOR))), len(kept)
+
+
+class TrainingMetrics(object):
+    """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss, of those the graph has outputs for.
+
+    Args:
+        ohem: the box loss of the head is averaged over the RoIs that OHEM kept, else over the foreground ones (as the release).
+    Source: the release's core/metric.py.
+    """
+
+    def __init__(self, ohem):
+        self.ohem = ohem
+        self.reset()
+
+    def reset(self):
+        """Forget all steps."""
+        self.sums = collections.OrderedDict()
+        self.counts = collections.Counter()
+
+    def update(self, labels, outputs):
+        """Add one step.
+
+        Args:
+            labels, outputs: name -> array (NumPy or NDArray). Labels: rpn_label, rcnn_label; the latter is an output end to end.
+        Returns:
+            dict, the metrics of this step alone.
+        """
+        values = {name: _numpy(x) for name, x in dict(labels, **outputs).items()}
+        step = collections.OrderedDict()
+        if 'rpn_cls_prob' in values:
+            prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2]
+            step.update(self._add(RPN_METRICS, prob.reshape(-1, 2), values['rpn_label'].ravel(), values['rpn_bbox_loss'], True))
+        if 'cls_prob' in values:
+            prob = values['cls_prob']
+            step.update(self._add(RCNN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rcnn_label'].ravel(),
+                                  values['bbox_loss'], self.ohem))
+        return step
+
+    def get(self):
+        """Name -> mean over the steps since `reset`."""
+        return collections.OrderedDict((name, _ratio(total, self.counts[name])) for name, total in self.sums.items())
+
+    def _add(self, names, prob, label, bbox_loss, count_background):
+        right, log_loss, count = classification(prob, label)
+        boxes = count if count_background else int(np.sum(label > 0))
+        step = collections.OrderedDict()
+        for name, total, number in zip(names, (right, log_loss, float(np.sum(bbox_loss))), (count, count, boxes)):
+            self.sums[name] = self.sums.get(name, 0.0) + total
+            self.counts[name] += number
+            step[name] = _ratio(total, number)
+        return step
+
+
+def _ratio(total, count):
+    return total / count if count else total  # nothing counted: 0, or a non-finite sum that must be seen
+
+
+def _numpy(array):
+    return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.asarray(array)

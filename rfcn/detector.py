@@ -1,0 +1,84 @@
+"""The public Python API: objects in an image.
+
+    from rfcn import Detector
+    detector = Detector('config.yaml', 'rfcn_voc-0007.params')
+    for found in detector.detect('street.jpg'):
+        print(found.class_name, found.score, found.box)
+"""
+from collections import namedtuple
+
+import mxnet as mx
+import numpy as np
+
+from lib.utils.image import imread, pad_to_stride, resize, transform
+from rfcn import build
+from rfcn.config.config import load_config, with_overrides
+from rfcn.core.tester import image_detections
+from rfcn.evaluate import nms_settings
+
+Detection = namedtuple('Detection', 'class_name score box')
+Detection.__doc__ = 'One object: class_name str, score in 0..1, box (4,) float32 x1, y1, x2, y2 in pixels of the image.'
+
+
+def as_detections(by_class, classes, score_thresh=0.0):
+    """(n, 5) boxes and scores of each class -> list of Detection, best first."""
+    found = [Detection(classes[c], float(row[4]), np.asarray(row[:4], dtype=np.float32))
+             for c in range(1, len(classes)) for row in by_class[c] if row[4] >= score_thresh]
+    return sorted(found, key=lambda detection: -detection.score)
+
+
+class Detector(object):
+    """Finds objects with a trained network.
+
+    Args:
+        cfg: path of a YAML file, or a loaded configuration; best the config.yaml that training wrote, which has the class names.
+        params: path of a checkpoint, `.params`.
+        overrides: 'KEY=VALUE' texts on top of a YAML file.
+    Raises:
+        FileNotFoundError, ConfigError, CheckpointError.
+    """
+
+    def __init__(self, cfg, params, overrides=()):
+        cfg = load_config(cfg, overrides) if isinstance(cfg, str) or hasattr(cfg, '__fspath__') else cfg
+        self.cfg = with_overrides(build.with_classes(cfg), {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
+        self.classes = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
+        self.predictor = build.predictor(self.cfg, str(params))
+
+    def detect(self, image, score_thresh=None):
+        """The objects of an image, best first.
+
+        Args:
+            image: path, or (H, W, 3) uint8 BGR as OpenCV reads it.
+            score_thresh: lowest score; `TEST.SCORE_THRESH` by default.
+        Returns:
+            list of Detection.
+        Raises:
+            FileNotFoundError, DatasetError: there is no such image, or it cannot be read.
+            ValueError: an array of another shape or dtype.
+        """
+        return as_detections(self.detect_by_class(image, score_thresh), self.classes)
+
+    def detect_by_class(self, image, score_thresh=None):
+        """The same as a list over classes of (n, 5) boxes and scores; class 0, the background, is empty."""
+        settings = nms_settings(self.cfg)
+        if score_thresh is not None:
+            settings['thresh'] = score_thresh
+        batch, im_info = self._batch(self._array(image))
+        return image_detections(self.predictor.predict(batch), im_info, 1, **settings)[0]
+
+    def _array(self, image):
+        if isinstance(image, str) or hasattr(image, '__fspath__'):
+            return imread(image, max_pixels=self.cfg.dataset.MAX_PIXELS)
+        if not (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8):
+            raise ValueError('an image is a path or a (height, width, 3) uint8 array in BGR order, not %s'
+                             % (getattr(image, 'shape', type(image).__name__),))
+        return image
+
+    def _batch(self, image):
+        target, most = self.cfg.SCALES[0]
+        resized, scale = resize(image, target, most)
+        tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE), np.array(self.cfg.network.PIXEL_MEANS))
+        im_info = np.array([resized.shape[:2] + (scale,)], dtype=np.float32)
+        arrays = [('data', tensor), ('im_info', im_info)]
+        return mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
+                               provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays]), im_info

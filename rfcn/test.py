@@ -1,0 +1,87 @@
+"""Test a checkpoint: `python rfcn/test.py --cfg X.yaml [KEY=VALUE ...]`."""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+import hashlib
+import logging
+
+import cv2
+
+from lib.utils import safe_pickle
+from lib.utils.image import imread
+from lib.utils.show_boxes import draw_detections
+from rfcn import build
+from rfcn.command_line import parse_config, run_folder, start_run
+from rfcn.config.config import dump
+from rfcn.core import checkpoint
+from rfcn.core.tester import save_detections
+from rfcn.evaluate import evaluate
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser):
+    """Of this script; the last three keep the release's meaning."""
+    parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
+    parser.add_argument('--ignore_cache', action='store_true', help='detect anew even where detections are saved')
+    parser.add_argument('--thresh', type=float, default=None, help='lowest score that counts (default TEST.SCORE_THRESH)')
+    parser.add_argument('--vis', action='store_true', help='write drawings of the detections beside the results')
+
+
+def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
+    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
+
+    Saved detections are used again only if they came from the same parameters and configuration.
+    """
+    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    saved = Path(folder) / (imdb.name + '_detections.pkl')
+    origin = fingerprint(cfg, params)
+    if not ignore_cache and saved.exists() and origin_path(saved).exists() and origin_path(saved).read_text() == origin:
+        logger.info('evaluating the saved detections %s; --ignore_cache detects anew', saved)
+        all_boxes = safe_pickle.load(str(saved))
+        evaluation = imdb.evaluate_detections(all_boxes, str(folder))
+    else:
+        evaluation, all_boxes = evaluate(cfg, build.predictor(cfg, params), imdb, str(folder))
+        save_detections(all_boxes, str(saved))
+        origin_path(saved).write_text(origin)
+    logger.info('%s\n%s', params, evaluation.table)
+    if vis:
+        draw_all(imdb, all_boxes, Path(folder) / 'drawings')
+    return evaluation
+
+
+def origin_path(saved):
+    """Where it is noted what saved detections came from."""
+    return saved.with_suffix('.origin')
+
+
+def fingerprint(cfg, params):
+    """Text that changes with the parameters' content and with the configuration."""
+    if not Path(params).exists():
+        raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
+    return hashlib.sha256(Path(params).read_bytes() + dump(cfg).encode('utf-8')).hexdigest()
+
+
+def draw_all(imdb, all_boxes, folder, thresh=0.5):
+    """Draw the detections of every image."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, index in enumerate(imdb.image_set_index):
+        drawing = draw_detections(imread(imdb.image_path(index)), [boxes[i] for boxes in all_boxes], imdb.classes, thresh)
+        cv2.imwrite(str(folder / (Path(index).name + '.png')), drawing)
+
+
+def main(argv=None):
+    """Entry point."""
+    cfg, args = parse_config(__doc__, argv, add_arguments)
+    overrides = {} if args.thresh is None else {'TEST.SCORE_THRESH': args.thresh}
+    params = args.params or checkpoint.params_path(str(run_folder(cfg, args.cfg, cfg.dataset.image_set) / cfg.TRAIN.model_prefix),
+                                                   cfg.TEST.test_epoch or cfg.TRAIN.end_epoch)
+    cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set, overrides)
+    test_rcnn(cfg, folder, params, args.ignore_cache, args.vis)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,62 @@
+"""Small data sets on disk, and the real ones where they are present."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+OBJECT = ('<object><name>%s</name><difficult>%d</difficult><bndbox><xmin>%g</xmin><ymin>%g</ymin><xmax>%g</xmax>'
+          '<ymax>%g</ymax></bndbox></object>')
+
+
+def annotation_text(objects, size=(40, 30), filename='', extra=''):
+    """An annotation in VOC's format; objects are tuples label, x1, y1, x2, y2 and, if given, difficult."""
+    items = ''.join(OBJECT % (item[0], item[5] if len(item) > 5 else 0, *item[1:5]) for item in objects)
+    size = '<size><width>%d</width><height>%d</height><depth>3</depth></size>' % size if size else ''
+    return '<annotation><filename>%s</filename>%s%s%s</annotation>' % (filename, size, items, extra)
+
+
+class VocFolder(object):
+    """Writes a data set in the layout of VOC, image by image."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+            (folder / name).mkdir(parents=True)
+        self.names = []
+
+    def add(self, name, objects=(), extension='.jpg', **options):
+        """An image of 40 x 30 pixels with its annotation; `train.txt` lists all that were added."""
+        (self.folder / 'Annotations' / (name + '.xml')).write_text(annotation_text(objects, **options))
+        data = cv2.imencode(extension.lower(), np.full((30, 40, 3), 90, dtype=np.uint8))[1]
+        (self.folder / 'JPEGImages' / (name + extension)).write_bytes(data.tobytes())
+        self.names.append(name)
+        self.list_images('train', self.names)
+        return self
+
+    def list_images(self, image_set, lines):
+        """Write ImageSets/Main/<image_set>.txt."""
+        (self.folder / 'ImageSets' / 'Main' / (image_set + '.txt')).write_text(''.join(line + '\n' for line in lines))
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """An empty data set in the layout of VOC, in tmp_path/pets."""
+    return VocFolder(tmp_path / 'pets')
+
+
+@pytest.fixture
+def voc2007(tmp_path):
+    """An empty data set in the layout of the VOC development kit, in tmp_path/VOC2007."""
+    return VocFolder(tmp_path / 'VOC2007')
+
+
+@pytest.fixture
+def real_data():
+    """The folder with real data sets; the test is skipped where it is absent."""
+    folder = ROOT.parent / 'shared' / 'data'
+    if not folder.is_dir():
+        pytest.skip('the real data sets are not here')
+    return folder

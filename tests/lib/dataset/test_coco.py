@@ -1,0 +1,222 @@
+"""Data sets in COCO's format: objects, results, evaluation."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.dataset import make_dataset
+from lib.dataset.coco import COCO, fit_box
+from lib.dataset.coco_eval import STATISTICS
+from lib.errors import DatasetError
+
+CATEGORIES = [{'id': 18, 'name': 'dog'}, {'id': 3, 'name': 'cat'}]
+IMAGE = {'id': 7, 'file_name': 'a.png', 'width': 40, 'height': 30}
+
+
+def annotation(category=18, bbox=(1, 2, 10, 20), **fields):
+    return dict({'image_id': 7, 'category_id': category, 'bbox': list(bbox)}, **fields)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes annotations of one image of 40 x 30 pixels; returns the folder."""
+    def write(annotations=(), path='annotations/instances_train.json', pictures='images/train', image=IMAGE, **lists):
+        data = dict({'images': [image], 'annotations': annotations, 'categories': CATEGORIES}, **lists)
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
+        (tmp_path / pictures).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / pictures / 'a.png'), np.zeros((30, 40, 3), dtype=np.uint8))
+        return str(tmp_path)
+    return write
+
+
+def open_set(folder, image_set='train', **options):
+    return make_dataset('coco', image_set, '', folder, **options)
+
+
+def test_classes_follow_the_order_of_the_categories(write):
+    imdb = open_set(write([annotation(3), annotation(18)]))
+    assert imdb.classes == ('__background__', 'dog', 'cat')
+    entry, = imdb.gt_roidb()
+    assert entry['gt_classes'].tolist() == [2, 1] and entry['index'] == '7'
+    assert entry['image'].endswith('images/train/a.png')
+
+
+def test_a_box_keeps_its_fractions_and_ends_inside_the_image():
+    # x2 = 1.5 + (10.25 - 1) = 10.75; y2 = min(30 - 1, 20 + (40 - 1)) = 29.
+    assert fit_box([1.5, 20, 10.25, 40], 40, 30) == [1.5, 20, 10.75, 29]
+    assert fit_box([-3, 0, 5, 0.5], 40, 30) == [0, 0, 4, 0]
+    assert fit_box([41, 0, 5, 5], 40, 30) is None
+
+
+def test_crowds_and_objects_without_area_or_outside_are_left_out(write, caplog):
+    objects = [annotation(iscrowd=1), annotation(area=0), annotation(bbox=(50, 2, 5, 5)), annotation()]
+    entry, = open_set(write(objects)).gt_roidb()
+    np.testing.assert_array_equal(entry['boxes'], [[1, 2, 10, 21]])
+    assert 'instances_train.json: annotation 2' in caplog.text and 'annotation 3' in caplog.text
+
+
+@pytest.mark.parametrize('path, pictures', [('instances_train.json', 'train'), ('train.json', 'images'),
+                                            ('train.json', '.'), ('annotations/train.json', 'images/train')])
+def test_annotations_and_images_may_lie_in_several_places(write, path, pictures):
+    assert open_set(write([annotation()], path, pictures)).gt_roidb()[0]['image'].endswith('a.png')
+
+
+def test_annotations_and_images_may_be_given_as_paths(write):
+    folder = write([annotation()], 'here/labels.json', 'there')
+    imdb = open_set(folder, 'own', annotation_file=folder + '/here/labels.json', image_folder=folder + '/there')
+    assert len(imdb.gt_roidb()[0]['boxes']) == 1
+
+
+@pytest.mark.parametrize('image_set, pictures', [('minival2014', 'val2014'), ('valminusminival2014', 'val2014'),
+                                                 ('test-dev2017', 'test2017')])
+def test_parts_of_an_image_set_have_their_images_in_the_folder_of_the_whole(write, image_set, pictures):
+    folder = write([annotation()], 'annotations/instances_%s.json' % image_set, 'images/' + pictures)
+    assert 'images/%s/a.png' % pictures in open_set(folder, image_set).gt_roidb()[0]['image']
+
+
+def test_some_of_the_categories_can_be_chosen_in_any_order(write):
+    imdb = open_set(write([annotation(3), annotation(18)]), classes=['cat'])
+    assert imdb.classes == ('__background__', 'cat')
+    assert imdb.gt_roidb()[0]['gt_classes'].tolist() == [1]
+    assert open_set(write(), classes=['cat', 'dog']).category_ids == {'cat': 3, 'dog': 18}
+
+
+def test_a_class_that_is_no_category_is_refused(write):
+    with pytest.raises(DatasetError, match=r'instances_train\.json: no category cow; there are dog, cat'):
+        open_set(write(), classes=['cat', 'cow'])
+
+
+def test_the_size_of_an_image_is_read_from_it_where_the_file_does_not_tell(write):
+    entry, = open_set(write(image={'id': 7, 'file_name': 'a.png'})).gt_roidb()
+    assert (entry['width'], entry['height']) == (40, 30)
+
+
+def test_test_images_without_annotations_are_written_not_evaluated(write, tmp_path):
+    folder = write(None, 'annotations/image_info_test-dev2017.json', 'images/test2017')
+    imdb = open_set(folder, 'test-dev2017')
+    assert len(imdb.gt_roidb()[0]['boxes']) == 0
+    evaluation = imdb.evaluate_detections([[[]], [np.array([[1, 2, 10, 21, 0.5]])], [[]]], folder)
+    assert np.isnan(evaluation.score)
+    results = json.loads((tmp_path / 'detections_test-dev2017_results.json').read_text())
+    assert results == [{'image_id': 7, 'category_id': 18, 'bbox': [1, 2, 10, 20], 'score': 0.5}]
+
+
+def test_results_for_a_file_without_categories_are_refused(write):
+    imdb = open_set(write(categories=None), classes=['cat'])
+    with pytest.raises(DatasetError, match='has no categories'):
+        imdb.evaluate_detections([[[]], [[]]])
+
+
+def test_perfect_detections_have_average_precision_one_and_absent_classes_none(write, tmp_path):
+    imdb = open_set(write([annotation()]))
+    evaluation = imdb.evaluate_detections([[[]], [np.array([[1, 2, 10, 21, 0.9]])], [[]]], str(tmp_path / 'out'))
+    assert evaluation.score == pytest.approx(1) and evaluation.metrics['AP@0.5/dog'] == pytest.approx(1)
+    assert np.isnan(evaluation.metrics['AP/cat']) and np.isnan(evaluation.metrics['AP_large'])
+    assert evaluation.table.splitlines()[1] == 'dog     1.0000   1.0000'
+    np.testing.assert_equal(imdb.evaluate_files(str(tmp_path / 'out')).metrics, evaluation.metrics)
+
+
+def test_no_detections_have_average_precision_zero(write):
+    assert open_set(write([annotation()])).evaluate_detections([[[]]] * 3).score == 0
+
+
+def test_nothing_is_printed(write, capsys):
+    open_set(write([annotation()])).evaluate_detections([[[]], [np.array([[1, 2, 10, 21, 0.9]])], [[]]])
+    assert capsys.readouterr() == ('', '')
+
+
+def test_detections_for_another_set_are_refused(write):
+    with pytest.raises(DatasetError, match='expected detections of 3 classes and 1 images, found 2 classes and 1'):
+        open_set(write()).evaluate_detections([[[]], [[]]])
+
+
+@pytest.mark.parametrize('lists, message', [
+    ({'annotations': [annotation(99)]}, r'annotations\[0\]: expected the id of one of the categories'),
+    ({'annotations': [annotation(image_id=8)]}, r'annotations\[0\]: expected the image_id of one of the images'),
+    ({'annotations': [annotation(bbox=(1, 2, 3))]}, r'annotations\[0\]: expected a bbox of four numbers'),
+    ({'annotations': [annotation(bbox=(1, 2, 3, float('nan')))]}, r'annotations\[0\]: expected a bbox of four numbers'),
+    ({'annotations': [annotation(area='big')]}, r'annotations\[0\]: expected a number as area'),
+    ({'annotations': [3]}, "'annotations' must be a list of objects"),
+    ({'images': {}}, "'images' must be a list of objects"),
+    ({'images': [IMAGE, IMAGE]}, r'images\[1\]: expected an id that no other one has'),
+    ({'images': [{'file_name': 'a'}]}, r'images\[0\]: expected a whole number as id'),
+    ({'images': [{'id': 1}]}, r'images\[0\]: expected a file_name'),
+    ({'images': []}, 'the list of images is empty'),
+    ({'categories': [{'id': 1}]}, r'categories\[0\]: expected a name'),
+    ({'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'cat'}]}, 'class names'),
+    ({'images': None}, "expected an object with the lists 'images'")])
+def test_annotations_that_are_not_what_the_format_promises_are_refused(write, lists, message):
+    with pytest.raises(DatasetError, match=message):
+        open_set(write(**lists))
+
+
+@pytest.mark.parametrize('text', ['', '[', '[1]', '[' * 100000])
+def test_what_is_no_json_is_refused(write, tmp_path, text):
+    folder = write()
+    (tmp_path / 'annotations' / 'instances_train.json').write_text(text)
+    with pytest.raises(DatasetError, match=r'instances_train\.json: expected'):
+        open_set(folder)
+
+
+def test_missing_annotations_are_refused_with_the_places_looked_at(tmp_path):
+    with pytest.raises(FileNotFoundError, match='annotations/instances_val.json'):
+        COCO('val', '', str(tmp_path))
+
+
+def test_a_missing_image_is_named_with_the_places_looked_at(write):
+    with pytest.raises(FileNotFoundError, match=r'b\.png: there is no such image in .*images/train'):
+        open_set(write(image=dict(IMAGE, file_name='b.png'))).gt_roidb()
+
+
+def test_an_image_name_that_leads_out_of_the_folder_is_refused(write):
+    with pytest.raises(DatasetError, match='leads out of this folder'):
+        open_set(write(image=dict(IMAGE, file_name='../../a.png'))).gt_roidb()
+
+
+@pytest.fixture
+def release(golden, tmp_path):
+    """The release's vectors and their data set; its images are empty files, which are not opened."""
+    vectors = json.loads((golden / 'coco_eval.json').read_text())
+    (tmp_path / 'annotations').mkdir()
+    (tmp_path / 'annotations' / 'instances_val2014.json').write_text(json.dumps(vectors['instances']))
+    (tmp_path / 'images' / 'val2014').mkdir(parents=True)
+    for image in vectors['instances']['images']:
+        (tmp_path / 'images' / 'val2014' / image['file_name']).touch()
+    return vectors, open_set(str(tmp_path), 'val2014')
+
+
+def test_the_objects_equal_the_release_up_to_its_cut_off_fractions(release):
+    vectors, imdb = release
+    roidb = imdb.gt_roidb()
+    assert list(imdb.classes) == vectors['classes'] and len(roidb) == len(vectors['gt_roidb'])
+    for entry, expected in zip(roidb, vectors['gt_roidb']):
+        np.testing.assert_array_equal(np.floor(entry['boxes']), np.reshape(expected['boxes'], (-1, 4)))
+        assert entry['gt_classes'].tolist() == expected['gt_classes']
+        assert (entry['index'], entry['height'], entry['width']) == (
+            str(expected['index']), expected['height'], expected['width'])
+
+
+def test_the_results_file_equals_the_release(release, tmp_path):
+    vectors, imdb = release
+    imdb.evaluate_detections(vectors['all_boxes'], str(tmp_path))
+    results = json.loads((tmp_path / 'detections_val2014_results.json').read_text())
+
+    def as_rows(items):
+        return sorted([item['image_id'], item['category_id'], item['score']] + item['bbox'] for item in items)
+    np.testing.assert_array_equal(as_rows(results), as_rows(vectors['results_json']))
+
+
+def test_the_twelve_statistics_and_the_categories_equal_the_release(release):
+    vectors, imdb = release
+    metrics = imdb.evaluate_detections(vectors['all_boxes']).metrics
+    np.testing.assert_allclose([metrics[name] for name in STATISTICS], vectors['stats12'], rtol=0, atol=1e-12)
+    # The release's report: person 20.6, car 17.2, dog 39.5 percent.
+    assert [round(100 * metrics['AP/' + name], 1) for name in ('person', 'car', 'dog')] == [20.6, 17.2, 39.5]
+
+
+def test_the_pictures_of_coco_load(real_data):
+    roidb = open_set(str(real_data / 'coco128'), 'train2017').gt_roidb()
+    assert len(roidb) == 128 and sum(len(entry['boxes']) for entry in roidb) == 929
+    assert [entry['index'] for entry in roidb if not len(entry['boxes'])] == ['250', '508']

@@ -1,0 +1,244 @@
+"""From image files to the network's input."""
+import json
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.errors import DatasetError
+from lib.utils.image import (get_image, image_size, imread, pad_to_stride, resize, tensor_vstack, transform,
+                             transform_inverse)
+
+MEANS = (103.06, 115.90, 123.15)        # B, G, R
+EXTENSIONS = ['.jpg', '.png', '.bmp', '.tif', '.webp']
+
+
+def picture(height=30, width=40):
+    """A smooth image whose channels differ."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows * 3, columns * 4, rows + columns], axis=2).astype(np.uint8)
+
+
+def save(path, im, *options):
+    path.write_bytes(cv2.imencode(path.suffix.lower(), im, options)[1].tobytes())
+    return str(path)
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.PNG', 'a.bmp', 'a.tif', 'a.TIFF'])
+def test_an_image_is_read_as_it_was_written(tmp_path, name):
+    np.testing.assert_array_equal(imread(save(tmp_path / name, picture())), picture())
+
+
+def test_a_grey_image_has_three_equal_channels(tmp_path):
+    im = imread(save(tmp_path / 'a.png', picture()[:, :, 0]))
+    np.testing.assert_array_equal(im, np.repeat(picture()[:, :, :1], 3, axis=2))
+
+
+def test_an_alpha_channel_is_dropped(tmp_path):
+    with_alpha = np.dstack([picture(), np.full((30, 40), 99, dtype=np.uint8)])
+    np.testing.assert_array_equal(imread(save(tmp_path / 'a.png', with_alpha)), picture())
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.tif'])
+def test_sixteen_bit_values_become_eight_bit_ones(tmp_path, name):
+    im = imread(save(tmp_path / name, picture().astype(np.uint16) * 256 + 17))
+    assert im.dtype == np.uint8
+    assert np.abs(im.astype(int) - picture()).max() <= 1        # OpenCV divides by 256 or by 257
+
+
+def test_the_exif_orientation_is_ignored(tmp_path):
+    # An EXIF segment with the one tag 0x0112, orientation, of value 6: to be shown turned by 90 degrees.
+    tiff = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    exif = b'\xff\xe1' + struct.pack('>H', 8 + len(tiff)) + b'Exif\0\0' + tiff
+    jpg = cv2.imencode('.jpg', picture())[1].tobytes()
+    (tmp_path / 'a.jpg').write_bytes(jpg[:2] + exif + jpg[2:])
+    assert cv2.imread(str(tmp_path / 'a.jpg')).shape == (40, 30, 3)       # so the segment is understood
+    assert imread(str(tmp_path / 'a.jpg')).shape == (30, 40, 3)
+    assert image_size(str(tmp_path / 'a.jpg')) == (40, 30)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'a\.jpg: there is no such image'):
+        imread(str(tmp_path / 'a.jpg'))
+
+
+@pytest.mark.parametrize('extension', EXTENSIONS)
+@pytest.mark.parametrize('part', [0.1, 0.5, 0.9])
+def test_a_truncated_image_raises_an_error_that_names_it(tmp_path, extension, part):
+    data = cv2.imencode(extension, np.random.RandomState(3).randint(0, 255, (60, 80, 3)).astype(np.uint8))[1].tobytes()
+    (tmp_path / ('a' + extension)).write_bytes(data[:int(len(data) * part)])
+    with pytest.raises(DatasetError, match=r'a\%s: .*truncated' % extension):
+        imread(str(tmp_path / ('a' + extension)))
+
+
+@pytest.mark.parametrize('data', [b'no image', b'\xff\xd8\xff', b'GIF89a', bytes(100)])
+def test_what_is_no_image_raises_an_error_that_names_it(tmp_path, data):
+    (tmp_path / 'a.jpg').write_bytes(data)
+    for read in (imread, image_size):
+        with pytest.raises(DatasetError, match=r'a\.jpg: expected an image, found %d bytes' % len(data)):
+            read(str(tmp_path / 'a.jpg'))
+
+
+def test_an_empty_file_and_a_folder_are_named(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    with pytest.raises(DatasetError, match=r'a\.jpg: expected an image, found an empty file'):
+        imread(str(tmp_path / 'a.jpg'))
+    with pytest.raises(DatasetError, match='cannot be read'):
+        imread(str(tmp_path))
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
+    # A png of a few bytes whose header announces 100,000 x 100,000 pixels, 30 gigabytes.
+    header = struct.pack('>IIBBBBB', 100000, 100000, 8, 2, 0, 0, 0)
+    chunk = struct.pack('>I', 13) + b'IHDR' + header + struct.pack('>I', zlib.crc32(b'IHDR' + header))
+    (tmp_path / 'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + chunk)
+    with pytest.raises(DatasetError, match=r'a\.png: an image of 100000 x 100000 pixels, more than the limit of 178'):
+        imread(str(tmp_path / 'a.png'))
+
+
+def test_the_limit_of_pixels_can_be_set_and_lifted(tmp_path):
+    path = save(tmp_path / 'a.png', picture())
+    with pytest.raises(DatasetError, match='more than the limit of 1199 pixels'):
+        imread(path, max_pixels=1199)
+    assert imread(path, max_pixels=1200).shape == imread(path, max_pixels=None).shape == (30, 40, 3)
+
+
+def test_the_limit_holds_for_formats_whose_header_is_not_read(tmp_path):
+    with pytest.raises(DatasetError, match='more than the limit of 1199 pixels'):
+        imread(save(tmp_path / 'a.ppm', picture()), max_pixels=1199)
+    assert image_size(str(tmp_path / 'a.ppm')) == (40, 30)
+
+
+def test_the_shorter_side_becomes_the_target_unless_the_longer_one_becomes_too_long():
+    im, scale = resize(picture(30, 40), 60, 100)
+    assert im.shape == (60, 80, 3) and scale == 2
+    im, scale = resize(picture(30, 40), 60, 60)         # 2 x 40 > 60: scale 60 / 40
+    assert im.shape == (45, 60, 3) and scale == 1.5
+
+
+def test_a_stride_adds_zeros_below_and_to_the_right():
+    im, _ = resize(picture(30, 40), 60, 100, stride=32)
+    assert im.shape == (64, 96, 3) and im.dtype == np.uint8
+    np.testing.assert_array_equal(im[:60, :80], resize(picture(30, 40), 60, 100)[0])
+    assert not im[60:].any() and not im[:, 80:].any()
+    assert pad_to_stride(im, 32).shape == im.shape
+
+
+@pytest.mark.parametrize('height, width, shape', [(1, 1, (60, 60)), (1, 4000, (1, 100)), (4000, 1, (100, 1))])
+def test_an_image_of_one_pixel_or_one_row_keeps_at_least_a_pixel(height, width, shape):
+    assert resize(picture(height, width), 60, 100)[0].shape[:2] == shape
+
+
+def test_the_input_has_red_first_and_no_means():
+    tensor = transform(np.array([[[10, 20, 30]]], dtype=np.uint8), (1.5, 2.5, 3.5))
+    np.testing.assert_array_equal(tensor, np.float32([26.5, 17.5, 8.5]).reshape(1, 3, 1, 1))
+    assert tensor.dtype == np.float32
+
+
+def test_the_image_of_an_input_is_the_one_it_was_made_of_with_red_first():
+    np.testing.assert_array_equal(transform_inverse(transform(picture(), MEANS), MEANS), picture()[:, :, ::-1])
+
+
+def test_stacked_arrays_are_padded_at_their_ends():
+    stacked = tensor_vstack([np.ones((1, 2, 1)), 2 * np.ones((2, 1, 3))], pad=-1)
+    np.testing.assert_array_equal(stacked[0], [[1, -1, -1], [1, -1, -1]])
+    np.testing.assert_array_equal(stacked[1], [[2, 2, 2], [-1, -1, -1]])
+    np.testing.assert_array_equal(stacked[2], stacked[1])
+    assert tensor_vstack([np.zeros(2), np.ones(1)]).tolist() == [0, 0, 1]
+
+
+@pytest.fixture
+def entry(tmp_path):
+    """The roidb entry of an image of 40 x 30 pixels with two objects."""
+    return {'image': save(tmp_path / 'a.png', picture()), 'height': 30, 'width': 40, 'flipped': False,
+            'boxes': np.float32([[0, 0, 9, 9], [10, 5, 39, 29]]), 'gt_classes': np.int32([2, 1])}
+
+
+def test_objects_are_scaled_rounded_and_clipped_with_the_image(entry):
+    tensor, im_info, gt_boxes = get_image(entry, 45, 1000, 0, MEANS)
+    assert tensor.shape == (1, 3, 45, 60)
+    np.testing.assert_array_equal(im_info, np.float32([45, 60, 1.5]))
+    # 1.5 * 9 = 13.5 rounds to the even 14; 1.5 * 5 = 7.5 to 8; 1.5 * 39 = 58.5 to 58; 1.5 * 29 = 43.5 to 44.
+    np.testing.assert_array_equal(gt_boxes, [[0, 0, 14, 14, 2], [15, 8, 58, 44, 1]])
+    assert gt_boxes.dtype == im_info.dtype == np.float32
+
+
+def test_the_information_holds_the_true_size_where_the_input_is_padded(entry):
+    tensor, im_info, _ = get_image(entry, 45, 1000, 32, MEANS)
+    assert tensor.shape == (1, 3, 64, 64)
+    np.testing.assert_array_equal(im_info[:2], [45, 60])
+
+
+def test_a_mirrored_entry_has_its_pixels_mirrored(entry):
+    tensor = get_image(entry, 30, 1000, 0, MEANS)[0]
+    mirrored = get_image(dict(entry, flipped=True), 30, 1000, 0, MEANS)[0]
+    np.testing.assert_array_equal(mirrored, tensor[:, :, :, ::-1])
+
+
+def test_an_entry_without_objects_has_no_boxes(entry):
+    entry.update(boxes=np.zeros((0, 4), dtype=np.float32), gt_classes=np.zeros(0, dtype=np.int32))
+    assert get_image(entry, 45, 1000, 0, MEANS)[2].shape == (0, 5)
+
+
+def test_an_image_of_another_size_than_annotated_is_named(entry):
+    with pytest.raises(DatasetError, match=r'a\.png: the image is 40 x 30 pixels, its annotation says 30 x 40'):
+        get_image(dict(entry, height=40, width=30), 45, 1000, 0, MEANS)
+
+
+@pytest.fixture
+def release(golden):
+    """The release's arrays and their description."""
+    return np.load(str(golden / 'image.npz')), json.loads((golden / 'image.json').read_text())
+
+
+@pytest.mark.parametrize('case', 'abcd')
+def test_resized_images_equal_the_release(release, case):
+    arrays, facts = release
+    options = facts['small_' + case]
+    im, scale = resize(arrays['small_bgr'], options['target'], options['max'], options['stride'])
+    assert scale == options['scale'] and im.shape == tuple(options['resized_shape'])
+    assert np.abs(im.astype(int) - arrays['resized_' + case]).max() <= 1      # OpenCV's builds differ by a level
+    if 'tensor_' + case in arrays:
+        tensor = transform(arrays['resized_' + case], MEANS)
+        np.testing.assert_allclose(tensor, arrays['tensor_' + case], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('case', [0, 1])
+def test_an_image_with_its_objects_equals_the_release(release, golden, case):
+    arrays, _ = release
+    boxes = arrays['gi_boxes_in_%d' % case]
+    entry = {'image': str(golden / 'small.png'), 'boxes': boxes, 'gt_classes': np.ones(len(boxes)), 'flipped': bool(case)}
+    tensor, im_info, gt_boxes = get_image(entry, 96, 160, 0, MEANS)
+    expected = arrays['gi_tensor_%d_sub8' % case].reshape(3, 12, 16)
+    np.testing.assert_array_equal(gt_boxes[:, :4], arrays['gi_boxes_out_%d' % case])
+    np.testing.assert_array_equal(im_info, arrays['gi_im_info_%d' % case].astype(np.float32))
+    np.testing.assert_allclose(tensor[0, :, ::8, ::8], expected, rtol=0, atol=1.001)
+
+
+@pytest.mark.parametrize('name', ['000057', '000351', 'COCO_test2015_000000000891'])
+@pytest.mark.parametrize('stride', [0, 32])
+def test_photographs_equal_the_release(release, golden, name, stride):
+    arrays, facts = release
+    case = '%s_s%d' % (name, stride)
+    im = imread(str(golden / 'images' / (name + '.jpg')))
+    assert im.shape == tuple(facts[case]['decoded_shape'])
+    np.testing.assert_allclose(im.mean(axis=(0, 1)), facts[case]['decoded_mean'], atol=0.01)
+    tensor = transform(resize(im, 600, 1000, stride)[0], MEANS)
+    assert tensor.shape == tuple(facts[case]['tensor_shape'])
+    for part, values in (('row100', tensor[0, :, 100]), ('col200', tensor[0, :, :, 200]),
+                         ('lastrow', tensor[0, :, -1, ::8]), ('sub16', tensor[0, :, ::16, ::16])):
+        difference = np.abs(values - arrays['full_%s_%s' % (case, part)])
+        assert difference.mean() < 0.01 and difference.max() <= 3      # OpenCV's builds decode jpg a little differently
+
+
+@pytest.mark.parametrize('pad, name', [(0, 'vstack_out'), (-1, 'vstack_out_padm1')])
+def test_stacked_arrays_equal_the_release(release, pad, name):
+    arrays, _ = release
+    np.testing.assert_array_equal(tensor_vstack([arrays['vstack_in_0'], arrays['vstack_in_1']], pad), arrays[name])
+
+
+def test_the_image_of_an_input_equals_the_release(release):
+    arrays, _ = release
+    np.testing.assert_array_equal(transform_inverse(arrays['tensor_a'], MEANS), arrays['transform_inverse_a'])
