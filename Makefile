@@ -24,7 +24,7 @@ demo: $(BUILT)  ## draw a data set, train a small R-FCN on it, evaluate it, show
 	PATH="$(BIN):$$PATH" PYTHON="$(BIN)/python" bash experiments/demo/run.sh
 
 test: $(BUILT)  ## run the tests and print the line coverage of lib and rfcn
-	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -m 'not slow' --cov=lib --cov=rfcn --cov-report=term $(ARGS)
 
 test-slow: $(BUILT)  ## run the tests that take more than a minute each
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -39,6 +39,7 @@ clean:  ## remove what was compiled and the caches; the virtual environment, dat
 $(READY): init.sh pyproject.toml
 	VENV="$(VENV)" MXNET="$(MXNET)" PYTHON="$(PYTHON)" ./init.sh
 
+# init.sh compiles as well; after it nothing is newer than $(BUILT).
 $(BUILT): $(READY) setup.py $(SOURCES)
-	$(BIN)/python setup.py --quiet build_ext --inplace
+	@[ -e $@ ] && [ -z "$$(find $^ -newer $@)" ] || $(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@

@@ -1,10 +1,40 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests: the golden vectors, a tiny data set on disk and the configuration of a tiny network."""
+import logging
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Of the tiny data set: image name -> ((width, height), objects (class, x1, y1, x2, y2) counted from 1 as VOC does).
+TINY_IMAGES = {
+    'wide1': ((96, 64), [('red', 9, 9, 40, 40), ('blue', 49, 17, 88, 56)]),
+    'wide2': ((96, 64), [('blue', 5, 17, 52, 48)]),
+    'wide3': ((90, 60), [('red', 33, 9, 72, 48)]),
+    'high1': ((64, 96), [('red', 9, 9, 48, 40), ('blue', 17, 49, 48, 88)]),
+    'high2': ((64, 96), [('blue', 9, 33, 56, 80)]),
+    'empty': ((80, 80), []),
+}
+TINY_SETS = {'train': ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], 'val': ['wide1', 'high2'],
+             'test': ['wide1', 'high1', 'wide3']}
+TINY_COLOURS = {'red': (30, 30, 220), 'blue': (220, 60, 30)}  # B, G, R
+
+TINY_CONFIG = {
+    'symbol': 'small_rfcn',
+    'SCALES': [64, 96],
+    'network': {'PIXEL_MEANS': [103.0, 116.0, 123.0], 'FIXED_PARAMS': [], 'ANCHOR_SCALES': [1, 2, 4], 'ANCHOR_RATIOS': [0.5, 1, 2],
+                'POOLED_SIZE': 3, 'CONV_NEW_CHANNELS': 16, 'RPN_CHANNELS': 16, 'SMALL_CHANNELS': [4, 8, 8, 16], 'SMALL_BLOCKS': 1},
+    'dataset': {'dataset': 'PascalVOC', 'image_set': 'train', 'test_image_set': 'test', 'CLASSES': ['blue', 'red']},
+    'TRAIN': {'model_prefix': 'tiny', 'lr': 0.01, 'end_epoch': 1, 'FLIP': False, 'END2END': True, 'BATCH_IMAGES': 2,
+              'ENABLE_OHEM': True, 'BATCH_ROIS': -1, 'BATCH_ROIS_OHEM': 8, 'CXX_PROPOSAL': False, 'RPN_BATCH_SIZE': 32,
+              'RPN_PRE_NMS_TOP_N': 100, 'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0, 'BBOX_NORMALIZATION_PRECOMPUTED': True},
+    'TEST': {'HAS_RPN': True, 'BATCH_IMAGES': 2, 'CXX_PROPOSAL': False, 'RPN_PRE_NMS_TOP_N': 100, 'RPN_POST_NMS_TOP_N': 16,
+             'RPN_MIN_SIZE': 0},
+}
 
 
 @pytest.fixture(scope='session')
@@ -14,3 +44,67 @@ def golden():
     if not folder.is_dir():
         pytest.skip('the golden vectors are not here: set RFCN_GOLDEN to their folder')
     return folder
+
+
+def tiny_annotation(size, objects):
+    """The text of a VOC annotation."""
+    boxes = ''.join('<object><name>%s</name><bndbox><xmin>%d</xmin><ymin>%d</ymin><xmax>%d</xmax><ymax>%d</ymax></bndbox></object>'
+                    % item for item in objects)
+    return '<annotation><size><width>%d</width><height>%d</height><depth>3</depth></size>%s</annotation>' % (size + (boxes,))
+
+
+def write_tiny_voc(folder):
+    """Coloured rectangles on noise in the layout of VOC; `folder` must not exist. Returns it."""
+    for name in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+        (folder / name).mkdir(parents=True)
+    noise = np.random.RandomState(0)
+    for name, (size, objects) in TINY_IMAGES.items():
+        picture = noise.randint(90, 150, size=size[::-1] + (3,)).astype(np.uint8)
+        for label, x1, y1, x2, y2 in objects:
+            picture[y1 - 1:y2, x1 - 1:x2] = TINY_COLOURS[label]
+        cv2.imwrite(str(folder / 'JPEGImages' / (name + '.jpg')), picture)
+        (folder / 'Annotations' / (name + '.xml')).write_text(tiny_annotation(size, objects))
+    for image_set, names in TINY_SETS.items():
+        (folder / 'ImageSets' / 'Main' / (image_set + '.txt')).write_text('\n'.join(names) + '\n')
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def log_handlers():
+    """Scripts give the root logger handlers of their own, and take away pytest's: as before after each test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope='session')
+def tiny_voc(tmp_path_factory):
+    """Folder of a data set of six pictures of up to 96 pixels, two classes, one picture without objects. Not to be changed."""
+    return write_tiny_voc(tmp_path_factory.mktemp('tiny') / 'voc')
+
+
+@pytest.fixture
+def own_tiny_voc(tmp_path):
+    """The same data set for one test alone, to be damaged."""
+    return write_tiny_voc(tmp_path / 'voc')
+
+
+@pytest.fixture
+def tiny_yaml(tiny_voc, tmp_path):
+    """A function (folder of the data) -> path of a YAML file: a tiny network on the tiny data set, writing to tmp_path/output."""
+    def write(folder=tiny_voc):
+        values = dict(TINY_CONFIG, output_path=str(tmp_path / 'output'))
+        values['dataset'] = dict(values['dataset'], dataset_path=str(folder), root_path=str(folder))
+        path = tmp_path / 'tiny.yaml'
+        path.write_text(yaml.safe_dump(values))
+        return str(path)
+    return write
+
+
+@pytest.fixture
+def tiny_cfg(tiny_yaml):
+    """A function (KEY=VALUE, ...) -> the loaded configuration of `tiny_yaml`."""
+    from rfcn.config.config import load_config
+    return lambda *overrides: load_config(tiny_yaml(), overrides)

@@ -28,8 +28,8 @@ def expand_bbox_regression_targets(bbox_targets_data, num_classes, *, class_agno
 def compute_bbox_regression_targets(rois, overlaps, labels, *, thresh=0.5):
     """Class and deltas of each of the given RoIs of one image, for alternating training.
 
-    The RoIs of overlap 1 are the objects themselves. Each RoI whose overlap reaches `thresh` is to predict the object that it
-    overlaps most.
+    The RoIs of overlap 1 are the objects themselves. Each RoI whose overlap reaches `thresh` is to predict the object
+    that it overlaps most.
 
     Args:
         rois: (R, 4) boxes; proposals, and the objects among them.
@@ -60,7 +60,8 @@ def add_bbox_regression_targets(roidb, *, num_classes, class_agnostic, thresh=0.
         thresh: see `compute_bbox_regression_targets`.
         bbox_means, bbox_stds: (4,) of the deltas, for all classes; measured on the roidb, for each class, where None.
     Returns:
-        means, stds: (4 * C,) float64 each, or (8,) if class-agnostic; what a prediction is multiplied by and shifted by.
+        means, stds: (4 * C,) float64 each, or (8,) if class-agnostic; what a prediction is multiplied by and shifted
+            by.
     """
     for entry in roidb:
         entry['bbox_targets'] = compute_bbox_regression_targets(entry['boxes'], entry['max_overlaps'], entry['max_classes'],
@@ -95,6 +96,7 @@ def _normalise(targets, means, stds, class_agnostic):
     """Subtract the mean and divide by the deviation of its output from each target, in place."""
     outputs = _outputs(targets, class_agnostic)
     rows = np.flatnonzero(outputs > 0)
-    # Departure: the release divides by 0, and gets NaN, for a class all of whose targets are the same (one example, say).
+    # Departure: the release divides by 0, and gets NaN, for a class all of whose targets are the same (one example,
+    # say).
     divisors = np.where(stds > 0, stds, 1)
     targets[rows, 1:] = (targets[rows, 1:] - means[outputs[rows]]) / divisors[outputs[rows]]

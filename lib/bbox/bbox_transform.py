@@ -1,13 +1,14 @@
 """Boxes: overlap, encoding, decoding, clipping and flipping.
 
-THE box format, everywhere in this project: x1, y1, x2, y2 in pixels, 0-based, float32, both corners INSIDE the box, so that
+THE box format, everywhere in this project: x1, y1, x2, y2 in pixels, 0-based, float32, both corners INSIDE the box, so
+that
 
     width = x2 - x1 + 1        height = y2 - y1 + 1        centre = x1 + (width - 1) / 2
 
 and the box of a single pixel is (x, y, x, y). The whole of an image of W x H pixels is (0, 0, W - 1, H - 1).
 
-A box is predicted relative to another as four deltas (Fast R-CNN, appendix C): the shift of the centre in units of the other's
-width and height, and the logarithm of the ratio of the widths and of the heights.
+A box is predicted relative to another as four deltas (Fast R-CNN, appendix C): the shift of the centre in units of the
+other's width and height, and the logarithm of the ratio of the widths and of the heights.
 """
 import math
 
@@ -18,7 +19,8 @@ try:
 except ImportError:  # not built: the NumPy twin below does the same, only slower
     bbox_overlaps_cython = None
 
-# The largest growth of a side that a network may predict: from 16 pixels, the stride, to 1000, the longest side of an input.
+# The largest growth of a side that a network may predict: from 16 pixels, the stride, to 1000, the longest side of an
+# input.
 MAX_LOG_RATIO = math.log(1000 / 16)
 
 
@@ -77,7 +79,8 @@ def _centres_and_sides(boxes):
 def nonlinear_transform(ex_rois, gt_rois):
     """Encode: the deltas that turn each box of `ex_rois` into the box of `gt_rois` in the same row.
 
-    dx = (cx' - cx) / w, dy = (cy' - cy) / h, dw = log(w' / w), dh = log(h' / h). The arithmetic is that of the inputs' dtype.
+    dx = (cx' - cx) / w, dy = (cy' - cy) / h, dw = log(w' / w), dh = log(h' / h). The arithmetic is that of the inputs'
+    dtype.
 
     Args:
         ex_rois: (N, 4) boxes, the given ones.
@@ -110,18 +113,17 @@ def nonlinear_pred(boxes, box_deltas, max_log_ratio=MAX_LOG_RATIO):
     if len(boxes) != len(box_deltas) or box_deltas.shape[1] % 4:
         raise ValueError('boxes %s do not go with deltas %s' % (boxes.shape, box_deltas.shape))
     ctr_x, ctr_y, widths, heights = [v[:, None] for v in _centres_and_sides(boxes.astype(np.float64, copy=False))]
-    dx, dy, dw, dh = [box_deltas[:, i::4] for i in range(4)]
-    if max_log_ratio is not None:
-        # Departure: the release takes the exponential of whatever the network says, which overflows to inf early in training
-        # and ends in NaN losses. We limit the growth as later detectors do; ordinary deltas are far below the limit.
-        dw, dh = np.minimum(dw, max_log_ratio), np.minimum(dh, max_log_ratio)
-    pred_ctr_x, pred_ctr_y = dx * widths + ctr_x, dy * heights + ctr_y
-    half_w, half_h = 0.5 * (np.exp(dw) * widths - 1.0), 0.5 * (np.exp(dh) * heights - 1.0)
     pred_boxes = np.empty(box_deltas.shape)
-    pred_boxes[:, 0::4] = pred_ctr_x - half_w
-    pred_boxes[:, 1::4] = pred_ctr_y - half_h
-    pred_boxes[:, 2::4] = pred_ctr_x + half_w
-    pred_boxes[:, 3::4] = pred_ctr_y + half_h
+    for axis, (centres, sides) in enumerate(((ctr_x, widths), (ctr_y, heights))):
+        log_ratios = box_deltas[:, axis + 2::4]
+        if max_log_ratio is not None:
+            # Departure: the release takes the exponential of whatever the network says, which overflows to inf early in
+            # training and ends in NaN losses. We limit the growth; ordinary deltas are far below the limit.
+            log_ratios = np.minimum(log_ratios, max_log_ratio)
+        pred_centres = box_deltas[:, axis::4] * sides + centres
+        half_sides = 0.5 * (np.exp(log_ratios) * sides - 1.0)
+        pred_boxes[:, axis::4] = pred_centres - half_sides
+        pred_boxes[:, axis + 2::4] = pred_centres + half_sides
     return pred_boxes
 
 

@@ -122,7 +122,8 @@ def read_classes(classes):
 
 def inside(folder, name):
     """Join a folder and a name that was read from a file; a DatasetError if the result would not lie in the folder."""
+    folder = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(folder, name))
-    if os.path.isabs(name) or '\0' in name or not path.startswith(os.path.normpath(folder) + os.sep):
+    if os.path.isabs(name) or '\0' in name or not path.startswith(os.path.join(folder, '')):
         raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
     return path

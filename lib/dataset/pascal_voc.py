@@ -74,22 +74,21 @@ class PascalVOC(IMDB):
     def image_path(self, index, filename=''):
         """Path of the image file: the name with any known extension, or else the file that its annotation names."""
         stem = inside(os.path.join(self.folder, 'JPEGImages'), index)
-        folder = os.path.dirname(stem)
-        candidates = [os.path.basename(stem) + extension for extension in IMAGE_EXTENSIONS] + [os.path.basename(stem)]
-        if filename:
-            candidates.append(os.path.basename(filename.replace('\\', '/')))
+        folder, stem = os.path.split(stem)
+        candidates = [stem + extension for extension in IMAGE_EXTENSIONS]
+        candidates += [stem, os.path.basename(filename.replace('\\', '/'))]
         for candidate in candidates:
-            found = self._pictures_of(folder).get(candidate.lower())
+            found = self._pictures_of(folder).get(_lower_extension(candidate))
             if found:
                 return os.path.join(folder, found)
         raise FileNotFoundError('%s: there is no image of this name with an extension %s'
-                                % (os.path.abspath(stem), ', '.join(IMAGE_EXTENSIONS)))
+                                % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS)))
 
     def _pictures_of(self, folder):
-        """Names in a folder by their lower-case form: extensions may be of any case."""
+        """Files of a folder, found by their names with lower-case extensions: theirs may be of any case."""
         if folder not in self._pictures:
-            names = sorted(os.listdir(folder), reverse=True) if os.path.isdir(folder) else []
-            self._pictures[folder] = {name.lower(): name for name in names}
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            self._pictures[folder] = {_lower_extension(name): name for name in sorted(names, reverse=True)}
         return self._pictures[folder]
 
     def gt_roidb(self):
@@ -226,9 +225,14 @@ def _find_folder(image_set, dataset_path):
                             % (' and '.join(os.path.abspath(layout[0]) for layout in layouts), image_set))
 
 
+def _lower_extension(name):
+    stem, extension = os.path.splitext(name)
+    return stem + extension.lower()
+
+
 def _without_flag(line):
-    name, _, flag = line.rpartition(' ')
-    return name.strip() if flag in FLAGS and name.strip() else line
+    name, *flag = line.rsplit(None, 1)
+    return name if flag and flag[0] in FLAGS else line
 
 
 def _size_of_image(image, path):

@@ -8,6 +8,8 @@ from defusedxml.common import DefusedXmlException
 
 from lib.errors import DatasetError
 
+LONGEST_SIDE = 10 ** 6      # a longer image does not exist: its size is taken as not given
+LARGEST = 1e9               # a larger number is no pixel
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
 
@@ -69,7 +71,7 @@ def _read_size(root):
     if node is None:
         return None
     width, height = _number(node, 'width'), _number(node, 'height')
-    return (int(width), int(height)) if 1 <= width < math.inf and 1 <= height < math.inf else None
+    return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
 
 
 def _read_object(path, number, node):
@@ -77,7 +79,7 @@ def _read_object(path, number, node):
     if not label:
         raise DatasetError('%s: object %d has no <name>' % (path, number))
     box = tuple(math.nan if frame is None else _number(frame, tag) for tag in _CORNERS)
-    if not all(math.isfinite(value) for value in box):
+    if not all(abs(value) < LARGEST for value in box):          # false for NaN too
         raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s'
                            % (path, number, label, ', '.join(_CORNERS)))
     return VocObject(label, box, _text(node, 'difficult').lower() in ('1', 'true'))

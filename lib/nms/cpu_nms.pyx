@@ -1,8 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Non-maximum suppression, compiled. `lib.nms.nms` holds the rules, the NumPy twins and the entry points.
 
-Boxes arrive as columns x1, y1, x2, y2, area, in decreasing order of score. Each is compared with those kept so far, which are
-kept as columns too.
+Each box is compared with those kept so far, which are held as columns x1, y1, x2, y2, area.
 """
 from libc.math cimport exp
 
@@ -26,43 +25,44 @@ cdef inline bint any_above(const real *overlaps, Py_ssize_t num, real thresh, bi
     return hits
 
 
-cdef Py_ssize_t keep_best(const real *columns, Py_ssize_t num, real *kept, Py_ssize_t *keep, real thresh, bint drop_equal,
-                          Py_ssize_t max_keep) noexcept nogil:
-    """Fill `keep` with the positions that stay, at most `max_keep`; return how many."""
-    cdef Py_ssize_t i, j, start, size, count = 0
+cdef Py_ssize_t keep_best(const real[:, ::1] dets, const Py_ssize_t[:] order, real[:, ::1] kept, Py_ssize_t *keep, real thresh,
+                          bint drop_equal, Py_ssize_t max_keep) noexcept nogil:
+    """Fill `keep` with the rows that stay, at most `max_keep`, and `kept` with their columns; return how many."""
+    cdef Py_ssize_t i, j, start, size, num = dets.shape[0], count = 0
     cdef real box[5]
     cdef real overlaps[BLOCK]
     cdef bint dropped
     for i in range(num):
-        for j in range(5):
-            box[j] = columns[j * num + i]
+        for j in range(4):
+            box[j] = dets[order[i], j]
+        box[4] = (box[2] - box[0] + 1) * (box[3] - box[1] + 1)
         dropped = False
         start = 0
         while start < count and not dropped:
             size = BLOCK if start + BLOCK < count else count - start
-            overlaps_with(box, kept + start, num, size, overlaps)
+            overlaps_with(box, &kept[0, start], num, size, overlaps)
             dropped = any_above(overlaps, size, thresh, drop_equal)
             start += BLOCK
         if not dropped:
             for j in range(5):
-                kept[j * num + count] = box[j]
-            keep[count] = i
+                kept[j, count] = box[j]
+            keep[count] = order[i]
             count += 1
             if count == max_keep:
                 break
     return count
 
 
-def nms_sorted(const real[:, ::1] columns, double thresh, bint drop_equal, Py_ssize_t max_keep):
-    """Suppress boxes given as (5, N) x1, y1, x2, y2, area in decreasing order of score; return the positions that stay."""
-    cdef Py_ssize_t count, num = columns.shape[1]
+def nms_in_order(const real[:, ::1] dets, const Py_ssize_t[:] order, double thresh, bint drop_equal, Py_ssize_t max_keep):
+    """The rows of `dets` (N, 5) that stay when they are taken in the given order; see `lib.nms.nms.nms`."""
+    cdef Py_ssize_t count, num = dets.shape[0]
     keep = np.empty(num, dtype=np.intp)
     if num == 0 or max_keep == 0:
         return keep[:0]
     cdef Py_ssize_t[::1] keep_view = keep
-    cdef real[:, ::1] kept = np.empty_like(columns)
+    cdef real[:, ::1] kept = np.empty((5, num), dtype=np.float32 if real is float else np.float64)
     with nogil:
-        count = keep_best(&columns[0, 0], num, &kept[0, 0], &keep_view[0], <real>thresh, drop_equal, max_keep)
+        count = keep_best(dets, order, kept, &keep_view[0], <real>thresh, drop_equal, max_keep)
     return keep[:count]
 
 

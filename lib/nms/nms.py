@@ -11,9 +11,9 @@ import numpy as np
 from lib.bbox.bbox_transform import bbox_overlaps
 
 try:
-    from lib.nms.cpu_nms import nms_sorted, soft_nms_sorted
+    from lib.nms.cpu_nms import nms_in_order, soft_nms_sorted
 except ImportError:  # not built: the NumPy twins below do the same, only slower
-    nms_sorted = soft_nms_sorted = None
+    nms_in_order = soft_nms_sorted = None
 
 
 def decreasing_order(scores):
@@ -34,17 +34,17 @@ def nms(dets, thresh, drop_equal=False, max_keep=-1):
     Raises:
         ValueError: `dets` does not have five columns.
     """
-    if nms_sorted is None:
+    if nms_in_order is None:
         return nms_py(dets, thresh, drop_equal, max_keep)
-    dets = _as_dets(dets)
+    dets = np.ascontiguousarray(_as_dets(dets))
     order = decreasing_order(dets[:, 4])
-    return order[nms_sorted(_columns(dets[order])[:5], _limit(thresh, dets.dtype, drop_equal), drop_equal, max_keep)]
+    return nms_in_order(dets, order, _limit(thresh, dets.dtype, drop_equal), drop_equal, max_keep)
 
 
 def nms_py(dets, thresh, drop_equal=False, max_keep=-1):
     """`nms` in NumPy: used where the compiled module is absent, and to test it."""
     dets = _as_dets(dets)
-    limit = dets.dtype.type(_limit(thresh, dets.dtype, drop_equal))
+    limit = _limit(thresh, dets.dtype, drop_equal)
     order = decreasing_order(dets[:, 4])
     columns = _columns(dets)
     keep = []
@@ -143,6 +143,4 @@ def _limit(thresh, dtype, drop_equal):
     with `thresh` itself: `overlap >= thresh` is then the same as overlap >= the next number of `dtype` that is not less.
     """
     limit = dtype.type(thresh)
-    if drop_equal and float(limit) < thresh:
-        limit = np.nextafter(limit, dtype.type(np.inf))
-    return limit
+    return np.nextafter(limit, dtype.type(np.inf)) if drop_equal and limit < thresh else limit

@@ -29,7 +29,7 @@ def per_class_nms(scores, boxes, *, thresh, nms_thresh, max_per_image, class_agn
     Args:
         scores: (R, C); class 0 is background.
         boxes: (R, 4 * C), or (R, 8) if class-agnostic: the last four columns serve all classes.
-        thresh: a score must be greater.
+        thresh: a score must be greater, before and after soft-NMS has lowered it.
         nms_thresh: largest IoU of two detections of a class; for soft-NMS its `thresh`.
         max_per_image: number of detections; those that tie with the last one stay too. 0 or less: no limit.
         class_agnostic: what `boxes` holds.
@@ -45,14 +45,13 @@ def per_class_nms(scores, boxes, *, thresh, nms_thresh, max_per_image, class_agn
         dets = np.empty((len(rows), 5))
         dets[:, :4] = boxes[rows, column:column + 4]
         dets[:, 4] = scores[rows, cls]
-        kept = suppress(dets, nms_thresh, method)
+        if method == 'nms':
+            kept = dets[nms(dets, nms_thresh)]
+        else:
+            kept = soft_nms(dets, nms_thresh, method=method)
+            kept = kept[kept[:, 4] > thresh]
         all_dets.append(kept if vote_thresh is None else box_voting(kept, dets, vote_thresh))
     return limit_detections(all_dets, max_per_image)
-
-
-def suppress(dets, nms_thresh, method):
-    """The survivors (n, 5) of one class by one of the methods of `per_class_nms`."""
-    return dets[nms(dets, nms_thresh)] if method == 'nms' else soft_nms(dets, nms_thresh, method=method)
 
 
 def limit_detections(all_dets, max_per_image):

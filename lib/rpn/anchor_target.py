@@ -41,10 +41,10 @@ def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5
     if len(gt_boxes) == 0:
         labels[inside] = 0
     else:
-        inside_anchors = anchors[inside].astype(np.float64)
-        overlaps = bbox_overlaps(inside_anchors, gt_boxes)
+        inside_anchors = anchors.take(inside, axis=0).astype(np.float64)
+        overlaps = bbox_overlaps(gt_boxes, inside_anchors)                                   # (G, N)
         labels[inside] = label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_objects_match)
-        targets[inside] = nonlinear_transform(inside_anchors, gt_boxes[overlaps.argmax(axis=1)])
+        targets[inside] = nonlinear_transform(inside_anchors, gt_boxes.take(overlaps.argmax(axis=0), axis=0))
     _ignore_surplus(labels, 1, int(fg_fraction * batch_size), rng)
     _ignore_surplus(labels, 0, batch_size - np.count_nonzero(labels == 1), rng)
     weights[labels == 1] = bbox_weights
@@ -59,17 +59,17 @@ def anchors_inside(anchors, im_size, allowed_border=0):
 
 
 def label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_objects_match):
-    """1, 0 or -1 for each anchor, from its IoU with each object (N, G); see `assign_anchor`."""
-    best_of_anchor, best_of_object = overlaps.max(axis=1), overlaps.max(axis=0)
-    is_best = overlaps == best_of_object                                                     # (N, G)
+    """1, 0 or -1 for each anchor, from the IoU of each object with it, (G, N); see `assign_anchor`."""
+    best_of_anchor, best_of_object = overlaps.max(axis=0), overlaps.max(axis=1, keepdims=True)
+    is_best = overlaps == best_of_object
     if not untouched_objects_match:
         # Departure: where the best overlap of an object is 0, the release takes every anchor of overlap 0 for its best one,
         # and trains the network to find objects all over the background. Here such an object has no anchor.
         is_best &= best_of_object > 0
-    labels = np.full(len(overlaps), -1, dtype=np.float32)
+    labels = np.full(overlaps.shape[1], -1, dtype=np.float32)
     negative = best_of_anchor < bg_thresh
     labels[negative] = 0
-    labels[is_best.any(axis=1)] = 1
+    labels[is_best.any(axis=0)] = 1
     labels[best_of_anchor >= fg_thresh] = 1
     if clobber_positives:
         labels[negative] = 0

@@ -35,9 +35,11 @@ def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000
     rows, columns = max(int(height / stride), 1), max(int(width / stride), 1)
     scores, deltas = scores[:, :rows, :columns], deltas[:, :rows, :columns]
     anchors = shifted_anchors(*scores.shape[1:], stride, base_anchors)
-    boxes = nonlinear_pred(anchors, _in_anchor_order(deltas, 4), max_log_ratio)
-    dets = np.hstack((clip_boxes(boxes, (height, width)), _in_anchor_order(scores, 1))).astype(np.float32)
-    dets = _best(dets[_large_enough(dets, min_size * scale)], pre_nms_top_n)
+    scores = _in_anchor_order(scores, 1)
+    boxes = clip_boxes(nonlinear_pred(anchors, _in_anchor_order(deltas, 4), max_log_ratio), (height, width))
+    rows = _large_enough(boxes, scores, min_size * scale)
+    rows = rows[decreasing_order(scores[rows, 0])[:pre_nms_top_n if pre_nms_top_n > 0 else None]]
+    dets = np.hstack((boxes.take(rows, axis=0), scores.take(rows, axis=0))).astype(np.float32)
     keep = nms(dets, nms_thresh, max_keep=post_nms_top_n)
     if len(keep) < post_nms_top_n:
         keep = np.append(keep, rng.choice(keep, size=post_nms_top_n - len(keep)))
@@ -49,15 +51,8 @@ def _in_anchor_order(values, size):
     return values.transpose(1, 2, 0).reshape(-1, size)
 
 
-def _large_enough(dets, min_size):
-    """Which boxes are at least `min_size` pixels wide and high; if none is, the best scored one."""
-    large = (dets[:, 2] - dets[:, 0] + 1 >= min_size) & (dets[:, 3] - dets[:, 1] + 1 >= min_size)
+def _large_enough(boxes, scores, min_size):
+    """The rows of the boxes that are at least `min_size` pixels wide and high; if none is, of the best scored box."""
+    rows = np.flatnonzero((boxes[:, 2] - boxes[:, 0] + 1 >= min_size) & (boxes[:, 3] - boxes[:, 1] + 1 >= min_size))
     # Departure: the release fails in random.choice when no box is large enough.
-    if not large.any():
-        large[dets[:, 4].argmax()] = True
-    return large
-
-
-def _best(dets, limit):
-    order = decreasing_order(dets[:, 4])
-    return dets[order[:limit] if limit > 0 else order]
+    return rows if rows.size else decreasing_order(scores[:, 0])[:1]

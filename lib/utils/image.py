@@ -36,7 +36,8 @@ def imread(path, max_pixels=MAX_PIXELS):
         raise DatasetError('%s: OpenCV cannot decode it: %s' % (path, error.err)) from error
     if im is None:
         raise DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated '
-                           'or of an unknown format. Fetch it again, or take it out of the data set' % (path, len(data)))
+                           'or of an unknown format. Fetch it again, or take it out of the data set'
+                           % (path, len(data)))
     _check_size(path, im.shape[1::-1], max_pixels)
     return im
 

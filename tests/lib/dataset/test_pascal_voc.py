@@ -70,6 +70,11 @@ def test_an_image_may_have_any_extension_in_any_case(voc, extension):
     assert imdb.gt_roidb()[0]['image'].endswith('a' + extension)
 
 
+def test_images_may_differ_in_the_case_of_their_names_alone(voc):
+    voc.add('a', [('cat', 1, 2, 11, 22)]).add('A')
+    assert [entry['image'][-5:] for entry in open_set(voc).gt_roidb()] == ['a.jpg', 'A.jpg']
+
+
 def test_an_image_may_have_the_name_that_its_annotation_gives(voc):
     voc.add('a', [('cat', 1, 2, 11, 22)], filename='C:\\photos\\IMG 7.JPG')
     (voc.folder / 'JPEGImages' / 'a.jpg').rename(voc.folder / 'JPEGImages' / 'IMG 7.JPG')
@@ -84,7 +89,7 @@ def test_difficult_objects_are_left_out_of_training_unless_asked_for(voc):
 
 def test_a_list_for_one_class_may_carry_flags(voc):
     voc.add('a', [('cat', 1, 2, 11, 22)]).add('b 1').add('c')
-    voc.list_images('cat_train', ['a  1', 'b 1 -1', 'c'])
+    voc.list_images('cat_train', ['a  1', 'b 1\t-1', 'c'])
     assert open_set(voc, 'cat_train').image_set_index == ['a', 'b 1', 'c']
 
 
@@ -261,3 +266,29 @@ def test_the_blood_cells_load_without_their_two_boxes_of_one_pixel(real_data, ca
     assert count_objects(roidb, 4).tolist() == [0, 292, 3348, 301]
     assert [record.getMessage().split(',')[0].split('/')[-1] for record in caplog.records] == [
         'BloodImage_00338.xml: object 12 (RBC)', 'BloodImage_00343.xml: object 3 (RBC)']
+
+
+def test_a_size_that_no_image_has_counts_as_not_given(voc):
+    entry, = open_set(voc.add('a', [('cat', 1, 2, 11, 22)], size=(10 ** 9, 30))).gt_roidb()
+    assert (entry['width'], entry['height']) == (40, 30)
+
+
+def test_a_missing_folder_of_annotations_is_named(voc):
+    (voc.folder / 'Annotations').rmdir()
+    voc.list_images('train', ['a'])
+    with pytest.raises(FileNotFoundError, match='Annotations: there is no such folder'):
+        open_set(voc)
+
+
+def test_a_list_of_images_that_is_no_text_is_refused(voc):
+    voc.add('a', [('cat', 1, 2, 11, 22)])
+    (voc.folder / 'ImageSets' / 'Main' / 'val.txt').write_bytes(b'\xff\xfe\x81')
+    with pytest.raises(DatasetError, match=r'val\.txt: expected the name of an image a line, cannot be read'):
+        open_set(voc, 'val')
+
+
+def test_a_data_set_may_be_given_by_a_relative_path(voc, monkeypatch):
+    voc.add('a', [('cat', 1, 2, 11, 22)])
+    monkeypatch.chdir(voc.folder)
+    imdb = PascalVOC('train', '', '.')
+    assert imdb.name == 'pets_train' and len(imdb.gt_roidb()) == 1

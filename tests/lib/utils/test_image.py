@@ -209,7 +209,7 @@ def test_resized_images_equal_the_release(release, case):
 def test_an_image_with_its_objects_equals_the_release(release, golden, case):
     arrays, _ = release
     boxes = arrays['gi_boxes_in_%d' % case]
-    entry = {'image': str(golden / 'small.png'), 'boxes': boxes, 'gt_classes': np.ones(len(boxes)), 'flipped': bool(case)}
+    entry = {'image': str(golden / 'small.png'), 'flipped': case == 1, 'boxes': boxes, 'gt_classes': np.ones(5)}
     tensor, im_info, gt_boxes = get_image(entry, 96, 160, 0, MEANS)
     expected = arrays['gi_tensor_%d_sub8' % case].reshape(3, 12, 16)
     np.testing.assert_array_equal(gt_boxes[:, :4], arrays['gi_boxes_out_%d' % case])

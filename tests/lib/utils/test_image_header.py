@@ -16,7 +16,8 @@ def encode(extension, im=PICTURE, *options):
 
 @pytest.mark.parametrize('data', [
     encode('.jpg'), encode('.jpg', PICTURE, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-    encode('.png'), encode('.png', PICTURE[:, :, 0]), encode('.bmp'), encode('.tif'), encode('.tif', PICTURE.astype(np.uint16)), encode('.webp'),
+    encode('.png'), encode('.png', PICTURE[:, :, 0]), encode('.bmp'),
+    encode('.tif'), encode('.tif', PICTURE.astype(np.uint16)), encode('.webp'),
     encode('.webp', PICTURE, cv2.IMWRITE_WEBP_QUALITY, 101), encode('.webp', np.dstack([PICTURE, PICTURE[:, :, 0]]))])
 def test_width_and_height_are_those_of_the_image(data):
     assert header_size(data) == (47, 30)
@@ -44,8 +45,8 @@ def test_a_tiff_may_have_its_high_bytes_first():
 
 
 @pytest.mark.parametrize('data', [
-    b'', b'GIF89a', encode('.jpg')[:100], b'\xff\xd8\xff\xc0', encode('.png')[:20], encode('.bmp')[:20], encode('.tif')[:8],
-    encode('.webp')[:15], b'RIFF' + bytes(30), b'II*\0' + bytes(30), b'BM' + bytes(40)])
+    b'', b'GIF89a', encode('.jpg')[:100], b'\xff\xd8\xff\xc0', encode('.png')[:20], encode('.bmp')[:20],
+    encode('.tif')[:8], encode('.webp')[:15], b'RIFF' + bytes(30), b'II*\0' + bytes(30), b'BM' + bytes(40)])
 def test_other_or_damaged_headers_have_no_size(data):
     assert header_size(data) is None
 

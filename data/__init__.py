@@ -1,0 +1,1 @@
+"""Fetches the public data sets. Needs nothing but Python itself: it can run before anything is installed."""

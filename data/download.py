@@ -1,0 +1,109 @@
+"""Loads a file over HTTP. What a broken connection left is taken up where it ended; the sum is checked at the end."""
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+
+CHUNK = 1 << 20
+FINAL_ANSWERS = (400, 401, 403, 404, 405, 410, 451)  # asking again would not help
+
+
+class FetchError(Exception):
+    """A file cannot be had, or is not what it should be. The message says what to do."""
+
+
+def download(url, path, *, md5=None, retries=5, timeout=60, pause=2.0, report=lambda done, total: None):
+    """Load `url` into the file `path`; until it is whole and checked, it is called `path`.part.
+
+    Args:
+        md5: the expected sum in hexadecimal, or None.
+        retries: attempts in a row that may fail without a single byte gained.
+        timeout: seconds that the server may be silent.
+        pause: seconds before the second attempt; doubled after each that gains nothing.
+        report: called with the bytes that are there and the total (None where the server does not tell).
+    Raises:
+        FetchError: no such file, no space, no connection after all attempts, or another sum.
+    """
+    part, failures = path + '.part', 0
+    while True:
+        before = _size(part)
+        try:
+            _attempt(url, part, timeout, report)
+            break
+        except (OSError, http.client.HTTPException) as error:
+            if getattr(error, 'code', None) in FINAL_ANSWERS:
+                raise FetchError('%s: the server says %s. Is there another copy? Give its folder with --mirror'
+                                 % (url, error)) from None
+            failures = 1 if _size(part) > before else failures + 1
+            if failures > retries:
+                raise FetchError('%s: %s, %d attempts in a row. What was loaded (%d bytes) stays in %s: call again to '
+                                 'go on' % (url, error, failures, _size(part), part)) from None
+            time.sleep(pause * 2 ** (failures - 1))
+    if md5 is not None:
+        check_md5(part, md5, url)
+    os.replace(part, path)
+
+
+def check_md5(path, expected, source):
+    """Raise a FetchError and remove the file if its MD5 sum is not the expected one."""
+    digest = hashlib.md5()
+    with open(path, 'rb') as file:
+        for chunk in iter(lambda: file.read(CHUNK), b''):
+            digest.update(chunk)
+    if digest.hexdigest() != expected.lower():
+        os.remove(path)
+        raise FetchError('%s: its MD5 sum should be %s and is %s. It was removed: call again, or take another copy with'
+                         ' --mirror' % (source, expected, digest.hexdigest()))
+
+
+def require_space(folder, needed, what):
+    """Raise a FetchError unless the disk of `folder` has `needed` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchError('%s: %s needs %d MB and the disk has %d MB left. Make room, or choose another disk with '
+                         '--folder' % (folder, what, needed // 10 ** 6 + 1, free // 10 ** 6))
+
+
+def _attempt(url, part, timeout, report):
+    """Append to `part` what it lacks. Raises OSError when the connection breaks before the end."""
+    have = _size(part)
+    request = urllib.request.Request(url, headers={'Range': 'bytes=%d-' % have} if have else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        if error.code != 416 or not have:
+            raise
+        if _total(error.headers) == have:
+            return  # whole already
+        os.remove(part)
+        raise ConnectionError('%d bytes are more than the server has, starting again' % have) from None
+    with response:
+        resumed = response.status == 206 and response.headers.get('Content-Range', '').startswith('bytes %d-' % have)
+        have = have if resumed else 0
+        total = _total(response.headers) if resumed else _length(response.headers)
+        require_space(os.path.dirname(part), (total or have) - have, url)
+        with open(part, 'ab' if resumed else 'wb') as file:
+            for chunk in iter(lambda: response.read(CHUNK), b''):
+                file.write(chunk)
+                have += len(chunk)
+                report(have, total)
+    if total is not None and have != total:
+        raise ConnectionError('the connection broke after %d of %d bytes' % (have, total))
+
+
+def _size(path):
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def _total(headers):
+    """The length of the whole file from 'Content-Range: bytes 5-9/10' or 'bytes */10'."""
+    match = re.match(r'bytes (?:\d+-\d+|\*)/(\d+)$', headers.get('Content-Range', ''))
+    return int(match.group(1)) if match else None
+
+
+def _length(headers):
+    return int(headers['Content-Length']) if headers.get('Content-Length', '').isdigit() else None

@@ -1,0 +1,147 @@
+"""Fetch PASCAL VOC or COCO into the layout that the configurations expect: data/get_voc.sh and data/get_coco.sh.
+
+Loads each archive (taking up what a broken connection left), checks it, unpacks it, removes it. A second call does
+nothing.
+"""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of data, not data itself
+
+import argparse
+import json
+import os
+
+from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen
+from data.download import FetchError, check_md5, download, require_space
+from data.minival import is_split, split_minival
+from data.unpack import unpack
+
+MEGABYTE = 10 ** 6
+
+
+def name_of(archive):
+    """The archive's file name."""
+    return archive.url.rpartition('/')[2]
+
+
+def address(archive, mirror=None):
+    """Where to load from: `mirror` is a folder that holds the archives by their names."""
+    return '%s/%s' % (mirror.rstrip('/'), name_of(archive)) if mirror else archive.url
+
+
+def is_there(archive, folder):
+    """Whether it was unpacked here to its end, and what it brought has not been removed since."""
+    return _mark(archive, folder).exists() and (Path(folder) / archive.evidence).exists()
+
+
+def space_needed(archives, keep):
+    """Bytes, estimated: all that is unpacked, and the largest of the archives, or all if they are kept."""
+    loaded = [archive.megabytes for archive in archives]
+    held = sum(loaded) if keep else max(loaded, default=0)
+    return MEGABYTE * (held + sum(archive.unpacked for archive in archives))
+
+
+def fetch(archives, folder, *, mirror=None, keep=False, **options):
+    """Load, check and unpack what is not there yet.
+
+    Args:
+        archives: list of Archive.
+        folder: the data folder.
+        mirror: None or the address of a folder that holds the archives.
+        keep: whether the archives stay, in folder/downloads.
+        options: as in `download`.
+    Returns:
+        list of the names of what was fetched.
+    Raises:
+        FetchError.
+    """
+    missing = [archive for archive in archives if not is_there(archive, folder)]
+    downloads = Path(folder) / 'downloads'
+    if missing:
+        downloads.mkdir(parents=True, exist_ok=True)
+        require_space(str(folder), space_needed(missing, keep), 'all of it')
+    for archive in missing:
+        path = str(downloads / name_of(archive))
+        if not os.path.exists(path):
+            download(address(archive, mirror), path, md5=archive.md5, **options)
+        elif archive.md5 is not None:  # put there by the user, or kept
+            check_md5(path, archive.md5, path)
+        files = unpack(path, str(Path(folder) / archive.folder))
+        if not (Path(folder) / archive.evidence).exists():
+            raise FetchError('%s was unpacked, %d files, but %s is not there: is it another archive?'
+                             % (path, files, archive.evidence))
+        mark = _mark(archive, folder)
+        mark.parent.mkdir(exist_ok=True)
+        mark.write_text(json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files}))
+        if not keep:
+            os.remove(path)
+    return [name_of(archive) for archive in missing]
+
+
+def describe(archives, folder, mirror=None):
+    """What a fetch would do, a line for each archive."""
+    lines = []
+    for archive in archives:
+        state = 'is there' if is_there(archive, folder) else 'to fetch, %d MB' % archive.megabytes
+        check = 'md5 ' + archive.md5 if archive.md5 else 'no known checksum: length and CRC are checked'
+        lines.append('%-17s %s -> %s (%s)' % (state, address(archive, mirror), Path(folder) / archive.folder, check))
+    return lines
+
+
+def _mark(archive, folder):
+    return Path(folder) / '.fetched' / name_of(archive)
+
+
+def _progress(done, total):
+    if sys.stderr.isatty():
+        share = ' of %d MB, %d %%' % (total // MEGABYTE, 100 * done // max(total, 1)) if total else ' MB'
+        sys.stderr.write('\r%d%s  ' % (done // MEGABYTE, share))
+
+
+def parse(argv):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dataset', choices=sorted(SETS))
+    parser.add_argument('sets', nargs='*', metavar='SET', help='; '.join(
+        '%s: %s (default %s)' % (name, ' '.join(SETS[name]), ' '.join(DEFAULT_SETS[name])) for name in sorted(SETS)))
+    parser.add_argument('--folder', default=str(Path(__file__).resolve().parent),
+                        help='the data folder (default: %(default)s)')
+    parser.add_argument('--mirror', help='where the archives are instead of on their own servers, such as '
+                                         'https://data.pjreddie.com/files')
+    parser.add_argument('--dry-run', action='store_true', help='only print what would be fetched')
+    parser.add_argument('--keep', action='store_true', help='leave the archives in FOLDER/downloads')
+    args = parser.parse_args(argv)
+    args.sets = args.sets or DEFAULT_SETS[args.dataset]
+    unknown = [name for name in args.sets if name not in SETS[args.dataset]]
+    if unknown:
+        parser.error('%s has no set %s; there are %s'
+                     % (args.dataset, ', '.join(unknown), ', '.join(SETS[args.dataset])))
+    return args
+
+
+def main(argv=None):
+    """Entry point. Returns the exit status."""
+    args = parse(argv)
+    archives = chosen(args.dataset, args.sets)
+    annotations = os.path.join(args.folder, 'coco', 'annotations')
+    print('\n'.join(describe(archives, args.folder, args.mirror)))
+    to_split = MINIVAL in args.sets and not is_split(annotations)
+    if to_split:
+        print('to split          %s/instances_val2014.json into minival2014 and valminusminival2014' % annotations)
+    if args.dry_run:
+        return 0
+    try:
+        fetched = fetch(archives, args.folder, mirror=args.mirror, keep=args.keep, report=_progress)
+        if to_split:
+            split_minival(annotations)
+    except (FetchError, OSError) as error:
+        print('\n%s' % error, file=sys.stderr)
+        return 1
+    print('fetched: %s' % (', '.join(fetched) or 'nothing, all is there'))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

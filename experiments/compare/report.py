@@ -1,0 +1,123 @@
+"""The table: what was compared, how far apart the two are, and whether that is near enough."""
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+OK, SHORT, DEPARTS, UNKNOWN = 'ok', 'FALLS SHORT', 'departs', 'NOT UNDERSTOOD'
+_LAYOUT = '%-16s %-36s %-20s %10s %10s  %-16s %s'
+
+
+class Tolerance(NamedTuple):
+    """How far apart two arrays may be: every element by `absolute`, or by `of_max` times the largest magnitude of theirs, or by
+    `each` times the larger of its own magnitude and 1."""
+    text: str
+    absolute: float = 0.0
+    of_max: float = 0.0
+    each: float = 0.0
+
+    def allows(self, difference, theirs):
+        """Whether all of `difference`, the magnitudes of an array's errors, are small enough."""
+        limit = self.absolute + self.of_max * _largest(theirs) + self.each * np.maximum(np.abs(theirs), 1.0)
+        return bool(np.all((difference <= limit) | (difference == 0)))
+
+
+EXACT = Tolerance('exact')
+PLAIN = Tolerance('1e-5', each=1e-5)
+PIXELS = Tolerance('0.01 px', absolute=0.01)
+PROBABILITY = Tolerance('2e-5', absolute=2e-5)
+NETWORK = Tolerance('1e-4 of max', of_max=1e-4)
+
+
+class Errors(NamedTuple):
+    """The outcome of one comparison; the errors are NaN where the two cannot be subtracted."""
+    shape: str
+    absolute: float
+    relative: float
+    near: bool
+
+
+def compare(ours, theirs, tolerance):
+    """Errors of `ours` against `theirs`: arrays, numbers, or anything else that is equal or not.
+
+    The relative error is the largest error over the largest magnitude of theirs. NaN equals NaN.
+    """
+    if not (is_numeric(ours) and is_numeric(theirs)):
+        return Errors(_length(theirs), float('nan'), float('nan'), bool(ours == theirs))
+    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    shape = 'x'.join(map(str, theirs.shape)) or 'number'
+    if ours.shape != theirs.shape:
+        return Errors('%s not %s' % ('x'.join(map(str, ours.shape)) or 'number', shape), float('nan'), float('nan'), False)
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    with np.errstate(invalid='ignore'):
+        difference = np.where(same, 0.0, np.abs(ours - theirs))
+    largest = float(difference.max()) if difference.size else 0.0
+    return Errors(shape, largest, largest / (_largest(theirs) or 1.0), tolerance.allows(difference, theirs))
+
+
+def is_numeric(value):
+    """Whether NumPy sees numbers in it."""
+    try:
+        return np.asarray(value).dtype.kind in 'biuf'
+    except ValueError:  # lists of different lengths
+        return False
+
+
+def _largest(array):
+    return float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
+
+
+def _length(value):
+    return '%d entries' % len(value) if isinstance(value, (list, tuple, dict, set)) else 'text'
+
+
+class Report(object):
+    """Prints the rows as they come and counts their verdicts."""
+
+    def __init__(self, stream=None):
+        self.stream = stream or sys.stdout
+        self.case = ''
+        self.counts = {OK: 0, DEPARTS: 0, SHORT: 0, UNKNOWN: 0}
+        self._print('case', 'what', 'shape', 'max abs', 'max rel', 'tolerance', 'verdict')
+
+    @property
+    def passed(self):
+        """Whether there was something to compare, and no row falls short or is not understood."""
+        return self.counts[OK] + self.counts[DEPARTS] > 0 and not self.counts[SHORT] + self.counts[UNKNOWN]
+
+    def check(self, what, ours, theirs, tolerance=EXACT, released=None, reason=None, note=''):
+        """One row. Returns whether it is near enough.
+
+        Args:
+            released: a function without arguments: ours by the switch that restores the release's rule. It is asked only where
+                our own rule gives something else, and then must agree.
+            reason: why our own rule is another.
+            note: printed after the verdict.
+        """
+        errors, verdict = compare(ours, theirs, tolerance), OK
+        if not errors.near and released is not None:
+            errors, verdict = compare(released(), theirs, tolerance), DEPARTS
+            note = '%s; with the release\'s rule the numbers are equal' % reason
+        if not errors.near:
+            verdict, note = SHORT, '' if verdict == DEPARTS else note
+        self._row(what, errors.shape, '%.2g' % errors.absolute, '%.2g' % errors.relative, tolerance.text, verdict, note)
+        return errors.near
+
+    def departs(self, what, reason):
+        """A row for what has no number to compare with."""
+        self._row(what, '', '', '', '', DEPARTS, reason)
+
+    def not_understood(self, what):
+        """A row for a file, an array or a key that nothing here reads."""
+        self._row(what, '', '', '', '', UNKNOWN, '')
+
+    def failed(self, what, error):
+        """A row for a comparison that could not be made."""
+        self._row(what, '', '', '', '', SHORT, '%s: %s' % (type(error).__name__, error))
+
+    def _row(self, what, shape, absolute, relative, tolerance, verdict, note):
+        self.counts[verdict] += 1
+        self._print(self.case, what, shape, absolute, relative, tolerance, verdict + (': ' + note if note else ''))
+
+    def _print(self, *cells):
+        print((_LAYOUT % cells).replace('       nan', '         -'), file=self.stream, flush=True)

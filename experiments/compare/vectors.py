@@ -1,0 +1,104 @@
+"""Reads a vector, `name.npz` and `name.json`, and keeps account of what has been read: what nobody asks for is not understood."""
+import json
+import re
+
+import numpy as np
+
+
+class Record(dict):
+    """A JSON object that remembers which of its keys were read."""
+
+    def __init__(self, values):
+        super(Record, self).__init__((key, wrap(value)) for key, value in values.items())
+        self.seen = set()
+
+    def __getitem__(self, key):
+        self.seen.add(key)
+        return super(Record, self).__getitem__(key)
+
+    def get(self, key, default=None):
+        """As of a dict; counts as reading."""
+        return self[key] if key in self else default
+
+    def note(self, *keys):
+        """Mark keys that say how the vector was made and are not compared."""
+        self.seen.update(keys)
+
+    def numbered(self, pattern):
+        """Values of the keys that match a regular expression as a whole: (match, value), in the file's order."""
+        matches = [re.fullmatch(pattern, key) for key in self]
+        return [(match, self[match.group(0)]) for match in matches if match]
+
+
+def wrap(value):
+    """JSON objects at any depth become Records."""
+    if isinstance(value, dict):
+        return Record(value)
+    return [wrap(item) for item in value] if isinstance(value, list) else value
+
+
+def plain(value):
+    """The same as ordinary dicts and lists; all of it counts as read."""
+    if isinstance(value, dict):
+        return {key: plain(value[key]) for key in value}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def unread(value, path=''):
+    """Paths of all keys that were not read."""
+    if isinstance(value, Record):
+        found = ['%s.%s' % (path, key) for key in value if key not in value.seen]
+        return found + [item for key in value if key in value.seen for item in unread(dict.get(value, key), '%s.%s' % (path, key))]
+    if isinstance(value, list):
+        return [item for i, entry in enumerate(value) for item in unread(entry, '%s[%d]' % (path, i))]
+    return []
+
+
+class Vector(object):
+    """One case of a directory: `vector['name']` is an array of its npz, `vector.record` the content of its json.
+
+    Attributes:
+        name: str. directory: pathlib.Path.
+        record: Record, or list of them; None without a json file.
+    """
+
+    def __init__(self, directory, name):
+        self.name = name
+        self.directory = directory
+        self.arrays = {}
+        self.record = None
+        self.seen = set()
+        if (directory / (name + '.npz')).exists():
+            with np.load(str(directory / (name + '.npz'))) as arrays:
+                self.arrays = {key: arrays[key] for key in arrays.files}
+        if (directory / (name + '.json')).exists():
+            self.record = wrap(json.loads((directory / (name + '.json')).read_text(encoding='utf-8')))
+
+    def __getitem__(self, key):
+        self.seen.add(key)
+        if key not in self.arrays:
+            raise KeyError('%s.npz has no array %s' % (self.name, key))
+        return self.arrays[key]
+
+    def __contains__(self, key):
+        return key in self.arrays
+
+    def matching(self, pattern):
+        """Matches of the array names that a regular expression describes as a whole, in the file's order."""
+        return [match for match in (re.fullmatch(pattern, key) for key in self.arrays) if match]
+
+    def indices(self, pattern):
+        """Sorted numbers i for which an array fits `pattern`, in which %d stands for i."""
+        return sorted({int(match.group(1)) for match in self.matching(re.escape(pattern).replace('%d', r'(\d+)'))})
+
+    def cases(self, pattern):
+        """(i, record[i]) for every i of `indices`; all entries of the json must have their arrays, and the reverse."""
+        indices = self.indices(pattern)
+        if indices != list(range(len(self.record or ()))):
+            raise ValueError('%s.json describes %d cases, %s.npz holds %s' % (self.name, len(self.record or ()), self.name, indices))
+        return list(zip(indices, self.record))
+
+    def not_understood(self):
+        """Names of arrays and paths of keys that were not read."""
+        arrays = ['%s.npz: %s' % (self.name, key) for key in self.arrays if key not in self.seen]
+        return arrays + ['%s.json: %s' % (self.name, path.lstrip('.')) for path in unread(self.record)]

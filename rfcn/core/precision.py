@@ -1,0 +1,44 @@
+"""bfloat16 convolutions for training on CPUs that have the instructions."""
+import logging
+from pathlib import Path
+
+from mxnet.contrib import amp
+
+logger = logging.getLogger(__name__)
+
+BF16_CPU_FLAGS = ('avx512_bf16', 'amx_bf16')
+FLOAT32 = '0'  # MXNet's number of the type
+
+
+def has_bf16(cpuinfo='/proc/cpuinfo'):
+    """Whether this CPU multiplies bfloat16 numbers; without that MXNet emulates it, slower than float32."""
+    try:
+        text = Path(cpuinfo).read_text()
+    except OSError:
+        return False
+    return any(flag in text for flag in BF16_CPU_FLAGS)
+
+
+def with_bf16_convolutions(symbol):
+    """The graph with its convolutions in bfloat16.
+
+    Weights, their gradients and momentum stay float32 (a cast stands before each convolution), and so does all that is no
+    convolution: BatchNorm, RoI operators, losses.
+    """
+    converted = amp.convert_symbol(symbol, target_dtype='bfloat16', target_dtype_ops=['Convolution'])
+    nodes = converted.get_internals()
+    for name in converted.list_arguments() + converted.list_auxiliary_states():
+        # MXNet infers types from the inputs on; behind a cast it would find none.
+        nodes[name]._set_attr(__dtype__=FLOAT32)
+    return converted
+
+
+def training_symbol(symbol, precision):
+    """The graph in the precision that TRAIN.PRECISION names, 'fp32' or 'bf16'; fp32, with a word in the log, where bf16 would be slow."""
+    if precision == 'fp32':
+        return symbol
+    if not has_bf16():
+        logger.warning('TRAIN.PRECISION is bf16, but this CPU lacks the instructions (%s); training in fp32',
+                       ' or '.join(BF16_CPU_FLAGS))
+        return symbol
+    return with_bf16_convolutions(symbol)

@@ -1,0 +1,91 @@
+"""A training run, whatever graph it trains: where it begins, its first parameters, its optimizer, its loop."""
+import logging
+
+from rfcn import build
+from rfcn.core import checkpoint
+from rfcn.core.module import TrainModule
+from rfcn.core.precision import training_symbol
+from rfcn.core.schedule import lr_schedule
+from rfcn.core.trainer import Trainer
+from rfcn.evaluate import evaluate
+from rfcn.symbols.initialize import init_params
+
+logger = logging.getLogger(__name__)
+
+
+def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: {}, validate=None):
+    """Train a graph from where `TRAIN.RESUME` takes the run up to `TRAIN.end_epoch`.
+
+    Args:
+        symbol: a training graph.
+        loader: a `Loader`; the names in its batches are those of the graph's inputs.
+        prefix: of the checkpoints.
+        devices: list of mx.Context.
+        extra_params, validate: see `Trainer`.
+    """
+    epoch = begin_epoch(cfg, prefix)
+    batch = next(loader.batches(epoch))
+    module = TrainModule(training_symbol(symbol, cfg.TRAIN.PRECISION), names(batch.provide_data),
+                         names(batch.provide_label), devices, accumulate=cfg.TRAIN.GRAD_ACCUM,
+                         fixed=list(cfg.network.FIXED_PARAMS) + list(cfg.TRAIN.FREEZE))
+    module.start(batch, *first_params(cfg, symbol, batch, prefix, epoch),
+                 optimizer_params=optimizer_params(cfg, len(loader.roidb), loader.batch_size), kvstore=cfg.default.kvstore)
+    trainer = Trainer(module, loader, prefix, ohem=cfg.TRAIN.ENABLE_OHEM, seed=cfg.seed, frequent=cfg.default.frequent,
+                      period=cfg.TRAIN.CHECKPOINT_PERIOD, extra_params=extra_params, validate=validate,
+                      eval_period=cfg.TRAIN.EVAL_PERIOD)
+    if epoch:
+        trainer.resume(epoch)
+    trainer.fit(epoch, cfg.TRAIN.end_epoch)
+
+
+def names(descriptions):
+    """Of the inputs that a batch describes."""
+    return [description.name for description in descriptions]
+
+
+def begin_epoch(cfg, prefix):
+    """0, or where RESUME takes the run up."""
+    if cfg.TRAIN.RESUME == 'auto':
+        return max(checkpoint.epochs_with_states(prefix), default=0)
+    return cfg.TRAIN.begin_epoch if cfg.TRAIN.RESUME else 0
+
+
+def first_params(cfg, symbol, batch, prefix, epoch):
+    """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new."""
+    shapes = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
+    per_device = {name: (cfg.TRAIN.BATCH_IMAGES,) + shape[1:] for name, shape in shapes.items()}
+    if epoch:
+        path = checkpoint.params_path(prefix, epoch)
+        arg_params, aux_params = checkpoint.load_params(path)
+        checkpoint.check_params(symbol, per_device, arg_params, aux_params, path)
+        return arg_params, aux_params
+    given = ({}, {})
+    if cfg.network.pretrained:
+        given = checkpoint.load_params(checkpoint.params_path(cfg.network.pretrained, cfg.network.pretrained_epoch))
+    arg_params, aux_params, fresh = init_params(symbol, per_device, *given, seed=cfg.seed)
+    logger.info('%d parameters start from random values: %s', len(fresh), ', '.join(fresh))
+    return arg_params, aux_params
+
+
+def optimizer_params(cfg, num_images, batch_size):
+    """Of SGD. Gradients are summed over devices, as in the release: the effective learning rate grows with their number."""
+    settings = cfg.TRAIN
+    schedule = lr_schedule(settings.lr, settings.lr_step, num_images / (batch_size * settings.GRAD_ACCUM),
+                           factor=settings.lr_factor, warmup=settings.warmup, warmup_lr=settings.warmup_lr,
+                           warmup_step=settings.warmup_step)
+    return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=settings.lr, lr_scheduler=schedule,
+                rescale_grad=1.0 / settings.GRAD_ACCUM, clip_gradient=settings.CLIP_GRADIENT or None)
+
+
+def validation(cfg):
+    """A function (epoch, arg_params, aux_params) -> Evaluation on `dataset.val_image_set`; None where there is none."""
+    if not cfg.dataset.val_image_set:
+        return None
+    imdb, = build.datasets(cfg, cfg.dataset.val_image_set)
+    to_test = build.unnormalised(cfg)
+
+    def validate(epoch, arg_params, aux_params):
+        test_params = {name[:-len(checkpoint.TEST_SUFFIX)]: value for name, value in to_test(arg_params).items()}
+        predictor = build.predictor_of_params(cfg, dict(arg_params, **test_params), aux_params, 'epoch %d' % epoch)
+        return evaluate(cfg, predictor, imdb)[0]
+    return validate

@@ -1,0 +1,157 @@
+"""Targets of the RPN."""
+import numpy as np
+import pytest
+
+from lib.rpn.anchor_target import as_blobs, assign_anchor
+from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+
+NO_OBJECT = np.zeros((0, 5), dtype=np.float32)
+
+
+def boxes_of(*rows):
+    return np.array(rows, dtype=np.float32)
+
+
+ANCHORS = boxes_of([0, 0, 9, 9],        # 0
+                   [0, 0, 9, 19],       # 1: overlaps the first by 100 / 200
+                   [40, 40, 49, 49],    # 2
+                   [40, 40, 49, 89],    # 3: overlaps the third by 100 / 500
+                   [95, 0, 104, 9])     # 4: leaves an image of 100 x 100
+
+
+def test_anchors_are_positive_negative_or_ignored_by_their_overlap():
+    labels, targets, weights = assign_anchor(ANCHORS, boxes_of([0, 0, 9, 9, 3]), (100, 100))
+    np.testing.assert_array_equal(labels, [1, -1, 0, 0, -1])
+    np.testing.assert_array_equal(weights, [[1] * 4] + [[0] * 4] * 4)
+    # From 10 x 20 around (4.5, 9.5) to 10 x 10 around (4.5, 4.5): dy = -5 / 20, dh = log(1 / 2)
+    np.testing.assert_allclose(targets[:2], [[0] * 4, [0, -0.25, 0, np.log(0.5)]], rtol=1e-6)
+    assert labels.dtype == targets.dtype == weights.dtype == np.float32
+
+
+def test_every_anchor_inside_has_a_target_and_those_outside_have_none():
+    _, targets, _ = assign_anchor(ANCHORS, boxes_of([5, 5, 20, 20, 3]), (100, 100))
+    np.testing.assert_array_equal(np.abs(targets).sum(axis=1) > 0, [True, True, True, True, False])
+
+
+def test_the_best_anchor_of_an_object_is_positive_even_at_a_small_overlap():
+    labels, _, _ = assign_anchor(ANCHORS, boxes_of([40, 80, 49, 99, 1]), (100, 100))     # 100 / 600 with anchor 3
+    np.testing.assert_array_equal(labels, [0, 0, 0, 1, -1])
+
+
+def test_anchors_that_tie_for_an_object_are_all_positive():
+    anchors = boxes_of([0, 0, 9, 9], [10, 0, 19, 9], [50, 50, 59, 59])
+    labels, _, _ = assign_anchor(anchors, boxes_of([5, 0, 14, 9, 1]), (100, 100))        # 50 / 150 with each of the first two
+    np.testing.assert_array_equal(labels, [1, 1, 0])
+
+
+def test_clobbering_makes_the_best_anchor_negative_below_the_threshold():
+    labels, _, _ = assign_anchor(ANCHORS, boxes_of([40, 80, 49, 99, 1]), (100, 100), clobber_positives=True)
+    np.testing.assert_array_equal(labels, [0, 0, 0, 0, -1])
+
+
+def test_thresholds_are_met_from_above():
+    anchors = boxes_of([0, 0, 9, 9], [0, 0, 9, 19])                                      # overlaps 1 and 100 / 200
+    objects = boxes_of([0, 0, 9, 9, 1])
+    assert assign_anchor(anchors, objects, (100, 100), fg_thresh=0.5)[0][1] == 1
+    assert assign_anchor(anchors, objects, (100, 100), bg_thresh=0.5)[0][1] == -1
+    assert assign_anchor(anchors, objects, (100, 100), bg_thresh=0.51)[0][1] == 0
+
+
+def test_an_object_that_no_anchor_touches_has_no_anchor():
+    untouched = boxes_of([70, 20, 79, 29, 1])
+    labels, _, weights = assign_anchor(ANCHORS, untouched, (100, 100))
+    np.testing.assert_array_equal(labels, [0, 0, 0, 0, -1])
+    assert not weights.any()
+
+
+def test_the_releases_rule_for_untouched_objects_can_be_had():
+    labels, _, _ = assign_anchor(ANCHORS, boxes_of([70, 20, 79, 29, 1]), (100, 100), untouched_objects_match=True)
+    np.testing.assert_array_equal(labels, [1, 1, 1, 1, -1])
+
+
+def test_without_objects_all_anchors_inside_are_negative():
+    labels, targets, weights = assign_anchor(ANCHORS, NO_OBJECT, (100, 100))
+    np.testing.assert_array_equal(labels, [0, 0, 0, 0, -1])
+    assert not targets.any() and not weights.any()
+
+
+def test_rows_of_a_negative_class_are_padding():
+    padded = boxes_of([0, 0, 9, 9, 3], [0, 0, 0, 0, -1], [40, 40, 49, 49, -1])
+    for given, expected in zip(assign_anchor(ANCHORS, padded, (100, 100)), assign_anchor(ANCHORS, padded[:1], (100, 100))):
+        np.testing.assert_array_equal(given, expected)
+
+
+@pytest.mark.parametrize('objects', [NO_OBJECT, boxes_of([0, 0, 3, 3, 1])])
+def test_an_image_without_room_for_an_anchor_trains_nothing(objects):
+    labels, targets, weights = assign_anchor(ANCHORS, objects, (5, 5))
+    np.testing.assert_array_equal(labels, [-1] * 5)
+    assert not targets.any() and not weights.any()
+
+
+def test_anchors_may_leave_the_image_by_the_allowed_border():
+    # Anchor 4 ends at x = 104, which is inside an image 105 wide.
+    assert assign_anchor(ANCHORS, NO_OBJECT, (100, 100), allowed_border=4)[0][4] == -1
+    assert assign_anchor(ANCHORS, NO_OBJECT, (100, 100), allowed_border=5)[0][4] == 0
+
+
+def test_the_batch_holds_as_many_of_each_kind_as_asked_for():
+    anchors = shifted_anchors(20, 20, 16, generate_anchors(16, (1,), (2,)))
+    objects = boxes_of([64, 64, 127, 127, 1], [200, 30, 231, 61, 2])
+    options = dict(fg_thresh=0.2, bg_thresh=0.1, batch_size=32)
+    everything = assign_anchor(anchors, objects, (320, 320), fg_thresh=0.2, bg_thresh=0.1, batch_size=10000)[0]
+    labels, _, weights = assign_anchor(anchors, objects, (320, 320), fg_fraction=0.25, rng=np.random.RandomState(0), **options)
+    assert (everything == 1).sum() > 8
+    assert (labels == 1).sum() == 8 and (labels == 0).sum() == 24
+    assert (everything[labels >= 0] == labels[labels >= 0]).all()
+    np.testing.assert_array_equal(weights[:, 0], labels == 1)
+
+
+def test_one_random_state_gives_one_choice():
+    anchors = shifted_anchors(20, 20, 16, generate_anchors(16, (1,), (2,)))
+    first, again = [assign_anchor(anchors, NO_OBJECT, (320, 320), rng=np.random.RandomState(3))[0] for _ in range(2)]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_weights_of_the_deltas_are_those_given():
+    _, _, weights = assign_anchor(ANCHORS, boxes_of([0, 0, 9, 9, 3]), (100, 100), bbox_weights=(1, 2, 3, 4))
+    np.testing.assert_array_equal(weights[0], [1, 2, 3, 4])
+
+
+def test_blobs_keep_the_channels_of_an_anchor_together():
+    height, width, num = 2, 3, 2
+    labels = np.arange(12, dtype=np.float32)
+    targets = np.arange(48, dtype=np.float32).reshape(12, 4)
+    blobs = as_blobs(labels, targets, -targets, height, width)
+    assert {name: blob.shape for name, blob in blobs.items()} == {
+        'label': (1, 12), 'bbox_target': (1, 8, 2, 3), 'bbox_weight': (1, 8, 2, 3)}
+    for y, x, a in np.ndindex(height, width, num):
+        row = (y * width + x) * num + a
+        assert blobs['label'].reshape(num, height, width)[a, y, x] == labels[row]
+        np.testing.assert_array_equal(blobs['bbox_target'][0, 4 * a:4 * a + 4, y, x], targets[row])
+        np.testing.assert_array_equal(blobs['bbox_weight'][0, 4 * a:4 * a + 4, y, x], -targets[row])
+
+
+@pytest.mark.parametrize('number', range(8))
+def test_targets_equal_the_originals(golden_cases, same_draws, number):
+    vectors, cases = golden_cases('assign_anchor')
+    case, (height, width) = cases[number], cases[number]['feat_shape'][2:]
+    changed = case['overrides']
+    anchors = shifted_anchors(height, width, case['feat_stride'],
+                              generate_anchors(case['feat_stride'], case['ratios'], case['scales']))
+    np.random.seed(case['seed'])
+    blobs = as_blobs(*assign_anchor(
+        anchors, vectors['gt_%d' % number], vectors['im_info_%d' % number][0, :2], allowed_border=case['allowed_border'],
+        batch_size=changed.get('RPN_BATCH_SIZE', 256), fg_fraction=changed.get('RPN_FG_FRACTION', 0.5),
+        fg_thresh=changed.get('RPN_POSITIVE_OVERLAP', 0.7), clobber_positives=changed.get('RPN_CLOBBER_POSITIVES', False),
+        untouched_objects_match=True), height, width)
+    same_draws(case)
+    targets, chosen = blobs['bbox_target'], np.flatnonzero(blobs['bbox_weight'])
+    assert {name: list(blob.shape) for name, blob in blobs.items()} == case['shapes']
+    np.testing.assert_array_equal(blobs['label'], vectors['label_%d' % number])
+    np.testing.assert_array_equal(chosen, vectors['bbox_weight_nonzero_%d' % number])
+    np.testing.assert_array_equal(blobs['bbox_weight'].ravel()[chosen], vectors['bbox_weight_values_%d' % number])
+    np.testing.assert_allclose(targets.ravel()[chosen], vectors['bbox_target_at_nonzero_%d' % number], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(targets.sum(dtype=np.float64), vectors['bbox_target_sum_%d' % number], rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(np.abs(targets).sum(dtype=np.float64), vectors['bbox_target_abs_sum_%d' % number], rtol=1e-5)
+    if 'bbox_target_%d' % number in vectors:
+        np.testing.assert_allclose(targets, vectors['bbox_target_%d' % number], rtol=1e-5, atol=1e-6)

@@ -1,0 +1,111 @@
+"""Proposals."""
+import math
+import zlib
+
+import numpy as np
+import pytest
+
+from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.proposal import propose
+
+BASE = np.array([[0, 0, 15, 15]], dtype=np.float32)
+
+
+def propose_from(scores, deltas=None, im_info=(32, 32, 1), **options):
+    """Proposals of one anchor of 16 x 16 pixels a cell, by default of four cells of 16 pixels."""
+    scores = np.asarray(scores, dtype=np.float32).reshape(1, *np.shape(scores)[-2:])
+    if deltas is None:
+        deltas = np.zeros((4,) + scores.shape[1:], dtype=np.float32)
+    return propose(scores, deltas, im_info, base_anchors=BASE, stride=16, **options)
+
+
+def test_proposals_are_moved_anchors_by_decreasing_score():
+    deltas = np.zeros((4, 2, 2), dtype=np.float32)
+    deltas[:, 0, 0] = 0.25, 0, 0, math.log(0.5)          # 4 pixels to the right, half as high around y = 7.5
+    rois, scores = propose_from([[0.9, 0.1], [0.3, 0.7]], deltas, post_nms_top_n=4)
+    np.testing.assert_allclose(rois, [[4, 4, 19, 11], [16, 16, 31, 31], [0, 16, 15, 31], [16, 0, 31, 15]], atol=1e-5)
+    np.testing.assert_array_equal(scores, np.float32([[0.9], [0.7], [0.3], [0.1]]))
+    assert rois.dtype == scores.dtype == np.float32
+
+
+def test_proposals_are_clipped_to_the_image_not_to_the_map():
+    deltas = np.zeros((4, 2, 2), dtype=np.float32)
+    deltas[2:] = math.log(4)                             # 64 x 64: from -24 to 39, and from -8 to 55
+    rois, _ = propose_from([[0.9, 0.8], [0.7, 0.6]], deltas, im_info=(33, 37, 1), post_nms_top_n=1)
+    np.testing.assert_array_equal(rois, [[0, 0, 36, 32]])
+
+
+def test_cells_that_the_image_does_not_fill_are_not_used():
+    rois, scores = propose_from([[0.1, 0.9], [0.8, 0.7]], im_info=(31, 31, 1), post_nms_top_n=2)
+    np.testing.assert_array_equal(rois, [[0, 0, 15, 15]] * 2)
+    np.testing.assert_array_equal(scores, np.float32([[0.1]] * 2))
+
+
+def test_an_image_smaller_than_a_cell_has_a_proposal():
+    rois, _ = propose_from([[0.1, 0.9], [0.8, 0.7]], im_info=(1, 1, 1), post_nms_top_n=2)
+    np.testing.assert_array_equal(rois, [[0, 0, 0, 0]] * 2)
+
+
+def test_too_small_boxes_are_dropped_in_pixels_of_the_unscaled_image():
+    deltas = np.zeros((4, 2, 2), dtype=np.float32)
+    deltas[2, 0, 0] = math.log(0.5)                      # 8 wide: 4 in an image scaled by 2
+    for min_size, expected in ((4, 0.9), (5, 0.7)):
+        _, scores = propose_from([[0.9, 0.1], [0.3, 0.7]], deltas, im_info=(32, 32, 2), min_size=min_size, post_nms_top_n=1)
+        assert scores[0, 0] == np.float32(expected)
+
+
+def test_where_all_boxes_are_too_small_the_best_one_is_proposed():
+    rois, scores = propose_from([[0.2, 0.1], [0.3, 0.7]], min_size=17, post_nms_top_n=3)
+    np.testing.assert_array_equal(rois, [[16, 16, 31, 31]] * 3)
+    np.testing.assert_array_equal(scores, np.float32([[0.7]] * 3))
+
+
+def test_boxes_that_overlap_a_better_one_are_no_proposals():
+    deltas = np.zeros((4, 2, 2), dtype=np.float32)
+    deltas[0, 0, 1] = -1                                 # onto the first
+    _, scores = propose_from([[0.9, 0.8], [0.3, 0.1]], deltas, post_nms_top_n=3)
+    np.testing.assert_array_equal(scores, np.float32([[0.9], [0.3], [0.1]]))
+
+
+@pytest.mark.parametrize('pre_nms_top_n,survivors', [(1, 1), (3, 3), (0, 4), (-1, 4), (9, 4)])
+def test_so_many_boxes_reach_the_suppression(pre_nms_top_n, survivors):
+    _, scores = propose_from([[0.9, 0.8], [0.3, 0.1]], pre_nms_top_n=pre_nms_top_n, post_nms_top_n=50,
+                             rng=np.random.RandomState(0))
+    assert len(np.unique(scores)) == survivors
+
+
+def test_missing_proposals_are_drawn_from_the_others():
+    rois, scores = propose_from([[0.9, 0.8], [0.3, 0.1]], post_nms_top_n=9, rng=np.random.RandomState(5))
+    drawn = np.random.RandomState(5).choice(4, size=5)
+    np.testing.assert_array_equal(scores[4:], scores[:4][drawn])
+    np.testing.assert_array_equal(rois[4:], rois[:4][drawn])
+
+
+def test_huge_deltas_give_finite_boxes():
+    rois, _ = propose_from([[0.9, 0.8], [0.3, 0.1]], np.full((4, 2, 2), 1e4, dtype=np.float32), post_nms_top_n=4)
+    assert np.isfinite(rois).all() and (rois >= 0).all() and (rois <= 31).all()
+
+
+def golden_inputs(case):
+    """The scores and deltas that the README of the vectors describes."""
+    num, height, width = case['A'], case['fh'], case['fw']
+    random = np.random.RandomState(case['input_seed'])
+    scores = ((random.permutation(num * height * width) + 0.5) / (num * height * width)).astype('f').reshape(1, num, height, width)
+    probabilities = np.concatenate((1 - scores, scores), axis=1).astype('f')
+    deltas = (random.randn(1, 4 * num, height, width) * case['bbox_std']).astype('f')
+    assert zlib.crc32(probabilities.tobytes()) == case['crc_cls_prob'] and zlib.crc32(deltas.tobytes()) == case['crc_bbox_pred']
+    return probabilities[0, num:], deltas[0]
+
+
+@pytest.mark.parametrize('number', range(5))
+def test_proposals_equal_the_originals(golden_cases, same_draws, number):
+    vectors, cases = golden_cases('proposal')
+    case = cases[number]
+    scores, deltas = golden_inputs(case)
+    np.random.seed(case['npr_seed'])
+    rois, scores = propose(scores, deltas, case['im_info'], base_anchors=generate_anchors(16, case['ratios'], case['scales']),
+                           stride=16, pre_nms_top_n=case['rpn_pre_nms_top_n'], post_nms_top_n=case['rpn_post_nms_top_n'],
+                           nms_thresh=case['threshold'], min_size=case['rpn_min_size'])
+    same_draws(case)
+    np.testing.assert_allclose(rois, vectors['py_rois_%d' % number][:, 1:], rtol=0, atol=0.01)
+    np.testing.assert_allclose(scores, vectors['py_score_%d' % number], rtol=0, atol=2e-5)

@@ -1,0 +1,51 @@
+"""Small graphs with values in them."""
+import mxnet as mx
+import pytest
+
+from rfcn import build
+from rfcn.symbols import make_symbol
+from rfcn.symbols.initialize import init_params
+
+
+@pytest.fixture
+def run():
+    """The function `run_symbol`."""
+    return run_symbol
+
+
+def run_symbol(symbol, inputs, backward=False, params=None, seed=0):
+    """Bind a graph and run it forward, and backward if asked to.
+
+    Args:
+        inputs: name -> array. params: name -> array, where they are not the first values of `init_params`.
+    Returns:
+        the executor: outputs, grad_dict (of parameters), arg_dict.
+    """
+    shapes = {name: value.shape for name, value in inputs.items()}
+    arg_params, aux_params, _ = init_params(symbol, shapes, seed=seed)
+    executor = symbol.simple_bind(mx.cpu(), grad_req={name: 'null' if name in inputs else 'write'
+                                                      for name in symbol.list_arguments()}, **shapes)
+    executor.copy_params_from(dict(arg_params, **(params or {})), aux_params)
+    for name, value in inputs.items():
+        executor.arg_dict[name][:] = value
+    executor.forward(is_train=backward)
+    if backward:
+        executor.backward()
+    return executor
+
+
+def arrays_of(batch):
+    """Name -> NumPy array of all inputs in a batch."""
+    descriptions = batch.provide_data + batch.provide_label
+    return {desc.name: value.asnumpy() for desc, value in zip(descriptions, batch.data + batch.label)}
+
+
+@pytest.fixture
+def training_graph(tiny_cfg):
+    """A function (KEY=VALUE, ...) -> configuration, end-to-end training graph, its first batch as name -> array."""
+    def make(*overrides):
+        cfg = tiny_cfg(*overrides)
+        symbol = make_symbol(cfg).get_symbol(is_train=True)
+        loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES)
+        return cfg, symbol, arrays_of(next(loader.batches()))
+    return make

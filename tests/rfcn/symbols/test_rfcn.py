@@ -1,0 +1,177 @@
+"""The graphs of R-FCN: their inputs, outputs and shapes, and that every layer learns."""
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.errors import ConfigError
+from rfcn.config.config import load_config
+from rfcn.symbols import SYMBOLS, make_symbol
+
+CFG = ['symbol=small_rfcn', 'network.SMALL_BLOCKS=1', 'network.SMALL_CHANNELS=[4, 8, 8, 16]', 'network.CONV_NEW_CHANNELS=8',
+       'network.RPN_CHANNELS=8', 'dataset.NUM_CLASSES=4']
+VARIANTS = [
+    [],
+    ['TRAIN.CXX_PROPOSAL=true'],
+    ['TRAIN.BATCH_IMAGES=1'],
+    ['TRAIN.ENABLE_OHEM=false'],
+    ['TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=16'],
+    ['CLASS_AGNOSTIC=false', 'network.POOLED_SIZE=7'],
+    ['network.POOLED_SIZE=1', 'network.CONV5=none'],
+    ['network.CONV5=stride32', 'network.RCNN_FEAT_STRIDE=32'],
+    ['network.IMAGE_STRIDE=32', 'TRAIN.CXX_PROPOSAL=true', 'CLASS_AGNOSTIC=false'],
+]
+
+
+def shapes_of(symbol, **inputs):
+    """Name -> shape of the arguments, list of shapes of the outputs."""
+    args, outputs, _ = symbol.infer_shape(**{name: tuple(shape) for name, shape in inputs.items()})
+    return dict(zip(symbol.list_arguments(), args)), outputs
+
+
+def end_to_end(images, anchors=9, objects=5, height=64, width=96):
+    """Shapes of the inputs of the end-to-end training graph."""
+    rows, columns = height // 16, width // 16
+    maps = (images, 4 * anchors, rows, columns)
+    return dict(data=(images, 3, height, width), im_info=(images, 3), gt_boxes=(images, objects, 5),
+                label=(images, anchors * rows * columns), bbox_target=maps, bbox_weight=maps)
+
+
+def test_every_graph_of_the_release_has_its_names_and_shapes(golden):
+    tables = json.loads((golden / 'symbols.json').read_text())
+    for graph in tables['graphs']:
+        overrides = ['%s=%s' % (key, json.dumps(value)) for key, value in graph['overrides'].items()]
+        cfg = load_config('experiments/rfcn/cfgs/' + graph['config'], overrides)
+        method = {'e2e': 'get_symbol', 'rpn': 'get_symbol_rpn', 'rfcn': 'get_symbol_rfcn'}[graph['graph']]
+        symbol = getattr(make_symbol(cfg), method)(is_train=graph['is_train'])
+        if 'original_raises' in graph:
+            # Departure: the release cannot build the RPN's test graph with MXNet's own proposals (`group` is unbound).
+            assert symbol.list_outputs() == ['rois_output', 'rois_score']
+            continue
+        shapes, outputs = shapes_of(symbol, **graph['input_shapes'])
+        assert shapes == {name: tuple(shape) for name, shape in tables['tables'][graph['args']]}
+        assert list(zip(symbol.list_outputs(), outputs)) == [(name.replace('blockgrad0', 'rcnn_label'), tuple(shape))
+                                                             for name, shape in graph['outputs']]
+
+
+def test_all_networks_are_built_for_training_and_testing_by_their_name():
+    assert len(SYMBOLS) == 11  # five depths, plain and deformable, and the small one
+    for name in SYMBOLS:
+        cfg = load_config(None, CFG + ['symbol=' + name, 'TRAIN.BATCH_IMAGES=2', 'TEST.BATCH_IMAGES=2', 'TRAIN.BATCH_ROIS=-1',
+                                       'TRAIN.RPN_POST_NMS_TOP_N=10', 'TEST.RPN_POST_NMS_TOP_N=20'])
+        network = make_symbol(cfg)
+        outputs = shapes_of(network.get_symbol(is_train=True), **end_to_end(2))[1]
+        # 9 anchors, 4 x 6 cells; 10 proposals and 5 objects an image; 4 classes; 4 deltas of background and object
+        assert outputs == [(2, 2, 36, 6), (2, 36, 4, 6), (2, 15, 4), (2, 15, 8), (2, 15)]
+        outputs = shapes_of(network.get_symbol(is_train=False), data=(2, 3, 64, 96), im_info=(2, 3))[1]
+        assert outputs == [(40, 5), (2, 20, 4), (2, 20, 8)]
+
+
+def test_an_unknown_network_is_refused_with_the_known_names():
+    with pytest.raises(ConfigError, match="no network is called 'resnet_50'; there are .*resnet_v1_50_rfcn.*small_rfcn"):
+        make_symbol(load_config(None, ['symbol=resnet_50']))
+
+
+@pytest.mark.parametrize('k', [1, 3, 7])
+@pytest.mark.parametrize('agnostic, sets', [('true', 2), ('false', 4)])
+def test_score_maps_follow_the_bins_and_the_classes(k, agnostic, sets):
+    cfg = load_config(None, CFG + ['network.POOLED_SIZE=%d' % k, 'CLASS_AGNOSTIC=' + agnostic, 'TEST.RPN_POST_NMS_TOP_N=20'])
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    shapes, outputs = shapes_of(symbol, data=(1, 3, 64, 96), im_info=(1, 3))
+    assert shapes['rfcn_cls_weight'] == (k * k * 4, 8, 1, 1)
+    assert shapes['rfcn_bbox_weight'] == (k * k * 4 * sets, 8, 1, 1)
+    assert outputs[1:] == [(1, 20, 4), (1, 20, 4 * sets)]
+
+
+def test_the_rpn_alone_gives_proposals_with_scores_for_each_image():
+    for native in 'true', 'false':
+        cfg = load_config(None, CFG + ['TEST.CXX_PROPOSAL=' + native, 'TEST.RPN_POST_NMS_TOP_N=20'])
+        network = make_symbol(cfg)
+        assert network.get_symbol_rpn(is_train=True).list_outputs() == ['rpn_cls_prob_output', 'rpn_bbox_loss_output']
+        assert shapes_of(network.get_symbol_rpn(is_train=False), data=(3, 3, 64, 96), im_info=(3, 3))[1] == [(60, 5), (60, 1)]
+
+
+@pytest.mark.parametrize('ohem, outputs', [('true', [(2, 6, 4), (2, 6, 8), (12,)]), ('false', [(2, 6, 4), (2, 6, 8)])])
+def test_the_head_trains_on_given_rois_of_several_images(ohem, outputs):
+    cfg = load_config(None, CFG + ['TRAIN.ENABLE_OHEM=' + ohem, 'TRAIN.BATCH_IMAGES=2'])
+    symbol = make_symbol(cfg).get_symbol_rfcn(is_train=True)
+    assert shapes_of(symbol, data=(2, 3, 64, 96), rois=(2, 6, 5), label=(2, 6), bbox_target=(2, 6, 8),
+                     bbox_weight=(2, 6, 8))[1] == outputs
+
+
+@pytest.mark.parametrize('overrides', VARIANTS, ids=' '.join)
+def test_every_layer_of_the_small_network_gets_a_gradient(training_graph, run, overrides):
+    _, symbol, inputs = training_graph('TRAIN.BATCH_ROIS_OHEM=18', *overrides)  # so many that objects are among them
+    gradients = run(symbol, inputs, backward=True).grad_dict
+    silent = [name for name, gradient in gradients.items() if gradient is not None and not np.any(gradient.asnumpy())]
+    assert silent == []
+
+
+def test_every_layer_of_the_deformable_head_gets_a_gradient(training_graph, run):
+    _, symbol, inputs = training_graph('symbol=resnet_v1_18_rfcn_dcn', 'TRAIN.BATCH_ROIS_OHEM=18')
+    inputs['data'] /= 100  # the frozen statistics of an untrained trunk do not scale it down
+    gradients = run(symbol, inputs, backward=True).grad_dict
+    new = [name for name in gradients if name.startswith(('rpn', 'rfcn', 'conv_new')) or 'offset' in name]
+    assert len([name for name in new if 'offset' in name]) == 8  # weight and bias of two of conv5, of classes, of boxes
+    assert [name for name in new if not np.any(gradients[name].asnumpy())] == []
+
+
+def test_the_head_on_given_rois_learns_in_every_layer(tiny_cfg, run):
+    symbol = make_symbol(tiny_cfg()).get_symbol_rfcn(is_train=True)
+    rois = np.array([[[i, 0, 0, 47, 47], [i, 16, 8, 95, 63]] for i in range(2)], dtype=np.float32)
+    inputs = dict(data=np.random.RandomState(0).randn(2, 3, 64, 96) * 50, rois=rois, label=np.array([[1, 0], [2, 0]]),
+                  bbox_target=np.full((2, 2, 8), 0.5), bbox_weight=np.ones((2, 2, 8)))
+    gradients = run(symbol, inputs, backward=True).grad_dict
+    assert [name for name, gradient in gradients.items() if gradient is not None and not np.any(gradient.asnumpy())] == []
+
+
+def box_loss_scale(cfg):
+    return float(make_symbol(cfg).get_symbol(is_train=True).attr_dict()['bbox_loss']['grad_scale'])
+
+
+def test_the_box_loss_is_divided_by_the_rois_that_train(tiny_cfg):
+    # OHEM keeps 8 RoIs an image; two images
+    assert box_loss_scale(tiny_cfg()) == pytest.approx(1 / 16)
+    assert box_loss_scale(tiny_cfg('TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=12')) == pytest.approx(1 / 12)
+
+
+def test_the_box_loss_descends_without_ohem_on_all_rois(tiny_cfg):
+    # Departure: the release's scale is 1 / -1 here.
+    assert box_loss_scale(tiny_cfg('TRAIN.ENABLE_OHEM=false')) == pytest.approx(1 / 32)  # 16 proposals an image
+
+
+def test_the_losses_of_two_equal_images_are_those_of_one(training_graph, run):
+    """All losses are means over the images of a device, so that lr needs no change with BATCH_IMAGES."""
+    fixed = 'TRAIN.RPN_POST_NMS_TOP_N=300', 'TRAIN.RPN_NMS_THRESH=1', 'TRAIN.RPN_PRE_NMS_TOP_N=-1'  # each anchor is a RoI
+    _, symbol, inputs = training_graph('TRAIN.BATCH_IMAGES=1', 'TRAIN.SHUFFLE=false', *fixed)
+    # 64 x 96 pixels: 24 cells of 9 anchors. The rest of the 300 are drawn at random; OHEM keeps the 8 hardest anyway.
+    np.random.seed(0)
+    one = run(symbol, inputs, backward=True)
+    _, symbol, _ = training_graph('TRAIN.BATCH_IMAGES=2', *fixed)
+    twice = {name: np.concatenate((value, value)) for name, value in inputs.items()}
+    two = run(symbol, twice, backward=True)
+    for name in 'rpn_cls_score_bias', 'rpn_bbox_pred_bias':
+        np.testing.assert_allclose(two.grad_dict[name].asnumpy(), one.grad_dict[name].asnumpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_the_new_convolution_learns_three_times_as_fast(tiny_cfg):
+    # Deliberate in the release (Caffe: 1, bias 2).
+    attributes = make_symbol(tiny_cfg()).get_symbol(is_train=True).attr_dict()
+    assert attributes['conv_new_1']['lr_mult'] == '3.0'
+    assert attributes['conv_new_1_weight']['__lr_mult__'] == '3.0'
+    assert '__lr_mult__' not in attributes['rfcn_cls_weight']
+
+
+def test_one_image_of_a_batch_does_not_see_the_others(tiny_cfg, run):
+    symbol = make_symbol(tiny_cfg()).get_symbol(is_train=False)
+    data = np.random.RandomState(0).randn(2, 3, 64, 96).astype(np.float32) * 50
+    im_info = np.array([[64, 96, 1], [64, 96, 1]], dtype=np.float32)
+    np.random.seed(0)
+    both = [output.asnumpy() for output in run(symbol, dict(data=data, im_info=im_info)).outputs]
+    alone = make_symbol(tiny_cfg('TEST.BATCH_IMAGES=1')).get_symbol(is_train=False)
+    rois, scores, _ = [output.asnumpy() for output in run(alone, dict(data=data[:1], im_info=im_info[:1])).outputs]
+    assert np.array_equal(np.unique(both[0][:16, 0]), [0]) and np.array_equal(np.unique(both[0][16:, 0]), [1])
+    count = len(np.unique(rois, axis=0))  # after them come repetitions, drawn at random
+    np.testing.assert_allclose(both[0][:count], rois[:count], atol=1e-3)
+    np.testing.assert_allclose(both[1][0, :count], scores[0, :count], atol=1e-5)

@@ -1,0 +1,70 @@
+"""The report on the machine, and the shim for NumPy's removed names."""
+import builtins
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rfcn import collect_env
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_report_names_the_packages_the_processor_and_the_compiled_library(capsys):
+    collect_env.main()
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines['mxnet'].startswith('1.9.1') and lines['numpy'] == np.__version__
+    assert {'revision', 'Python', 'CPU', 'cores', 'memory', 'GPU', 'settings'} <= set(lines)
+
+
+def test_a_package_that_fails_is_one_line_of_the_report(tmp_path, monkeypatch):
+    (tmp_path / 'broken_package.py').write_text('raise OSError("libGL.so.1 is missing")')
+    (tmp_path / 'plain_package.py').write_text('')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert collect_env.package_version('broken_package') == 'FAILS: OSError: libGL.so.1 is missing'
+    assert collect_env.package_version('no_such_package').startswith('FAILS: ModuleNotFoundError')
+    assert collect_env.package_version('plain_package') == 'present'
+
+
+def test_a_broken_mxnet_does_not_hide_the_rest(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mxnet', None)  # what Python puts there to forbid an import
+    assert collect_env.mxnet_features() == 'FAILS: ModuleNotFoundError'
+    assert collect_env.collect()['mxnet'].startswith('FAILS')
+
+
+def test_what_is_not_compiled_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'lib').mkdir()
+    (tmp_path / 'lib' / 'never_built.pyx').write_text('')
+    monkeypatch.setattr(collect_env, 'ROOT', tmp_path)
+    assert collect_env.not_compiled() == ['lib.never_built']
+
+
+def test_what_cannot_be_asked_is_said(tmp_path):
+    assert collect_env.run('no-such-command') is None
+    assert collect_env.run('false') is None
+    assert collect_env.proc_field(tmp_path / 'nothing', 'flags') == ''
+
+
+def test_the_revision_outside_a_checkout_is_unknown(tmp_path, monkeypatch):
+    monkeypatch.setattr(collect_env, 'ROOT', tmp_path)
+    assert collect_env.git_revision() == 'unknown'
+
+
+@pytest.mark.parametrize('command', [['-m', 'rfcn.collect_env'], [str(ROOT / 'rfcn' / 'collect_env.py')]])
+def test_the_report_runs_as_a_module_and_as_a_file(command):
+    output = subprocess.check_output([sys.executable] + command, cwd=str(ROOT), universal_newlines=True)
+    assert output.startswith('revision')
+
+
+@pytest.mark.parametrize('name', ['bool', 'object', 'int', 'float'])
+def test_the_names_that_mxnet_needs_are_there_and_warn_of_nothing(name, recwarn):
+    assert getattr(np, name) is getattr(builtins, name)
+    assert not recwarn.list
+
+
+def test_importing_the_project_and_mxnet_prints_no_warning():
+    code = 'import rfcn, mxnet, gluoncv'
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0 and b'np.bool' not in done.stdout

@@ -1,0 +1,91 @@
+"""Who may import whom. The rules are those of the README's map of the code; each is a line of a table below."""
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# What a package may import of the project, besides itself. A package that is not listed is a script: it may import all of these.
+ALLOWED = {
+    'lib': {'lib.errors'},
+    'lib.bbox': {'lib.errors'},
+    'lib.psroi': {'lib.errors'},
+    'lib.nms': {'lib.errors', 'lib.bbox'},
+    'lib.rpn': {'lib.errors', 'lib.bbox', 'lib.nms'},
+    'lib.rcnn': {'lib.errors', 'lib.bbox', 'lib.nms'},
+    'lib.utils': {'lib.errors', 'lib.bbox', 'lib.dataset'},
+    'lib.dataset': {'lib.errors', 'lib.bbox', 'lib.utils'},
+    'rfcn.config': {'lib'},
+    'rfcn.operator_py': {'lib'},
+    'rfcn.symbols': {'lib', 'rfcn.operator_py', 'rfcn.config'},
+    'rfcn.core': {'lib', 'rfcn.operator_py'},
+}
+LOADER = 'rfcn.core.loader'  # the only module of core that may read the configuration
+OUTSIDE_LIB = {'mxnet', 'gluoncv', 'easydict', 'yaml', 'rfcn', 'experiments', 'tests'}
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+MODULES = {module_name(path): path for folder in ('lib', 'rfcn') for path in sorted((ROOT / folder).rglob('*.py'))}
+
+
+def imported(name, path):
+    """The modules that a file imports, at its top or inside its functions; of the project, down to the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, '%s imports relatively' % name
+            submodules = {'%s.%s' % (node.module, alias.name) for alias in node.names} & set(MODULES)
+            found.update(submodules or {node.module})
+    return found
+
+
+IMPORTS = {name: imported(name, path) for name, path in MODULES.items()}
+
+
+def package(name):
+    """The longest entry of ALLOWED that a module belongs to; None for a script."""
+    return max((entry for entry in ALLOWED if name == entry or name.startswith(entry + '.')), key=len, default=None)
+
+
+def within(name, packages):
+    return any(name == entry or name.startswith(entry + '.') for entry in packages)
+
+
+@pytest.mark.parametrize('name', [name for name in MODULES if package(name)])
+def test_a_module_imports_only_the_layers_below_it(name):
+    own = package(name)
+    allowed = ALLOWED[own] | {own} | ({'rfcn.config'} if name == LOADER else set())
+    project = {other for other in IMPORTS[name] if within(other, ('lib', 'rfcn', 'experiments', 'tests'))}
+    assert {other for other in project if not within(other, allowed)} == set()
+
+
+@pytest.mark.parametrize('name', [name for name in MODULES if within(name, ['lib'])])
+def test_lib_is_arithmetic_without_mxnet_and_without_configuration(name):
+    assert {other for other in IMPORTS[name] if within(other, OUTSIDE_LIB)} == set()
+
+
+def test_nothing_below_the_scripts_imports_experiments_or_tests():
+    assert {name for name in MODULES if any(within(other, ('experiments', 'tests')) for other in IMPORTS[name])} == set()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    remaining = {name: {other for other in others if other in MODULES and other != name} for name, others in IMPORTS.items()}
+    while True:  # take away what imports nothing that remains, until that takes nothing away
+        leaves = {name for name, others in remaining.items() if not others & set(remaining)}
+        if not leaves:
+            break
+        remaining = {name: others for name, others in remaining.items() if name not in leaves}
+    assert sorted(remaining) == []
+
+
+def test_the_rules_see_an_import_inside_a_function(tmp_path):
+    path = tmp_path / 'sample.py'
+    path.write_text('import os.path\n\ndef f():\n    from lib import errors\n    from mxnet import nd\n')
+    assert imported('sample', path) == {'os.path', 'lib.errors', 'mxnet'}
