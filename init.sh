@@ -16,21 +16,23 @@ fail() { say "$*"; exit 1; }
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
 
 find_python() {
-    local version candidate found=
+    local version candidate found= pyenv=${PYENV_ROOT:-$HOME/.pyenv}/versions
     for version in 3.11 3.10 3.9 3.12 3.8; do
-        for candidate in ${PYTHON:-"python$version" python3 python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$version".*/bin/python}; do
+        for candidate in ${PYTHON:-"python$version" python3 python "$pyenv/$version".*/bin/python}; do
             [ "$(version_of "$candidate")" != "$version" ] || { echo "$candidate"; return; }
         done
     done
     for candidate in ${PYTHON:-python3 python python3.13 python3.14}; do found="$found $(version_of "$candidate")"; done
     found=$(echo $found | tr ' ' '\n' | sort -u | paste -sd' ' -)
     fail "MXNet 1.9.1 runs on Python 3.8 to 3.12, and here is ${found:-no Python}: install one of these versions" \
-         "(apt-get install python3.11 python3.11-venv, or pyenv install 3.11) and name it, PYTHON=/path/to/python3.11 $0."
+         "(apt-get install python3.11 python3.11-venv, or pyenv install 3.11)" \
+         "and name it, PYTHON=/path/to/python3.11 $0."
 }
 
 # The mxnet-cu112 wheel holds machine code for sm_50, 60, 70, 80 and 86 and no PTX, which a later GPU could compile.
 choose_mxnet() {
-    local python=$1 gpus name capability usable=
+    local python=$1 gpus name capability usable= cpu='installing mxnet, which computes on the CPU:'
+    local cuda='import ctypes; [ctypes.CDLL(name) for name in ("libcudart.so.11.0", "libcudnn.so.8", "libnccl.so.2")]'
     if [ "$MXNET" != auto ]; then
         say "installing $MXNET, as asked."
         echo "$MXNET"
@@ -41,12 +43,12 @@ choose_mxnet() {
         case "${capability// /}" in [5-8].*) usable=$name ;; esac
     done <<< "$gpus"
     if [ -z "$gpus" ]; then
-        say "installing mxnet, which computes on the CPU: nvidia-smi shows no NVIDIA GPU."
+        say "$cpu nvidia-smi shows no NVIDIA GPU."
     elif [ -z "$usable" ]; then
-        say "installing mxnet, which computes on the CPU: mxnet-cu112 has code for compute capability 5.0 to 8.9, and here is $(echo $gpus)."
-    elif ! "$python" -c 'import ctypes; [ctypes.CDLL(n) for n in ("libcudart.so.11.0", "libcudnn.so.8", "libnccl.so.2")]' 2>/dev/null; then
-        say "installing mxnet, which computes on the CPU: for the GPU ($usable) mxnet-cu112 would need CUDA 11, cuDNN 8 and NCCL 2" \
-            "on the loader's path. Once they are there: make MXNET=mxnet-cu112."
+        say "$cpu mxnet-cu112 has code for compute capability 5.0 to 8.9, and here is $(echo $gpus)."
+    elif ! "$python" -c "$cuda" 2>/dev/null; then
+        say "$cpu for the GPU ($usable) mxnet-cu112 would need CUDA 11, cuDNN 8 and NCCL 2 on the loader's path." \
+            "Once they are there: make build MXNET=mxnet-cu112."
     else
         say "installing mxnet-cu112: $usable, CUDA 11, cuDNN 8 and NCCL 2 are here."
         echo mxnet-cu112
@@ -65,7 +67,9 @@ make_venv() {
     fi
     python=$(find_python)
     say "making $VENV with $python ($(version_of "$python"))."
-    "$python" -m venv "$VENV" || { rm -rf "$VENV"; fail "$python has no venv: apt-get install python$(version_of "$python")-venv"; }
+    "$python" -m venv "$VENV" && return
+    rm -rf "$VENV"
+    fail "$python has no venv: apt-get install python$(version_of "$python")-venv"
 }
 
 # The Debian package of a shared library that an import asked for in vain.
@@ -87,7 +91,7 @@ check_import() {
 }
 
 make_venv
-"$VENV/bin/python" -m pip install --quiet 'pip>=23' || fail "pip could not install anything; its message stands above."
+"$VENV/bin/python" -m pip install --quiet 'pip>=23' || fail "pip failed; its message stands above."
 mxnet=$(choose_mxnet "$VENV/bin/python")
 case "$mxnet" in
     mxnet) other=mxnet-cu112 ;;
@@ -98,7 +102,7 @@ rm -f "$VENV"/.ready-*
 if "$VENV/bin/python" -m pip show --quiet "$other" 2>/dev/null; then
     "$VENV/bin/python" -m pip uninstall --quiet --yes "$other" "$mxnet"  # both own the folder mxnet
 fi
-"$VENV/bin/python" -m pip install --editable ".[$mxnet,test]" || fail "the packages could not be installed; pip's message stands above."
+"$VENV/bin/python" -m pip install --editable ".[$mxnet,test]" || fail "pip failed; its message stands above."
 check_import cv2
 check_import mxnet
 mkdir -p data output model/pretrained_model

@@ -1,7 +1,7 @@
 """MXNet 1.9.1 and GluonCV 0.10 on a NumPy newer than they are. Imported before either of them.
 
-They use four names, such as np.bool, that NumPy 1.20 deprecates and 1.24 lacks. Each stood for Python's own type. Given to
-NumPy here, they are found on every version and warn on none.
+They use four names, such as np.bool, that NumPy 1.20 deprecates and 1.24 lacks. Each stood for Python's own type. Given
+to NumPy here, they are found on every version and warn on none.
 """
 import builtins
 

@@ -14,17 +14,18 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib', 'tqdm')
+PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib',
+            'tqdm')
 CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8')
 
 
 def run(*command):
     """The first line that a command prints, or None where it is absent or fails."""
     try:
-        lines = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, timeout=60).stdout.decode()
+        output = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60).decode(errors='replace')
     except (OSError, subprocess.SubprocessError):
         return None
-    return lines.strip().partition('\n')[0]
+    return output.strip().partition('\n')[0]
 
 
 def git_revision():
@@ -61,8 +62,8 @@ def proc_field(path, field):
 
 def cpu():
     flags = proc_field('/proc/cpuinfo', 'flags').split()
-    useful = ' '.join(flag for flag in CPU_FLAGS if flag in flags)
-    return '%s; %s' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'unknown', useful or 'no known flags')
+    useful = ' '.join(flag for flag in CPU_FLAGS if flag in flags) or 'no known flags'
+    return '%s; %s' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'unknown', useful)
 
 
 def cores():
@@ -88,13 +89,13 @@ def collect():
         'CPU': cpu(),
         'cores': cores(),
         'memory': proc_field('/proc/meminfo', 'MemTotal') or 'unknown',
-        'GPU': run('nvidia-smi', '--query-gpu=name,compute_cap,driver_version', '--format=csv,noheader') or 'none found',
+        'GPU': run('nvidia-smi', '--query-gpu=name,compute_cap,driver_version', '--format=csv,noheader') or 'none',
         'C compiler': run('gcc', '--version') or 'no gcc',
     }
     facts.update((name, package_version(name)) for name in PACKAGES)
     facts['MXNet features'] = mxnet_features()
     facts['not compiled'] = ', '.join(not_compiled()) or 'nothing, all of lib is'
-    settings = sorted(name for name in os.environ if name.startswith(('MXNET_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_VISIBLE')))
+    settings = sorted(name for name in os.environ if name.startswith(('MXNET_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')))
     facts['settings'] = ' '.join('%s=%s' % (name, os.environ[name]) for name in settings) or 'none'
     return facts
 

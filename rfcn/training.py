@@ -2,6 +2,7 @@
 import logging
 
 from rfcn import build
+from rfcn.command_line import run_folder
 from rfcn.core import checkpoint
 from rfcn.core.module import TrainModule
 from rfcn.core.precision import training_symbol
@@ -75,6 +76,12 @@ def optimizer_params(cfg, num_images, batch_size):
                            warmup_step=settings.warmup_step)
     return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=settings.lr, lr_scheduler=schedule,
                 rescale_grad=1.0 / settings.GRAD_ACCUM, clip_gradient=settings.CLIP_GRADIENT or None)
+
+
+def last_checkpoint(cfg, cfg_path):
+    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one."""
+    prefix = run_folder(cfg, cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
+    return checkpoint.params_path(str(prefix), cfg.TEST.test_epoch or cfg.TRAIN.end_epoch)
 
 
 def validation(cfg):

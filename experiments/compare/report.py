@@ -1,4 +1,5 @@
 """The table: what was compared, how far apart the two are, and whether that is near enough."""
+import functools
 import sys
 from typing import NamedTuple
 
@@ -102,6 +103,17 @@ class Report(object):
             verdict, note = SHORT, '' if verdict == DEPARTS else note
         self._row(what, errors.shape, '%.2g' % errors.absolute, '%.2g' % errors.relative, tolerance.text, verdict, note)
         return errors.near
+
+    def check_all(self, title, ours, theirs, tolerance=PLAIN, released=None, reason=None):
+        """A row for each entry of `theirs`; ours, and what `released()` returns, have entries of the same names.
+
+        Floats are compared with the tolerance, all else exactly.
+        """
+        once = functools.lru_cache(maxsize=None)(released) if released else None
+        for name, expected in theirs.items():
+            kind = np.asarray(expected).dtype.kind if is_numeric(expected) else ''
+            self.check('%s: %s' % (title, name), ours[name], expected, tolerance if kind == 'f' else EXACT,
+                       released and (lambda name=name: once()[name]), reason)
 
     def departs(self, what, reason):
         """A row for what has no number to compare with."""

@@ -4,7 +4,8 @@ import numpy as np
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
 
 
-def expand_bbox_regression_targets(bbox_targets_data, num_classes, *, class_agnostic, bbox_weights=(1.0, 1.0, 1.0, 1.0)):
+def expand_bbox_regression_targets(bbox_targets_data, num_classes, *, class_agnostic,
+                                   bbox_weights=(1.0, 1.0, 1.0, 1.0)):
     """Put the four deltas of each RoI where its class has its outputs, zeros elsewhere.
 
     Args:
@@ -64,8 +65,8 @@ def add_bbox_regression_targets(roidb, *, num_classes, class_agnostic, thresh=0.
             by.
     """
     for entry in roidb:
-        entry['bbox_targets'] = compute_bbox_regression_targets(entry['boxes'], entry['max_overlaps'], entry['max_classes'],
-                                                                thresh=thresh)
+        entry['bbox_targets'] = compute_bbox_regression_targets(
+            entry['boxes'], entry['max_overlaps'], entry['max_classes'], thresh=thresh)
     num_outputs = 2 if class_agnostic else num_classes
     if bbox_means is None:
         means, stds = _measure([entry['bbox_targets'] for entry in roidb], num_outputs, class_agnostic)

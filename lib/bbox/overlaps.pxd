@@ -7,8 +7,10 @@ ctypedef fused real:
 
 
 @cython.cdivision(True)
-cdef inline void overlaps_with(const real *box, const real *others, Py_ssize_t stride, Py_ssize_t num, real *out) noexcept nogil:
-    """IoU of `box` (x1, y1, x2, y2, area) with each of `num` boxes, given as five columns that stand `stride` numbers apart.
+cdef inline void overlaps_with(const real *box, const real *others, Py_ssize_t stride, Py_ssize_t num,
+                               real *out) noexcept nogil:
+    """IoU of `box` (x1, y1, x2, y2, area) with each of `num` boxes, given as five columns that stand `stride` numbers
+    apart.
 
     The loop runs over contiguous memory without a branch, so that the compiler makes vector instructions of it.
     Multiplications and additions must not be fused (-ffp-contract=off), or the numbers would not be NumPy's.

@@ -25,8 +25,8 @@ cdef inline bint any_above(const real *overlaps, Py_ssize_t num, real thresh, bi
     return hits
 
 
-cdef Py_ssize_t keep_best(const real[:, ::1] dets, const Py_ssize_t[:] order, real[:, ::1] kept, Py_ssize_t *keep, real thresh,
-                          bint drop_equal, Py_ssize_t max_keep) noexcept nogil:
+cdef Py_ssize_t keep_best(const real[:, ::1] dets, const Py_ssize_t[:] order, real[:, ::1] kept, Py_ssize_t *keep,
+                          real thresh, bint drop_equal, Py_ssize_t max_keep) noexcept nogil:
     """Fill `keep` with the rows that stay, at most `max_keep`, and `kept` with their columns; return how many."""
     cdef Py_ssize_t i, j, start, size, num = dets.shape[0], count = 0
     cdef real box[5]
@@ -53,7 +53,8 @@ cdef Py_ssize_t keep_best(const real[:, ::1] dets, const Py_ssize_t[:] order, re
     return count
 
 
-def nms_in_order(const real[:, ::1] dets, const Py_ssize_t[:] order, double thresh, bint drop_equal, Py_ssize_t max_keep):
+def nms_in_order(const real[:, ::1] dets, const Py_ssize_t[:] order, double thresh, bint drop_equal,
+                 Py_ssize_t max_keep):
     """The rows of `dets` (N, 5) that stay when they are taken in the given order; see `lib.nms.nms.nms`."""
     cdef Py_ssize_t count, num = dets.shape[0]
     keep = np.empty(num, dtype=np.intp)
@@ -69,8 +70,8 @@ def nms_in_order(const real[:, ::1] dets, const Py_ssize_t[:] order, double thre
 def soft_nms_sorted(real[:, ::1] columns, double thresh, bint gaussian, Py_ssize_t max_dets):
     """Rescore boxes given as (6, N) x1, y1, x2, y2, area, score, in place.
 
-    Box after box, the best of those that are left changes places with the first of them and lowers the scores of the others,
-    until `max_dets` have been taken (all when that is negative): they are the first columns then.
+    Box after box, the best of those that are left changes places with the first of them and lowers the scores of the
+    others, until `max_dets` have been taken (all when that is negative): they are the first columns then.
     """
     cdef Py_ssize_t k, j, num = columns.shape[1]
     if num == 0 or max_dets == 0:

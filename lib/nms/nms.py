@@ -1,8 +1,9 @@
 """Non-maximum suppression: of boxes that overlap too much, the best scored stays. Soft-NMS and box voting.
 
-Order: boxes are taken by decreasing score. Boxes of equal score are taken in the order that NumPy's default sort, reversed,
-puts them in: the release's order. Of up to sixteen boxes it is the later row first; of more it has no simple rule, but is
-the same for the same scores.
+Order: boxes are taken by decreasing score. Boxes of equal score are taken in the order that NumPy's default sort,
+reversed,
+puts them in: the release's order. Of up to sixteen boxes it is the later row first; of more it has no simple rule, but
+is the same for the same scores.
 
 Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
 """
@@ -27,7 +28,8 @@ def nms(dets, thresh, drop_equal=False, max_keep=-1):
     Args:
         dets: (N, 5) boxes and their scores.
         thresh: largest IoU that two kept boxes may have.
-        drop_equal: suppress at an IoU of exactly `thresh` too, as the release's Cython NMS does; its NumPy and GPU NMS do not.
+        drop_equal: suppress at an IoU of exactly `thresh` too, as the release's Cython NMS does; its NumPy and GPU NMS
+            do not.
         max_keep: stop after so many; -1 for all.
     Returns:
         (n,) indices into `dets` of those that stay, the best scored first.
@@ -129,7 +131,7 @@ def _columns(dets):
 
 
 def _overlaps_with(box, others):
-    """IoU, (N,), of a column of `_columns` with others (6, N), in their dtype. The compiled twin is in lib/bbox/overlaps.pxd."""
+    """IoU, (N,), of a column of `_columns` with others (6, N), in their dtype; compiled in lib/bbox/overlaps.pxd."""
     w = np.maximum(np.minimum(box[2], others[2]) - np.maximum(box[0], others[0]) + 1, 0)
     h = np.maximum(np.minimum(box[3], others[3]) - np.maximum(box[1], others[1]) + 1, 0)
     inter = w * h
@@ -139,8 +141,9 @@ def _overlaps_with(box, others):
 def _limit(thresh, dtype, drop_equal):
     """The threshold as a number of `dtype`.
 
-    The release's NumPy NMS compares in the dtype of its boxes, that is, with `thresh` rounded to it; its Cython NMS compares
-    with `thresh` itself: `overlap >= thresh` is then the same as overlap >= the next number of `dtype` that is not less.
+    The release's NumPy NMS compares in the dtype of its boxes, that is, with `thresh` rounded to it; its Cython NMS
+    compares with `thresh` itself: `overlap >= thresh` is then the same as overlap >= the next number of `dtype` that is
+    not less.
     """
     limit = dtype.type(thresh)
     return np.nextafter(limit, dtype.type(np.inf)) if drop_equal and limit < thresh else limit

@@ -1,4 +1,4 @@
-"""Deformable position-sensitive RoI pooling in NumPy (Deformable ConvNets, section 2.2 and 2.3), to read and to test against."""
+"""Deformable position-sensitive RoI pooling (Deformable ConvNets, section 2.2) in NumPy, to read and test against."""
 import numpy as np
 
 from lib.psroi.psroi_pooling import round_half_away
@@ -6,17 +6,18 @@ from lib.psroi.psroi_pooling import round_half_away
 HALF = np.float32(0.5)
 
 
-def deformable_psroi_pool(data, rois, offsets, spatial_scale, output_dim, pooled_size, sample_per_part=4, trans_std=0.1):
+def deformable_psroi_pool(data, rois, offsets, spatial_scale, output_dim, pooled_size, sample_per_part=4,
+                          trans_std=0.1):
     """Average, in bin (i, j) of a RoI, points of the score map that is made for bin (i, j), after moving the bin.
 
-    A bin is sampled at `sample_per_part` x `sample_per_part` points, whose values are interpolated between the four cells around
-    them; points more than half a cell outside the map do not count. A bin without points gives 0.
+    A bin is sampled at `sample_per_part` x `sample_per_part` points, whose values are interpolated between the four
+    cells around them; points more than half a cell outside the map do not count. A bin without points gives 0.
 
     Args:
         data: (B, output_dim * pooled_size^2, H, W) score maps, as for `psroi_pool`.
         rois: (R, 5) image index and box, in pixels of the network's input.
-        offsets: (R, 2 * M, k, k) shifts in x and y of each bin, in units of the RoI's size over `trans_std`; M shifts for
-            output_dim / M outputs each. None moves nothing.
+        offsets: (R, 2 * M, k, k) shifts in x and y of each bin, in units of the RoI's size over `trans_std`; M shifts
+            for output_dim / M outputs each. None moves nothing.
         spatial_scale: cells per pixel, 1 / stride.
         output_dim: D, outputs for each RoI.
         pooled_size: k, bins a side.
@@ -42,7 +43,7 @@ def deformable_psroi_pool(data, rois, offsets, spatial_scale, output_dim, pooled
 
 
 def sample_points(start, end, spatial_scale, index, pooled_size, sample_per_part, shift):
-    """Coordinates (sample_per_part,) in cells, along one axis, of the points of bin `index` of a RoI from `start` to `end`."""
+    """Coordinates (sample_per_part,) in cells of the points of bin `index` of a RoI that goes from `start` to `end`."""
     scale = np.float32(spatial_scale)
     start, end = round_half_away(np.array([start, end], dtype=np.float32))
     first = start * scale - HALF

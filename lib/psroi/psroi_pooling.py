@@ -11,9 +11,9 @@ ONE = np.float32(1)
 def psroi_pool(data, rois, spatial_scale, output_dim, pooled_size):
     """Average, in bin (i, j) of a RoI, the score map that is made for bin (i, j).
 
-    The corners of a RoI are rounded to whole pixels, halves away from zero, and the last pixel counts. A RoI is at least 0.1 cells
-    wide and high. A bin takes the cells from the floor of its start to the ceiling of its end, as far as the map goes; a bin
-    without cells gives 0.
+    The corners of a RoI are rounded to whole pixels, halves away from zero, and the last pixel counts. A RoI is at
+    least 0.1 cells wide and high. A bin takes the cells from the floor of its start to the ceiling of its end, as far
+    as the map goes; a bin without cells gives 0.
 
     Args:
         data: (B, output_dim * pooled_size^2, H, W) score maps; those of one output together, row of bins by row.

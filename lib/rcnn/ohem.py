@@ -7,8 +7,8 @@ from lib.nms.nms import decreasing_order
 def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights, *, roi_per_img):
     """Let only the RoIs of the highest loss train (R-FCN, section 2.2, "training").
 
-    The loss of a RoI is the cross-entropy of its class and the smooth L1 of its box. RoIs of equal loss are taken in the order of
-    `decreasing_order`.
+    The loss of a RoI is the cross-entropy of its class and the smooth L1 of its box. RoIs of equal loss are taken in
+    the order of `decreasing_order`.
 
     Args:
         cls_score: (R, C) float32, before the softmax.
@@ -32,7 +32,7 @@ def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights,
 
 
 def cross_entropy(cls_score, labels):
-    """Minus the logarithm of the softmax of each row (R, C) at its label, (R,); rows of label -1 are given that of class 0."""
+    """Minus the logarithm of the softmax of each row (R, C) at its label, (R,); label -1 is taken for 0."""
     exponentials = np.exp(cls_score - cls_score.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     classes = np.maximum(labels, 0).astype(int)

@@ -14,7 +14,8 @@ def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, cla
         fg_fraction: largest part of them that may be foreground, unless all are taken.
         num_classes, class_agnostic, rng, sampling: see `sample_rois`.
     Returns:
-        rois, labels, bbox_targets, bbox_weights: as in `sample_rois`, image by image. With `batch_rois` -1 each image has as many rows
+        rois, labels, bbox_targets, bbox_weights: as in `sample_rois`, image by image. With `batch_rois` -1 each image
+            has as many rows
             as it has proposals, plus G: the places of padding are taken by its first RoI, with label -1 and weight 0.
     Raises:
         ValueError: `batch_rois` is no multiple of the number of images.
@@ -25,15 +26,13 @@ def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, cla
     samples = []
     for index, objects in enumerate(gt_boxes):
         candidates, objects = _with_objects(rois[rois[:, 0] == index], objects, index)
-        if batch_rois == -1:
-            everything = len(candidates)
-            sample = sample_rois(candidates, objects, fg_rois_per_image=everything, rois_per_image=everything, **sampling)
-            sample = _fill(sample, gt_boxes.shape[1] - len(objects))
-        else:
+        limits = {'fg_rois_per_image': len(candidates), 'rois_per_image': len(candidates)}
+        if batch_rois != -1:
             rois_per_image = batch_rois // len(gt_boxes)
             fg_rois_per_image = int(np.round(fg_fraction * rois_per_image))
-            sample = sample_rois(candidates, objects, fg_rois_per_image=fg_rois_per_image, rois_per_image=rois_per_image, **sampling)
-        samples.append(sample)
+            limits = {'fg_rois_per_image': fg_rois_per_image, 'rois_per_image': rois_per_image}
+        sample = sample_rois(candidates, objects, **limits, **sampling)
+        samples.append(_fill(sample, gt_boxes.shape[1] - len(objects)) if batch_rois == -1 else sample)
     return tuple(np.concatenate(parts) for parts in zip(*samples))
 
 
@@ -48,5 +47,6 @@ def _fill(sample, missing):
     """Append `missing` rows that train nothing to a sample: its size must not depend on the number of objects."""
     rois, labels, bbox_targets, bbox_weights = sample
     zeros = np.zeros((missing, bbox_targets.shape[1]), dtype=np.float32)
-    return (np.vstack((rois, np.repeat(rois[:1], missing, axis=0))), np.append(labels, np.full(missing, -1, dtype=np.float32)),
+    return (np.vstack((rois, np.repeat(rois[:1], missing, axis=0))),
+            np.append(labels, np.full(missing, -1, dtype=np.float32)),
             np.vstack((bbox_targets, zeros)), np.vstack((bbox_weights, zeros)))

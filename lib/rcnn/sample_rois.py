@@ -5,14 +5,14 @@ from lib.bbox.bbox_regression import expand_bbox_regression_targets
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
 
 
-def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic, fg_thresh=0.5, bg_thresh_hi=0.5,
-                bg_thresh_lo=0.0, bbox_means=None, bbox_stds=None, bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=-1,
-                rng=np.random):
+def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic, fg_thresh=0.5,
+                bg_thresh_hi=0.5, bg_thresh_lo=0.0, bbox_means=None, bbox_stds=None, bbox_weights=(1.0, 1.0, 1.0, 1.0),
+                pad_label=-1, rng=np.random):
     """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
 
-    A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is background when
-    the IoU lies in [bg_thresh_lo, bg_thresh_hi). Surplus ones are dropped at random. Where both are too few, the rest is padding:
-    RoIs drawn at random that train nothing.
+    A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is
+    background when the IoU lies in [bg_thresh_lo, bg_thresh_hi). Surplus ones are dropped at random. Where both are too
+    few, the rest is padding: RoIs drawn at random that train nothing.
 
     Args:
         rois: (R, 5) float32 image index and box.
@@ -36,7 +36,8 @@ def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classe
     labels, overlaps, matched = match_rois(rois, gt_boxes)
     if len(gt_boxes) == 0:
         overlaps[:] = bg_thresh_lo  # nothing to be hard about: every RoI may serve as background
-    keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image, fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
+    keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image,
+                                       fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
     labels = _final_labels(labels[keep], num_fg, num_bg, pad_label)
     rois = rois[keep]
     targets = np.zeros((len(rois), 4))
@@ -49,9 +50,9 @@ def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classe
     return rois, labels, targets, weights
 
 
-def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic,
-                         fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0, bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=-1,
-                         rng=np.random):
+def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_image, rois_per_image, num_classes,
+                         class_agnostic, fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0,
+                         bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=-1, rng=np.random):
     """`sample_rois` for alternating training, where labels and targets of all RoIs have been computed ahead.
 
     Args:
@@ -61,7 +62,8 @@ def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_im
         bbox_targets: (R, 5) class and deltas, of `add_bbox_regression_targets`.
         The others, the returned values and the error: see `sample_rois`.
     """
-    keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image, fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
+    keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image,
+                                       fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
     bbox_targets = bbox_targets[keep]
     # Departure: in the release padding keeps its box target, though it is labelled background.
     bbox_targets[num_fg + num_bg:, 0] = 0

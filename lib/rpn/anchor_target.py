@@ -5,14 +5,14 @@ from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
 
 
 def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5, fg_thresh=0.7, bg_thresh=0.3,
-                  clobber_positives=False, bbox_weights=(1.0, 1.0, 1.0, 1.0), allowed_border=0, untouched_objects_match=False,
-                  rng=np.random):
+                  clobber_positives=False, bbox_weights=(1.0, 1.0, 1.0, 1.0), allowed_border=0,
+                  untouched_objects_match=False, rng=np.random):
     """Choose the anchors that train the RPN and what each of them should predict.
 
-    An anchor is positive when its IoU with some object reaches `fg_thresh`, or when no other anchor overlaps that object
-    more (ties count). It is negative when its IoU with every object is below `bg_thresh`. All others, and all that leave
-    the image, are ignored. Of the positives at most `fg_fraction * batch_size` are kept, of the negatives as many as fill the
-    batch; the rest, drawn at random, is ignored too (Faster R-CNN, section 3.1.2 and 3.1.3).
+    An anchor is positive when its IoU with some object reaches `fg_thresh`, or when no other anchor overlaps that
+    object more (ties count). It is negative when its IoU with every object is below `bg_thresh`. All others, and all
+    that leave the image, are ignored. Of the positives at most `fg_fraction * batch_size` are kept, of the negatives as
+    many as fill the batch; the rest, drawn at random, is ignored too (Faster R-CNN, section 3.1.2 and 3.1.3).
 
     Args:
         anchors: (K, 4) float32, pixels of the network's input, in the order of `shifted_anchors`.
@@ -52,7 +52,7 @@ def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5
 
 
 def anchors_inside(anchors, im_size, allowed_border=0):
-    """The indices of the anchors that leave an image of `im_size` = (height, width) by at most `allowed_border` pixels."""
+    """The indices of the anchors that leave an image (height, width) by at most `allowed_border` pixels."""
     height, width = im_size[0] + allowed_border, im_size[1] + allowed_border
     return np.flatnonzero((anchors[:, 0] >= -allowed_border) & (anchors[:, 1] >= -allowed_border)
                           & (anchors[:, 2] < width) & (anchors[:, 3] < height))
@@ -63,8 +63,8 @@ def label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_o
     best_of_anchor, best_of_object = overlaps.max(axis=0), overlaps.max(axis=1, keepdims=True)
     is_best = overlaps == best_of_object
     if not untouched_objects_match:
-        # Departure: where the best overlap of an object is 0, the release takes every anchor of overlap 0 for its best one,
-        # and trains the network to find objects all over the background. Here such an object has no anchor.
+        # Departure: where the best overlap of an object is 0, the release takes every anchor of overlap 0 for its best
+        # one, and trains the network to find objects all over the background. Here such an object has no anchor.
         is_best &= best_of_object > 0
     labels = np.full(overlaps.shape[1], -1, dtype=np.float32)
     negative = best_of_anchor < bg_thresh

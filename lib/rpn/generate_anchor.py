@@ -1,7 +1,8 @@
 """Anchors: the boxes of fixed sizes and shapes, at every cell of the feature map, that the RPN chooses from.
 
-THE anchor order, everywhere in this project: row of cells by row, cell by cell, and the anchors of one cell one after the
-other (those of one ratio together, scales within). Anchor a of cell (y, x) of a map of W cells a row stands at (y * W + x) * A + a.
+THE anchor order, everywhere in this project: row of cells by row, cell by cell, and the anchors of one cell one after
+the other (those of one ratio together, scales within). Anchor a of cell (y, x) of a map of W cells a row stands at (y *
+W + x) * A + a.
 """
 import numpy as np
 
@@ -9,8 +10,9 @@ import numpy as np
 def generate_anchors(base_size=16, ratios=(0.5, 1, 2), scales=(8, 16, 32)):
     """The anchors of the cell at the image's top left corner (Faster R-CNN, section 3.1.1).
 
-    Around the centre of a square of `base_size` pixels, for each ratio r: a box of about the square's area and of height r times
-    its width, both rounded to whole pixels; then, for each scale, the box that is that many times as wide and high.
+    Around the centre of a square of `base_size` pixels, for each ratio r: a box of about the square's area and of
+    height r times its width, both rounded to whole pixels; then, for each scale, the box that is that many times as
+    wide and high.
 
     Args:
         base_size: pixels, the stride of the feature map.

@@ -6,19 +6,21 @@ from lib.nms.nms import decreasing_order, nms
 from lib.rpn.generate_anchor import shifted_anchors
 
 
-def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000, post_nms_top_n=300, nms_thresh=0.7, min_size=0,
-            max_log_ratio=MAX_LOG_RATIO, rng=np.random):
+def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000, post_nms_top_n=300, nms_thresh=0.7,
+            min_size=0, max_log_ratio=MAX_LOG_RATIO, rng=np.random):
     """The best boxes that the RPN sees in one image (Faster R-CNN, section 3.3, "sharing features").
 
-    Every anchor is moved by its deltas and clipped to the image; too small boxes are dropped, the best `pre_nms_top_n` go through
-    non-maximum suppression in float32, and the best `post_nms_top_n` of what is left are the proposals. Where fewer are left, the
-    rest is drawn from them at random, with replacement.
+    Every anchor is moved by its deltas and clipped to the image; too small boxes are dropped, the best `pre_nms_top_n`
+    go through non-maximum suppression in float32, and the best `post_nms_top_n` of what is left are the proposals.
+    Where fewer are left, the rest is drawn from them at random, with replacement.
 
     Args:
         scores: (A, H, W) float32, probability of an object at each anchor.
         deltas: (4 * A, H, W) float32, the four deltas of one anchor together.
-        im_info: height and width of the image in pixels of the network's input, and its scale: network pixels per image pixel.
-            The map may be larger than the image: only its first int(height / stride) x int(width / stride) cells are used.
+        im_info: height and width of the image in pixels of the network's input, and its scale: network pixels per image
+            pixel.
+            The map may be larger than the image: only its first int(height / stride) x int(width / stride) cells are
+                used.
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
         pre_nms_top_n, post_nms_top_n: numbers of boxes, above; 0 or less for the first means all.

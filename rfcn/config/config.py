@@ -1,4 +1,4 @@
-"""The configuration of a run: defaults, then a YAML file, then KEY=VALUE from the command line; checked, completed, frozen.
+"""The configuration of a run: defaults, then a YAML file, then KEY=VALUE from the command line; checked and frozen.
 
     config = load_config('experiments/rfcn/cfgs/x.yaml', ['TRAIN.lr=0.001'])
     config.TRAIN.lr                                     # 0.001; to assign to it raises ConfigError
@@ -54,7 +54,8 @@ def load_config(path=None, overrides=()):
         a frozen Config with every key of defaults.py.
     Raises:
         FileNotFoundError: there is no such file.
-        ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; two that contradict each other.
+        ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; values that
+            contradict each other.
     """
     stated = {} if path is None else _check(_read(path), os.fspath(path))
     for override in overrides:
@@ -90,8 +91,9 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(None, None, 'aliases are not read: write *%s out' % event.anchor, event.start_mark)
+            alias = self.peek_event()
+            problem = 'aliases are not read: write *%s out' % alias.anchor
+            raise yaml.MarkedYAMLError(None, None, problem, alias.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
@@ -110,7 +112,7 @@ def _parse(text, source):
         mark = error.problem_mark or error.context_mark
         line = 'line %d: ' % (mark.line + 1) if mark else ''
         raise ConfigError('%s: %snot valid YAML: %s' % (source, line, error.problem or error.context)) from error
-    except Exception as error:  # PyYAML lets KeyError, AttributeError, RecursionError ... of odd scalars and depths through
+    except Exception as error:  # odd scalars and depths: KeyError, AttributeError, RecursionError ...
         raise ConfigError('%s: not valid YAML: %s' % (source, show(error))) from error
 
 
@@ -209,16 +211,19 @@ def _complete(stated, source):
     _derive(values, stated, source, 'network.NUM_ANCHORS',
             len(values['network.ANCHOR_SCALES']) * len(values['network.ANCHOR_RATIOS']), 'scales times ratios')
     if values['dataset.CLASSES']:
-        _derive(values, stated, source, 'dataset.NUM_CLASSES', len(values['dataset.CLASSES']) + 1, 'CLASSES and the background')
+        _derive(values, stated, source, 'dataset.NUM_CLASSES',
+                len(values['dataset.CLASSES']) + 1, 'CLASSES and the background')
     for low, high in ORDER:
         if values[low] > values[high]:
-            raise ConfigError('%s: %s is %g and must not exceed %s, which is %g' % (source, low, values[low], high, values[high]))
+            raise ConfigError('%s: %s is %g and must not exceed %s, which is %g'
+                              % (source, low, values[low], high, values[high]))
     return Config(_nest(values))
 
 
 def _derive(values, stated, source, key, derived, rule):
     if stated.get(key, derived) != derived:
-        raise ConfigError('%s: %s is stated as %d, but %s make %d: remove it' % (source, key, stated[key], rule, derived))
+        raise ConfigError('%s: %s is stated as %d, but %s make %d: remove it'
+                          % (source, key, stated[key], rule, derived))
     values[key] = derived
 
 
@@ -229,7 +234,8 @@ def _read_classes(names, source):
     candidates = (names, os.path.join(os.path.dirname(source), names))
     path = next((path for path in candidates if os.path.isfile(path)), None)
     if path is None:
-        raise ConfigError('%s: dataset.CLASSES must be a list [car, dog] or a file of names, not %s' % (source, show(names)))
+        raise ConfigError('%s: dataset.CLASSES must be a list [car, dog] or a file of names, not %s'
+                          % (source, show(names)))
     lines = (line.strip() for line in _read_text(path).splitlines())
     try:
         return class_names([line for line in lines if line])

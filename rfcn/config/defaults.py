@@ -1,165 +1,167 @@
-"""Every key of the configuration: its default, its kind, its meaning and unit. Names, sections and defaults are the release's;
-keys that the release does not have are marked `ours`.
+"""Every key of the configuration: its default, its kind, its meaning and unit.
+
+Names, sections and defaults are the release's; keys that the release does not have are marked `ours`.
 
 Anything a run needs to know is here and nowhere else. An experiment's YAML holds only what differs.
 """
 from collections import namedtuple
 
-from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epochs, flag, fraction,
-                               fraction_or_minus_one, multipliers, real, scales, some, text, tuple_of, whole)
+from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epochs, flag,
+                               fraction, fraction_or_minus_one, multipliers, real, scales, some, text, tuple_of, whole)
 
 Key = namedtuple('Key', 'default kind')
 
 _TOP = {
-    'output_path': Key('', text),                        # folder under which checkpoints, logs and detections are written
-    'symbol': Key('', text),                             # name of the network, such as resnet_v1_101_rfcn
-    'gpus': Key('', devices),                            # GPU numbers '0,1'; '' is the CPU
-    'CLASS_AGNOSTIC': Key(True, flag),                   # one box for all classes (true) or one box a class (false)
-    'SCALES': Key(((600, 1000),), at_least_one_scale),   # (shorter side, most of the longer side), pixels; one is drawn an image
-    'seed': Key(0, whole(0, 2 ** 32 - 1)),               # ours: seed of every random draw of a run
+    'output_path': Key('', text),                 # folder under which checkpoints, logs and detections are written
+    'symbol': Key('', text),                      # name of the network, such as resnet_v1_101_rfcn
+    'gpus': Key('', devices),                     # GPU numbers '0,1'; '' is the CPU
+    'CLASS_AGNOSTIC': Key(True, flag),            # one box for all classes (true) or one box a class (false)
+    'SCALES': Key(((600, 1000),), at_least_one_scale),  # (shorter side, most of the longer), pixels; drawn an image
+    'seed': Key(0, whole(0, 2 ** 32 - 1)),        # ours: seed of every random draw of a run
 }
 
 _DEFAULT = {
-    'frequent': Key(20, whole(1)),                       # batches between two lines of the log
-    'kvstore': Key('device', text),                      # MXNet's key-value store: device, local, dist_sync
+    'frequent': Key(20, whole(1)),                # batches between two lines of the log
+    'kvstore': Key('device', text),               # MXNet's key-value store: device, local, dist_sync
     'log_level': Key('INFO', choice('DEBUG', 'INFO', 'WARNING', 'ERROR')),  # ours
 }
 
 _NETWORK = {
-    'pretrained': Key('', text),                         # prefix of the trunk's checkpoint; '' starts from random weights
-    'pretrained_epoch': Key(0, whole(0, 9999)),          # its number, as in prefix-0000.params
+    'pretrained': Key('', text),                  # prefix of the trunk's checkpoint; '' starts from random weights
+    'pretrained_epoch': Key(0, whole(0, 9999)),   # its number, as in prefix-0000.params
     'PIXEL_MEANS': Key((0.0, 0.0, 0.0), tuple_of(real(), 3)),  # blue, green, red: subtracted from pixels of 0 to 255
-    'IMAGE_STRIDE': Key(0, whole(0, 4096)),              # pixels: images are padded to a multiple of it; 0 pads nothing
-    'RPN_FEAT_STRIDE': Key(16, whole(1, 4096)),          # pixels of the image for one cell of the RPN's feature map
-    'RCNN_FEAT_STRIDE': Key(16, whole(1, 4096)),         # the same for the map that the RoIs are pooled from
-    'FIXED_PARAMS': Key(('gamma', 'beta'), tuple_of(text)),  # a parameter is not trained if one of these is part of its name
-    'FIXED_PARAMS_SHARED': Key(('gamma', 'beta'), tuple_of(text)),  # the same, while alternating training shares the trunk
-    'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), some(real(1e-3))),  # side of a square anchor, in units of the base, 16 pixels
+    'IMAGE_STRIDE': Key(0, whole(0, 4096)),       # pixels: images are padded to a multiple of it; 0 pads nothing
+    'RPN_FEAT_STRIDE': Key(16, whole(1, 4096)),   # pixels of the image for one cell of the RPN's feature map
+    'RCNN_FEAT_STRIDE': Key(16, whole(1, 4096)),  # the same for the map that the RoIs are pooled from
+    'FIXED_PARAMS': Key(('gamma', 'beta'), tuple_of(text)),  # not trained: parameters with one of these in their name
+    'FIXED_PARAMS_SHARED': Key(('gamma', 'beta'), tuple_of(text)),  # the same, once alternating shares the trunk
+    'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), some(real(1e-3))),  # side of a square anchor, in units of 16 pixels
     'ANCHOR_RATIOS': Key((0.5, 1.0, 2.0), some(real(1e-3))),  # height / width
-    'NUM_ANCHORS': Key(9, whole(1)),                     # derived: number of scales times number of ratios
-    'POOLED_SIZE': Key(7, whole(1, 64)),                 # ours: k, bins a side of an RoI
-    'CONV5': Key('atrous', choice('atrous', 'stride32', 'none')),  # ours: dilated conv5 at stride 16, plain conv5, or conv4 last
-    'STRIDE_IN_3X3': Key(False, flag),                    # ours: a unit's stride lies in its 3x3 convolution (torchvision, GluonCV v1b)
-    'CONV_NEW_CHANNELS': Key(1024, whole(1)),            # ours: channels of conv_new_1, between the trunk and the score maps
-    'RPN_CHANNELS': Key(512, whole(1)),                  # ours: channels of rpn_conv_3x3
-    'SMALL_CHANNELS': Key((16, 32, 64, 128), tuple_of(whole(1), 4)),  # ours: the small trunk's channels in its four stages
-    'SMALL_BLOCKS': Key(2, whole(1, 64)),                # ours: the small trunk's blocks in each stage
+    'NUM_ANCHORS': Key(9, whole(1)),              # derived: number of scales times number of ratios
+    'POOLED_SIZE': Key(7, whole(1, 64)),          # ours: k, bins a side of an RoI
+    'CONV5': Key('atrous', choice('atrous', 'stride32', 'none')),  # ours: dilated at stride 16, plain, left out
+    'STRIDE_IN_3X3': Key(False, flag),            # ours: a unit's stride lies in its 3x3 convolution (torchvision)
+    'POOL1': Key('ceil', choice('ceil', 'padded')),      # ours: max pooling after conv1: Caffe's, or padded (torchvision, GluonCV)
+    'CONV_NEW_CHANNELS': Key(1024, whole(1)),     # ours: channels of conv_new_1, between the trunk and the score maps
+    'RPN_CHANNELS': Key(512, whole(1)),           # ours: channels of rpn_conv_3x3
+    'SMALL_CHANNELS': Key((16, 32, 64, 128), tuple_of(whole(1), 4)),  # ours: the small trunk's channels in each stage
+    'SMALL_BLOCKS': Key(2, whole(1, 64)),         # ours: the small trunk's blocks in each stage
 }
 
 _DATASET = {
-    'dataset': Key('PascalVOC', text),                   # format of the data
-    'image_set': Key('2007_trainval', text),             # training images; several sets are joined with +
-    'test_image_set': Key('2007_test', text),            # images to test on
-    'val_image_set': Key('', text),                      # ours: images to validate on while training; '' is none
-    'root_path': Key('./data', text),                    # folder of all data sets
-    'dataset_path': Key('./data/VOCdevkit', text),       # folder of this data set
-    'NUM_CLASSES': Key(21, whole(2, 100000)),            # with the background; derived if CLASSES is given
-    'CLASSES': Key((), class_names),                     # ours: names without the background, or a file of them; empty: the data set's
-    'proposal': Key('rpn', text),                        # where RoIs come from when the graph has no RPN: rpn, selective_search
-    'USE_07_METRIC': Key(True, flag),                    # ours: VOC AP at 11 recalls (true) or as the area (false)
-    'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run, or is counted and left out
-    'MAX_PIXELS': Key(100000000, whole(1)),              # ours: an image of more is refused before it is decoded
+    'dataset': Key('PascalVOC', text),            # format of the data
+    'image_set': Key('2007_trainval', text),      # training images; several sets are joined with +
+    'test_image_set': Key('2007_test', text),     # images to test on
+    'val_image_set': Key('', text),               # ours: images to validate on while training; '' is none
+    'root_path': Key('./data', text),             # folder of all data sets
+    'dataset_path': Key('./data/VOCdevkit', text),  # folder of this data set
+    'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given
+    'CLASSES': Key((), class_names),              # ours: names without background, or a file of them; (): the data's
+    'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
+    'USE_07_METRIC': Key(True, flag),             # ours: VOC AP at 11 recalls (true) or as the area (false)
+    'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
+    'MAX_PIXELS': Key(100000000, whole(1)),       # ours: an image of more is refused before it is decoded
 }
 
 
 def _stage(name):
     """The three keys of one stage of alternating training."""
-    return {name + '_lr': Key(0.0, real(0)),             # learning rate
-            name + '_lr_step': Key((), epochs),          # epochs at which it drops
-            name + '_epoch': Key(0, whole(0))}           # epochs to train
+    return {name + '_lr': Key(0.0, real(0)),      # learning rate
+            name + '_lr_step': Key((), epochs),   # epochs at which it drops
+            name + '_epoch': Key(0, whole(0))}    # epochs to train
 
 
 _ALTERNATE = {
-    'RPN_BATCH_IMAGES': Key(0, whole(0)),                # images a device while the RPN is trained; 0 is TRAIN.BATCH_IMAGES
-    'RCNN_BATCH_IMAGES': Key(0, whole(0)),               # the same while the R-FCN head is trained
+    'RPN_BATCH_IMAGES': Key(0, whole(0)),         # images a device while the RPN is trained; 0 is TRAIN.BATCH_IMAGES
+    'RCNN_BATCH_IMAGES': Key(0, whole(0)),        # the same while the R-FCN head is trained
     **_stage('rpn1'), **_stage('rfcn1'), **_stage('rpn2'), **_stage('rfcn2'), **_stage('rpn3'),
 }
 
 _TRAIN = {
     # schedule; one epoch is one pass over the images and, with FLIP, their mirror images
-    'lr': Key(0.0, real(0)),                             # learning rate; gradients are summed over devices and images
-    'lr_step': Key((), epochs),                          # epochs at which the rate is multiplied by lr_factor; fractions allowed
+    'lr': Key(0.0, real(0)),                      # learning rate; gradients are summed over devices and images
+    'lr_step': Key((), epochs),                   # epochs, also fractions, at which lr is multiplied by lr_factor
     'lr_factor': Key(0.1, fraction),
-    'warmup': Key(False, flag),                          # start with warmup_lr
+    'warmup': Key(False, flag),                   # start with warmup_lr
     'warmup_lr': Key(0.0, real(0)),
-    'warmup_step': Key(0, whole(0)),                     # updates before the rate becomes lr
+    'warmup_step': Key(0, whole(0)),              # updates before the rate becomes lr
     'momentum': Key(0.9, fraction),
-    'wd': Key(0.0005, real(0)),                          # weight decay
+    'wd': Key(0.0005, real(0)),                   # weight decay
     'begin_epoch': Key(0, whole(0, 9999)),
-    'end_epoch': Key(0, whole(0, 9999)),                 # the last checkpoint has this number
-    'model_prefix': Key('', text),                       # first part of a checkpoint's file name
-    'RESUME': Key(False, choice(False, True, 'auto')),   # true: from begin_epoch; ours: auto, from the newest complete checkpoint
-    'GRAD_ACCUM': Key(1, whole(1)),                      # ours: batches whose gradients are summed for one update
-    'CLIP_GRADIENT': Key(0.0, real(0)),                  # ours: bound of each element of a gradient; 0 is none
-    'FREEZE': Key((), tuple_of(text)),                   # ours: parameters of these prefixes are not trained either
-    'LR_MULT': Key({}, multipliers),                     # ours: name prefix to multiplier of the learning rate
-    'PRECISION': Key('fp32', choice('fp32', 'bf16')),    # ours: bf16 convolutions on a CPU that has the instructions
-    'EVAL_PERIOD': Key(0, whole(0)),                     # ours: epochs between two validations; 0 is never
-    'CHECKPOINT_PERIOD': Key(1, whole(1)),               # ours: epochs between two checkpoints
+    'end_epoch': Key(0, whole(0, 9999)),          # the last checkpoint has this number
+    'model_prefix': Key('', text),                # first part of a checkpoint's file name
+    'RESUME': Key(False, choice(False, True, 'auto')),  # true: from begin_epoch; ours: auto, from the newest checkpoint
+    'GRAD_ACCUM': Key(1, whole(1)),               # ours: batches whose gradients are summed for one update
+    'CLIP_GRADIENT': Key(0.0, real(0)),           # ours: bound of each element of a gradient; 0 is none
+    'FREEZE': Key((), tuple_of(text)),            # ours: parameters of these prefixes are not trained either
+    'LR_MULT': Key({}, multipliers),              # ours: name prefix to multiplier of the learning rate
+    'PRECISION': Key('fp32', choice('fp32', 'bf16')),  # ours: bf16 convolutions on a CPU that has the instructions
+    'EVAL_PERIOD': Key(0, whole(0)),              # ours: epochs between two validations; 0 is never
+    'CHECKPOINT_PERIOD': Key(1, whole(1)),        # ours: epochs between two checkpoints
     # images
-    'FLIP': Key(True, flag),                             # train on mirror images too
+    'FLIP': Key(True, flag),                      # train on mirror images too
     'SHUFFLE': Key(True, flag),
-    'BATCH_IMAGES': Key(2, whole(1)),                    # images a device
-    'ASPECT_GROUPING': Key(True, flag),                  # a batch holds landscapes only or portraits only
-    'END2END': Key(False, flag),                         # RPN and head in one graph
-    'MAX_GT_BOXES': Key(0, whole(0)),                    # ours: rows of gt_boxes an image; 0: the most that a training image has
-    'WORKERS': Key(2, whole(0, 256)),                    # ours: threads that read images ahead; 0 reads in the main thread
+    'BATCH_IMAGES': Key(2, whole(1)),             # images a device
+    'ASPECT_GROUPING': Key(True, flag),           # a batch holds landscapes only or portraits only
+    'END2END': Key(False, flag),                  # RPN and head in one graph
+    'MAX_GT_BOXES': Key(0, whole(0)),             # ours: rows of gt_boxes; 0: the most objects of a training image
+    'WORKERS': Key(2, whole(0, 256)),             # ours: threads that read images ahead; 0 reads in the main thread
     # RoIs
-    'ENABLE_OHEM': Key(False, flag),                     # train on the RoIs of highest loss
-    'BATCH_ROIS': Key(128, count_or_minus_one),          # RoIs an image that the head sees; -1 is all of them
-    'BATCH_ROIS_OHEM': Key(128, whole(1)),               # RoIs an image that OHEM keeps
-    'FG_FRACTION': Key(0.25, fraction),                  # most of a sample that are objects
-    'FG_THRESH': Key(0.5, fraction),                     # IoU from which on an RoI is an object
-    'BG_THRESH_HI': Key(0.5, fraction),                  # background: IoU in [BG_THRESH_LO, BG_THRESH_HI)
+    'ENABLE_OHEM': Key(False, flag),              # train on the RoIs of highest loss
+    'BATCH_ROIS': Key(128, count_or_minus_one),   # RoIs an image that the head sees; -1 is all of them
+    'BATCH_ROIS_OHEM': Key(128, whole(1)),        # RoIs an image that OHEM keeps
+    'FG_FRACTION': Key(0.25, fraction),           # most of a sample that are objects
+    'FG_THRESH': Key(0.5, fraction),              # IoU from which on an RoI is an object
+    'BG_THRESH_HI': Key(0.5, fraction),           # background: IoU in [BG_THRESH_LO, BG_THRESH_HI)
     'BG_THRESH_LO': Key(0.0, fraction),
-    'BBOX_REGRESSION_THRESH': Key(0.5, fraction),        # alternating: IoU from which on a proposal's box is trained
+    'BBOX_REGRESSION_THRESH': Key(0.5, fraction),  # alternating: IoU from which on a proposal's box is trained
     'BBOX_WEIGHTS': Key((1.0,) * 4, tuple_of(real(0), 4)),  # of the losses of dx, dy, dw, dh
-    'BBOX_NORMALIZATION_PRECOMPUTED': Key(False, flag),  # BBOX_MEANS and BBOX_STDS are given; else taken from the training set
+    'BBOX_NORMALIZATION_PRECOMPUTED': Key(False, flag),  # BBOX_MEANS, BBOX_STDS are given, not measured
     'BBOX_MEANS': Key((0.0,) * 4, tuple_of(real(), 4)),  # subtracted from dx, dy, dw, dh, which are then
     'BBOX_STDS': Key((0.1, 0.1, 0.2, 0.2), tuple_of(real(1e-6), 4)),  # divided by these
     # anchors
-    'RPN_BATCH_SIZE': Key(256, count_or_minus_one),      # anchors an image
-    'RPN_FG_FRACTION': Key(0.5, fraction),               # most of them that are objects
-    'RPN_POSITIVE_OVERLAP': Key(0.7, fraction),          # IoU from which on an anchor is an object
-    'RPN_NEGATIVE_OVERLAP': Key(0.3, fraction),          # IoU below which it is background
-    'RPN_CLOBBER_POSITIVES': Key(False, flag),           # background wins where both hold
+    'RPN_BATCH_SIZE': Key(256, count_or_minus_one),  # anchors an image
+    'RPN_FG_FRACTION': Key(0.5, fraction),        # most of them that are objects
+    'RPN_POSITIVE_OVERLAP': Key(0.7, fraction),   # IoU from which on an anchor is an object
+    'RPN_NEGATIVE_OVERLAP': Key(0.3, fraction),   # IoU below which it is background
+    'RPN_CLOBBER_POSITIVES': Key(False, flag),    # background wins where both hold
     'RPN_BBOX_WEIGHTS': Key((1.0,) * 4, tuple_of(real(0), 4)),
-    'RPN_POSITIVE_WEIGHT': Key(-1.0, fraction_or_minus_one),  # share of the objects in the loss; -1 counts anchors alike
+    'RPN_POSITIVE_WEIGHT': Key(-1.0, fraction_or_minus_one),  # objects' share of the loss; -1: anchors count alike
     # proposals
-    'CXX_PROPOSAL': Key(True, flag),                     # MXNet's operator (true) or the Python operator
-    'RPN_NMS_THRESH': Key(0.7, fraction),                # IoU above which the worse of two proposals goes
-    'RPN_PRE_NMS_TOP_N': Key(12000, whole(-1)),          # best anchors that enter NMS; -1 or 0 is all
-    'RPN_POST_NMS_TOP_N': Key(2000, whole(1)),           # proposals an image
-    'RPN_MIN_SIZE': Key(16, whole(0)),                   # pixels of the original image; smaller proposals go
+    'CXX_PROPOSAL': Key(True, flag),              # MXNet's operator (true) or the Python operator
+    'RPN_NMS_THRESH': Key(0.7, fraction),         # IoU above which the worse of two proposals goes
+    'RPN_PRE_NMS_TOP_N': Key(12000, whole(-1)),   # best anchors that enter NMS; -1 or 0 is all
+    'RPN_POST_NMS_TOP_N': Key(2000, whole(1)),    # proposals an image
+    'RPN_MIN_SIZE': Key(16, whole(0)),            # pixels of the original image; smaller proposals go
     'ALTERNATE': _ALTERNATE,
 }
 
 _TEST = {
-    'HAS_RPN': Key(False, flag),                         # the graph makes its own proposals
-    'BATCH_IMAGES': Key(1, whole(1)),                    # images a device
-    'SCALES': Key((), scales),                           # ours: as SCALES, detections are merged; empty: the first of SCALES
-    'FLIP': Key(False, flag),                            # ours: test the mirror image too
-    'PRECISION': Key('fp32', choice('fp32', 'int8')),    # ours
-    'CXX_PROPOSAL': Key(True, flag),                     # these five as in TRAIN
+    'HAS_RPN': Key(False, flag),                  # the graph makes its own proposals
+    'BATCH_IMAGES': Key(1, whole(1)),             # images a device
+    'SCALES': Key((), scales),                    # ours: as SCALES, detections are merged; empty: the first of SCALES
+    'FLIP': Key(False, flag),                     # ours: test the mirror image too
+    'PRECISION': Key('fp32', choice('fp32', 'int8')),  # ours
+    'CXX_PROPOSAL': Key(True, flag),              # these five as in TRAIN
     'RPN_NMS_THRESH': Key(0.7, fraction),
     'RPN_PRE_NMS_TOP_N': Key(6000, whole(-1)),
     'RPN_POST_NMS_TOP_N': Key(300, whole(1)),
     'RPN_MIN_SIZE': Key(16, whole(0)),
-    'PROPOSAL_NMS_THRESH': Key(0.7, fraction),           # these four where proposals are written for alternating training
+    'PROPOSAL_NMS_THRESH': Key(0.7, fraction),    # these four where proposals are written for alternating training
     'PROPOSAL_PRE_NMS_TOP_N': Key(20000, whole(-1)),
     'PROPOSAL_POST_NMS_TOP_N': Key(2000, whole(1)),
     'PROPOSAL_MIN_SIZE': Key(16, whole(0)),
-    'SCORE_THRESH': Key(0.001, fraction),                # ours: detections of a lower score are dropped before NMS
-    'NMS': Key(0.3, fraction),                           # IoU above which the worse of two detections of a class goes
+    'SCORE_THRESH': Key(0.001, fraction),         # ours: detections of a lower score are dropped before NMS
+    'NMS': Key(0.3, fraction),                    # IoU above which the worse of two detections of a class goes
     'NMS_METHOD': Key('nms', choice('nms', 'soft_linear', 'soft_gaussian')),  # ours
-    'SOFT_NMS_SIGMA': Key(0.5, real(1e-6)),              # ours
-    'BOX_VOTING': Key(False, flag),                      # ours: a kept box becomes the mean of those it suppressed
-    'max_per_image': Key(300, whole(-1)),                # detections an image; -1 or 0 is no limit
-    'test_epoch': Key(0, whole(0, 9999)),                # number of the checkpoint to test
-    'QUANTIZE': {                                        # ours: what INT8 is made from
-        'CALIB_IMAGES': Key(32, whole(1)),               # training images to calibrate on
+    'SOFT_NMS_SIGMA': Key(0.5, real(1e-6)),       # ours
+    'BOX_VOTING': Key(False, flag),               # ours: a kept box becomes the mean of those it suppressed
+    'max_per_image': Key(300, whole(-1)),         # detections an image; -1 or 0 is no limit
+    'test_epoch': Key(0, whole(0, 9999)),         # number of the checkpoint to test
+    'QUANTIZE': {                                 # ours: what INT8 is made from
+        'CALIB_IMAGES': Key(32, whole(1)),        # training images to calibrate on
         'CALIB_MODE': Key('naive', choice('naive', 'entropy')),
-        'FP32_LAYERS': Key((), tuple_of(text)),          # layers that stay fp32
+        'FP32_LAYERS': Key((), tuple_of(text)),   # layers that stay fp32
     },
 }
 

@@ -1,5 +1,7 @@
-"""What a value of the configuration may be. A kind takes what YAML read and returns it in the one form that the code reads, or raises
-ValueError with the second half of a message: 'must be float, not 'x' (what to do)'. The first half, file and key, is config.py's.
+"""What a value of the configuration may be.
+
+A kind takes what YAML read and returns it in the one form that the code reads, or raises ValueError with the second
+half of a message: "must be float, not 'x' (what to do)". The first half, file and key, is config.py's.
 """
 import math
 import re
@@ -136,7 +138,7 @@ def devices(value):
 
 
 def epochs(value):
-    """Epochs at which the learning rate drops: '2,4.5' (the release's form), a number or a list; fractions allowed, ascending."""
+    """Epochs at which the learning rate drops, ascending: '2,4.5' (the release's form), a number or a list."""
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(',') if part.strip()]
         if not all(re.fullmatch(r'[0-9]{1,9}(\.[0-9]*)?', part) for part in parts):

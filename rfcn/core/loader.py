@@ -82,28 +82,31 @@ class Loader(object):
     def batches(self, epoch=0, start=0):
         """Yield the batches of an epoch from number `start` on. What fails in a thread is raised here."""
         order = self.order(epoch).reshape(-1, self.batch_size)
+        jobs = ((order[number], epoch, number) for number in range(start, len(order)))
+        for number, loaded in enumerate(self._read_ahead(jobs) if self.workers else (self._load(*job) for job in jobs), start):
+            data, label, images = loaded
+            pad = (number + 1) * self.batch_size - len(self.roidb)
+            yield Batch(data, label, max(0, pad), images)
+
+    def _read_ahead(self, jobs):
+        """The results of `_load`, in order, made in threads that work on the batches to come."""
         queue = collections.deque()
         executor = ThreadPoolExecutor(self.workers)
         try:
-            for number in range(start, len(order)):
-                queue.append((number, executor.submit(self._load, order[number], epoch, number)))
+            for job in jobs:
+                queue.append(executor.submit(self._load, *job))
                 if len(queue) > 2 * self.workers:
-                    yield self._finish(*queue.popleft())
+                    yield queue.popleft().result()
             while queue:
-                yield self._finish(*queue.popleft())
+                yield queue.popleft().result()
         finally:
-            for _, future in queue:
+            for future in queue:
                 future.cancel()
             executor.shutdown(wait=False)
 
     def assemble(self, loaded, rng):
         """Arrays of a batch from (entry, tensor, im_info, gt_boxes) of each image: two ordered dicts, data and label."""
         raise NotImplementedError
-
-    def _finish(self, number, future):
-        data, label, images = future.result()
-        pad = (number + 1) * self.batch_size - len(self.roidb)
-        return Batch(data, label, max(0, pad), images)
 
     def _load(self, indices, epoch, number):
         rng = np.random.RandomState([self.seed, epoch, number])

@@ -38,9 +38,11 @@ def detect_all(predictor, loader, num_classes, **nms_settings):
     position = 0
     for batch in tqdm(loader.batches(), total=len(loader), desc='test', unit='batch', mininterval=1):
         images = loader.batch_size - batch.pad
-        for by_class in image_detections(predictor.predict(batch), batch.data[1].asnumpy(), images, **nms_settings):
-            for c in range(1, num_classes):
-                all_boxes[c][position] = by_class[c]
+        detections = image_detections(predictor.predict(batch), batch.data[1].asnumpy(), images, **nms_settings)
+        for path, by_class in zip(batch.images, detections):
+            if path == loader.roidb[position]['image']:  # not where another image stands in for one that cannot be read
+                for c in range(1, num_classes):
+                    all_boxes[c][position] = by_class[c]
             position += 1
     return all_boxes
 

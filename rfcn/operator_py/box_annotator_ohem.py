@@ -24,7 +24,7 @@ def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights,
     loss = mx.sym.where(counts, cls_loss + bbox_loss, mx.sym.ones_like(labels) * -1)  # real losses are never negative
     by_image = mx.sym.reshape(loss, shape=(batch_images, -1))
     rank = mx.sym.argsort(mx.sym.argsort(by_image, axis=1, is_ascend=False), axis=1)  # 0 for the largest loss of an image
-    kept = mx.sym.reshape(rank < rois_per_image, shape=(-1,))
+    kept = mx.sym.reshape(rank < rois_per_image, shape=(-1,)) * counts
     labels = mx.sym.where(kept, labels, mx.sym.ones_like(labels) * -1)
     return mx.sym.BlockGrad(labels, name='labels_ohem'), mx.sym.BlockGrad(
         mx.sym.broadcast_mul(bbox_weights, mx.sym.expand_dims(kept, axis=1)), name='bbox_weights_ohem')

@@ -6,16 +6,19 @@ from rfcn.symbols.rfcn import RFCN
 
 def _resnet(depth, deformable):
     def build(cfg):
-        trunk = ResNetV1(RESNET_V1[depth], cfg.network.CONV5, deformable, cfg.network.STRIDE_IN_3X3)
+        trunk = ResNetV1(RESNET_V1[depth], cfg.network.CONV5, deformable, cfg.network.STRIDE_IN_3X3, cfg.network.POOL1)
         return RFCN(cfg, trunk, deformable)
     return build
 
 
-def _small(cfg):
-    return RFCN(cfg, ResNetV1(small_architecture(cfg.network.SMALL_CHANNELS, cfg.network.SMALL_BLOCKS), cfg.network.CONV5))
+def _small(deformable):
+    def build(cfg):
+        architecture = small_architecture(cfg.network.SMALL_CHANNELS, cfg.network.SMALL_BLOCKS)
+        return RFCN(cfg, ResNetV1(architecture, cfg.network.CONV5, deformable), deformable)
+    return build
 
 
-SYMBOLS = {'small_rfcn': _small}
+SYMBOLS = {'small_rfcn': _small(deformable=False), 'small_rfcn_dcn': _small(deformable=True)}
 for _depth in RESNET_V1:
     SYMBOLS['resnet_v1_%d_rfcn' % _depth] = _resnet(_depth, deformable=False)
     SYMBOLS['resnet_v1_%d_rfcn_dcn' % _depth] = _resnet(_depth, deformable=True)

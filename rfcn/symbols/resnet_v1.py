@@ -47,13 +47,15 @@ class ResNetV1(object):
             or 'none' (the head reads conv4 itself): the rows of the paper's table 2.
         deformable: the 3x3 convolutions of conv5 are deformable, as in the release's resnet_v1_101_rfcn_dcn.
         stride_in_3x3: a unit's stride lies in its 3x3 convolution (torchvision, GluonCV's v1b) and not in its first 1x1 (Caffe).
+        pool1: 'ceil', windows from the first pixel on, the last one cut (Caffe), or 'padded' by a pixel (torchvision, GluonCV).
     """
 
-    def __init__(self, architecture, conv5='atrous', deformable=False, stride_in_3x3=False):
+    def __init__(self, architecture, conv5='atrous', deformable=False, stride_in_3x3=False, pool1='ceil'):
         self.architecture = architecture
         self.conv5_kind = conv5
         self.deformable = deformable
         self.stride_in_3x3 = stride_in_3x3
+        self.pool1 = pool1
 
     def conv4(self, data):
         """(B, 3, height, width) -> (B, filters, H, W), stride 16."""
@@ -79,8 +81,9 @@ class ResNetV1(object):
         x = mx.sym.Activation(x, name='conv1_relu', act_type='relu')
         if small:
             return x
-        return mx.sym.Pooling(x, name='pool1', pool_type='max', kernel=(3, 3), stride=(2, 2), pad=(0, 0),
-                              pooling_convention='full')
+        pad, convention = (0, 'full') if self.pool1 == 'ceil' else (1, 'valid')
+        return mx.sym.Pooling(x, name='pool1', pool_type='max', kernel=(3, 3), stride=(2, 2), pad=(pad, pad),
+                              pooling_convention=convention)
 
     def _stage(self, x, stage, stride, dilate=1, deformable=False):
         filters = self.architecture.filters[stage - 2]

@@ -168,7 +168,8 @@ def test_a_bad_override_is_refused_with_its_remedy(override, expected):
     ('a: 2001-99-99', 'x.yaml: not valid YAML'),
     ('a: \x01', 'x.yaml: not valid YAML'),
     ('# ' + 'x' * 70000, 'x.yaml: larger than 65536 bytes'),
-    ('dataset: {CLASSES: [a], NUM_CLASSES: 3}', 'x.yaml: dataset.NUM_CLASSES is stated as 3, but CLASSES and the background make 2'),
+    ('dataset: {CLASSES: [a], NUM_CLASSES: 3}',
+     'x.yaml: dataset.NUM_CLASSES is stated as 3, but CLASSES and the background make 2'),
     ('1: 2', 'x.yaml: unknown key 1'),
 ])
 def test_a_bad_file_is_refused_with_its_name(write, text, expected):
@@ -192,7 +193,8 @@ def test_an_empty_file_an_empty_section_and_an_empty_text_are_the_defaults(write
     assert load_config(overrides=['gpus=', 'dataset.CLASSES=', 'TRAIN.lr_step=']) == load_config()
 
 
-@pytest.mark.parametrize('text, expected', [('"2,4.5"', (2.0, 4.5)), ('3', (3.0,)), ('[1, 2.5]', (1.0, 2.5)), ('""', ())])
+@pytest.mark.parametrize('text, expected',
+                         [('"2,4.5"', (2.0, 4.5)), ('3', (3.0,)), ('[1, 2.5]', (1.0, 2.5)), ('""', ())])
 def test_learning_rate_steps_are_text_a_number_or_a_list(text, expected):
     assert load_config(overrides=['TRAIN.lr_step=' + text]).TRAIN.lr_step == expected
 
@@ -231,9 +233,9 @@ def change_by_item(config):
 
 
 @pytest.mark.parametrize('change', [
-    change_by_attribute, change_by_item, lambda c: c.update(a=1), lambda c: c.TRAIN.pop('lr'), lambda c: c.TRAIN.clear(),
-    lambda c: c.popitem(), lambda c: c.setdefault('a', 1), lambda c: delattr(c, 'TRAIN'), lambda c: c.__delitem__('TRAIN'),
-    lambda c: c.__ior__({'a': 1})])
+    change_by_attribute, change_by_item, lambda c: c.update(a=1), lambda c: c.TRAIN.pop('lr'),
+    lambda c: c.TRAIN.clear(), lambda c: c.popitem(), lambda c: c.setdefault('a', 1), lambda c: delattr(c, 'TRAIN'),
+    lambda c: c.__delitem__('TRAIN'), lambda c: c.__ior__({'a': 1})])
 def test_a_loaded_config_cannot_be_changed(change):
     config = load_config()
     with pytest.raises(ConfigError, match='frozen'):
@@ -258,8 +260,9 @@ def test_a_copy_with_other_values_derives_again():
 
 
 def test_a_dumped_config_loads_back_the_same(write):
-    config = load_config(overrides=['gpus=0', 'dataset.CLASSES=["yes", "1", "ñandú"]', 'TRAIN.LR_MULT={rfcn: 2}', 'TRAIN.lr=0.00001',
-                                    'SCALES=[[400, 700], [600, 1000]]', 'TRAIN.RESUME=auto', 'TRAIN.lr_step="1,2.5"'])
+    config = load_config(overrides=['gpus=0', 'dataset.CLASSES=["yes", "1", "ñandú"]', 'TRAIN.LR_MULT={rfcn: 2}',
+                                    'SCALES=[[400, 700], [600, 1000]]', 'TRAIN.RESUME=auto', 'TRAIN.lr=0.00001',
+                                    'TRAIN.lr_step="1,2.5"'])
     assert load_config(write(dump(config))) == config
 
 
@@ -269,8 +272,9 @@ def test_a_thawed_config_is_plain_and_free():
     assert type(plain['TRAIN']) is dict and plain['SCALES'] == [[600, 1000]]
 
 
-values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
-                      lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=3), max_leaves=6)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(scalars, inner, max_size=3),
+                      max_leaves=6)
 
 
 @settings(max_examples=100, deadline=None)

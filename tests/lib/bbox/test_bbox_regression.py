@@ -29,8 +29,9 @@ def test_expanded_targets_equal_the_originals(golden_cases):
     vectors, _ = golden_cases('expand_targets')
     for i in range(sum(name.startswith('in_') for name in vectors.files)):
         class_agnostic, num_classes = vectors['args_%d' % i]
-        targets, weights = expand_bbox_regression_targets(vectors['in_%d' % i], num_classes, class_agnostic=bool(class_agnostic),
-                                                          bbox_weights=vectors['bbox_weights_cfg_%d' % i])
+        targets, weights = expand_bbox_regression_targets(
+            vectors['in_%d' % i], num_classes, class_agnostic=bool(class_agnostic),
+            bbox_weights=vectors['bbox_weights_cfg_%d' % i])
         np.testing.assert_array_equal(targets, vectors['targets_%d' % i])
         np.testing.assert_array_equal(weights, vectors['weights_%d' % i])
 
@@ -41,7 +42,8 @@ def test_a_roi_is_to_predict_the_object_that_it_overlaps_most():
                      [50, 50, 59, 79]], dtype=np.float32)   # overlaps the second by 100 / 300: too little
     targets = compute_bbox_regression_targets(rois, np.array([1, 1, 0.5, 1 / 3]), np.array([3, 4, 3, 4]))
     # From 10 x 20 around (4.5, 9.5) to 10 x 10 around (4.5, 4.5): dy = -5 / 20, dh = log(10 / 20)
-    np.testing.assert_allclose(targets, [[3, 0, 0, 0, 0], [4, 0, 0, 0, 0], [3, 0, -0.25, 0, np.log(0.5)], [0] * 5], rtol=1e-6)
+    expected = [[3, 0, 0, 0, 0], [4, 0, 0, 0, 0], [3, 0, -0.25, 0, np.log(0.5)], [0] * 5]
+    np.testing.assert_allclose(targets, expected, rtol=1e-6)
 
 
 def test_an_image_without_objects_has_no_regression_targets():

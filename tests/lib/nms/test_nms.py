@@ -155,7 +155,8 @@ def soft(request, monkeypatch):
     return soft_nms
 
 
-PAIR_AND_ONE = dets_of([0, 0, 9, 9, 0.8], [0, 0, 9, 19, 0.9], [50, 50, 59, 59, 0.1])    # 100 / 200 between the first two
+# The first two overlap by 100 / 200.
+PAIR_AND_ONE = dets_of([0, 0, 9, 9, 0.8], [0, 0, 9, 19, 0.9], [50, 50, 59, 59, 0.1])
 
 
 def test_soft_nms_lowers_scores_by_a_gaussian_of_the_overlap(soft):
@@ -215,9 +216,9 @@ def test_compiled_soft_nms_equals_that_of_numpy(data, method):
 
 
 def test_voting_moves_a_box_to_the_weighted_mean_of_those_that_overlap_it():
-    dets = dets_of([0, 0, 9, 9, 0.75], [0, 0, 9, 13, 0.25], [50, 50, 59, 59, 0.5])      # 100 / 140 between the first two
+    dets = dets_of([0, 0, 9, 9, 0.75], [0, 0, 9, 13, 0.25], [50, 50, 59, 59, 0.5])
     voted = box_voting(dets[[0, 2]], dets, 0.5)
-    # y2 = 0.75 * 9 + 0.25 * 13
+    # The first two overlap by 100 / 140: y2 = 0.75 * 9 + 0.25 * 13
     np.testing.assert_allclose(voted, [[0, 0, 9, 10, 0.75], [50, 50, 59, 59, 0.5]])
 
 
@@ -233,4 +234,5 @@ def test_a_vote_keeps_scores_and_stays_within_the_voters(dets, thresh):
     voted = box_voting(kept, dets, thresh[0])
     np.testing.assert_array_equal(voted[:, 4], kept[:, 4])
     if len(dets):
-        assert (voted[:, :4] >= dets[:, :4].min(axis=0) - 1e-9).all() and (voted[:, :4] <= dets[:, :4].max(axis=0) + 1e-9).all()
+        assert (voted[:, :4] >= dets[:, :4].min(axis=0) - 1e-9).all()
+        assert (voted[:, :4] <= dets[:, :4].max(axis=0) + 1e-9).all()

@@ -6,7 +6,8 @@ import pytest
 
 from lib.rcnn.detection import detect, limit_detections, per_class_nms
 
-BOXES = np.array([[0, 0, 9, 9], [0, 0, 9, 13], [50, 50, 59, 59]], dtype=np.float64)     # the first two overlap by 100 / 140
+# The first two overlap by 100 / 140.
+BOXES = np.array([[0, 0, 9, 9], [0, 0, 9, 13], [50, 50, 59, 59]], dtype=np.float64)
 
 
 def detections(scores, boxes=None, **options):
@@ -93,7 +94,7 @@ def test_detections_equal_the_originals(golden_cases, number, image):
     if image == 0:
         np.testing.assert_array_equal(scores, vectors['im_detect_scores_%d' % number])
         np.testing.assert_allclose(boxes, vectors['im_detect_boxes_%d' % number], rtol=1e-5, atol=1e-4)
-    dets = per_class_nms(scores, boxes, thresh=case['thresh'], nms_thresh=case['NMS'], max_per_image=case['max_per_image'],
-                         class_agnostic=case['CLASS_AGNOSTIC'])
+    dets = per_class_nms(scores, boxes, thresh=case['thresh'], nms_thresh=case['NMS'],
+                         max_per_image=case['max_per_image'], class_agnostic=case['CLASS_AGNOSTIC'])
     rows = np.vstack([np.insert(of_class, 0, cls, axis=1) for cls, of_class in enumerate(dets)])
     np.testing.assert_allclose(rows, vectors['dets_' + key], rtol=1e-5, atol=1e-4)

@@ -50,9 +50,8 @@ def test_a_batch_that_cannot_be_shared_out_is_refused():
 def test_images_are_sampled_one_after_the_other_from_one_source():
     both = targets(batch_rois=12, rng=np.random.RandomState(1))
     source = np.random.RandomState(1)
-    alone = [proposal_target(ROIS[:2], GT_BOXES[:1], batch_rois=6, fg_fraction=0.25, num_classes=4, class_agnostic=True, rng=source)]
-    second = ROIS[2:] - np.float32([1, 0, 0, 0, 0])
-    alone.append(proposal_target(second, GT_BOXES[1:], batch_rois=6, fg_fraction=0.25, num_classes=4, class_agnostic=True, rng=source))
+    alone = [targets(ROIS[:2], GT_BOXES[:1], batch_rois=6, rng=source),
+             targets(ROIS[2:] - np.float32([1, 0, 0, 0, 0]), GT_BOXES[1:], batch_rois=6, rng=source)]
     np.testing.assert_array_equal(both[1], np.concatenate([labels for _, labels, _, _ in alone]))
     np.testing.assert_array_equal(both[0][:, 1:], np.concatenate([rois[:, 1:] for rois, _, _, _ in alone]))
 
@@ -62,9 +61,10 @@ def test_targets_equal_the_originals(golden_cases, same_draws, number):
     vectors, cases = golden_cases('proposal_target')
     case = cases[number]
     np.random.seed(case['npr_seed'])
-    result = proposal_target(vectors['rois_%d' % number], vectors['gt_%d' % number][None], batch_rois=case['batch_rois'],
-                             fg_fraction=case['fg_fraction'], num_classes=case['num_classes'], class_agnostic=case['CLASS_AGNOSTIC'],
-                             pad_label=0, bbox_means=(0, 0, 0, 0), bbox_stds=(0.1, 0.1, 0.2, 0.2))
+    result = proposal_target(
+        vectors['rois_%d' % number], vectors['gt_%d' % number][None], batch_rois=case['batch_rois'],
+        fg_fraction=case['fg_fraction'], num_classes=case['num_classes'], class_agnostic=case['CLASS_AGNOSTIC'],
+        pad_label=0, bbox_means=(0, 0, 0, 0), bbox_stds=(0.1, 0.1, 0.2, 0.2))
     same_draws(case)
     for array, name in zip(result, ('rois', 'label', 'bbox_target', 'bbox_weight')):
         np.testing.assert_allclose(array, vectors['out_%s_%d' % (name, number)], rtol=1e-5, atol=1e-6, err_msg=name)

@@ -82,8 +82,9 @@ def test_there_must_be_a_roi():
 def test_labels_and_targets_computed_ahead_are_passed_on():
     labels, overlaps = np.array([3, 0, 1, 3]), np.array([0.5, 0, 1, 0.2])
     data = np.array([[3, 1, 2, 3, 4], [0] * 5, [1, 5, 6, 7, 8], [0] * 5])
-    rois, labels, targets, weights = sample_labelled_rois(ROIS, labels, overlaps, data, fg_rois_per_image=4, rois_per_image=6,
-                                                          num_classes=4, class_agnostic=True, rng=np.random.RandomState(0))
+    rois, labels, targets, weights = sample_labelled_rois(
+        ROIS, labels, overlaps, data, fg_rois_per_image=4, rois_per_image=6, num_classes=4, class_agnostic=True,
+        rng=np.random.RandomState(0))
     np.testing.assert_array_equal(rois[:4], ROIS[[0, 2, 1, 3]])
     np.testing.assert_array_equal(labels, [3, 1, 0, 0, -1, -1])
     np.testing.assert_array_equal(targets[:2, 4:], [[1, 2, 3, 4], [5, 6, 7, 8]])

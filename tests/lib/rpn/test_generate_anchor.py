@@ -6,8 +6,9 @@ from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
 
 
 def test_anchors_are_scaled_around_the_centre_of_the_first_cell():
-    # A square of 256 pixels around (7.5, 7.5). Ratio 0.5: round(sqrt(512)) = 23 wide, round(11.5) = 12 high; times 8: 184 x 96.
-    np.testing.assert_array_equal(generate_anchors(16, (0.5,), (8,)), [[7.5 - 91.5, 7.5 - 47.5, 7.5 + 91.5, 7.5 + 47.5]])
+    # A square of 256 pixels around (7.5, 7.5). Ratio 0.5: round(sqrt(512)) = 23 wide, round(11.5) = 12 high.
+    # Times 8 that is 184 x 96: 91.5 pixels to either side of the centre, 47.5 up and down.
+    np.testing.assert_array_equal(generate_anchors(16, (0.5,), (8,)), [[-84, -40, 99, 55]])
     np.testing.assert_array_equal(generate_anchors(16, (1,), (1, 2)), [[0, 0, 15, 15], [-8, -8, 23, 23]])
 
 

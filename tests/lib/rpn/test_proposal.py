@@ -49,8 +49,9 @@ def test_an_image_smaller_than_a_cell_has_a_proposal():
 def test_too_small_boxes_are_dropped_in_pixels_of_the_unscaled_image():
     deltas = np.zeros((4, 2, 2), dtype=np.float32)
     deltas[2, 0, 0] = math.log(0.5)                      # 8 wide: 4 in an image scaled by 2
+    options = dict(im_info=(32, 32, 2), post_nms_top_n=1)
     for min_size, expected in ((4, 0.9), (5, 0.7)):
-        _, scores = propose_from([[0.9, 0.1], [0.3, 0.7]], deltas, im_info=(32, 32, 2), min_size=min_size, post_nms_top_n=1)
+        _, scores = propose_from([[0.9, 0.1], [0.3, 0.7]], deltas, min_size=min_size, **options)
         assert scores[0, 0] == np.float32(expected)
 
 
@@ -90,10 +91,12 @@ def golden_inputs(case):
     """The scores and deltas that the README of the vectors describes."""
     num, height, width = case['A'], case['fh'], case['fw']
     random = np.random.RandomState(case['input_seed'])
-    scores = ((random.permutation(num * height * width) + 0.5) / (num * height * width)).astype('f').reshape(1, num, height, width)
+    total = num * height * width
+    scores = ((random.permutation(total) + 0.5) / total).astype('f').reshape(1, num, height, width)
     probabilities = np.concatenate((1 - scores, scores), axis=1).astype('f')
     deltas = (random.randn(1, 4 * num, height, width) * case['bbox_std']).astype('f')
-    assert zlib.crc32(probabilities.tobytes()) == case['crc_cls_prob'] and zlib.crc32(deltas.tobytes()) == case['crc_bbox_pred']
+    assert zlib.crc32(probabilities.tobytes()) == case['crc_cls_prob']
+    assert zlib.crc32(deltas.tobytes()) == case['crc_bbox_pred']
     return probabilities[0, num:], deltas[0]
 
 
@@ -103,9 +106,10 @@ def test_proposals_equal_the_originals(golden_cases, same_draws, number):
     case = cases[number]
     scores, deltas = golden_inputs(case)
     np.random.seed(case['npr_seed'])
-    rois, scores = propose(scores, deltas, case['im_info'], base_anchors=generate_anchors(16, case['ratios'], case['scales']),
-                           stride=16, pre_nms_top_n=case['rpn_pre_nms_top_n'], post_nms_top_n=case['rpn_post_nms_top_n'],
-                           nms_thresh=case['threshold'], min_size=case['rpn_min_size'])
+    rois, scores = propose(
+        scores, deltas, case['im_info'], base_anchors=generate_anchors(16, case['ratios'], case['scales']), stride=16,
+        pre_nms_top_n=case['rpn_pre_nms_top_n'], post_nms_top_n=case['rpn_post_nms_top_n'],
+        nms_thresh=case['threshold'], min_size=case['rpn_min_size'])
     same_draws(case)
     np.testing.assert_allclose(rois, vectors['py_rois_%d' % number][:, 1:], rtol=0, atol=0.01)
     np.testing.assert_allclose(scores, vectors['py_score_%d' % number], rtol=0, atol=2e-5)

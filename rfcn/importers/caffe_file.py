@@ -1,0 +1,65 @@
+"""Reads the trunk of a .caffemodel with OpenCV, which matches layers by name: the network's own prototxt is not needed."""
+import cv2
+import numpy as np
+
+from lib.errors import CheckpointError
+from rfcn.importers.naming import trunk_layers
+from rfcn.symbols.resnet_v1 import RESNET_V1
+
+_INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
+# Each layer stands alone after the input: only its blobs are read, nothing is computed.
+_LAYER = 'layer { name: "%s" type: "%s" bottom: "data" top: "%s" %s }'
+_SETTINGS = {'Convolution': 'convolution_param { num_output: 1 kernel_size: 1 }', 'BatchNorm': '',
+             'Scale': 'scale_param { bias_term: true }'}
+
+
+def load_caffe(path):
+    """The parameters of a ResNet in Caffe (conv1, bn_conv1, scale_conv1, res2a_branch1, ...), under the release's names.
+
+    Returns:
+        dict of name -> array; BatchNorm's sums are divided by their scale factor.
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: OpenCV cannot read it, or a layer has other blobs than Caffe's.
+    """
+    names = sorted({layer.name for depth in RESNET_V1 for layer in trunk_layers(depth)})
+    with open(path, 'rb') as file:
+        model = np.frombuffer(file.read(), dtype=np.uint8)
+    try:
+        net = cv2.dnn.readNetFromCaffe(np.frombuffer(_prototxt(names).encode('ascii'), dtype=np.uint8), model)
+        blobs = {layer: net.getLayer(layer).blobs for name in names for layer in _layers(name)}
+    except cv2.error as error:
+        raise CheckpointError('%s: not a Caffe model that OpenCV can read (%s)' % (path, str(error).strip())) from None
+    params = {}
+    for name in names:
+        params.update(_params(name, *[blobs[layer] for layer in _layers(name)], path))
+    return params
+
+
+def _layers(name):
+    """Names of convolution, BatchNorm and Scale."""
+    suffix = '_conv1' if name == 'conv1' else name[len('res'):]
+    return name, 'bn' + suffix, 'scale' + suffix
+
+
+def _prototxt(names):
+    lines = [_INPUT]
+    for name in names:
+        lines += [_LAYER % (layer, kind, layer, _SETTINGS[kind]) for layer, kind in zip(_layers(name), _SETTINGS)]
+    return '\n'.join(lines)
+
+
+def _params(name, conv, batch_norm, scale, path):
+    if not conv:
+        return {}  # a layer of a network of another depth
+    if len(batch_norm) != 3 or len(scale) != 2:
+        raise CheckpointError('%s: %s expected with three blobs of BatchNorm and two of Scale, found %d and %d'
+                              % (path, name, len(batch_norm), len(scale)))
+    mean, var, factor = [blob.ravel() for blob in batch_norm]
+    normaliser = 1.0 / factor[0] if factor[0] else 0.0
+    bn = _layers(name)[1]
+    params = {name + '_weight': conv[0], bn + '_gamma': scale[0].ravel(), bn + '_beta': scale[1].ravel(),
+              bn + '_moving_mean': mean * normaliser, bn + '_moving_var': var * normaliser}
+    if len(conv) > 1:
+        params[name + '_bias'] = conv[1].ravel()
+    return params

@@ -1,0 +1,134 @@
+"""Finds the layers of a ResNet-v1 among named parameters, whichever project named them, and tells how deep it is."""
+import re
+from collections import namedtuple
+
+from lib.errors import CheckpointError
+from rfcn.importers.fold import ConvBN
+from rfcn.symbols.resnet_v1 import RESNET_V1, unit_names
+
+# name in the trunk; stage 1 to 4 (0: conv1); unit; number of the convolution in its unit (None: the shortcut's); number in its
+# stage, shortcuts counted after their unit; number in its stage without shortcuts
+Layer = namedtuple('Layer', 'name stage unit index position body_position')
+
+# name to print; function Layer -> names of convolution and BatchNorm; what stands between these and 'weight', 'bias'; BatchNorm's
+# gamma, beta, mean, variance; pattern of parameters that the trunk leaves out
+Style = namedtuple('Style', 'name bases separator batch_norm left_out')
+
+_GLUON = ('gamma', 'beta', 'running_mean', 'running_var')
+
+
+def trunk_layers(depth):
+    """The convolutions of the trunk of that depth, each of which a BatchNorm follows."""
+    architecture = RESNET_V1[depth]
+    layers = [Layer('conv1', 0, 0, 0, 0, 0)]
+    for stage in (2, 3, 4, 5):
+        position = body_position = 0
+        for unit, name in enumerate(unit_names(architecture, stage)):
+            for index in range(3 if architecture.bottleneck else 2):
+                layers.append(Layer('res%s_branch2%s' % (name, 'abc'[index]), stage - 1, unit, index, position, body_position))
+                position, body_position = position + 1, body_position + 1
+            if unit == 0 and (architecture.bottleneck or stage > 2):
+                layers.append(Layer('res%s_branch1' % name, stage - 1, unit, None, position, None))
+                position += 1
+    return layers
+
+
+def _torchvision(layer):
+    if layer.stage == 0:
+        return 'conv1', 'bn1'
+    unit = 'layer%d.%d.' % (layer.stage, layer.unit)
+    if layer.index is None:
+        return unit + 'downsample.0', unit + 'downsample.1'
+    return unit + 'conv%d' % (layer.index + 1), unit + 'bn%d' % (layer.index + 1)
+
+
+def _gluon_v1(layer):
+    if layer.stage == 0:
+        return 'features.0', 'features.1'
+    unit = 'features.%d.%d.' % (layer.stage + 3, layer.unit)
+    if layer.index is None:
+        return unit + 'downsample.0', unit + 'downsample.1'
+    return unit + 'body.%d' % (3 * layer.index), unit + 'body.%d' % (3 * layer.index + 1)
+
+
+def _numbered(scope, number):
+    return '%sconv%d' % (scope, number), '%sbatchnorm%d' % (scope, number)
+
+
+def _exported_v1(layer):
+    return _numbered('stage%d_' % layer.stage if layer.stage else '', layer.position)
+
+
+def _exported_v1b(layer):
+    if layer.index is None:
+        return _numbered('down%d_' % layer.stage, 0)
+    return _numbered('layers%d_' % layer.stage if layer.stage else '', layer.body_position)
+
+
+def _release(layer):
+    return layer.name, 'bn_conv1' if layer.stage == 0 else 'bn' + layer.name[len('res'):]
+
+
+STYLES = (
+    Style('torchvision', _torchvision, '.', ('weight', 'bias', 'running_mean', 'running_var'),
+          r'fc\.|.*\.num_batches_tracked$'),
+    Style('GluonCV v1b', _torchvision, '.', _GLUON, r'fc\.'),
+    Style('GluonCV v1', _gluon_v1, '.', _GLUON, r'output\.'),
+    Style('GluonCV v1b, exported', _exported_v1b, '_', _GLUON, r'dense0_'),
+    Style('GluonCV v1, exported', _exported_v1, '_', _GLUON, r'dense0_'),
+    Style('release', _release, '_', ('gamma', 'beta', 'moving_mean', 'moving_var'), r'(?!res\d|bn\d|bn_conv1|conv1_)'),
+)
+
+
+def find_trunk(params, source):
+    """The trunk among the parameters of a network.
+
+    Args:
+        params: dict of name -> array.
+        source: where they come from, for messages.
+    Returns:
+        Style, depth, dict of the trunk's layer names to ConvBN, sorted names of what is left out.
+    Raises:
+        CheckpointError: no ResNet-v1 of 18 to 152 layers, or one with parts that the trunk does not have.
+    """
+    params = _without_scope(params)
+    # The deepest first: the names of a shallow network are some of a deep one's.
+    for depth in sorted(RESNET_V1, reverse=True):
+        for style in STYLES:
+            names = {layer.name: _names(style, layer) for layer in trunk_layers(depth)}
+            if all(name in params for of_layer in names.values() for name in of_layer if not _is_bias(of_layer, name)):
+                used = {name for of_layer in names.values() for name in of_layer}
+                rest = sorted(set(params) - used)
+                _check_rest(rest, style, depth, source)
+                return style, depth, {name: ConvBN(*map(params.get, of_layer)) for name, of_layer in names.items()}, rest
+    raise CheckpointError('%s: found no ResNet-v1 of %s layers, as torchvision, GluonCV (v1, v1b), Caffe or the release name '
+                          'them, among its %d parameters (%s ...). ResNet-v2, v1c, v1d, v1s and others have another trunk'
+                          % (source, ', '.join(map(str, sorted(RESNET_V1))), len(params), ', '.join(sorted(params)[:4])))
+
+
+def _names(style, layer):
+    """The six names in the order of ConvBN."""
+    conv, bn = style.bases(layer)
+    return ([conv + style.separator + field for field in ('weight', 'bias')]
+            + [bn + style.separator + field for field in style.batch_norm])
+
+
+def _is_bias(of_layer, name):
+    return name == of_layer[1]
+
+
+def _check_rest(rest, style, depth, source):
+    foreign = [name for name in rest if not re.match(style.left_out, name)]
+    if foreign:
+        raise CheckpointError('%s: a ResNet-%d in the manner of %s, but with %d parameters that the trunk has no place for, '
+                              'such as %s: another architecture' % (source, depth, style.name, len(foreign), foreign[0]))
+
+
+def _without_scope(params):
+    """Names without what stands before all of them: an exported network's 'resnetv10_', or 'module.' of several GPUs."""
+    firsts = [name for name in params if re.search(r'(^|[_.])(conv0_weight|conv1[._]weight|features\.0\.weight)$', name)]
+    first = min(firsts, key=len, default='')
+    scope = re.sub(r'(conv0_weight|conv1[._]weight|features\.0\.weight)$', '', first)
+    if not scope or not all(name.startswith(scope) for name in params):
+        return params
+    return {name[len(scope):]: value for name, value in params.items()}

@@ -1,0 +1,73 @@
+"""Proposals of data sets: where their files are, the images joined with them, and how many objects they find."""
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from lib.rcnn.given_rois import add_roi_targets
+from lib.rpn.proposal_file import load_proposals
+from lib.rpn.recall import recall_table
+from lib.utils.roidb import append_flipped_images
+from rfcn import build
+from rfcn.command_line import run_folder
+
+logger = logging.getLogger(__name__)
+
+RECALL_COUNTS = (10, 50, 100, 300, 1000, 2000)
+
+
+def proposals_path(folder, imdb):
+    """Where the proposals of a data set are kept; the release has a pickle of this name."""
+    return str(Path(folder) / (imdb.name + '_rpn.npz'))
+
+
+def proposal_paths(cfg, cfg_path, image_sets):
+    """The files that rfcn/test_rpn.py wrote for each set of 'a+b'."""
+    return [proposals_path(run_folder(cfg, cfg_path, image_sets), imdb) for imdb in build.datasets(cfg, image_sets)]
+
+
+def add_argument(parser):
+    """Of the scripts that read proposals."""
+    parser.add_argument('--proposals', action='append', metavar='FILE', help='proposals, once for each set of images; by default '
+                        'those that rfcn/test_rpn.py made')
+
+
+def with_proposals(imdb, path):
+    """The entries of a data set with the proposals of a file. An image that has none gets one, the whole image."""
+    entries = imdb.gt_roidb()
+    for entry, proposals in zip(entries, load_proposals(path, imdb.image_set_index)):
+        whole = np.array([[0, 0, entry['width'] - 1, entry['height'] - 1, 0]], dtype=np.float32)
+        entry['proposals'] = proposals if len(proposals) else whole
+    return entries
+
+
+def training_rois(cfg, paths):
+    """What R-FCN trains on, given the proposals of each training set.
+
+    Args:
+        paths: a file for each set of `dataset.image_set`.
+    Returns:
+        roidb, means, stds: of `lib.rcnn.given_rois.add_roi_targets`; flipped copies included.
+    """
+    train = cfg.TRAIN
+    given = train.BBOX_NORMALIZATION_PRECOMPUTED
+    roidb = []
+    for imdb, path in zip(build.datasets(cfg, cfg.dataset.image_set), paths):
+        entries = with_proposals(imdb, path)
+        roidb += append_flipped_images(entries) if train.FLIP else entries
+    roidb, means, stds = add_roi_targets(
+        roidb, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC, thresh=train.BBOX_REGRESSION_THRESH,
+        bbox_means=train.BBOX_MEANS if given else None, bbox_stds=train.BBOX_STDS if given else None)
+    logger.info('box targets: means %s, standard deviations %s', np.round(means, 4).tolist(), np.round(stds, 4).tolist())
+    return roidb, means, stds
+
+
+def log_recall(imdb, all_proposals, most):
+    """Print which part of a data set's objects its proposals find.
+
+    Args:
+        most: how many proposals an image may have.
+    """
+    counts = [count for count in RECALL_COUNTS if count < most] + [most]
+    boxes = [entry['boxes'] for entry in imdb.gt_roidb()]
+    logger.info('recall of the proposals for %s\n%s', imdb.name, recall_table(all_proposals, boxes, counts))

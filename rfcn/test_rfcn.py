@@ -1,0 +1,90 @@
+"""Test R-FCN on proposals from files: `python rfcn/test_rfcn.py --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+import logging
+
+import mxnet as mx
+
+from rfcn import build
+from rfcn.command_line import parse_config, start_run
+from rfcn.core import checkpoint
+from rfcn.core.module import contexts
+from rfcn.core.predictor import Predictor
+from rfcn.core.tester import detect_all, save_detections
+from rfcn.evaluate import nms_settings
+from rfcn.proposals import add_argument, proposal_paths, with_proposals
+from rfcn.symbols import make_symbol
+from rfcn.training import last_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+class GivenRoisPredictor(object):
+    """A `Predictor` of the R-FCN graph that answers as the end-to-end one does: with the RoIs among its outputs.
+
+    Args:
+        predictor: of a test graph with inputs data and rois.
+        images_per_device: a device numbers its images from 0.
+    """
+
+    def __init__(self, predictor, images_per_device):
+        self.predictor = predictor
+        self.images_per_device = images_per_device
+
+    def predict(self, batch):
+        """See `Predictor.predict`; the batch has data, im_info and rois."""
+        data, _, rois = batch.data
+        rois[:, :, 0] = rois[:, :, 0] % self.images_per_device
+        inputs = mx.io.DataBatch([data, rois], provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('rois', rois.shape)])
+        return dict(self.predictor.predict(inputs), rois=rois.asnumpy())
+
+
+def rfcn_predictor(cfg, params):
+    """R-FCN without its RPN, for testing with the parameters of a checkpoint.
+
+    Raises:
+        CheckpointError: the parameters do not fit the configuration.
+    """
+    symbol = make_symbol(cfg).get_symbol_rfcn(is_train=False)
+    arg_params, aux_params = checkpoint.load_params(params, for_test=True)
+    shapes = {'data': build.input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
+    checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
+    return GivenRoisPredictor(Predictor(symbol, ['data', 'rois'], contexts(cfg.gpus), arg_params, aux_params), cfg.TEST.BATCH_IMAGES)
+
+
+def test_rfcn(cfg, folder, params, path):
+    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
+
+    Args:
+        params: path of a checkpoint. path: of the proposals.
+    """
+    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    loader = build.test_loader(cfg, with_proposals(imdb, path), proposals=True)
+    all_boxes = detect_all(rfcn_predictor(cfg, params), loader, imdb.num_classes, **nms_settings(cfg))
+    save_detections(all_boxes, str(Path(folder) / (imdb.name + '_detections.pkl')))
+    evaluation = imdb.evaluate_detections(all_boxes, str(folder))
+    logger.info('%s\n%s', params, evaluation.table)
+    return evaluation
+
+
+def add_arguments(parser):
+    """Of this script."""
+    add_argument(parser)
+    parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
+
+
+def main(argv=None):
+    """Entry point."""
+    cfg, args = parse_config(__doc__, argv, add_arguments)
+    params = args.params or last_checkpoint(cfg, args.cfg)
+    cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set)
+    path, = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
+    test_rfcn(cfg, folder, params, path)
+
+
+if __name__ == '__main__':
+    main()

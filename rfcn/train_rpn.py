@@ -1,0 +1,32 @@
+"""Train the RPN alone: `python rfcn/train_rpn.py --cfg X.yaml [KEY=VALUE ...]`. rfcn/test_rpn.py makes proposals with it."""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+from rfcn import build, training
+from rfcn.command_line import parse_config, start_run
+from rfcn.core.module import contexts
+from rfcn.symbols import make_symbol
+
+
+def train_rpn(cfg, output_path, devices=None):
+    """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`."""
+    devices = devices or contexts(cfg.gpus)
+    symbol = make_symbol(cfg).get_symbol_rpn(is_train=True)
+    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES * len(devices), end2end=False)
+    prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
+    training.train(cfg, symbol, loader, prefix, devices)
+    return prefix
+
+
+def main(argv=None):
+    """Entry point."""
+    cfg, args = parse_config(__doc__, argv)
+    cfg, output_path = start_run(cfg, args, cfg.dataset.image_set)
+    train_rpn(cfg, output_path)
+
+
+if __name__ == '__main__':
+    main()

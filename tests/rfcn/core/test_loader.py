@@ -1,0 +1,261 @@
+"""Batches: which images, in which order, in which shapes; and what happens when one cannot be read."""
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from lib.errors import DatasetError
+from lib.utils.image import get_image
+from rfcn.core.loader import AnchorLoader, TestLoader, pad_gt_boxes, stack_rois
+
+MEANS = np.array([103.0, 116.0, 123.0])
+ANCHORS = dict(base_size=16, ratios=(0.5, 1, 2), scales=(1, 2, 4))
+NUM_ANCHORS = 9
+
+
+def cells(height, width):
+    return -(-height // 16), -(-width // 16)
+
+
+@pytest.fixture
+def roidb(tiny_voc):
+    """Entries of the six training images."""
+    from lib.dataset.pascal_voc import PascalVOC
+    return PascalVOC('train', '', str(tiny_voc)).gt_roidb()
+
+
+def loader_of(roidb, batch_size=2, **settings):
+    options = dict(scales=((64, 96),), pixel_means=MEANS, feature_shape=cells, anchors=ANCHORS, shuffle=True, aspect_grouping=True,
+                   targets=dict(batch_size=32))
+    return AnchorLoader(roidb, batch_size, **dict(options, **settings))
+
+
+def names(batches):
+    """Names of the images of each batch."""
+    return [[path.rpartition('/')[2].partition('.')[0] for path in batch.images] for batch in batches]
+
+
+def arrays(batch):
+    return [value.asnumpy() for value in batch.data + batch.label]
+
+
+def damage(entry, tmp_path, content=b'no image'):
+    """The entry with a file that cannot be read in place of its image."""
+    path = tmp_path / 'damaged.jpg'
+    path.write_bytes(content)
+    return dict(entry, image=str(path))
+
+
+@pytest.mark.parametrize('aspect_grouping', [True, False])
+def test_every_image_comes_once_an_epoch_and_the_epochs_differ(roidb, aspect_grouping):
+    loader = loader_of(roidb, aspect_grouping=aspect_grouping)
+    orders = [sum(names(loader.batches(epoch)), []) for epoch in range(6)]
+    assert all(sorted(order) == ['empty', 'high1', 'high2', 'wide1', 'wide2', 'wide3'] for order in orders)
+    assert len({tuple(order) for order in orders}) > 3
+
+
+def test_landscapes_and_portraits_do_not_share_a_batch_and_mix_over_an_epoch(roidb):
+    # Departure: the release shuffles no batch here, since six images make three whole ones: all landscape, then all portrait.
+    loader = loader_of(roidb)
+    batches = [names(loader.batches(epoch)) for epoch in range(8)]
+    assert all(len({name.startswith('high') for name in batch}) == 1 for epoch in batches for batch in epoch)
+    assert {[batch[0].startswith('high') for batch in epoch].index(True) for epoch in batches} == {0, 1, 2}
+
+
+def test_without_shuffling_the_order_is_that_of_the_data(roidb):
+    loader = loader_of(roidb, shuffle=False)
+    assert sum(names(loader.batches(3)), []) == [entry['index'] for entry in roidb]
+
+
+def test_the_last_batch_is_filled_with_the_first_images_of_the_epoch(roidb):
+    # Departure: the release drops it.
+    loader = loader_of(roidb, batch_size=4, shuffle=False)
+    batches = list(loader.batches())
+    assert len(loader) == len(batches) == 2
+    assert [batch.pad for batch in batches] == [0, 2]
+    assert names(batches)[1] == ['high2', 'empty', 'wide1', 'wide2']
+
+
+def test_a_batch_larger_than_the_data_repeats_them(roidb):
+    batch, = loader_of(roidb[:2], batch_size=5, shuffle=False).batches()
+    assert batch.pad == 3 and names([batch])[0] == ['wide1', 'wide2', 'wide1', 'wide2', 'wide1']
+
+
+@pytest.mark.parametrize('workers', [1, 3])
+def test_a_run_taken_up_at_any_batch_gets_the_same_arrays(roidb, workers):
+    settings = dict(seed=7, scales=((64, 96), (48, 96)))
+    whole = list(loader_of(roidb, workers=workers, **settings).batches(epoch=4))
+    for start in range(1, 3):
+        resumed = list(loader_of(roidb, **settings).batches(epoch=4, start=start))
+        assert names(resumed) == names(whole[start:])
+        for batch, expected in zip(resumed, whole[start:]):
+            assert all(np.array_equal(a, b) for a, b in zip(arrays(batch), arrays(expected)))
+
+
+def test_order_and_samples_are_a_function_of_the_seed(roidb):
+    first, again, other = ([arrays(batch) for batch in loader_of(roidb, seed=seed).batches()] for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for x, y in zip(first, again) for a, b in zip(x, y))
+    assert not all(np.array_equal(a, b) for x, y in zip(first, other) for a, b in zip(x, y))
+
+
+def test_the_global_random_state_is_left_alone(roidb):
+    np.random.seed(0)
+    before = np.random.get_state()[1].copy()
+    list(loader_of(roidb).batches())
+    assert np.array_equal(before, np.random.get_state()[1])
+
+
+def test_images_are_padded_to_the_largest_of_their_batch(roidb):
+    batch, = loader_of(roidb[:1] + roidb[5:], shuffle=False).batches()  # 96 x 64 and 80 x 80, both 64 high at this scale
+    data, im_info = arrays(batch)[:2]
+    assert data.shape == (2, 3, 64, 96)
+    assert im_info.tolist() == [[64, 96, 1], [64, 64, pytest.approx(0.8)]]  # the second without its padding
+    assert not data[1, :, :, 64:].any() and data[1, :, :, :64].any()
+    assert batch.provide_data[0].shape == (2, 3, 64, 96)
+
+
+def test_the_stride_pads_images_but_not_their_size(roidb):
+    batch, = loader_of(roidb[2:3], batch_size=1, scales=((60, 90),), stride=32).batches()
+    data, im_info = arrays(batch)[:2]
+    assert data.shape == (1, 3, 64, 96)
+    # Departure: the release writes the padded size, 64 x 96.
+    assert im_info.tolist() == [[60, 90, 1]]
+
+
+def test_an_image_in_a_batch_is_that_of_lib(roidb):
+    entry = dict(roidb[0], flipped=True)
+    batch, = loader_of([entry], batch_size=1).batches()
+    tensor, im_info, gt_boxes = get_image(entry, 64, 96, 0, MEANS)
+    data, info, boxes, label, target, weight = arrays(batch)
+    assert np.array_equal(data, tensor) and np.array_equal(info[0], im_info) and np.array_equal(boxes[0, :2], gt_boxes)
+    assert label.shape == (1, NUM_ANCHORS * 4 * 6)
+    assert target.shape == weight.shape == (1, 4 * NUM_ANCHORS, 4, 6)
+    assert (label == 1).any() and (label == 0).any()
+
+
+def test_images_without_objects_have_background_alone(roidb):
+    batch, = loader_of(roidb[5:], batch_size=1).batches()
+    _, _, gt_boxes, label, _, weight = arrays(batch)
+    assert (gt_boxes == -1).all() and not weight.any()
+    assert set(np.unique(label)) == {-1, 0}
+
+
+def test_there_are_rows_for_the_most_objects_of_any_image(roidb):
+    assert loader_of(roidb).max_gt_boxes == 2
+    assert loader_of(roidb[5:]).max_gt_boxes == 1  # no object at all, yet a shape is needed
+    batch, = loader_of(roidb[:1], batch_size=1, max_gt_boxes=4).batches()
+    boxes = arrays(batch)[2][0]
+    assert boxes.shape == (4, 5) and (boxes[2:] == -1).all() and (boxes[:2, 4] > 0).all()
+    assert np.array_equal(pad_gt_boxes(boxes, 1), boxes[:1])
+
+
+def test_the_rpn_alone_needs_neither_sizes_nor_objects(roidb):
+    batch = next(loader_of(roidb, end2end=False).batches())
+    assert [desc.name for desc in batch.provide_data] == ['data']
+    assert [desc.name for desc in batch.provide_label] == ['label', 'bbox_target', 'bbox_weight']
+
+
+def test_one_of_several_scales_is_drawn_for_each_image(roidb):
+    loader = loader_of(roidb, batch_size=1, scales=((64, 96), (32, 48), (48, 96)))
+    heights = [[min(batch.data[0].shape[2:]) for batch in loader.batches(epoch)] for epoch in range(4)]
+    assert {height for epoch in heights for height in epoch} == {32, 48, 64}
+    assert len({tuple(epoch) for epoch in heights}) > 1
+
+
+def test_tests_take_images_in_their_order_without_objects(roidb):
+    batches = list(TestLoader(roidb, 4, scales=((64, 96),), pixel_means=MEANS).batches())
+    assert names(batches) == [['wide1', 'wide2', 'wide3', 'high1'], ['high2', 'empty', 'wide1', 'wide2']]
+    assert [desc.name for desc in batches[0].provide_data] == ['data', 'im_info'] and batches[0].label == []
+    assert batches[0].data[0].shape == (4, 3, 96, 96)
+
+
+def test_given_proposals_come_in_the_pixels_of_the_network(roidb):
+    entries = [dict(roidb[0], proposals=np.array([[0, 0, 10, 20, 0.9], [4, 4, 8, 8, 0.1]])),
+               dict(roidb[5], proposals=np.array([[10, 20, 30, 40, 0.5]]))]
+    batch, = TestLoader(entries, 2, scales=((64, 96),), pixel_means=MEANS, proposals=True).batches()
+    # The second image is scaled by 0.8; its one proposal fills both rows.
+    expected = [[[0, 0, 0, 10, 20], [0, 4, 4, 8, 8]], [[1, 8, 16, 24, 32], [1, 8, 16, 24, 32]]]
+    np.testing.assert_allclose(batch.data[2].asnumpy(), expected, rtol=1e-6)
+
+
+def test_shorter_lists_of_rois_repeat_their_last_row():
+    stacked = stack_rois([np.ones((1, 5)), np.arange(15).reshape(3, 5)])
+    assert stacked.shape == (2, 3, 5) and (stacked[0] == 1).all()
+
+
+def test_without_workers_images_are_read_in_the_main_thread(roidb):
+    threaded, plain = (list(loader_of(roidb, workers=workers).batches()) for workers in (2, 0))
+    assert names(threaded) == names(plain)
+    assert all(np.array_equal(a, b) for x, y in zip(threaded, plain) for a, b in zip(arrays(x), arrays(y)))
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(DatasetError, match='no image to load: the image set is empty'):
+        loader_of([])
+
+
+@pytest.mark.parametrize('workers', [0, 1, 4])
+def test_an_image_that_cannot_be_read_stops_the_run_at_once_with_its_path(roidb, tmp_path, workers):
+    roidb[3] = damage(roidb[3], tmp_path)
+    started = time.time()
+    with pytest.raises(DatasetError, match='damaged.jpg'):
+        list(loader_of(roidb, workers=workers).batches())
+    assert time.time() - started < 5
+
+
+def test_a_missing_image_stops_the_run_with_its_path(roidb, tmp_path):
+    roidb[3] = dict(roidb[3], image=str(tmp_path / 'gone.jpg'))
+    with pytest.raises(FileNotFoundError, match='gone.jpg'):
+        list(loader_of(roidb).batches())
+
+
+def test_a_truncated_image_stops_the_run_with_its_path(roidb, tmp_path):
+    with open(roidb[0]['image'], 'rb') as file:
+        content = file.read()
+    roidb[0] = damage(roidb[0], tmp_path, content[:len(content) // 2])
+    with pytest.raises(DatasetError, match='damaged.jpg'):
+        list(loader_of(roidb).batches())
+
+
+def test_an_image_of_too_many_pixels_stops_the_run_with_its_path(roidb):
+    with pytest.raises(DatasetError, match='wide1.jpg.* 96 x 64 pixels, more than the limit of 5000'):
+        list(loader_of(roidb[:1], max_pixels=5000).batches())
+
+
+def test_an_unforeseen_error_of_a_thread_reaches_the_caller(roidb):
+    roidb[2] = dict(roidb[2], boxes=None)
+    with pytest.raises((TypeError, ValueError)):
+        list(loader_of(roidb, max_gt_boxes=2).batches())
+
+
+def test_skipped_images_are_replaced_listed_and_said_once(roidb, tmp_path, caplog):
+    roidb[3] = damage(roidb[3], tmp_path)
+    loader = loader_of(roidb, on_bad_image='skip', workers=1)
+    batches = [names(loader.batches(epoch)) for epoch in range(3)]
+    assert all(len(epoch) == 3 and 'damaged' not in sum(epoch, []) for epoch in batches)
+    assert list(loader.skipped) == [roidb[3]['image']]
+    assert 'damaged.jpg' in str(loader.skipped[roidb[3]['image']])
+    assert len([record for record in caplog.records if 'skipped' in record.getMessage()]) == 1
+
+
+def test_where_nothing_can_be_read_skipping_ends_with_an_error(roidb, tmp_path):
+    bad = damage(roidb[0], tmp_path)
+    with pytest.raises(DatasetError, match='20 images in a row could not be read; the last was .*damaged.jpg'):
+        list(loader_of([bad] * 3, on_bad_image='skip').batches())
+
+
+def test_an_abandoned_epoch_leaves_no_work_behind(roidb, tmp_path):
+    """Only a few batches are read ahead of the one that is asked for."""
+    copies = []
+    for i in range(40):
+        shutil.copy(roidb[0]['image'], str(tmp_path / ('%d.jpg' % i)))
+        copies.append(dict(roidb[0], image=str(tmp_path / ('%d.jpg' % i))))
+    loader = loader_of(copies, batch_size=1, workers=2, shuffle=False)
+    asked = []
+    loader._load_image, load = lambda index, rng: asked.append(index) or load(index, rng), loader._load_image
+    batches = loader.batches()
+    next(batches)
+    batches.close()
+    time.sleep(0.2)
+    assert len(asked) <= 6  # the one given, and twice as many ahead as there are threads
