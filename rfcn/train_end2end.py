@@ -7,6 +7,7 @@ if __package__ in (None, ''):
 
 from rfcn import build, training
 from rfcn.command_line import parse_config, start_run
+from rfcn.core.checkpoint import save_atomically
 from rfcn.core.module import contexts
 from rfcn.symbols import make_symbol
 
@@ -18,9 +19,11 @@ def train_net(cfg, output_path, devices=None):
         devices: list of mx.Context; by default those that `gpus` names.
     """
     devices = devices or contexts(cfg.gpus)
-    symbol = make_symbol(cfg).get_symbol(is_train=True)
+    network = make_symbol(cfg)
+    symbol = network.get_symbol(is_train=True)
     loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES * len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
+    save_atomically(prefix + '-symbol.json', network.get_symbol(is_train=False).save)  # for mx.model.load_checkpoint
     training.train(cfg, symbol, loader, prefix, devices, extra_params=build.unnormalised(cfg),
                    validate=training.validation(cfg))
     return prefix

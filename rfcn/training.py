@@ -31,9 +31,8 @@ def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: 
                          fixed=list(cfg.network.FIXED_PARAMS) + list(cfg.TRAIN.FREEZE))
     module.start(batch, *first_params(cfg, symbol, batch, prefix, epoch),
                  optimizer_params=optimizer_params(cfg, len(loader.roidb), loader.batch_size), kvstore=cfg.default.kvstore)
-    trainer = Trainer(module, loader, prefix, ohem=cfg.TRAIN.ENABLE_OHEM, seed=cfg.seed, frequent=cfg.default.frequent,
-                      period=cfg.TRAIN.CHECKPOINT_PERIOD, extra_params=extra_params, validate=validate,
-                      eval_period=cfg.TRAIN.EVAL_PERIOD)
+    trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
+                      extra_params=extra_params, validate=validate, eval_period=cfg.TRAIN.EVAL_PERIOD)
     if epoch:
         trainer.resume(epoch)
     trainer.fit(epoch, cfg.TRAIN.end_epoch)

@@ -52,7 +52,7 @@ def check_checkpoint(vector, report):
 def check_metrics(vector, report):
     """The six training metrics after several steps."""
     for variant in vector.record:
-        metrics = TrainingMetrics(ohem='noohem' not in variant)
+        metrics = TrainingMetrics()
         for step in vector.indices(variant + '_%d_cls_prob'):
             prefix = '%s_%d_' % (variant, step)
             values = {match.group(1): vector[match.group(0)] for match in vector.matching(re.escape(prefix) + '(.+)')}

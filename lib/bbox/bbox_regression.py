@@ -61,8 +61,7 @@ def add_bbox_regression_targets(roidb, *, num_classes, class_agnostic, thresh=0.
         thresh: see `compute_bbox_regression_targets`.
         bbox_means, bbox_stds: (4,) of the deltas, for all classes; measured on the roidb, for each class, where None.
     Returns:
-        means, stds: (4 * C,) float64 each, or (8,) if class-agnostic; what a prediction is multiplied by and shifted
-            by.
+        means, stds: (4 * C,) float64 each, or (8,) if class-agnostic. A prediction times stds plus means is a delta.
     """
     for entry in roidb:
         entry['bbox_targets'] = compute_bbox_regression_targets(

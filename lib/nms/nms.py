@@ -1,9 +1,8 @@
 """Non-maximum suppression: of boxes that overlap too much, the best scored stays. Soft-NMS and box voting.
 
-Order: boxes are taken by decreasing score. Boxes of equal score are taken in the order that NumPy's default sort,
-reversed,
-puts them in: the release's order. Of up to sixteen boxes it is the later row first; of more it has no simple rule, but
-is the same for the same scores.
+Order: boxes are taken by decreasing score. Boxes of equal score are taken in the order in which NumPy's default sort,
+reversed, puts them, as in the release: there is no simple rule, but the same scores come in the same order on the same
+machine.
 
 Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
 """
@@ -28,8 +27,8 @@ def nms(dets, thresh, drop_equal=False, max_keep=-1):
     Args:
         dets: (N, 5) boxes and their scores.
         thresh: largest IoU that two kept boxes may have.
-        drop_equal: suppress at an IoU of exactly `thresh` too, as the release's Cython NMS does; its NumPy and GPU NMS
-            do not.
+        drop_equal: suppress at an IoU of exactly `thresh` too, as the release's Cython NMS does, but neither its NumPy
+            nor its GPU NMS.
         max_keep: stop after so many; -1 for all.
     Returns:
         (n,) indices into `dets` of those that stay, the best scored first.

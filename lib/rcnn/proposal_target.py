@@ -15,8 +15,8 @@ def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, cla
         num_classes, class_agnostic, rng, sampling: see `sample_rois`.
     Returns:
         rois, labels, bbox_targets, bbox_weights: as in `sample_rois`, image by image. With `batch_rois` -1 each image
-            has as many rows
-            as it has proposals, plus G: the places of padding are taken by its first RoI, with label -1 and weight 0.
+            has as many rows as it has proposals, plus G: its first RoI takes the places of padding, with label -1 and
+            weight 0.
     Raises:
         ValueError: `batch_rois` is no multiple of the number of images.
     """

@@ -1,8 +1,8 @@
 """Anchors: the boxes of fixed sizes and shapes, at every cell of the feature map, that the RPN chooses from.
 
 THE anchor order, everywhere in this project: row of cells by row, cell by cell, and the anchors of one cell one after
-the other (those of one ratio together, scales within). Anchor a of cell (y, x) of a map of W cells a row stands at (y *
-W + x) * A + a.
+the other (those of one ratio together, scales within). In a map of W cells a row, anchor a of cell (y, x) stands at
+(y * W + x) * A + a.
 """
 import numpy as np
 

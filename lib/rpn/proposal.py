@@ -17,10 +17,8 @@ def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000
     Args:
         scores: (A, H, W) float32, probability of an object at each anchor.
         deltas: (4 * A, H, W) float32, the four deltas of one anchor together.
-        im_info: height and width of the image in pixels of the network's input, and its scale: network pixels per image
-            pixel.
-            The map may be larger than the image: only its first int(height / stride) x int(width / stride) cells are
-                used.
+        im_info: height and width of the image in pixels of the network's input, and how many of them a pixel of the
+            unscaled image became. Of the map only the first int(height / stride) x int(width / stride) cells are used.
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
         pre_nms_top_n, post_nms_top_n: numbers of boxes, above; 0 or less for the first means all.

@@ -25,13 +25,11 @@ def classification(prob, label):
 class TrainingMetrics(object):
     """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss, of those the graph has outputs for.
 
-    Args:
-        ohem: the box loss of the head is averaged over the RoIs that OHEM kept, else over the foreground ones (as the release).
+    All are means over what is not ignored, the box losses too: over sampled anchors, over sampled RoIs or those that OHEM kept.
     Source: the release's core/metric.py.
     """
 
-    def __init__(self, ohem):
-        self.ohem = ohem
+    def __init__(self):
         self.reset()
 
     def reset(self):
@@ -51,25 +49,24 @@ class TrainingMetrics(object):
         step = collections.OrderedDict()
         if 'rpn_cls_prob' in values:
             prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2]
-            step.update(self._add(RPN_METRICS, prob.reshape(-1, 2), values['rpn_label'].ravel(), values['rpn_bbox_loss'], True))
+            step.update(self._add(RPN_METRICS, prob.reshape(-1, 2), values['rpn_label'].ravel(), values['rpn_bbox_loss']))
         if 'cls_prob' in values:
             prob = values['cls_prob']
             step.update(self._add(RCNN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rcnn_label'].ravel(),
-                                  values['bbox_loss'], self.ohem))
+                                  values['bbox_loss']))
         return step
 
     def get(self):
         """Name -> mean over the steps since `reset`."""
         return collections.OrderedDict((name, _ratio(total, self.counts[name])) for name, total in self.sums.items())
 
-    def _add(self, names, prob, label, bbox_loss, count_background):
+    def _add(self, names, prob, label, bbox_loss):
         right, log_loss, count = classification(prob, label)
-        boxes = count if count_background else int(np.sum(label > 0))
         step = collections.OrderedDict()
-        for name, total, number in zip(names, (right, log_loss, float(np.sum(bbox_loss))), (count, count, boxes)):
+        for name, total in zip(names, (right, log_loss, float(np.sum(bbox_loss)))):
             self.sums[name] = self.sums.get(name, 0.0) + total
-            self.counts[name] += number
-            step[name] = _ratio(total, number)
+            self.counts[name] += count
+            step[name] = _ratio(total, count)
         return step
 
 

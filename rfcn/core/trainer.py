@@ -23,7 +23,6 @@ class Trainer(object):
         module: a `TrainModule` after `start`.
         loader: a `Loader`.
         prefix: of the checkpoints; beside them goes `prefix-log.jsonl`, one JSON object a line.
-        ohem: see `TrainingMetrics`.
         seed: of what the graph draws on the host; step n of a run draws from (seed, n) whatever came before.
         frequent: steps between log lines.
         period: epochs between checkpoints; the last epoch always gets one.
@@ -31,12 +30,12 @@ class Trainer(object):
         validate: (epoch, arg_params, aux_params) -> Evaluation, called after every `eval_period` epochs; None for never.
     """
 
-    def __init__(self, module, loader, prefix, *, ohem, seed=0, frequent=20, period=1, extra_params=lambda arg_params: {},
+    def __init__(self, module, loader, prefix, *, seed=0, frequent=20, period=1, extra_params=lambda arg_params: {},
                  validate=None, eval_period=0):
         self.module = module
         self.loader = loader
         self.prefix = prefix
-        self.metrics = TrainingMetrics(ohem)
+        self.metrics = TrainingMetrics()
         self.seed = seed
         self.frequent = frequent
         self.period = period

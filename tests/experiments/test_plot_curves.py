@@ -4,7 +4,7 @@ import json
 import cv2
 import pytest
 
-from experiments.demo.plot_curves import plot_curves, read_records, training_curves, validation_curves
+from experiments.plot_curves import plot_curves, read_records, training_curves, validation_curves
 
 
 def train(epoch, step, **losses):

@@ -1,0 +1,55 @@
+"""Every kind of training lowers its losses, on the tiny data set in a few seconds."""
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from rfcn.train_end2end import train_net
+
+LOSSES = ('RPNLogLoss', 'RPNL1Loss', 'RCNNLogLoss', 'RCNNL1Loss')
+TWO_CPUS = [mx.cpu(0), mx.cpu(1)]
+
+# What a kind changes of the tiny configuration, which has OHEM, class-agnostic boxes, k = 3 and two images a device.
+KINDS = {
+    'end to end with OHEM, k = 3': (),
+    'k = 7': ('network.POOLED_SIZE=7',),
+    'k = 1': ('network.POOLED_SIZE=1',),
+    'deformable': ('symbol=small_rfcn_dcn', 'network.SMALL_CHANNELS=[4, 8, 8, 32]'),
+    'class-specific boxes': ('CLASS_AGNOSTIC=false',),
+    'without OHEM': ('TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=64'),
+    'one image a device': ('TRAIN.BATCH_IMAGES=1',),
+    'three images a device': ('TRAIN.BATCH_IMAGES=3',),
+    "MXNet's proposal operator": ('TRAIN.CXX_PROPOSAL=true',),
+    'gradients of two batches added up': ('TRAIN.GRAD_ACCUM=2',),
+}
+
+
+def losses_of_steps(log_path):
+    """(steps,) sum of the losses of each step in a training log."""
+    lines = [json.loads(line) for line in log_path.read_text().splitlines()]
+    return np.array([sum(line.get(name, 0) for name in LOSSES) for line in lines if line['type'] == 'train'])
+
+
+def losses_of_training(cfg, folder, devices=None):
+    train_net(cfg, folder, devices)
+    return losses_of_steps(folder / 'tiny-log.jsonl')
+
+
+def assert_falling(losses):
+    assert np.mean(losses[-6:]) < 0.75 * np.mean(losses[:3]), losses
+
+
+@pytest.fixture
+def few_steps(tiny_cfg):
+    """A function (KEY=VALUE, ...) -> configuration of a training of some forty steps that logs each of them."""
+    return lambda *overrides: tiny_cfg('TRAIN.end_epoch=14', 'TRAIN.CHECKPOINT_PERIOD=14', 'default.frequent=1', 'TRAIN.lr=0.02', *overrides)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_training_lowers_the_losses(kind, few_steps, tmp_path):
+    assert_falling(losses_of_training(few_steps(*KINDS[kind]), tmp_path))
+
+
+def test_training_on_two_devices_lowers_the_losses(few_steps, tmp_path):
+    assert_falling(losses_of_training(few_steps('TRAIN.BATCH_IMAGES=1'), tmp_path, TWO_CPUS))
