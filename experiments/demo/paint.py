@@ -115,8 +115,8 @@ def sprite(name, side, rng, behind=(128, 128, 128)):
     polygons, height, width = place_parts(parts, side, rng, MAX_TILT[name])
     colour = np.empty((height, width, 3), np.uint8)
     colour[:] = tones['body']
-    if rng.uniform() < 0.4:
-        colour = blend(colour, tones['accent'], 0.6 * stripes(height, width, rng, side * rng.uniform(0.15, 0.4)))
+    if rng.uniform() < 0.3:
+        colour = blend(colour, tones['accent'], 0.5 * stripes(height, width, rng, side * rng.uniform(0.15, 0.4)))
     alpha = np.zeros((height, width), np.uint8)
     for part, points in zip(parts, polygons):
         corners = [np.rint(points * 2 ** POLYGON_SHIFT).astype(np.int32)]

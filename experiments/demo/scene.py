@@ -9,7 +9,8 @@ from experiments.demo.shapes import CLASSES
 
 MAX_OBJECTS = 6
 SIDES = (0.15, 0.56)  # longer side of a thing over the side of the picture: 24 to 90 of 160 pixels
-MIN_VISIBLE = 0.6  # share of a thing's pixels that the border and the others must leave in sight
+MIN_VISIBLE = 0.65  # share of a thing's pixels that the border and the others must leave in sight
+OVERHANG = 8  # a thing's canvas reaches over the border by at most this fraction, 1/8, of itself
 TRIES = 20  # places tried for a thing before it is left out
 NOBODY = -1
 
@@ -56,8 +57,8 @@ def find_place(thing, owners, areas, rng):
     (height, width), size = thing.alpha.shape, len(owners)
     solid = thing.alpha >= 128
     for _ in range(TRIES):
-        x = rng.randint(-width // 5, size - width + width // 5 + 1)
-        y = rng.randint(-height // 5, size - height + height // 5 + 1)
+        x = rng.randint(-(width // OVERHANG), size - width + width // OVERHANG + 1)
+        y = rng.randint(-(height // OVERHANG), size - height + height // OVERHANG + 1)
         inside, part = window(x, y, height, width, size)
         if stay_visible(owners, areas, inside, solid[part], solid.sum()):
             return inside, part

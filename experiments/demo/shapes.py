@@ -28,12 +28,10 @@ def polygon(*points):
 
 
 def ball(rng):
-    """A full disc, plain or with the three coloured wedges of a beach ball."""
-    parts = [Part(arc(0, 0, 1, 1), 'body')]
-    if rng.uniform() < 0.5:
-        pole = rng.uniform(-0.35, 0.35, 2)
-        parts += [Part(np.vstack([pole, arc(0, 0, 1, 1, start, start + 60, 9)]), 'accent') for start in (0, 120, 240)]
-    return parts
+    """A beach ball: a full disc with three wedges that meet somewhere near its middle."""
+    pole = rng.uniform(-0.35, 0.35, 2)
+    wedges = [np.vstack([pole, arc(0, 0, 1, 1, start, start + 60, 9)]) for start in (0, 120, 240)]
+    return [Part(arc(0, 0, 1, 1), 'body')] + [Part(wedge, 'accent') for wedge in wedges]
 
 
 def donut(rng):

@@ -129,17 +129,17 @@ def test_a_thing_over_the_border_is_boxed_up_to_the_border_and_called_truncated(
 
 def test_a_thing_that_would_hide_too_much_of_another_is_refused():
     owners = np.full((20, 20), NOBODY)
-    owners[0:10, 0:10] = 0  # 100 pixels, of which 60 must stay
-    covered_40, covered_50 = np.s_[0:10, 6:16], np.s_[0:10, 5:15]
+    owners[0:10, 0:10] = 0  # 100 pixels, of which 65 must stay
+    covered_30, covered_40 = np.s_[0:10, 7:17], np.s_[0:10, 6:16]
     mask = np.ones((10, 10), bool)
-    assert stay_visible(owners, [100], covered_40, mask, 100)
-    assert not stay_visible(owners, [100], covered_50, mask, 100)
+    assert stay_visible(owners, [100], covered_30, mask, 100)
+    assert not stay_visible(owners, [100], covered_40, mask, 100)
 
 
 def test_a_thing_that_is_mostly_beyond_the_border_is_refused():
     owners = np.full((20, 20), NOBODY)
-    assert stay_visible(owners, [], np.s_[0:10, 0:6], np.ones((10, 6), bool), 100)
-    assert not stay_visible(owners, [], np.s_[0:10, 0:5], np.ones((10, 5), bool), 100)
+    assert stay_visible(owners, [], np.s_[0:10, 0:7], np.ones((10, 7), bool), 100)
+    assert not stay_visible(owners, [], np.s_[0:10, 0:6], np.ones((10, 6), bool), 100)
 
 
 def test_sizes_and_numbers_of_things_vary():
