@@ -34,7 +34,7 @@ build: $(BUILT)  ## compile the Cython modules that changed
 clean:  ## remove what was compiled and the caches; the virtual environment, data and output stay
 	rm -rf build rfcn.egg-info .pytest_cache .hypothesis .coverage $(BUILT)
 	find lib -name '*.so' -delete
-	find lib rfcn tests experiments -name __pycache__ -prune -exec rm -rf {} +
+	find data experiments lib rfcn tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): init.sh pyproject.toml
 	VENV="$(VENV)" MXNET="$(MXNET)" PYTHON="$(PYTHON)" ./init.sh

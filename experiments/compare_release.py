@@ -12,7 +12,7 @@ if __package__ in (None, ''):
 import argparse
 import time
 
-from experiments.compare import boxes, images, proposals, targets, training
+from experiments.compare import boxes, coco, detections, images, proposals, targets, training, voc
 from experiments.compare.report import DEPARTS, OK, SHORT, UNKNOWN, Report
 from experiments.compare.vectors import Vector
 
@@ -30,6 +30,9 @@ CASES = {
     'metrics': training.check_metrics,
     'lr': training.check_lr,
     'loader_order': training.check_loader_order,
+    'postprocess': detections.check_postprocess,
+    'voc_eval': voc.check_voc_eval,
+    'coco_eval': coco.check_coco_eval,
     'expand_targets': targets.check_expand_targets,
     'bbox_regression': targets.check_bbox_regression,
 }

@@ -8,6 +8,7 @@ from experiments.compare.report import EXACT, PLAIN, Tolerance
 from lib.rcnn.ohem import box_annotator_ohem as ohem_in_numpy
 from lib.utils.epoch_order import epoch_order
 from rfcn.core.checkpoint import unnormalised_bbox
+from rfcn.core.loader import Loader
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.schedule import lr_schedule
 from rfcn.operator_py.box_annotator_ohem import box_annotator_ohem
@@ -53,7 +54,8 @@ def check_metrics(vector, report):
     """The six training metrics after several steps."""
     for variant in vector.record:
         metrics = TrainingMetrics()
-        for step in vector.indices(variant + '_%d_cls_prob'):
+        steps = {int(match.group(1)) for match in vector.matching(re.escape(variant) + r'_(\d+)_.+')}
+        for step in sorted(steps):
             prefix = '%s_%d_' % (variant, step)
             values = {match.group(1): vector[match.group(0)] for match in vector.matching(re.escape(prefix) + '(.+)')}
             labels = {name: values.pop(name) for name in list(values) if name.endswith('_label')}
@@ -97,7 +99,8 @@ def check_loader_order(vector, report):
         for number, theirs in enumerate((case['epoch1'], case['epoch2'])):
             report.check('case %d, epoch %d' % (i, number + 1), order[True][number], theirs, EXACT, lambda: order[False][number],
                          WHOLE_BATCHES)
-        report.check('case %d: batches' % i, -(-images // batch_size), case['batches'], EXACT, lambda: images // batch_size, TAIL)
+        ours = len(Loader([None] * images, batch_size, scales=(), pixel_means=()))
+        report.check('case %d: batches' % i, ours, case['batches'], EXACT, lambda: images // batch_size, TAIL)
 
 
 def two_epochs(case, shuffle_whole_batches):

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # A config needs some 4 kB. The limit keeps a hostile file from costing more than a second.
 MAX_BYTES = 65536
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+PATH_KEYS = ('output_path', 'network.pretrained', 'dataset.root_path', 'dataset.dataset_path')
 SECTIONS = {key[:end] for key in KEYS for end, letter in enumerate(key) if letter == '.'}
 
 
@@ -47,6 +49,9 @@ class Config(EasyDict):
 def load_config(path=None, overrides=()):
     """Read a configuration.
 
+    Relative paths in a file (and the defaults') are relative to the project's folder, so that a script does the same from any
+    folder; those in overrides are relative to the current one.
+
     Args:
         path: a YAML file; None starts from the defaults.
         overrides: texts such as 'TRAIN.lr=0.001'; the value is read as YAML.
@@ -57,10 +62,15 @@ def load_config(path=None, overrides=()):
         ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; values that
             contradict each other.
     """
-    stated = {} if path is None else _check(_read(path), os.fspath(path))
+    stated = {} if path is None else {key: _anchored(key, value) for key, value in _check(_read(path), os.fspath(path)).items()}
     for override in overrides:
         stated.update(_check(_parse_override(override), 'command line'))
     return _complete(stated, 'config' if path is None else os.fspath(path))
+
+
+def _anchored(key, value):
+    """A relative path of a file or of the defaults, made absolute."""
+    return os.path.normpath(os.path.join(ROOT, value)) if key in PATH_KEYS and value else value
 
 
 def with_overrides(config, changes):
@@ -206,7 +216,7 @@ def _note_legacy(key):
 
 def _complete(stated, source):
     """Defaults for what is not stated, derived values, checks that need more than one key; frozen."""
-    values = {key: copy.deepcopy(stated.get(key, default)) for key, (default, _) in KEYS.items()}
+    values = {key: copy.deepcopy(stated.get(key, _anchored(key, default))) for key, (default, _) in KEYS.items()}
     values['dataset.CLASSES'] = _read_classes(values['dataset.CLASSES'], source)
     _derive(values, stated, source, 'network.NUM_ANCHORS',
             len(values['network.ANCHOR_SCALES']) * len(values['network.ANCHOR_RATIOS']), 'scales times ratios')

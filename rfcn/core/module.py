@@ -68,6 +68,11 @@ class TrainModule(mx.mod.Module):
                         gradient[:] = 0
         return True
 
+    def get_params(self):
+        """Name -> parameter, and name -> auxiliary state, as they are after the last step."""
+        mx.nd.waitall()  # MXNet lets BatchNorm's statistics be read before the backward pass that writes them has ended
+        return super(TrainModule, self).get_params()
+
     def named_outputs(self):
         """Output name without '_output' and '_reshape' -> NDArray of the last step, over all devices."""
         return {name.replace('_output', '').replace('_reshape', ''): value

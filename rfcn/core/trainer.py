@@ -119,5 +119,6 @@ class Trainer(object):
         logger.info('wrote %s', path)
 
     def _write(self, line):
+        line = {name: None if value != value else value for name, value in line.items()}  # JSON has no NaN (a class without objects)
         self._log.write(json.dumps(line) + '\n')
         self._log.flush()

@@ -1,0 +1,86 @@
+"""Batches of images with given RoIs."""
+import numpy as np
+import pytest
+
+from lib.rcnn.given_rois import add_roi_targets
+from lib.utils.load_data import load_gt_roidb
+from rfcn.core.roi_loader import RoiLoader, pad_sample
+
+SAMPLING = dict(num_classes=3, class_agnostic=True)
+
+
+@pytest.fixture
+def roidb(tiny_voc):
+    """The tiny data set with an own number of proposals for each image: two that hit no object, and the objects moved by a pixel."""
+    entries = load_gt_roidb('PascalVOC', 'train', str(tiny_voc), str(tiny_voc), classes=['blue', 'red'])[0]
+    for entry in entries:
+        moved = entry['boxes'] + np.float32(1)
+        corners = np.array([[0, 0, 3, 3], [entry['width'] - 4, 0, entry['width'] - 1, 3]], dtype=np.float32)
+        entry['proposals'] = np.insert(np.vstack((moved, corners)), 4, 0.5, axis=1)
+    return add_roi_targets(entries, bbox_means=(0,) * 4, bbox_stds=(1,) * 4, **SAMPLING)[0]
+
+
+def make_loader(roidb, batch_size=2, images_per_device=2, rois_per_image=-1, **settings):
+    return RoiLoader(roidb, batch_size, images_per_device=images_per_device, rois_per_image=rois_per_image, fg_fraction=0.25,
+                     sampling=SAMPLING, scales=[(64, 96)], pixel_means=np.zeros(3), **settings)
+
+
+def arrays(batch):
+    names = [desc.name for desc in batch.provide_data + batch.provide_label]
+    return dict(zip(names, (value.asnumpy() for value in batch.data + batch.label)))
+
+
+def test_shapes_are_those_that_the_graph_takes_and_the_same_in_every_batch(roidb):
+    batches = list(make_loader(roidb).batches())
+    assert len(batches) == 3
+    for batch in batches:  # at most two objects an image: themselves, moved, and two corners are six RoIs
+        shapes = {name: value.shape for name, value in arrays(batch).items() if name != 'data'}
+        assert shapes == {'rois': (2, 6, 5), 'label': (2, 6), 'bbox_target': (2, 6, 8), 'bbox_weight': (2, 6, 8)}
+        assert [desc.name for desc in batch.provide_data] == ['data', 'rois']
+
+
+def test_all_rois_come_foreground_first_and_the_rest_does_not_count(roidb):
+    names = [entry['index'] for entry in roidb]
+    first = arrays(next(make_loader(roidb, batch_size=6, images_per_device=6).batches()))
+    # wide1: red (class 2) and blue (class 1), each with a proposal moved by one pixel; then the corners.
+    np.testing.assert_array_equal(first['label'][names.index('wide1')], [2, 1, 2, 1, 0, 0])
+    np.testing.assert_array_equal(first['label'][names.index('wide2')], [1, 1, 0, 0, -1, -1])
+    np.testing.assert_array_equal(first['label'][names.index('empty')], [0, 0, -1, -1, -1, -1])
+    weighted = first['bbox_weight'].any(axis=2)
+    np.testing.assert_array_equal(weighted, first['label'] > 0)
+
+
+def test_rois_are_scaled_with_their_image_and_not_rounded(roidb):
+    # wide3 is 90 x 60 and becomes 96 x 64: a factor of 64 / 60. Its object is (32, 8, 71, 47).
+    wide3 = [entry for entry in roidb if entry['index'] == 'wide3']
+    rois = arrays(next(make_loader(wide3, batch_size=1, images_per_device=1).batches()))['rois']
+    np.testing.assert_allclose(rois[0, 0], [0, 32 * 64 / 60, 8 * 64 / 60, 71 * 64 / 60, 47 * 64 / 60], rtol=1e-6)
+
+
+def test_every_device_numbers_its_images_from_zero(roidb):
+    rois = arrays(next(make_loader(roidb, batch_size=6, images_per_device=2).batches()))['rois']
+    np.testing.assert_array_equal(rois[:, 0, 0], [0, 1, 0, 1, 0, 1])
+
+
+def test_a_sample_has_the_given_number_of_rois_and_the_given_part_of_foreground(roidb):
+    wide1 = [entry for entry in roidb if entry['index'] == 'wide1']
+    label = arrays(next(make_loader(wide1, batch_size=1, images_per_device=1, rois_per_image=4).batches()))['label']
+    # A quarter of 4 is one foreground RoI; both corners are background; the fourth place is padding.
+    assert (label > 0).sum() == 1 and (label == 0).sum() == 2 and (label == -1).sum() == 1
+
+
+def test_the_sample_depends_on_seed_and_epoch_alone(roidb):
+    def rois(epoch, seed=0):
+        return arrays(next(make_loader(roidb, rois_per_image=2, shuffle=True, seed=seed).batches(epoch)))['rois']
+    np.testing.assert_array_equal(rois(0), rois(0))
+    assert not np.array_equal(rois(0), rois(1)) and not np.array_equal(rois(0), rois(0, seed=1))
+
+
+def test_padding_repeats_the_last_roi_without_label_and_weight():
+    rois, label, target, weight = pad_sample(np.array([[0, 1, 2, 3, 4]], dtype=np.float32), np.array([5], dtype=np.float32),
+                                             np.ones((1, 8), dtype=np.float32), np.ones((1, 8), dtype=np.float32), rows=3)
+    np.testing.assert_array_equal(rois, [[0, 1, 2, 3, 4]] * 3)
+    np.testing.assert_array_equal(label, [5, -1, -1])
+    np.testing.assert_array_equal(target[1:], 0)
+    np.testing.assert_array_equal(weight[1:], 0)
+    assert {x.dtype for x in (rois, label, target, weight)} == {np.dtype(np.float32)}

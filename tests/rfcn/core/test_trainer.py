@@ -1,0 +1,204 @@
+"""The training loop: reproducible, resumable, with a log that machines can read."""
+import json
+import shutil
+from pathlib import Path
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.dataset.imdb import Evaluation
+from rfcn import build
+from rfcn.core import checkpoint
+from rfcn.core.trainer import NonFiniteLoss, Trainer
+from rfcn.train_end2end import train_net
+
+SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2', 'default.frequent=1']
+
+
+@pytest.fixture
+def train(tiny_cfg, tmp_path):
+    """A function (name of a folder, KEY=VALUE, ...) that trains into that folder -> prefix of its checkpoints."""
+    def run(folder, *overrides):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return train_net(tiny_cfg(*overrides), tmp_path / folder)
+    return run
+
+
+def log_of(prefix, kind='train'):
+    """The lines of the log of one type, without what depends on the clock."""
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in open(prefix + '-log.jsonl')]
+    return [{name: value for name, value in line.items() if name != 'images_per_s'} for line in lines if line['type'] == kind]
+
+
+def arrays_of(prefix, epoch):
+    """Everything in the two files of a checkpoint, by name."""
+    arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(prefix, epoch))
+    momenta, progress = checkpoint.load_states(checkpoint.states_path(prefix, epoch))
+    arrays = {('param', name): value.asnumpy() for name, value in list(arg_params.items()) + list(aux_params.items())}
+    arrays.update((('momentum', name), value.asnumpy()) for name, value in momenta.items())
+    return arrays, progress
+
+
+def assert_same_checkpoint(one, other, epoch):
+    (arrays, progress), (others, progress_of_other) = arrays_of(one, epoch), arrays_of(other, epoch)
+    assert progress == progress_of_other and set(arrays) == set(others)
+    assert [name for name in arrays if not np.array_equal(arrays[name], others[name])] == []
+
+
+def test_a_log_line_is_a_json_object_with_the_six_metrics(train):
+    prefix = train('a', 'default.frequent=2')
+    lines = log_of(prefix)
+    assert [(line['epoch'], line['step']) for line in lines] == [(1, 2), (1, 3)]  # every second step and the last
+    assert set(lines[0]) == {'type', 'epoch', 'step', 'lr', 'RPNAcc', 'RPNLogLoss', 'RPNL1Loss', 'RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss'}
+
+
+def test_one_seed_gives_the_same_losses_and_parameters_and_another_does_not(train):
+    one, same, other = train('a', *SCHEDULE), train('b', *SCHEDULE), train('c', 'seed=1', *SCHEDULE)
+    assert log_of(one) == log_of(same) != log_of(other)
+    assert_same_checkpoint(one, same, 1)
+
+
+def test_the_schedule_is_that_of_updates(train):
+    prefix = train('a', 'TRAIN.end_epoch=2', *SCHEDULE)
+    # 3 updates an epoch; warm-up for update 1; 1.4 epochs are 4 updates
+    assert [line['lr'] for line in log_of(prefix)] == pytest.approx([0.001, 0.01, 0.01, 0.01, 0.001, 0.001])
+
+
+@pytest.mark.parametrize('overrides', [[], ['TRAIN.CXX_PROPOSAL=true', 'TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=16',
+                                            'SCALES=[[64, 96], [48, 96]]', 'TRAIN.FLIP=true']], ids=['ohem', 'sampled'])
+def test_a_resumed_run_equals_one_that_never_stopped_to_the_last_bit(train, overrides):
+    whole = train('whole', 'TRAIN.end_epoch=2', *(SCHEDULE + overrides))
+    parts = train('parts', 'TRAIN.end_epoch=1', *(SCHEDULE + overrides))
+    np.random.seed(99)
+    mx.random.seed(99)
+    assert train('parts', 'TRAIN.end_epoch=2', 'TRAIN.RESUME=true', 'TRAIN.begin_epoch=1', *(SCHEDULE + overrides)) == parts
+    assert_same_checkpoint(whole, parts, 2)
+    assert log_of(whole) == log_of(parts)
+
+
+def test_auto_resumes_from_the_newest_complete_checkpoint_or_starts_anew(train):
+    whole = train('whole', 'TRAIN.end_epoch=3', 'TRAIN.RESUME=auto')
+    for suffix in '0002.params', '0002.states', '0003.params':  # the states of epoch 3 were never written
+        (Path(whole).parent.parent / 'parts').mkdir(exist_ok=True)
+        shutil.copy('%s-%s' % (whole, suffix), str(Path(whole).parent.parent / 'parts'))
+    parts = train('parts', 'TRAIN.end_epoch=3', 'TRAIN.RESUME=auto')
+    assert [line['epoch'] for line in log_of(parts)] == [3]
+    assert_same_checkpoint(whole, parts, 3)
+
+
+def test_a_resumed_run_ends_at_once_where_nothing_is_left_to_do(train):
+    prefix = train('a')
+    before = arrays_of(prefix, 1)[1]
+    train('a', 'TRAIN.RESUME=auto')
+    assert arrays_of(prefix, 1)[1] == before and len(log_of(prefix)) == 1
+
+
+def test_resuming_without_a_checkpoint_names_the_file(train):
+    with pytest.raises(FileNotFoundError, match='tiny-0004.params: no such parameter file'):
+        train('a', 'TRAIN.RESUME=true', 'TRAIN.begin_epoch=4', 'TRAIN.end_epoch=5')
+
+
+@pytest.mark.parametrize('overrides', [['TRAIN.CXX_PROPOSAL=true'], ['TRAIN.CXX_PROPOSAL=false']])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(train, overrides):
+    with pytest.raises(NonFiniteLoss) as raised:
+        train('a', 'TRAIN.lr=1.0e+25', *overrides)
+    message = str(raised.value)
+    assert 'a loss is not finite after 2 updates: RPNAcc' in message and 'TRAIN.lr' in message
+    assert message.count('.jpg') == 2 and '/JPEGImages/' in message
+
+
+def test_checkpoints_are_written_at_their_period_and_at_the_end(train):
+    prefix = train('a', 'TRAIN.end_epoch=5', 'TRAIN.CHECKPOINT_PERIOD=2')
+    assert checkpoint.epochs_with_states(prefix) == [2, 4, 5]
+
+
+def test_a_checkpoint_has_the_box_layer_for_testing(train):
+    prefix = train('a')
+    path = checkpoint.params_path(prefix, 1)
+    plain, for_test = checkpoint.load_params(path)[0], checkpoint.load_params(path, for_test=True)[0]
+    # 2 sets of dx, dy, dw, dh, 9 bins each; BBOX_STDS is 0.1, 0.1, 0.2, 0.2
+    stds = np.repeat([0.1, 0.1, 0.2, 0.2] * 2, 9).reshape(-1, 1, 1, 1)
+    weight = plain['rfcn_bbox_weight'].asnumpy()
+    np.testing.assert_allclose(for_test['rfcn_bbox_weight'].asnumpy(), weight * stds, rtol=1e-5)
+    assert np.array_equal(for_test['rfcn_cls_weight'].asnumpy(), plain['rfcn_cls_weight'].asnumpy())
+
+
+def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
+    prefix = train('a', 'TRAIN.end_epoch=3', 'TRAIN.EVAL_PERIOD=2', 'dataset.val_image_set=val')
+    lines = log_of(prefix, 'val')
+    assert [line['epoch'] for line in lines] == [2, 3]  # at its period and at the end
+    assert {'mAP@0.5', 'AP@0.5/red', 'AP@0.5/blue'} <= set(lines[0])
+    arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_test=True)
+    assert 'rfcn_bbox_weight' in arg_params
+    assert checkpoint.load_states(checkpoint.states_path(prefix, 3))[1]['best'] == max(line['mAP@0.5'] for line in lines)
+
+
+class FakeModule(object):
+    """Parameters that say which epoch they are of."""
+    num_update = learning_rate = 0
+    label_names = []
+
+    def get_params(self):
+        """One array."""
+        return {'weight': mx.nd.ones(1)}, {}
+
+    def momenta(self):
+        """None."""
+        return {}
+
+
+def validated(tmp_path, scores):
+    """Numbers of the epochs at which a Trainer kept the best checkpoint, for the scores of each validation."""
+    kept = []
+    trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'), eval_period=1, period=100,
+                      validate=lambda epoch, *params: Evaluation(scores[epoch - 1], {'mAP@0.5': scores[epoch - 1]}, 'table'),
+                      extra_params=lambda arg_params: kept.append(epoch) or {})
+    with open(str(tmp_path / 'x-log.jsonl'), 'w') as trainer._log:
+        for epoch in range(1, len(scores) + 1):
+            trainer._end_epoch(epoch, 1000)
+    return kept
+
+
+def test_the_best_checkpoint_is_that_of_the_highest_score(tmp_path):
+    assert validated(tmp_path, [0.2, 0.1, 0.5, 0.5, 0.6]) == [1, 3, 5]
+
+
+def test_a_validation_set_without_objects_has_no_best_and_a_log_that_is_json(tmp_path):
+    assert validated(tmp_path, [float('nan'), 0.2, float('nan'), 0.3]) == [2, 4]
+    assert [line['mAP@0.5'] for line in log_of(str(tmp_path / 'x'), 'val')] == [None, 0.2, None, 0.3]
+
+
+def test_accumulated_batches_count_as_one_update(train):
+    prefix = train('a', 'TRAIN.GRAD_ACCUM=3', 'TRAIN.BATCH_IMAGES=1', 'default.frequent=1')
+    assert [line['step'] for line in log_of(prefix)] == [0, 0, 1, 1, 1, 2]
+    assert arrays_of(prefix, 1)[1]['num_update'] == 2
+
+
+def test_an_epoch_that_ends_amid_an_accumulation_resumes_to_the_last_bit(train):
+    overrides = ['TRAIN.GRAD_ACCUM=2', 'default.frequent=1']  # three batches an epoch
+    whole = train('whole', 'TRAIN.end_epoch=2', *overrides)
+    parts = train('parts', 'TRAIN.end_epoch=1', *overrides)
+    train('parts', 'TRAIN.end_epoch=2', 'TRAIN.RESUME=auto', *overrides)
+    assert_same_checkpoint(whole, parts, 2)
+
+
+def test_frozen_prefixes_are_not_trained(train, tiny_cfg):
+    prefix = train('a', 'TRAIN.FREEZE=[conv1, res2]', 'TRAIN.end_epoch=2', 'TRAIN.wd=0.1')
+    first, last = (checkpoint.load_params(checkpoint.params_path(prefix, epoch))[0] for epoch in (1, 2))
+    same = {name for name in first if np.array_equal(first[name].asnumpy(), last[name].asnumpy())}
+    assert {'conv1_weight', 'res2a_branch2a_weight'} <= same and 'res3a_branch2a_weight' not in same
+
+
+def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train, tiny_cfg, caplog):
+    prefix = train('a')
+    cfg_overrides = ['network.pretrained=' + prefix, 'network.pretrained_epoch=1', 'TRAIN.lr=0.0', 'network.POOLED_SIZE=1']
+    with caplog.at_level('INFO'):
+        tuned = train('b', *cfg_overrides)
+    assert '4 parameters start from random values: rfcn_cls_weight, rfcn_cls_bias, rfcn_bbox_weight, rfcn_bbox_bias' in caplog.text
+    old, new = (checkpoint.load_params(checkpoint.params_path(p, 1))[0] for p in (prefix, tuned))
+    assert np.array_equal(old['res3a_branch2a_weight'].asnumpy(), new['res3a_branch2a_weight'].asnumpy())
+
+
+def test_the_loader_of_a_run_takes_flipped_images_too(tiny_cfg):
+    assert len(build.training_roidb(tiny_cfg('TRAIN.FLIP=true'))) == 2 * len(build.training_roidb(tiny_cfg())) == 12
