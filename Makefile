@@ -40,6 +40,6 @@ $(READY): init.sh pyproject.toml
 	VENV="$(VENV)" MXNET="$(MXNET)" PYTHON="$(PYTHON)" ./init.sh
 
 # init.sh compiles as well; after it nothing is newer than $(BUILT).
-$(BUILT): $(READY) setup.py $(SOURCES)
-	@[ -e $@ ] && [ -z "$$(find $^ -newer $@)" ] || $(BIN)/python setup.py --quiet build_ext --inplace
+$(BUILT): $(READY) pyproject.toml $(SOURCES)
+	@[ -e $@ ] && [ -z "$$(find $^ -newer $@)" ] || $(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build_ext --inplace
 	@touch $@

@@ -2,7 +2,6 @@
 import argparse
 import logging
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import tqdm
 
 from rfcn import build
+from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config, with_overrides
 
 logger = logging.getLogger('rfcn')
@@ -68,13 +68,3 @@ def log_to(path, level='INFO'):
     handlers = [_TqdmHandler()] + ([logging.FileHandler(str(path))] if path else [])
     logging.basicConfig(level=level, handlers=handlers, format='%(asctime)s %(name)s %(levelname)s %(message)s', force=True)
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
-
-
-def git_revision():
-    """Short hash of the project's commit, with + where files differ from it; 'unknown' outside a checkout."""
-    root = str(Path(__file__).resolve().parents[1])
-    try:
-        return subprocess.check_output(['git', '-C', root, 'describe', '--always', '--dirty=+'], text=True,
-                                       stderr=subprocess.DEVNULL).strip()
-    except (OSError, subprocess.CalledProcessError):
-        return 'unknown'

@@ -49,9 +49,9 @@ def settings(source, prefix, means):
     lines = ['network:', '  pretrained: %s' % prefix, '  pretrained_epoch: 0',
              '  PIXEL_MEANS: [%s]' % ', '.join('%g' % mean for mean in means[::-1])]
     if source.stride_in_3x3:
-        lines.append("  STRIDE_IN_3X3: true    # as in the source, not as in the release")
+        lines.append('  STRIDE_IN_3X3: true  # as in the source, not as in the release')
     if source.pool1 != 'ceil':
-        lines.append('  POOL1: %s          # as in the source, not as in the release' % source.pool1)
+        lines.append('  POOL1: %s  # as in the source, not as in the release' % source.pool1)
     return '\n'.join(lines)
 
 
@@ -59,7 +59,7 @@ def report(source, path, prefix, means):
     """What was done, to be printed."""
     lines = ['%s: ResNet-%d, %d convolutions with their BatchNorm, from the names of %s'
              % (path, source.depth, len(source.layers), source.style),
-             'left out: %s' % (', '.join(source.left_out) or 'nothing'),
+             'left out: %s (%d in all)' % (', '.join(source.left_out[:6]) or 'nothing', len(source.left_out)),
              'For the network to compute what the source computed, set:', settings(source, prefix, means)]
     if tuple(means) != tuple(source.input.means):
         lines.append('The source subtracts %s (red, green, blue). That is taken into conv1 exactly, except where its window '

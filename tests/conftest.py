@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
+import rfcn  # before any test imports MXNet: NumPy's names for Python 3.12
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Of the tiny data set: image name -> ((width, height), objects (class, x1, y1, x2, y2) counted from 1 as VOC does).

@@ -8,38 +8,33 @@ from lib.bbox.bbox_transform import bbox_overlaps
 FRACTIONS = 'boxes are float32 and keep their fractions; the release cuts them off and keeps uint16'
 
 
-def check_roidb(report, ours, theirs, identity, released=None, reason=None):
+def check_roidb(report, ours, theirs, identity, released=None, reason=FRACTIONS):
     """Compare entry by entry, a row for each field.
 
     Args:
         ours: list of entries, see `lib/utils/roidb.py`.
         theirs: the release's, from a json.
         identity: field of theirs that says which image it is, and a function of our entry that gives the same.
-        released, reason: see `Report.check`; another list of entries.
+        released: entries by the release's rule, if other than ours with whole-numbered boxes; `reason` says why ours differ.
     """
     theirs = plain(theirs)
-    field, name = identity
-    fields = {
-        field: lambda entries: [name(entry) for entry in entries],
-        'width': lambda entries: [entry['width'] for entry in entries],
-        'height': lambda entries: [entry['height'] for entry in entries],
-        'flipped': lambda entries: [entry['flipped'] for entry in entries],
-        'gt_classes': lambda entries: np.concatenate([entry['gt_classes'] for entry in entries]),
-        'max_classes': lambda entries: np.concatenate([entry['gt_classes'] for entry in entries]),  # an object is its own best match
-        'max_overlaps': lambda entries: np.concatenate([_best_overlaps(entry['boxes']) for entry in entries]),
-        'boxes': lambda entries: np.concatenate([entry['boxes'] for entry in entries]),
-        'boxes_dtype': lambda entries: [entry['boxes'].dtype.name for entry in entries],
-    }
-    integers = [dict(entry, boxes=entry['boxes'].astype(np.uint16)) for entry in ours]
+    released = [dict(entry, boxes=entry['boxes'].astype(np.uint16)) for entry in released or ours]
     for key in sorted({key for entry in theirs for key in entry}):
-        expected = [entry[key] for entry in theirs]
-        if key in ('boxes', 'gt_classes', 'max_classes', 'max_overlaps'):
-            expected = np.concatenate([np.reshape(value, (-1, 4) if key == 'boxes' else -1) for value in expected])
-        value = fields[key](ours)
-        by_rule = released or (lambda: integers)
-        report.check('roidb: ' + key, value, expected, PLAIN if key == 'max_overlaps' else EXACT, lambda: fields[key](by_rule()),
-                     reason if released else FRACTIONS)
+        field = identity[1] if key == identity[0] else _FIELDS[key]
+        expected, joined = [entry[key] for entry in theirs], key in _JOINED
+        if joined:
+            expected = np.concatenate([np.reshape(value, _JOINED[key]) for value in expected])
+        value, by_rule = [(np.concatenate if joined else list)([field(entry) for entry in entries]) for entries in (ours, released)]
+        report.check('roidb: ' + key, value, expected, PLAIN if key == 'max_overlaps' else EXACT, lambda: by_rule,
+                     FRACTIONS if key == 'boxes_dtype' else reason)
 
 
 def _best_overlaps(boxes):
     return bbox_overlaps(boxes, boxes).max(axis=1) if len(boxes) else np.zeros(0)
+
+
+_FIELDS = {key: lambda entry, key=key: entry[key] for key in ('width', 'height', 'flipped', 'gt_classes', 'boxes')}
+_FIELDS['max_classes'] = _FIELDS['gt_classes']  # an object is its own best match
+_FIELDS['max_overlaps'] = lambda entry: _best_overlaps(entry['boxes'])
+_FIELDS['boxes_dtype'] = lambda entry: entry['boxes'].dtype.name
+_JOINED = {'boxes': (-1, 4), 'gt_classes': -1, 'max_classes': -1, 'max_overlaps': -1}  # shapes of the arrays, joined over the images

@@ -36,7 +36,8 @@ def check_voc_eval(vector, report):
         _check_curves(record['results'], detections, rounded, imdb.ground_truth(), report)
         _check_summary(record['evaluate_detections_info'], rounded, imdb.ground_truth(), report)
         roidb = append_flipped_images(imdb.gt_roidb())
-        check_roidb(report, roidb, record['gt_roidb_with_flips'], ('image', lambda entry: Path(entry['image']).name))
+        check_roidb(report, roidb, record['gt_roidb_with_flips'], ('image', lambda entry: Path(entry['image']).name),
+                    append_flipped_images(thin.gt_roidb()), THIN)
         report.check('images to train on', len(filter_roidb(roidb)), record['filter_roidb_kept'], released=lambda: len(
             filter_roidb(roidb, keep_empty=False)), reason=EMPTY)
 

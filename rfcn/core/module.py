@@ -57,7 +57,11 @@ class TrainModule(mx.mod.Module):
         """Forward, backward, and an update after every `accumulate` batches. Returns whether it updated."""
         self.forward_backward(batch)
         self._pending += 1
-        if self._pending < self.accumulate:
+        return self._pending == self.accumulate and self.finish_update()
+
+    def finish_update(self):
+        """Update with the gradients since the last update, if there are any. Returns whether it updated."""
+        if not self._pending:
             return False
         self.update()
         self._pending = 0

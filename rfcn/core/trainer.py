@@ -1,6 +1,7 @@
 """The training loop: steps, metrics, log lines, checkpoints, validation."""
 import json
 import logging
+import math
 import time
 
 import numpy as np
@@ -78,6 +79,7 @@ class Trainer(object):
                                         + ', %.2f images/s' % speed)
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
+        self.module.finish_update()  # where batches are accumulated and do not come out even: a checkpoint holds no gradients
         means = self.metrics.get()
         logger.info('epoch %d: %s, %.2f images/s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
                     seen / (time.time() - started))
@@ -103,7 +105,7 @@ class Trainer(object):
             evaluation = self.validate(epoch, arg_params, aux_params)
             logger.info('epoch %d, validation:\n%s', epoch, evaluation.table)
             self._write(dict(evaluation.metrics, type='val', epoch=epoch))
-            if self.best is None or evaluation.score > self.best:
+            if evaluation.score > (-math.inf if self.best is None else self.best):  # never where there is no object to score by
                 self.best = evaluation.score
                 checkpoint.save_params(self.prefix + '-best.params', dict(arg_params, **self.extra_params(arg_params)),
                                        aux_params)

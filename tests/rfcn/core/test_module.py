@@ -107,6 +107,18 @@ def test_two_accumulated_batches_equal_one_batch_of_both():
                  {name: value.asnumpy() for name, value in whole.momenta().items()}, atol=1e-5)
 
 
+def test_what_is_left_over_makes_a_smaller_update():
+    batch = some_batch(1, seed=0)
+    accumulated, plain = started(1, batch, accumulate=2), started(1, batch)
+    plain._optimizer.rescale_grad = 0.5
+    assert not accumulated.finish_update()  # nothing to update with
+    assert not accumulated.step(batch) and accumulated.finish_update()
+    plain.step(batch)
+    assert accumulated.num_update == 1
+    assert_equal(params_of(accumulated), params_of(plain))
+    assert not accumulated.finish_update()
+
+
 def test_batches_of_different_sizes_are_accumulated_too():
     first, second = some_batch(1, 0, size=(48, 64)), some_batch(1, 1, size=(64, 96))
     forth, back = started(1, first, accumulate=2), started(1, second, accumulate=2)

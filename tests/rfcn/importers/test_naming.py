@@ -1,0 +1,66 @@
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.errors import CheckpointError
+from rfcn.importers.fold import Input, fold_trunk
+from rfcn.importers.naming import STYLES, _names, find_trunk, trunk_layers
+from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
+
+
+def named(depth, style):
+    """Parameters of one number each, without biases; each has another value."""
+    names = [name for layer in trunk_layers(depth) for number, name in enumerate(_names(style, layer)) if number != 1]
+    return {name: np.full((1, 3, 1, 1), i) if name.endswith('weight') else np.array([i]) for i, name in enumerate(names)}
+
+
+@pytest.mark.parametrize('depth', sorted(RESNET_V1))
+@pytest.mark.parametrize('style', STYLES, ids=lambda style: style.name)
+def test_every_depth_is_found_in_every_naming_and_gives_the_parameters_of_the_graph(depth, style):
+    found, found_depth, layers, rest = find_trunk(named(depth, style), 'it')
+    assert (found.name, found_depth, rest) == (style.name, depth, [])
+    trunk = ResNetV1(RESNET_V1[depth])
+    graph = trunk.conv5(trunk.conv4(mx.sym.Variable('data')))
+    arg_params, aux_params = fold_trunk(layers, Input('RGB', (0, 0, 0), (1, 1, 1), 1e-5))
+    assert set(arg_params) == set(graph.list_arguments()) - {'data'}
+    assert set(aux_params) == set(graph.list_auxiliary_states())
+
+
+@pytest.mark.parametrize('style', STYLES, ids=lambda style: style.name)
+def test_no_two_layers_share_a_name(style):
+    names = [name for layer in trunk_layers(152) for name in _names(style, layer)]
+    assert len(set(names)) == len(names) == 6 * len(trunk_layers(152))
+
+
+def test_the_trunk_has_a_convolution_a_layer_and_its_shortcuts():
+    # 50 layers: 49 convolutions and the classifier; four shortcuts. 18 layers: 17 and three, as conv2 needs none.
+    assert [len(trunk_layers(depth)) for depth in (18, 50, 101)] == [17 + 3, 49 + 4, 100 + 4]
+
+
+@pytest.mark.parametrize('scope', ['module.', 'resnetv10_'])
+def test_what_stands_before_all_names_is_taken_away(scope):
+    style = STYLES[0] if scope == 'module.' else STYLES[4]
+    params = dict(named(18, style), **{'fc.bias' if scope == 'module.' else 'dense0_bias': np.zeros(1)})
+    found = find_trunk({scope + name: value for name, value in params.items()}, 'it')
+    assert (found[0], found[1], len(found[3])) == (style, 18, 1)
+
+
+def test_the_classifier_is_left_out_and_named():
+    params = dict(named(50, STYLES[0]), **{'fc.weight': np.zeros(1), 'bn1.num_batches_tracked': np.zeros(())})
+    assert find_trunk(params, 'it')[3] == ['bn1.num_batches_tracked', 'fc.weight']
+
+
+def test_the_heads_of_a_detector_are_left_out():
+    params = dict(named(50, STYLES[-1]), **{'fc1000_weight': np.zeros(1), 'rpn_conv_3x3_weight': np.zeros(1)})
+    assert find_trunk(params, 'it')[3] == ['fc1000_weight', 'rpn_conv_3x3_weight']
+
+
+def test_parts_that_the_trunk_lacks_are_refused():
+    params = dict(named(50, STYLES[2]), **{'features.4.0.se.0.weight': np.zeros(1)})
+    with pytest.raises(CheckpointError, match=r'a\.params: a ResNet-50 in the manner of GluonCV v1, but with 1 .*se\.0\.weight'):
+        find_trunk(params, 'a.params')
+
+
+def test_another_network_is_refused_with_some_of_its_names():
+    with pytest.raises(CheckpointError, match='x.pth: found no ResNet-v1 .* among its 1 parameters .classifier.0.weight'):
+        find_trunk({'classifier.0.weight': np.zeros(1)}, 'x.pth')

@@ -1,0 +1,67 @@
+import collections
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from lib.errors import CheckpointError
+from rfcn.importers.torch_file import load_torch
+
+
+def arrays():
+    base = np.arange(60, dtype=np.float32).reshape(10, 6)
+    return collections.OrderedDict([('conv1.weight', np.random.RandomState(0).randn(2, 3, 7, 7).astype(np.float32)),
+                                    ('scalar', np.array(7, np.float32)), ('empty', np.zeros((0, 3), np.float32)),
+                                    ('transposed', base.T), ('view', base[2:5, ::2])])
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize('wrap', [lambda tensors, nn: tensors, lambda tensors, nn: {'epoch': 3, 'state_dict': tensors}])
+def test_tensors_views_and_transposed_ones_are_read(write_torch, tmp_path, legacy, wrap):
+    write_torch(tmp_path / 'a.pth', arrays(), legacy, wrap)
+    loaded = load_torch(str(tmp_path / 'a.pth'))
+    assert list(loaded) == list(arrays())
+    for name, expected in arrays().items():
+        np.testing.assert_array_equal(loaded[name], expected)
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_a_pickled_model_is_refused_with_what_to_do(write_torch, tmp_path, legacy):
+    write_torch(tmp_path / 'a.pth', {}, legacy, lambda tensors, nn: {'model': nn.Linear()})
+    with pytest.raises(CheckpointError, match=r'a\.pth: .*it holds torch\.nn\.Linear.*save model\.state_dict\(\)'):
+        load_torch(str(tmp_path / 'a.pth'))
+
+
+class Evil(object):
+    def __reduce__(self):
+        return os.mkdir, ('evil',)
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'a.pth').write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(CheckpointError, match='it holds (posix|nt|os).mkdir'):
+        load_torch('a.pth')
+    assert not (tmp_path / 'evil').exists()
+
+
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(write_torch, tmp_path, monkeypatch):
+    array = np.lib.stride_tricks.as_strided(np.zeros(10, np.float32), (3, 4), (16, 4))  # 12 elements of 10
+    write_torch(tmp_path / 'a.pth', {'w': array})
+    with pytest.raises(CheckpointError, match=r'shape \(3, 4\) does not fit its storage of 10 elements'):
+        load_torch(str(tmp_path / 'a.pth'))
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_a_file_that_was_cut_off_is_refused(write_torch, tmp_path, legacy):
+    path = tmp_path / 'a.pth'
+    write_torch(path, arrays(), legacy)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match='not a state dict that can be read'):
+        load_torch(str(path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nothing.pth'):
+        load_torch(str(tmp_path / 'nothing.pth'))

@@ -1,0 +1,134 @@
+"""The RPN alone, its proposals in files, and R-FCN trained and tested on them."""
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.errors import CheckpointError, DatasetError
+from lib.rpn.proposal_file import load_proposals, save_proposals
+from rfcn import build, test_rfcn, test_rpn, train_rfcn, train_rpn
+from rfcn.core import checkpoint
+from rfcn.core.proposer import propose_all, without_repetition
+from rfcn.core.tester import detect_all
+from rfcn.evaluate import evaluate, nms_settings
+from rfcn.proposals import with_proposals
+from rfcn.symbols import make_symbol
+from rfcn.symbols.initialize import init_params
+from rfcn.training import last_checkpoint
+
+
+@pytest.fixture
+def cfg(tiny_cfg):
+    return tiny_cfg('TEST.PROPOSAL_POST_NMS_TOP_N=16', 'TEST.PROPOSAL_PRE_NMS_TOP_N=100', 'TEST.PROPOSAL_MIN_SIZE=0')
+
+
+def new_params(cfg, folder):
+    """The path of a checkpoint of a whole network with first values, larger ones in the heads so that RoIs differ in score."""
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    arg_params, aux_params, _ = init_params(symbol, build.input_shapes(cfg))
+    for name in arg_params:
+        if name.startswith(('rpn_cls', 'rfcn')) and name.endswith('_weight'):
+            arg_params[name] *= 20
+    path = str(folder / 'new-0000.params')
+    checkpoint.save_params(path, arg_params, aux_params)
+    return path
+
+
+def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects(cfg, tmp_path):
+    params = new_params(cfg, tmp_path)
+    path, = test_rpn.make_proposals(cfg, tmp_path, params, 'test')
+    imdb, = build.datasets(cfg, 'test')
+    _, whole = evaluate(cfg, build.predictor(cfg, params), imdb)
+    loader = build.test_loader(cfg, with_proposals(imdb, path), proposals=True)
+    apart = detect_all(test_rfcn.rfcn_predictor(cfg, params), loader, imdb.num_classes, **nms_settings(cfg))
+    assert sum(len(boxes) for boxes in whole[1]) > 10
+    for of_class in (1, 2):
+        for expected, found in zip(whole[of_class], apart[of_class]):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_rpn_proposals_and_rfcn_by_their_scripts(tiny_yaml, tmp_path):
+    arguments = ['--cfg', tiny_yaml(), 'TRAIN.model_prefix=rpn', 'TEST.PROPOSAL_POST_NMS_TOP_N=20', 'TEST.PROPOSAL_MIN_SIZE=0']
+    train_rpn.main(arguments)
+    for image_set in ('train', 'test'):
+        test_rpn.main(arguments + ['--image_set', image_set])
+    folder = tmp_path / 'output' / 'tiny'
+    assert 'recall of the proposals for voc_train\n6 images, 7 objects' in (folder / 'train' / 'log.txt').read_text()
+    arguments[2] = 'TRAIN.model_prefix=rfcn'
+    train_rfcn.main(arguments)
+    test_rfcn.main(arguments)
+    assert (folder / 'train' / 'rfcn-0001.params').exists() and (folder / 'test' / 'voc_test_detections.pkl').exists()
+    assert 'AP@0.5' in (folder / 'test' / 'log.txt').read_text()
+
+
+def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
+    path = str(tmp_path / 'own.npz')
+    box = np.array([[8, 8, 39, 39, 1]], dtype=np.float32)
+    save_proposals(path, ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], [box] * 6)
+    arguments = ['--cfg', tiny_yaml(), '--proposals', path]
+    train_rfcn.main(arguments)
+    test_rfcn.main(arguments)
+    with pytest.raises(FileNotFoundError, match='nothing.npz.*test_rpn.py writes one'):
+        train_rfcn.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
+
+
+def test_proposals_are_in_pixels_of_the_image_each_once_and_the_best_first(tiny_cfg, tmp_path):
+    cfg = tiny_cfg('SCALES=[128, 192]', 'TEST.PROPOSAL_POST_NMS_TOP_N=30', 'TEST.PROPOSAL_MIN_SIZE=0')  # twice their size
+    path, = test_rpn.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
+    for dets, entry in zip(load_proposals(path, ['wide1', 'high1', 'wide3']), build.datasets(cfg, 'test')[0].gt_roidb()):
+        assert len(np.unique(dets, axis=0)) == len(dets) > 1
+        assert np.all(np.diff(dets[:, 4]) <= 0)
+        assert np.all(dets[:, [0, 2]] <= entry['width']) and dets[:, 2].max() > 0.9 * (entry['width'] - 1)
+
+
+def test_rows_that_an_operator_repeats_are_dropped():
+    dets = np.array([[0, 0, 9, 9, 0.9], [5, 5, 9, 9, 0.8], [0, 0, 9, 9, 0.9]], dtype=np.float32)
+    np.testing.assert_array_equal(without_repetition(dets), dets[:2])
+
+
+def test_an_image_that_cannot_be_read_has_no_proposals_of_another_one(own_tiny_voc, tiny_yaml, tmp_path):
+    from rfcn.config.config import load_config
+    (own_tiny_voc / 'JPEGImages' / 'high1.jpg').write_bytes(b'no image')
+    cfg = load_config(tiny_yaml(own_tiny_voc), ['dataset.on_bad_image=skip', 'TEST.RPN_MIN_SIZE=0'])
+    loader = build.test_loader(cfg, build.datasets(cfg, 'test')[0].gt_roidb())
+    counts = [len(dets) for dets in propose_all(test_rpn.rpn_predictor(cfg, new_params(cfg, tmp_path)), loader)]
+    assert counts[0] > 0 and counts[1] == 0 and counts[2] > 0
+
+
+def test_an_image_without_proposals_gets_itself_for_one(cfg, tmp_path):
+    imdb, = build.datasets(cfg, 'test')
+    save_proposals(str(tmp_path / 'p.npz'), imdb.image_set_index, [np.zeros((0, 5), dtype=np.float32)] * 3)
+    assert [entry['proposals'].tolist() for entry in with_proposals(imdb, str(tmp_path / 'p.npz'))][0] == [[0, 0, 95, 63, 0]]
+
+
+def test_proposals_of_other_images_are_refused(cfg, tmp_path):
+    imdb, = build.datasets(cfg, 'test')
+    save_proposals(str(tmp_path / 'p.npz'), ['wide1'], [np.zeros((0, 5), dtype=np.float32)])
+    with pytest.raises(DatasetError, match='no proposals for 2 of 3 images, the first of them high1'):
+        with_proposals(imdb, str(tmp_path / 'p.npz'))
+
+
+def test_every_device_is_given_image_numbers_of_its_own():
+    class Recorder(object):
+        def predict(self, batch):
+            self.rois = batch.data[1].asnumpy()
+            return {}
+
+    recorder = Recorder()
+    rois = np.zeros((4, 2, 5), dtype=np.float32)
+    rois[:, :, 0] = np.arange(4)[:, None]
+    batch = mx.io.DataBatch([mx.nd.zeros((4, 3, 8, 8)), mx.nd.zeros((4, 3)), mx.nd.array(rois)])
+    outputs = test_rfcn.GivenRoisPredictor(recorder, images_per_device=2).predict(batch)
+    np.testing.assert_array_equal(recorder.rois[:, 0, 0], [0, 1, 0, 1])
+    np.testing.assert_array_equal(outputs['rois'], recorder.rois)
+
+
+@pytest.mark.parametrize('make', [test_rpn.rpn_predictor, test_rfcn.rfcn_predictor])
+def test_a_checkpoint_of_another_network_is_refused(make, cfg, tiny_cfg, tmp_path):
+    params = new_params(cfg, tmp_path)
+    with pytest.raises(CheckpointError, match='does not fit the network'):
+        make(tiny_cfg('network.SMALL_CHANNELS=[4, 8, 12, 16]'), params)
+
+
+def test_the_last_checkpoint_is_that_of_the_test_epoch_or_of_the_last_one(tiny_cfg):
+    assert last_checkpoint(tiny_cfg(), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0001.params')
+    assert last_checkpoint(tiny_cfg('TEST.test_epoch=7'), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0007.params')
