@@ -12,7 +12,7 @@ if __package__ in (None, ''):
 import argparse
 import time
 
-from experiments.compare import boxes, coco, detections, images, proposals, targets, training, voc
+from experiments.compare import boxes, coco, detections, graphs, images, networks, proposals, targets, training, voc
 from experiments.compare.report import DEPARTS, OK, SHORT, UNKNOWN, Report
 from experiments.compare.vectors import Vector
 
@@ -33,6 +33,7 @@ CASES = {
     'postprocess': detections.check_postprocess,
     'voc_eval': voc.check_voc_eval,
     'coco_eval': coco.check_coco_eval,
+    'symbols': graphs.check_symbols,
     'expand_targets': targets.check_expand_targets,
     'bbox_regression': targets.check_bbox_regression,
 }
@@ -63,7 +64,7 @@ def order(name):
 
 def check_vector(vector, report):
     report.case = vector.name
-    check = CASES.get(vector.name)
+    check = networks.check_network if vector.name.startswith('net_') else CASES.get(vector.name)
     if check is None:
         report.not_understood('%s' % vector.name)
         return
@@ -72,6 +73,7 @@ def check_vector(vector, report):
     except Exception as error:
         import traceback; traceback.print_exc()
         report.failed('', error)
+        return
     for name in vector.not_understood():
         report.not_understood(name)
 

@@ -6,7 +6,7 @@ image, C classes with the background at 0, k bins a side of a RoI.
 Vocabulary: boxes (N, 4) as `lib/bbox/bbox_transform.py` defines them; gt_boxes (G, 5) = box, class; rois (R, 5) = number of the
 image in the batch, box; dets (N, 5) = box, score; deltas are what box regression predicts; overlaps are IoU.
 """
-from rfcn import _compat  # before anything imports MXNet
+from rfcn import _compat, _threads  # before anything imports MXNet
 
 
 def __getattr__(name):

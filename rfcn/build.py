@@ -6,6 +6,7 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.load_data import load_gt_roidb, load_imdbs
+from lib.utils.roidb import flip_entry
 from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint
 from rfcn.core.loader import AnchorLoader, TestLoader
@@ -46,11 +47,17 @@ def image_settings(cfg, scales):
                 max_pixels=cfg.dataset.MAX_PIXELS)
 
 
-def anchor_loader(cfg, roidb, symbol, batch_size, end2end=True):
-    """The loader of the end-to-end graph, or of the RPN graph."""
+def rpn_classes(symbol, num_anchors):
+    """How many classes the RPN of a graph tells apart: 2, or those of the data."""
+    return symbol.get_internals()['rpn_cls_score_output'].infer_shape(data=(1, 3, 64, 64))[1][0][1] // num_anchors
+
+
+def anchor_loader(cfg, roidb, symbol, batch_size):
+    """The loader of the end-to-end graph, or of the RPN graph, which knows no objects but by its targets."""
     train, network = cfg.TRAIN, cfg.network
     return AnchorLoader(
-        roidb, batch_size, feature_shape=feature_shape(symbol), end2end=end2end, max_gt_boxes=train.MAX_GT_BOXES,
+        roidb, batch_size, feature_shape=feature_shape(symbol), end2end='gt_boxes' in symbol.list_arguments(),
+        tell_classes=rpn_classes(symbol, network.NUM_ANCHORS) > 2, max_gt_boxes=train.MAX_GT_BOXES,
         anchors=dict(base_size=network.RPN_FEAT_STRIDE, ratios=network.ANCHOR_RATIOS, scales=network.ANCHOR_SCALES),
         targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION, fg_thresh=train.RPN_POSITIVE_OVERLAP,
                      bg_thresh=train.RPN_NEGATIVE_OVERLAP, clobber_positives=train.RPN_CLOBBER_POSITIVES,
@@ -59,11 +66,23 @@ def anchor_loader(cfg, roidb, symbol, batch_size, end2end=True):
         on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, cfg.SCALES))
 
 
-def test_loader(cfg, roidb, proposals=False):
-    """The loader for testing, at the first scale of the configuration."""
+def test_scales(cfg):
+    """The scales that detections of a test come from: those of TEST, or else the first that is trained on."""
+    return cfg.TEST.SCALES or cfg.SCALES[:1]
+
+
+def test_loader(cfg, roidb, proposals=False, scale=None):
+    """The loader for testing, at the first scale for testing or at another, a pair of numbers."""
     batch_size = cfg.TEST.BATCH_IMAGES * len(contexts(cfg.gpus))
     return TestLoader(roidb, batch_size, proposals=proposals, workers=cfg.TRAIN.WORKERS, on_bad_image=cfg.dataset.on_bad_image,
-                      **image_settings(cfg, cfg.SCALES[:1]))
+                      **image_settings(cfg, [scale or test_scales(cfg)[0]]))
+
+
+def view_loaders(cfg, roidb, proposals=False):
+    """A loader for each view of the images, at each scale for testing and, with TEST.FLIP, mirrored; the same order in all."""
+    mirrored = [flip_entry(entry) for entry in roidb] if cfg.TEST.FLIP else None
+    return [test_loader(cfg, entries, proposals, scale)
+            for scale in test_scales(cfg) for entries in (roidb, mirrored) if entries is not None]
 
 
 def input_shapes(cfg, size=(256, 256)):

@@ -1,7 +1,7 @@
 """Make a pretrained trunk from another project's classifier: `python rfcn/import_backbone.py --gluoncv resnet50_v1`.
 
-Writes model/pretrained_model/resnet_v1_<depth>-0000.params, in the names and for the input of this project: red, green, blue
-from 0 to 255 less their means. Prints what was left out and which keys the configuration needs.
+Writes model/pretrained_model/resnet_v1_<depth>-0000.params, in the names and for the input of this project: red, green,
+blue from 0 to 255 less their means. Prints what was left out and which keys the configuration needs.
 """
 import sys
 from pathlib import Path
@@ -62,8 +62,8 @@ def report(source, path, prefix, means):
              'left out: %s (%d in all)' % (', '.join(source.left_out[:6]) or 'nothing', len(source.left_out)),
              'For the network to compute what the source computed, set:', settings(source, prefix, means)]
     if tuple(means) != tuple(source.input.means):
-        lines.append('The source subtracts %s (red, green, blue). That is taken into conv1 exactly, except where its window '
-                     'leaves the image: there zero stands for another colour, about half a grey level away. '
+        lines.append('The source subtracts %s (red, green, blue). That is taken into conv1 exactly, except where its '
+                     'window leaves the image: there zero stands for another colour, about half a grey level away. '
                      '--means source avoids it.' % ', '.join('%g' % mean for mean in source.input.means))
     return '\n'.join(lines)
 
@@ -75,7 +75,7 @@ def parse(argv):
     source.add_argument('--gluoncv', metavar='NAME', help="of GluonCV's model zoo: resnet50_v1, resnet101_v1b, ...")
     source.add_argument('--torch', metavar='FILE.pth', help="a state dict of torchvision's resnet18 to resnet152")
     source.add_argument('--caffe', metavar='FILE.caffemodel', help='the original ResNet-50, 101 or 152')
-    source.add_argument('--mxnet', metavar='FILE.params', help='saved or exported by GluonCV, or with the release\'s names')
+    source.add_argument('--mxnet', metavar='FILE.params', help="saved or exported by GluonCV, or with the release's names")
     parser.add_argument('--means', choices=('release', 'source'), default='release',
                         help='which means of the pixels the trunk shall expect (default: %(default)s)')
     parser.add_argument('--output', metavar='FOLDER', default='model/pretrained_model', help='default: %(default)s')

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.errors import ConfigError
 from lib.rcnn.given_rois import add_roi_targets
 from lib.rpn.proposal_file import load_proposals
 from lib.rpn.recall import recall_table
@@ -22,14 +23,20 @@ def proposals_path(folder, imdb):
 
 
 def proposal_paths(cfg, cfg_path, image_sets):
-    """The files that rfcn/test_rpn.py wrote for each set of 'a+b'."""
+    """The files that rfcn/test_rpn.py wrote for each set of 'a+b'.
+
+    Raises:
+        ConfigError: `dataset.proposal` says that the proposals are somebody else's.
+    """
+    if cfg.dataset.proposal != 'rpn':
+        raise ConfigError('dataset.proposal is %s and not rpn: name the files with --proposals' % cfg.dataset.proposal)
     return [proposals_path(run_folder(cfg, cfg_path, image_sets), imdb) for imdb in build.datasets(cfg, image_sets)]
 
 
 def add_argument(parser):
     """Of the scripts that read proposals."""
-    parser.add_argument('--proposals', action='append', metavar='FILE', help='proposals, once for each set of images; by default '
-                        'those that rfcn/test_rpn.py made')
+    parser.add_argument('--proposals', action='append', metavar='FILE',
+                        help='proposals, once for each set of images; by default those that rfcn/test_rpn.py made')
 
 
 def with_proposals(imdb, path):
@@ -56,9 +63,10 @@ def training_rois(cfg, paths):
         entries = with_proposals(imdb, path)
         roidb += append_flipped_images(entries) if train.FLIP else entries
     roidb, means, stds = add_roi_targets(
-        roidb, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC, thresh=train.BBOX_REGRESSION_THRESH,
-        bbox_means=train.BBOX_MEANS if given else None, bbox_stds=train.BBOX_STDS if given else None)
-    logger.info('box targets: means %s, standard deviations %s', np.round(means, 4).tolist(), np.round(stds, 4).tolist())
+        roidb, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
+        thresh=train.BBOX_REGRESSION_THRESH, bbox_means=train.BBOX_MEANS if given else None,
+        bbox_stds=train.BBOX_STDS if given else None)
+    logger.info('box targets: means %s, deviations %s', np.round(means, 4).tolist(), np.round(stds, 4).tolist())
     return roidb, means, stds
 
 

@@ -1,4 +1,4 @@
-"""Notes, beside the results of a step of training, of what they were made with: results of other settings are never taken up."""
+"""Notes, beside the results of a step of training, of what made them: results of other settings are not taken up."""
 import hashlib
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from rfcn.config.config import thaw
 
 # Keys that do not change what a step learns.
 _ASIDE = {'dataset': ('root_path', 'dataset_path', 'test_image_set', 'val_image_set'),
-          'TRAIN': ('ALTERNATE', 'WORKERS', 'CHECKPOINT_PERIOD', 'EVAL_PERIOD', 'RESUME', 'model_prefix')}
+          'TRAIN': ('ALTERNATE', 'WORKERS', 'CHECKPOINT_PERIOD', 'KEEP_CHECKPOINTS', 'EVAL_PERIOD', 'RESUME', 'model_prefix')}
 _TRAINING = ('symbol', 'CLASS_AGNOSTIC', 'SCALES', 'seed', 'network', 'dataset', 'TRAIN')
 
 

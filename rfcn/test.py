@@ -7,6 +7,7 @@ if __package__ in (None, ''):
 
 import hashlib
 import logging
+import os
 
 import cv2
 
@@ -34,11 +35,11 @@ def add_arguments(parser):
 def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
     """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
 
-    Saved detections are used again only if they came from the same parameters and configuration.
+    Saved detections are used again only if they came from the same parameters, configuration and images.
     """
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(folder) / (imdb.name + '_detections.pkl')
-    origin = fingerprint(cfg, params)
+    origin = fingerprint(cfg, params, imdb)
     if not ignore_cache and saved.exists() and origin_path(saved).exists() and origin_path(saved).read_text() == origin:
         logger.info('evaluating the saved detections %s; --ignore_cache detects anew', saved)
         all_boxes = safe_pickle.load(str(saved))
@@ -58,11 +59,13 @@ def origin_path(saved):
     return saved.with_suffix('.origin')
 
 
-def fingerprint(cfg, params):
-    """Text that changes with the parameters' content and with the configuration."""
+def fingerprint(cfg, params, imdb):
+    """Text that changes with the parameters' content, with the configuration and with the images."""
     if not Path(params).exists():
         raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
-    return hashlib.sha256(Path(params).read_bytes() + dump(cfg).encode('utf-8')).hexdigest()
+    paths = [imdb.image_path(index) for index in imdb.image_set_index]
+    images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
+    return hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8')).hexdigest()
 
 
 def draw_all(imdb, all_boxes, folder, thresh=0.5):

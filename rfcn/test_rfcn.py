@@ -39,8 +39,9 @@ class GivenRoisPredictor(object):
         """See `Predictor.predict`; the batch has data, im_info and rois."""
         data, _, rois = batch.data
         rois[:, :, 0] = rois[:, :, 0] % self.images_per_device
-        inputs = mx.io.DataBatch([data, rois], provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('rois', rois.shape)])
-        return dict(self.predictor.predict(inputs), rois=rois.asnumpy())
+        described = [mx.io.DataDesc('data', data.shape), mx.io.DataDesc('rois', rois.shape)]
+        outputs = self.predictor.predict(mx.io.DataBatch([data, rois], provide_data=described))
+        return dict(outputs, rois=rois.asnumpy())
 
 
 def rfcn_predictor(cfg, params):
@@ -53,7 +54,8 @@ def rfcn_predictor(cfg, params):
     arg_params, aux_params = checkpoint.load_params(params, for_test=True)
     shapes = {'data': build.input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
-    return GivenRoisPredictor(Predictor(symbol, ['data', 'rois'], contexts(cfg.gpus), arg_params, aux_params), cfg.TEST.BATCH_IMAGES)
+    predictor = Predictor(symbol, ['data', 'rois'], contexts(cfg.gpus), arg_params, aux_params)
+    return GivenRoisPredictor(predictor, cfg.TEST.BATCH_IMAGES)
 
 
 def test_rfcn(cfg, folder, params, path):

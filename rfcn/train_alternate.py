@@ -1,10 +1,11 @@
 """Train R-FCN by alternation: `python rfcn/train_alternate.py --cfg X.yaml [KEY=VALUE ...]`.
 
-Four steps (Faster R-CNN, section 3.2): an RPN; R-FCN on its proposals; an RPN on the trunk of that R-FCN; R-FCN on the proposals
-of that RPN. In the last two the layers that both share are fixed, so that RPN and R-FCN become one network. Called again, it goes
-on where it was interrupted.
+Four steps (Faster R-CNN, section 3.2): an RPN; R-FCN on its proposals; an RPN on the trunk of that R-FCN; R-FCN on the
+proposals of that RPN. In the last two the layers that both share are fixed, so that RPN and R-FCN become one network.
+Called again, it goes on where it was interrupted.
 
-    rpn1-0003.params, rfcn1-..., rpn2-..., rfcn2-...   checkpoints of the steps; <step>.yaml: the settings each was trained with
+    rpn1-0003.params, rfcn1-..., rpn2-..., rfcn2-...   checkpoints of the steps
+    rpn1.yaml, ...                                     the settings each was trained with
     rpn1_proposals/, rpn2_proposals/                   what R-FCN was trained on
     <model_prefix>-0000.params                         the network, to be tested like one trained end to end
 """
@@ -19,18 +20,19 @@ import logging
 from lib.errors import ConfigError
 from rfcn import build
 from rfcn.command_line import parse_config, start_run
-from rfcn.config.config import thaw, with_overrides
+from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint
 from rfcn.core.module import fixed_param_names
 from rfcn.proposals import proposals_path
 from rfcn.step_record import difference, record, training_settings
 from rfcn.symbols import make_symbol
-from rfcn.test_rpn import make_proposals
+from rfcn.test_rpn import SETTINGS, make_proposals
 from rfcn.train_rfcn import train_rfcn
 from rfcn.train_rpn import train_rpn
 
 logger = logging.getLogger(__name__)
 
+PROPOSAL_KEYS = ('CXX_PROPOSAL',) + tuple('PROPOSAL_' + name for name in SETTINGS)
 STEPS = ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')
 FINAL_EPOCH = 0  # number of the final checkpoint, as in the release
 
@@ -44,7 +46,8 @@ def train_alternate(cfg, folder, devices=None):
     Returns:
         path of the final checkpoint.
     Raises:
-        ConfigError: a step without a learning rate or epochs, shared layers that are not fixed, or checkpoints of other settings.
+        ConfigError: a step without a learning rate or epochs, shared layers that are not fixed, or checkpoints of other
+            settings.
     """
     check_config(cfg)
     steps = Steps(cfg, folder, devices)
@@ -53,25 +56,28 @@ def train_alternate(cfg, folder, devices=None):
     # Departure: the release starts this step from rfcn1 at the epoch of rpn2, a checkpoint that need not exist.
     rpn2 = steps.train('rpn2', start=rfcn1)
     rfcn2 = steps.train('rfcn2', start=rfcn1, proposals=steps.propose(rpn2))
-    return combine(cfg, steps.params(rpn2), steps.params(rfcn2), checkpoint.params_path(steps.prefix(cfg.TRAIN.model_prefix), FINAL_EPOCH))
+    final = checkpoint.params_path(steps.prefix(cfg.TRAIN.model_prefix), FINAL_EPOCH)
+    return combine(cfg, steps.params(rpn2), steps.params(rfcn2), final)
 
 
 def check_config(cfg):
     """Raise a ConfigError where the four steps cannot be trained with this configuration."""
     alternate = cfg.TRAIN.ALTERNATE
-    zero = ['TRAIN.ALTERNATE.%s_%s' % (step, key) for step in STEPS for key in ('lr', 'epoch') if not alternate['%s_%s' % (step, key)]]
+    zero = [key for key in (step + end for step in STEPS for end in ('_lr', '_epoch')) if not alternate[key]]
     if zero:
-        raise ConfigError('alternating training needs values above 0 for %s' % ', '.join(zero))
+        raise ConfigError('alternating training needs values above 0 for TRAIN.ALTERNATE: %s' % ', '.join(zero))
     if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS:
-        raise ConfigError('TRAIN.model_prefix names the final checkpoint and must not be empty or one of %s' % ', '.join(STEPS))
+        raise ConfigError('TRAIN.model_prefix is to name the final checkpoint and must not be empty or one of %s'
+                          % ', '.join(STEPS))
     if alternate.rpn3_epoch:
-        logger.warning('TRAIN.ALTERNATE.rpn3_* is not used: there are four steps, as in the release, which has these keys too')
+        logger.warning('TRAIN.ALTERNATE.rpn3_* is not used: there are four steps, as in the release')
     network = make_symbol(cfg)
     rpn, rfcn = network.get_symbol_rpn(is_train=False), network.get_symbol_rfcn(is_train=False)
     shared = set(rpn.list_arguments()) & set(rfcn.list_arguments()) - {'data'}
     free = sorted(shared - set(fixed_param_names(rpn, cfg.network.FIXED_PARAMS_SHARED)))
     if free:
-        raise ConfigError('network.FIXED_PARAMS_SHARED must fix all layers that RPN and R-FCN share; it does not fix %s' % ', '.join(free))
+        raise ConfigError('network.FIXED_PARAMS_SHARED must fix all layers that RPN and R-FCN share; it does not fix %s'
+                          % ', '.join(free))
 
 
 def step_config(cfg, name, start=None):
@@ -83,9 +89,9 @@ def step_config(cfg, name, start=None):
     """
     alternate = cfg.TRAIN.ALTERNATE
     images = alternate.RPN_BATCH_IMAGES if name.startswith('rpn') else alternate.RCNN_BATCH_IMAGES
-    changes = {'TRAIN.lr': alternate[name + '_lr'], 'TRAIN.lr_step': alternate[name + '_lr_step'], 'TRAIN.begin_epoch': 0,
-               'TRAIN.end_epoch': alternate[name + '_epoch'], 'TRAIN.BATCH_IMAGES': images or cfg.TRAIN.BATCH_IMAGES,
-               'TRAIN.model_prefix': name, 'TRAIN.RESUME': 'auto'}
+    changes = {'TRAIN.model_prefix': name, 'TRAIN.RESUME': 'auto', 'TRAIN.begin_epoch': 0,
+               'TRAIN.end_epoch': alternate[name + '_epoch'], 'TRAIN.lr': alternate[name + '_lr'],
+               'TRAIN.lr_step': alternate[name + '_lr_step'], 'TRAIN.BATCH_IMAGES': images or cfg.TRAIN.BATCH_IMAGES}
     if start:
         changes.update({'network.pretrained': start[0], 'network.pretrained_epoch': start[1],
                         'network.FIXED_PARAMS': cfg.network.FIXED_PARAMS_SHARED})
@@ -123,29 +129,28 @@ class Steps(object):
         logger.info('step %s', name)
         cfg = step_config(self.cfg, name, start and (self.prefix(start), self._epoch(start)))
         if proposals:
-            paths = [proposals_path(self.folder / proposals, imdb) for imdb in build.datasets(cfg, cfg.dataset.image_set)]
+            imdbs = build.datasets(cfg, cfg.dataset.image_set)
+            paths = [proposals_path(self.folder / proposals, imdb) for imdb in imdbs]
             train_rfcn(cfg, self.folder, paths, self.devices)
         else:
             train_rpn(cfg, self.folder, self.devices)
         return name
 
     def propose(self, rpn):
-        """Make proposals for the training and the validation images unless they are there. Returns the name of their folder."""
+        """Make proposals for training and validation images unless they are there. Returns the name of their folder."""
         name = rpn + '_proposals'
-        settings = {'SCALES': thaw(self.cfg.SCALES), 'TEST': thaw(self.cfg.TEST), 'image_set': self._image_sets()}
-        text = record(settings, [self._record(rpn)])
+        settings = {key: self.cfg.TEST[key] for key in PROPOSAL_KEYS}
+        text = record(dict(settings, image_set=self.cfg.dataset.image_set), [self._record(rpn)])
         if difference(self._record(name), text) or not self._record(name).exists():
             (self.folder / name).mkdir(exist_ok=True)
-            make_proposals(self.cfg, self.folder / name, self.params(rpn), self._image_sets())
+            image_sets = '+'.join(filter(None, [self.cfg.dataset.image_set, self.cfg.dataset.val_image_set]))
+            at_training_scale = with_overrides(self.cfg, {'TEST.SCALES': ()})
+            make_proposals(at_training_scale, self.folder / name, self.params(rpn), image_sets)
             self._record(name).write_text(text)
         return name
 
     def _epoch(self, name):
         return self.cfg.TRAIN.ALTERNATE[name + '_epoch']
-
-    def _image_sets(self):
-        dataset = self.cfg.dataset
-        return '+'.join(filter(None, [dataset.image_set, dataset.val_image_set]))
 
     def _record(self, name):
         return self.folder / (name + '.yaml')
@@ -156,19 +161,22 @@ class Steps(object):
         text = record(settings, [self._record(source) for source in (start, proposals) if source])
         changed = difference(self._record(name), text)
         if changed:
-            raise ConfigError('step %s was trained with other settings, which are in %s (now: %s). Remove %s* to train it anew, or choose '
-                              'another output_path' % (name, self._record(name), ', '.join(changed), self.prefix(name)))
+            raise ConfigError('step %s was trained with other settings, which are in %s (now: %s). Remove %s* to train '
+                              'it anew, or choose another output_path'
+                              % (name, self._record(name), ', '.join(changed), self.prefix(name)))
         self._record(name).write_text(text)
 
 
 def combine(cfg, rpn, rfcn, path):
-    """Write the checkpoint of the network whose RPN is that of one checkpoint, and all else that of another. Returns `path`."""
+    """Write the checkpoint of a network with the RPN of one checkpoint and all else of another. Returns `path`."""
     arg_params, aux_params = checkpoint.load_params(rfcn)
     for_test, _ = checkpoint.load_params(rfcn, for_test=True)
     arg_params.update((name, value) for name, value in checkpoint.load_params(rpn)[0].items() if name not in arg_params)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, '%s with the RPN of %s' % (rfcn, rpn))
-    unnormalised = {name + checkpoint.TEST_SUFFIX: for_test[name] for name in arg_params if name.startswith(checkpoint.BBOX_LAYERS)}
+    source = '%s with the RPN of %s' % (rfcn, rpn)
+    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, source)
+    box_layer = [layer + kind for layer in checkpoint.BBOX_LAYERS for kind in ('_weight', '_bias')]
+    unnormalised = {name + checkpoint.TEST_SUFFIX: for_test[name] for name in box_layer if name in for_test}
     checkpoint.save_params(path, dict(arg_params, **unnormalised), aux_params)
     logger.info('wrote %s', path)
     return path

@@ -36,7 +36,8 @@ def roi_loader(cfg, roidb, batch_size):
     """The loader of the R-FCN graph."""
     train = cfg.TRAIN
     sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
-                    bbox_weights=train.BBOX_WEIGHTS, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC)
+                    num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
+                    bbox_weights=train.BBOX_WEIGHTS)
     # As end to end and as in the release: BATCH_ROIS is shared out to the images of a device.
     rois_per_image = train.BATCH_ROIS if train.BATCH_ROIS == -1 else train.BATCH_ROIS // train.BATCH_IMAGES
     return RoiLoader(roidb, batch_size, images_per_device=train.BATCH_IMAGES, rois_per_image=rois_per_image,

@@ -1,4 +1,4 @@
-"""Train the RPN alone: `python rfcn/train_rpn.py --cfg X.yaml [KEY=VALUE ...]`. rfcn/test_rpn.py makes proposals with it."""
+"""Train the RPN alone: `python rfcn/train_rpn.py --cfg X.yaml [KEY=VALUE ...]`. rfcn/test_rpn.py makes proposals."""
 import sys
 from pathlib import Path
 
@@ -15,7 +15,8 @@ def train_rpn(cfg, output_path, devices=None):
     """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`."""
     devices = devices or contexts(cfg.gpus)
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=True)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES * len(devices), end2end=False)
+    batch_size = cfg.TRAIN.BATCH_IMAGES * len(devices)
+    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, batch_size)
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
     training.train(cfg, symbol, loader, prefix, devices)
     return prefix

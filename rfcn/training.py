@@ -1,9 +1,11 @@
 """A training run, whatever graph it trains: where it begins, its first parameters, its optimizer, its loop."""
 import logging
+import os
 
 from rfcn import build
 from rfcn.command_line import run_folder
-from rfcn.core import checkpoint
+from rfcn.core import checkpoint, resume
+from rfcn.core.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
 from rfcn.core.precision import training_symbol
 from rfcn.core.schedule import lr_schedule
@@ -24,18 +26,41 @@ def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: 
         devices: list of mx.Context.
         extra_params, validate: see `Trainer`.
     """
-    epoch = begin_epoch(cfg, prefix)
-    batch = next(loader.batches(epoch))
+    with locked_folder(os.path.dirname(prefix)):
+        _train(cfg, symbol, loader, prefix, devices, extra_params, validate)
+
+
+def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
+    standing = earlier_run(cfg, prefix)
+    batch = next(loader.batches())
     module = TrainModule(training_symbol(symbol, cfg.TRAIN.PRECISION), names(batch.provide_data),
                          names(batch.provide_label), devices, accumulate=cfg.TRAIN.GRAD_ACCUM,
                          fixed=list(cfg.network.FIXED_PARAMS) + list(cfg.TRAIN.FREEZE))
-    module.start(batch, *first_params(cfg, symbol, batch, prefix, epoch),
+    module.start(batch, *first_params(cfg, symbol, batch, standing),
                  optimizer_params=optimizer_params(cfg, len(loader.roidb), loader.batch_size), kvstore=cfg.default.kvstore)
     trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
-                      extra_params=extra_params, validate=validate, eval_period=cfg.TRAIN.EVAL_PERIOD)
-    if epoch:
-        trainer.resume(epoch)
-    trainer.fit(epoch, cfg.TRAIN.end_epoch)
+                      keep=cfg.TRAIN.KEEP_CHECKPOINTS, extra_params=extra_params, validate=validate,
+                      eval_period=cfg.TRAIN.EVAL_PERIOD)
+    epoch, begin_batch = take_up(trainer, standing, cfg, loader) if standing else (0, 0)
+    trainer.fit(epoch, cfg.TRAIN.end_epoch, begin_batch)
+
+
+def earlier_run(cfg, prefix):
+    """The `Standing` that RESUME takes up, or None for a new run."""
+    if cfg.TRAIN.RESUME == 'auto':
+        return resume.newest(prefix)
+    return resume.at_epoch(prefix, cfg.TRAIN.begin_epoch) if cfg.TRAIN.RESUME else None
+
+
+def take_up(trainer, standing, cfg, loader):
+    """Put a trainer where an earlier run stood. Returns finished epochs and batches done of the next one."""
+    progress = standing.progress
+    if progress is None:  # parameters of the release: the schedule goes on as if this project had trained the epochs before
+        batches = cfg.TRAIN.begin_epoch * len(loader)
+        progress = resume.Progress(cfg.TRAIN.begin_epoch, 0, batches // cfg.TRAIN.GRAD_ACCUM, batches, None, None)
+    trainer.take_up(standing.momenta or {}, progress)
+    logger.info('going on from %s: %d epochs and %d batches done', standing.source, progress.epoch, progress.batch)
+    return progress.epoch, progress.batch
 
 
 def names(descriptions):
@@ -43,22 +68,13 @@ def names(descriptions):
     return [description.name for description in descriptions]
 
 
-def begin_epoch(cfg, prefix):
-    """0, or where RESUME takes the run up."""
-    if cfg.TRAIN.RESUME == 'auto':
-        return max(checkpoint.epochs_with_states(prefix), default=0)
-    return cfg.TRAIN.begin_epoch if cfg.TRAIN.RESUME else 0
-
-
-def first_params(cfg, symbol, batch, prefix, epoch):
+def first_params(cfg, symbol, batch, standing):
     """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new."""
     shapes = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
     per_device = {name: (cfg.TRAIN.BATCH_IMAGES,) + shape[1:] for name, shape in shapes.items()}
-    if epoch:
-        path = checkpoint.params_path(prefix, epoch)
-        arg_params, aux_params = checkpoint.load_params(path)
-        checkpoint.check_params(symbol, per_device, arg_params, aux_params, path)
-        return arg_params, aux_params
+    if standing:
+        checkpoint.check_params(symbol, per_device, standing.arg_params, standing.aux_params, standing.source)
+        return standing.arg_params, standing.aux_params
     given = ({}, {})
     if cfg.network.pretrained:
         given = checkpoint.load_params(checkpoint.params_path(cfg.network.pretrained, cfg.network.pretrained_epoch))

@@ -1,4 +1,5 @@
 """Fixtures shared by all tests: the golden vectors, a tiny data set on disk and the configuration of a tiny network."""
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -7,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # on tiny networks threads wait for each other longer than they compute
 
 import rfcn  # before any test imports MXNet: NumPy's names for Python 3.12
 
@@ -71,14 +74,21 @@ def write_tiny_voc(folder):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def log_handlers():
-    """Scripts give the root logger handlers of their own, and take away pytest's: as before after each test."""
+@contextlib.contextmanager
+def kept_log_handlers():
+    """Scripts give the root logger handlers of their own and take away pytest's: as before at the end."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def log_handlers():
+    """See `kept_log_handlers`."""
+    with kept_log_handlers():
+        yield
 
 
 @pytest.fixture(scope='session')
@@ -93,16 +103,27 @@ def own_tiny_voc(tmp_path):
     return write_tiny_voc(tmp_path / 'voc')
 
 
+def write_tiny_yaml(path, data, output):
+    """A configuration of a tiny network on the data set in the folder `data`. Returns its path as text."""
+    dataset = dict(TINY_CONFIG['dataset'], dataset_path=str(data), root_path=str(data))
+    path.write_text(yaml.safe_dump(dict(TINY_CONFIG, output_path=str(output), dataset=dataset)))
+    return str(path)
+
+
 @pytest.fixture
 def tiny_yaml(tiny_voc, tmp_path):
     """A function (folder of the data) -> path of a YAML file: a tiny network on the tiny data set, writing to tmp_path/output."""
-    def write(folder=tiny_voc):
-        values = dict(TINY_CONFIG, output_path=str(tmp_path / 'output'))
-        values['dataset'] = dict(values['dataset'], dataset_path=str(folder), root_path=str(folder))
-        path = tmp_path / 'tiny.yaml'
-        path.write_text(yaml.safe_dump(values))
-        return str(path)
-    return write
+    return lambda folder=tiny_voc: write_tiny_yaml(tmp_path / 'tiny.yaml', folder, tmp_path / 'output')
+
+
+@pytest.fixture(scope='session')
+def tiny_run(tiny_voc, tmp_path_factory):
+    """The folder of a training of one epoch: config.yaml, tiny-0001.params, tiny-log.jsonl, log.txt. Not to be changed."""
+    from rfcn import train_end2end
+    folder = tmp_path_factory.mktemp('run')
+    with kept_log_handlers():
+        train_end2end.main(['--cfg', write_tiny_yaml(folder / 'tiny.yaml', tiny_voc, folder / 'output')])
+    return folder / 'output' / 'tiny' / 'train'
 
 
 @pytest.fixture

@@ -57,11 +57,16 @@ def compare(ours, theirs, tolerance):
 
 
 def is_numeric(value):
-    """Whether NumPy sees numbers in it."""
-    try:
-        return np.asarray(value).dtype.kind in 'biuf'
-    except ValueError:  # lists of different lengths
-        return False
+    """Whether it is a number, an array of numbers, or lists of these that make an array."""
+    return _numeric_shape(value) is not None
+
+
+def _numeric_shape(value):
+    if not isinstance(value, (list, tuple)):
+        array = np.asarray(value)
+        return array.shape if array.dtype.kind in 'biuf' else None
+    shapes = {_numeric_shape(item) for item in value}
+    return None if None in shapes or len(shapes) > 1 else (len(value),) + (shapes.pop() if shapes else ())
 
 
 def _largest(array):
@@ -97,8 +102,7 @@ class Report(object):
         """
         errors, verdict = compare(ours, theirs, tolerance), OK
         if not errors.near and released is not None:
-            errors, verdict = compare(released(), theirs, tolerance), DEPARTS
-            note = '%s; with the release\'s rule the numbers are equal' % reason
+            errors, verdict, note = compare(released(), theirs, tolerance), DEPARTS, reason
         if not errors.near:
             verdict, note = SHORT, '' if verdict == DEPARTS else note
         self._row(what, errors.shape, '%.2g' % errors.absolute, '%.2g' % errors.relative, tolerance.text, verdict, note)

@@ -14,7 +14,7 @@ UNTOUCHED = 'an object that no anchor touches has no anchor; the release gives i
 PADDING = 'RoIs that fill up a batch train nothing; the release labels them background (pad_label=0)'
 DRAW = 'draw afterwards'
 # Keys of the release's cfg.TRAIN and the keywords of assign_anchor that they are here.
-_ANCHOR_KEYS = {'RPN_BATCH_SIZE': 'batch_size', 'RPN_FG_FRACTION': 'fg_fraction', 'RPN_POSITIVE_OVERLAP': 'fg_thresh',
+ANCHOR_KEYS = {'RPN_BATCH_SIZE': 'batch_size', 'RPN_FG_FRACTION': 'fg_fraction', 'RPN_POSITIVE_OVERLAP': 'fg_thresh',
                 'RPN_NEGATIVE_OVERLAP': 'bg_thresh', 'RPN_CLOBBER_POSITIVES': 'clobber_positives', 'RPN_BBOX_WEIGHTS': 'bbox_weights'}
 _SAMPLE = ('rois', 'labels', 'bbox_targets', 'bbox_weights')
 
@@ -25,7 +25,7 @@ def check_assign_anchor(vector, report):
         height, width = case['feat_shape'][2:]
         anchors = shifted_anchors(height, width, case['feat_stride'],
                                   generate_anchors(case['feat_stride'], case['ratios'], case['scales']))
-        settings = {_ANCHOR_KEYS[key]: case['overrides'][key] for key in case['overrides']}
+        settings = {ANCHOR_KEYS[key]: case['overrides'][key] for key in case['overrides']}
         settings.update(allowed_border=case['allowed_border'])
 
         def run(**switch):

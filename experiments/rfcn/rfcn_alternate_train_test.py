@@ -1,4 +1,4 @@
-"""Train by alternation, then test the result: `python experiments/rfcn/rfcn_alternate_train_test.py --cfg X.yaml [KEY=VALUE]`."""
+"""Train by alternation, then test the result: `python experiments/rfcn/rfcn_alternate_train_test.py --cfg X.yaml`."""
 import sys
 from pathlib import Path
 

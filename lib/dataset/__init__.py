@@ -1,9 +1,10 @@
 """The data sets by name. An own one derives from `lib.dataset.imdb.IMDB` and gets a line in `DATASETS`."""
+from lib.dataset.box_list import YOLO, CSVList
 from lib.dataset.coco import COCO
 from lib.dataset.pascal_voc import PascalVOC
 from lib.errors import DatasetError
 
-DATASETS = {'PascalVOC': PascalVOC, 'coco': COCO}
+DATASETS = {'PascalVOC': PascalVOC, 'coco': COCO, 'csv': CSVList, 'yolo': YOLO}
 
 
 def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, **options):

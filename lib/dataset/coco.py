@@ -31,13 +31,16 @@ class COCO(IMDB):
         classes: names of the categories to take, or a text file of them, one a line; by default all, in the file's
             order. They must be given where the file has no categories.
         annotation_file, image_folder: paths, where they are elsewhere.
+        data: what `read_coco_json` returned, where it has been called already.
+        on_unknown_class: not used, the file lists its categories; data sets without a list take it.
     """
 
-    def __init__(self, image_set, root_path, dataset_path, *, classes=None, annotation_file=None, image_folder=None):
+    def __init__(self, image_set, root_path, dataset_path, *, classes=None, annotation_file=None, image_folder=None,
+                 data=None, on_unknown_class='error'):
         self.image_set = image_set
-        self.annotation_file = annotation_file or _find_annotations(image_set, dataset_path)
+        self.annotation_file = annotation_file or find_annotations(image_set, dataset_path)
         self.image_folders = [image_folder] if image_folder else _image_folders(image_set, dataset_path)
-        self.data = read_coco_json(self.annotation_file)
+        self.data = data or read_coco_json(self.annotation_file)
         self.images = {str(image['id']): image for image in self.data['images']}
         known = {category['name'].strip(): category['id'] for category in self.data['categories']}
         names = [category['name'] for category in self.data['categories']] if classes is None else read_classes(classes)
@@ -139,7 +142,8 @@ def fit_box(bbox, width, height):
     return [x1, y1, x2, y2] if x2 >= x1 and y2 >= y1 else None
 
 
-def _find_annotations(image_set, dataset_path):
+def find_annotations(image_set, dataset_path):
+    """Path of the json file of a set; FileNotFoundError if there is none."""
     tried = [os.path.join(dataset_path, folder, prefix + image_set + '.json')
              for folder in ('annotations', '') for prefix in ('instances_', 'image_info_', '')]
     for path in tried:

@@ -7,35 +7,40 @@ from lib.errors import DatasetError
 LARGEST = 1e9     # larger numbers are no pixels
 
 
-def read_coco_json(path):
+def _refuse(key, number, error):
+    raise error
+
+
+def read_coco_json(path, on_fault=_refuse):
     """Read a file of instances, or of images alone.
 
     Args:
         path: json file with the lists `images` (id, file_name; width and height may be absent), `categories` (id, name)
             and `annotations` (image_id, category_id, bbox = x, y, width, height; area = width * height and iscrowd = 0
             where absent). A file of test images has no annotations, and may have no categories.
+        on_fault: called with the list's name, the item's number in it and a DatasetError for each item that is not as it
+            should be; if it returns, the item is left out. By default it raises the error.
     Returns:
-        dict as in the file, with the defaults filled in, and annotations numbered from 1: pycocotools takes a match
-        with number 0 for none.
+        dict as in the file, with the defaults filled in, and annotations numbered from 1 by their place in the file:
+        pycocotools takes a match with number 0 for none.
     Raises:
         FileNotFoundError: there is no such file.
         DatasetError: it is not json, or an item lacks what it should have, or refers to what is not there.
     """
     data = _load(path)
     images, categories, annotations = (_items(path, data, key) for key in ('images', 'categories', 'annotations'))
-    image_ids = _identifiers(path, 'images', images)
-    category_ids = _identifiers(path, 'categories', categories)
-    for where, image in _numbered(path, 'images', images):
-        _require(isinstance(image.get('file_name'), str), where, 'a file_name', image)
-    for where, category in _numbered(path, 'categories', categories):
-        _require(isinstance(category.get('name'), str), where, 'a name', category)
-    for number, (where, annotation) in enumerate(_numbered(path, 'annotations', annotations), 1):
-        _require(_known(annotation, 'image_id', image_ids), where, 'the image_id of one of the images', annotation)
-        _require(_known(annotation, 'category_id', category_ids), where, 'the id of one of the categories', annotation)
-        _require(_is_box(annotation.get('bbox')), where, 'a bbox of four numbers', annotation)
-        area = annotation.get('area', annotation['bbox'][2] * annotation['bbox'][3])
-        _require(_is_number(area), where, 'a number as area', annotation)
-        annotation.update(id=number, area=area, iscrowd=int(bool(annotation.get('iscrowd'))))
+    data['images'] = _named(path, 'images', images, 'file_name', on_fault)
+    data['categories'] = _named(path, 'categories', categories, 'name', on_fault)
+    known = {'image_id': _identifiers(data['images']), 'category_id': _identifiers(data['categories'])}
+    data['annotations'] = []
+    for number, annotation in enumerate(annotations):
+        try:
+            _check_annotation('%s: annotations[%d]' % (path, number), annotation, known)
+        except DatasetError as error:
+            on_fault('annotations', number, error)
+            continue
+        annotation['id'] = number + 1
+        data['annotations'].append(annotation)
     return data
 
 
@@ -59,23 +64,39 @@ def _items(path, data, key):
     return items
 
 
-def _numbered(path, key, items):
-    return (('%s: %s[%d]' % (path, key, number), item) for number, item in enumerate(items))
+def _named(path, key, items, name, on_fault):
+    """Images or categories that have a name and an id of their own."""
+    kept, seen = [], set()
+    for number, item in enumerate(items):
+        where, identifier = '%s: %s[%d]' % (path, key, number), item.get('id')
+        try:
+            _require(isinstance(identifier, (int, str)), where, 'a whole number as id', item)
+            _require(str(identifier) not in seen, where, 'an id that no other one has', item)
+            _require(isinstance(item.get(name), str), where, 'a ' + name, item)
+        except DatasetError as error:
+            on_fault(key, number, error)
+            continue
+        seen.add(str(identifier))
+        kept.append(item)
+    return kept
 
 
-def _identifiers(path, key, items):
-    """The ids of a list, each of which may come once."""
-    seen = set()
-    for where, item in _numbered(path, key, items):
-        identifier = item.get('id')
-        _require(isinstance(identifier, (int, str)), where, 'a whole number as id', item)
-        _require(identifier not in seen, where, 'an id that no other one has', item)
-        seen.add(identifier)
-    return seen
+def _identifiers(items):
+    return {item['id'] for item in items}
 
 
-def _known(annotation, key, identifiers):
-    return isinstance(annotation.get(key), (int, str)) and annotation[key] in identifiers
+def _check_annotation(where, annotation, known):
+    """Raise a DatasetError unless it is one of a known image and category; fill area and iscrowd in."""
+    _require(_refers(annotation, 'image_id', known), where, 'the image_id of one of the images', annotation)
+    _require(_refers(annotation, 'category_id', known), where, 'the id of one of the categories', annotation)
+    _require(_is_box(annotation.get('bbox')), where, 'a bbox of four numbers', annotation)
+    area = annotation.get('area', annotation['bbox'][2] * annotation['bbox'][3])
+    _require(_is_number(area), where, 'a number as area', annotation)
+    annotation.update(area=area, iscrowd=int(bool(annotation.get('iscrowd'))))
+
+
+def _refers(annotation, key, known):
+    return isinstance(annotation.get(key), (int, str)) and annotation[key] in known[key]
 
 
 def _is_number(value):

@@ -7,6 +7,7 @@ from lib.utils.image import image_size
 from lib.utils.roidb import make_entry
 
 BACKGROUND = '__background__'
+CLASS_FILE = 'classes.txt'      # class names of own data, one a line
 
 
 class Evaluation(NamedTuple):

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from lib.dataset.imdb import IMDB, Evaluation, inside, read_classes, read_lines, with_background
+from lib.dataset.imdb import CLASS_FILE, IMDB, Evaluation, inside, read_classes, read_lines, with_background
 from lib.dataset.pascal_voc_eval import detections_path, evaluate_detections, evaluate_files, write_detections
 from lib.dataset.voc_xml import read_annotation
 from lib.errors import DatasetError
@@ -29,8 +29,8 @@ class PascalVOC(IMDB):
             three folders lie in dataset_path itself.
         root_path: not used; every data set takes it, as in the release.
         dataset_path: folder.
-        classes: names, or a text file of them, one a line. By default the 20 of VOC for a year's folder, otherwise all
-            labels found in Annotations, sorted: the same for every image set.
+        classes: names, or a text file of them, one a line. By default the 20 of VOC for a year's folder, otherwise those
+            of classes.txt in the folder, or else all labels found in Annotations, sorted: the same for every image set.
         use_difficult: whether objects flagged as difficult are trained on.
         min_box_side: pixels; thinner boxes are not trained on.
         on_unknown_class: 'error', or 'ignore': objects of other classes are left out, to train on some of the classes.
@@ -43,9 +43,9 @@ class PascalVOC(IMDB):
                  on_unknown_class='error', use_07_metric=None, score_decimals=None, box_decimals=None):
         self.folder, self.year, self.image_set = _find_folder(image_set, dataset_path)
         if classes is None:
-            classes = VOC_CLASSES if self.year else find_labels(os.path.join(self.folder, 'Annotations'))
+            classes = VOC_CLASSES if self.year else _own_classes(self.folder)
         name = '%s_%s' % (os.path.basename(self.folder), self.image_set)
-        super(PascalVOC, self).__init__(name, read_classes(classes), self._read_index())
+        super(PascalVOC, self).__init__(name, read_classes(classes), self._distinct_index())
         self.use_difficult = use_difficult
         self.min_box_side = min_box_side
         if on_unknown_class not in ('error', 'ignore'):
@@ -57,15 +57,24 @@ class PascalVOC(IMDB):
         self._number_of_label.update((label, number) for number, label in enumerate(self.classes) if number)
         self._pictures = {}
 
-    def _read_index(self):
-        path = inside(os.path.join(self.folder, 'ImageSets', 'Main'), self.image_set + '.txt')
+    def _distinct_index(self):
+        names = self.read_index()
+        distinct = list(dict.fromkeys(names))
+        if len(distinct) < len(names):
+            logger.warning('%s: %d names stand there twice; each image is taken once', self.list_path(), len(names) - len(distinct))
+        return distinct
+
+    def read_index(self):
+        """The names in the list of images, in its order."""
+        path = self.list_path()
         names = [_without_flag(line) for line in read_lines(path, 'the name of an image a line')]
         if not names:
             raise DatasetError('%s: expected the name of an image a line, found none' % path)
-        distinct = list(dict.fromkeys(names))
-        if len(distinct) < len(names):
-            logger.warning('%s: %d names stand there twice; each image is taken once', path, len(names) - len(distinct))
-        return distinct
+        return names
+
+    def list_path(self):
+        """Path of the list of images."""
+        return inside(os.path.join(self.folder, 'ImageSets', 'Main'), self.image_set + '.txt')
 
     def annotation_path(self, index):
         """Path of the XML file of that image."""
@@ -209,6 +218,11 @@ def find_labels(folder):
     labels = {item.label for name in sorted(os.listdir(folder)) if name.lower().endswith('.xml')
               for item in read_annotation(os.path.join(folder, name)).objects}
     return with_background(sorted(labels), folder)
+
+
+def _own_classes(folder):
+    names = os.path.join(folder, CLASS_FILE)
+    return names if os.path.isfile(names) else find_labels(os.path.join(folder, 'Annotations'))
 
 
 def _find_folder(image_set, dataset_path):

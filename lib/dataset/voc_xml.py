@@ -38,12 +38,13 @@ def read_annotation(path):
         FileNotFoundError: there is no such file.
         DatasetError: it is no XML, or declares entities, or an object has no name or no box of four numbers.
     """
-    root = _parse(path)
-    objects = [_read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
-    return Annotation(_text(root, 'filename'), _read_size(root), objects)
+    root = parse(path)
+    objects = [read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
+    return Annotation(text_of(root, 'filename'), read_size(root), objects)
 
 
-def _parse(path):
+def parse(path):
+    """The root of an XML file; raises as `read_annotation`."""
     try:
         return defusedxml.ElementTree.parse(path).getroot()
     except FileNotFoundError:
@@ -54,19 +55,21 @@ def _parse(path):
         raise DatasetError('%s: expected XML: %s' % (path, error)) from error
 
 
-def _text(node, tag):
+def text_of(node, tag):
+    """The text of a child, '' where there is none."""
     return (node.findtext(tag) or '').strip()
 
 
 def _number(node, tag):
     """The number in a child, NaN where there is none."""
     try:
-        return float(_text(node, tag))
+        return float(text_of(node, tag))
     except ValueError:
         return math.nan
 
 
-def _read_size(root):
+def read_size(root):
+    """(width, height) of an annotation; None where it does not tell."""
     node = root.find('size')
     if node is None:
         return None
@@ -74,12 +77,13 @@ def _read_size(root):
     return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
 
 
-def _read_object(path, number, node):
-    label, frame = _text(node, 'name'), node.find('bndbox')
+def read_object(path, number, node):
+    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no box."""
+    label, frame = text_of(node, 'name'), node.find('bndbox')
     if not label:
         raise DatasetError('%s: object %d has no <name>' % (path, number))
     box = tuple(math.nan if frame is None else _number(frame, tag) for tag in _CORNERS)
     if not all(abs(value) < LARGEST for value in box):          # false for NaN too
         raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s'
                            % (path, number, label, ', '.join(_CORNERS)))
-    return VocObject(label, box, _text(node, 'difficult').lower() in ('1', 'true'))
+    return VocObject(label, box, text_of(node, 'difficult').lower() in ('1', 'true'))

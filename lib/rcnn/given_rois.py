@@ -19,8 +19,8 @@ def add_roi_targets(roidb, *, num_classes, class_agnostic, thresh=0.5, bbox_mean
         means, stds: of the deltas, (4 * num_reg_classes,).
     """
     matched = [_match(entry) for entry in roidb]
-    means, stds = add_bbox_regression_targets(matched, num_classes=num_classes, class_agnostic=class_agnostic, thresh=thresh,
-                                              bbox_means=bbox_means, bbox_stds=bbox_stds)
+    means, stds = add_bbox_regression_targets(matched, num_classes=num_classes, class_agnostic=class_agnostic,
+                                              thresh=thresh, bbox_means=bbox_means, bbox_stds=bbox_stds)
     return [_with_rois(entry, targets) for entry, targets in zip(roidb, matched)], means, stds
 
 
@@ -36,4 +36,5 @@ def _with_rois(entry, matched):
     """There may be thousands of RoIs an image: nothing is kept twice, and nothing in float64."""
     kept = {name: value for name, value in entry.items() if name != 'proposals'}
     return dict(kept, rois=matched['boxes'], bbox_targets=matched['bbox_targets'],
-                max_overlaps=matched['max_overlaps'].astype(np.float32), max_classes=matched['max_classes'].astype(np.int32))
+                max_overlaps=matched['max_overlaps'].astype(np.float32),
+                max_classes=matched['max_classes'].astype(np.int32))

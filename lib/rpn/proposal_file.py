@@ -23,7 +23,8 @@ def save_proposals(path, index, all_proposals):
     temporary = '%s.tmp-%d' % (path, os.getpid())
     try:
         with open(temporary, 'wb') as file:
-            np.savez(file, index=np.array(index, dtype=str), counts=np.array([len(dets) for dets in all_proposals], dtype=np.int64),
+            np.savez(file, index=np.array(index, dtype=str),
+                     counts=np.array([len(dets) for dets in all_proposals], dtype=np.int64),
                      dets=np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32))
         os.replace(temporary, path)
     finally:
@@ -50,8 +51,8 @@ def load_proposals(path, index):
     rows = {name: slice(end - count, end) for name, count, end in zip(names.tolist(), counts, ends)}
     missing = [name for name in index if name not in rows]
     if missing:
-        raise DatasetError('%s: no proposals for %d of %d images, the first of them %s. Were they made for another image set?'
-                           % (path, len(missing), len(index), missing[0]))
+        raise DatasetError('%s: no proposals for %d of %d images, the first of them %s. Were they made for another '
+                           'image set?' % (path, len(missing), len(index), missing[0]))
     return [dets[rows[name]] for name in index]
 
 
@@ -61,7 +62,7 @@ def _read(path):
         with np.load(path, allow_pickle=False) as file:
             names, counts, dets = (file[name] for name in ('index', 'counts', 'dets'))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError('%s: not a file of proposals, or a damaged one (%s). Make it again' % (path, error)) from None
+        raise DatasetError('%s: no file of proposals, or a damaged one (%s). Make it again' % (path, error)) from None
     if dets.shape[1:] != (5,) or dets.dtype != np.float32 or names.ndim != 1 or names.shape != counts.shape \
             or counts.dtype.kind != 'i' or counts.min(initial=0) < 0 or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s. Make it again'

@@ -5,14 +5,15 @@ from lib.bbox.bbox_transform import bbox_overlaps
 
 THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ... 0.95: those of COCO and of the release
 # Name -> the least area of an object in pixels, and the least that is too much. The release's classes of size.
-AREAS = {'0-25': (0, 25 ** 2), '25-50': (25 ** 2, 50 ** 2), '50-100': (50 ** 2, 100 ** 2), '100-200': (100 ** 2, 200 ** 2),
-         '200-300': (200 ** 2, 300 ** 2), '300-inf': (300 ** 2, np.inf)}
+AREAS = {'0-25': (0, 25 ** 2), '25-50': (25 ** 2, 50 ** 2), '50-100': (50 ** 2, 100 ** 2),
+         '100-200': (100 ** 2, 200 ** 2), '200-300': (200 ** 2, 300 ** 2), '300-inf': (300 ** 2, np.inf)}
 
 
 def best_overlaps(proposals, boxes):
     """The IoU with which each object is found, if a proposal can find one object only.
 
-    The pair of highest IoU is matched first, then the best pair of what is left, until objects or proposals are used up.
+    The pair of highest IoU is matched first, then the best pair of what is left, until objects or proposals are used
+    up.
 
     Args:
         proposals: (N, 4 or more) boxes.
@@ -40,11 +41,13 @@ def recall(all_proposals, all_boxes, counts, thresholds=THRESHOLDS, area=(0, np.
         thresholds: IoU.
         area: pixels; only objects of at least the first and less than the second count.
     Returns:
-        (len(counts), len(thresholds)) float64; NaN where there is no object. The mean over the thresholds is the average recall.
+        (len(counts), len(thresholds)) float64; NaN where there is no object. The mean over the thresholds is the
+        average recall.
     """
     all_boxes = [boxes[_within(boxes, area)] for boxes in all_boxes]
-    found = np.array([np.concatenate([best_overlaps(proposals[:count], boxes) for proposals, boxes in zip(all_proposals, all_boxes)])
-                      for count in counts])                                                  # (len(counts), all objects)
+    pairs = list(zip(all_proposals, all_boxes))
+    found = np.array([np.concatenate([best_overlaps(proposals[:count], boxes) for proposals, boxes in pairs])
+                      for count in counts])                                             # (len(counts), all objects)
     if found.shape[1] == 0:
         return np.full((len(counts), len(thresholds)), np.nan)
     return np.stack([(found >= thresh).mean(axis=1) for thresh in thresholds], axis=1)
@@ -56,7 +59,9 @@ def _within(boxes, area):
 
 
 def recall_table(all_proposals, all_boxes, counts, thresholds=(0.5, 0.6, 0.7, 0.8, 0.9)):
-    """Text: recall by the number of proposals, and with the largest number by the size of the objects; AR is the average recall.
+    """Text: recall by the number of proposals, and with the largest number by the size of the objects.
+
+    AR is the average recall.
 
     Args: see `recall`.
     """
@@ -65,9 +70,9 @@ def recall_table(all_proposals, all_boxes, counts, thresholds=(0.5, 0.6, 0.7, 0.
         rows.append(_row('%d' % count, all_proposals, all_boxes, count, thresholds))
     for name, area in AREAS.items():
         rows.append(_row('size %s' % name, all_proposals, all_boxes, max(counts), thresholds, area))
-    mean = np.mean([len(proposals) for proposals in all_proposals])
-    return '%d images, %d objects, %.1f proposals an image\n' % (len(all_boxes), sum(map(len, all_boxes)), mean) + '\n'.join(
-        '%-13s' % row[0] + ''.join('%9s' % cell for cell in row[1:]) for row in rows)
+    title = '%d images, %d objects, %.1f proposals an image' % (
+        len(all_boxes), sum(map(len, all_boxes)), np.mean([len(proposals) for proposals in all_proposals]))
+    return '\n'.join([title] + ['%-13s' % row[0] + ''.join('%9s' % cell for cell in row[1:]) for row in rows])
 
 
 def _row(name, all_proposals, all_boxes, count, thresholds, area=(0, np.inf)):

@@ -10,6 +10,7 @@ from lib.utils.image_header import header_size
 
 # Larger images are refused: 178,956,970 pixels are half a gigabyte of uint8 BGR, more than any camera's photograph.
 MAX_PIXELS = 178956970
+HEAD_BYTES = 2 ** 16    # the header of most images lies within
 
 
 def imread(path, max_pixels=MAX_PIXELS):
@@ -48,14 +49,14 @@ def image_size(path):
     Raises:
         FileNotFoundError, DatasetError: as `imread`.
     """
-    return header_size(read_bytes(path)) or imread(path).shape[1::-1]
+    return header_size(read_bytes(path, HEAD_BYTES)) or header_size(read_bytes(path)) or imread(path).shape[1::-1]
 
 
-def read_bytes(path):
-    """All bytes of an image file, or an error that names it."""
+def read_bytes(path, most=-1):
+    """The bytes of an image file, at most so many, or an error that names it."""
     try:
         with open(path, 'rb') as file:
-            data = file.read()
+            data = file.read(most)
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such image' % os.path.abspath(path)) from None
     except (OSError, ValueError) as error:
@@ -81,16 +82,20 @@ def resize(im, target_size, max_size, stride=0, interpolation=cv2.INTER_LINEAR):
     Returns:
         (H, W, 3) uint8 and the scale, a float: new pixels for each old one. (Release: lib/utils/image.py, resize.)
     """
-    short, long = sorted(im.shape[:2])
-    scale = float(target_size) / short
-    if np.round(scale * long) > max_size:
-        scale = float(max_size) / long
-    if round(scale * short) < 1:    # a very long and thin image would vanish: keep one pixel of it
+    scale = resize_scale(im.shape[:2], target_size, max_size)
+    if round(scale * min(im.shape[:2])) < 1:    # a very long and thin image would vanish: keep one pixel of it
         size = tuple(max(1, int(round(scale * side))) for side in im.shape[1::-1])
         im = cv2.resize(im, size, interpolation=interpolation)
     else:
         im = cv2.resize(im, None, None, fx=scale, fy=scale, interpolation=interpolation)
     return pad_to_stride(im, stride), scale
+
+
+def resize_scale(shape, target_size, max_size):
+    """The scale by which `resize` multiplies the sides (height, width) of an image."""
+    short, long = sorted(shape)
+    scale = float(target_size) / short
+    return float(max_size) / long if np.round(scale * long) > max_size else scale
 
 
 def pad_to_stride(im, stride):

@@ -17,6 +17,7 @@ import yaml
 from easydict import EasyDict
 
 from lib.errors import ConfigError
+from lib.utils import safe_yaml
 from rfcn.config.defaults import KEYS, LEGACY, ORDER
 from rfcn.config.kinds import class_names, show
 
@@ -96,34 +97,11 @@ def dump(config):
     return yaml.safe_dump(thaw(config), default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, which can stand for billions of values, and without keys that are given twice."""
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.AliasEvent):
-            alias = self.peek_event()
-            problem = 'aliases are not read: write *%s out' % alias.anchor
-            raise yaml.MarkedYAMLError(None, None, problem, alias.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(None, None, '%s is given twice' % show(key.value), key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _parse(text, source):
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = 'line %d: ' % (mark.line + 1) if mark else ''
-        raise ConfigError('%s: %snot valid YAML: %s' % (source, line, error.problem or error.context)) from error
-    except Exception as error:  # odd scalars and depths: KeyError, AttributeError, RecursionError ...
-        raise ConfigError('%s: not valid YAML: %s' % (source, show(error))) from error
+        return safe_yaml.parse(text)
+    except ValueError as error:
+        raise ConfigError('%s: %s' % (source, error)) from error
 
 
 def _read_text(path):

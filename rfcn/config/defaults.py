@@ -97,6 +97,7 @@ _TRAIN = {
     'LR_MULT': Key({}, multipliers),              # ours: name prefix to multiplier of the learning rate
     'PRECISION': Key('fp32', choice('fp32', 'bf16')),  # ours: bf16 convolutions on a CPU that has the instructions
     'EVAL_PERIOD': Key(0, whole(0)),              # ours: epochs between two validations; 0 is never
+    'KEEP_CHECKPOINTS': Key(0, whole(0)),                # ours: older checkpoints than that many are deleted; 0 keeps all
     'CHECKPOINT_PERIOD': Key(1, whole(1)),        # ours: epochs between two checkpoints
     # images
     'FLIP': Key(True, flag),                      # train on mirror images too
@@ -108,7 +109,7 @@ _TRAIN = {
     'WORKERS': Key(2, whole(0, 256)),             # ours: threads that read images ahead; 0 reads in the main thread
     # RoIs
     'ENABLE_OHEM': Key(False, flag),              # train on the RoIs of highest loss
-    'BATCH_ROIS': Key(128, count_or_minus_one),   # RoIs an image that the head sees; -1 is all of them
+    'BATCH_ROIS': Key(128, count_or_minus_one),   # RoIs a device that the head sees, shared by its images; -1 is all
     'BATCH_ROIS_OHEM': Key(128, whole(1)),        # RoIs an image that OHEM keeps
     'FG_FRACTION': Key(0.25, fraction),           # most of a sample that are objects
     'FG_THRESH': Key(0.5, fraction),              # IoU from which on an RoI is an object

@@ -1,14 +1,11 @@
 """Checkpoints in the release's format, written so that a crash leaves either the old file or the new one, never half a file.
 
     prefix-0007.params   `arg:` and `aux:` parameters after epoch 7, the box layer also un-normalised as rfcn_bbox_weight_test
-    prefix-0007.states   momentum and progress, for resuming
+    prefix-0007.states   momentum and progress, for resuming: see resume.py
     prefix-symbol.json   the graph for testing
 """
-import json
 import logging
 import os
-import re
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -19,8 +16,6 @@ logger = logging.getLogger(__name__)
 
 BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised box deltas
 TEST_SUFFIX = '_test'
-_MOMENTUM = 'momentum:'
-_PROGRESS = 'progress'
 
 
 def params_path(prefix, epoch):
@@ -80,9 +75,15 @@ def unnormalised_bbox(arg_params, means, stds, bins_squared):
 
 def save_params(path, arg_params, aux_params):
     """Write parameters in MXNet's format with `arg:` and `aux:` before their names."""
+    tagged = tag_params(arg_params, aux_params)
+    save_atomically(path, lambda temporary: mx.nd.save(temporary, tagged))
+
+
+def tag_params(arg_params, aux_params):
+    """Name -> array with `arg:` and `aux:` before the names, on the CPU."""
     tagged = {'arg:' + name: value.as_in_context(mx.cpu()) for name, value in arg_params.items()}
     tagged.update(('aux:' + name, value.as_in_context(mx.cpu())) for name, value in aux_params.items())
-    save_atomically(path, lambda temporary: mx.nd.save(temporary, tagged))
+    return tagged
 
 
 def load_params(path, for_test=False):
@@ -95,12 +96,17 @@ def load_params(path, for_test=False):
     Raises:
         FileNotFoundError, CheckpointError: the file is missing, cut off or no parameter file.
     """
-    arrays = _load_arrays(path)
+    arrays = load_arrays(path)
+    return split_params(arrays, path, for_test)
+
+
+def split_params(arrays, source, for_test=False):
+    """`arg:` and `aux:` arrays -> arg_params, aux_params; see `load_params`."""
     arg_params, aux_params = {}, {}
     for tagged, value in arrays.items():
         kind, _, name = tagged.partition(':')
         if kind not in ('arg', 'aux') or not name:
-            raise CheckpointError("%s: parameters are called 'arg:<name>' or 'aux:<name>', not %r" % (path, tagged))
+            raise CheckpointError("%s: parameters are called 'arg:<name>' or 'aux:<name>', not %r" % (source, tagged))
         (arg_params if kind == 'arg' else aux_params)[name] = value
     for name in [n for n in arg_params if n.endswith(TEST_SUFFIX)]:
         value = arg_params.pop(name)
@@ -132,36 +138,8 @@ def check_params(symbol, input_shapes, arg_params, aux_params, source):
         logger.info('%s: ignored %d parameters that the network does not have: %s', source, len(extra), ', '.join(extra))
 
 
-def save_states(path, momenta, progress):
-    """Write what resuming needs.
-
-    Args:
-        momenta: parameter name -> NDArray. progress: dict that JSON can hold.
-    """
-    arrays = {_MOMENTUM + name: value.as_in_context(mx.cpu()) for name, value in momenta.items()}
-    arrays[_PROGRESS] = mx.nd.array(np.frombuffer(json.dumps(progress).encode('utf-8'), dtype=np.uint8), dtype=np.uint8)
-    save_atomically(path, lambda temporary: mx.nd.save(temporary, arrays))
-
-
-def load_states(path):
-    """Returns momenta (name -> NDArray) and progress (dict), as given to `save_states`."""
-    arrays = _load_arrays(path)
-    if _PROGRESS not in arrays:
-        raise CheckpointError('%s: no training state of this project; the release pickles its optimizer there. '
-                              'Start from the .params file with network.pretrained instead' % path)
-    progress = json.loads(arrays.pop(_PROGRESS).asnumpy().astype(np.uint8).tobytes().decode('utf-8'))
-    return {name[len(_MOMENTUM):]: value for name, value in arrays.items()}, progress
-
-
-def epochs_with_states(prefix):
-    """Sorted epochs that have both a parameter and a state file."""
-    folder, name = os.path.split(prefix)
-    pattern = re.compile(re.escape(name) + r'-(\d{4})\.params$')
-    found = (pattern.match(entry.name) for entry in Path(folder or '.').glob('*.params'))
-    return sorted(int(m.group(1)) for m in found if m and os.path.exists(states_path(prefix, int(m.group(1)))))
-
-
-def _load_arrays(path):
+def load_arrays(path):
+    """The named arrays of a file of mx.nd.save. Raises as `load_params`."""
     if not os.path.isfile(path):
         raise FileNotFoundError('%s: no such parameter file' % path)
     try:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lib.errors import DatasetError
 from lib.rpn.anchor_target import as_blobs, assign_anchor
+from lib.rpn.class_specific import class_labels
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
 from lib.utils.epoch_order import epoch_order
 from lib.utils.image import get_image, tensor_vstack
@@ -142,9 +143,11 @@ class AnchorLoader(Loader):
         targets: keywords of `lib.rpn.anchor_target.assign_anchor`.
         max_gt_boxes: G; 0 for the largest number of objects in `roidb`.
         end2end: also give im_info and gt_boxes.
+        tell_classes: the label of a positive anchor is the class of its object, not 1.
     """
 
-    def __init__(self, roidb, batch_size, *, feature_shape, anchors, targets, max_gt_boxes=0, end2end=True, **settings):
+    def __init__(self, roidb, batch_size, *, feature_shape, anchors, targets, max_gt_boxes=0, end2end=True, tell_classes=False,
+                 **settings):
         super(AnchorLoader, self).__init__(roidb, batch_size, **settings)
         self.feature_shape = feature_shape
         self.base_anchors = generate_anchors(anchors['base_size'], anchors['ratios'], anchors['scales'])
@@ -152,6 +155,7 @@ class AnchorLoader(Loader):
         self.targets = targets
         self.max_gt_boxes = max_gt_boxes or max(1, max(len(entry['boxes']) for entry in roidb))
         self.end2end = end2end
+        self.tell_classes = tell_classes
         self._anchors = functools.lru_cache(maxsize=64)(self._shifted_anchors)
 
     def assemble(self, loaded, rng):
@@ -159,13 +163,16 @@ class AnchorLoader(Loader):
         data = collections.OrderedDict(data=tensor_vstack(tensors))
         height, width = self.feature_shape(*data['data'].shape[2:])
         anchors = self._anchors(height, width)
-        targets = [as_blobs(*assign_anchor(anchors, gt, info[:2], rng=rng, **self.targets), height, width)
-                   for gt, info in zip(boxes, im_infos)]
+        targets = [as_blobs(*self._assign(anchors, gt, info[:2], rng), height, width) for gt, info in zip(boxes, im_infos)]
         label = collections.OrderedDict((name, np.concatenate([t[name] for t in targets])) for name in targets[0])
         if self.end2end:
             data['im_info'] = np.array(im_infos, dtype=np.float32)
             data['gt_boxes'] = np.stack([pad_gt_boxes(gt, self.max_gt_boxes) for gt in boxes])
         return data, label
+
+    def _assign(self, anchors, gt_boxes, im_size, rng):
+        labels, targets, weights = assign_anchor(anchors, gt_boxes, im_size, rng=rng, **self.targets)
+        return class_labels(labels, anchors, gt_boxes) if self.tell_classes else labels, targets, weights
 
     def _shifted_anchors(self, height, width):
         return shifted_anchors(height, width, self.stride, self.base_anchors)

@@ -48,8 +48,8 @@ class TrainingMetrics(object):
         values = {name: _numpy(x) for name, x in dict(labels, **outputs).items()}
         step = collections.OrderedDict()
         if 'rpn_cls_prob' in values:
-            prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2]
-            step.update(self._add(RPN_METRICS, prob.reshape(-1, 2), values['rpn_label'].ravel(), values['rpn_bbox_loss']))
+            prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2], or C where the RPN tells the classes
+            step.update(self._add(RPN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rpn_label'].ravel(), values['rpn_bbox_loss']))
         if 'cls_prob' in values:
             prob = values['cls_prob']
             step.update(self._add(RCNN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rcnn_label'].ravel(),

@@ -10,8 +10,8 @@ def propose_all(predictor, loader):
         predictor: a `Predictor` of the RPN's test graph.
         loader: a `TestLoader`.
     Returns:
-        list over images of (n, 5) float32 boxes in pixels of the image and scores, the best first; none for an image that could
-        not be read, where the loader skips those.
+        list over images of (n, 5) float32 boxes in pixels of the image and scores, the best first; none for an image
+        that could not be read, where the loader skips those.
     """
     proposals = []
     for batch in tqdm(loader.batches(), total=len(loader), desc='proposals', unit='batch', mininterval=1):
@@ -27,6 +27,6 @@ def propose_all(predictor, loader):
 
 
 def without_repetition(dets):
-    """The rows (n, 5) in their order, each once: the operators repeat rows where they find less than they shall return."""
+    """The rows (n, 5) in their order, each once: the operators repeat rows where they find too few."""
     _, first = np.unique(dets, axis=0, return_index=True)
     return dets[np.sort(first)]

@@ -18,8 +18,8 @@ from rfcn.core.loader import Loader, scaled_rois
 class RoiLoader(Loader):
     """Samples RoIs of each image anew in every epoch.
 
-    Departure: the release rounds proposals to whole pixels of the network's input, though their targets were computed from the
-    exact ones; here both are exact, as in end-to-end training and in testing.
+    Departure: the release rounds proposals to whole pixels of the network's input, though their targets were computed
+    from the exact ones; here both are exact, as in end-to-end training and in testing.
 
     Args:
         roidb: entries with rois, max_overlaps, max_classes, bbox_targets: see `lib.rcnn.given_rois`.
@@ -49,14 +49,14 @@ class RoiLoader(Loader):
         everything = self.rois_per_image == -1
         count = len(entry['rois']) if everything else self.rois_per_image
         foreground = count if everything else int(np.round(self.fg_fraction * count))
-        sample = sample_labelled_rois(scaled_rois(entry['rois'], image, scale), entry['max_classes'], entry['max_overlaps'],
-                                      entry['bbox_targets'], fg_rois_per_image=foreground, rois_per_image=count, rng=rng,
-                                      **self.sampling)
+        rois = scaled_rois(entry['rois'], image, scale)
+        sample = sample_labelled_rois(rois, entry['max_classes'], entry['max_overlaps'], entry['bbox_targets'], rng=rng,
+                                      fg_rois_per_image=foreground, rois_per_image=count, **self.sampling)
         return pad_sample(*sample, rows=self.rows)
 
 
 def pad_sample(rois, label, bbox_target, bbox_weight, rows):
     """Fill a sample of one image up to `rows`: the last RoI again, with label -1 and weight 0."""
-    missing = (0, rows - len(rois))
-    return (np.pad(rois, (missing, (0, 0)), mode='edge'), np.pad(label, (missing,), mode='constant', constant_values=-1),
-            np.pad(bbox_target, (missing, (0, 0)), mode='constant'), np.pad(bbox_weight, (missing, (0, 0)), mode='constant'))
+    below = ((0, rows - len(rois)), (0, 0))
+    return (np.pad(rois, below, mode='edge'), np.pad(label, below[:1], mode='constant', constant_values=-1),
+            np.pad(bbox_target, below, mode='constant'), np.pad(bbox_weight, below, mode='constant'))

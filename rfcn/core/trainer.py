@@ -2,12 +2,14 @@
 import json
 import logging
 import math
+import os
 import time
 
 import numpy as np
 from tqdm import tqdm
 
-from rfcn.core import checkpoint
+from rfcn.core import checkpoint, resume
+from rfcn.core.interrupt import StopWish
 from rfcn.core.metric import TrainingMetrics
 
 logger = logging.getLogger(__name__)
@@ -15,6 +17,13 @@ logger = logging.getLogger(__name__)
 
 class NonFiniteLoss(FloatingPointError):
     """A loss is NaN or infinite."""
+
+
+class Stopped(SystemExit):
+    """A run that was asked to stop and can be resumed; the exit status is the shell's for that signal."""
+
+    def __init__(self, signal):
+        super(Stopped, self).__init__(128 + signal)
 
 
 class Trainer(object):
@@ -27,11 +36,12 @@ class Trainer(object):
         seed: of what the graph draws on the host; step n of a run draws from (seed, n) whatever came before.
         frequent: steps between log lines.
         period: epochs between checkpoints; the last epoch always gets one.
+        keep: checkpoints to keep, the newest ones; 0 for all.
         extra_params: arg_params -> more parameters to save (the un-normalised box layer).
         validate: (epoch, arg_params, aux_params) -> Evaluation, called after every `eval_period` epochs; None for never.
     """
 
-    def __init__(self, module, loader, prefix, *, seed=0, frequent=20, period=1, extra_params=lambda arg_params: {},
+    def __init__(self, module, loader, prefix, *, seed=0, frequent=20, period=1, keep=0, extra_params=lambda arg_params: {},
                  validate=None, eval_period=0):
         self.module = module
         self.loader = loader
@@ -40,37 +50,41 @@ class Trainer(object):
         self.seed = seed
         self.frequent = frequent
         self.period = period
+        self.keep = keep
         self.extra_params = extra_params
         self.validate = validate
         self.eval_period = eval_period
         self.best = None
         self.batches_done = 0
 
-    def fit(self, begin_epoch, end_epoch):
-        """Train epochs begin_epoch + 1 to end_epoch (counted from 1 in file names).
+    def fit(self, begin_epoch, end_epoch, begin_batch=0):
+        """Train epochs begin_epoch + 1 to end_epoch (counted from 1 in file names), the first one from batch `begin_batch` on.
 
         Raises:
             NonFiniteLoss: with the losses and the images of that batch.
+            Stopped: after Ctrl-C or SIGTERM, with a checkpoint written.
         """
-        with open(self.prefix + '-log.jsonl', 'a') as log:
+        with open(self.prefix + '-log.jsonl', 'a') as log, StopWish() as stop:
             self._log = log
             for epoch in range(begin_epoch, end_epoch):
-                self._epoch(epoch, end_epoch)
+                self._epoch(epoch, end_epoch, begin_batch if epoch == begin_epoch else 0, stop)
                 self._end_epoch(epoch + 1, end_epoch)
+                if stop.signal:
+                    self._stop(stop.signal, epoch + 1, 0)
 
-    def resume(self, epoch):
-        """Momentum, schedule and best score as they were after `epoch`; parameters are the caller's."""
-        momenta, progress = checkpoint.load_states(checkpoint.states_path(self.prefix, epoch))
-        self.module.set_momenta(momenta, progress['num_update'])
-        self.best = progress['best']
-        self.batches_done = progress['batches_done']
+    def take_up(self, momenta, progress):
+        """Momentum, schedule and best score of an earlier run; parameters are the caller's."""
+        self.module.set_momenta(momenta, progress.num_update)
+        self.best = progress.best
+        self.batches_done = progress.batches_done
 
-    def _epoch(self, epoch, end_epoch):
+    def _epoch(self, epoch, end_epoch, begin_batch, stop):
         self.metrics.reset()
         started, seen = time.time(), 0
-        with tqdm(total=len(self.loader), desc='epoch %d/%d' % (epoch + 1, end_epoch), unit='batch', mininterval=1) as bar:
-            for number, batch in enumerate(self.loader.batches(epoch)):
-                step = self._step(batch)
+        with tqdm(total=len(self.loader), initial=begin_batch, desc='epoch %d/%d' % (epoch + 1, end_epoch), unit='batch',
+                  mininterval=1) as bar:
+            for number, batch in enumerate(self.loader.batches(epoch, begin_batch), begin_batch):
+                step, updated = self._step(batch)
                 seen += self.loader.batch_size
                 bar.update()
                 if (number + 1) % self.frequent == 0 or number + 1 == len(self.loader):
@@ -79,14 +93,26 @@ class Trainer(object):
                                         + ', %.2f images/s' % speed)
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
+                if stop.signal and updated and number + 1 < len(self.loader):
+                    self._stop(stop.signal, epoch, number + 1)
         self.module.finish_update()  # where batches are accumulated and do not come out even: a checkpoint holds no gradients
         means = self.metrics.get()
         logger.info('epoch %d: %s, %.2f images/s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
                     seen / (time.time() - started))
 
+    def _stop(self, signal, epoch, batch):
+        """Write what resuming needs and leave."""
+        if batch:
+            params = self.module.get_params()
+            resume.save_states(resume.interrupted_path(self.prefix), self.module.momenta(), self._progress(epoch, batch, *params),
+                               params)
+        logger.warning('stopped by %s after %d epochs and %d batches; TRAIN.RESUME=auto goes on from here', signal.name, epoch,
+                       batch)
+        raise Stopped(signal)
+
     def _step(self, batch):
         np.random.seed((self.seed * 1000003 + self.batches_done) % 2 ** 32)  # for the operators that draw on the host
-        self.module.step(batch)
+        updated = self.module.step(batch)
         self.batches_done += 1
         labels = dict(zip(self.module.label_names, batch.label))
         outputs = self.module.named_outputs()
@@ -97,7 +123,7 @@ class Trainer(object):
                                 'or TRAIN.CLIP_GRADIENT may help; check the boxes of these images' % (
                                     self.module.num_update, ', '.join('%s %g' % item for item in step.items()),
                                     ', '.join(batch.images)))
-        return step
+        return step, updated
 
     def _end_epoch(self, epoch, end_epoch):
         arg_params, aux_params = self.module.get_params()
@@ -113,12 +139,20 @@ class Trainer(object):
             self._save(epoch, arg_params, aux_params)
 
     def _save(self, epoch, arg_params, aux_params):
-        # States first: a parameter file is complete only with its states, and resuming looks for parameter files.
-        progress = dict(num_update=self.module.num_update, batches_done=self.batches_done, best=self.best)
-        checkpoint.save_states(checkpoint.states_path(self.prefix, epoch), self.module.momenta(), progress)
+        # States first: resuming looks for parameter files, so one that is there has its states.
+        resume.save_states(checkpoint.states_path(self.prefix, epoch), self.module.momenta(),
+                           self._progress(epoch, 0, arg_params, aux_params))
         path = checkpoint.params_path(self.prefix, epoch)
         checkpoint.save_params(path, dict(arg_params, **self.extra_params(arg_params)), aux_params)
         logger.info('wrote %s', path)
+        if os.path.exists(resume.interrupted_path(self.prefix)):
+            os.remove(resume.interrupted_path(self.prefix))  # this checkpoint is further on
+        if self.keep:
+            resume.prune(self.prefix, self.keep)
+
+    def _progress(self, epoch, batch, arg_params, aux_params):
+        return resume.Progress(epoch, batch, self.module.num_update, self.batches_done, self.best,
+                               resume.checksum(arg_params, aux_params))
 
     def _write(self, line):
         line = {name: None if value != value else value for name, value in line.items()}  # JSON has no NaN (a class without objects)

@@ -1,4 +1,4 @@
-"""Reads the trunk of a .caffemodel with OpenCV, which matches layers by name: the network's own prototxt is not needed."""
+"""Reads the trunk of a .caffemodel with OpenCV, which matches layers by name: its own prototxt is not needed."""
 import cv2
 import numpy as np
 
@@ -14,7 +14,7 @@ _SETTINGS = {'Convolution': 'convolution_param { num_output: 1 kernel_size: 1 }'
 
 
 def load_caffe(path):
-    """The parameters of a ResNet in Caffe (conv1, bn_conv1, scale_conv1, res2a_branch1, ...), under the release's names.
+    """The parameters of Caffe's ResNet (layers conv1, bn_conv1, scale_conv1, res2a_branch1, ...) by the release's names.
 
     Returns:
         dict of name -> array; BatchNorm's sums are divided by their scale factor.
@@ -26,14 +26,25 @@ def load_caffe(path):
     with open(path, 'rb') as file:
         model = np.frombuffer(file.read(), dtype=np.uint8)
     try:
-        net = cv2.dnn.readNetFromCaffe(np.frombuffer(_prototxt(names).encode('ascii'), dtype=np.uint8), model)
-        blobs = {layer: net.getLayer(layer).blobs for name in names for layer in _layers(name)}
+        # A convolution may be without blobs, a BatchNorm may not: so see first which layers there are.
+        convolutions = _blobs(model, {name: 'Convolution' for name in names})
+        blobs = _blobs(model, {layer: kind for name in names if convolutions[name]
+                               for layer, kind in zip(_layers(name), _SETTINGS)})
     except cv2.error as error:
-        raise CheckpointError('%s: not a Caffe model that OpenCV can read (%s)' % (path, str(error).strip())) from None
+        raise CheckpointError('%s: not a Caffe model of convolutions, BatchNorm and Scale that OpenCV can read (%s)'
+                              % (path, str(error).strip())) from None
     params = {}
     for name in names:
-        params.update(_params(name, *[blobs[layer] for layer in _layers(name)], path))
+        if convolutions[name]:
+            params.update(_params(name, *[blobs[layer] for layer in _layers(name)], path))
     return params
+
+
+def _blobs(model, kinds):
+    """Layer name -> list of arrays, for layer names with their kinds."""
+    lines = [_INPUT] + [_LAYER % (layer, kind, layer, _SETTINGS[kind]) for layer, kind in kinds.items()]
+    net = cv2.dnn.readNetFromCaffe(np.frombuffer('\n'.join(lines).encode('ascii'), dtype=np.uint8), model)
+    return {layer: net.getLayer(layer).blobs for layer in kinds}
 
 
 def _layers(name):
@@ -42,16 +53,7 @@ def _layers(name):
     return name, 'bn' + suffix, 'scale' + suffix
 
 
-def _prototxt(names):
-    lines = [_INPUT]
-    for name in names:
-        lines += [_LAYER % (layer, kind, layer, _SETTINGS[kind]) for layer, kind in zip(_layers(name), _SETTINGS)]
-    return '\n'.join(lines)
-
-
 def _params(name, conv, batch_norm, scale, path):
-    if not conv:
-        return {}  # a layer of a network of another depth
     if len(batch_norm) != 3 or len(scale) != 2:
         raise CheckpointError('%s: %s expected with three blobs of BatchNorm and two of Scale, found %d and %d'
                               % (path, name, len(batch_norm), len(scale)))

@@ -1,8 +1,8 @@
 """The arithmetic of importing: one convolution with its BatchNorm in, the same function in the trunk's convention out.
 
 What makes it exact: BatchNorm computes gamma * (y - mean) / sqrt(var + eps) + beta. A constant added to y, be it the
-convolution's bias or what another mean of the pixels amounts to, may as well be taken from `mean`; another eps may be added to
-`var`. The order of the channels and a division of the pixels go into the weights of conv1.
+convolution's bias or what another mean of the pixels amounts to, may as well be taken from `mean`; another eps may be
+added to `var`. The order of the channels and a division of the pixels go into the weights of conv1.
 """
 from collections import namedtuple
 
@@ -15,7 +15,7 @@ RELEASE_MEANS = (123.15, 115.90, 103.06)  # red, green, blue, of pixels of 0 to 
 # (filters, channels, kh, kw); then (filters,) each, bias may be None
 ConvBN = namedtuple('ConvBN', 'weight bias gamma beta mean var')
 
-# How a source sees its pixels of 0 to 255: order of its channels, (pixel - mean) / std for red, green, blue; eps of BatchNorm.
+# How a source sees pixels of 0 to 255: order of its channels; (pixel - mean) / std for red, green, blue; BatchNorm's eps.
 Input = namedtuple('Input', 'order means stds eps')
 
 
@@ -38,7 +38,8 @@ def fold_trunk(layers, source, means=RELEASE_MEANS):
         bn = 'bn_conv1' if name == 'conv1' else 'bn' + name[len('res'):]
         arg_params.update({name + '_weight': layer.weight, bn + '_gamma': layer.gamma, bn + '_beta': layer.beta})
         aux_params.update({bn + '_moving_mean': layer.mean, bn + '_moving_var': layer.var})
-    return [{name: np.asarray(value, dtype=np.float32) for name, value in params.items()} for params in (arg_params, aux_params)]
+    return tuple({name: np.asarray(value, dtype=np.float32) for name, value in params.items()}
+                 for params in (arg_params, aux_params))
 
 
 def fold_layer(layer, eps):

@@ -6,14 +6,17 @@ from lib.errors import CheckpointError
 from rfcn.importers.fold import ConvBN
 from rfcn.symbols.resnet_v1 import RESNET_V1, unit_names
 
-# name in the trunk; stage 1 to 4 (0: conv1); unit; number of the convolution in its unit (None: the shortcut's); number in its
-# stage, shortcuts counted after their unit; number in its stage without shortcuts
+# name in the trunk; stage 1 to 4 (0: conv1); unit; number of the convolution in its unit (None: the shortcut's); number in
+# its stage, shortcuts counted after their unit; number in its stage without shortcuts
 Layer = namedtuple('Layer', 'name stage unit index position body_position')
 
-# name to print; function Layer -> names of convolution and BatchNorm; what stands between these and 'weight', 'bias'; BatchNorm's
-# gamma, beta, mean, variance; pattern of parameters that the trunk leaves out
+# name to print; function Layer -> names of convolution and BatchNorm; what stands between these and 'weight', 'bias';
+# BatchNorm's gamma, beta, mean, variance; pattern of parameters that the trunk leaves out
 Style = namedtuple('Style', 'name bases separator batch_norm left_out')
 
+_BIAS = ConvBN._fields.index('bias')  # which a convolution may be without
+
+_FIRST = re.compile(r'(?:^|(?<=[_.]))(conv0_weight|conv1[._]weight|features\.0\.weight)$')
 _GLUON = ('gamma', 'beta', 'running_mean', 'running_var')
 
 
@@ -25,7 +28,8 @@ def trunk_layers(depth):
         position = body_position = 0
         for unit, name in enumerate(unit_names(architecture, stage)):
             for index in range(3 if architecture.bottleneck else 2):
-                layers.append(Layer('res%s_branch2%s' % (name, 'abc'[index]), stage - 1, unit, index, position, body_position))
+                layers.append(Layer('res%s_branch2%s' % (name, 'abc'[index]), stage - 1, unit, index, position,
+                                    body_position))
                 position, body_position = position + 1, body_position + 1
             if unit == 0 and (architecture.bottleneck or stage > 2):
                 layers.append(Layer('res%s_branch1' % name, stage - 1, unit, None, position, None))
@@ -96,14 +100,15 @@ def find_trunk(params, source):
     for depth in sorted(RESNET_V1, reverse=True):
         for style in STYLES:
             names = {layer.name: _names(style, layer) for layer in trunk_layers(depth)}
-            if all(name in params for of_layer in names.values() for name in of_layer if not _is_bias(of_layer, name)):
-                used = {name for of_layer in names.values() for name in of_layer}
-                rest = sorted(set(params) - used)
+            if all(name in params for of_layer in names.values() for name in of_layer if name != of_layer[_BIAS]):
+                rest = sorted(set(params).difference(*names.values()))
                 _check_rest(rest, style, depth, source)
-                return style, depth, {name: ConvBN(*map(params.get, of_layer)) for name, of_layer in names.items()}, rest
-    raise CheckpointError('%s: found no ResNet-v1 of %s layers, as torchvision, GluonCV (v1, v1b), Caffe or the release name '
-                          'them, among its %d parameters (%s ...). ResNet-v2, v1c, v1d, v1s and others have another trunk'
-                          % (source, ', '.join(map(str, sorted(RESNET_V1))), len(params), ', '.join(sorted(params)[:4])))
+                layers = {name: ConvBN(*map(params.get, of_layer)) for name, of_layer in names.items()}
+                return style, depth, layers, rest
+    raise CheckpointError('%s: found no ResNet-v1 of %s layers, as torchvision, GluonCV (v1, v1b), Caffe or the release '
+                          'name them, among its %d parameters (%s). ResNet-v2, v1c, v1d, v1s and others have another trunk'
+                          % (source, ', '.join(map(str, sorted(RESNET_V1))), len(params),
+                             ', '.join(sorted(params)[:4]) or 'none'))
 
 
 def _names(style, layer):
@@ -113,22 +118,17 @@ def _names(style, layer):
             + [bn + style.separator + field for field in style.batch_norm])
 
 
-def _is_bias(of_layer, name):
-    return name == of_layer[1]
-
-
 def _check_rest(rest, style, depth, source):
     foreign = [name for name in rest if not re.match(style.left_out, name)]
     if foreign:
-        raise CheckpointError('%s: a ResNet-%d in the manner of %s, but with %d parameters that the trunk has no place for, '
-                              'such as %s: another architecture' % (source, depth, style.name, len(foreign), foreign[0]))
+        raise CheckpointError('%s: a ResNet-%d in the manner of %s, but with %d parameters that the trunk has no place '
+                              'for, such as %s: another architecture'
+                              % (source, depth, style.name, len(foreign), foreign[0]))
 
 
 def _without_scope(params):
-    """Names without what stands before all of them: an exported network's 'resnetv10_', or 'module.' of several GPUs."""
-    firsts = [name for name in params if re.search(r'(^|[_.])(conv0_weight|conv1[._]weight|features\.0\.weight)$', name)]
-    first = min(firsts, key=len, default='')
-    scope = re.sub(r'(conv0_weight|conv1[._]weight|features\.0\.weight)$', '', first)
+    """Names without what stands before them all: an exported network's 'resnetv10_', or 'module.' of several GPUs."""
+    scope = _FIRST.sub('', min(filter(_FIRST.search, params), key=len, default=''))
     if not scope or not all(name.startswith(scope) for name in params):
         return params
     return {name[len(scope):]: value for name, value in params.items()}

@@ -17,7 +17,8 @@ from rfcn.symbols.resnet_v1 import RESNET_V1
 # convolution; kind of pool1
 Source = namedtuple('Source', 'style depth layers left_out input stride_in_3x3 pool1')
 
-_IMAGENET = Input('RGB', tuple(255 * mean for mean in (0.485, 0.456, 0.406)), tuple(255 * std for std in (0.229, 0.224, 0.225)), 1e-5)
+# 255 times (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225), which stand for pixels of 0 to 1
+_IMAGENET = Input('RGB', (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 1e-5)
 _RELEASE = Input('RGB', RELEASE_MEANS, (1, 1, 1), 1e-5)
 _CAFFE = _RELEASE._replace(order='BGR')  # the release's means are those of the Caffe models' mean image
 
@@ -56,8 +57,9 @@ def from_gluoncv(name):
     try:
         net = model_zoo.get_model(name, pretrained=True)
     except Exception as error:  # of requests, of the lock, of the check of the sum
-        raise CheckpointError("GluonCV's %s could not be downloaded (%s). Without a connection, get the file elsewhere and put "
-                              'it into ~/.mxnet/models, or import it with --mxnet, --torch or --caffe' % (name, error)) from None
+        raise CheckpointError("GluonCV's %s could not be downloaded (%s). Without a connection, get the file elsewhere and "
+                              'put it into ~/.mxnet/models, or import it with --mxnet, --torch or --caffe'
+                              % (name, error)) from None
     return from_block(net, name)
 
 

@@ -1,7 +1,7 @@
 """Reads PyTorch's files of tensors without PyTorch, and without running what such a file may hold.
 
-A .pth file is a pickle of tensors that point into storages. Since PyTorch 1.6 both lie in a zip file (data.pkl, data/0, ...);
-before, the pickle stood among others at the beginning of a file, and the storages followed it.
+A .pth file is a pickle of tensors that point into storages. Since PyTorch 1.6 both lie in a zip file (data.pkl, data/0,
+...); before, the pickle stood among others at the beginning of a file, and the storages followed it.
 """
 import collections
 import io
@@ -13,8 +13,8 @@ import numpy as np
 from lib.errors import CheckpointError
 
 _MAGIC = 0x1950a86a20f9469cfc6c
-_DTYPES = {'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8', 'IntStorage': '<i4',
-           'ShortStorage': '<i2', 'CharStorage': 'i1', 'ByteStorage': 'u1', 'BoolStorage': '?'}
+_DTYPES = {'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8',
+           'IntStorage': '<i4', 'ShortStorage': '<i2', 'CharStorage': 'i1', 'ByteStorage': 'u1', 'BoolStorage': '?'}
 
 Storage = collections.namedtuple('Storage', 'dtype key length')
 Tensor = collections.namedtuple('Tensor', 'storage offset shape strides')

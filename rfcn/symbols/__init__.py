@@ -1,27 +1,30 @@
 """The networks, by the name that `symbol` in a configuration gives them."""
 from lib.errors import ConfigError
+from rfcn.symbols.baselines import ClassRPN, FasterRCNN, NaiveRCNN
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1, small_architecture
 from rfcn.symbols.rfcn import RFCN
 
 
-def _resnet(depth, deformable):
-    def build(cfg):
-        trunk = ResNetV1(RESNET_V1[depth], cfg.network.CONV5, deformable, cfg.network.STRIDE_IN_3X3, cfg.network.POOL1)
-        return RFCN(cfg, trunk, deformable)
-    return build
+def _resnet(depth):
+    def trunk(cfg, deformable=False):
+        return ResNetV1(RESNET_V1[depth], cfg.network.CONV5, deformable, cfg.network.STRIDE_IN_3X3, cfg.network.POOL1)
+    return trunk
 
 
-def _small(deformable):
-    def build(cfg):
-        architecture = small_architecture(cfg.network.SMALL_CHANNELS, cfg.network.SMALL_BLOCKS)
-        return RFCN(cfg, ResNetV1(architecture, cfg.network.CONV5, deformable), deformable)
-    return build
+def _small(cfg, deformable=False):
+    return ResNetV1(small_architecture(cfg.network.SMALL_CHANNELS, cfg.network.SMALL_BLOCKS), cfg.network.CONV5, deformable)
 
 
-SYMBOLS = {'small_rfcn': _small(deformable=False), 'small_rfcn_dcn': _small(deformable=True)}
-for _depth in RESNET_V1:
-    SYMBOLS['resnet_v1_%d_rfcn' % _depth] = _resnet(_depth, deformable=False)
-    SYMBOLS['resnet_v1_%d_rfcn_dcn' % _depth] = _resnet(_depth, deformable=True)
+# What stands after the trunk's name; each makes a network from the configuration and a function that makes the trunk.
+DETECTORS = {
+    'rfcn': lambda cfg, trunk: RFCN(cfg, trunk(cfg)),
+    'rfcn_dcn': lambda cfg, trunk: RFCN(cfg, trunk(cfg, deformable=True), deformable=True),
+    'naive_rcnn': lambda cfg, trunk: NaiveRCNN(cfg, trunk(cfg)),
+    'faster_rcnn': lambda cfg, trunk: FasterRCNN(cfg, trunk(cfg)),
+    'class_rpn': lambda cfg, trunk: ClassRPN(cfg, trunk(cfg)),
+}
+TRUNKS = dict({'small': _small}, **{'resnet_v1_%d' % depth: _resnet(depth) for depth in RESNET_V1})
+SYMBOLS = {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk]) for trunk in TRUNKS for detector in DETECTORS}
 
 
 def make_symbol(cfg):
@@ -32,4 +35,5 @@ def make_symbol(cfg):
     """
     if cfg.symbol not in SYMBOLS:
         raise ConfigError('symbol: no network is called %r; there are %s' % (cfg.symbol, ', '.join(sorted(SYMBOLS))))
-    return SYMBOLS[cfg.symbol](cfg)
+    detector, trunk = SYMBOLS[cfg.symbol]
+    return detector(cfg, trunk)

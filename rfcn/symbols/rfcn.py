@@ -1,9 +1,11 @@
 """The graphs of R-FCN from one set of parts: end to end, RPN alone, R-FCN on given RoIs; each for training and for testing."""
 import mxnet as mx
 
+from lib.errors import ConfigError
 from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.rfcn_head import RFCNHead, rcnn_losses
 from rfcn.symbols.rpn import rpn_head, rpn_losses, rpn_proposals, two_class_view
+from rfcn.symbols.strides import CONV4_STRIDE, check_strides, conv5_stride
 
 
 class RFCN(object):
@@ -13,9 +15,12 @@ class RFCN(object):
         cfg: a loaded configuration.
         trunk: an object with `conv4(data)` and `conv5(conv4)`.
         deformable: of the head.
+    Raises:
+        ConfigError: RPN_FEAT_STRIDE or RCNN_FEAT_STRIDE are not those of the trunk.
     """
 
     def __init__(self, cfg, trunk, deformable=False):
+        check_strides(cfg, rpn=CONV4_STRIDE, rcnn=self.pooled_stride(cfg))
         self.cfg = cfg
         self.trunk = trunk
         self.num_anchors = cfg.network.NUM_ANCHORS
@@ -23,6 +28,11 @@ class RFCN(object):
         self.num_reg_classes = 2 if cfg.CLASS_AGNOSTIC else self.num_classes
         self.head = RFCNHead(self.num_classes, self.num_reg_classes, bins=cfg.network.POOLED_SIZE, deformable=deformable,
                              spatial_scale=1.0 / cfg.network.RCNN_FEAT_STRIDE, channels=cfg.network.CONV_NEW_CHANNELS)
+
+    @staticmethod
+    def pooled_stride(cfg):
+        """Pixels a cell of the map that RoIs are pooled from."""
+        return conv5_stride(cfg)
 
     def get_symbol(self, is_train):
         """End to end. Inputs: data, im_info, and for training gt_boxes, label, bbox_target, bbox_weight (the RPN's)."""
@@ -83,6 +93,9 @@ class RFCN(object):
 
     def _proposal_target(self, rois, gt_boxes):
         train = self.cfg.TRAIN
+        if train.BATCH_ROIS > 0 and train.BATCH_ROIS % train.BATCH_IMAGES:
+            raise ConfigError('TRAIN.BATCH_ROIS is %d, which cannot be shared out equally to TRAIN.BATCH_IMAGES, %d'
+                              % (train.BATCH_ROIS, train.BATCH_IMAGES))
         normalised = train.BBOX_NORMALIZATION_PRECOMPUTED
         return proposal_target(
             rois, gt_boxes, num_reg_classes=self.num_reg_classes, batch_images=train.BATCH_IMAGES, batch_rois=train.BATCH_ROIS,

@@ -7,11 +7,15 @@ IGNORE_LABEL = -1
 RPN_SMOOTH_L1_SIGMA = 3.0  # smooth L1 turns linear at 1 / sigma^2
 
 
-def rpn_head(conv4, num_anchors, channels=512):
-    """Returns rpn_cls_score (B, 2A, H, W), background scores before foreground ones, and rpn_bbox_pred (B, 4A, H, W)."""
-    x = mx.sym.Convolution(conv4, name='rpn_conv_3x3', kernel=(3, 3), pad=(1, 1), num_filter=channels)
+def rpn_head(features, num_anchors, channels=512, num_classes=2):
+    """Returns rpn_cls_score (B, 2A, H, W), background scores before foreground ones, and rpn_bbox_pred (B, 4A, H, W).
+
+    Args:
+        num_classes: C instead of 2 for an RPN that tells the classes: (B, C*A, H, W), class by class.
+    """
+    x = mx.sym.Convolution(features, name='rpn_conv_3x3', kernel=(3, 3), pad=(1, 1), num_filter=channels)
     x = mx.sym.Activation(x, name='rpn_relu', act_type='relu')
-    cls_score = mx.sym.Convolution(x, name='rpn_cls_score', kernel=(1, 1), num_filter=2 * num_anchors)
+    cls_score = mx.sym.Convolution(x, name='rpn_cls_score', kernel=(1, 1), num_filter=num_classes * num_anchors)
     bbox_pred = mx.sym.Convolution(x, name='rpn_bbox_pred', kernel=(1, 1), num_filter=4 * num_anchors)
     return cls_score, bbox_pred
 

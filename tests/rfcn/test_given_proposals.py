@@ -3,7 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError, DatasetError
+from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.rpn.proposal_file import load_proposals, save_proposals
 from rfcn import build, test_rfcn, test_rpn, train_rfcn, train_rpn
 from rfcn.core import checkpoint
@@ -22,7 +22,7 @@ def cfg(tiny_cfg):
 
 
 def new_params(cfg, folder):
-    """The path of a checkpoint of a whole network with first values, larger ones in the heads so that RoIs differ in score."""
+    """The path of a checkpoint of a whole network with first values, larger in the heads: RoIs differ in score."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     arg_params, aux_params, _ = init_params(symbol, build.input_shapes(cfg))
     for name in arg_params:
@@ -47,7 +47,8 @@ def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects
 
 
 def test_rpn_proposals_and_rfcn_by_their_scripts(tiny_yaml, tmp_path):
-    arguments = ['--cfg', tiny_yaml(), 'TRAIN.model_prefix=rpn', 'TEST.PROPOSAL_POST_NMS_TOP_N=20', 'TEST.PROPOSAL_MIN_SIZE=0']
+    arguments = ['--cfg', tiny_yaml(), 'TRAIN.model_prefix=rpn', 'TEST.PROPOSAL_POST_NMS_TOP_N=20',
+                 'TEST.PROPOSAL_MIN_SIZE=0']
     train_rpn.main(arguments)
     for image_set in ('train', 'test'):
         test_rpn.main(arguments + ['--image_set', image_set])
@@ -71,10 +72,25 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
         train_rfcn.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
 
 
-def test_proposals_are_in_pixels_of_the_image_each_once_and_the_best_first(tiny_cfg, tmp_path):
-    cfg = tiny_cfg('SCALES=[128, 192]', 'TEST.PROPOSAL_POST_NMS_TOP_N=30', 'TEST.PROPOSAL_MIN_SIZE=0')  # twice their size
+def test_proposals_of_somebody_else_must_be_named(tiny_yaml):
+    with pytest.raises(ConfigError, match='dataset.proposal is selective_search and not rpn'):
+        train_rfcn.main(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
+
+
+@pytest.mark.parametrize('native', ['true', 'false'])
+def test_both_operators_make_proposals_even_if_there_are_fewer_than_asked_for(native, tiny_cfg, tmp_path):
+    # The release cannot build the RPN's test graph with its native operator. A 96 x 64 image has 6 * 4 * 9 anchors.
+    cfg = tiny_cfg('TEST.CXX_PROPOSAL=' + native, 'TEST.PROPOSAL_POST_NMS_TOP_N=2000', 'TEST.PROPOSAL_MIN_SIZE=0')
     path, = test_rpn.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
-    for dets, entry in zip(load_proposals(path, ['wide1', 'high1', 'wide3']), build.datasets(cfg, 'test')[0].gt_roidb()):
+    assert all(1 < len(dets) < 216 for dets in load_proposals(path, ['wide1', 'high1', 'wide3']))
+
+
+def test_proposals_are_in_pixels_of_the_image_each_once_and_the_best_first(tiny_cfg, tmp_path):
+    # The network sees the images at twice their size.
+    cfg = tiny_cfg('SCALES=[128, 192]', 'TEST.PROPOSAL_POST_NMS_TOP_N=30', 'TEST.PROPOSAL_MIN_SIZE=0')
+    path, = test_rpn.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
+    entries = build.datasets(cfg, 'test')[0].gt_roidb()
+    for dets, entry in zip(load_proposals(path, ['wide1', 'high1', 'wide3']), entries):
         assert len(np.unique(dets, axis=0)) == len(dets) > 1
         assert np.all(np.diff(dets[:, 4]) <= 0)
         assert np.all(dets[:, [0, 2]] <= entry['width']) and dets[:, 2].max() > 0.9 * (entry['width'] - 1)
@@ -97,7 +113,8 @@ def test_an_image_that_cannot_be_read_has_no_proposals_of_another_one(own_tiny_v
 def test_an_image_without_proposals_gets_itself_for_one(cfg, tmp_path):
     imdb, = build.datasets(cfg, 'test')
     save_proposals(str(tmp_path / 'p.npz'), imdb.image_set_index, [np.zeros((0, 5), dtype=np.float32)] * 3)
-    assert [entry['proposals'].tolist() for entry in with_proposals(imdb, str(tmp_path / 'p.npz'))][0] == [[0, 0, 95, 63, 0]]
+    wide1 = with_proposals(imdb, str(tmp_path / 'p.npz'))[0]
+    assert wide1['proposals'].tolist() == [[0, 0, 95, 63, 0]]
 
 
 def test_proposals_of_other_images_are_refused(cfg, tmp_path):

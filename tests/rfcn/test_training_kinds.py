@@ -15,7 +15,7 @@ KINDS = {
     'end to end with OHEM, k = 3': (),
     'k = 7': ('network.POOLED_SIZE=7',),
     'k = 1': ('network.POOLED_SIZE=1',),
-    'deformable': ('symbol=small_rfcn_dcn', 'network.SMALL_CHANNELS=[4, 8, 8, 32]'),
+    'deformable': ('symbol=small_rfcn_dcn',),
     'class-specific boxes': ('CLASS_AGNOSTIC=false',),
     'without OHEM': ('TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=64'),
     'one image a device': ('TRAIN.BATCH_IMAGES=1',),
@@ -43,7 +43,8 @@ def assert_falling(losses):
 @pytest.fixture
 def few_steps(tiny_cfg):
     """A function (KEY=VALUE, ...) -> configuration of a training of some forty steps that logs each of them."""
-    return lambda *overrides: tiny_cfg('TRAIN.end_epoch=14', 'TRAIN.CHECKPOINT_PERIOD=14', 'default.frequent=1', 'TRAIN.lr=0.02', *overrides)
+    return lambda *overrides: tiny_cfg('TRAIN.end_epoch=14', 'TRAIN.CHECKPOINT_PERIOD=14', 'default.frequent=1',
+                                       'TRAIN.lr=0.02', *overrides)
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -43,7 +43,8 @@ def test_a_missing_file_is_named(tmp_path):
         load_proposals(str(tmp_path / 'nothing.npz'), ['a'])
 
 
-@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:-40], lambda data: b'PK' + data[:100], lambda data: b'no zip'])
+@pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:-40], lambda data: b'PK' + data[:100],
+                                    lambda data: b'no zip'])
 def test_a_damaged_file_is_named(path, damage):
     with open(path, 'rb') as file:
         data = file.read()
@@ -54,8 +55,9 @@ def test_a_damaged_file_is_named(path, damage):
 
 
 @pytest.mark.parametrize('arrays', [
-    dict(index=['a'], counts=[4], dets=DETS), dict(index=['a', 'b'], counts=[3], dets=DETS), dict(index=['a', 'b'], counts=[4, -1], dets=DETS),
-    dict(index=['a'], counts=[3], dets=DETS[:, :4]), dict(index=['a'], counts=[3.0], dets=DETS), dict(index=['a'], counts=[3])])
+    dict(index=['a'], counts=[4], dets=DETS), dict(index=['a', 'b'], counts=[3], dets=DETS),
+    dict(index=['a', 'b'], counts=[4, -1], dets=DETS), dict(index=['a'], counts=[3], dets=DETS[:, :4]),
+    dict(index=['a'], counts=[3.0], dets=DETS), dict(index=['a'], counts=[3])])
 def test_arrays_that_do_not_fit_together_are_refused(tmp_path, arrays):
     np.savez(str(tmp_path / 'p.npz'), **arrays)
     with pytest.raises(DatasetError, match='p.npz'):

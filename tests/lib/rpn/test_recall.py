@@ -34,7 +34,7 @@ def test_recall_counts_objects_by_iou_and_by_the_number_of_proposals():
 def test_recall_can_be_limited_to_objects_of_a_size():
     proposals, boxes = [np.vstack((FIFTH, FAR))], [np.vstack((BOX, FAR))]
     assert recall(proposals, boxes, [2], [0.5], area=(0, 625)) == [[0.0]]      # BOX alone
-    assert recall(proposals, boxes, [2], [0.5], area=(2500, 1e4)) == [[1.0]]   # FAR alone: its 2500 pixels are just enough
+    assert recall(proposals, boxes, [2], [0.5], area=(2500, 1e4)) == [[1.0]]   # FAR alone: 2500 pixels are just enough
     assert np.isnan(recall(proposals, boxes, [2], [0.5], area=(101, 2500))).all()
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import (check_params, epochs_with_states, load_params, load_states, params_path, save_atomically, save_params,
-                                  save_states, states_path, unnormalised_bbox)
+from rfcn.core.checkpoint import check_params, load_params, params_path, save_atomically, save_params, states_path, unnormalised_bbox
 
 
 def parameters():
@@ -53,25 +52,6 @@ def test_box_weights_for_testing_are_taken_under_the_plain_names_when_asked_for(
     assert set(for_test) == set(arg_params) and np.all(for_test['rfcn_bbox_weight'].asnumpy() == 3)
 
 
-def test_momentum_and_progress_come_back_as_they_were_saved(tmp_path):
-    path = str(tmp_path / 'net-0001.states')
-    progress = dict(num_update=70, batches_done=140, best=0.625)
-    save_states(path, {'conv_weight': mx.nd.array([1, 2, 3])}, progress)
-    momenta, found = load_states(path)
-    assert found == progress and equal(momenta, {'conv_weight': mx.nd.array([1, 2, 3])})
-    save_states(path, {}, dict(progress, best=None))
-    assert load_states(path) == ({}, dict(progress, best=None))
-
-
-def test_only_epochs_with_both_files_can_be_resumed_from(tmp_path):
-    for name in ('a-0001.params', 'a-0001.states', 'a-0003.params', 'a-0012.params', 'a-0012.states', 'a-best.params', 'b-0009.params',
-                 'b-0009.states', 'a-0002.states', 'a-00011.params'):
-        (tmp_path / name).write_bytes(b'')
-    assert epochs_with_states(str(tmp_path / 'a')) == [1, 12]
-    assert epochs_with_states(str(tmp_path / 'none')) == []
-    assert epochs_with_states(str(tmp_path / 'no_folder' / 'a')) == []
-
-
 @pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), mx.base.MXNetError('write failed\nstack trace')])
 def test_a_write_error_leaves_the_old_file_and_no_other(saved, error):
     def write(path):
@@ -101,9 +81,8 @@ def test_a_crash_while_writing_leaves_the_old_file(saved, monkeypatch):
 
 
 def test_missing_files_are_named(tmp_path):
-    for load in load_params, load_states:
-        with pytest.raises(FileNotFoundError, match='gone-0001'):
-            load(str(tmp_path / 'gone-0001.params'))
+    with pytest.raises(FileNotFoundError, match='gone-0001'):
+        load_params(str(tmp_path / 'gone-0001.params'))
 
 
 @pytest.mark.parametrize('part', [0, 0.01, 0.3, 0.6, 0.99])
@@ -130,11 +109,6 @@ def test_arrays_without_names_and_with_other_names_are_no_checkpoint(saved):
     mx.nd.save(saved, {'conv_weight': mx.nd.ones(2)})  # as GluonCV writes them
     with pytest.raises(CheckpointError, match="net-0001.params: parameters are called 'arg:<name>' or 'aux:<name>', not 'conv_weight'"):
         load_params(saved)
-
-
-def test_parameters_are_no_training_state(saved):
-    with pytest.raises(CheckpointError, match='net-0001.params: no training state of this project'):
-        load_states(saved)
 
 
 def small_symbol():

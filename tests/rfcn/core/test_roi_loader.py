@@ -11,7 +11,7 @@ SAMPLING = dict(num_classes=3, class_agnostic=True)
 
 @pytest.fixture
 def roidb(tiny_voc):
-    """The tiny data set with an own number of proposals for each image: two that hit no object, and the objects moved by a pixel."""
+    """The tiny data set with proposals: the objects moved by a pixel, and two corners that hit no object."""
     entries = load_gt_roidb('PascalVOC', 'train', str(tiny_voc), str(tiny_voc), classes=['blue', 'red'])[0]
     for entry in entries:
         moved = entry['boxes'] + np.float32(1)
@@ -21,8 +21,8 @@ def roidb(tiny_voc):
 
 
 def make_loader(roidb, batch_size=2, images_per_device=2, rois_per_image=-1, **settings):
-    return RoiLoader(roidb, batch_size, images_per_device=images_per_device, rois_per_image=rois_per_image, fg_fraction=0.25,
-                     sampling=SAMPLING, scales=[(64, 96)], pixel_means=np.zeros(3), **settings)
+    return RoiLoader(roidb, batch_size, images_per_device=images_per_device, rois_per_image=rois_per_image,
+                     fg_fraction=0.25, sampling=SAMPLING, scales=[(64, 96)], pixel_means=np.zeros(3), **settings)
 
 
 def arrays(batch):
@@ -77,8 +77,8 @@ def test_the_sample_depends_on_seed_and_epoch_alone(roidb):
 
 
 def test_padding_repeats_the_last_roi_without_label_and_weight():
-    rois, label, target, weight = pad_sample(np.array([[0, 1, 2, 3, 4]], dtype=np.float32), np.array([5], dtype=np.float32),
-                                             np.ones((1, 8), dtype=np.float32), np.ones((1, 8), dtype=np.float32), rows=3)
+    one, ones = np.array([[0, 1, 2, 3, 4]], dtype=np.float32), np.ones((1, 8), dtype=np.float32)
+    rois, label, target, weight = pad_sample(one, np.array([5], dtype=np.float32), ones, ones, rows=3)
     np.testing.assert_array_equal(rois, [[0, 1, 2, 3, 4]] * 3)
     np.testing.assert_array_equal(label, [5, -1, -1])
     np.testing.assert_array_equal(target[1:], 0)

@@ -9,7 +9,7 @@ import pytest
 
 from lib.dataset.imdb import Evaluation
 from rfcn import build
-from rfcn.core import checkpoint
+from rfcn.core import checkpoint, resume
 from rfcn.core.trainer import NonFiniteLoss, Trainer
 from rfcn.train_end2end import train_net
 
@@ -34,7 +34,7 @@ def log_of(prefix, kind='train'):
 def arrays_of(prefix, epoch):
     """Everything in the two files of a checkpoint, by name."""
     arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(prefix, epoch))
-    momenta, progress = checkpoint.load_states(checkpoint.states_path(prefix, epoch))
+    momenta, progress, _ = resume.load_states(checkpoint.states_path(prefix, epoch))
     arrays = {('param', name): value.asnumpy() for name, value in list(arg_params.items()) + list(aux_params.items())}
     arrays.update((('momentum', name), value.asnumpy()) for name, value in momenta.items())
     return arrays, progress
@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(train, ove
 
 def test_checkpoints_are_written_at_their_period_and_at_the_end(train):
     prefix = train('a', 'TRAIN.end_epoch=5', 'TRAIN.CHECKPOINT_PERIOD=2')
-    assert checkpoint.epochs_with_states(prefix) == [2, 4, 5]
+    assert resume.epochs_with_states(prefix) == [2, 4, 5]
 
 
 def test_a_checkpoint_has_the_box_layer_for_testing(train):
@@ -131,7 +131,7 @@ def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
     assert {'mAP@0.5', 'AP@0.5/red', 'AP@0.5/blue'} <= set(lines[0])
     arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_test=True)
     assert 'rfcn_bbox_weight' in arg_params
-    assert checkpoint.load_states(checkpoint.states_path(prefix, 3))[1]['best'] == max(line['mAP@0.5'] for line in lines)
+    assert resume.load_states(checkpoint.states_path(prefix, 3))[1].best == max(line['mAP@0.5'] for line in lines)
 
 
 class FakeModule(object):
@@ -172,7 +172,7 @@ def test_a_validation_set_without_objects_has_no_best_and_a_log_that_is_json(tmp
 def test_accumulated_batches_count_as_one_update(train):
     prefix = train('a', 'TRAIN.GRAD_ACCUM=3', 'TRAIN.BATCH_IMAGES=1', 'default.frequent=1')
     assert [line['step'] for line in log_of(prefix)] == [0, 0, 1, 1, 1, 2]
-    assert arrays_of(prefix, 1)[1]['num_update'] == 2
+    assert arrays_of(prefix, 1)[1].num_update == 2
 
 
 def test_an_epoch_that_ends_amid_an_accumulation_resumes_to_the_last_bit(train):

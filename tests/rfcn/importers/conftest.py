@@ -123,7 +123,7 @@ def _stand_ins():
 def write_torch(monkeypatch):
     """A function (path, name -> float32 array, ...) that writes what torch.save writes.
 
-    legacy: the format from before PyTorch 1.6. wrap: what to make of the dict of tensors, given the stand-in of torch.nn.
+    legacy: the format from before PyTorch 1.6. wrap: what to make of the dict of tensors, given a stand-in of torch.nn.
     """
     def write(path, arrays, legacy=False, wrap=lambda tensors, nn: tensors):
         modules = _stand_ins()
@@ -158,7 +158,8 @@ def _write_zip(path, value, storages):
 
 def _write_legacy(path, value, storages):
     with open(str(path), 'wb') as file:
-        for item in (0x1950a86a20f9469cfc6c, 1001, {'little_endian': True}, value, [storage.key for storage in storages]):
+        keys = [storage.key for storage in storages]
+        for item in (0x1950a86a20f9469cfc6c, 1001, {'little_endian': True}, value, keys):
             _pickle(file, item, legacy=True)
         for storage in storages:
             file.write(np.int64(storage.array.size).tobytes() + storage.array.tobytes())

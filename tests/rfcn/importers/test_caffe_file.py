@@ -33,11 +33,12 @@ def encode(name, kind, blobs):
     return field(100, field(1, name.encode()) + field(2, kind.encode()) + b''.join(field(7, blob(b)) for b in blobs))
 
 
-def random_layer(rng, filters, channels, kernel, bias):
-    """Blobs of convolution, BatchNorm and Scale."""
-    weight = rng.normal(0, np.sqrt(2.0 / (channels * kernel ** 2)), (filters, channels, kernel, kernel))
+def random_layer(rng, filters, channels, kernel, first):
+    """Blobs of convolution, BatchNorm and Scale; the first convolution gets pixels, the others features near 1."""
+    std = np.sqrt(2.0 / (channels * kernel ** 2)) / (64 if first else 1)
+    weight = rng.normal(0, std, (filters, channels, kernel, kernel))
     statistics = [rng.normal(0, 0.2, filters) * FACTOR, rng.uniform(0.5, 2, filters) * FACTOR, [FACTOR]]
-    return ([weight] + bias * [rng.normal(0, 0.2, filters)], statistics,
+    return ([weight] + first * [rng.normal(0, 0.2, filters)], statistics,
             [rng.uniform(0.3, 0.8, filters), rng.normal(0, 0.2, filters)])
 
 
@@ -46,8 +47,8 @@ class CaffeNet(object):
 
     def __init__(self, height, width):
         self.rng = np.random.RandomState(0)
-        self.text = ['layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: %d dim: %d } } }'
-                     % (height, width)]
+        self.text = ['layer { name: "data" type: "Input" top: "data" '
+                     'input_param { shape { dim: 1 dim: 3 dim: %d dim: %d } } }' % (height, width)]
         self.model = b''
 
     def layer(self, name, kind, bottoms, settings='', blobs=()):
@@ -58,9 +59,10 @@ class CaffeNet(object):
 
     def conv_bn(self, name, bottom, filters, channels, kernel, stride, relu=True):
         suffix = '_conv1' if name == 'conv1' else name[3:]
-        conv, batch_norm, scale = random_layer(self.rng, filters, channels, kernel, bias=name == 'conv1')
-        top = self.layer(name, 'Convolution', [bottom], 'convolution_param { num_output: %d kernel_size: %d pad: %d stride: %d '
-                         'bias_term: %s }' % (filters, kernel, kernel // 2, stride, str(len(conv) > 1).lower()), conv)
+        conv, batch_norm, scale = random_layer(self.rng, filters, channels, kernel, name == 'conv1')
+        top = self.layer(name, 'Convolution', [bottom], 'convolution_param { num_output: %d kernel_size: %d pad: %d '
+                         'stride: %d bias_term: %s }' % (filters, kernel, kernel // 2, stride, str(len(conv) > 1).lower()),
+                         conv)
         top = self.layer('bn' + suffix, 'BatchNorm', [top], 'batch_norm_param { use_global_stats: true }', batch_norm)
         top = self.layer('scale' + suffix, 'Scale', [top], 'scale_param { bias_term: true }', scale)
         return self.layer(name + '_relu', 'ReLU', [top]) if relu else top
@@ -94,7 +96,7 @@ def caffe(tmp_path_factory, picture):
     opencv = cv2.dnn.readNetFromCaffe(np.frombuffer('\n'.join(net.text).encode(), np.uint8),
                                       np.frombuffer(net.model, np.uint8))
     blue_green_red = (picture - np.reshape(RELEASE_MEANS, (1, 3, 1, 1)))[:, ::-1]
-    opencv.setInput(np.ascontiguousarray(blue_green_red, dtype=np.float32) / 64)  # not to run away: see conv1 below
+    opencv.setInput(np.ascontiguousarray(blue_green_red, dtype=np.float32))
     return str(path), opencv.forward()
 
 
@@ -102,8 +104,6 @@ def test_conv5_of_a_caffe_model_is_kept(caffe, picture, trunk_features):
     path, expected = caffe
     source = from_caffe(path)
     assert (source.depth, source.left_out, source.pool1, source.stride_in_3x3) == (50, [], 'ceil', False)
-    conv1 = source.layers['conv1']
-    source.layers['conv1'] = conv1._replace(weight=conv1.weight / 64)
     found = trunk_features(source, picture, RELEASE_MEANS)
     assert found.shape == expected.shape and expected.std() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -118,11 +118,15 @@ def test_the_statistics_are_divided_by_their_factor_and_conv1_may_have_a_bias(ca
 
 def test_a_file_that_is_no_caffe_model_is_refused(tmp_path):
     (tmp_path / 'a.caffemodel').write_bytes(b'<html>not found</html>')
-    with pytest.raises(CheckpointError, match='a.caffemodel: not a Caffe model that OpenCV can read'):
-        load_caffe(str(tmp_path / 'a.caffemodel'))
+    with pytest.raises(CheckpointError, match='a.caffemodel: found no ResNet-v1 .* among its 0 parameters'):
+        from_caffe(str(tmp_path / 'a.caffemodel'))
 
 
-def test_a_convolution_without_batch_norm_is_refused(tmp_path):
-    (tmp_path / 'a.caffemodel').write_bytes(encode('conv1', 'Convolution', [np.zeros((64, 3, 7, 7))]))
-    with pytest.raises(CheckpointError, match='conv1 expected with three blobs of BatchNorm and two of Scale, found 0 and 0'):
+@pytest.mark.parametrize('statistics, message', [
+    ([], 'not a Caffe model of convolutions, BatchNorm and Scale that OpenCV can read'),
+    ([np.zeros(64), np.ones(64)], 'conv1 expected with three blobs of BatchNorm and two of Scale, found 2 and 0')])
+def test_a_convolution_without_batch_norm_or_scale_is_refused(tmp_path, statistics, message):
+    (tmp_path / 'a.caffemodel').write_bytes(encode('conv1', 'Convolution', [np.zeros((64, 3, 7, 7))])
+                                            + encode('bn_conv1', 'BatchNorm', statistics))
+    with pytest.raises(CheckpointError, match=message):
         load_caffe(str(tmp_path / 'a.caffemodel'))

@@ -31,7 +31,8 @@ def test_std_goes_into_the_weights_and_the_difference_of_the_means_into_batch_no
     source = Input('RGB', (10, 20, 30), (2, 4, 5), BN_EPS)
     folded = fold_input(layer(np.array([1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)), source, (12, 20, 25))
     np.testing.assert_allclose(folded.weight.ravel(), [1 / 2, 1 / 4, 1 / 5])
-    # The source: (r - 10) / 2 + (g - 20) / 4 + (b - 30) / 5. The trunk: (r - 12) / 2 + (g - 20) / 4 + (b - 25) / 5 - mean.
+    # The source: (r - 10) / 2 + (g - 20) / 4 + (b - 30) / 5.
+    # The trunk: (r - 12) / 2 + (g - 20) / 4 + (b - 25) / 5 - mean.
     # The difference, (12 - 10) / 2 + 0 + (25 - 30) / 5 = 0, so:
     assert folded.mean == pytest.approx([0.0])
     folded = fold_input(layer(np.array([1.0, 1.0, 1.0]).reshape(1, 3, 1, 1)), source, (12, 24, 25))

@@ -46,9 +46,14 @@ def test_code_in_a_pickle_is_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / 'evil').exists()
 
 
-def test_a_tensor_that_reaches_beyond_its_storage_is_refused(write_torch, tmp_path, monkeypatch):
-    array = np.lib.stride_tricks.as_strided(np.zeros(10, np.float32), (3, 4), (16, 4))  # 12 elements of 10
-    write_torch(tmp_path / 'a.pth', {'w': array})
+@pytest.mark.parametrize('offset, strides', [(0, (4, 1)), (-1, (1, 1)), (9, (-1, -1)), (0, (4,))])
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(write_torch, tmp_path, offset, strides):
+    def enlarge(tensors, nn):  # to 12 elements of 10
+        rebuild, (storage, _, _, _) = tensors['w'].reduced[0], tensors['w'].reduced[1][:4]
+        tensors['w'].reduced = rebuild, (storage, offset, (3, 4), strides, False, {})
+        return tensors
+
+    write_torch(tmp_path / 'a.pth', {'w': np.zeros(10, np.float32)}, wrap=enlarge)
     with pytest.raises(CheckpointError, match=r'shape \(3, 4\) does not fit its storage of 10 elements'):
         load_torch(str(tmp_path / 'a.pth'))
 

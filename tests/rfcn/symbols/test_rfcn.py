@@ -59,7 +59,7 @@ def test_every_graph_of_the_release_has_its_names_and_shapes(golden):
 
 def test_all_networks_are_built_for_training_and_testing_by_their_name():
     assert {'resnet_v1_101_rfcn', 'resnet_v1_101_rfcn_dcn', 'resnet_v1_18_rfcn', 'small_rfcn'} <= set(SYMBOLS)
-    for name in SYMBOLS:
+    for name in (name for name in SYMBOLS if name.endswith(('_rfcn', '_rfcn_dcn'))):
         cfg = load_config(None, CFG + ['symbol=' + name, 'TRAIN.BATCH_IMAGES=2', 'TEST.BATCH_IMAGES=2', 'TRAIN.BATCH_ROIS=-1',
                                        'TRAIN.RPN_POST_NMS_TOP_N=10', 'TEST.RPN_POST_NMS_TOP_N=20'])
         network = make_symbol(cfg)

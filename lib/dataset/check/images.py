@@ -1,0 +1,75 @@
+"""Reads every image of a set once: whether it can be read, its size, and a digest by which equal images are found."""
+import hashlib
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, Optional, Tuple
+
+from lib.dataset import annotated as kinds
+from lib.dataset.annotated import Fault, Faults
+from lib.errors import DatasetError
+from lib.utils.image import MAX_PIXELS, imread
+
+
+class Look(NamedTuple):
+    """What an image file turned out to be."""
+    size: Optional[Tuple[int, int]]     # width, height of the pixels as stored; None if it cannot be read
+    digest: str                         # of the pixels: equal for copies, also in another lossless format
+    fault: Optional[Fault]
+
+
+def look(picture, max_pixels=MAX_PIXELS):
+    """Read a picture's image."""
+    if not picture.path:
+        return Look(None, '', None)     # the reader of the annotations has noted that it is missing
+    try:
+        im = imread(picture.path, max_pixels)
+    except (DatasetError, FileNotFoundError) as error:
+        return Look(None, '', Fault(kinds.IMAGE, picture.index, None, str(error)))
+    size = im.shape[1::-1]
+    digest = hashlib.blake2b(im.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
+    return Look(size, digest, _size_fault(picture, size))
+
+
+def _size_fault(picture, size):
+    if picture.size in (None, size):
+        return None
+    hint = '. It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation' \
+        if picture.size == size[::-1] else ''
+    return Fault(kinds.SIZE, picture.index, None, '%s: the image is %d x %d pixels, its annotation %s says %d x %d%s'
+                 % ((picture.path,) + size + (picture.source,) + picture.size + (hint,)))
+
+
+def look_at_all(data, max_pixels=MAX_PIXELS, workers=2, progress=iter):
+    """Read every image of an AnnotatedSet.
+
+    Args:
+        workers: threads.
+        progress: wraps the iterable of images, such as tqdm.
+    Returns:
+        dict index -> Look, in the set's order.
+    """
+    with ThreadPoolExecutor(workers) as executor:
+        looks = executor.map(lambda picture: look(picture, max_pixels), data.pictures)
+        return OrderedDict((picture.index, found) for picture, found in zip(progress(data.pictures), looks))
+
+
+def same_images(data, looks):
+    """Faults for the images of a set that equal an earlier one."""
+    faults, first = Faults(), {}
+    for picture in data.pictures:
+        digest = looks[picture.index].digest
+        if digest and first.setdefault(digest, picture) is not picture:
+            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s' % (picture.path, first[digest].path))
+    return faults
+
+
+def shared_images(data, looks, other, other_looks):
+    """Faults for the images of a set that are in another set too."""
+    theirs = {other_looks[picture.index].digest: picture for picture in other.pictures}
+    faults = Faults()
+    for picture in data.pictures:
+        twin = theirs.get(looks[picture.index].digest or None)
+        if twin:
+            faults.note(kinds.OVERLAP, picture.index, None, '%s is in %s, and %s in %s shows the same: what is learnt by heart '
+                        'counts as found' % (picture.path, data.name, twin.path, other.name))
+    return faults

@@ -1,0 +1,125 @@
+"""The report of a check as a HTML page that needs no other file. Whatever comes from the data is escaped."""
+from collections import OrderedDict
+from html import escape
+
+import numpy as np
+
+from lib.dataset.check.anchors import BINS
+from lib.dataset.check.items import class_counts
+from lib.dataset.check.report import MEANING
+from lib.dataset.check.text import fit_text
+from lib.dataset.check.thumbnails import data_uri, thumbnail
+
+PICTURES = 6        # of each kind
+LISTED = 200        # faults of each kind that are written out
+SAMPLES = 6         # images that are shown as they are
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>%s</title><style>
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
+h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse } td, th { padding: 1px 12px 1px 0; text-align: left }
+td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
+.other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 } pre { white-space: pre-wrap; font-size: 13px }
+figure { display: inline-block; margin: 0 10px 10px 0; vertical-align: top; width: 260px; font-size: 12px; overflow-wrap: anywhere }
+img { max-width: 100%% } details { margin: 4px 0 }
+</style></head><body>
+%s
+</body></html>
+"""
+
+
+def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=None):
+    """A page.
+
+    Args:
+        title, verdict: str. good: whether training would start.
+        reports: list of Report. anchors: (sides, Fit, Fit or None, worst) of the training images, worst being pairs (picture,
+            item) that the anchors fit least. extra: faults between sets.
+    Returns:
+        str.
+    """
+    parts = ['<h1>%s</h1>' % escape(title), '<p class="%s"><b>%s</b></p>' % ('good' if good else 'bad', escape(verdict))]
+    parts += [_set_part(report, max_pixels) for report in reports]
+    if extra:
+        parts.append('<h2>Between the sets</h2>' + _fault_list(extra[0].kind, list(extra), ''))
+    parts += [_anchor_part(*anchors, max_pixels=max_pixels)] if anchors else []
+    return _PAGE % (escape(title), '\n'.join(parts))
+
+
+def _set_part(report, max_pixels):
+    data = report.data
+    counts = class_counts(data)
+    rows = [(label, '%d' % objects, '%d' % images, objects) for label, (objects, images) in counts.items()]
+    parts = ['<h2>%s</h2><p>%d images, %d of them without objects; %d objects.</p>'
+             % (escape(data.name), len(data.pictures), sum(not picture.items for picture in data.pictures),
+                sum(len(picture.items) for picture in data.pictures)), _bars(('class', 'objects', 'images'), rows)]
+    pictures = {picture.index: picture for picture in data.pictures}
+    for kind, faults in report.by_kind().items():
+        parts.append(_fault_list(kind, faults, _fault_pictures(pictures, faults, max_pixels)))
+    chosen = np.unique(np.linspace(0, len(data.pictures) - 1, SAMPLES).astype(int))
+    parts.append('<h3>Some images as annotated</h3>' + ''.join(_figure(data.pictures[i], (), '', max_pixels) for i in chosen))
+    return '\n'.join(parts)
+
+
+def _fault_list(kind, faults, pictures):
+    text = '\n'.join(escape(fault.text) for fault in faults[:LISTED])
+    more = '\n... and %d more' % (len(faults) - LISTED) if len(faults) > LISTED else ''
+    return ('<h3>%s: %d <small>(%s)</small></h3>%s<details%s><summary>list</summary><pre>%s%s</pre></details>'
+            % (escape(kind), len(faults), escape(MEANING[kind]), pictures, '' if pictures else ' open', text, more))
+
+
+def _fault_pictures(pictures, faults, max_pixels):
+    """The images with most faults of a kind, each with all its bad boxes."""
+    bad = OrderedDict()
+    for fault in faults:
+        if fault.index in pictures:
+            bad.setdefault(fault.index, []).append(fault.number)
+    worst = sorted(bad, key=lambda index: -len(bad[index]))[:PICTURES]
+    return ''.join(_figure(pictures[index], [number for number in bad[index] if number is not None][:1], '', max_pixels)
+                   for index in worst)
+
+
+def _figure(picture, bad, note, max_pixels):
+    small = thumbnail(picture, bad, max_pixels=max_pixels)
+    if small is None:
+        return ''
+    return '<figure><img alt="" src="%s"><figcaption>%s %s</figcaption></figure>' % (data_uri(small), escape(picture.name), escape(note))
+
+
+def _bars(heads, rows):
+    """A table whose last column is a bar of the row's last value."""
+    most = max([row[-1] for row in rows] + [1])
+    lines = ''.join('<tr><td>%s</td>%s<td><div class="bar" style="width:%dpx"></div></td></tr>'
+                    % (escape(row[0]), ''.join('<td class="n">%s</td>' % escape(cell) for cell in row[1:-1]), round(300 * row[-1] / most))
+                    for row in rows)
+    return '<table><tr>%s<th></th></tr>%s</table>' % (''.join('<th>%s</th>' % escape(head) for head in heads), lines)
+
+
+def _anchor_part(sides, fit, suggestion, worst, max_pixels):
+    fits = [('anchors of the configuration', fit)] + ([('these would fit better', suggestion)] if suggestion else [])
+    parts = ['<h2>Objects and anchors</h2>']
+    parts += ['<pre>%s</pre>' % escape(fit_text(*pair)) for pair in fits]
+    parts.append(_fit_table([each for _, each in fits], len(sides)))
+    parts.append('<h3>Sides of the objects at the network\'s scale, pixels</h3>' + _size_table(sides))
+    if worst:
+        parts.append('<h3>Objects that the anchors fit least</h3>' + ''.join(
+            _figure(picture, [item.number], 'IoU %.2f' % overlap, max_pixels) for picture, item, overlap in worst))
+    return '\n'.join(parts)
+
+
+def _fit_table(fits, count):
+    """Histograms of the best IoU side by side."""
+    rows = ''
+    for number in range(len(BINS) - 1):
+        shares = [fit.histogram()[number] / max(count, 1) for fit in fits]
+        cells = ''.join('<td class="n">%.1f %%</td><td><div class="bar%s" style="width:%dpx"></div></td>'
+                        % (100 * share, ' other' if place else '', round(250 * share)) for place, share in enumerate(shares))
+        rows += '<tr><td>IoU %.1f to %.1f</td>%s</tr>' % (BINS[number], BINS[number + 1], cells)
+    return '<table>%s</table>' % rows
+
+
+def _size_table(sides):
+    edges = [0, 8, 16, 32, 64, 128, 256, 512, 1024, np.inf]
+    counts = np.histogram(np.sqrt(sides.prod(axis=1)), bins=edges)[0]
+    rows = [('%g to %g' % edge, '%d' % count, int(count)) for edge, count in zip(zip(edges, edges[1:]), counts)]
+    return _bars(('square of the same area, side', 'objects'), rows)

@@ -1,0 +1,56 @@
+"""The report of a check as text."""
+import numpy as np
+
+from lib.dataset.check.items import class_counts
+from lib.dataset.check.report import MEANING
+
+EXAMPLES = 5
+
+
+def set_text(report):
+    """Lines about one image set."""
+    data = report.data
+    items = sum(len(picture.items) for picture in data.pictures)
+    empty = sum(not picture.items for picture in data.pictures)
+    lines = ['%s (%s): %d images, %d of them without objects, %d objects' % (data.name, data.format, len(data.pictures), empty, items)]
+    width = max(map(len, data.classes))
+    lines += ['    %-*s %7d objects in %d images' % (width, label, objects, images)
+              for label, (objects, images) in class_counts(data).items()]
+    for kind, faults in report.by_kind().items():
+        lines.append('  %s: %d (%s)' % (kind, len(faults), MEANING[kind]))
+        lines += ['    ' + fault.text for fault in faults[:EXAMPLES]]
+        lines += ['    ... and %d more' % (len(faults) - EXAMPLES)] if len(faults) > EXAMPLES else []
+    return '\n'.join(lines + ([] if report.faults else ['  nothing is wrong']))
+
+
+def anchor_text(sides, fit, suggestion):
+    """Lines about the objects' sizes at the network's scale and how anchors fit them.
+
+    Args:
+        sides: (n, 2) pixels. fit: of the configured anchors. suggestion: Fit or None.
+    """
+    if not len(sides):
+        return 'no objects to compare the anchors with'
+    size, shape = np.sqrt(sides.prod(axis=1)), sides[:, 1] / sides[:, 0]
+    lines = ["objects at the network's scale, from the smallest to the largest (0, 10, 50, 90, 100 %):",
+             '  side of a square of their area, pixels: ' + _quantiles(size), '  height / width: ' + _quantiles(shape),
+             '  sides below 16 pixels, one cell of the feature map: %.1f %%' % (100 * (sides.min(axis=1) < 16).mean()),
+             fit_text('anchors of the configuration', fit)]
+    lines += [fit_text('these would fit better', suggestion)] if suggestion else ['  no others of that number fit clearly better']
+    return '\n'.join(lines)
+
+
+def _quantiles(values):
+    return ', '.join('%.3g' % value for value in np.quantile(values, (0, 0.1, 0.5, 0.9, 1)))
+
+
+def fit_text(title, fit):
+    """Lines about the fit of some anchors."""
+    return ('%s: network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s\n'
+            '  IoU of an object and the best anchor of its centre: mean %.3f; 0.7 reached by %.1f %%, 0.5 by %.1f %%; below 0.3: %.1f %%'
+            % (title, _list(fit.scales), _list(fit.ratios), fit.mean, 100 * fit.share(0.7), 100 * fit.share(0.5),
+               100 - 100 * fit.share(0.3)))
+
+
+def _list(values):
+    return '[%s]' % ','.join('%g' % value for value in values)

@@ -1,0 +1,63 @@
+"""Small pictures of what is wrong, as data that a HTML page holds in itself."""
+import base64
+
+import cv2
+import numpy as np
+
+from lib.errors import DatasetError
+from lib.utils.image import imread
+from lib.utils.show_boxes import draw_boxes
+
+SIDE = 260                              # pixels, the longer side
+GOOD, BAD = (90, 170, 60), (40, 40, 230)    # B, G, R
+OUTSIDE = (70, 70, 70)                  # what lies beyond the image's border
+MARGIN = 0.25                           # of the image's shorter side, seen around a box
+
+
+def thumbnail(picture, bad=(), whole=False, max_pixels=None):
+    """A picture with its boxes, the bad ones in red; shows the surroundings of the bad ones, beyond the border too.
+
+    Args:
+        picture: Picture. bad: numbers of items. whole: show the whole image anyway.
+    Returns:
+        (h, w, 3) uint8 BGR, None if the image cannot be read.
+    """
+    try:
+        im = imread(picture.path, max_pixels) if picture.path else None
+    except (DatasetError, FileNotFoundError):
+        im = None
+    if im is None:
+        return None
+    wrong = [item for item in picture.items if item.number in bad]
+    items = [item for item in picture.items if item.number not in bad] + wrong      # the last ones are on top
+    view = (0, 0) + im.shape[1::-1] if whole or not wrong else _view(wrong, im.shape[:2])
+    small, scale = _crop(im, view)
+    boxes = [(np.array(item.box) - view[:2] * 2 + [0, 0, 1, 1]) * scale for item in items]
+    return draw_boxes(small, boxes, [GOOD] * (len(items) - len(wrong)) + [BAD] * len(wrong), [item.label for item in items])
+
+
+def _view(items, shape):
+    """Left, top, right, bottom around items: at least the margin around each side, at most half an image beyond the border."""
+    boxes = np.array([item.box for item in items])
+    height, width = shape
+    margin = max(4, MARGIN * min(shape))
+    limits = np.array([-width / 2, -height / 2, -width / 2, -height / 2]), np.array([1.5 * width, 1.5 * height] * 2)
+    corners = np.concatenate([boxes.reshape(-1, 2).min(axis=0) - margin, boxes.reshape(-1, 2).max(axis=0) + margin])
+    left, top, right, bottom = (int(value) for value in np.clip(corners, *limits))
+    return min(left, width - 4), min(top, height - 4), max(right, left + 4, 4), max(bottom, top + 4, 4)
+
+
+def _crop(im, view):
+    left, top, right, bottom = view
+    scale = SIDE / max(right - left, bottom - top)
+    moved = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    size = max(1, int(round((right - left) * scale))), max(1, int(round((bottom - top) * scale)))
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    if (left, top) == (0, 0) and (right, bottom) == im.shape[1::-1]:
+        return cv2.resize(im, size, interpolation=flags), scale     # warpAffine has no good way to make smaller
+    return cv2.warpAffine(im, moved, size, flags=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR, borderValue=OUTSIDE), scale
+
+
+def data_uri(im):
+    """The text that stands for a png file in a HTML page."""
+    return 'data:image/png;base64,' + base64.b64encode(cv2.imencode('.png', im)[1].tobytes()).decode('ascii')

@@ -1,0 +1,84 @@
+"""INT8 models: a test graph whose convolutions multiply 8 bit integers (post-training quantisation, Jacob et al. 2018).
+
+MXNet fuses each convolution with the BatchNorm, sum and ReLU behind it and replaces what it fused; the ranges that the integers
+stand for come from images that pass through the fp32 graph. Weights stay fp32 in the file: MXNet rounds them, with a scale a
+filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph holds the ranges.
+"""
+import json
+
+import mxnet as mx
+from mxnet.contrib.quantization import calib_graph, quantize_graph
+
+BACKEND = 'MKLDNN_QUANTIZE'
+FUSED_CONVOLUTION = '_sg_mkldnn_conv'
+WEIGHT = '_weight'
+
+
+def nodes_of(symbol):
+    """The nodes of a graph as its JSON describes them, each with the names of its inputs under 'input_names'."""
+    nodes = json.loads(symbol.tojson())['nodes']
+    for node in nodes:
+        node['input_names'] = [nodes[source[0]]['name'] for source in node['inputs']]
+    return nodes
+
+
+def fused_layers(fused):
+    """Layer, by the name its weight has -> name of the fused node that computes it."""
+    return {name[:-len(WEIGHT)]: node['name'] for node in nodes_of(fused) if node['op'] == FUSED_CONVOLUTION
+            for name in node['input_names'] if name.endswith(WEIGHT)}
+
+
+def int8_layers(symbol):
+    """The layers that a graph computes in INT8."""
+    return sorted(name[:-len(WEIGHT)] for node in nodes_of(symbol)
+                  if node['op'] == FUSED_CONVOLUTION and node.get('attrs', {}).get('quantized') == 'true'
+                  for name in node['input_names'] if name.endswith(WEIGHT))
+
+
+def quantize(symbol, arg_params, aux_params, batches, *, fp32_layers=(), mode='naive'):
+    """The INT8 graph of a test graph.
+
+    Args:
+        symbol: a test graph. arg_params, aux_params: its parameters.
+        batches: iterable of DataBatch to take the ranges from; the more alike to what will be tested the better.
+        fp32_layers: names of layers that stay fp32.
+        mode: 'naive', ranges from the least to the largest value seen, or 'entropy', ranges that lose the least information.
+    Returns:
+        symbol; its parameters are those given.
+    """
+    fused = symbol.get_backend_symbol(BACKEND)
+    excluded = [node for layer, node in fused_layers(fused).items() if layer in fp32_layers]
+    quantized, arg_params, aux_params, collector = quantize_graph(
+        fused, arg_params, aux_params, excluded_sym_names=excluded, calib_mode=mode, quantized_dtype='auto',
+        quantize_mode='smart')
+    collect(fused, arg_params, aux_params, batches, collector)
+    calibrated = calib_graph(quantized, arg_params, aux_params, collector, calib_mode=mode, quantized_dtype='auto', logger=None)[0]
+    return calibrated.get_backend_symbol(BACKEND)
+
+
+def collect(symbol, arg_params, aux_params, batches, collector):
+    """Show the outputs of all nodes, for every batch, to `collector.collect(name, array)`."""
+    executor, shapes = None, None
+    for batch in batches:
+        inputs = {desc.name: value for desc, value in zip(batch.provide_data, batch.data)}
+        if shapes != {name: value.shape for name, value in inputs.items()}:
+            shapes = {name: value.shape for name, value in inputs.items()}
+            executor = symbol.simple_bind(mx.cpu(), grad_req='null', **shapes)
+            executor.copy_params_from(arg_params, aux_params, allow_extra_params=True)
+            executor.set_monitor_callback(collector.collect, monitor_all=True)
+        executor.forward(is_train=False, **inputs)
+        mx.nd.waitall()
+
+
+def with_settings(quantized, symbol):
+    """An INT8 graph with the settings, such as the number of proposals, that another test graph of the same network has.
+
+    Nodes that are in both graphs (proposals, RoI pooling, reshapes) are made like those of `symbol`.
+    """
+    graph = json.loads(quantized.tojson())
+    other = {node['name']: node for node in nodes_of(symbol) if node['op'] != 'null'}
+    for node in graph['nodes']:
+        if node['op'] != 'null' and node['name'] in other:
+            node['op'] = other[node['name']]['op']
+            node['attrs'] = other[node['name']].get('attrs', {})
+    return mx.sym.load_json(json.dumps(graph))

@@ -1,0 +1,38 @@
+"""The test graph on batches of any size."""
+import mxnet as mx
+import numpy as np
+
+from rfcn.core.loader import Batch
+from rfcn.core.predictor import Predictor
+from rfcn.symbols.initialize import init_params
+
+
+def batch_of(images, height, width, seed=0):
+    data = np.random.RandomState(seed).randn(images, 3, height, width)
+    return Batch(dict(data=data), {}, pad=0, images=[])
+
+
+def predictor_of(devices=1):
+    """Two convolutions; the second output goes through a Reshape, as those of the real graphs do."""
+    x = mx.sym.Convolution(mx.sym.Variable('data'), name='conv', kernel=(3, 3), num_filter=2)
+    symbol = mx.sym.Group([x, mx.sym.Reshape(x, shape=(0, -1), name='flat_reshape')])
+    params = init_params(symbol, {'data': (1, 3, 8, 8)})[:2]
+    return Predictor(symbol, ['data'], [mx.cpu(i) for i in range(devices)], *params)
+
+
+def test_outputs_are_arrays_under_their_plain_names():
+    outputs = predictor_of().predict(batch_of(2, 8, 10))
+    assert {name: value.shape for name, value in outputs.items()} == {'conv': (2, 2, 6, 8), 'flat': (2, 96)}
+    assert all(isinstance(value, np.ndarray) for value in outputs.values())
+
+
+def test_batches_of_other_sizes_give_what_a_new_predictor_gives():
+    used = predictor_of()
+    for number, size in enumerate([(2, 8, 10), (1, 20, 12), (2, 8, 10), (3, 6, 6)]):
+        batch = batch_of(*size, seed=number)
+        np.testing.assert_allclose(used.predict(batch)['conv'], predictor_of().predict(batch)['conv'], atol=1e-6)
+
+
+def test_two_devices_share_a_batch():
+    batch = batch_of(4, 8, 8)
+    np.testing.assert_allclose(predictor_of(2).predict(batch)['conv'], predictor_of(1).predict(batch)['conv'], atol=1e-6)

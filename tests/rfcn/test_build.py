@@ -1,0 +1,62 @@
+"""What is made from a configuration."""
+import numpy as np
+import pytest
+
+from lib.errors import CheckpointError, ConfigError, DatasetError
+from rfcn import build
+from rfcn.config.config import with_overrides
+from rfcn.symbols import make_symbol
+
+
+def test_several_image_sets_are_joined(tiny_cfg):
+    cfg = tiny_cfg('dataset.image_set=val+test')
+    assert [imdb.num_images for imdb in build.datasets(cfg, cfg.dataset.image_set)] == [2, 3]
+    assert len(build.training_roidb(cfg)) == 5
+
+
+def test_an_unknown_format_of_data_is_refused(tiny_cfg):
+    with pytest.raises(DatasetError, match="unknown data set 'yolo'; known are .*PascalVOC"):
+        build.training_roidb(tiny_cfg('dataset.dataset=yolo'))
+
+
+def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cfg):
+    cfg = build.with_classes(tiny_cfg('dataset.CLASSES=[]'))
+    assert cfg.dataset.CLASSES == ('blue', 'red') and cfg.dataset.NUM_CLASSES == 3
+    named = tiny_cfg('dataset.CLASSES=[red, blue]')
+    assert build.with_classes(named) is named
+
+
+def test_without_class_names_and_data_the_error_says_where_they_are(tiny_cfg, tmp_path):
+    cfg = tiny_cfg('dataset.CLASSES=[]', 'dataset.dataset_path=%s' % (tmp_path / 'gone'))
+    with pytest.raises(ConfigError, match='dataset.CLASSES gives no class names .*gone.* use the config.yaml that training wrote'):
+        build.with_classes(cfg)
+
+
+@pytest.mark.parametrize('symbol', ['small_rfcn', 'resnet_v1_18_rfcn'])
+def test_the_cells_of_conv4_are_read_off_the_graph(tiny_cfg, symbol):
+    shape = build.feature_shape(make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol(is_train=True))
+    assert shape(64, 96) == (4, 6) and shape(600, 1000) == (38, 63)
+    scores = make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol_rpn(is_train=True).get_internals()['rpn_bbox_pred_output']
+    for height in range(33, 80, 7):
+        assert shape(height, 96) == scores.infer_shape(data=(1, 3, height, 96))[1][0][2:]
+
+
+@pytest.mark.parametrize('agnostic, sets', [('true', 2), ('false', 3)])
+def test_the_normalisation_of_boxes_is_repeated_for_each_set(tiny_cfg, agnostic, sets):
+    cfg = tiny_cfg('CLASS_AGNOSTIC=' + agnostic, 'TRAIN.BBOX_MEANS=[0.0, 0.1, 0.2, 0.3]')
+    means, stds = build.bbox_normalisation(cfg)
+    assert np.array_equal(means, [0, 0.1, 0.2, 0.3] * sets) and np.array_equal(stds, [0.1, 0.1, 0.2, 0.2] * sets)
+    means, stds = build.bbox_normalisation(with_overrides(cfg, {'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED': False}))
+    assert not means.any() and (stds == 1).all() and len(means) == len(stds) == 4 * sets
+
+
+@pytest.mark.parametrize('overrides, fault', [
+    (['dataset.CLASSES=[red, blue, green]'], r'rfcn_cls_weight has shape \(27, 16, 1, 1\), \(36, 16, 1, 1\) expected'),
+    (['CLASS_AGNOSTIC=false'], 'rfcn_bbox_weight has shape'),
+    (['network.POOLED_SIZE=7'], 'rfcn_bbox_bias has shape'),
+    (['network.ANCHOR_SCALES=[2]'], 'rpn_bbox_pred_weight has shape'),
+    (['symbol=resnet_v1_18_rfcn'], 'res4b_branch2a_weight is missing'),
+])
+def test_a_checkpoint_of_another_network_is_refused_with_all_that_does_not_fit(tiny_cfg, tiny_run, overrides, fault):
+    with pytest.raises(CheckpointError, match='tiny-0001.params does not fit the network .*' + fault):
+        build.predictor(tiny_cfg(*overrides), str(tiny_run / 'tiny-0001.params'))

@@ -1,0 +1,58 @@
+"""What the scripts share: arguments, the folder of a run, its log."""
+import logging
+import sys
+
+import pytest
+
+from lib.errors import ConfigError
+from rfcn.command_line import log_to, parse_config, run_folder, start_run
+from rfcn.config.config import load_config
+
+
+def test_arguments_and_overrides_come_in_any_order(tiny_yaml):
+    path = tiny_yaml()
+    for argv in (['--cfg', path, '--depth', '3', 'TRAIN.lr=0.5', 'seed=4'], ['TRAIN.lr=0.5', '--cfg', path, 'seed=4', '--depth', '3']):
+        cfg, args = parse_config('a script', argv, lambda parser: parser.add_argument('--depth', type=int))
+        assert (cfg.TRAIN.lr, cfg.seed, args.depth, args.cfg) == (0.5, 4, 3, path)
+
+
+def test_without_a_configuration_the_usage_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        parse_config('a script', [])
+    assert '--cfg' in capsys.readouterr().err
+
+
+def test_a_mistyped_override_is_refused(tiny_yaml):
+    with pytest.raises(ConfigError, match='command line: unknown key TRAIN.learningrate'):
+        parse_config('a script', ['--cfg', tiny_yaml(), 'TRAIN.learningrate=1'])
+    with pytest.raises(FileNotFoundError, match='nowhere.yaml'):
+        parse_config('a script', ['--cfg', 'nowhere.yaml'])
+
+
+def test_a_run_writes_into_a_folder_of_its_configuration_and_image_set(tiny_cfg, tmp_path):
+    assert run_folder(tiny_cfg(), 'cfgs/night_shift.yaml', '2007_test') == tmp_path / 'output' / 'night_shift' / '2007_test'
+
+
+def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tiny_cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['train.py', '--cfg', 'x.yaml'])
+    cfg, args = parse_config('a script', ['--cfg', tiny_yaml(), 'dataset.CLASSES=[]', 'seed=8'])
+    cfg, folder = start_run(cfg, args, 'train', {'TEST.NMS': 0.5})
+    assert folder == tmp_path / 'output' / 'tiny' / 'train'
+    log = (folder / 'log.txt').read_text()
+    for text in 'command: train.py --cfg x.yaml', 'MXNet 1.9', 'NumPy 1.', 'revision', 'seed: 8':
+        assert text in log
+    written = load_config(folder / 'config.yaml')
+    assert written == cfg and (written.seed, written.TEST.NMS) == (8, 0.5)
+    assert written.dataset.CLASSES == ('blue', 'red')  # of the data
+
+
+def test_the_log_goes_to_screen_and_file_at_its_level(tmp_path, capsys):
+    log_to(tmp_path / 'log.txt', 'WARNING')
+    logging.getLogger('rfcn.x').info('too much')
+    logging.getLogger('rfcn.x').warning('enough')
+    text = (tmp_path / 'log.txt').read_text()
+    assert 'rfcn.x WARNING enough' in text and 'too much' not in text
+    assert 'enough' in capsys.readouterr().out
+    log_to(None)
+    logging.getLogger('rfcn.x').info('screen alone')
+    assert 'screen alone' in capsys.readouterr().out and 'screen alone' not in (tmp_path / 'log.txt').read_text()

@@ -1,0 +1,41 @@
+"""The scripts as commands, from another folder: as files and with -m."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(arguments, cwd, **environment):
+    """Run Python and return what it printed."""
+    done = subprocess.run([sys.executable] + arguments, cwd=str(cwd), env=dict(os.environ, **environment), timeout=300,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_training_testing_and_the_demo_run_from_any_folder(tiny_yaml, tiny_voc, tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    (elsewhere / 'lib').mkdir()  # a folder of this name must not get in the way
+    arguments = ['--cfg', '../tiny.yaml', 'seed=3']
+    tiny_yaml()
+    output = command([str(ROOT / 'rfcn' / 'train_end2end.py')] + arguments, elsewhere)
+    run = tmp_path / 'output' / 'tiny' / 'train'
+    assert 'tiny-0001.params' in output and (run / 'tiny-0001.params').exists()
+    output = command(['-m', 'rfcn.test'] + arguments, elsewhere, PYTHONPATH=str(ROOT))
+    assert 'AP@0.5' in output
+    command([str(ROOT / 'rfcn' / 'demo.py'), '--cfg', str(run / 'config.yaml'), '--params', str(run / 'tiny-0001.params'), '--image',
+             str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), '--out', 'drawn'], elsewhere)
+    assert cv2.imread(str(elsewhere / 'drawn' / 'wide1.png')).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize('script', sorted(path.name for path in (ROOT / 'rfcn').glob('*.py') if 'import_module' not in path.name))
+def test_every_script_says_in_its_first_lines_how_it_is_called(script):
+    text = (ROOT / 'rfcn' / script).read_text()
+    if "__name__ == '__main__'" in text:
+        assert script[:-len('.py')] in text.partition('"""\n')[0]
