@@ -1,30 +1,36 @@
 """Compare this project with the original's numbers: `python experiments/compare_release.py --vectors DIR [--only NAME]`.
 
-DIR holds arrays and parameters that the original's own code computed; experiments/compare/FORMAT.md describes them. Prints a table,
-a row for each array, and exits with 1 if a number falls short or anything in DIR is not understood.
+DIR holds arrays that the original's own code computed, and what it computed them from; experiments/compare/FORMAT.md describes it.
+Prints a row for each array. Exits with 1 if a number falls short or anything in DIR is not understood.
 """
 import sys
 from pathlib import Path
 
 if __package__ in (None, ''):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn, lib and experiments
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of experiments, rfcn and lib
 
 import argparse
+import logging
+import os
 import time
 
 from experiments.compare import boxes, coco, detections, graphs, images, networks, proposals, targets, training, voc
-from experiments.compare.report import DEPARTS, OK, SHORT, UNKNOWN, Report
+from experiments.compare.report import Report
 from experiments.compare.vectors import Vector
+
+logger = logging.getLogger(__name__)
 
 CASES = {
     'anchors': boxes.check_anchors,
     'boxes': boxes.check_boxes,
     'nms': boxes.check_nms,
+    'image': images.check_image,
     'assign_anchor': targets.check_assign_anchor,
     'sample_rois': targets.check_sample_rois,
-    'proposal_target': targets.check_proposal_target,
+    'expand_targets': targets.check_expand_targets,
+    'bbox_regression': targets.check_bbox_regression,
     'proposal': proposals.check_proposal,
-    'image': images.check_image,
+    'proposal_target': targets.check_proposal_target,
     'ohem': training.check_ohem,
     'checkpoint': training.check_checkpoint,
     'metrics': training.check_metrics,
@@ -34,45 +40,50 @@ CASES = {
     'voc_eval': voc.check_voc_eval,
     'coco_eval': coco.check_coco_eval,
     'symbols': graphs.check_symbols,
-    'expand_targets': targets.check_expand_targets,
-    'bbox_regression': targets.check_bbox_regression,
 }
-COMPANIONS = ('README.md', 'paramgen.py', 'images', 'small.png')
+NETWORK = 'net_'  # followed by any name
+# Files beside the vectors, and the vector that reads them; None: nobody needs to.
+COMPANIONS = {'README.md': None, 'paramgen.py': None, 'images': 'image', 'small.png': 'image', 'voc_det_*.txt': 'voc_eval'}
 
 
 def compare_release(directory, only=None, stream=None):
-    """Compare with all vectors of a directory, or those whose name is `only`. Returns whether all is near enough."""
-    report = Report(stream)
-    started = time.time()
-    for name in sorted(vector_names(directory), key=order):
+    """Compare with the vectors of a directory.
+
+    Args:
+        directory: pathlib.Path. only: name of a vector; None for all.
+        stream: where the table goes; None for standard output.
+    Returns:
+        whether there was something to compare and all of it is near enough and understood.
+    """
+    report, started = Report(stream), time.time()
+    names, unknown = list_vectors(directory)
+    for name in names:
         if only in (None, name):
             check_vector(Vector(directory, name), report)
     report.case = ''
-    print('\n%d rows: %s; %.0f s' % (sum(report.counts.values()), ', '.join('%d %s' % item[::-1] for item in report.counts.items()),
-                                     time.time() - started), file=report.stream)
+    for path in unknown if only is None else ():
+        report.not_understood(path)
+    report.summarise('%.0f s; vectors: %s' % (time.time() - started, ', '.join(names) or 'none'))
     return report.passed
 
 
-def vector_names(directory):
-    return {path.stem for path in directory.iterdir() if path.suffix in ('.npz', '.json')}
-
-
-def order(name):
-    names = list(CASES)
-    return names.index(name) if name in names else len(names), name
+def list_vectors(directory):
+    """Names of the vectors in the order of CASES, networks last; and of the files that belong to none of them."""
+    paths = sorted(directory.iterdir())
+    names = {path.stem for path in paths if path.suffix in ('.npz', '.json') and (path.stem in CASES or path.stem.startswith(NETWORK))}
+    companions = {path for pattern, reader in COMPANIONS.items() if reader is None or reader in names for path in directory.glob(pattern)}
+    unknown = [path.name for path in paths if path not in companions and not (path.suffix in ('.npz', '.json') and path.stem in names)]
+    return [name for name in CASES if name in names] + sorted(names - set(CASES)), unknown
 
 
 def check_vector(vector, report):
+    """All rows of one vector, then what is in it and was not read."""
     report.case = vector.name
-    check = networks.check_network if vector.name.startswith('net_') else CASES.get(vector.name)
-    if check is None:
-        report.not_understood('%s' % vector.name)
-        return
     try:
-        check(vector, report)
-    except Exception as error:
-        import traceback; traceback.print_exc()
-        report.failed('', error)
+        CASES.get(vector.name, networks.check_network)(vector, report)
+    except Exception as error:  # whatever a vector of another format makes the comparison do
+        logger.debug('%s', vector.name, exc_info=True)
+        report.failed('the comparison stopped', error)
         return
     for name in vector.not_understood():
         report.not_understood(name)
@@ -80,10 +91,14 @@ def check_vector(vector, report):
 
 def main(argv=None):
     """Entry point. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--vectors', required=True, type=Path)
-    parser.add_argument('--only')
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--vectors', metavar='DIR', required=True, type=Path, help='folder of the vectors')
+    parser.add_argument('--only', metavar='NAME', help='one vector, such as nms or net_voc1')
     args = parser.parse_args(argv)
+    if not args.vectors.is_dir():
+        parser.error('%s: there is no such folder' % args.vectors)
+    logging.basicConfig(level=logging.ERROR)  # the data sets warn of objects that are left out
+    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
     return 0 if compare_release(args.vectors, args.only) else 1
 
 

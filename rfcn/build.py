@@ -8,7 +8,7 @@ from lib.errors import ConfigError
 from lib.utils.load_data import load_gt_roidb, load_imdbs
 from lib.utils.roidb import flip_entry
 from rfcn.config.config import with_overrides
-from rfcn.core import checkpoint
+from rfcn.core import checkpoint, quantization
 from rfcn.core.loader import AnchorLoader, TestLoader
 from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor
@@ -22,13 +22,14 @@ TEST_INPUTS = ['data', 'im_info']
 def datasets(cfg, image_sets):
     """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
     return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                      classes=cfg.dataset.CLASSES or None)
+                      classes=cfg.dataset.CLASSES or None, on_unknown_class=cfg.dataset.on_unknown_class)
 
 
 def training_roidb(cfg):
     """Entries of all training images, flipped copies included."""
     return load_gt_roidb(cfg.dataset.dataset, cfg.dataset.image_set, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                         flip=cfg.TRAIN.FLIP, classes=cfg.dataset.CLASSES or None)[0]
+                         flip=cfg.TRAIN.FLIP, classes=cfg.dataset.CLASSES or None,
+                         on_unknown_class=cfg.dataset.on_unknown_class)[0]
 
 
 def feature_shape(symbol):
@@ -110,15 +111,28 @@ def predictor(cfg, params_path):
 
     Raises:
         CheckpointError: the parameters do not fit the configuration.
+        ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model.
     """
     arg_params, aux_params = checkpoint.load_params(params_path, for_test=True)
-    return predictor_of_params(cfg, arg_params, aux_params, params_path)
+    quantized = None
+    if cfg.TEST.PRECISION == 'int8':
+        if cfg.gpus:
+            raise ConfigError("TEST.PRECISION: int8 runs on the CPU alone; write gpus: ''")
+        quantized = quantization.load_symbol(params_path)
+    return predictor_of_params(cfg, arg_params, aux_params, params_path, quantized)
 
 
-def predictor_of_params(cfg, arg_params, aux_params, source):
-    """The network for testing with given parameters; `source` names them in errors."""
+def predictor_of_params(cfg, arg_params, aux_params, source, quantized=None):
+    """The network for testing with given parameters.
+
+    Args:
+        source: names the parameters in errors.
+        quantized: the INT8 graph of the same network, where it shall compute in INT8.
+    """
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, source)
+    if quantized is not None:
+        symbol = quantization.with_settings(quantized, symbol)
     return Predictor(symbol, TEST_INPUTS, contexts(cfg.gpus), arg_params, aux_params)
 
 

@@ -10,10 +10,12 @@ from collections import namedtuple
 import mxnet as mx
 import numpy as np
 
+from lib.rcnn.detection import per_class_nms
+from lib.rcnn.merge import merge_views
 from lib.utils.image import imread, pad_to_stride, resize, transform
 from rfcn import build
 from rfcn.config.config import load_config, with_overrides
-from rfcn.core.tester import image_detections
+from rfcn.core.tester import image_candidates
 from rfcn.evaluate import nms_settings
 
 Detection = namedtuple('Detection', 'class_name score box')
@@ -63,8 +65,10 @@ class Detector(object):
         settings = nms_settings(self.cfg)
         if score_thresh is not None:
             settings['thresh'] = score_thresh
-        batch, im_info = self._batch(self._array(image))
-        return image_detections(self.predictor.predict(batch), im_info, 1, **settings)[0]
+        image = self._array(image)
+        mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
+        views = [self._view(image, scale, mirror) for scale in build.test_scales(self.cfg) for mirror in mirrors]
+        return per_class_nms(*merge_views(views), **settings)
 
     def _array(self, image):
         if isinstance(image, str) or hasattr(image, '__fspath__'):
@@ -74,11 +78,13 @@ class Detector(object):
                              % (getattr(image, 'shape', type(image).__name__),))
         return image
 
-    def _batch(self, image):
-        target, most = self.cfg.SCALES[0]
-        resized, scale = resize(image, target, most)
+    def _view(self, image, scale, mirror):
+        """(scores, boxes, mirrored width) of the image at a scale (shorter side, longest side); see `merge_views`."""
+        resized, factor = resize(image[:, ::-1] if mirror else image, *scale)
         tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE), np.array(self.cfg.network.PIXEL_MEANS))
-        im_info = np.array([resized.shape[:2] + (scale,)], dtype=np.float32)
+        im_info = np.array([resized.shape[:2] + (factor,)], dtype=np.float32)
         arrays = [('data', tensor), ('im_info', im_info)]
-        return mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
-                               provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays]), im_info
+        batch = mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
+                                provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays])
+        scores, boxes = image_candidates(self.predictor.predict(batch), im_info, 1)[0]
+        return scores, boxes, image.shape[1] if mirror else None

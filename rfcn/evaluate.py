@@ -1,13 +1,23 @@
 """Detections of a data set and how good they are; used while training and by `rfcn/test.py`."""
 from rfcn import build
+from rfcn.core.augment import detect_all_views
 from rfcn.core.tester import detect_all
 
 
 def nms_settings(cfg):
     """Keywords of `lib.rcnn.detection.per_class_nms` from a configuration."""
     test = cfg.TEST
-    return dict(thresh=test.SCORE_THRESH, nms_thresh=test.NMS, max_per_image=test.max_per_image,
-                class_agnostic=cfg.CLASS_AGNOSTIC)
+    thresh = test.SOFT_NMS_SIGMA if test.NMS_METHOD == 'soft_gaussian' else test.NMS
+    return dict(thresh=test.SCORE_THRESH, nms_thresh=thresh, max_per_image=test.max_per_image, class_agnostic=cfg.CLASS_AGNOSTIC,
+                method=test.NMS_METHOD.replace('soft_', ''), vote_thresh=test.BOX_VOTING_THRESH if test.BOX_VOTING else None)
+
+
+def detections(cfg, predictor, roidb, proposals=False):
+    """all_boxes[class][image] = (n, 5) of the images of a list of entries; with `proposals`, of these."""
+    loaders = build.view_loaders(cfg, roidb, proposals)
+    if len(loaders) == 1:
+        return detect_all(predictor, loaders[0], cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
+    return detect_all_views(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
 
 
 def evaluate(cfg, predictor, imdb, output_path=None):
@@ -16,6 +26,5 @@ def evaluate(cfg, predictor, imdb, output_path=None):
     Returns:
         Evaluation, all_boxes.
     """
-    loader = build.test_loader(cfg, imdb.gt_roidb())
-    all_boxes = detect_all(predictor, loader, imdb.num_classes, **nms_settings(cfg))
+    all_boxes = detections(cfg, predictor, imdb.test_roidb())
     return imdb.evaluate_detections(all_boxes, output_path), all_boxes

@@ -75,7 +75,8 @@ def parse(argv):
     source.add_argument('--gluoncv', metavar='NAME', help="of GluonCV's model zoo: resnet50_v1, resnet101_v1b, ...")
     source.add_argument('--torch', metavar='FILE.pth', help="a state dict of torchvision's resnet18 to resnet152")
     source.add_argument('--caffe', metavar='FILE.caffemodel', help='the original ResNet-50, 101 or 152')
-    source.add_argument('--mxnet', metavar='FILE.params', help="saved or exported by GluonCV, or with the release's names")
+    source.add_argument('--mxnet', metavar='FILE.params',
+                        help="saved or exported by GluonCV, or with the release's names")
     parser.add_argument('--means', choices=('release', 'source'), default='release',
                         help='which means of the pixels the trunk shall expect (default: %(default)s)')
     parser.add_argument('--output', metavar='FOLDER', default='model/pretrained_model', help='default: %(default)s')

@@ -14,8 +14,8 @@ from rfcn.command_line import parse_config, start_run
 from rfcn.core import checkpoint
 from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor
-from rfcn.core.tester import detect_all, save_detections
-from rfcn.evaluate import nms_settings
+from rfcn.core.tester import save_detections
+from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, with_proposals
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
@@ -65,8 +65,7 @@ def test_rfcn(cfg, folder, params, path):
         params: path of a checkpoint. path: of the proposals.
     """
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
-    loader = build.test_loader(cfg, with_proposals(imdb, path), proposals=True)
-    all_boxes = detect_all(rfcn_predictor(cfg, params), loader, imdb.num_classes, **nms_settings(cfg))
+    all_boxes = detections(cfg, rfcn_predictor(cfg, params), with_proposals(imdb, path), proposals=True)
     save_detections(all_boxes, str(Path(folder) / (imdb.name + '_detections.pkl')))
     evaluation = imdb.evaluate_detections(all_boxes, str(folder))
     logger.info('%s\n%s', params, evaluation.table)

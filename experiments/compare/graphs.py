@@ -28,12 +28,11 @@ def build_graph(cfg, graph, is_train):
 def check_symbols(vector, report):
     """Every graph of the list."""
     tables = vector.record['tables']
-    for case in vector.record['graphs']:
+    for number, case in enumerate(vector.record['graphs']):
         overrides = plain(case['overrides'])
         cfg = release_config(case['config'], dict(overrides, symbol=case['symbol']))
         symbol = build_graph(cfg, case['graph'], case['is_train'])
-        title = ' '.join([case['config'].replace('.yaml', ''), case['graph'], 'train' if case['is_train'] else 'test']
-                         + ['%s=%s' % item for item in overrides.items()])
+        title = '%d %s %s' % (number, case['graph'], 'train' if case['is_train'] else 'test')
         if 'original_raises' in case:
             report.departs(title, RAISES % (case['original_raises'], ', '.join(symbol.list_outputs())))
         else:

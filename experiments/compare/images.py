@@ -1,5 +1,6 @@
 """From image files to the network's input."""
 import hashlib
+import re
 import zlib
 
 import cv2
@@ -77,7 +78,7 @@ def _check_photograph(name, case, vector, same_opencv, report):
     report.check(name + ': tensor', tensor.shape, case['tensor_shape'])
     for key, measure in (('mean', np.mean), ('std', np.std), ('min', np.min), ('max_', np.max)):
         report.check('%s: %s' % (name, key.strip('_')), measure(tensor.astype(np.float64), axis=(0, 2, 3)), case[key], tolerance)
-    for match in vector.matching('full_%s_(.+)' % name):
+    for match in vector.matching('full_%s_(.+)' % re.escape(name)):
         theirs = vector[match.group(0)]
         report.check('%s: %s' % (name, match.group(1)), part_of(tensor[0], match.group(1), theirs.shape), theirs, tolerance)
 

@@ -126,12 +126,12 @@ def _check_gradients(variant, ours, record, report):
     def row(what, key, measure, scale, tolerance):
         values = [(measure(ours[name]), np.array(theirs[name][key]), scale(name)) for name in names if key in theirs[name]]
         if values:
-            report.check('%s: %s of %d gradients' % (variant, what, len(values)), np.array([ours / unit for ours, _, unit in values]),
+            report.check('%s: gradients, %s' % (variant, what), np.array([ours / unit for ours, _, unit in values]),
                          np.array([theirs / unit for _, theirs, unit in values]), tolerance)
     row('norm', 'l2', np.linalg.norm, lambda name: theirs[name]['l2'] or 1.0, NORMS)
     row('sum', 'sum', np.sum, lambda name: (theirs[name]['l2'] or 1.0) * np.sqrt(ours[name].size), SUMS)
-    row('largest element', 'absmax', lambda grad: np.abs(grad).max(), lambda name: theirs[name]['absmax'] or 1.0, LARGEST)
-    row('first four elements', 'first4', lambda grad: grad.ravel()[:4], lambda name: theirs[name]['absmax'] or 1.0, ELEMENTS)
+    row('largest', 'absmax', lambda grad: np.abs(grad).max(), lambda name: theirs[name]['absmax'] or 1.0, LARGEST)
+    row('first four', 'first4', lambda grad: grad.ravel()[:4], lambda name: theirs[name]['absmax'] or 1.0, ELEMENTS)
 
 
 def _check_update(variant, module, theirs, report):
@@ -141,4 +141,4 @@ def _check_update(variant, module, theirs, report):
     module.update()
     moved = np.array([np.linalg.norm(weights[name].asnumpy() - before[name]) for name in theirs])
     norms = np.array([theirs[name] for name in theirs])
-    report.check('%s: update of %d parameters' % (variant, len(norms)), moved / norms, np.ones(len(norms)), NORMS)
+    report.check(variant + ': update, norm', moved / norms, np.ones(len(norms)), NORMS)

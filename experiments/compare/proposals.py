@@ -79,5 +79,5 @@ def check_agreement(title, python, native, case, report):
     prefix = min(case['py_unique'], case['cxx_unique'])
     report.check(title + ': rows that the two share', int(np.sum(distance <= PIXELS.absolute)), case['same_rows_py_cxx'])
     report.check(title + ': first 100 rows are shared', bool(np.all(distance[:100] <= PIXELS.absolute)), case['first_100_equal'])
-    report.check(title + ': how far they are apart', distance[:prefix].max(), case['max_abs_py_cxx_common_prefix'], PIXELS)
+    report.check(title + ': largest distance of the two', distance[:prefix].max(), case['max_abs_py_cxx_common_prefix'], PIXELS)
     case.note('cpu_nms_same_as_py_nms')  # of the original's two NMS; ours are compared in the vector nms

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 OK, SHORT, DEPARTS, UNKNOWN = 'ok', 'FALLS SHORT', 'departs', 'NOT UNDERSTOOD'
-_LAYOUT = '%-16s %-36s %-20s %10s %10s  %-16s %s'
+_LAYOUT = '%-15s %-46s %-12s %8s %8s  %-20s %s'
 
 
 class Tolerance(NamedTuple):
@@ -131,9 +131,17 @@ class Report(object):
         """A row for a comparison that could not be made."""
         self._row(what, '', '', '', '', SHORT, '%s: %s' % (type(error).__name__, error))
 
+    def summarise(self, text):
+        """The last line."""
+        self._print_line('\n%d rows: %s; %s' % (sum(self.counts.values()), ', '.join('%d %s' % item[::-1] for item in self.counts.items()),
+                                               text))
+
     def _row(self, what, shape, absolute, relative, tolerance, verdict, note):
         self.counts[verdict] += 1
         self._print(self.case, what, shape, absolute, relative, tolerance, verdict + (': ' + note if note else ''))
 
     def _print(self, *cells):
-        print((_LAYOUT % cells).replace('       nan', '         -'), file=self.stream, flush=True)
+        self._print_line((_LAYOUT % cells).replace('     nan', '       -'))
+
+    def _print_line(self, text):
+        print(text, file=self.stream, flush=True)

@@ -1,33 +1,45 @@
 """Reads a vector, `name.npz` and `name.json`, and keeps account of what has been read: what nobody asks for is not understood."""
 import json
 import re
+from collections.abc import Mapping
 
 import numpy as np
 
 
-class Record(dict):
+class Record(Mapping):
     """A JSON object that remembers which of its keys were read."""
 
     def __init__(self, values):
-        super(Record, self).__init__((key, wrap(value)) for key, value in values.items())
-        self.seen = set()
+        self._values = {key: wrap(value) for key, value in values.items()}
+        self._seen = set()
 
     def __getitem__(self, key):
-        self.seen.add(key)
-        return super(Record, self).__getitem__(key)
+        self._seen.add(key)
+        return self._values[key]
 
-    def get(self, key, default=None):
-        """As of a dict; counts as reading."""
-        return self[key] if key in self else default
+    def __iter__(self):
+        return iter(self._values)
+
+    def __len__(self):
+        return len(self._values)
+
+    def __contains__(self, key):  # does not count as reading
+        return key in self._values
 
     def note(self, *keys):
         """Mark keys that say how the vector was made and are not compared."""
-        self.seen.update(keys)
+        self._seen.update(keys)
 
     def numbered(self, pattern):
         """Values of the keys that match a regular expression as a whole: (match, value), in the file's order."""
         matches = [re.fullmatch(pattern, key) for key in self]
         return [(match, self[match.group(0)]) for match in matches if match]
+
+    def unread(self, path):
+        """Paths of all keys that were not read, here and below."""
+        found = ['%s.%s' % (path, key) for key in self._values if key not in self._seen]
+        return found + [item for key in self._values if key in self._seen
+                        for item in unread(self._values[key], '%s.%s' % (path, key))]
 
 
 def wrap(value):
@@ -39,16 +51,15 @@ def wrap(value):
 
 def plain(value):
     """The same as ordinary dicts and lists; all of it counts as read."""
-    if isinstance(value, dict):
-        return {key: plain(value[key]) for key in value}
+    if isinstance(value, Record):
+        return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
 def unread(value, path=''):
-    """Paths of all keys that were not read."""
+    """Paths of all keys of a JSON value that were not read."""
     if isinstance(value, Record):
-        found = ['%s.%s' % (path, key) for key in value if key not in value.seen]
-        return found + [item for key in value if key in value.seen for item in unread(dict.get(value, key), '%s.%s' % (path, key))]
+        return value.unread(path)
     if isinstance(value, list):
         return [item for i, entry in enumerate(value) for item in unread(entry, '%s[%d]' % (path, i))]
     return []
@@ -67,7 +78,7 @@ class Vector(object):
         self.directory = directory
         self.arrays = {}
         self.record = None
-        self.seen = set()
+        self._seen = set()
         if (directory / (name + '.npz')).exists():
             with np.load(str(directory / (name + '.npz'))) as arrays:
                 self.arrays = {key: arrays[key] for key in arrays.files}
@@ -75,7 +86,7 @@ class Vector(object):
             self.record = wrap(json.loads((directory / (name + '.json')).read_text(encoding='utf-8')))
 
     def __getitem__(self, key):
-        self.seen.add(key)
+        self._seen.add(key)
         if key not in self.arrays:
             raise KeyError('%s.npz has no array %s' % (self.name, key))
         return self.arrays[key]
@@ -100,5 +111,5 @@ class Vector(object):
 
     def not_understood(self):
         """Names of arrays and paths of keys that were not read."""
-        arrays = ['%s.npz: %s' % (self.name, key) for key in self.arrays if key not in self.seen]
+        arrays = ['%s.npz: %s' % (self.name, key) for key in self.arrays if key not in self._seen]
         return arrays + ['%s.json: %s' % (self.name, path.lstrip('.')) for path in unread(self.record)]

@@ -57,6 +57,10 @@ class IMDB(object):
         """
         raise NotImplementedError
 
+    def test_roidb(self):
+        """The entries to detect on: with their objects, if these are known."""
+        return self.gt_roidb()
+
     def evaluate_detections(self, all_boxes, output_dir=None):
         """Compare detections with the ground truth; with `output_dir`, write them there to be evaluated again or
         elsewhere.

@@ -106,6 +106,14 @@ class PascalVOC(IMDB):
         # takes seconds.
         return [self._read_entry(index) for index in self.image_set_index]
 
+    def test_roidb(self):
+        """The entries to detect on; without objects where there are no annotations, as of the test images of VOC2012."""
+        return self.gt_roidb() if self.has_annotations() else self.image_roidb()
+
+    def has_annotations(self):
+        """Whether the first image has an XML file."""
+        return os.path.isfile(self.annotation_path(self.image_set_index[0]))
+
     def _read_entry(self, index):
         path = self.annotation_path(index)
         annotation = read_annotation(path)
@@ -158,7 +166,7 @@ class PascalVOC(IMDB):
         self.check_detections(all_boxes)
         if output_dir is not None:
             self.write_results(all_boxes, output_dir)
-        if not os.path.isfile(self.annotation_path(self.image_set_index[0])):
+        if not self.has_annotations():
             return Evaluation(float('nan'), {}, '%s has no annotations: nothing was evaluated' % self.name)
         detections = {name: dict(zip(self.image_set_index, of_class))
                       for name, of_class in zip(self.classes[1:], all_boxes[1:])}

@@ -18,12 +18,15 @@ def write_yolo(sets, out):
             flagged += sum(item.difficult or item.crowd for item in picture.items)
             path = os.path.join(out, 'labels', image_set, os.path.splitext(picture.name)[0] + '.txt')
             write_lines(path, [label_line(numbers[item.label], item.box, *picture.size) for item in picture.items])
-    classes = next(iter(sets.values())).classes
-    write_lines(os.path.join(out, 'data.yaml'),
-                ['%s: %s' % (json.dumps(image_set), json.dumps('images/' + image_set)) for image_set in sets] + ['names:']
-                + ['  %d: %s' % (number, json.dumps(name, ensure_ascii=False)) for number, name in enumerate(classes)])
+    places = ['%s: %s' % (json.dumps(image_set), json.dumps('images/' + image_set)) for image_set in sets]
+    write_lines(os.path.join(out, 'data.yaml'), places + names_lines(dict(enumerate(next(iter(sets.values())).classes))))
     lost = ['%d objects were difficult or crowds: they are like any other now, YOLO cannot say it' % flagged] if flagged else []
     return lost, {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
+
+
+def names_lines(names):
+    """The lines of data.yaml that give class numbers their names. A JSON text is a YAML text too."""
+    return ['names:'] + ['  %d: %s' % (number, json.dumps(name, ensure_ascii=False)) for number, name in names.items()]
 
 
 def label_line(number, box, width, height):

@@ -195,7 +195,8 @@ def _note_legacy(key):
 def _complete(stated, source):
     """Defaults for what is not stated, derived values, checks that need more than one key; frozen."""
     values = {key: copy.deepcopy(stated.get(key, _anchored(key, default))) for key, (default, _) in KEYS.items()}
-    values['dataset.CLASSES'] = _read_classes(values['dataset.CLASSES'], source)
+    for key in ('dataset.CLASSES', 'network.PRETRAINED_CLASSES'):
+        values[key] = _read_classes(key, values[key], source)
     _derive(values, stated, source, 'network.NUM_ANCHORS',
             len(values['network.ANCHOR_SCALES']) * len(values['network.ANCHOR_RATIOS']), 'scales times ratios')
     if values['dataset.CLASSES']:
@@ -215,15 +216,15 @@ def _derive(values, stated, source, key, derived, rule):
     values[key] = derived
 
 
-def _read_classes(names, source):
+def _read_classes(key, names, source):
     """Class names themselves, or those in the file of that name: from here, or beside the configuration."""
     if not names or not isinstance(names, str):
         return names or ()
     candidates = (names, os.path.join(os.path.dirname(source), names))
     path = next((path for path in candidates if os.path.isfile(path)), None)
     if path is None:
-        raise ConfigError('%s: dataset.CLASSES must be a list [car, dog] or a file of names, not %s'
-                          % (source, show(names)))
+        raise ConfigError('%s: %s must be a list [car, dog] or a file of names, not %s'
+                          % (source, key, show(names)))
     lines = (line.strip() for line in _read_text(path).splitlines())
     try:
         return class_names([line for line in lines if line])

@@ -29,6 +29,7 @@ _DEFAULT = {
 _NETWORK = {
     'pretrained': Key('', text),                  # prefix of the trunk's checkpoint; '' starts from random weights
     'pretrained_epoch': Key(0, whole(0, 9999)),   # its number, as in prefix-0000.params
+    'PRETRAINED_CLASSES': Key((), class_names),   # ours: what it detects, to keep the classes of the same names; (): its config.yaml
     'PIXEL_MEANS': Key((0.0, 0.0, 0.0), tuple_of(real(), 3)),  # blue, green, red: subtracted from pixels of 0 to 255
     'IMAGE_STRIDE': Key(0, whole(0, 4096)),       # pixels: images are padded to a multiple of it; 0 pads nothing
     'RPN_FEAT_STRIDE': Key(16, whole(1, 4096)),   # pixels of the image for one cell of the RPN's feature map
@@ -49,7 +50,7 @@ _NETWORK = {
 }
 
 _DATASET = {
-    'dataset': Key('PascalVOC', text),            # format of the data
+    'dataset': Key('PascalVOC', text),            # format of the data: PascalVOC, coco; ours: csv, yolo
     'image_set': Key('2007_trainval', text),      # training images; several sets are joined with +
     'test_image_set': Key('2007_test', text),     # images to test on
     'val_image_set': Key('', text),               # ours: images to validate on while training; '' is none
@@ -60,6 +61,7 @@ _DATASET = {
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
     'USE_07_METRIC': Key(True, flag),             # ours: VOC AP at 11 recalls (true) or as the area (false)
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
+    'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops the run or is left out
     'MAX_PIXELS': Key(100000000, whole(1)),       # ours: an image of more is refused before it is decoded
 }
 
@@ -140,7 +142,8 @@ _TRAIN = {
 _TEST = {
     'HAS_RPN': Key(False, flag),                  # the graph makes its own proposals
     'BATCH_IMAGES': Key(1, whole(1)),             # images a device
-    'SCALES': Key((), scales),                    # ours: as SCALES, detections are merged; empty: the first of SCALES
+    'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged, proposals for alternating training are
+                                                  # made at the first. Empty: the first of SCALES
     'FLIP': Key(False, flag),                     # ours: test the mirror image too
     'PRECISION': Key('fp32', choice('fp32', 'int8')),  # ours
     'CXX_PROPOSAL': Key(True, flag),              # these five as in TRAIN
@@ -155,8 +158,9 @@ _TEST = {
     'SCORE_THRESH': Key(0.001, fraction),         # ours: detections of a lower score are dropped before NMS
     'NMS': Key(0.3, fraction),                    # IoU above which the worse of two detections of a class goes
     'NMS_METHOD': Key('nms', choice('nms', 'soft_linear', 'soft_gaussian')),  # ours
-    'SOFT_NMS_SIGMA': Key(0.5, real(1e-6)),       # ours
-    'BOX_VOTING': Key(False, flag),               # ours: a kept box becomes the mean of those it suppressed
+    'SOFT_NMS_SIGMA': Key(0.5, real(1e-6)),       # ours: soft_gaussian multiplies scores by exp(-IoU^2 / this)
+    'BOX_VOTING': Key(False, flag),               # ours: a kept box becomes the mean of those that overlap it
+    'BOX_VOTING_THRESH': Key(0.5, fraction),      # ours: from this IoU on
     'max_per_image': Key(300, whole(-1)),         # detections an image; -1 or 0 is no limit
     'test_epoch': Key(0, whole(0, 9999)),         # number of the checkpoint to test
     'QUANTIZE': {                                 # ours: what INT8 is made from

@@ -5,9 +5,16 @@ stand for come from images that pass through the fp32 graph. Weights stay fp32 i
 filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph holds the ranges.
 """
 import json
+import logging
+import re
+from pathlib import Path
 
 import mxnet as mx
 from mxnet.contrib.quantization import calib_graph, quantize_graph
+
+from lib.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 BACKEND = 'MKLDNN_QUANTIZE'
 FUSED_CONVOLUTION = '_sg_mkldnn_conv'
@@ -22,6 +29,11 @@ def nodes_of(symbol):
     return nodes
 
 
+def convolutions(symbol):
+    """Names of the convolutions of a graph, deformable ones too, in their order."""
+    return [node['name'] for node in nodes_of(symbol) if node['op'].endswith('Convolution')]
+
+
 def fused_layers(fused):
     """Layer, by the name its weight has -> name of the fused node that computes it."""
     return {name[:-len(WEIGHT)]: node['name'] for node in nodes_of(fused) if node['op'] == FUSED_CONVOLUTION
@@ -33,6 +45,29 @@ def int8_layers(symbol):
     return sorted(name[:-len(WEIGHT)] for node in nodes_of(symbol)
                   if node['op'] == FUSED_CONVOLUTION and node.get('attrs', {}).get('quantized') == 'true'
                   for name in node['input_names'] if name.endswith(WEIGHT))
+
+
+def int8_prefix(params):
+    """What the names of an INT8 model's files begin with, from the name of the checkpoint that it is made of."""
+    return re.sub(r'\.params$', '', str(params)) + '-int8'
+
+
+def symbol_path(params):
+    """`prefix-symbol.json` beside `prefix-0000.params`."""
+    return re.sub(r'-\d{4}\.params$', '', str(params)) + '-symbol.json'
+
+
+def load_symbol(params):
+    """The INT8 graph beside a parameter file.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = symbol_path(params)
+    if not Path(path).is_file() or not int8_layers(mx.sym.load(path)):
+        raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it with '
+                          'python rfcn/quantize.py --cfg X.yaml --params %s' % (params, path, params))
+    return mx.sym.load(path)
 
 
 def quantize(symbol, arg_params, aux_params, batches, *, fp32_layers=(), mode='naive'):

@@ -23,28 +23,39 @@ def image_detections(outputs, im_info, images, **nms_settings):
     Returns:
         list over images of lists over classes of (n, 5) boxes and scores in pixels of the original image.
     """
+    return [per_class_nms(scores, boxes, **nms_settings) for scores, boxes in image_candidates(outputs, im_info, images)]
+
+
+def image_candidates(outputs, im_info, images):
+    """What `lib.rcnn.detection.per_class_nms` chooses from: list over images of scores and boxes. Args: see `image_detections`."""
     rois = outputs['rois'].reshape(len(im_info), -1, ROIS_COLUMNS)
-    result = []
-    for i in range(images):
-        scores, boxes = detect(rois[i], outputs['cls_prob'][i], outputs['bbox_pred'][i], im_shape=im_info[i, :2],
-                               scale=im_info[i, 2])
-        result.append(per_class_nms(scores, boxes, **nms_settings))
-    return result
+    return [detect(rois[i], outputs['cls_prob'][i], outputs['bbox_pred'][i], im_shape=im_info[i, :2], scale=im_info[i, 2])
+            for i in range(images)]
 
 
 def detect_all(predictor, loader, num_classes, **nms_settings):
     """Detections of every image of a loader, in the release's layout: all_boxes[class][image] = (n, 5)."""
-    all_boxes = [[np.zeros((0, ROIS_COLUMNS), dtype=np.float32)] * len(loader.roidb) for _ in range(num_classes)]
+    all_boxes = no_detections(num_classes, len(loader.roidb))
     position = 0
     for batch in tqdm(loader.batches(), total=len(loader), desc='test', unit='batch', mininterval=1):
         images = loader.batch_size - batch.pad
         detections = image_detections(predictor.predict(batch), batch.data[1].asnumpy(), images, **nms_settings)
-        for path, by_class in zip(batch.images, detections):
-            if path == loader.roidb[position]['image']:  # not where another image stands in for one that cannot be read
-                for c in range(1, num_classes):
-                    all_boxes[c][position] = by_class[c]
-            position += 1
+        place(all_boxes, position, detections, batch.images, loader.roidb)
+        position += images
     return all_boxes
+
+
+def no_detections(num_classes, images):
+    """all_boxes[class][image] without a detection."""
+    return [[np.zeros((0, ROIS_COLUMNS), dtype=np.float32)] * images for _ in range(num_classes)]
+
+
+def place(all_boxes, position, detections, paths, roidb):
+    """Put the detections of a batch into all_boxes from image number `position` on; `paths` are those of its images."""
+    for number, (path, by_class) in enumerate(zip(paths, detections), position):
+        if path == roidb[number]['image']:  # not where another image stands in for one that cannot be read
+            for c in range(1, len(all_boxes)):
+                all_boxes[c][number] = by_class[c]
 
 
 def save_detections(all_boxes, path):

@@ -14,7 +14,7 @@ _SETTINGS = {'Convolution': 'convolution_param { num_output: 1 kernel_size: 1 }'
 
 
 def load_caffe(path):
-    """The parameters of Caffe's ResNet (layers conv1, bn_conv1, scale_conv1, res2a_branch1, ...) by the release's names.
+    """The parameters of Caffe's ResNet (conv1, bn_conv1, scale_conv1, res2a_branch1, ...) by the release's names.
 
     Returns:
         dict of name -> array; BatchNorm's sums are divided by their scale factor.

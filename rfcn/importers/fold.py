@@ -15,7 +15,7 @@ RELEASE_MEANS = (123.15, 115.90, 103.06)  # red, green, blue, of pixels of 0 to 
 # (filters, channels, kh, kw); then (filters,) each, bias may be None
 ConvBN = namedtuple('ConvBN', 'weight bias gamma beta mean var')
 
-# How a source sees pixels of 0 to 255: order of its channels; (pixel - mean) / std for red, green, blue; BatchNorm's eps.
+# How a source sees pixels of 0 to 255: order of channels; (pixel - mean) / std for red, green, blue; BatchNorm's eps.
 Input = namedtuple('Input', 'order means stds eps')
 
 

@@ -6,8 +6,8 @@ from lib.errors import CheckpointError
 from rfcn.importers.fold import ConvBN
 from rfcn.symbols.resnet_v1 import RESNET_V1, unit_names
 
-# name in the trunk; stage 1 to 4 (0: conv1); unit; number of the convolution in its unit (None: the shortcut's); number in
-# its stage, shortcuts counted after their unit; number in its stage without shortcuts
+# name in the trunk; stage 1 to 4 (0: conv1); unit; number of the convolution in its unit (None: the shortcut's); number
+# in its stage, shortcuts counted after their unit; number in its stage without shortcuts
 Layer = namedtuple('Layer', 'name stage unit index position body_position')
 
 # name to print; function Layer -> names of convolution and BatchNorm; what stands between these and 'weight', 'bias';
@@ -105,8 +105,8 @@ def find_trunk(params, source):
                 _check_rest(rest, style, depth, source)
                 layers = {name: ConvBN(*map(params.get, of_layer)) for name, of_layer in names.items()}
                 return style, depth, layers, rest
-    raise CheckpointError('%s: found no ResNet-v1 of %s layers, as torchvision, GluonCV (v1, v1b), Caffe or the release '
-                          'name them, among its %d parameters (%s). ResNet-v2, v1c, v1d, v1s and others have another trunk'
+    raise CheckpointError('%s: found no ResNet-v1 of %s layers, as torchvision, GluonCV (v1, v1b), Caffe or the '
+                          'release name them, among its %d parameters (%s). ResNet-v2, v1c, v1d, v1s have another trunk'
                           % (source, ', '.join(map(str, sorted(RESNET_V1))), len(params),
                              ', '.join(sorted(params)[:4]) or 'none'))
 

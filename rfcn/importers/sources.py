@@ -57,8 +57,8 @@ def from_gluoncv(name):
     try:
         net = model_zoo.get_model(name, pretrained=True)
     except Exception as error:  # of requests, of the lock, of the check of the sum
-        raise CheckpointError("GluonCV's %s could not be downloaded (%s). Without a connection, get the file elsewhere and "
-                              'put it into ~/.mxnet/models, or import it with --mxnet, --torch or --caffe'
+        raise CheckpointError("GluonCV's %s could not be downloaded (%s). Without a connection, get the file elsewhere "
+                              'and put it into ~/.mxnet/models, or import it with --mxnet, --torch or --caffe'
                               % (name, error)) from None
     return from_block(net, name)
 

@@ -42,8 +42,8 @@ def assert_falling(losses):
 
 @pytest.fixture
 def few_steps(tiny_cfg):
-    """A function (KEY=VALUE, ...) -> configuration of a training of some forty steps that logs each of them."""
-    return lambda *overrides: tiny_cfg('TRAIN.end_epoch=14', 'TRAIN.CHECKPOINT_PERIOD=14', 'default.frequent=1',
+    """A function (KEY=VALUE, ...) -> configuration of a training of some sixty steps that logs each of them."""
+    return lambda *overrides: tiny_cfg('TRAIN.end_epoch=20', 'TRAIN.CHECKPOINT_PERIOD=20', 'default.frequent=1',
                                        'TRAIN.lr=0.02', *overrides)
 
 

@@ -32,11 +32,11 @@ class Fit(NamedTuple):
         return np.histogram(self.overlaps, bins=BINS)[0]
 
 
-def network_sides(pairs, looks, scales):
+def network_sides(pairs, scales):
     """Widths and heights of objects at the network's scale.
 
     Args:
-        pairs: of `usable_items`. looks: index -> Look.
+        pairs: of `usable_items`.
         scales: pairs (shorter side, longest side) of the configuration; each counts.
     Returns:
         (n * len(scales), 2) float64 pixels.
@@ -45,7 +45,7 @@ def network_sides(pairs, looks, scales):
     for target, longest in scales:
         for picture, item in pairs:
             x1, y1, x2, y2 = item.box
-            scale = resize_scale(looks[picture.index].size, target, longest)
+            scale = resize_scale(picture.size, target, longest)
             rows.append(((x2 - x1 + 1) * scale, (y2 - y1 + 1) * scale))
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 

@@ -45,12 +45,12 @@ def absent_classes(data):
 
 
 def usable_items(data, looks, min_side=2):
-    """Pairs (picture, item) of the objects that training uses, with their boxes fitted into the image."""
+    """Pairs (picture, item) of the objects that training uses: pictures with their true sizes, boxes fitted into them."""
     pairs = []
     for picture in data.pictures:
         size = looks[picture.index].size
         for item in picture.items if size else ():
             fitted, _ = judge(item.box, *size, min_side=min_side)
             if fitted and item.label in data.classes and not item.difficult and not item.crowd:
-                pairs.append((picture, item._replace(box=tuple(fitted))))
+                pairs.append((picture._replace(size=size), item._replace(box=tuple(fitted))))
     return pairs

@@ -75,7 +75,7 @@ def _fault_pictures(pictures, faults, max_pixels):
         if fault.index in pictures:
             bad.setdefault(fault.index, []).append(fault.number)
     worst = sorted(bad, key=lambda index: -len(bad[index]))[:PICTURES]
-    return ''.join(_figure(pictures[index], [number for number in bad[index] if number is not None][:1], '', max_pixels)
+    return ''.join(_figure(pictures[index], [number for number in bad[index] if number is not None], '', max_pixels)
                    for index in worst)
 
 

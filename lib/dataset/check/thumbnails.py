@@ -15,7 +15,7 @@ MARGIN = 0.25                           # of the image's shorter side, seen arou
 
 
 def thumbnail(picture, bad=(), whole=False, max_pixels=None):
-    """A picture with its boxes, the bad ones in red; shows the surroundings of the bad ones, beyond the border too.
+    """A picture with its boxes, the bad ones in red; shows the surroundings of the first bad one, beyond the border too.
 
     Args:
         picture: Picture. bad: numbers of items. whole: show the whole image anyway.
@@ -30,19 +30,19 @@ def thumbnail(picture, bad=(), whole=False, max_pixels=None):
         return None
     wrong = [item for item in picture.items if item.number in bad]
     items = [item for item in picture.items if item.number not in bad] + wrong      # the last ones are on top
-    view = (0, 0) + im.shape[1::-1] if whole or not wrong else _view(wrong, im.shape[:2])
+    view = (0, 0) + im.shape[1::-1] if whole or not wrong else _view(wrong[0].box, im.shape[:2])
     small, scale = _crop(im, view)
     boxes = [(np.array(item.box) - view[:2] * 2 + [0, 0, 1, 1]) * scale for item in items]
     return draw_boxes(small, boxes, [GOOD] * (len(items) - len(wrong)) + [BAD] * len(wrong), [item.label for item in items])
 
 
-def _view(items, shape):
-    """Left, top, right, bottom around items: at least the margin around each side, at most half an image beyond the border."""
-    boxes = np.array([item.box for item in items])
+def _view(box, shape):
+    """Left, top, right, bottom around a box: with a margin on each side, at most half an image beyond the border."""
+    corners = np.array(box).reshape(2, 2)
     height, width = shape
     margin = max(4, MARGIN * min(shape))
     limits = np.array([-width / 2, -height / 2, -width / 2, -height / 2]), np.array([1.5 * width, 1.5 * height] * 2)
-    corners = np.concatenate([boxes.reshape(-1, 2).min(axis=0) - margin, boxes.reshape(-1, 2).max(axis=0) + margin])
+    corners = np.concatenate([corners.min(axis=0) - margin, corners.max(axis=0) + margin])
     left, top, right, bottom = (int(value) for value in np.clip(corners, *limits))
     return min(left, width - 4), min(top, height - 4), max(right, left + 4, 4), max(bottom, top + 4, 4)
 

@@ -60,9 +60,9 @@ class CaffeNet(object):
     def conv_bn(self, name, bottom, filters, channels, kernel, stride, relu=True):
         suffix = '_conv1' if name == 'conv1' else name[3:]
         conv, batch_norm, scale = random_layer(self.rng, filters, channels, kernel, name == 'conv1')
-        top = self.layer(name, 'Convolution', [bottom], 'convolution_param { num_output: %d kernel_size: %d pad: %d '
-                         'stride: %d bias_term: %s }' % (filters, kernel, kernel // 2, stride, str(len(conv) > 1).lower()),
-                         conv)
+        settings = ('convolution_param { num_output: %d kernel_size: %d pad: %d stride: %d bias_term: %s }'
+                    % (filters, kernel, kernel // 2, stride, 'true' if len(conv) > 1 else 'false'))
+        top = self.layer(name, 'Convolution', [bottom], settings, conv)
         top = self.layer('bn' + suffix, 'BatchNorm', [top], 'batch_norm_param { use_global_stats: true }', batch_norm)
         top = self.layer('scale' + suffix, 'Scale', [top], 'scale_param { bias_term: true }', scale)
         return self.layer(name + '_relu', 'ReLU', [top]) if relu else top

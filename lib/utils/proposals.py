@@ -1,0 +1,168 @@
+"""Reads object proposals that were made elsewhere (selective search, EdgeBoxes, an RPN) and gives them to the images.
+
+| file | what it holds | boxes |
+|---|---|---|
+| .mat | cell array `boxes`, the release's and Fast R-CNN's layout; `images`, the names, if there | y1, x1, y2, x2, from 1 |
+| .mat | cell array `bbs`, what edgeBoxes.m returns for a list of images; `images` if there | x, y, width, height, score, from 1 |
+| .npz | an array for each image, under the image's name | x1, y1, x2, y2 and perhaps a score, from 0 |
+| .pkl | a list of arrays in the order of the image list (the release's RPN), or a dict by image name | the same |
+"""
+import os
+import zipfile
+
+import numpy as np
+import scipy.io
+
+from lib.errors import DatasetError
+from lib.utils import safe_pickle
+
+# Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
+TOLERANCE = 1.0
+_IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def attach_proposals(roidb, path):
+    """Give each image its proposals.
+
+    Args:
+        roidb: list of entries as the data set made them, not mirrored: `append_flipped_images` mirrors proposals too.
+        path: of the file.
+    Returns:
+        list of copies of the entries with `proposals`, (m, 5) float32 boxes and score; 1 where the file has no scores.
+    Raises:
+        FileNotFoundError: no such file.
+        DatasetError: a damaged file, another number of images, an image that it does not have, a box that ends before it
+            begins or that lies outside of its image.
+    """
+    proposals = load_proposals(path, [entry['index'] for entry in roidb])
+    return [dict(entry, proposals=fit_proposals(boxes, entry, path)) for entry, boxes in zip(roidb, proposals)]
+
+
+def load_proposals(path, indexes):
+    """The proposals of a list of images.
+
+    Args:
+        path: of a .mat, .npz or .pkl file; see the head of this file.
+        indexes: names of the images. A file without names must have as many images, in the same order; one with names may
+            have more, in any order.
+    Returns:
+        list of (m, 5) float32 arrays, x1, y1, x2, y2 from 0 and score.
+    Raises:
+        FileNotFoundError, DatasetError: as in `attach_proposals`.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError('%s: there is no such file of proposals' % os.path.abspath(path))
+    readers = {'.mat': _read_mat, '.npz': _read_npz, '.pkl': _read_pickle}
+    extension = os.path.splitext(path)[1].lower()
+    if extension not in readers:
+        raise DatasetError('%s: proposals are read from %s' % (path, ', '.join(sorted(readers))))
+    arrays, names = readers[extension](path)
+    if names is None:
+        if len(arrays) != len(indexes):
+            raise DatasetError('%s: proposals of %d images expected, found %d, and no names: was it made for another image '
+                               'set?' % (path, len(indexes), len(arrays)))
+        chosen = arrays
+    else:
+        number = {_stem(name): i for i, name in enumerate(names)}
+        missing = [index for index in indexes if _stem(index) not in number]
+        if missing:
+            raise DatasetError('%s: no proposals for %d of %d images, such as %s; it has %d images, such as %s. Was it made '
+                               'for another image set?' % (path, len(missing), len(indexes), missing[0], len(number),
+                                                           next(iter(number), 'none')))
+        chosen = [arrays[number[_stem(index)]] for index in indexes]
+    return [_as_proposals(array, index, path) for array, index in zip(chosen, indexes)]
+
+
+def fit_proposals(proposals, entry, path):
+    """Check that proposals lie in an image and cut off the pixel by which they may leave it.
+
+    Args:
+        proposals: (m, 5) float32. entry: of the roidb. path: where they come from.
+    Returns:
+        (m, 5) float32.
+    Raises:
+        DatasetError: naming image and box.
+    """
+    last = np.array([entry['width'] - 1, entry['height'] - 1] * 2, dtype=np.float32)
+    boxes = proposals[:, :4]
+    with np.errstate(invalid='ignore'):  # NaN compares as false
+        good = (boxes >= -TOLERANCE) & (boxes <= last + TOLERANCE)
+        good = good.all(axis=1) & (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
+    bad = np.flatnonzero(~good)
+    if len(bad):
+        raise DatasetError('%s: image %s of %d x %d pixels, proposal %d is (x1, y1, x2, y2) = (%s): outside, or it ends before '
+                           'it begins. Was it made for another image set, or written in another order?'
+                           % (path, entry['index'], entry['width'], entry['height'], bad[0],
+                              ', '.join('%g' % value for value in boxes[bad[0]])))
+    return np.hstack([np.clip(boxes, 0, last), proposals[:, 4:]]).astype(np.float32)
+
+
+def _read_mat(path):
+    """Arrays of x1, y1, x2, y2 (, score) from 0, and names or None."""
+    try:
+        content = scipy.io.loadmat(path)
+    except Exception as error:  # a damaged file raises nearly anything
+        raise DatasetError('%s: not a .mat file that can be read (%s). MATLAB writes one with save -v7' % (path, error)) from None
+    key = next((key for key in ('boxes', 'bbs') if key in content), None)
+    if key is None or content[key].dtype != object:
+        raise DatasetError("%s: a cell array 'boxes' (y1, x1, y2, x2) or 'bbs' (x, y, width, height, score) expected, found %s"
+                           % (path, ', '.join(name for name in content if not name.startswith('__')) or 'nothing'))
+    convert = _from_selective_search if key == 'boxes' else _from_edge_boxes
+    arrays = [convert(cell, path) for cell in content[key].ravel()]
+    if 'images' not in content:
+        return arrays, None
+    names = [str(np.ravel(cell)[0]) for cell in content['images'].ravel()]
+    if len(names) != len(arrays):
+        raise DatasetError('%s: %d names of images and boxes of %d' % (path, len(names), len(arrays)))
+    return arrays, names
+
+
+def _from_selective_search(cell, path):
+    # float before the subtraction: of uint16, 0 - 1 would be 65535
+    cell = _numbers(cell, (4,), path)
+    return cell[:, [1, 0, 3, 2]] - 1
+
+
+def _from_edge_boxes(cell, path):
+    x, y, width, height, score = _numbers(cell, (5,), path).T
+    return np.stack([x - 1, y - 1, x + width - 2, y + height - 2, score], axis=1)
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return [content[name] for name in content.files], list(content.files)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError('%s: not an .npz file of plain arrays (%s)' % (path, error)) from None
+
+
+def _read_pickle(path):
+    content = safe_pickle.load(path)
+    if isinstance(content, dict):
+        return list(content.values()), [str(name) for name in content]
+    if isinstance(content, (list, tuple)):
+        return content, None
+    raise DatasetError('%s: a list of arrays or a dict of them expected, found %s' % (path, type(content).__name__))
+
+
+def _as_proposals(array, index, path):
+    array = _numbers(array, (4, 5), '%s: image %s' % (path, index))
+    return np.hstack([array, np.ones((len(array), 5 - array.shape[1]))]).astype(np.float32)
+
+
+def _numbers(array, columns, source):
+    """(m, one of `columns`) float64; an empty array of any shape is (0, columns[0])."""
+    array = np.asarray(array)
+    if array.size == 0:
+        return np.zeros((0, columns[0]))
+    if array.ndim != 2 or array.shape[1] not in columns or array.dtype.kind not in 'fiu':
+        raise DatasetError('%s: an array of numbers (m, %s) expected, found %s of shape %s'
+                           % (source, ' or '.join(map(str, columns)), array.dtype, array.shape))
+    return array.astype(np.float64)
+
+
+def _stem(name):
+    """An image's name without folders and extension."""
+    base = os.path.basename(name)
+    stem, extension = os.path.splitext(base)
+    return stem if extension.lower() in _IMAGE_EXTENSIONS else base

@@ -1,0 +1,80 @@
+"""Make an INT8 model of a checkpoint: `python rfcn/quantize.py --cfg X.yaml --params Y.params [--out PREFIX] [KEY=VALUE ...]`.
+
+Writes PREFIX-symbol.json and PREFIX-0000.params, for the scripts and for `Detector`: `TEST.PRECISION=int8`, `--params PREFIX-0000.params`.
+"""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+import difflib
+import logging
+
+import numpy as np
+from tqdm import tqdm
+
+from lib.errors import ConfigError
+from rfcn import build
+from rfcn.command_line import log_to, parse_config
+from rfcn.config.config import with_overrides
+from rfcn.core import checkpoint, quantization
+from rfcn.symbols import make_symbol
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser):
+    """Of this script."""
+    parser.add_argument('--params', required=True, help='the checkpoint, .params')
+    parser.add_argument('--out', help='first part of the files to write; by default that of the checkpoint, and -int8')
+
+
+def calibration_roidb(cfg):
+    """`TEST.QUANTIZE.CALIB_IMAGES` of the training images, evenly spaced over the set, without mirror images."""
+    roidb = build.training_roidb(with_overrides(cfg, {'TRAIN.FLIP': False}))
+    count = min(cfg.TEST.QUANTIZE.CALIB_IMAGES, len(roidb))
+    return [roidb[i] for i in np.linspace(0, len(roidb) - 1, count).astype(int)]
+
+
+def check_layers(names, known):
+    """Raises ConfigError for a name in TEST.QUANTIZE.FP32_LAYERS that is no convolution of the network."""
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise ConfigError('TEST.QUANTIZE.FP32_LAYERS: the network has no convolution %r%s; it has %s'
+                              % (name, '; did you mean %s?' % near[0] if near else '', ', '.join(known)))
+
+
+def quantize_net(cfg, params, prefix):
+    """Calibrate on training images and write the INT8 model. Returns the path of its parameters."""
+    cfg = build.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}))
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    arg_params, aux_params = checkpoint.load_params(params, for_test=True)
+    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
+    settings = cfg.TEST.QUANTIZE
+    known = quantization.convolutions(symbol)
+    check_layers(settings.FP32_LAYERS, known)
+    loader = build.test_loader(cfg, calibration_roidb(cfg))
+    batches = tqdm(loader.batches(), total=len(loader), desc='calibrate', unit='batch', mininterval=1)
+    quantized = quantization.quantize(symbol, arg_params, aux_params, batches, fp32_layers=settings.FP32_LAYERS,
+                                      mode=settings.CALIB_MODE)
+    int8 = quantization.int8_layers(quantized)
+    logger.info('%d of %d convolutions are INT8; these stay fp32: %s', len(int8), len(known),
+                ', '.join(name for name in known if name not in int8) or 'none')
+    path = checkpoint.params_path(prefix, 0)
+    checkpoint.save_atomically(quantization.symbol_path(path), quantized.save)
+    checkpoint.save_params(path, arg_params, aux_params)
+    logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, path)
+    return path
+
+
+def main(argv=None):
+    """Entry point."""
+    cfg, args = parse_config(__doc__, argv, add_arguments)
+    log_to(None, cfg.default.log_level)
+    quantize_net(cfg, args.params, args.out or quantization.int8_prefix(args.params))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,141 @@
+import pickle
+
+import numpy as np
+import pytest
+import scipy.io
+
+from lib.errors import DatasetError
+from lib.utils.proposals import attach_proposals, fit_proposals, load_proposals
+from lib.utils.roidb import append_flipped_images, make_entry
+
+INDEXES = ['000005', '000007', '000009']
+
+
+def roidb():
+    return [make_entry('/images/%s.jpg' % index, index, height=40, width=100) for index in INDEXES]
+
+
+def cells(arrays, shape):
+    result = np.empty(len(arrays), dtype=object)
+    result[:] = arrays
+    return result.reshape(shape)
+
+
+def write_mat(path, boxes, images=None, key='boxes'):
+    content = {key: cells(boxes, (1, -1))}
+    if images is not None:
+        content['images'] = cells([np.array([name]) for name in images], (-1, 1))
+    scipy.io.savemat(str(path), content)
+    return str(path)
+
+
+SELECTIVE_SEARCH = [np.array([[1, 1, 40, 100], [3, 2, 5, 4]], np.uint16), np.zeros((0, 4)), np.array([[10.0, 20, 11, 22]])]
+
+
+@pytest.mark.parametrize('names', [None, INDEXES, ['000005.jpg', 'VOC2007/000007.jpg', '000009']])
+def test_selective_search_of_the_release_is_swapped_and_counted_from_0(tmp_path, names):
+    found = load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, names), INDEXES)
+    # y1, x1, y2, x2 = 1, 1, 40, 100 is the whole picture: x1, y1, x2, y2 = 0, 0, 99, 39
+    np.testing.assert_array_equal(found[0], np.array([[0, 0, 99, 39, 1], [1, 2, 3, 4, 1]], np.float32))
+    assert found[1].shape == (0, 5) and found[0].dtype == np.float32
+    np.testing.assert_array_equal(found[2], [[19, 9, 21, 10, 1]])
+
+
+def test_images_are_found_by_name_and_the_file_may_have_more(tmp_path):
+    path = write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, INDEXES)
+    found = load_proposals(path, ['000009', '000005'])
+    assert [len(proposals) for proposals in found] == [1, 2]
+
+
+def test_edge_boxes_have_width_height_and_score(tmp_path):
+    # from column 11 on, 5 columns wide: 11 to 15, counted from 0: 10 to 14
+    boxes = [np.array([[11.0, 21, 5, 10, 0.25]]), np.zeros((0, 5)), np.zeros((0, 5))]
+    found = load_proposals(write_mat(tmp_path / 'a.mat', boxes, key='bbs'), INDEXES)
+    np.testing.assert_array_equal(found[0], [[10, 20, 14, 29, 0.25]])
+
+
+def test_an_npz_file_has_an_array_for_each_name(tmp_path):
+    np.savez(str(tmp_path / 'a.npz'), **{'000009': [[1.5, 2, 3, 4, 0.5]], '000005': np.zeros((0, 4)), '000007': [[5, 6, 7, 8]]})
+    found = load_proposals(str(tmp_path / 'a.npz'), INDEXES)
+    np.testing.assert_array_equal(np.vstack(found), [[5, 6, 7, 8, 1], [1.5, 2, 3, 4, 0.5]])
+
+
+@pytest.mark.parametrize('protocol', [2, 4])
+@pytest.mark.parametrize('as_dict', [False, True])
+def test_a_pickle_is_a_list_in_the_images_order_or_a_dict_by_name(tmp_path, protocol, as_dict):
+    arrays = [np.array([[1, 2, 3, 4, i]], np.float32) for i in range(3)]
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(dict(zip(INDEXES, arrays)) if as_dict else arrays, protocol))
+    np.testing.assert_array_equal(np.vstack(load_proposals(str(tmp_path / 'a.pkl'), INDEXES))[:, 4], [0, 1, 2])
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path):
+    (tmp_path / 'a.pkl').write_bytes(b'cos\nsystem\n(S"touch evil"\ntR.')
+    with pytest.raises(DatasetError, match='it holds os.system'):
+        load_proposals(str(tmp_path / 'a.pkl'), INDEXES)
+
+
+def test_proposals_are_attached_and_mirrored_with_the_image(tmp_path):
+    entries = roidb()
+    attached = attach_proposals(entries, write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH))
+    assert 'proposals' not in entries[0]
+    flipped = append_flipped_images(attached)[3]
+    # x1 becomes 99 - x2: 99 - 3 = 96 to 99 - 1 = 98
+    np.testing.assert_array_equal(flipped['proposals'], [[0, 0, 99, 39, 1], [96, 2, 98, 4, 1]])
+
+
+def test_a_pixel_beyond_the_image_is_cut_off():
+    found = fit_proposals(np.array([[-0.5, 0, 99.4, 40, 0.5]], np.float32), roidb()[0], 'a.pkl')
+    np.testing.assert_array_equal(found, np.array([[0, 0, 99, 39, 0.5]], np.float32))
+
+
+@pytest.mark.parametrize('box', [[0, 0, 101, 10], [0, 0, 10, 41], [-2, 0, 5, 5], [5, 5, 4, 9], [0, 0, np.nan, 5]])
+def test_a_box_outside_the_image_or_inside_out_is_named(box):
+    proposals = np.array([[1, 2, 3, 4, 1], box + [1]], np.float32)
+    with pytest.raises(DatasetError, match=r'a\.pkl: image 000005 of 100 x 40 pixels, proposal 1 is .*another image set'):
+        fit_proposals(proposals, roidb()[0], 'a.pkl')
+
+
+def test_another_number_of_images_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match='a.mat: proposals of 2 images expected, found 3, and no names'):
+        load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH), INDEXES[:2])
+
+
+def test_an_image_that_the_file_lacks_is_named(tmp_path):
+    path = write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, INDEXES)
+    with pytest.raises(DatasetError, match='no proposals for 1 of 2 images, such as 000012; it has 3 images, such as 000005'):
+        load_proposals(path, ['000005', '000012'])
+
+
+def test_names_and_boxes_must_be_as_many(tmp_path):
+    with pytest.raises(DatasetError, match='2 names of images and boxes of 3'):
+        load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, INDEXES[:2]), INDEXES)
+
+
+@pytest.mark.parametrize('array, found', [(np.zeros((2, 3)), r'float64 of shape \(2, 3\)'), (np.zeros(4), r'\(4,\)'),
+                                          (np.array([['a'] * 4]), r'<U1 of shape \(1, 4\)')])
+def test_an_array_that_is_no_list_of_boxes_is_refused(tmp_path, array, found):
+    np.savez(str(tmp_path / 'a.npz'), **{'000005': array})
+    with pytest.raises(DatasetError, match=r'a\.npz: image 000005: an array of numbers \(m, 4 or 5\) expected, found .*' + found):
+        load_proposals(str(tmp_path / 'a.npz'), ['000005'])
+
+
+@pytest.mark.parametrize('name, content, message', [
+    ('a.mat', b'nonsense', 'not a .mat file that can be read'), ('a.npz', b'PK\3\4nonsense', 'not an .npz file of plain arrays'),
+    ('a.npz', pickle.dumps([1]), 'not an .npz file'), ('a.pkl', b'nonsense', 'not a pickle that can be read'),
+    ('a.pkl', pickle.dumps(3), 'a list of arrays or a dict of them expected, found int'),
+    ('a.txt', b'', 'proposals are read from .mat, .npz, .pkl')])
+def test_a_damaged_or_strange_file_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match='%s: .*%s' % (name, message)):
+        load_proposals(str(tmp_path / name), INDEXES)
+
+
+def test_a_mat_file_without_boxes_is_refused_with_what_it_holds(tmp_path):
+    scipy.io.savemat(str(tmp_path / 'a.mat'), {'windows': np.zeros((2, 4))})
+    with pytest.raises(DatasetError, match="a cell array 'boxes' .* expected, found windows"):
+        load_proposals(str(tmp_path / 'a.mat'), INDEXES)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nothing.mat: there is no such file of proposals'):
+        load_proposals(str(tmp_path / 'nothing.mat'), INDEXES)
