@@ -1,7 +1,7 @@
-"""Compare this project with the original's numbers: `python experiments/compare_release.py --vectors DIR [--only NAME]`.
+"""Compare with the original's numbers: `python experiments/compare_release.py --vectors DIR [--only NAME]`.
 
-DIR holds arrays that the original's own code computed, and what it computed them from; experiments/compare/FORMAT.md describes it.
-Prints a row for each array. Exits with 1 if a number falls short or anything in DIR is not understood.
+DIR holds what the original's own code computed, and from what; experiments/compare/FORMAT.md describes it. Prints a row
+for each array. Exits with 1 if a number falls short or anything in DIR is not understood.
 """
 import sys
 from pathlib import Path
@@ -43,7 +43,7 @@ CASES = {
 }
 NETWORK = 'net_'  # followed by any name
 # Files beside the vectors, and the vector that reads them; None: nobody needs to.
-COMPANIONS = {'README.md': None, 'paramgen.py': None, 'images': 'image', 'small.png': 'image', 'voc_det_*.txt': 'voc_eval'}
+COMPANIONS = {'README.md': None, 'paramgen.py': None, 'images': None, 'small.png': 'image', 'voc_det_*.txt': 'voc_eval'}
 
 
 def compare_release(directory, only=None, stream=None):
@@ -60,7 +60,7 @@ def compare_release(directory, only=None, stream=None):
     for name in names:
         if only in (None, name):
             check_vector(Vector(directory, name), report)
-    report.case = ''
+    report.start('')
     for path in unknown if only is None else ():
         report.not_understood(path)
     report.summarise('%.0f s; vectors: %s' % (time.time() - started, ', '.join(names) or 'none'))
@@ -70,21 +70,29 @@ def compare_release(directory, only=None, stream=None):
 def list_vectors(directory):
     """Names of the vectors in the order of CASES, networks last; and of the files that belong to none of them."""
     paths = sorted(directory.iterdir())
-    names = {path.stem for path in paths if path.suffix in ('.npz', '.json') and (path.stem in CASES or path.stem.startswith(NETWORK))}
-    companions = {path for pattern, reader in COMPANIONS.items() if reader is None or reader in names for path in directory.glob(pattern)}
-    unknown = [path.name for path in paths if path not in companions and not (path.suffix in ('.npz', '.json') and path.stem in names)]
+    names = {name for name in map(vector_name, paths) if name}
+    known = {path for pattern, reader in COMPANIONS.items() if reader in names or reader is None
+             for path in directory.glob(pattern)}
+    unknown = [path.name for path in paths if path not in known and not vector_name(path)]
     return [name for name in CASES if name in names] + sorted(names - set(CASES)), unknown
+
+
+def vector_name(path):
+    """Name of the vector that a file belongs to, None if it is of no vector."""
+    is_vector = path.suffix in ('.npz', '.json') and (path.stem in CASES or path.stem.startswith(NETWORK))
+    return path.stem if is_vector else None
 
 
 def check_vector(vector, report):
     """All rows of one vector, then what is in it and was not read."""
-    report.case = vector.name
+    report.start(vector.name)
     try:
         CASES.get(vector.name, networks.check_network)(vector, report)
     except Exception as error:  # whatever a vector of another format makes the comparison do
         logger.debug('%s', vector.name, exc_info=True)
         report.failed('the comparison stopped', error)
         return
+    report.title = ''
     for name in vector.not_understood():
         report.not_understood(name)
 

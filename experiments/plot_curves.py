@@ -2,10 +2,10 @@
 
     python experiments/demo/plot_curves.py output/.../log.jsonl curves.png
 
-The training loop writes one JSON object a line, epochs counted from 0:
+The training loop writes one JSON object a line, epochs counted from 1:
 
-    {"type": "train", "epoch": 0, "step": 20, "lr": 0.01, "images_per_s": 80.1, "RPNLogLoss": 0.42, ...}
-    {"type": "val", "epoch": 0, "mAP@0.5": 0.31, ...}
+    {"type": "train", "epoch": 1, "step": 20, "lr": 0.01, "images_per_s": 80.1, "RPNLogLoss": 0.42, ...}
+    {"type": "val", "epoch": 1, "mAP@0.5": 0.31, ...}
 """
 import argparse
 import json
@@ -63,18 +63,18 @@ def training_curves(records):
         seen[record['epoch']] += 1
         for name, value in record.items():
             if name.endswith('Loss') and is_number(value):
-                curves[name][0].append(record['epoch'] + seen[record['epoch']] / per_epoch)
+                curves[name][0].append(record['epoch'] - 1 + seen[record['epoch']] / per_epoch)
                 curves[name][1].append(value)
     return dict(curves)
 
 
 def validation_curves(records):
-    """dict: name of a mean AP ('mAP@0.5') -> (epochs done, values). The score of epoch 0 stands at 1, its end."""
+    """dict: name of a mean AP ('mAP@0.5') -> (epochs done, values). A score stands at the end of its epoch."""
     curves = defaultdict(lambda: ([], []))
     for record in latest(records, 'val'):
         for name, value in record.items():
             if name.startswith('mAP') and is_number(value):
-                curves[name][0].append(record['epoch'] + 1)
+                curves[name][0].append(record['epoch'])
                 curves[name][1].append(value)
     return dict(curves)
 
@@ -101,16 +101,18 @@ def plot_curves(jsonl_path, out_png):
         FileNotFoundError: there is no such file of JSON lines.
     """
     records = read_records(jsonl_path)
-    figure = Figure(figsize=(11, 4), tight_layout=True)
-    FigureCanvasAgg(figure)  # draws without a screen and leaves the caller's backend alone
-    losses, scores = figure.subplots(1, 2)
-    draw(losses, training_curves(records), 'training losses', linewidth=1)
-    losses.set(xlim=(0, None), ylim=(0, None))
     validation = validation_curves(records)
-    draw(scores, validation, 'validation mAP', marker='o')
-    scores.set(xlim=(0, None), ylim=(0, 1))
-    for name, (epochs, values) in validation.items():
-        scores.annotate('{:.3f}'.format(values[-1]), (epochs[-1], values[-1]), ha='right', va='bottom')
+    panels = 2 if validation else 1
+    figure = Figure(figsize=(5.5 * panels, 4), tight_layout=True)
+    FigureCanvasAgg(figure)  # draws without a screen and leaves the caller's backend alone
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    draw(axes[0], training_curves(records), 'training losses', linewidth=1)
+    axes[0].set(xlim=(0, None), ylim=(0, None))
+    if validation:
+        draw(axes[1], validation, 'validation mAP', marker='o')
+        axes[1].set(xlim=(0, None), ylim=(0, 1))
+        for name, (epochs, values) in validation.items():
+            axes[1].annotate('{:.3f}'.format(values[-1]), (epochs[-1], values[-1]), ha='right', va='bottom')
     figure.savefig(str(out_png), dpi=100)
 
 

@@ -20,6 +20,7 @@ from rfcn.config.config import dump
 from rfcn.core import checkpoint
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
+from rfcn.result import write_result
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
         save_detections(all_boxes, str(saved))
         origin_path(saved).write_text(origin)
     logger.info('%s\n%s', params, evaluation.table)
+    write_result(cfg, folder, params, evaluation)
     if vis:
         draw_all(imdb, all_boxes, Path(folder) / 'drawings')
     return evaluation

@@ -17,6 +17,7 @@ from rfcn.core.predictor import Predictor
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, with_proposals
+from rfcn.result import write_result
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 
@@ -69,6 +70,7 @@ def test_rfcn(cfg, folder, params, path):
     save_detections(all_boxes, str(Path(folder) / (imdb.name + '_detections.pkl')))
     evaluation = imdb.evaluate_detections(all_boxes, str(folder))
     logger.info('%s\n%s', params, evaluation.table)
+    write_result(cfg, folder, params, evaluation)
     return evaluation
 
 

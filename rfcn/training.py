@@ -11,7 +11,7 @@ from rfcn.core.precision import training_symbol
 from rfcn.core.schedule import lr_schedule
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
-from rfcn.symbols.initialize import init_params
+from rfcn.pretrained import start_params
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
     batch = next(loader.batches())
     module = TrainModule(training_symbol(symbol, cfg.TRAIN.PRECISION), names(batch.provide_data),
                          names(batch.provide_label), devices, accumulate=cfg.TRAIN.GRAD_ACCUM,
-                         fixed=list(cfg.network.FIXED_PARAMS) + list(cfg.TRAIN.FREEZE))
+                         fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE, lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, batch, standing),
                  optimizer_params=optimizer_params(cfg, len(loader.roidb), loader.batch_size), kvstore=cfg.default.kvstore)
     trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
@@ -75,12 +75,7 @@ def first_params(cfg, symbol, batch, standing):
     if standing:
         checkpoint.check_params(symbol, per_device, standing.arg_params, standing.aux_params, standing.source)
         return standing.arg_params, standing.aux_params
-    given = ({}, {})
-    if cfg.network.pretrained:
-        given = checkpoint.load_params(checkpoint.params_path(cfg.network.pretrained, cfg.network.pretrained_epoch))
-    arg_params, aux_params, fresh = init_params(symbol, per_device, *given, seed=cfg.seed)
-    logger.info('%d parameters start from random values: %s', len(fresh), ', '.join(fresh))
-    return arg_params, aux_params
+    return start_params(cfg, symbol, per_device)
 
 
 def optimizer_params(cfg, num_images, batch_size):

@@ -1,6 +1,5 @@
 """The whole: a tiny network learns two pictures by heart, through the scripts that users call."""
 import json
-import sys
 
 import cv2
 import numpy as np
@@ -18,9 +17,8 @@ TWO_PICTURES = ['dataset.image_set=val', 'dataset.test_image_set=val', 'TRAIN.en
     [],
     ['TRAIN.CXX_PROPOSAL=true', 'TEST.CXX_PROPOSAL=true', 'CLASS_AGNOSTIC=false', 'TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=32'],
 ], ids=['agnostic, OHEM, Python proposals', 'class-specific, sampled RoIs, native proposals'])
-def test_two_pictures_are_learned_by_heart_within_a_minute(tiny_yaml, tiny_voc, tmp_path, capsys, monkeypatch, overrides):
-    monkeypatch.setattr(sys, 'argv', ['rfcn_end2end_train_test.py', '--cfg', tiny_yaml()] + TWO_PICTURES + overrides)
-    rfcn_end2end_train_test.main()
+def test_two_pictures_are_learned_by_heart_within_a_minute(tiny_yaml, tiny_voc, tmp_path, capsys, overrides):
+    rfcn_end2end_train_test.main(['--cfg', tiny_yaml()] + TWO_PICTURES + overrides)
     run = tmp_path / 'output' / 'tiny' / 'val'
     lines = [json.loads(line) for line in open(str(run / 'tiny-log.jsonl'))]
     for loss in 'RPNLogLoss', 'RCNNLogLoss':

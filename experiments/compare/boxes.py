@@ -6,15 +6,15 @@ from lib.bbox.bbox_transform import bbox_overlaps, bbox_overlaps_py, clip_boxes,
 from lib.nms.nms import nms, nms_py, soft_nms
 from lib.rpn.generate_anchor import generate_anchors
 
-UNLIMITED = 'a predicted side may grow 62.5-fold at most; the release believes any exponent (max_log_ratio=None)'
+UNLIMITED = 'a side may grow 62.5-fold at most; the release believes any exponent (max_log_ratio=None)'
 SOFT_NMS_THRESH = 0.6  # of the format
 
 
 def check_anchors(vector, report):
     """anchors_i of base_size, ratios, scales."""
     for i, case in vector.cases('anchors_%d'):
-        report.check('anchors %d' % i, generate_anchors(case['base_size'], case['ratios'], case['scales']), vector['anchors_%d' % i],
-                     PLAIN)
+        ours = generate_anchors(case['base_size'], case['ratios'], case['scales'])
+        report.check('anchors %d' % i, ours, vector['anchors_%d' % i], PLAIN)
 
 
 def check_boxes(vector, report):
@@ -23,8 +23,8 @@ def check_boxes(vector, report):
     report.check('IoU', bbox_overlaps(boxes, queries), vector['overlaps'], PLAIN)
     report.check('IoU, NumPy', bbox_overlaps_py(boxes, queries), vector['overlaps'], PLAIN)
     report.check('encode', nonlinear_transform(boxes, gt), vector['transform'], PLAIN)
-    report.check('encode, float32', nonlinear_transform(boxes.astype(np.float32), gt.astype(np.float32)), vector['transform_f32'],
-                 PLAIN)
+    in_float32 = nonlinear_transform(boxes.astype(np.float32), gt.astype(np.float32))
+    report.check('encode, float32', in_float32, vector['transform_f32'], PLAIN)
     for match in vector.matching('deltas_(.+)'):
         _check_decoding(match.group(1), vector, report)
     if 'pred_empty' in vector:
@@ -37,7 +37,8 @@ def _check_decoding(name, vector, report):
     boxes = vector['a'][:len(deltas)].astype(np.float32)
     report.check('decode ' + name, nonlinear_pred(boxes, deltas), vector['pred_' + name], PLAIN,
                  lambda: nonlinear_pred(boxes, deltas, max_log_ratio=None), UNLIMITED)
-    report.check('clip ' + name, clip_boxes(vector['pred_' + name], vector['im_shape']), vector['clip_' + name], PLAIN)
+    clipped = clip_boxes(vector['pred_' + name], vector['im_shape'])
+    report.check('clip ' + name, clipped, vector['clip_' + name], PLAIN)
 
 
 def check_nms(vector, report):
@@ -48,8 +49,8 @@ def check_nms(vector, report):
     for match in vector.matching(r'(cpu|py|py64)_(\d+|tie)_([0-9.]+)'):
         rule, dets, thresh = match.groups()
         for name, run in (('', nms), (', NumPy', nms_py)):
-            report.check('%s %s at %s%s' % (rule, dets, thresh, name), rules[rule](vector['dets_' + dets], float(thresh), run),
-                         vector[match.group(0)])
+            kept = rules[rule](vector['dets_' + dets], float(thresh), run)
+            report.check('%s %s at %s%s' % (rule, dets, thresh, name), kept, vector[match.group(0)])
     for match in vector.matching(r'softnms_(\d+|tie)(?:_max(\d+))?'):
         ours = soft_nms(vector['dets_' + match.group(1)].copy(), SOFT_NMS_THRESH, int(match.group(2) or -1))
         report.check(match.group(0), ours, vector[match.group(0)], PLAIN)

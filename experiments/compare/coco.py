@@ -14,6 +14,7 @@ from lib.dataset.coco_eval import STATISTICS
 
 PRINTED = Tolerance('1 decimal', absolute=0.050001)
 IMAGE_SET = 'val2014'
+NUMBER = r'(\S.*?) +(-?[0-9.]+|nan)'  # a line of the summary
 
 
 def check_coco_eval(vector, report):
@@ -45,14 +46,14 @@ def _check_results(ours, theirs, report):
     ours, theirs = [sorted(results, key=lambda item: (item['category_id'], item['image_id'], -item['score']))
                     for results in (ours, theirs)]
     for key in ('image_id', 'category_id', 'bbox', 'score'):
-        report.check('results: ' + key, [item[key] for item in ours], [item.pop(key) for item in theirs], PLAIN)
-    report.check('results: other keys', [], [key for item in theirs for key in item])
+        report.check('results, ' + key, [item[key] for item in ours], [item.pop(key) for item in theirs], PLAIN)
+    report.check('results, other keys', [key for item in theirs for key in item], [])
 
 
 def _check_summary(text, metrics, report):
     """AP in per cent, of all classes and of each; the other lines are a heading and the path of a file."""
-    numbers = re.findall(r'^(\S.*?) +(-?[0-9.]+|nan)$', text, re.MULTILINE)
+    known = r'~~~~ .*|coco eval results saved to .*|%s|' % NUMBER
+    report.check('summary, other lines', [line for line in text.splitlines() if not re.fullmatch(known, line)], [])
+    numbers = re.findall('^%s$' % NUMBER, text, re.MULTILINE)
     ours = [100 * metrics['AP' if name == 'all' else 'AP/' + name] for name, _ in numbers]
-    report.check('summary: numbers', ours, [float(value) for _, value in numbers], PRINTED)
-    known = r'~~~~ .*|coco eval results saved to .*|\S.*? +(-?[0-9.]+|nan)|'
-    report.check('summary: lines', [line for line in text.splitlines() if not re.fullmatch(known, line)], [])
+    report.check('summary, numbers', ours, [float(value) for _, value in numbers], PRINTED)

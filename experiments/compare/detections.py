@@ -12,15 +12,16 @@ def check_postprocess(vector, report):
         settings = dict(thresh=case['thresh'], nms_thresh=case['NMS'], max_per_image=case['max_per_image'],
                         class_agnostic=case['CLASS_AGNOSTIC'])
         for j in vector.indices('rois_%d_%%d' % i):
-            title = 'case %d, image %d' % (i, j)
-            (scores, boxes), (_, unlimited) = (_detect(vector, i, j, **switch) for switch in ({}, {'max_log_ratio': None}))
-            report.check(title + ': classes', scores.shape[1], case['num_classes'])
+            report.title = 'case %d, image %d' % (i, j)
+            scores, boxes = _detect(vector, i, j)
+            unlimited = _detect(vector, i, j, max_log_ratio=None)[1]
+            report.check('classes', scores.shape[1], case['num_classes'])
             if j == 0:
-                report.check(title + ': scores', scores, vector['im_detect_scores_%d' % i], PLAIN)
-                report.check(title + ': boxes', boxes, vector['im_detect_boxes_%d' % i], PLAIN, lambda: unlimited, UNLIMITED)
+                report.check('scores', scores, vector['im_detect_scores_%d' % i], PLAIN)
+                report.check('boxes', boxes, vector['im_detect_boxes_%d' % i], PLAIN, lambda: unlimited, UNLIMITED)
             dets = _as_rows(per_class_nms(scores, boxes, **settings))
-            report.check(title + ': kept', len(dets), case['kept'][j])
-            report.check(title + ': detections', dets, vector['dets_%d_%d' % (i, j)], PLAIN,
+            report.check('kept', len(dets), case['kept'][j])
+            report.check('detections', dets, vector['dets_%d_%d' % (i, j)], PLAIN,
                          lambda: _as_rows(per_class_nms(scores, unlimited, **settings)), UNLIMITED)
 
 

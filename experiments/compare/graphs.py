@@ -1,4 +1,4 @@
-"""The graphs: what their arguments, statistics and outputs are called and measure, and how each parameter is trained."""
+"""The graphs: names and shapes of their arguments, statistics and outputs, and how each parameter is trained."""
 import re
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from rfcn.symbols import make_symbol
 
 CFGS = Path(__file__).resolve().parents[1] / 'rfcn' / 'cfgs'
 BUILDERS = {'e2e': 'get_symbol', 'rpn': 'get_symbol_rpn', 'rfcn': 'get_symbol_rfcn'}
-RAISES = 'the original cannot build this graph (it raises %s); ours has the outputs %s'
+RAISES = 'the original cannot build this graph (%s); ours has the outputs %s'
 AUTOMATIC = r'[a-z_]+\d+_output'  # MXNet's names for what has none, such as blockgrad0_output
 
 
@@ -29,43 +29,54 @@ def check_symbols(vector, report):
     """Every graph of the list."""
     tables = vector.record['tables']
     for number, case in enumerate(vector.record['graphs']):
-        overrides = plain(case['overrides'])
-        cfg = release_config(case['config'], dict(overrides, symbol=case['symbol']))
+        report.title = '%d %s %s' % (number, case['graph'], 'train' if case['is_train'] else 'test')
+        cfg = release_config(case['config'], dict(plain(case['overrides']), symbol=case['symbol']))
         symbol = build_graph(cfg, case['graph'], case['is_train'])
-        title = '%d %s %s' % (number, case['graph'], 'train' if case['is_train'] else 'test')
         if 'original_raises' in case:
-            report.departs(title, RAISES % (case['original_raises'], ', '.join(symbol.list_outputs())))
+            report.departs('outputs', RAISES % (case['original_raises'], ', '.join(symbol.list_outputs())))
         else:
-            _check_shapes(title, symbol, case, tables, report)
-            _check_parameters(title, symbol, cfg, case, tables, report)
+            _check_arguments(symbol, case, tables, report)
+            _check_outputs(symbol, case, tables, report)
+            _check_parameters(symbol, cfg, case, tables, report)
 
 
-def _resolve(value, tables):
-    """A text such as T12 stands for a table."""
+def resolve(value, tables):
+    """The list or dict itself, or the table that a text such as T12 names."""
     return plain(tables[value] if isinstance(value, str) else value)
 
 
-def _check_shapes(title, symbol, case, tables, report):
-    arguments, outputs, statistics = symbol.infer_shape(**{name: tuple(shape) for name, shape in plain(case['input_shapes']).items()})
-    for key, names, shapes in (('args', symbol.list_arguments(), arguments), ('aux', symbol.list_auxiliary_states(), statistics)):
-        theirs = [(name, tuple(shape)) for name, shape in _resolve(case[key], tables)]
+def _infer(symbol, case):
+    return symbol.infer_shape(**{name: tuple(shape) for name, shape in case['input_shapes'].items()})
+
+
+def _check_arguments(symbol, case, tables, report):
+    """By name; the order is only said where it differs."""
+    arguments, _, statistics = _infer(symbol, case)
+    for key, names, shapes in (('args', symbol.list_arguments(), arguments),
+                               ('aux', symbol.list_auxiliary_states(), statistics)):
+        theirs = [(name, tuple(shape)) for name, shape in resolve(case[key], tables)]
         note = '' if names == [name for name, _ in theirs] else 'in another order'
-        report.check('%s: %s' % (title, key), dict(zip(names, shapes)), dict(theirs), note=note)
-    theirs = _resolve(case['outputs'], tables)
-    report.check(title + ': output shapes', list(outputs), [tuple(shape) for _, shape in theirs])
-    pairs = [(ours, name) for ours, (name, _) in zip(symbol.list_outputs(), theirs) if not re.fullmatch(AUTOMATIC, name)]
-    report.check(title + ': output names', [ours for ours, _ in pairs], [name for _, name in pairs])
+        report.check(key, dict(zip(names, shapes)), dict(theirs), note=note)
 
 
-def _check_parameters(title, symbol, cfg, case, tables, report):
+def _check_outputs(symbol, case, tables, report):
+    """In order; names that MXNet made up are not compared."""
+    theirs = resolve(case['outputs'], tables)
+    report.check('output shapes', list(_infer(symbol, case)[1]), [tuple(shape) for _, shape in theirs])
+    pairs = [(ours, name) for ours, (name, _) in zip(symbol.list_outputs(), theirs)
+             if not re.fullmatch(AUTOMATIC, name)]
+    report.check('output names', [ours for ours, _ in pairs], [name for _, name in pairs])
+
+
+def _check_parameters(symbol, cfg, case, tables, report):
     inputs = [name for name in symbol.list_arguments() if name in case['input_shapes']]
     parameters = [name for name in symbol.list_arguments() if name not in inputs]
-    report.check(title + ': inputs', sorted(inputs), sorted(case['data_names'] + case['label_names']))
-    for key, fragments in (('fixed_params', cfg.network.FIXED_PARAMS), ('fixed_params_shared', cfg.network.FIXED_PARAMS_SHARED)):
-        fixed = set(fixed_param_names(symbol, fragments)) - set(inputs)
-        report.check('%s: %s' % (title, key), sorted(fixed), sorted(_resolve(case[key], tables)))
+    report.check('inputs', sorted(inputs), sorted(case['data_names'] + case['label_names']))
+    for key in ('fixed_params', 'fixed_params_shared'):
+        fixed = set(fixed_param_names(symbol, cfg.network[key.upper()])) - set(inputs)
+        report.check(key, sorted(fixed), sorted(resolve(case[key], tables)))
     optimizer = mx.optimizer.SGD(sym=symbol, param_idx2name=dict(enumerate(parameters)))
     rates = {name: rate for name, rate in optimizer.lr_mult.items() if name in parameters and rate != 1}
-    report.check(title + ': lr_mult', rates, _resolve(case['lr_mult'], tables))
-    report.check(title + ': without weight decay', sorted(name for name in parameters if optimizer.wd_mult.get(name) == 0),
-                 sorted(_resolve(case['wd_mult_zero'], tables)))
+    report.check('lr_mult', rates, resolve(case['lr_mult'], tables))
+    without_decay = sorted(name for name in parameters if optimizer.wd_mult.get(name) == 0)
+    report.check('without weight decay', without_decay, sorted(resolve(case['wd_mult_zero'], tables)))

@@ -1,22 +1,22 @@
-"""Whole networks with parameters that anyone can make again: outputs of the test graphs and feature maps."""
+"""Whole networks with parameters that anyone can make again: outputs of the test graphs, and feature maps."""
 import re
 
 import mxnet as mx
 import numpy as np
 
-from experiments.compare import network_training
 from experiments.compare.graphs import build_graph, release_config
 from experiments.compare.images import PIXEL_MEANS
+from experiments.compare.network_training import check_training
 from experiments.compare.parameters import make_parameter
 from experiments.compare.report import NETWORK, PIXELS, PROBABILITY
 from experiments.compare.rows import match_rows
 from lib.utils.image import transform
 from rfcn.core.predictor import Predictor
 
-# What is added to a vector's salt to seed each part.
-SEED_TEST, SEED_RPN_TEST = 1, 6
+SEED_TEST, SEED_RPN_TEST = 1, 6  # added to a vector's salt
 TOLERANCES = {'rois': PIXELS, 'score': PROBABILITY, 'cls_prob': PROBABILITY, 'rpn_cls_prob': PROBABILITY}
 OUTPUT_NAMES = {'rpn_cls_prob': 'rpn_cls_act', 'score': 'rois_score'}  # where ours say something else
+OF_RPN = ('rpn_cls_act_reshape_output', 'rpn_bbox_pred_output')
 
 
 class Network(object):
@@ -33,16 +33,17 @@ class Network(object):
         self.inputs = {'data': transform(vector['image_bgr_uint8'], PIXEL_MEANS), 'im_info': vector['im_info']}
         self._parameters = {}
 
-    def config(self, **changes):
-        """The configuration with other values; names as in TRAIN, or with their section: TEST__RPN_POST_NMS_TOP_N."""
-        return release_config(self.record['config'], {key.replace('__', '.') if '__' in key else 'TRAIN.' + key: value
-                                                      for key, value in changes.items()})
+    def config(self, section='TRAIN', **changes):
+        """The configuration with other values for some keys of a section."""
+        changes = {'%s.%s' % (section, key): value for key, value in changes.items()}
+        return release_config(self.record['config'], changes)
 
     def parameters(self, symbol, inputs):
-        """arg_params and aux_params of a graph; made once for all graphs."""
+        """arg_params and aux_params of a graph; each is made once for all graphs."""
         arguments, _, statistics = symbol.infer_shape(**{name: array.shape for name, array in inputs.items()})
-        shapes = (dict(zip(symbol.list_arguments(), arguments)), dict(zip(symbol.list_auxiliary_states(), statistics)))
-        return tuple({name: self._parameter(name, shape) for name, shape in named.items() if name not in inputs} for named in shapes)
+        named = (zip(symbol.list_arguments(), arguments), zip(symbol.list_auxiliary_states(), statistics))
+        return tuple({name: self._parameter(name, shape) for name, shape in pairs if name not in inputs}
+                     for pairs in named)
 
     def _parameter(self, name, shape):
         if (name, shape) not in self._parameters:
@@ -56,11 +57,11 @@ class Network(object):
         return predictor.predict(self.batch(inputs))
 
     @staticmethod
-    def batch(data, label=()):
+    def batch(data, label=None):
         """A DataBatch of dicts of arrays."""
         def described(arrays):
             return [mx.io.DataDesc(name, array.shape) for name, array in arrays.items()]
-        label = dict(label)
+        label = label or {}
         return mx.io.DataBatch(data=[mx.nd.array(array) for array in data.values()],
                                label=[mx.nd.array(array) for array in label.values()],
                                provide_data=described(data), provide_label=described(label))
@@ -69,68 +70,74 @@ class Network(object):
 def check_network(vector, report):
     """All graphs of one network."""
     network = Network(vector)
-    network.record.note('which', 'image', 'min_rpn_score_gap')  # where the vector comes from, how near the scores lie
+    network.record.note('which', 'image', 'min_rpn_score_gap')  # where the vector comes from, how near scores lie
     report.check('input', vector['image_bgr_uint8'].shape, (network.record['H'], network.record['W'], 3))
-    for variant in sorted({match.group(1) for match in vector.matching(r'test_([a-z]+\d*)_.+')}):
+    for variant in sorted({match.group(1) for match in vector.matching(r'test_((?:py|cxx)\d*)_.+')}):
         _check_test(network, variant, report)
-    _check_alone(network, 'rpn', report)
-    _check_alone(network, 'rfcn', report)
-    network_training.check_training(network, report)
+    _check_maps(network, report)
+    _check_alone(network, 'rpn', network.inputs, report)
+    if 'rfcn_rois' in vector:
+        _check_alone(network, 'rfcn', {'data': network.inputs['data'], 'rois': vector['rfcn_rois']}, report)
+    check_training(network, report)
 
 
 def _check_test(network, variant, report):
-    """End to end; `variant` is py or cxx, and how many proposals if not POST. Feature maps are read in the same run."""
-    native, proposals = variant.startswith('cxx'), variant.lstrip('pycx')
-    cfg = network.config(TEST__CXX_PROPOSAL=native, TEST__RPN_POST_NMS_TOP_N=int(proposals or network.record['POST']))
+    """End to end; `variant` is py or cxx, and how many proposals if not POST."""
+    native, proposals = variant.startswith('cxx'), int(variant.lstrip('pycx') or network.record['POST'])
+    cfg = network.config('TEST', CXX_PROPOSAL=native, RPN_POST_NMS_TOP_N=proposals)
     symbol = build_graph(cfg, 'e2e', is_train=False)
     internals = symbol.get_internals()
-    maps = {}
-    if variant == 'py':
-        maps = {match.group(1): internals[blob_output(match.group(1), internals)] for match, _ in network.record.numbered('feat_(.+)')}
-    group = mx.sym.Group(list(symbol) + [internals['rpn_cls_act_reshape_output'], internals['rpn_bbox_pred_output']] + list(maps.values()))
-    ours = network.predict(group, network.inputs, SEED_TEST)
+    ours = network.predict(mx.sym.Group(list(symbol) + [internals[name] for name in OF_RPN]), network.inputs, SEED_TEST)
     check_outputs(network.vector, 'test_%s_' % variant, ours, report)
-    if 'test_%s_unique_rois' % variant in network.record:
-        report.check('test_%s: different rois' % variant, len(np.unique(ours['rois'], axis=0)),
-                     network.record['test_%s_unique_rois' % variant])
-    for name, blob in maps.items():
-        _check_map(network, name, ours[blob.name], report)
+    key = 'test_%s_unique_rois' % variant
+    if key in network.record:
+        report.check(key, len(np.unique(ours['rois'], axis=0)), network.record[key])
+
+
+def _check_maps(network, report):
+    """Feature maps: the first channels, and measures of all."""
+    records = {match.group(1): record for match, record in network.record.numbered('feat_(.+)')}
+    if not records:
+        return
+    internals = build_graph(network.config(), 'e2e', is_train=False).get_internals()
+    blobs = {name: internals[blob_output(name, internals)] for name in records}
+    ours = network.predict(mx.sym.Group(list(blobs.values())), {'data': network.inputs['data']}, SEED_TEST)
+    for name, record in records.items():
+        report.title, values = 'feature map ' + name, ours[blobs[name].name]
+        report.check('shape', values.shape, record['shape'])
+        exact = values.astype(np.float64)
+        for key, measure in (('mean', exact.mean()), ('std', exact.std()), ('l2', np.linalg.norm(exact))):
+            report.check(key, measure, record[key], NETWORK)
+        for match in network.vector.matching(r'feat_%s_first(\d+)ch' % re.escape(name)):
+            channels = int(match.group(1))
+            report.check('first %d channels' % channels, values[0, :channels], network.vector[match.group(0)], NETWORK)
+    report.title = ''
 
 
 def blob_output(name, internals):
     """Name of the output that a feature map such as res5c or rfcn_bbox stands for: behind its ReLU, if it has one."""
-    names = internals.list_outputs()
-    return name + '_relu_output' if name + '_relu_output' in names else name + '_output'
+    relu = name + '_relu_output'
+    return relu if relu in internals.list_outputs() else name + '_output'
 
 
-def _check_map(network, name, ours, report):
-    record, title = network.record['feat_' + name], 'feature map ' + name
-    report.check(title + ': shape', ours.shape, record['shape'])
-    measures = {'mean': np.mean, 'std': np.std, 'l2': lambda values: np.sqrt(np.sum(values ** 2))}
-    for key in measures:
-        report.check('%s: %s' % (title, key), measures[key](ours.astype(np.float64)), record[key], NETWORK)
-    for match in network.vector.matching(r'feat_%s_first(\d+)ch' % name):
-        report.check(match.group(0), ours[0, :int(match.group(1))], network.vector[match.group(0)], NETWORK)
-
-
-def _check_alone(network, graph, report):
+def _check_alone(network, graph, inputs, report):
     """The test graph of the RPN, or of R-FCN on given RoIs."""
     prefix = graph + '_test_'
-    if not network.vector.matching(prefix + '.+'):
-        return
-    inputs = network.inputs if graph == 'rpn' else {'data': network.inputs['data'], 'rois': network.vector['rfcn_rois']}
-    ours = network.predict(build_graph(network.config(), graph, is_train=False), inputs, SEED_RPN_TEST)
-    check_outputs(network.vector, prefix, ours, report)
+    if network.vector.matching(prefix + '.+'):
+        ours = network.predict(build_graph(network.config(), graph, is_train=False), inputs, SEED_RPN_TEST)
+        check_outputs(network.vector, prefix, ours, report)
 
 
 def check_outputs(vector, prefix, ours, report):
     """The arrays of a vector whose names begin with `prefix`; RoIs in another order are put into theirs first."""
-    names = [match.group(1) for match in vector.matching(re.escape(prefix) + '(rois|score|cls_prob|bbox_pred|rpn_cls_prob|rpn_bbox_pred)')]
-    order = match_rows(ours['rois'], vector[prefix + 'rois'], PIXELS.absolute) if prefix + 'rois' in vector else None
-    reordered = order is not None and np.any(np.diff(order) != 1)
-    for name in names:
+    names = '(rois|score|cls_prob|bbox_pred|rpn_cls_prob|rpn_bbox_pred)'
+    order, note = slice(None), ''
+    if prefix + 'rois' in vector:
+        order = match_rows(ours['rois'], vector[prefix + 'rois'], PIXELS.absolute)
+        note = '' if np.all(np.diff(order) == 1) else 'rows in another order'
+    for match in vector.matching(re.escape(prefix) + names):
+        name = match.group(1)
         value = ours[OUTPUT_NAMES.get(name, name)]
-        if reordered and not name.startswith('rpn_'):
+        if not name.startswith('rpn_'):
             value = value[order] if value.ndim == 2 else value[:, order]
-        report.check(prefix + name, value, vector[prefix + name], TOLERANCES.get(name, NETWORK),
-                     note='rows in another order' if reordered else '')
+        report.check(match.group(0), value, vector[match.group(0)], TOLERANCES.get(name, NETWORK), note=note)

@@ -1,16 +1,17 @@
-"""Parameters that anyone can make again from a name, a shape and a number: no file of weights needs to come with a vector.
+"""Parameters that anyone can make again from a name, a shape and a number: no file of weights comes with a vector.
 
-Each parameter has a stream of its own: standard normal numbers in double precision from a RandomState (the Mersenne Twister with
-its old, polar normal generator) whose seed is the CRC-32 of the name, exclusive-or the salt. What becomes of the numbers depends on the end
-of the name; the result is rounded to float32.
+Each has a stream of its own: standard normal numbers in double precision from a RandomState (the Mersenne Twister with
+its old, polar normal generator) whose seed is the CRC-32 of the name, exclusive-or the salt. What becomes of them
+depends on the end of the name; the result is rounded to float32.
 """
 import zlib
 
 import numpy as np
 
 # Of weights, in units of sqrt(2 / inputs of an output); all others have 1.
-_GAINS = {'rpn_cls_score': 0.3, 'rpn_bbox_pred': 0.07, 'rfcn_bbox': 0.3, 'rfcn_cls': 1.5, 'rfcn_cls_offset_t': 3.0,
-          'rfcn_bbox_offset_t': 3.0, 'res5a_branch2b_offset': 0.3, 'res5b_branch2b_offset': 0.3, 'res5c_branch2b_offset': 0.3}
+_GAINS = {'rpn_cls_score': 0.3, 'rpn_bbox_pred': 0.07, 'rfcn_bbox': 0.3, 'rfcn_cls': 1.5,
+          'rfcn_cls_offset_t': 3.0, 'rfcn_bbox_offset_t': 3.0}
+_GAINS.update(('res5%s_branch2b_offset' % unit, 0.3) for unit in 'abc')
 
 
 def _weight(name, normal):
@@ -19,7 +20,8 @@ def _weight(name, normal):
 
 
 def _gamma(name, normal):
-    return (1.0 + 0.2 * normal) * (0.2 if 'branch2c' in name else 1.0)  # the last of a unit: small, or 33 units would explode
+    # The last of a residual unit is small, or the sums of 33 units would grow without bound.
+    return (1.0 + 0.2 * normal) * (0.2 if 'branch2c' in name else 1.0)
 
 
 _RULES = {

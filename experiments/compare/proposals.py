@@ -18,19 +18,21 @@ INPUTS = ('cls_prob', 'bbox_pred', 'im_info')
 def check_proposal(vector, report):
     """Rows, scores and random draws of the Python operator; rows and scores of the native one."""
     for i, case in vector.cases('py_rois_%d'):
-        title = 'case %d' % i
+        report.title = 'case %d' % i
         inputs = rpn_output(case, vector, i)
         for name in INPUTS[:2]:
-            report.check('%s: crc32 of %s' % (title, name), zlib.crc32(inputs[name].tobytes()), case['crc_' + name])
-        python, native = run_operator(proposal, inputs, case), run_operator(mx.sym.contrib.MultiProposal, inputs, case)
-        theirs = {'rois': vector['py_rois_%d' % i], 'different rois': case['py_unique'], DRAW: case['npr_randint_2p30_after']}
-        report.check_all(title, python, theirs, PIXELS, lambda: run_unlimited(inputs, case), UNLIMITED)
-        report.check(title + ': scores', python['scores'], vector['py_score_%d' % i], PROBABILITY,
+            report.check('crc32 of ' + name, zlib.crc32(inputs[name].tobytes()), case['crc_' + name])
+        python = run_operator(proposal, inputs, case)
+        native = run_operator(mx.sym.contrib.MultiProposal, inputs, case)
+        report.check_all(python, {'rois': vector['py_rois_%d' % i], 'different rois': case['py_unique'],
+                                  DRAW: case['npr_randint_2p30_after']},
+                         PIXELS, lambda: run_unlimited(inputs, case), UNLIMITED)
+        report.check('scores', python['scores'], vector['py_score_%d' % i], PROBABILITY,
                      lambda: run_unlimited(inputs, case)['scores'], UNLIMITED)
-        theirs = {'rois': vector['cxx_rois_%d' % i], 'different rois': case['cxx_unique']}
-        report.check_all(title + ', native', native, theirs, PIXELS)
-        report.check(title + ', native: scores', native['scores'], vector['cxx_score_%d' % i], PROBABILITY)
-        check_agreement(title, python['rois'], native['rois'], case, report)
+        check_agreement(python['rois'], native['rois'], case, report)
+        report.title += ', native'
+        report.check_all(native, {'rois': vector['cxx_rois_%d' % i], 'different rois': case['cxx_unique']}, PIXELS)
+        report.check('scores', native['scores'], vector['cxx_score_%d' % i], PROBABILITY)
 
 
 def rpn_output(case, vector, i):
@@ -60,11 +62,11 @@ def run_operator(operator, inputs, case):
 def run_unlimited(inputs, case):
     """The same by the library, believing any exponent."""
     rng = np.random.RandomState(case['npr_seed'])
-    boxes, scores = propose(
-        inputs['cls_prob'][0, case['A']:], inputs['bbox_pred'][0], inputs['im_info'][0],
-        base_anchors=generate_anchors(STRIDE, case['ratios'], case['scales']), stride=STRIDE,
-        pre_nms_top_n=case['rpn_pre_nms_top_n'], post_nms_top_n=case['rpn_post_nms_top_n'], nms_thresh=case['threshold'],
-        min_size=case['rpn_min_size'], max_log_ratio=None, rng=rng)
+    base_anchors = generate_anchors(STRIDE, case['ratios'], case['scales'])
+    boxes, scores = propose(inputs['cls_prob'][0, case['A']:], inputs['bbox_pred'][0], inputs['im_info'][0],
+                            base_anchors=base_anchors, stride=STRIDE, pre_nms_top_n=case['rpn_pre_nms_top_n'],
+                            post_nms_top_n=case['rpn_post_nms_top_n'], nms_thresh=case['threshold'],
+                            min_size=case['rpn_min_size'], max_log_ratio=None, rng=rng)
     return describe(np.insert(boxes, 0, 0, axis=1), scores, rng)
 
 
@@ -73,11 +75,12 @@ def describe(rois, scores, rng):
     return {'rois': rois, 'scores': scores, 'different rois': len(np.unique(rois, axis=0)), DRAW: rng.randint(1 << 30)}
 
 
-def check_agreement(title, python, native, case, report):
+def check_agreement(python, native, case, report):
     """How far the two operators agree: the json states it of the original's."""
     distance = np.abs(python - native).max(axis=1)
+    near = distance <= PIXELS.absolute
     prefix = min(case['py_unique'], case['cxx_unique'])
-    report.check(title + ': rows that the two share', int(np.sum(distance <= PIXELS.absolute)), case['same_rows_py_cxx'])
-    report.check(title + ': first 100 rows are shared', bool(np.all(distance[:100] <= PIXELS.absolute)), case['first_100_equal'])
-    report.check(title + ': largest distance of the two', distance[:prefix].max(), case['max_abs_py_cxx_common_prefix'], PIXELS)
+    report.check('rows that the two share', int(near.sum()), case['same_rows_py_cxx'])
+    report.check('the first 100 rows are shared', bool(near[:100].all()), case['first_100_equal'])
+    report.check('largest distance of the two', distance[:prefix].max(), case['max_abs_py_cxx_common_prefix'], PIXELS)
     case.note('cpu_nms_same_as_py_nms')  # of the original's two NMS; ours are compared in the vector nms

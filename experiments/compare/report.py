@@ -5,13 +5,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-OK, SHORT, DEPARTS, UNKNOWN = 'ok', 'FALLS SHORT', 'departs', 'NOT UNDERSTOOD'
+OK, DEPARTS, SHORT, UNKNOWN = 'ok', 'departs', 'FALLS SHORT', 'NOT UNDERSTOOD'
 _LAYOUT = '%-15s %-46s %-12s %8s %8s  %-20s %s'
+_NOTHING = float('nan')
 
 
 class Tolerance(NamedTuple):
-    """How far apart two arrays may be: every element by `absolute`, or by `of_max` times the largest magnitude of theirs, or by
-    `each` times the larger of its own magnitude and 1."""
+    """How far apart two arrays may be.
+
+    Every element by the sum of `absolute`, `of_max` times the largest magnitude of theirs, and `each` times its own
+    magnitude, or 1 if that is smaller.
+    """
     text: str
     absolute: float = 0.0
     of_max: float = 0.0
@@ -44,16 +48,15 @@ def compare(ours, theirs, tolerance):
     The relative error is the largest error over the largest magnitude of theirs. NaN equals NaN.
     """
     if not (is_numeric(ours) and is_numeric(theirs)):
-        return Errors(_length(theirs), float('nan'), float('nan'), bool(ours == theirs))
+        return Errors(_length(theirs), _NOTHING, _NOTHING, bool(ours == theirs))
     ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
-    shape = 'x'.join(map(str, theirs.shape)) or 'number'
     if ours.shape != theirs.shape:
-        return Errors('%s not %s' % ('x'.join(map(str, ours.shape)) or 'number', shape), float('nan'), float('nan'), False)
+        return Errors('%s not %s' % (_shape(ours), _shape(theirs)), _NOTHING, _NOTHING, False)
     same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
     with np.errstate(invalid='ignore'):
         difference = np.where(same, 0.0, np.abs(ours - theirs))
     largest = float(difference.max()) if difference.size else 0.0
-    return Errors(shape, largest, largest / (_largest(theirs) or 1.0), tolerance.allows(difference, theirs))
+    return Errors(_shape(theirs), largest, largest / (_largest(theirs) or 1.0), tolerance.allows(difference, theirs))
 
 
 def is_numeric(value):
@@ -73,18 +76,30 @@ def _largest(array):
     return float(np.max(np.abs(array[np.isfinite(array)]), initial=0.0))
 
 
+def _shape(array):
+    return 'x'.join(map(str, array.shape)) or 'number'
+
+
 def _length(value):
     return '%d entries' % len(value) if isinstance(value, (list, tuple, dict, set)) else 'text'
 
 
 class Report(object):
-    """Prints the rows as they come and counts their verdicts."""
+    """Prints the rows as they come and counts their verdicts.
+
+    Attributes:
+        case, title: of the rows to come: the vector, and what stands before the name of each of its arrays.
+    """
 
     def __init__(self, stream=None):
         self.stream = stream or sys.stdout
-        self.case = ''
         self.counts = {OK: 0, DEPARTS: 0, SHORT: 0, UNKNOWN: 0}
-        self._print('case', 'what', 'shape', 'max abs', 'max rel', 'tolerance', 'verdict')
+        self.start('')
+        self._print(_LAYOUT % ('case', 'what', 'shape', 'max abs', 'max rel', 'tolerance', 'verdict'))
+
+    def start(self, case):
+        """The rows to come are of this vector."""
+        self.case, self.title = case, ''
 
     @property
     def passed(self):
@@ -92,11 +107,11 @@ class Report(object):
         return self.counts[OK] + self.counts[DEPARTS] > 0 and not self.counts[SHORT] + self.counts[UNKNOWN]
 
     def check(self, what, ours, theirs, tolerance=EXACT, released=None, reason=None, note=''):
-        """One row. Returns whether it is near enough.
+        """One row.
 
         Args:
-            released: a function without arguments: ours by the switch that restores the release's rule. It is asked only where
-                our own rule gives something else, and then must agree.
+            released: a function without arguments: ours by the switch that restores the release's rule. It is asked
+                only where our own rule gives something else, and must then be near enough.
             reason: why our own rule is another.
             note: printed after the verdict.
         """
@@ -104,44 +119,43 @@ class Report(object):
         if not errors.near and released is not None:
             errors, verdict, note = compare(released(), theirs, tolerance), DEPARTS, reason
         if not errors.near:
-            verdict, note = SHORT, '' if verdict == DEPARTS else note
-        self._row(what, errors.shape, '%.2g' % errors.absolute, '%.2g' % errors.relative, tolerance.text, verdict, note)
-        return errors.near
+            verdict, note = SHORT, ''
+        self._row(what, verdict, note, errors.shape, '%.2g' % errors.absolute, '%.2g' % errors.relative, tolerance.text)
 
-    def check_all(self, title, ours, theirs, tolerance=PLAIN, released=None, reason=None):
+    def check_all(self, ours, theirs, tolerance=PLAIN, released=None, reason=None):
         """A row for each entry of `theirs`; ours, and what `released()` returns, have entries of the same names.
 
         Floats are compared with the tolerance, all else exactly.
         """
         once = functools.lru_cache(maxsize=None)(released) if released else None
         for name, expected in theirs.items():
-            kind = np.asarray(expected).dtype.kind if is_numeric(expected) else ''
-            self.check('%s: %s' % (title, name), ours[name], expected, tolerance if kind == 'f' else EXACT,
+            is_float = is_numeric(expected) and np.asarray(expected).dtype.kind == 'f'
+            self.check(name, ours[name], expected, tolerance if is_float else EXACT,
                        released and (lambda name=name: once()[name]), reason)
 
     def departs(self, what, reason):
         """A row for what has no number to compare with."""
-        self._row(what, '', '', '', '', DEPARTS, reason)
+        self._row(what, DEPARTS, reason)
 
     def not_understood(self, what):
         """A row for a file, an array or a key that nothing here reads."""
-        self._row(what, '', '', '', '', UNKNOWN, '')
+        self._row(what, UNKNOWN)
 
     def failed(self, what, error):
         """A row for a comparison that could not be made."""
-        self._row(what, '', '', '', '', SHORT, '%s: %s' % (type(error).__name__, error))
+        self._row(what, SHORT, '%s: %s' % (type(error).__name__, error))
 
     def summarise(self, text):
         """The last line."""
-        self._print_line('\n%d rows: %s; %s' % (sum(self.counts.values()), ', '.join('%d %s' % item[::-1] for item in self.counts.items()),
-                                               text))
+        counts = ', '.join('%d %s' % (count, verdict) for verdict, count in self.counts.items())
+        self._print('\n%d rows: %s; %s' % (sum(self.counts.values()), counts, text))
 
-    def _row(self, what, shape, absolute, relative, tolerance, verdict, note):
+    def _row(self, what, verdict, note='', shape='', absolute='', relative='', tolerance=''):
         self.counts[verdict] += 1
-        self._print(self.case, what, shape, absolute, relative, tolerance, verdict + (': ' + note if note else ''))
+        what = '%s: %s' % (self.title, what) if self.title else what
+        verdict += ': ' + note if note else ''
+        cells = (self.case, what, shape, absolute, relative, tolerance, verdict)
+        self._print((_LAYOUT % cells).replace('     nan', '       -'))
 
-    def _print(self, *cells):
-        self._print_line((_LAYOUT % cells).replace('     nan', '       -'))
-
-    def _print_line(self, text):
-        print(text, file=self.stream, flush=True)
+    def _print(self, line):
+        print(line, file=self.stream, flush=True)

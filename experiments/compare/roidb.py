@@ -15,26 +15,31 @@ def check_roidb(report, ours, theirs, identity, released=None, reason=FRACTIONS)
         ours: list of entries, see `lib/utils/roidb.py`.
         theirs: the release's, from a json.
         identity: field of theirs that says which image it is, and a function of our entry that gives the same.
-        released: entries by the release's rule, if other than ours with whole-numbered boxes; `reason` says why ours differ.
+        released: entries by the release's rule, if other than ours with whole-numbered boxes.
+        reason: why ours differ from those.
     """
     theirs = plain(theirs)
     released = [dict(entry, boxes=entry['boxes'].astype(np.uint16)) for entry in released or ours]
     for key in sorted({key for entry in theirs for key in entry}):
         field = identity[1] if key == identity[0] else _FIELDS[key]
-        expected, joined = [entry[key] for entry in theirs], key in _JOINED
-        if joined:
-            expected = np.concatenate([np.reshape(value, _JOINED[key]) for value in expected])
-        value, by_rule = [(np.concatenate if joined else list)([field(entry) for entry in entries]) for entries in (ours, released)]
-        report.check('roidb: ' + key, value, expected, PLAIN if key == 'max_overlaps' else EXACT, lambda: by_rule,
+        join = _joined(_ROWS[key]) if key in _ROWS else list
+        report.check('roidb ' + key, join([field(entry) for entry in ours]), join([entry[key] for entry in theirs]),
+                     PLAIN if key == 'max_overlaps' else EXACT, lambda: join([field(entry) for entry in released]),
                      FRACTIONS if key == 'boxes_dtype' else reason)
 
 
-def _best_overlaps(boxes):
+def _joined(shape):
+    """A function that joins arrays, or lists, of several images."""
+    return lambda values: np.concatenate([np.reshape(value, shape) for value in values])
+
+
+def _best_overlaps(entry):
+    boxes = entry['boxes']
     return bbox_overlaps(boxes, boxes).max(axis=1) if len(boxes) else np.zeros(0)
 
 
 _FIELDS = {key: lambda entry, key=key: entry[key] for key in ('width', 'height', 'flipped', 'gt_classes', 'boxes')}
 _FIELDS['max_classes'] = _FIELDS['gt_classes']  # an object is its own best match
-_FIELDS['max_overlaps'] = lambda entry: _best_overlaps(entry['boxes'])
+_FIELDS['max_overlaps'] = _best_overlaps
 _FIELDS['boxes_dtype'] = lambda entry: entry['boxes'].dtype.name
-_JOINED = {'boxes': (-1, 4), 'gt_classes': -1, 'max_classes': -1, 'max_overlaps': -1}  # shapes of the arrays, joined over the images
+_ROWS = {'boxes': (-1, 4), 'gt_classes': -1, 'max_classes': -1, 'max_overlaps': -1}  # fields with a row an object

@@ -1,4 +1,4 @@
-"""Rows, one a RoI, whose order is arbitrary: scores that differ by less than two convolutions do, and copies of one RoI."""
+"""Rows, one a RoI, in another order: where scores differ by less than two convolutions do, and copies of one RoI."""
 import numpy as np
 
 

@@ -1,4 +1,4 @@
-"""Reads a vector, `name.npz` and `name.json`, and keeps account of what has been read: what nobody asks for is not understood."""
+"""Reads a vector, `name.npz` and `name.json`, and keeps account of what was asked for: the rest is not understood."""
 import json
 import re
 from collections.abc import Mapping
@@ -106,7 +106,8 @@ class Vector(object):
         """(i, record[i]) for every i of `indices`; all entries of the json must have their arrays, and the reverse."""
         indices = self.indices(pattern)
         if indices != list(range(len(self.record or ()))):
-            raise ValueError('%s.json describes %d cases, %s.npz holds %s' % (self.name, len(self.record or ()), self.name, indices))
+            raise ValueError('%s.json describes %d cases, %s.npz holds those of the numbers %s'
+                             % (self.name, len(self.record or ()), self.name, indices))
         return list(zip(indices, self.record))
 
     def not_understood(self):

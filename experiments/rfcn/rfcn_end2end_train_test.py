@@ -2,15 +2,17 @@
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[2])
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
 
 from rfcn import test, train_end2end
 
 
-def main():
+def main(argv=None):
     """Both scripts with the same arguments."""
-    train_end2end.main(sys.argv[1:])
-    test.main(sys.argv[1:])
+    argv = sys.argv[1:] if argv is None else list(argv)
+    train_end2end.main(argv)
+    test.main(argv)
 
 
 if __name__ == '__main__':

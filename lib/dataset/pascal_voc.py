@@ -67,10 +67,15 @@ class PascalVOC(IMDB):
     def read_index(self):
         """The names in the list of images, in its order."""
         path = self.list_path()
-        names = [_without_flag(line) for line in read_lines(path, 'the name of an image a line')]
+        names = [self._without_flag(line) for line in read_lines(path, 'the name of an image a line')]
         if not names:
             raise DatasetError('%s: expected the name of an image a line, found none' % path)
         return names
+
+    def _without_flag(self, line):
+        name, *flag = line.rsplit(None, 1)
+        is_flag = flag and flag[0] in FLAGS and not os.path.isfile(os.path.join(self.folder, 'Annotations', line + '.xml'))
+        return name if is_flag else line                # 'photo 1' may be the name of an image
 
     def list_path(self):
         """Path of the list of images."""
@@ -250,11 +255,6 @@ def _find_folder(image_set, dataset_path):
 def _lower_extension(name):
     stem, extension = os.path.splitext(name)
     return stem + extension.lower()
-
-
-def _without_flag(line):
-    name, *flag = line.rsplit(None, 1)
-    return name if flag and flag[0] in FLAGS else line
 
 
 def _size_of_image(image, path):

@@ -1,11 +1,12 @@
 """Reads object proposals that were made elsewhere (selective search, EdgeBoxes, an RPN) and gives them to the images.
 
-| file | what it holds | boxes |
-|---|---|---|
-| .mat | cell array `boxes`, the release's and Fast R-CNN's layout; `images`, the names, if there | y1, x1, y2, x2, from 1 |
-| .mat | cell array `bbs`, what edgeBoxes.m returns for a list of images; `images` if there | x, y, width, height, score, from 1 |
-| .npz | an array for each image, under the image's name | x1, y1, x2, y2 and perhaps a score, from 0 |
-| .pkl | a list of arrays in the order of the image list (the release's RPN), or a dict by image name | the same |
+    .mat  cell array `boxes`, as the release and Fast R-CNN have it: y1, x1, y2, x2, counted from 1
+    .mat  cell array `bbs`, as edgeBoxes.m returns it for a list of images: x, y, width, height, score, counted from 1
+    .npz  `index`, the images' names, `counts`, how many boxes each has, and `dets`, (sum of counts, 4 or 5): all boxes,
+          image after image, as x1, y1, x2, y2 and perhaps a score, counted from 0
+    .pkl  a list of such arrays in the order of the image list (the release's RPN), or a dict of them by name
+
+A .mat file may name its images in a cell array `images`. A name is the data set's `index`, with or without extension.
 """
 import os
 import zipfile
@@ -31,8 +32,8 @@ def attach_proposals(roidb, path):
         list of copies of the entries with `proposals`, (m, 5) float32 boxes and score; 1 where the file has no scores.
     Raises:
         FileNotFoundError: no such file.
-        DatasetError: a damaged file, another number of images, an image that it does not have, a box that ends before it
-            begins or that lies outside of its image.
+        DatasetError: a damaged file, another number of images, an image that it does not have, a box that ends before
+            it begins or that lies outside of its image.
     """
     proposals = load_proposals(path, [entry['index'] for entry in roidb])
     return [dict(entry, proposals=fit_proposals(boxes, entry, path)) for entry, boxes in zip(roidb, proposals)]
@@ -43,34 +44,26 @@ def load_proposals(path, indexes):
 
     Args:
         path: of a .mat, .npz or .pkl file; see the head of this file.
-        indexes: names of the images. A file without names must have as many images, in the same order; one with names may
-            have more, in any order.
+        indexes: names of the images. A file without names must have as many images, in the same order; one with names
+            may have more, in any order.
     Returns:
         list of (m, 5) float32 arrays, x1, y1, x2, y2 from 0 and score.
     Raises:
         FileNotFoundError, DatasetError: as in `attach_proposals`.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError('%s: there is no such file of proposals' % os.path.abspath(path))
+        raise FileNotFoundError('%s: there is no such file of proposals; rfcn/test_rpn.py can write one' % path)
     readers = {'.mat': _read_mat, '.npz': _read_npz, '.pkl': _read_pickle}
     extension = os.path.splitext(path)[1].lower()
     if extension not in readers:
         raise DatasetError('%s: proposals are read from %s' % (path, ', '.join(sorted(readers))))
     arrays, names = readers[extension](path)
-    if names is None:
-        if len(arrays) != len(indexes):
-            raise DatasetError('%s: proposals of %d images expected, found %d, and no names: was it made for another image '
-                               'set?' % (path, len(indexes), len(arrays)))
-        chosen = arrays
-    else:
-        number = {_stem(name): i for i, name in enumerate(names)}
-        missing = [index for index in indexes if _stem(index) not in number]
-        if missing:
-            raise DatasetError('%s: no proposals for %d of %d images, such as %s; it has %d images, such as %s. Was it made '
-                               'for another image set?' % (path, len(missing), len(indexes), missing[0], len(number),
-                                                           next(iter(number), 'none')))
-        chosen = [arrays[number[_stem(index)]] for index in indexes]
-    return [_as_proposals(array, index, path) for array, index in zip(chosen, indexes)]
+    if names is not None:
+        arrays = _by_name(arrays, names, indexes, path)
+    elif len(arrays) != len(indexes):
+        raise DatasetError('%s: proposals of %d images expected, found %d, and no names. Was it made for another image '
+                           'set?' % (path, len(indexes), len(arrays)))
+    return [_as_proposals(array, index, path) for array, index in zip(arrays, indexes)]
 
 
 def fit_proposals(proposals, entry, path):
@@ -90,11 +83,24 @@ def fit_proposals(proposals, entry, path):
         good = good.all(axis=1) & (boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])
     bad = np.flatnonzero(~good)
     if len(bad):
-        raise DatasetError('%s: image %s of %d x %d pixels, proposal %d is (x1, y1, x2, y2) = (%s): outside, or it ends before '
-                           'it begins. Was it made for another image set, or written in another order?'
+        raise DatasetError('%s: image %s of %d x %d pixels, proposal %d is (x1, y1, x2, y2) = (%s): outside, or ends '
+                           'before it begins. Was it made for another image set, or written in another order?'
                            % (path, entry['index'], entry['width'], entry['height'], bad[0],
                               ', '.join('%g' % value for value in boxes[bad[0]])))
     return np.hstack([np.clip(boxes, 0, last), proposals[:, 4:]]).astype(np.float32)
+
+
+def _by_name(arrays, names, indexes, path):
+    """The arrays of these images, in their order."""
+    number = {_bare(name): i for i, name in enumerate(names)}
+    if len(number) < len(names):
+        raise DatasetError('%s: it names %d images twice' % (path, len(names) - len(number)))
+    missing = [index for index in indexes if _bare(index) not in number]
+    if missing:
+        raise DatasetError('%s: no proposals for %d of %d images, such as %s; it has %d images, such as %s. Was it '
+                           'made for another image set?' % (path, len(missing), len(indexes), missing[0], len(number),
+                                                       next(iter(number), 'none')))
+    return [arrays[number[_bare(index)]] for index in indexes]
 
 
 def _read_mat(path):
@@ -102,11 +108,12 @@ def _read_mat(path):
     try:
         content = scipy.io.loadmat(path)
     except Exception as error:  # a damaged file raises nearly anything
-        raise DatasetError('%s: not a .mat file that can be read (%s). MATLAB writes one with save -v7' % (path, error)) from None
+        raise DatasetError('%s: not a .mat file that can be read (%s). MATLAB writes one with save -v7'
+                           % (path, error)) from None
     key = next((key for key in ('boxes', 'bbs') if key in content), None)
     if key is None or content[key].dtype != object:
-        raise DatasetError("%s: a cell array 'boxes' (y1, x1, y2, x2) or 'bbs' (x, y, width, height, score) expected, found %s"
-                           % (path, ', '.join(name for name in content if not name.startswith('__')) or 'nothing'))
+        raise DatasetError("%s: a cell array 'boxes' (y1, x1, y2, x2) or 'bbs' (x, y, width, height, score) expected, "
+                           'found %s' % (path, ', '.join(name for name in content if name[:2] != '__') or 'nothing'))
     convert = _from_selective_search if key == 'boxes' else _from_edge_boxes
     arrays = [convert(cell, path) for cell in content[key].ravel()]
     if 'images' not in content:
@@ -131,9 +138,14 @@ def _from_edge_boxes(cell, path):
 def _read_npz(path):
     try:
         with np.load(path, allow_pickle=False) as content:
-            return [content[name] for name in content.files], list(content.files)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError('%s: not an .npz file of plain arrays (%s)' % (path, error)) from None
+            names, counts, dets = (content[key] for key in ('index', 'counts', 'dets'))
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError('%s: not an .npz file of plain arrays index, counts and dets (%s)' % (path, error)) from None
+    if names.ndim != 1 or counts.shape != names.shape or counts.dtype.kind not in 'iu' or counts.min(initial=0) < 0 \
+            or counts.sum() != len(dets):
+        raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
+                           % (path, names.shape, counts.shape, dets.shape))
+    return np.split(dets, np.cumsum(counts)[:-1]), names.tolist()
 
 
 def _read_pickle(path):
@@ -161,8 +173,7 @@ def _numbers(array, columns, source):
     return array.astype(np.float64)
 
 
-def _stem(name):
-    """An image's name without folders and extension."""
-    base = os.path.basename(name)
-    stem, extension = os.path.splitext(base)
-    return stem if extension.lower() in _IMAGE_EXTENSIONS else base
+def _bare(name):
+    """An image's name without an image's extension."""
+    stem, extension = os.path.splitext(name)
+    return stem if extension.lower() in _IMAGE_EXTENSIONS else name

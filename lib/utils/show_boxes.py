@@ -23,7 +23,7 @@ def draw_boxes(im, boxes, colors, texts):
         im: (H, W, 3) uint8 BGR.
         boxes: (n, 4) boxes; of overlapping labels the last one is on top.
         colors: list of n tuples B, G, R.
-        texts: list of n str; a letter that the font lacks becomes a question mark.
+        texts: list of n str; a letter that the font lacks becomes a question mark; '' draws no label.
     Returns:
         (H, W, 3) uint8 BGR, a new image.
     """
@@ -32,7 +32,8 @@ def draw_boxes(im, boxes, colors, texts):
     for (x1, y1, x2, y2), color in zip(corners, colors):
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, max(1, int(round(min(im.shape[:2]) / 250.0))))
     for (x1, y1, _, _), color, text in zip(corners, colors, texts):
-        _draw_label(picture, x1, y1, color, text.encode('ascii', 'replace').decode())
+        if text:
+            _draw_label(picture, x1, y1, color, text.encode('ascii', 'replace').decode())
     return picture
 
 

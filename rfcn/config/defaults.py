@@ -42,7 +42,7 @@ _NETWORK = {
     'POOLED_SIZE': Key(7, whole(1, 64)),          # ours: k, bins a side of an RoI
     'CONV5': Key('atrous', choice('atrous', 'stride32', 'none')),  # ours: dilated at stride 16, plain, left out
     'STRIDE_IN_3X3': Key(False, flag),            # ours: a unit's stride lies in its 3x3 convolution (torchvision)
-    'POOL1': Key('ceil', choice('ceil', 'padded')),      # ours: max pooling after conv1: Caffe's, or padded (torchvision, GluonCV)
+    'POOL1': Key('ceil', choice('ceil', 'padded')),  # ours: pooling after conv1: Caffe's, or torchvision's
     'CONV_NEW_CHANNELS': Key(1024, whole(1)),     # ours: channels of conv_new_1, between the trunk and the score maps
     'RPN_CHANNELS': Key(512, whole(1)),           # ours: channels of rpn_conv_3x3
     'SMALL_CHANNELS': Key((16, 32, 64, 128), tuple_of(whole(1), 4)),  # ours: the small trunk's channels in each stage

@@ -3,6 +3,8 @@ import os
 
 import mxnet as mx
 
+from rfcn.core.rates import names_beginning_with, with_lr_mult
+
 
 def contexts(gpus):
     """'0,1' -> [gpu(0), gpu(1)]; '' -> [cpu()].
@@ -34,12 +36,15 @@ class TrainModule(mx.mod.Module):
     Args:
         fixed: names or parts of names, see `fixed_param_names`.
         accumulate: batches whose gradients are added up before an update.
+        frozen: beginnings of the names of more parameters that are not trained.
+        lr_mult: beginning of a name -> multiplier of the learning rate, see `with_lr_mult`.
     """
 
-    def __init__(self, symbol, data_names, label_names, context, fixed=(), accumulate=1):
-        labels = set(label_names)
-        fixed_names = [name for name in fixed_param_names(symbol, fixed) if name not in labels and name not in data_names]
-        super(TrainModule, self).__init__(symbol, data_names=data_names, label_names=label_names, context=context,
+    def __init__(self, symbol, data_names, label_names, context, fixed=(), accumulate=1, frozen=(), lr_mult=None):
+        not_trained = fixed_param_names(symbol, fixed) + names_beginning_with(symbol, frozen, 'TRAIN.FREEZE')
+        fixed_names = [name for name in symbol.list_arguments()
+                       if name in not_trained and name not in label_names and name not in data_names]
+        super(TrainModule, self).__init__(with_lr_mult(symbol, lr_mult), data_names=data_names, label_names=label_names, context=context,
                                           fixed_param_names=fixed_names)
         self.accumulate = accumulate
         self._pending = 0

@@ -47,7 +47,7 @@ class ResNetV1(object):
             or 'none' (the head reads conv4 itself): the rows of the paper's table 2.
         deformable: the 3x3 convolutions of conv5 are deformable, as in the release's resnet_v1_101_rfcn_dcn.
         stride_in_3x3: a unit's stride lies in its 3x3 convolution (torchvision, GluonCV's v1b) and not in its first 1x1 (Caffe).
-        pool1: 'ceil', windows from the first pixel on, the last one cut (Caffe), or 'padded' by a pixel (torchvision, GluonCV).
+        pool1: 'ceil', windows from the first pixel, the last one cut (Caffe), or 'padded' (torchvision, GluonCV).
     """
 
     def __init__(self, architecture, conv5='atrous', deformable=False, stride_in_3x3=False, pool1='ceil'):

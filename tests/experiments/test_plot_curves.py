@@ -19,41 +19,42 @@ def write(path, records, tail=''):
 
 
 def test_records_are_spread_evenly_over_their_epoch():
-    records = [train(0, 10, RPNLogLoss=4.), train(0, 20, RPNLogLoss=3.), train(1, 10, RPNLogLoss=2.)]
+    records = [train(1, 10, RPNLogLoss=4.), train(1, 20, RPNLogLoss=3.), train(2, 10, RPNLogLoss=2.)]
     assert training_curves(records) == {'RPNLogLoss': ([0.5, 1.0, 1.5], [4., 3., 2.])}
 
 
 def test_a_resumed_run_replaces_the_steps_that_it_repeats():
-    records = [train(0, 10, RPNLogLoss=4.), train(1, 10, RPNLogLoss=9.), train(1, 10, RPNLogLoss=2.)]
+    records = [train(1, 10, RPNLogLoss=4.), train(2, 10, RPNLogLoss=9.), train(2, 10, RPNLogLoss=2.)]
     assert training_curves(records) == {'RPNLogLoss': ([1.0, 2.0], [4., 2.])}
 
 
 def test_a_validation_stands_at_the_end_of_its_epoch():
-    records = [{'type': 'val', 'epoch': 0, 'mAP@0.5': 0.25, 'AP@0.5/ball': 0.5},
-               {'type': 'val', 'epoch': 4, 'mAP@0.5': 0.75}]
+    records = [{'type': 'val', 'epoch': 1, 'mAP@0.5': 0.25, 'AP@0.5/ball': 0.5},
+               {'type': 'val', 'epoch': 5, 'mAP@0.5': 0.75}]
     assert validation_curves(records) == {'mAP@0.5': ([1, 5], [0.25, 0.75])}
 
 
 def test_values_that_are_no_finite_numbers_are_left_out():
-    records = [train(0, 10, RPNLogLoss=float('nan'), RCNNL1Loss=1.), train(0, 20, RPNLogLoss=None)]
+    records = [train(1, 10, RPNLogLoss=float('nan'), RCNNL1Loss=1.), train(1, 20, RPNLogLoss=None)]
     assert training_curves(records) == {'RCNNL1Loss': ([0.5], [1.])}
 
 
 def test_a_half_written_line_is_skipped_with_a_warning(tmp_path, caplog):
-    path = write(tmp_path / 'log.jsonl', [train(0, 10, RPNLogLoss=1.)], tail='\n[1]\n{"type": "train", "epo')
-    assert read_records(path) == [train(0, 10, RPNLogLoss=1.)]
+    path = write(tmp_path / 'log.jsonl', [train(1, 10, RPNLogLoss=1.)], tail='\n[1]\n{"type": "train", "epo')
+    assert read_records(path) == [train(1, 10, RPNLogLoss=1.)]
     assert 'skipped 2 lines' in caplog.text
 
 
 @pytest.mark.parametrize('records', [
     [],
-    [train(0, 10, RPNLogLoss=1., RCNNLogLoss=2.)],
-    [{'type': 'val', 'epoch': 0, 'mAP@0.5': 0.3}],
-    [train(0, 10, RPNLogLoss=1.), {'type': 'val', 'epoch': 0, 'mAP@0.5': 0.3}, {'type': 'train'}],
+    [train(1, 10, RPNLogLoss=1., RCNNLogLoss=2.)],
+    [{'type': 'val', 'epoch': 1, 'mAP@0.5': 0.3}],
+    [train(1, 10, RPNLogLoss=1.), {'type': 'val', 'epoch': 1, 'mAP@0.5': 0.3}, {'type': 'train'}],
 ])
 def test_a_picture_is_drawn_of_whatever_is_there(tmp_path, records):
     plot_curves(write(tmp_path / 'log.jsonl', records), tmp_path / 'curves.png')
-    assert cv2.imread(str(tmp_path / 'curves.png')).shape == (400, 1100, 3)
+    panels = 2 if any(record['type'] == 'val' for record in records) else 1  # of 5.5 x 4 inches at 100 points
+    assert cv2.imread(str(tmp_path / 'curves.png')).shape == (400, 550 * panels, 3)
 
 
 def test_a_missing_log_is_named(tmp_path):

@@ -15,8 +15,8 @@ def test_several_image_sets_are_joined(tiny_cfg):
 
 
 def test_an_unknown_format_of_data_is_refused(tiny_cfg):
-    with pytest.raises(DatasetError, match="unknown data set 'yolo'; known are .*PascalVOC"):
-        build.training_roidb(tiny_cfg('dataset.dataset=yolo'))
+    with pytest.raises(DatasetError, match="unknown data set 'kitti'; known are .*PascalVOC"):
+        build.training_roidb(tiny_cfg('dataset.dataset=kitti'))
 
 
 def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cfg):

@@ -13,7 +13,8 @@ MEANING = {
     kinds.NAME: 'a name leads out of the folder', kinds.DUPLICATE_ID: 'an id stands for two things',
     kinds.MISSING: 'there is no such image', kinds.IMAGE: 'the image is damaged, truncated or too large',
     kinds.SIZE: 'the annotation was made for an image of another size', kinds.LABEL: 'the label is no class',
-    kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped', kinds.OUTSIDE: 'dropped', kinds.TINY: 'thinner than 2 pixels: dropped',
+    kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped', kinds.OUTSIDE: 'dropped',
+    kinds.TINY: 'thinner than 2 pixels: dropped, but not of a COCO json',
     kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice', kinds.SAME_IMAGE: 'trained on twice',
     kinds.OVERLAP: 'the result of the test is too good', kinds.ABSENT: 'never found',
 }

@@ -11,14 +11,15 @@ from lib.utils.show_boxes import draw_boxes
 SIDE = 260                              # pixels, the longer side
 GOOD, BAD = (90, 170, 60), (40, 40, 230)    # B, G, R
 OUTSIDE = (70, 70, 70)                  # what lies beyond the image's border
-MARGIN = 0.25                           # of the image's shorter side, seen around a box
+MARGIN = 0.25                           # of the image's shorter side: the most that is seen around a box
+NAMED = 8                               # of more objects the labels are left out, they would hide the image
 
 
-def thumbnail(picture, bad=(), whole=False, max_pixels=None):
+def thumbnail(picture, bad=(), max_pixels=None):
     """A picture with its boxes, the bad ones in red; shows the surroundings of the first bad one, beyond the border too.
 
     Args:
-        picture: Picture. bad: numbers of items. whole: show the whole image anyway.
+        picture: Picture. bad: numbers of items; without any the whole image is shown.
     Returns:
         (h, w, 3) uint8 BGR, None if the image cannot be read.
     """
@@ -29,22 +30,29 @@ def thumbnail(picture, bad=(), whole=False, max_pixels=None):
     if im is None:
         return None
     wrong = [item for item in picture.items if item.number in bad]
-    items = [item for item in picture.items if item.number not in bad] + wrong      # the last ones are on top
-    view = (0, 0) + im.shape[1::-1] if whole or not wrong else _view(wrong[0].box, im.shape[:2])
+    right = [item for item in picture.items if item.number not in bad]
+    view = _view(wrong[0].box, im.shape[:2]) if wrong else (0, 0) + im.shape[1::-1]
     small, scale = _crop(im, view)
-    boxes = [(np.array(item.box) - view[:2] * 2 + [0, 0, 1, 1]) * scale for item in items]
-    return draw_boxes(small, boxes, [GOOD] * (len(items) - len(wrong)) + [BAD] * len(wrong), [item.label for item in items])
+    names = not wrong and len(right) <= NAMED
+    small = draw_boxes(small, _seen(right, view, scale), [GOOD] * len(right), [item.label if names else '' for item in right])
+    return draw_boxes(small, _seen(wrong, view, scale), [BAD] * len(wrong), [item.label for item in wrong])
+
+
+def _seen(items, view, scale):
+    """Boxes of items in pixels of the small picture."""
+    return [(np.array(item.box) - view[:2] * 2 + [0, 0, 1, 1]) * scale for item in items]
 
 
 def _view(box, shape):
     """Left, top, right, bottom around a box: with a margin on each side, at most half an image beyond the border."""
     corners = np.array(box).reshape(2, 2)
     height, width = shape
-    margin = max(4, MARGIN * min(shape))
+    margin = min(max(3 * np.ptp(corners, axis=0).max(), 20), max(4, MARGIN * min(shape)))
     limits = np.array([-width / 2, -height / 2, -width / 2, -height / 2]), np.array([1.5 * width, 1.5 * height] * 2)
     corners = np.concatenate([corners.min(axis=0) - margin, corners.max(axis=0) + margin])
     left, top, right, bottom = (int(value) for value in np.clip(corners, *limits))
-    return min(left, width - 4), min(top, height - 4), max(right, left + 4, 4), max(bottom, top + 4, 4)
+    left, top = min(left, width * 3 // 4), min(top, height * 3 // 4)           # some of the image itself is seen
+    return left, top, max(right, left + 4, width // 4 + 1), max(bottom, top + 4, height // 4 + 1)
 
 
 def _crop(im, view):

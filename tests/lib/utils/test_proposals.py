@@ -29,10 +29,11 @@ def write_mat(path, boxes, images=None, key='boxes'):
     return str(path)
 
 
-SELECTIVE_SEARCH = [np.array([[1, 1, 40, 100], [3, 2, 5, 4]], np.uint16), np.zeros((0, 4)), np.array([[10.0, 20, 11, 22]])]
+SELECTIVE_SEARCH = [np.array([[1, 1, 40, 100], [3, 2, 5, 4]], np.uint16), np.zeros((0, 4)),
+                    np.array([[10.0, 20, 11, 22]])]
 
 
-@pytest.mark.parametrize('names', [None, INDEXES, ['000005.jpg', 'VOC2007/000007.jpg', '000009']])
+@pytest.mark.parametrize('names', [None, INDEXES, ['000005.jpg', '000007.PNG', '000009']])
 def test_selective_search_of_the_release_is_swapped_and_counted_from_0(tmp_path, names):
     found = load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, names), INDEXES)
     # y1, x1, y2, x2 = 1, 1, 40, 100 is the whole picture: x1, y1, x2, y2 = 0, 0, 99, 39
@@ -54,10 +55,35 @@ def test_edge_boxes_have_width_height_and_score(tmp_path):
     np.testing.assert_array_equal(found[0], [[10, 20, 14, 29, 0.25]])
 
 
-def test_an_npz_file_has_an_array_for_each_name(tmp_path):
-    np.savez(str(tmp_path / 'a.npz'), **{'000009': [[1.5, 2, 3, 4, 0.5]], '000005': np.zeros((0, 4)), '000007': [[5, 6, 7, 8]]})
-    found = load_proposals(str(tmp_path / 'a.npz'), INDEXES)
-    np.testing.assert_array_equal(np.vstack(found), [[5, 6, 7, 8, 1], [1.5, 2, 3, 4, 0.5]])
+def write_npz(path, index=('000009', '000005', '000007'), counts=(1, 0, 1),
+              dets=np.array([[1.5, 2, 3, 4, 0.5], [5, 6, 7, 8, 0.25]])):
+    np.savez(str(path), index=np.array(index), counts=np.array(counts), dets=dets)
+    return str(path)
+
+
+def test_an_npz_file_has_names_counts_and_all_boxes(tmp_path):
+    found = load_proposals(write_npz(tmp_path / 'a.npz'), INDEXES)
+    assert [len(proposals) for proposals in found] == [0, 1, 1]
+    np.testing.assert_array_equal(np.vstack(found), [[5, 6, 7, 8, 0.25], [1.5, 2, 3, 4, 0.5]])
+
+
+def test_an_npz_file_may_lack_scores(tmp_path):
+    path = write_npz(tmp_path / 'a.npz', dets=np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32))
+    np.testing.assert_array_equal(load_proposals(path, ['000007'])[0], [[5, 6, 7, 8, 1]])
+
+
+@pytest.mark.parametrize('wrong', [dict(counts=(1, 0, 2)), dict(counts=(1, 1)), dict(counts=(3, -2, 1)),
+                                   dict(counts=(1.0, 0.0, 1.0))])
+def test_arrays_of_an_npz_file_that_do_not_fit_together_are_refused(tmp_path, wrong):
+    with pytest.raises(DatasetError, match=r'a\.npz: its arrays do not fit together: index \(3,\), counts '):
+        load_proposals(write_npz(tmp_path / 'a.npz', **wrong), INDEXES)
+
+
+def test_folders_belong_to_a_name_and_a_name_stands_once(tmp_path):
+    path = write_npz(tmp_path / 'a.npz', index=('b/1', 'a/1', 'c/1.jpg'))
+    assert [len(proposals) for proposals in load_proposals(path, ['a/1', 'b/1', 'c/1'])] == [0, 1, 1]
+    with pytest.raises(DatasetError, match='it names 1 images twice'):
+        load_proposals(write_npz(tmp_path / 'a.npz', index=('1.jpg', '1', '2')), ['1'])
 
 
 @pytest.mark.parametrize('protocol', [2, 4])
@@ -91,7 +117,7 @@ def test_a_pixel_beyond_the_image_is_cut_off():
 @pytest.mark.parametrize('box', [[0, 0, 101, 10], [0, 0, 10, 41], [-2, 0, 5, 5], [5, 5, 4, 9], [0, 0, np.nan, 5]])
 def test_a_box_outside_the_image_or_inside_out_is_named(box):
     proposals = np.array([[1, 2, 3, 4, 1], box + [1]], np.float32)
-    with pytest.raises(DatasetError, match=r'a\.pkl: image 000005 of 100 x 40 pixels, proposal 1 is .*another image set'):
+    with pytest.raises(DatasetError, match=r'a\.pkl: image 000005 of 100 x 40 pixels, proposal 1 is .*image set'):
         fit_proposals(proposals, roidb()[0], 'a.pkl')
 
 
@@ -102,7 +128,8 @@ def test_another_number_of_images_is_refused(tmp_path):
 
 def test_an_image_that_the_file_lacks_is_named(tmp_path):
     path = write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, INDEXES)
-    with pytest.raises(DatasetError, match='no proposals for 1 of 2 images, such as 000012; it has 3 images, such as 000005'):
+    message = 'no proposals for 1 of 2 images, such as 000012; it has 3 images, such as 000005'
+    with pytest.raises(DatasetError, match=message):
         load_proposals(path, ['000005', '000012'])
 
 
@@ -114,13 +141,15 @@ def test_names_and_boxes_must_be_as_many(tmp_path):
 @pytest.mark.parametrize('array, found', [(np.zeros((2, 3)), r'float64 of shape \(2, 3\)'), (np.zeros(4), r'\(4,\)'),
                                           (np.array([['a'] * 4]), r'<U1 of shape \(1, 4\)')])
 def test_an_array_that_is_no_list_of_boxes_is_refused(tmp_path, array, found):
-    np.savez(str(tmp_path / 'a.npz'), **{'000005': array})
-    with pytest.raises(DatasetError, match=r'a\.npz: image 000005: an array of numbers \(m, 4 or 5\) expected, found .*' + found):
-        load_proposals(str(tmp_path / 'a.npz'), ['000005'])
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps([array]))
+    message = r'a\.pkl: image 000005: an array of numbers \(m, 4 or 5\) expected, found .*'
+    with pytest.raises(DatasetError, match=message + found):
+        load_proposals(str(tmp_path / 'a.pkl'), ['000005'])
 
 
 @pytest.mark.parametrize('name, content, message', [
-    ('a.mat', b'nonsense', 'not a .mat file that can be read'), ('a.npz', b'PK\3\4nonsense', 'not an .npz file of plain arrays'),
+    ('a.mat', b'nonsense', 'not a .mat file that can be read'),
+    ('a.npz', b'PK\3\4nonsense', 'not an .npz file of plain arrays index, counts and dets'),
     ('a.npz', pickle.dumps([1]), 'not an .npz file'), ('a.pkl', b'nonsense', 'not a pickle that can be read'),
     ('a.pkl', pickle.dumps(3), 'a list of arrays or a dict of them expected, found int'),
     ('a.txt', b'', 'proposals are read from .mat, .npz, .pkl')])

@@ -48,8 +48,7 @@ def test_a_view_that_is_given_twice_changes_nothing(trained):
             np.testing.assert_allclose(dets, other, rtol=1e-6)
 
 
-def test_a_mirror_image_is_found_where_the_image_is(trained):
-    # The network sees the same pixels in both: an image that is its own mirror image.
+def test_the_best_of_an_image_and_its_mirror_image_is_kept(trained):
     cfg, predictor, imdb = trained('TEST.FLIP=true')
     plain = detections(trained()[0], predictor, imdb.gt_roidb())
     mirrored = [dict(entry, flipped=True) for entry in imdb.gt_roidb()]

@@ -1,6 +1,7 @@
 """The training loop: reproducible, resumable, with a log that machines can read."""
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import mxnet as mx
@@ -10,7 +11,7 @@ import pytest
 from lib.dataset.imdb import Evaluation
 from rfcn import build
 from rfcn.core import checkpoint, resume
-from rfcn.core.trainer import NonFiniteLoss, Trainer
+from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
 from rfcn.train_end2end import train_net
 
 SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2', 'default.frequent=1']
@@ -195,10 +196,36 @@ def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train
     cfg_overrides = ['network.pretrained=' + prefix, 'network.pretrained_epoch=1', 'TRAIN.lr=0.0', 'network.POOLED_SIZE=1']
     with caplog.at_level('INFO'):
         tuned = train('b', *cfg_overrides)
-    assert '4 parameters start from random values: rfcn_cls_weight, rfcn_cls_bias, rfcn_bbox_weight, rfcn_bbox_bias' in caplog.text
+    assert '4 parameters have another shape and start from random values: rfcn_cls_weight ((27, 16, 1, 1) there' in caplog.text
     old, new = (checkpoint.load_params(checkpoint.params_path(p, 1))[0] for p in (prefix, tuned))
     assert np.array_equal(old['res3a_branch2a_weight'].asnumpy(), new['res3a_branch2a_weight'].asnumpy())
 
 
 def test_the_loader_of_a_run_takes_flipped_images_too(tiny_cfg):
     assert len(build.training_roidb(tiny_cfg('TRAIN.FLIP=true'))) == 2 * len(build.training_roidb(tiny_cfg())) == 12
+
+
+@pytest.mark.parametrize('at', [2, 3, 5], ids=['within an epoch', 'at its end', 'within the next'])
+def test_a_run_asked_to_stop_ends_after_its_batch_and_goes_on_to_the_last_bit(train, monkeypatch, at):
+    whole = train('whole', 'TRAIN.end_epoch=2', *SCHEDULE)
+    step, steps = Trainer._step, []
+
+    def interrupted_step(trainer, batch):
+        steps.append(batch)
+        if len(steps) == at:
+            signal.raise_signal(signal.SIGTERM)
+        return step(trainer, batch)
+    monkeypatch.setattr(Trainer, '_step', interrupted_step)
+    with pytest.raises(Stopped) as raised:
+        train('parts', 'TRAIN.end_epoch=2', *SCHEDULE)
+    assert raised.value.code == 128 + 15 and len(steps) == at  # the shell's status of SIGTERM
+    parts = train('parts', 'TRAIN.end_epoch=2', 'TRAIN.RESUME=auto', *SCHEDULE)
+    assert len(steps) == 6
+    assert_same_checkpoint(whole, parts, 2)
+    assert log_of(whole) == log_of(parts)
+    assert not Path(resume.interrupted_path(parts)).exists()
+
+
+def test_only_the_newest_checkpoints_are_kept_if_asked_for(train):
+    prefix = train('a', 'TRAIN.end_epoch=4', 'TRAIN.KEEP_CHECKPOINTS=2')
+    assert sorted(path.name for path in Path(prefix).parent.glob('*.params')) == ['tiny-0003.params', 'tiny-0004.params']

@@ -1,0 +1,93 @@
+"""Medians, splits and peaks of what runs on a machine that does other things too."""
+import collections
+import contextlib
+import gc
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mxnet as mx
+
+BULK = ('MXNET_EXEC_BULK_EXEC_TRAIN', 'MXNET_EXEC_BULK_EXEC_INFERENCE')
+SCRIPT = str(Path(__file__).resolve().parents[1] / 'benchmark.py')
+
+
+def in_turn(functions, rounds, warm_up=1):
+    """Call functions one after the other, again and again, so that whatever else the machine does hits all alike.
+
+    Args:
+        functions: name -> function without arguments that returns when its work is done; it may return a dict of seconds, parts
+            of its time.
+        rounds: calls of each that count. warm_up: calls of each before those.
+    Returns:
+        name -> dict of the median seconds of each part, and of the whole under 'total'.
+    """
+    parts = {name: collections.defaultdict(list) for name in functions}
+    gc.collect()
+    for number in range(warm_up + rounds):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            split = function()
+            seconds = dict(split if isinstance(split, dict) else {}, total=time.perf_counter() - started)
+            if number >= warm_up:
+                for part, value in seconds.items():
+                    parts[name][part].append(value)
+    return {name: {part: statistics.median(values) for part, values in of_name.items()} for name, of_name in parts.items()}
+
+
+class Stopwatch(object):
+    """Seconds between laps: `lap(name)` gives the time since the last one a name."""
+
+    def __init__(self):
+        self.seconds = collections.OrderedDict()
+        self._last = time.perf_counter()
+
+    def lap(self, name):
+        """End a part."""
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
+        self._last = now
+
+
+@contextlib.contextmanager
+def single_operators():
+    """Graphs that are bound in here run their operators one by one, not in bulks."""
+    os.environ.update(dict.fromkeys(BULK, '0'))
+    try:
+        yield
+    finally:
+        for name in BULK:
+            del os.environ[name]
+
+
+def operator_seconds(function):
+    """Run a function under MXNet's profiler: operator -> its seconds on the engine's threads.
+
+    A training graph must have been bound under `single_operators`, or many operators count as one.
+    """
+    mx.nd.waitall()
+    mx.profiler.set_config(profile_symbolic=True, profile_imperative=True, aggregate_stats=True, filename='/dev/null')
+    mx.profiler.set_state('run')
+    function()
+    mx.nd.waitall()
+    mx.profiler.set_state('stop')
+    statistics_of = json.loads(mx.profiler.dumps(reset=True, format='json'))['Time']
+    operators = statistics_of.get('operator', {})
+    return {name: entry['Total'] / 1000.0 for name, entry in operators.items()}  # from milliseconds
+
+
+def peak_megabytes():
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0  # from kilobytes, on Linux
+
+
+def in_process(job, **settings):
+    """What a job of jobs.py returns, run in a process of its own."""
+    command = [sys.executable, '-W', 'ignore', SCRIPT, '--job', json.dumps(dict(settings, job=job))]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
+    return json.loads(output.strip().splitlines()[-1])

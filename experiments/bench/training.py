@@ -1,0 +1,154 @@
+"""A whole training step, R-FCN with OHEM at 600x1000: fp32 and bf16, and where the time goes."""
+import contextlib
+import tempfile
+
+import mxnet as mx
+import numpy as np
+
+from experiments.bench import measure, subjects
+from rfcn import build
+from rfcn.core.loader import Batch
+from rfcn.core.metric import TrainingMetrics
+from rfcn.core.module import TrainModule
+from rfcn.core.precision import has_bf16, training_symbol
+from rfcn.symbols import make_symbol
+
+DATA, LABELS = ['data', 'im_info', 'gt_boxes'], ['label', 'bbox_target', 'bbox_weight']
+OPTIMIZER = dict(learning_rate=1e-6, momentum=0.9, wd=0.0005, rescale_grad=1.0)  # too small a rate to leave the numbers' range
+CONVOLUTION = ('Convolution', '_backward_Convolution')
+
+
+class Training(object):
+    """Training of one network on images whose numbers of objects differ.
+
+    Args:
+        depth: of the ResNet. precision: 'fp32' or 'bf16'. roidb: of images.
+        plain: by mx.mod.Module itself, to compare the memory with.
+    """
+
+    def __init__(self, depth, precision, roidb, plain=False):
+        cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1')
+        symbol = make_symbol(cfg).get_symbol(is_train=True)
+        self.loader = build.anchor_loader(cfg, roidb, symbol, 1)
+        self.batches = self._endless()
+        first = next(self.batches)
+        shapes = {desc.name: desc.shape for desc in first.provide_data + first.provide_label}
+        params = subjects.random_params(symbol, shapes)
+        fixed = cfg.network.FIXED_PARAMS
+        self.module = TrainModule(training_symbol(symbol, precision), DATA, LABELS, [mx.cpu()], fixed=fixed)
+        if plain:
+            self.module = mx.mod.Module(symbol, DATA, LABELS, context=[mx.cpu()], fixed_param_names=self.module._fixed_param_names)
+            self.module.bind(first.provide_data, first.provide_label)
+            self.module.init_params(arg_params=params[0], aux_params=params[1])
+            self.module.init_optimizer(optimizer='sgd', optimizer_params=OPTIMIZER)
+        else:
+            self.module.start(first, *params, optimizer_params=OPTIMIZER, kvstore='device')
+        self.metrics = TrainingMetrics()
+
+    def _endless(self):
+        while True:
+            for batch in self.loader.batches():
+                yield batch
+
+    def step(self):
+        """As `Trainer` does it. Returns the seconds of its parts; here each part is waited for."""
+        watch = measure.Stopwatch()
+        batch = next(self.batches)
+        watch.lap('loader')
+        self.module.forward_backward(batch)
+        mx.nd.waitall()
+        watch.lap('network')
+        self.module.update()
+        mx.nd.waitall()
+        watch.lap('update')
+        self.metrics.update({'rpn_label': batch.label[0]}, self.module.named_outputs())
+        watch.lap('metrics')
+        return watch.seconds
+
+    def unwaited_step(self):
+        """The same without waiting for the parts: what training takes."""
+        batch = next(self.batches)
+        self.module.step(batch)
+        self.metrics.update({'rpn_label': batch.label[0]}, self.module.named_outputs())
+
+    def frozen(self):
+        """Parameters that are not trained, and the number of those that have a gradient array all the same."""
+        group = self.module._exec_group
+        gradients = dict(zip(group.param_names, group.grad_arrays))
+        fixed = self.module._fixed_param_names
+        return len(fixed), sum(gradients[name][0] is not None for name in fixed)
+
+
+KINDS = (('convolution', ('Convolution',)), ('BatchNorm', ('BatchNorm',)), ('ReLU', ('Activation',)), ('sum', ('add', 'sum')),
+         ('cast', ('cast', 'Cast')), ('proposals', ('Proposal',)), ('Python operators', ('Custom',)), ('RoI pooling', ('PSROI',)),
+         ('update', ('sgd', 'mom_update')), ('copy', ('Copy', 'copy')))
+
+
+def by_kind(seconds):
+    """Sums of the seconds of operators, largest first."""
+    sums = {}
+    for operator, value in seconds.items():
+        kind = next((kind for kind, parts in KINDS if any(part in operator for part in parts)), 'other')
+        sums[kind] = sums.get(kind, 0.0) + value
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
+
+
+@contextlib.contextmanager
+def counting_binds():
+    """A list that grows by one entry whenever an executor is bound or bound anew."""
+    binds, group = [], mx.module.executor_group.DataParallelExecutorGroup
+    original = group._bind_ith_exec
+
+    def counted(self, *args, **kwargs):
+        binds.append(args)
+        return original(self, *args, **kwargs)
+    group._bind_ith_exec = counted
+    try:
+        yield binds
+    finally:
+        group._bind_ith_exec = original
+
+
+def operators(depth, precision, roidb):
+    """Kind of operator -> seconds of a step in it."""
+    with measure.single_operators():
+        training = Training(depth, precision, roidb)
+        training.step()
+        return by_kind(measure.operator_seconds(training.unwaited_step))
+
+
+def run(short):
+    """Rows of the table of training."""
+    depth, rounds = 101, 3 if short else 9
+    precisions = ['fp32'] + ['bf16'] * has_bf16()
+    with tempfile.TemporaryDirectory() as folder, counting_binds() as binds:
+        roidb = subjects.write_images(folder, 8)
+        trainings = {precision: Training(depth, precision, roidb) for precision in precisions}
+        bound = len(binds)
+        split = measure.in_turn({precision: training.step for precision, training in trainings.items()}, rounds)
+        steps = measure.in_turn({precision: training.unwaited_step for precision, training in trainings.items()}, rounds)
+        rows = [dict(backbone='ResNet-%d' % depth, precision=precision, step=steps[precision]['total'],
+                     ratio=steps[precision]['total'] / steps['fp32']['total'], **_shares(split[precision])) for precision in precisions]
+        for row, training in zip(rows, trainings.values()):
+            row['operators'] = operators(depth, row['precision'], roidb)
+            row['frozen parameters'], row['of them with a gradient'] = training.frozen()
+            row['bound anew'] = len(binds) - bound
+    for row in rows:
+        row['peak MB'] = measure.in_process('train_memory', depth=depth, precision=row['precision'])
+    rows[0]['peak MB of a plain Module'] = measure.in_process('train_memory', depth=depth, precision='fp32', plain=True)
+    return rows
+
+
+def _shares(split):
+    return {name + ' s': seconds for name, seconds in split.items() if name != 'total'}
+
+
+def peak_memory(depth, precision, plain=False, steps=2):
+    """Megabytes that some steps need at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(depth, precision, subjects.write_images(folder, 4), plain)
+        for _ in range(steps):
+            training.module.forward_backward(next(training.batches))
+            training.module.update()
+            mx.nd.waitall()
+    return measure.peak_megabytes()

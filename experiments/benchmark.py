@@ -1,0 +1,56 @@
+"""Measure this machine: `python experiments/benchmark.py [infer|train|kernels|scaling|all] [--short] [--out FOLDER]`.
+
+Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is fetched.
+"""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of experiments, rfcn and lib
+
+import argparse
+import json
+import os
+import time
+
+os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
+
+from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training
+
+SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run}
+
+
+def benchmark(names, short, folder):
+    """Run sections by name, print each one's table, write the results. Returns them as a dict."""
+    results = dict(command=' '.join(sys.argv), date=time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()), machine=machine.describe())
+    report.print_facts(results['machine'])
+    results['limits, GFLOP/s'] = machine.limits()
+    report.print_facts(results['limits, GFLOP/s'])
+    for name in names:
+        started = time.time()
+        results[name] = SECTIONS[name](short)
+        report.print_table('%s (measured in %.0f s)' % (name, time.time() - started), results[name])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'benchmark.json').write_text(json.dumps(results, indent=1))
+    if 'infer' in results:
+        plot.draw(results['infer'], folder / 'benchmark.png')
+    print('\nwrote %s' % (folder / 'benchmark.json'))
+    return results
+
+
+def main(argv=None):
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('section', nargs='?', default='all', choices=list(SECTIONS) + ['all'])
+    parser.add_argument('--short', action='store_true', help='fewer repetitions and networks: all sections within 5 minutes')
+    parser.add_argument('--out', metavar='FOLDER', type=Path, default=Path('output/benchmark'), help='default: output/benchmark')
+    parser.add_argument('--job', help=argparse.SUPPRESS)  # what a process of our own shall do, as JSON
+    args = parser.parse_args(argv)
+    if args.job:
+        print(json.dumps(jobs.run(**json.loads(args.job))))
+    else:
+        benchmark(list(SECTIONS) if args.section == 'all' else [args.section], args.short, args.out)
+
+
+if __name__ == '__main__':
+    main()

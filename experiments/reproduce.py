@@ -1,0 +1,76 @@
+"""The published results, and what was measured here: `python experiments/reproduce.py` lists all rows.
+
+    --markdown                  the same as a table
+    --run ROW [KEY=VALUE ...]   run a row from nothing to its number: data, weights, training, test
+    --smoke [ROW]               prove that a row, or every row, runs: its YAML and full-size network, a few training steps and a
+                                test on rendered pictures; print what it costs
+"""
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
+
+from experiments.rows import show
+from experiments.rows.table import ROWS, find_row
+
+HEAD = '%-52s %6s %8s %8s | %8s %9s %10s | %s'
+
+
+def smoke_rows(rows, folder):
+    """Smoke tests one after the other, a line each. Returns the names of those that failed."""
+    from experiments.rows.smoke import smoke_apart  # MXNet is not needed to list the rows
+    print(HEAD % ('row', 'steps', 'seconds', 'peak GB', 'M param', 'GFLOP', 'train GB', 'losses; detections'))
+    failed = []
+    for row in rows:
+        found = smoke_apart(row, Path(folder) / row.name)
+        if found is None:
+            failed.append(row.name)
+            print('%-52s FAILED, see %s' % (row.name, Path(folder) / row.name / 'smoke.log'), flush=True)
+            continue
+        print(HEAD % (row.name, found.steps, '%.0f' % found.seconds, '%.1f' % (found.resident / 1e9),
+                      '%.1f' % (found.parameters / 1e6), '%.0f' % found.gflop, '%.1f' % (found.memory / 1e9),
+                      '%s; %d' % (found.losses, found.detections)), flush=True)
+    return failed
+
+
+def smoke_command(name):
+    """Run the smoke tests; returns the exit status."""
+    rows = ROWS if name == 'all' else [find_row(name)]
+    folder = tempfile.mkdtemp(prefix='rfcn_smoke_')
+    started = time.time()
+    failed = smoke_rows(rows, folder)
+    print('%d of %d rows run, %.0f s. Steps, seconds and peak of the process: at %d pixels; parameters, GFLOP of an image (all '
+          "views) and memory of a training step (one image, MXNet's plan, parameters and momentum): at the row's own size."
+          % (len(rows) - len(failed), len(rows), time.time() - started, 160))
+    return 1 if failed else 0
+
+
+def main(argv=None):
+    """Entry point. Returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument('--markdown', action='store_true', help='print the table as markdown')
+    what.add_argument('--run', metavar='ROW', help='run this row')
+    what.add_argument('--smoke', metavar='ROW', nargs='?', const='all', help='prove that this row, or all of them, run')
+    parser.add_argument('--output', type=Path, help='where the rows wrote, if not in ./output')
+    parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='of --run')
+    args = parser.parse_intermixed_args(argv)
+    try:
+        if args.run:
+            from experiments.rows.commands import run
+            run(find_row(args.run), args.overrides)
+        elif args.smoke:
+            return smoke_command(args.smoke)
+        else:
+            print(show.as_markdown(args.output) if args.markdown else show.as_text(args.output))
+    except ValueError as error:
+        sys.exit('error: %s' % error)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Train R-FCN on proposals from elsewhere, then test it on such: `python experiments/rfcn/rfcn_given_train_test.py --cfg X.yaml`.
+
+The proposals of an image set such as VOC2007_trainval are looked for in a folder, data/proposals/<dataset.proposal> unless
+--proposal_folder names another, in VOC2007_trainval.npz, .mat or .pkl.
+"""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
+
+from rfcn import build, test_rfcn, train_rfcn
+from rfcn.command_line import parse_config
+
+EXTENSIONS = ('.npz', '.mat', '.pkl')
+
+
+def proposal_file(folder, imdb):
+    """The file of an image set. Raises a FileNotFoundError where there is none."""
+    candidates = [Path(folder) / (imdb.name + extension) for extension in EXTENSIONS]
+    for path in candidates:
+        if path.is_file():
+            return str(path)
+    raise FileNotFoundError('there are no proposals of %s: tried %s' % (imdb.name, ', '.join(map(str, candidates))))
+
+
+def add_arguments(parser):
+    """Of this script."""
+    parser.add_argument('--proposal_folder', help='default: data/proposals/<dataset.proposal>')
+
+
+def main(argv=None):
+    """Both scripts with the same arguments."""
+    cfg, args = parse_config(__doc__.splitlines()[0], argv, add_arguments)
+    folder = args.proposal_folder or Path(cfg.dataset.root_path) / 'proposals' / cfg.dataset.proposal
+    files = [[proposal_file(folder, imdb) for imdb in build.datasets(cfg, image_sets)]
+             for image_sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]
+    arguments = ['--cfg', args.cfg] + args.overrides
+    for script, paths in zip((train_rfcn, test_rfcn), files):
+        script.main(arguments + [word for path in paths for word in ('--proposals', path)])
+
+
+if __name__ == '__main__':
+    main()

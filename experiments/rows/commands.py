@@ -1,0 +1,114 @@
+"""Running a row from nothing to its number: data, weights, training, test."""
+import contextlib
+import io
+import logging
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from experiments.demo.make_dataset import make_dataset
+from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test, rfcn_given_train_test
+from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
+from rfcn import import_backbone, test
+from rfcn.command_line import run_folder
+from rfcn.config.config import load_config
+from rfcn.core.checkpoint import params_path
+from rfcn.train_alternate import FINAL_EPOCH
+
+logger = logging.getLogger(__name__)
+
+TRAIN_AND_TEST = {END2END: rfcn_end2end_train_test.main, ALTERNATE: rfcn_alternate_train_test.main,
+                  GIVEN: rfcn_given_train_test.main}
+GLUONCV = 'resnet%s_v1'  # of its model zoo; stride in the 1x1 convolution, as in the release
+
+
+def run(row, overrides=()):
+    """Do all that a row needs and run it."""
+    if row.script:
+        subprocess.run(['bash', str(row.script_path)] + list(overrides), check=True, cwd=str(ROOT))
+        return
+    overrides = list(overrides)
+    cfg = load_config(row.cfg_path, overrides)
+    fetch_data(cfg)
+    if row.starts_from:
+        train_first(find_row(row.starts_from), overrides)
+    run_scripts(row, overrides + weight_settings(cfg))
+
+
+def run_scripts(row, overrides, arguments=()):
+    """The scripts of a row, with the data and the weights in place.
+
+    Args:
+        arguments: further arguments of the script.
+    """
+    arguments = ['--cfg', str(row.cfg_path)] + list(overrides) + list(arguments)
+    if row.kind == TEST:
+        test.main(arguments + ['--params', str(final_params(find_row(row.starts_from), overrides))])
+    else:
+        TRAIN_AND_TEST[row.kind](arguments)
+
+
+def train_first(row, overrides):
+    """Run the row that another one starts from, unless its network is there."""
+    if not final_params(row, overrides).is_file():
+        logger.info('%s comes first', row.name)
+        run(row, overrides)
+
+
+def final_params(row, overrides=()):
+    """The network that alternating training writes last."""
+    cfg = load_config(row.cfg_path, list(overrides))
+    return Path(params_path(str(run_folder(cfg, row.cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix), FINAL_EPOCH))
+
+
+def fetch_data(cfg):
+    """Load or draw the image sets of a configuration that looks for them in the project's data folder. Nothing is done twice."""
+    folder = Path(cfg.dataset.dataset_path)
+    kind = {ROOT / 'data' / 'VOCdevkit': 'voc', ROOT / 'data' / 'coco': 'coco'}.get(folder)
+    if folder == ROOT / 'data' / 'demo':
+        make_dataset(folder)
+    elif kind:
+        sets = '+'.join([cfg.dataset.image_set, cfg.dataset.test_image_set]).split('+')
+        packages = sorted({package_of(image_set) for image_set in sets})
+        subprocess.run([sys.executable, str(ROOT / 'data' / 'fetch.py'), kind] + packages, check=True)
+
+
+def package_of(image_set):
+    """What data/fetch.py calls the archives of an image set: 2007_trainval -> 2007, test-dev2015 -> test2015."""
+    if re.match(r'\d{4}_', image_set):
+        return '2012test' if image_set == '2012_test' else image_set[:4]
+    name, year = re.fullmatch(r'(\D+)(\d{4})', image_set).groups()
+    return 'test' + year if name.startswith('test') else 'minival' if 'minival' in name else year
+
+
+def weight_settings(cfg):
+    """Make the trunk's weights of GluonCV's where they are missing. Returns the KEY=VALUE with which they are to be used.
+
+    GluonCV's networks pad before pool1, which the importer says and `<prefix>.yaml` remembers.
+    """
+    prefix = Path(cfg.network.pretrained)
+    depth = re.fullmatch(r'resnet_v1_(\d+)', prefix.name)
+    if not depth:
+        return []
+    note = prefix.with_suffix('.yaml')
+    if not Path(params_path(str(prefix), cfg.network.pretrained_epoch)).is_file():
+        settings = convert(GLUONCV % depth.group(1), prefix.parent)
+        note.write_text(yaml.safe_dump(settings))
+    settings = yaml.safe_load(note.read_text()) if note.is_file() else {}
+    return ['network.%s=%s' % (key, value) for key, value in settings.items()]
+
+
+def convert(name, folder):
+    """Import a network of GluonCV's model zoo; returns the settings of section network that it asks for."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        status = import_backbone.main(['--gluoncv', name, '--output', str(folder)])
+    print(printed.getvalue())
+    if status:
+        sys.exit('the weights of %s could not be had; rfcn/import_backbone.py --help names other sources' % name)
+    section = re.search(r'^network:\n((?:  .*\n)+)', printed.getvalue() + '\n', re.MULTILINE).group(1)
+    asked_for = yaml.safe_load(section)
+    return {key: value for key, value in asked_for.items() if key in ('POOL1', 'STRIDE_IN_3X3')}

@@ -1,0 +1,78 @@
+"""The table of all rows, to read and as markdown."""
+from experiments.rows.measured import measured
+from experiments.rows.table import ROOT, ROWS
+
+SHOWN = ('mAP@0.5', 'mAP@0.7', 'AP', 'AP50')  # where nothing is published: the metrics to show
+NOT_MEASURED = 'not measured'
+
+
+def figures(metrics, names=None):
+    """'79.6' for one figure, '32.1 / 54.3' for several; '' for none."""
+    values = [metrics[name] for name in names or metrics if name in metrics]
+    return ' / '.join('%.1f' % value for value in values)
+
+
+def published_names(row):
+    """The metrics that a row is about."""
+    return list(row.published) or list(SHOWN)
+
+
+def outcome(row, found):
+    """What was measured, and where: '79.4 / 62.8 (2026-11-22, abc1234, seed 0, machine)'."""
+    if found is None:
+        return NOT_MEASURED
+    values = figures(found.metrics, published_names(row))
+    return '%s (%s, %s, seed %s, %s)' % (values, found.date.replace('T', ' ')[:16], found.commit, found.seed, found.machine)
+
+
+def accepted(row):
+    """The figures from which on a run is as published."""
+    if row.band is None or not row.published:
+        return '-'
+    name, value = next(iter(row.published.items()))
+    return '%s >= %.1f' % (name, value - row.band)
+
+
+def verdict(row, found):
+    """' ok' or ' below' where a figure can be held against the band."""
+    if found is None or row.band is None or not row.published:
+        return ''
+    name, value = next(iter(row.published.items()))
+    return '' if name not in found.metrics else ' ok' if found.metrics[name] >= value - row.band else ' below'
+
+
+def command(row):
+    """What runs a row."""
+    return 'bash %s' % row.script_path.relative_to(ROOT)
+
+
+def metric_names(row):
+    """'mAP@0.5 / mAP@0.7' of the published figures."""
+    return ' / '.join(row.published) or '-'
+
+
+def lines(output=None, rows=ROWS):
+    """(row, cells) of each row: name, what, metrics, paper, release, measured, acceptable, command."""
+    result = []
+    for row in rows:
+        found = measured(row, output)
+        what = row.what + (' (%s)' % row.note if row.note else '')
+        result.append((row, [what, metric_names(row), figures(row.paper or {}) or '-', figures(row.release or {}) or '-',
+                             outcome(row, found) + verdict(row, found), accepted(row), command(row)]))
+    return result
+
+
+def as_text(output=None):
+    """A block of lines for each row."""
+    blocks = []
+    for row, (what, metrics, paper, release, found, acceptable, run) in lines(output):
+        blocks.append('%s: %s\n    %s: paper %s, release %s, measured %s; acceptable %s\n    %s, %s'
+                      % (row.name, what, metrics, paper, release, found, acceptable, row.kind, run))
+    return '\n'.join(blocks)
+
+
+def as_markdown(output=None):
+    """The table of the README."""
+    head = ['setting', 'metric', 'paper', 'release', 'measured', 'acceptable', 'command']
+    table = [head, ['---'] * len(head)] + [cells[:-1] + ['`%s`' % cells[-1]] for _, cells in lines(output)]
+    return '\n'.join('| %s |' % ' | '.join(cells) for cells in table)

@@ -1,0 +1,117 @@
+"""The published results, one row each: what is run, what the paper and the release report, which results are acceptable.
+
+A row's name is that of its YAML file and of its shell script. All figures are in per cent. The paper's are those of arXiv
+1605.06409; `from memory`: quoted by its readers, not checked against a copy.
+"""
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED_STD = 0.39          # mAP of five runs with OHEM and ResNet-50 on VOC07 (77.1 77.3 77.7 77.9 77.0, MatR's README)
+VOC_BAND = 2 * SEED_STD  # no such figure is published for COCO
+
+END2END, ALTERNATE, GIVEN, TEST = 'end to end', 'alternating', 'given proposals', 'test alone'
+
+
+class Row(NamedTuple):
+    """One published result."""
+    name: str
+    what: str
+    kind: str                                   # how it is trained
+    paper: Optional[Dict[str, float]] = None    # name of the metric -> figure
+    release: Optional[Dict[str, float]] = None
+    band: Optional[float] = None                # a run is as published if it is no further below; None: not known
+    note: str = ''
+    starts_from: str = ''                       # row whose network this one starts from, or tests
+    cfg: str = ''                               # YAML, where it is not experiments/rfcn/cfgs/<name>.yaml
+    script: str = ''                            # where it is not experiments/rfcn/<name>.sh
+
+    @property
+    def cfg_path(self):
+        """Absolute path of the YAML file."""
+        return ROOT / (self.cfg or 'experiments/rfcn/cfgs/%s.yaml' % self.name)
+
+    @property
+    def script_path(self):
+        """Absolute path of the shell script."""
+        return ROOT / (self.script or 'experiments/rfcn/%s.sh' % self.name)
+
+    @property
+    def published(self):
+        """The figures that a run is held against."""
+        return self.paper or self.release or {}
+
+
+def voc(name, what, paper=None, kind=ALTERNATE, note='', **more):
+    """A row of the paper's VOC tables."""
+    figures = None if paper is None else {'mAP@0.5': paper}
+    return Row('paper_' + name, what, kind, figures, band=VOC_BAND, note=note, **more)
+
+
+def coco(name, what, ap, ap50, kind=ALTERNATE, **more):
+    """A row of the paper's COCO table."""
+    return Row('paper_' + name, what, kind, {'AP': ap, 'AP50': ap50}, **more)
+
+
+COCO_TRAINED = 'paper_coco_testdev_rfcn_multiscale'
+FROM_MEMORY = 'from memory'
+VOC_SERVER = 'mAP from the VOC server'
+COCO_SERVER = 'AP from the COCO server'
+SAME_R_FCN = 'also the row "R-FCN, 300 RoIs, no OHEM"'
+
+ROWS = [
+    voc('voc07_conv4', 'conv4, stride 16, no OHEM', 72.5),
+    voc('voc07_conv5_stride32', 'conv5, stride 32, no OHEM', 74.0),
+    voc('voc07_rfcn', 'R-FCN 7x7, conv5 a trous, no OHEM', 76.6, note=SAME_R_FCN),
+    voc('voc07_rfcn_3x3', 'R-FCN 3x3, no OHEM', 75.5),
+    voc('voc07_rfcn_1x1', 'R-FCN without position sensitivity', note='"fails" in the paper: does not converge'),
+    voc('voc07_naive_rcnn_1x1', 'naive Faster R-CNN, RoI output 1x1', 61.7),
+    voc('voc07_naive_rcnn_7x7', 'naive Faster R-CNN, RoI output 7x7', 68.9),
+    voc('voc07_class_rpn', 'class-specific RPN', 67.6, kind=END2END),
+    voc('voc07_faster_rcnn', 'Faster R-CNN, no OHEM', 76.4),
+    voc('voc07_faster_rcnn_ohem300', 'Faster R-CNN, OHEM of 300 RoIs', 79.3),
+    voc('voc07_rfcn_ohem300', 'R-FCN, OHEM of 300 RoIs', 79.5),
+    voc('voc07_rfcn_ohem2000', 'R-FCN, OHEM of 2000 RoIs', 79.3),
+    voc('voc07_rfcn_multiscale', 'R-FCN, multi-scale training', 80.5),
+    voc('voc07_rfcn_coco', 'R-FCN, multi-scale training, + COCO', 83.6, starts_from=COCO_TRAINED),
+    voc('voc07_rfcn_resnet50', 'R-FCN, OHEM, ResNet-50', 77.0, note=FROM_MEMORY),
+    voc('voc07_rfcn_resnet152', 'R-FCN, OHEM, ResNet-152', 79.6, note=FROM_MEMORY),
+    voc('voc07_rfcn_selective_search', 'R-FCN, OHEM, on selective search', 77.2, kind=GIVEN, note=FROM_MEMORY),
+    voc('voc07_rfcn_edgeboxes', 'R-FCN, OHEM, on EdgeBoxes', 77.8, kind=GIVEN, note=FROM_MEMORY),
+    voc('voc12_rfcn_multiscale', 'VOC12 test: R-FCN, multi-scale training', 77.6, note=VOC_SERVER),
+    voc('voc12_rfcn_coco', 'VOC12 test: R-FCN, multi-scale training, + COCO', 82.0, note=VOC_SERVER,
+        starts_from=COCO_TRAINED),
+    coco('coco_val_rfcn', 'COCO val: R-FCN', 27.6, 48.9),
+    coco('coco_val_rfcn_multiscale', 'COCO val: R-FCN, multi-scale training', 27.8, 49.1),
+    coco('coco_testdev_rfcn_multiscale', 'COCO test-dev: R-FCN, multi-scale training', 29.9, 51.9, note=COCO_SERVER),
+    coco('coco_testdev_rfcn_multiscale_testing', 'COCO test-dev: R-FCN, multi-scale training and testing', 31.5, 53.2,
+         kind=TEST, note=COCO_SERVER, starts_from=COCO_TRAINED),
+    Row('resnet_v1_101_voc0712_rfcn_end2end_ohem', "the release's R-FCN on VOC07", END2END,
+        release={'mAP@0.5': 79.6, 'mAP@0.7': 63.1}, band=VOC_BAND),
+    Row('resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem', "the release's deformable R-FCN on VOC07", END2END,
+        release={'mAP@0.5': 82.3, 'mAP@0.7': 67.8}, band=VOC_BAND),
+    Row('resnet_v1_101_coco_trainval_rfcn_end2end_ohem', "the release's R-FCN on COCO test-dev", END2END, note=COCO_SERVER,
+        release={'AP': 32.1, 'AP50': 54.3, 'AP75': 33.8, 'AP_small': 12.8, 'AP_medium': 34.9, 'AP_large': 46.1}),
+    Row('resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem', "the release's deformable R-FCN on COCO test-dev", END2END,
+        note=COCO_SERVER,
+        release={'AP': 35.7, 'AP50': 56.8, 'AP75': 38.3, 'AP_small': 15.2, 'AP_medium': 38.8, 'AP_large': 51.5}),
+    Row('resnet_v1_101_voc0712_rfcn_alternate_ohem', "R-FCN by alternation, the release's rates", ALTERNATE, band=VOC_BAND,
+        note="pyR's README: 79.4 by alternation and end to end"),
+    Row('resnet_v1_50_voc0712_rfcn_end2end_ohem', "ResNet-50, the release's schedule", END2END, band=VOC_BAND,
+        note="MatR's README: 77.4, five runs; pyR's: 77.6 end to end, 77.4 by alternation"),
+    Row('bccd_resnet50', 'blood cells, ResNet-50', END2END, note='no published result',
+        script='experiments/rfcn/bccd_resnet50.sh'),
+    Row('demo', 'demo, from scratch', END2END, note='no published result', cfg='experiments/demo/demo.yaml',
+        script='experiments/demo/run.sh'),
+    Row('demo_alternate', 'demo by alternation', ALTERNATE, note='no published result',
+        cfg='experiments/demo/demo_alternate.yaml'),
+]
+
+
+def find_row(name):
+    """The row of that name. Raises a ValueError with the names that are similar."""
+    for row in ROWS:
+        if row.name == name:
+            return row
+    similar = [row.name for row in ROWS if name in row.name]
+    raise ValueError('there is no row %r; %s' % (name, 'there are ' + ', '.join(similar or [row.name for row in ROWS])))

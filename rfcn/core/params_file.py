@@ -1,0 +1,117 @@
+"""MXNet's format of named arrays, checked before MXNet reads it: on damaged bytes its own reader may ask for terabytes or crash.
+
+    list     uint64 0x112, uint64 0, uint64 number of arrays, the arrays, uint64 number of names, the names
+    name     uint64 length, bytes
+    array    uint32 0xF993FAC9, int32 storage (0: dense), shape of int64, device, type, values    since MXNet 1.0
+             uint32 0xF993FAC8, shape of int64, device, type, values                              MXNet 0.11
+             shape of uint32, device, type, values                                                before
+    shape    uint32 number of dimensions, the dimensions
+    device   int32 kind, int32 number;    type: int32
+
+All numbers are little-endian.
+"""
+import os
+import struct
+
+from lib.errors import CheckpointError
+
+LIST_MAGIC, ARRAY_MAGIC, ARRAY_MAGIC_V1 = 0x112, 0xF993FAC9, 0xF993FAC8
+DENSE = 0
+BYTES_OF_TYPE = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}     # float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16
+DEVICES = (1, 2, 3, 5)                  # CPU, GPU, pinned, shared
+MAX_DIMENSIONS = 32
+MAX_NAME = 1024                         # bytes
+MIN_ARRAY = 4 + 4 + 8 + 4               # bytes of an array of no values: as many arrays as the file is long cannot be
+
+
+class _Reader(object):
+    """Reads numbers from a file and never beyond its end."""
+
+    def __init__(self, file, size):
+        self.file = file
+        self.size = size
+
+    def numbers(self, layout):
+        data = self.bytes(struct.calcsize('<' + layout))
+        return struct.unpack('<' + layout, data)
+
+    def number(self, layout):
+        return self.numbers(layout)[0]
+
+    def bytes(self, count):
+        self.require(count)
+        return self.file.read(count)
+
+    def skip(self, count):
+        self.require(count)
+        self.file.seek(count, os.SEEK_CUR)
+
+    def require(self, count):
+        rest = self.size - self.file.tell()
+        if count > rest:
+            raise ValueError('it is cut off: %d bytes expected at byte %d, %d are there' % (count, self.file.tell(), rest))
+
+
+def check_params_file(path):
+    """Walk through a file of named arrays without reading their values.
+
+    Raises:
+        CheckpointError: it is no such file, or cut off, or its counts and lengths contradict its size, or the arrays have no names.
+    """
+    with open(path, 'rb') as file:
+        reader = _Reader(file, os.fstat(file.fileno()).st_size)
+        try:
+            names = _walk(reader)
+        except ValueError as error:
+            raise CheckpointError('%s is damaged or is no MXNet parameter file: %s. Fetch it again' % (path, error)) from None
+    if not names:
+        raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
+
+
+def _walk(reader):
+    """The names of the arrays."""
+    magic, _ = reader.numbers('QQ')
+    if magic != LIST_MAGIC:
+        raise ValueError('it begins with %#x, not with %#x' % (magic, LIST_MAGIC))
+    count = reader.number('Q')
+    reader.require(count * MIN_ARRAY)
+    for number in range(count):
+        _walk_array(reader, number)
+    named = reader.number('Q')
+    if named not in (0, count):
+        raise ValueError('%d names for %d arrays' % (named, count))
+    names = [_read_name(reader, number) for number in range(named)]
+    if len(set(names)) < len(names):
+        raise ValueError('two arrays have the same name')
+    if reader.file.tell() != reader.size:
+        raise ValueError('%d bytes follow its end' % (reader.size - reader.file.tell()))
+    return names
+
+
+def _walk_array(reader, number):
+    magic = reader.number('I')
+    if magic == ARRAY_MAGIC:
+        storage = reader.number('i')
+        if storage != DENSE:
+            raise ValueError('array %d is not dense (storage %d)' % (number, storage))
+    dimensions, kind = (magic, 'I') if magic not in (ARRAY_MAGIC, ARRAY_MAGIC_V1) else (reader.number('I'), 'q')
+    if not 1 <= dimensions <= MAX_DIMENSIONS:
+        raise ValueError('array %d has %d dimensions' % (number, dimensions))
+    shape = reader.numbers('%d%s' % (dimensions, kind))
+    device, _, value_type = reader.numbers('iii')
+    if min(shape) < 1 or device not in DEVICES or value_type not in BYTES_OF_TYPE:
+        raise ValueError('array %d has shape %s, device %d, type %d' % (number, shape, device, value_type))
+    size = BYTES_OF_TYPE[value_type]
+    for side in shape:
+        size *= side
+    reader.skip(size)
+
+
+def _read_name(reader, number):
+    length = reader.number('Q')
+    if length > MAX_NAME:
+        raise ValueError('the name of array %d has %d bytes' % (number, length))
+    name = reader.bytes(length)
+    if b'\0' in name:
+        raise ValueError('the name of array %d holds a zero byte' % number)
+    return name.decode('utf-8')

@@ -1,0 +1,31 @@
+"""The note beside the results of a test: how good they are and where they come from. experiments/reproduce.py collects these."""
+import datetime
+import json
+import os
+import platform
+from pathlib import Path
+
+from rfcn.collect_env import git_revision, proc_field, run
+
+FILE = 'result.json'
+
+
+def write_result(cfg, folder, params, evaluation):
+    """Write result.json into the folder of a test.
+
+    Args:
+        params: path of the checkpoint that was tested.
+    """
+    metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
+    note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
+                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(), machine=machine(cfg.gpus))
+    Path(folder, FILE).write_text(json.dumps(note, indent=1) + '\n', encoding='utf-8')
+
+
+def machine(gpus):
+    """What a test ran on: the GPUs, or the processor and how many of its cores may be used."""
+    if gpus:
+        name = run('nvidia-smi', '--query-gpu=name', '--format=csv,noheader') or 'GPU'
+        return '%d x %s' % (len(str(gpus).split(',')), name)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    return '%s, %d cores' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'CPU', cores)

@@ -1,0 +1,102 @@
+"""Running a row from nothing: which data and weights it needs, and in which order things happen."""
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.rows import commands
+from experiments.rows.table import ROOT, find_row
+from rfcn.config.config import load_config
+
+PRINTED = """made of resnet101_v1
+network:
+  pretrained: model/pretrained_model/resnet_v1_101
+  pretrained_epoch: 0
+  PIXEL_MEANS: [103.06, 115.9, 123.15]
+  POOL1: padded  # as in the source, not as in the release
+The source subtracts other means
+"""
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What would have been run, in order: list of tuples."""
+    made = []
+    monkeypatch.setattr(commands.subprocess, 'run', lambda command, **options: made.append(tuple(command)))
+    monkeypatch.setattr(commands, 'run_scripts', lambda row, overrides, arguments=(): made.append((row.name, tuple(overrides))))
+    monkeypatch.setattr(commands, 'make_dataset', lambda folder: made.append(('make_dataset', folder)))
+    return made
+
+
+@pytest.mark.parametrize('image_set, package', [
+    ('2007_trainval', '2007'), ('2007_test', '2007'), ('2012_trainval', '2012'), ('2012_test', '2012test'), ('train2014', '2014'),
+    ('val2014', '2014'), ('minival2014', 'minival'), ('valminusminival2014', 'minival'), ('test-dev2015', 'test2015'),
+    ('train2017', '2017'), ('test-dev2017', 'test2017')])
+def test_each_image_set_has_its_archives(image_set, package):
+    assert commands.package_of(image_set) == package
+
+
+def test_the_data_are_fetched_only_for_the_project_s_own_folder(calls):
+    cfg = load_config(find_row('paper_voc12_rfcn_multiscale').cfg_path)
+    commands.fetch_data(cfg)
+    assert calls == [(sys.executable, str(ROOT / 'data' / 'fetch.py'), 'voc', '2007', '2012', '2012test')]
+    del calls[:]
+    commands.fetch_data(load_config(find_row('paper_coco_val_rfcn').cfg_path))
+    commands.fetch_data(load_config(find_row('demo').cfg_path))
+    commands.fetch_data(load_config(find_row('paper_voc07_rfcn').cfg_path, ['dataset.dataset_path=/elsewhere']))
+    assert calls == [(sys.executable, str(ROOT / 'data' / 'fetch.py'), 'coco', '2014'), ('make_dataset', ROOT / 'data' / 'demo')]
+
+
+def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch, tmp_path):
+    made = []
+
+    def fake_import(argv):
+        made.append(argv)
+        (tmp_path / 'resnet_v1_101-0000.params').touch()
+        print(PRINTED)
+        return 0
+    monkeypatch.setattr(commands.import_backbone, 'main', fake_import)
+    cfg = load_config(find_row('paper_voc07_rfcn').cfg_path, ['network.pretrained=%s' % (tmp_path / 'resnet_v1_101')])
+    assert commands.weight_settings(cfg) == commands.weight_settings(cfg) == ['network.POOL1=padded']
+    assert made == [['--gluoncv', 'resnet101_v1', '--output', str(tmp_path)]]
+
+
+def test_weights_of_another_origin_are_taken_as_they_are(tmp_path):
+    (tmp_path / 'resnet_v1_101-0000.params').touch()
+    cfg = load_config(find_row('paper_voc07_rfcn').cfg_path, ['network.pretrained=%s' % (tmp_path / 'resnet_v1_101')])
+    assert commands.weight_settings(cfg) == []
+    cfg = load_config(find_row('paper_voc07_rfcn').cfg_path, ['network.pretrained=%s' % (tmp_path / 'final')])
+    assert commands.weight_settings(cfg) == []
+
+
+def test_weights_that_cannot_be_had_stop_the_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(commands.import_backbone, 'main', lambda argv: 1)
+    with pytest.raises(SystemExit, match='the weights of resnet50_v1 could not be had; rfcn/import_backbone.py --help'):
+        commands.convert('resnet50_v1', tmp_path)
+
+
+def test_the_network_that_a_row_starts_from_is_trained_first(calls, monkeypatch, tmp_path):
+    monkeypatch.setattr(commands, 'fetch_data', lambda cfg: None)
+    monkeypatch.setattr(commands, 'weight_settings', lambda cfg: [])
+    output = 'output_path=%s' % tmp_path
+    commands.run(find_row('paper_voc07_rfcn_coco'), [output])
+    assert [name for name, _ in calls] == ['paper_coco_testdev_rfcn_multiscale', 'paper_voc07_rfcn_coco']
+    final = commands.final_params(find_row('paper_coco_testdev_rfcn_multiscale'), [output])
+    assert final == tmp_path / 'paper_coco_testdev_rfcn_multiscale' / 'train2014+val2014' / 'final-0000.params'
+    final.parent.mkdir(parents=True)
+    final.touch()
+    del calls[:]
+    commands.run(find_row('paper_coco_testdev_rfcn_multiscale_testing'), [output])
+    assert [name for name, _ in calls] == ['paper_coco_testdev_rfcn_multiscale_testing']
+
+
+def test_a_row_starts_from_the_network_where_the_other_row_writes_it():
+    for name in ('paper_voc07_rfcn_coco', 'paper_voc12_rfcn_coco'):
+        row = find_row(name)
+        cfg = load_config(row.cfg_path)
+        assert Path(cfg.network.pretrained + '-0000.params') == commands.final_params(find_row(row.starts_from))
+
+
+def test_rows_with_a_script_of_their_own_are_run_by_it(calls):
+    commands.run(find_row('bccd_resnet50'), ['TRAIN.lr=0.1'])
+    assert calls == [('bash', str(ROOT / 'experiments' / 'rfcn' / 'bccd_resnet50.sh'), 'TRAIN.lr=0.1')]

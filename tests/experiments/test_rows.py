@@ -1,0 +1,141 @@
+"""The rows of the paper's and the release's tables: that each has its files, and what is read of the runs."""
+import json
+import os
+import subprocess
+
+import pytest
+
+from experiments import reproduce
+from experiments.rows import show
+from experiments.rows.measured import Measured, from_log, from_result, measured
+from experiments.rows.table import ALTERNATE, ROOT, ROWS, TEST, find_row
+from rfcn.config.config import load_config
+from rfcn.symbols import make_symbol
+
+VOC_LOG = """2026-11-22 10:00:00,1 rfcn INFO revision abc1234+, Python 3.11.7, MXNet 1.9.1, NumPy 1.23.5
+seed: 7
+2026-11-22 10:00:01,1 rfcn.test INFO x-0001.params
+class          objects   AP@0.5   AP@0.7
+car                 10   0.9000   0.5000
+mean                10   0.9000   0.5000
+mean, 07            10   0.9000   0.5000
+2026-11-22 11:30:00,1 rfcn.test INFO x-0002.params
+class          objects   AP@0.5   AP@0.7
+car                 10   0.9500   0.6000
+mean                10   0.9500   0.6000
+"""
+COCO_LOG = """2026-11-22 11:30:00,1 rfcn INFO revision abc1234, Python 3.11.7
+seed: 0
+class             AP     AP50
+mean          0.2760   0.4890
+AP 0.2760
+AP50 0.4890
+AP_small 0.1000
+"""
+
+
+def test_every_published_result_of_the_paper_and_the_release_has_a_row():
+    paper = sorted(row.published.get('mAP@0.5', row.published.get('AP')) for row in ROWS if row.paper)
+    # Of design/RESULTS.md. R-FCN's 76.6 and 79.5 stand in several of the paper's tables.
+    assert paper == sorted([72.5, 74.0, 76.6, 61.7, 68.9, 67.6, 75.5, 76.4, 79.3, 79.5, 79.3, 80.5, 83.6, 77.6, 82.0, 27.6, 27.8,
+                            29.9, 31.5, 77.0, 79.6, 77.2, 77.8])
+    assert sorted(next(iter(row.release.values())) for row in ROWS if row.release) == [32.1, 35.7, 79.6, 82.3]
+
+
+@pytest.mark.parametrize('row', ROWS, ids=lambda row: row.name)
+def test_a_row_has_a_yaml_file_whose_network_can_be_built_and_a_script(row):
+    cfg = load_config(row.cfg_path)
+    network = make_symbol(cfg)
+    assert network.get_symbol(is_train=True).list_outputs()
+    assert os.access(str(row.script_path), os.R_OK)
+    text = row.script_path.read_text()
+    assert text.startswith('#!/usr/bin/env bash\n')
+    assert 'reproduce.py" --run "$(basename "$0" .sh)"' in text or row.script
+    if row.kind == ALTERNATE:
+        assert all(cfg.TRAIN.ALTERNATE[step + '_epoch'] for step in ('rpn1', 'rfcn1', 'rpn2', 'rfcn2'))
+    elif row.kind != TEST:
+        assert cfg.TRAIN.end_epoch and cfg.TRAIN.lr and cfg.TRAIN.lr_step
+
+
+def test_every_script_of_a_row_belongs_to_one():
+    scripts = {path.name for path in (ROOT / 'experiments' / 'rfcn').glob('*.sh')}
+    assert scripts == {row.script_path.name for row in ROWS if row.script_path.parent.name == 'rfcn'} | {'row.sh'}
+
+
+def test_a_script_runs_the_row_of_its_name():
+    script = find_row('paper_voc07_rfcn').script_path
+    printed = subprocess.run(['bash', str(script), 'gpus=0'], env=dict(os.environ, PYTHON='echo'), check=True, stdout=subprocess.PIPE)
+    assert printed.stdout.decode().split()[1:] == ['--run', 'paper_voc07_rfcn', 'gpus=0']
+
+
+def test_the_paper_s_rows_have_its_schedule():
+    cfg = load_config(find_row('paper_voc07_rfcn_ohem300').cfg_path)
+    assert cfg.gpus == '0,1,2,3,4,5,6,7' and cfg.TRAIN.wd == 0.0005 and cfg.TRAIN.momentum == 0.9 and not cfg.TRAIN.warmup
+    # 20,000 updates of 8 images are 4.83 of 16,551 images and their mirror images.
+    assert cfg.TRAIN.ALTERNATE.rfcn1_lr == 0.001
+    assert cfg.TRAIN.ALTERNATE.rfcn1_lr_step[0] * 2 * 16551 / 8 == pytest.approx(20000, rel=0.01)
+    assert 'The paper\'s schedule' in find_row('paper_voc07_rfcn_ohem300').cfg_path.read_text()
+    release = find_row('resnet_v1_101_voc0712_rfcn_end2end_ohem').cfg_path.read_text()
+    assert "The release's schedule" in release
+
+
+def test_an_unknown_row_is_refused_with_those_of_a_similar_name():
+    with pytest.raises(ValueError, match="no row 'voc12'; there are paper_voc12_rfcn_multiscale, paper_voc12_rfcn_coco"):
+        find_row('voc12')
+    with pytest.raises(SystemExit, match="error: there is no row 'nothing'; there are paper.*demo"):
+        reproduce.main(['--run', 'nothing'])
+
+
+def test_the_last_result_in_a_log_is_taken():
+    found = from_log(VOC_LOG)
+    assert found == Measured({'mAP@0.5': 95.0, 'mAP@0.7': 60.0}, '2026-11-22 11:30', 'abc1234+', '7', '?')
+    assert from_log(COCO_LOG).metrics == pytest.approx({'AP': 27.6, 'AP50': 48.9, 'AP_small': 10.0})
+
+
+def test_a_log_without_a_result_is_none():
+    assert from_log('2026-11-22 10:00:00,1 rfcn INFO revision abc1234+\n') is None
+
+
+def write_result(folder, name, metrics):
+    """A result.json where the row of that name writes it, below `folder`."""
+    row = find_row(name)
+    cfg = load_config(row.cfg_path)
+    path = folder / os.path.relpath(cfg.output_path, str(ROOT / 'output')) / name / cfg.dataset.test_image_set
+    path.mkdir(parents=True)
+    (path / 'result.json').write_text(json.dumps(dict(
+        metrics=metrics, date='2026-11-22T12:00:00', commit='abc1234', seed=3, machine='8 x K40', params='x', image_set='y')))
+    return row
+
+
+def test_what_a_test_wrote_is_found_and_held_against_the_band(tmp_path):
+    good = write_result(tmp_path, 'paper_voc07_rfcn_ohem300', {'mAP@0.5': 0.79, 'AP@0.5/car': None})
+    bad = write_result(tmp_path, 'paper_voc07_rfcn', {'mAP@0.5': 0.75})
+    coco = write_result(tmp_path, 'paper_coco_val_rfcn', {'AP': 0.276, 'AP50': 0.49})
+    cells = {row.name: values for row, values in show.lines(tmp_path, [good, bad, coco])}
+    # 79.5 - 2 * 0.39 = 78.7; 76.6 - 0.78 = 75.8; for COCO no spread is published
+    assert cells[good.name][4:6] == ['79.0 (2026-11-22 12:00, abc1234, seed 3, 8 x K40) ok', 'mAP@0.5 >= 78.7']
+    assert cells[bad.name][4].startswith('75.0 ') and cells[bad.name][4].endswith(' below')
+    assert cells[coco.name][4:6] == ['27.6 / 49.0 (2026-11-22 12:00, abc1234, seed 3, 8 x K40)', '-']
+
+
+def test_what_was_not_run_is_not_measured(tmp_path):
+    for row in ROWS:
+        assert measured(row, tmp_path) is None
+    table = show.as_markdown(tmp_path).splitlines()
+    assert len(table) == len(ROWS) + 2 and all('not measured' in line for line in table[2:])
+    assert '| R-FCN, OHEM of 300 RoIs | mAP@0.5 | 79.5 | - | not measured | mAP@0.5 >= 78.7 | ' \
+           '`bash experiments/rfcn/paper_voc07_rfcn_ohem300.sh` |' in table
+    assert 'paper 32.1' not in show.as_text(tmp_path) and 'release 32.1 / 54.3 / 33.8' in show.as_text(tmp_path)
+
+
+def test_a_test_set_without_annotations_is_not_measured(tmp_path):
+    row = write_result(tmp_path, 'paper_voc12_rfcn_multiscale', {})
+    assert measured(row, tmp_path) is None
+    assert from_result('{"metrics": {"AP": null}, "date": "", "commit": "", "seed": 0, "machine": ""}').metrics == {}
+
+
+def test_the_list_is_printed_without_running_anything(capsys, tmp_path):
+    assert reproduce.main(['--output', str(tmp_path)]) == 0
+    assert 'paper_voc07_rfcn_ohem300: R-FCN, OHEM of 300 RoIs\n    mAP@0.5: paper 79.5, release -' in capsys.readouterr().out
+    assert reproduce.main(['--markdown', '--output', str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith('| setting | metric | paper | release | measured |')

@@ -1,0 +1,55 @@
+"""Archives for the test servers."""
+import json
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+
+from experiments import submission
+from lib.dataset.pascal_voc import VOC_CLASSES
+from lib.dataset.pascal_voc_eval import detections_path, write_detections
+
+
+@pytest.fixture
+def voc_results(tmp_path):
+    """The folder of a test on VOC2012, with one detection of a cat."""
+    main = tmp_path / 'results' / 'VOC2012' / 'Main'
+    main.mkdir(parents=True)
+    for name in VOC_CLASSES:
+        dets = [('2008_000001', np.array([[0, 0, 9, 9, 0.5]]))] if name == 'cat' else []
+        write_detections(detections_path(str(main), 'test', name), dets)
+    return tmp_path
+
+
+def test_the_archive_for_the_voc_server_has_a_file_for_each_class(voc_results):
+    out = voc_results / 'voc.tar.gz'
+    assert submission.make_archive(voc_results, out) == 1
+    with tarfile.open(str(out)) as archive:
+        assert sorted(archive.getnames()) == sorted('results/VOC2012/Main/comp4_det_test_%s.txt' % name for name in VOC_CLASSES)
+        text = archive.extractfile('results/VOC2012/Main/comp4_det_test_cat.txt').read().decode()
+    assert text == '2008_000001 0.5 1.0 1.0 10.0 10.0\n'  # the server counts pixels from 1
+
+
+def test_a_class_without_a_file_is_named(voc_results):
+    (voc_results / 'results' / 'VOC2012' / 'Main' / 'comp4_det_test_dog.txt').unlink()
+    with pytest.raises(SystemExit, match='error: .*no detections of dog; the server wants a file for each class'):
+        submission.main(['--results', str(voc_results), '--out', str(voc_results / 'voc.tar.gz')])
+
+
+def test_the_archive_for_the_coco_server_has_the_name_that_it_wants(tmp_path, capsys):
+    result = {'image_id': 1, 'category_id': 18, 'bbox': [1.0, 2.0, 3.0, 4.0], 'score': 0.5}
+    (tmp_path / 'detections_test-dev2015_results.json').write_text(json.dumps([result]))
+    submission.main(['--results', str(tmp_path), '--out', str(tmp_path / 'coco.zip'), '--name', 'mine'])
+    assert 'coco.zip: 1 detections' in capsys.readouterr().out
+    with zipfile.ZipFile(str(tmp_path / 'coco.zip')) as archive:
+        assert archive.namelist() == ['detections_test-dev2015_mine_results.json']
+        assert json.loads(archive.read(archive.namelist()[0]).decode()) == [result]
+
+
+def test_what_is_no_result_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match='no results of rfcn/test.py there'):
+        submission.main(['--results', str(tmp_path), '--out', str(tmp_path / 'x')])
+    (tmp_path / 'detections_val2014_results.json').write_text('[{"image_id": 1}]')
+    with pytest.raises(SystemExit, match='expected a list of results with bbox, category_id, image_id, score'):
+        submission.main(['--results', str(tmp_path), '--out', str(tmp_path / 'x')])

@@ -1,0 +1,211 @@
+"""The checker finds each fault that was put into a data set, and the cleaned copy has none of them."""
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.dataset import annotated as kinds
+from lib.dataset import make_dataset
+from lib.dataset.check.changes import plan
+from lib.dataset.check.fix import write_fixed
+from lib.dataset.check.images import look_at_all, shared_images
+from lib.dataset.check.items import class_counts
+from lib.dataset.check.report import MEANING, check
+from lib.dataset.check.text import set_text
+from lib.dataset.readers import read_annotated
+from lib.errors import DatasetError
+
+GOOD = ('cat', 5, 6, 15, 16)                    # label, corners counted from 0; the images are 40 x 30
+BAD = {kinds.INVERTED: ('cat', 30, 6, 10, 16), kinds.OUTSIDE: ('cat', 50, 6, 60, 16), kinds.CLIPPED: ('dog', 30, 20, 45, 35),
+       kinds.TINY: ('dog', 8, 8, 8, 8), kinds.DOUBLED: GOOD}
+
+
+def write_image(path, seed, size=(40, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.random.RandomState(seed).randint(0, 255, size[::-1] + (3,)).astype(np.uint8))
+
+
+def write_set(kind, folder, name, pictures):
+    """Write a set by hand: pictures is dict name of a png -> (objects, annotated size); images are not written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == 'PascalVOC':
+        for sub in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
+            (folder / sub).mkdir(parents=True, exist_ok=True)
+        for stem, (objects, size) in pictures.items():
+            nodes = ''.join('<object><name>%s</name><pose>Left</pose><bndbox><xmin>%g</xmin><ymin>%g</ymin><xmax>%g</xmax><ymax>%g</ymax>'
+                            '</bndbox></object>' % ((item[0],) + tuple(value + 1 for value in item[1:])) for item in objects)
+            (folder / 'Annotations' / (stem + '.xml')).write_text(
+                '<annotation><owner>me</owner><size><width>%d</width><height>%d</height></size>%s</annotation>' % (size + (nodes,)))
+        (folder / 'ImageSets/Main' / (name + '.txt')).write_text(''.join(stem + '\n' for stem in pictures))
+        return folder / 'JPEGImages'
+    if kind == 'coco':
+        images = [{'id': i, 'file_name': stem + '.png', 'width': size[0], 'height': size[1], 'licence': 7}
+                  for i, (stem, (_, size)) in enumerate(pictures.items())]
+        annotations = [{'id': 1, 'image_id': i, 'category_id': 1 + (item[0] == 'dog'), 'score': 4,
+                        'bbox': [item[1], item[2], item[3] - item[1] + 1, item[4] - item[2] + 1]}
+                       for i, (objects, _) in enumerate(pictures.values()) for item in objects]
+        (folder / (name + '.json')).write_text(json.dumps({
+            'info': 'mine', 'images': images, 'annotations': annotations,
+            'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'dog'}]}))
+        return folder / 'images'
+    if kind == 'csv':
+        rows = [','.join(map(str, (stem + '.png',) + tuple(item[1:]) + (item[0],) + size + ('me',)))
+                for stem, (objects, size) in pictures.items() for item in objects or [('',) * 5]]
+        (folder / (name + '.csv')).write_text('image,x1,y1,x2,y2,class,width,height,by\n' + '\n'.join(rows) + '\n')
+        return folder / 'images'
+    for stem, (objects, _) in pictures.items():
+        (folder / 'labels' / name).mkdir(parents=True, exist_ok=True)
+        (folder / 'labels' / name / (stem + '.txt')).write_text(''.join(
+            '%d %r %r %r %r\n' % (item[0] == 'dog', (item[1] + item[3] + 1) / 80, (item[2] + item[4] + 1) / 60,
+                                  (item[3] - item[1] + 1) / 40, (item[4] - item[2] + 1) / 30) for item in objects))
+    (folder / 'data.yaml').write_text('names: [cat, dog]\n')
+    return folder / 'images' / name
+
+
+def damaged_set(kind, folder):
+    """A set with every fault that the format can have; returns it and the folder of its images."""
+    pictures = {name: ([GOOD], (40, 30)) for name in ('fine', 'twin', 'damaged', 'gone')}
+    pictures['wrong_size'] = ([GOOD], (44, 33))
+    pictures['empty'] = ([], (40, 30))
+    pictures['boxes'] = ([GOOD] + list(BAD.values()), (40, 30))
+    images = write_set(kind, folder, 'train', pictures)
+    for seed, name in enumerate(pictures):
+        write_image(images / (name + '.png'), 0 if name == 'twin' else seed)
+    (images / 'damaged.png').write_bytes((images / 'fine.png').read_bytes()[:500])
+    if kind == 'yolo':      # the images that lie there are the set
+        (folder / 'train.txt').write_text(''.join('images/train/%s.png\n' % name for name in pictures))
+    (images / 'gone.png').unlink()
+    return folder
+
+
+FORMATS = ['PascalVOC', 'coco', 'csv', 'yolo']
+
+
+def expected_kinds(kind):
+    found = {kinds.MISSING: 1, kinds.IMAGE: 1, kinds.SIZE: 1, kinds.SAME_IMAGE: 1, **{fault: 1 for fault in BAD}}
+    if kind == 'yolo':      # it has no size that could be wrong
+        del found[kinds.SIZE]
+    return found
+
+
+@pytest.mark.parametrize('kind', FORMATS)
+def test_each_fault_is_found_once_and_named(kind, tmp_path):
+    report = check(read_annotated(kind, 'train', str(damaged_set(kind, tmp_path / 'data'))))
+    assert {name: len(faults) for name, faults in report.by_kind().items()} == expected_kinds(kind)
+    texts = {name: faults[0].text for name, faults in report.by_kind().items()}
+    assert 'gone' in texts[kinds.MISSING] and 'damaged.png' in texts[kinds.IMAGE] and 'twin.png' in texts[kinds.SAME_IMAGE]
+    assert 'box (30, 6, 10, 16) in an image of 40 x 30 pixels' in texts[kinds.INVERTED]
+    places = {'PascalVOC': 'boxes.xml: object 4 (dog)', 'coco': 'train.json: annotations[9] (dog)', 'csv': 'train.csv: line 12 (dog)',
+              'yolo': 'boxes.txt: line 5 (dog)'}
+    assert places[kind] in texts[kinds.TINY]
+    for name, text in texts.items():
+        assert '%s: 1 (%s)' % (name, MEANING[name]) in set_text(report) and text in set_text(report)
+
+
+@pytest.mark.parametrize('kind', FORMATS)
+def test_the_cleaned_copy_has_no_faults_is_in_the_same_format_and_can_be_trained_on(kind, tmp_path):
+    source, out = damaged_set(kind, tmp_path / 'data'), tmp_path / 'out'
+    report = check(read_annotated(kind, 'train', str(source)))
+    changes = plan(report)
+    write_fixed(report.data, changes, 'train', str(source), str(out))
+    again = check(read_annotated(kind, 'train', str(out)))
+    assert set(again.by_kind()) == {kinds.SAME_IMAGE} and len(changes.notes) == len(report.faults)
+    boxes = {entry['image'].rpartition('/')[2]: entry['boxes'].tolist() for entry in make_dataset(kind, 'train', '', str(out)).gt_roidb()}
+    good = [5, 6, 15, 16]
+    assert boxes == {'fine.png': [good], 'twin.png': [good], 'wrong_size.png': [good], 'empty.png': [],
+                     'boxes.png': [good, [10, 6, 30, 16], [30, 20, 39, 29]]}
+    with pytest.raises(DatasetError, match='is there already; expected a folder without the set'):
+        write_fixed(report.data, changes, 'train', str(source), str(out))
+
+
+def test_the_notes_say_what_was_changed_and_what_was_not(tmp_path):
+    report = check(read_annotated('coco', 'train', str(damaged_set('coco', tmp_path / 'data'))))
+    notes = plan(report).notes
+    for start, end in [('image left out: ', '[missing image]'), ('image left out: ', '[unreadable image]'),
+                       ('size is now 40 x 30: ', '[size differs]'), ('box is now (10, 6, 30, 16): ', '[inverted box]'),
+                       ('box is now (30, 20, 39, 29): ', '[box sticks out]'), ('object left out: ', '[tiny box]'),
+                       ('object left out: ', '[box outside the image]'), ('not changed: ', '[same image twice]')]:
+        assert any(note.startswith(start) and note.endswith(end) for note in notes), (start, notes)
+
+
+def test_what_the_checker_does_not_know_stays_in_the_copy(tmp_path):
+    for kind in FORMATS[:3]:
+        source, out = damaged_set(kind, tmp_path / kind), tmp_path / ('out ' + kind)
+        report = check(read_annotated(kind, 'train', str(source)))
+        write_fixed(report.data, plan(report), 'train', str(source), str(out))
+    assert (tmp_path / 'out PascalVOC/Annotations/boxes.xml').read_text().count('<pose>Left</pose>') == 3
+    assert '<owner>me</owner>' in (tmp_path / 'out PascalVOC/Annotations/fine.xml').read_text()
+    data = json.loads((tmp_path / 'out coco/train.json').read_text())
+    assert data['info'] == 'mine' and {image['licence'] for image in data['images']} == {7}
+    assert len(data['annotations']) == 6 and {annotation['score'] for annotation in data['annotations']} == {4}
+    rows = (tmp_path / 'out csv/train.csv').read_text().splitlines()
+    assert rows[0] == 'image,x1,y1,x2,y2,class,width,height,by' and 'boxes.png,30,20,39,29,dog,40,30,me' in rows
+
+
+def test_faults_of_the_files_themselves_are_found(tmp_path, voc):
+    voc.add('a', [('cat', 2, 3, 11, 12)]).add('b', [('cow', 2, 3, 11, 12)]).add('c').add('d', [('cat', 2, 3, 11, 12)])
+    voc.list_images('train', ['a', 'b', 'c', 'd', 'a', '../x'])
+    (voc.folder / 'Annotations/c.xml').write_text('<annotation>')
+    (voc.folder / 'Annotations/d.xml').write_text('<annotation><object><name>cat</name></object></annotation>')
+    report = check(read_annotated('PascalVOC', 'train', str(voc.folder), ['cat', 'dog']))
+    found = {kind: [fault.index for fault in faults] for kind, faults in report.by_kind().items()}
+    assert found == {kinds.ANNOTATION: ['c'], kinds.ITEM: ['d'], kinds.NAME: ['../x'], kinds.LABEL: ['b'], kinds.LISTED_TWICE: ['a'],
+                     kinds.SAME_IMAGE: ['b', 'c', 'd'], kinds.ABSENT: ['']}
+    assert class_counts(report.data) == {'cat': (1, 1), 'dog': (0, 0), 'cow': (1, 1)}
+    stopping = [fault.kind for fault in report.stopping()]
+    assert sorted(stopping) == sorted([kinds.ANNOTATION, kinds.ITEM, kinds.NAME, kinds.LABEL])
+    assert kinds.LABEL not in [fault.kind for fault in report.stopping(on_unknown_class='ignore')]
+    write_fixed(report.data, plan(report), 'train', str(voc.folder), str(tmp_path / 'out'))
+    again = check(read_annotated('PascalVOC', 'train', str(tmp_path / 'out'), ['cat', 'dog']))
+    assert [fault.kind for fault in again.stopping()] == [kinds.LABEL]      # only you know what a cow shall be
+
+
+def test_bad_items_of_a_json_are_all_found_and_left_out_of_the_copy(tmp_path):
+    folder = damaged_set('coco', tmp_path / 'data')
+    data = json.loads((folder / 'train.json').read_text())
+    data['images'] += [dict(data['images'][0]), {'id': 99}]
+    data['annotations'] += [{'image_id': 77, 'category_id': 1, 'bbox': [1, 2, 3, 4]}, {'image_id': 0, 'category_id': 1, 'bbox': 'x'}]
+    (folder / 'train.json').write_text(json.dumps(data))
+    report = check(read_annotated('coco', 'train', str(folder)))
+    found = {kind: len(faults) for kind, faults in report.by_kind().items()}
+    assert (found[kinds.DUPLICATE_ID], found[kinds.ANNOTATION], found[kinds.ITEM]) == (1, 1, 2)
+    write_fixed(report.data, plan(report), 'train', str(folder), str(tmp_path / 'out'))
+    assert check(read_annotated('coco', 'train', str(tmp_path / 'out'))).stopping() == []
+
+
+def test_unreadable_images_stop_training_unless_they_are_skipped(tmp_path):
+    report = check(read_annotated('csv', 'train', str(damaged_set('csv', tmp_path / 'data'))))
+    assert [fault.kind for fault in report.stopping('error')] == [kinds.MISSING, kinds.IMAGE, kinds.SIZE]
+    assert [fault.kind for fault in report.stopping('skip')] == [kinds.MISSING]
+
+
+def test_an_image_on_its_side_is_told_apart_and_its_size_is_not_corrected(tmp_path):
+    images = write_set('csv', tmp_path, 'train', {'a': ([GOOD], (30, 40))})
+    write_image(images / 'a.png', 1)
+    report = check(read_annotated('csv', 'train', str(tmp_path)))
+    assert 'It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation' in report.faults[0].text
+    assert plan(report).sizes == {}
+
+
+def test_an_image_that_is_too_large_is_a_fault(tmp_path):
+    images = write_set('csv', tmp_path, 'train', {'a': ([GOOD], (40, 30))})
+    write_image(images / 'a.png', 1)
+    report = check(read_annotated('csv', 'train', str(tmp_path)), max_pixels=1000)
+    assert 'more than the limit of 1000 pixels' in report.by_kind()[kinds.IMAGE][0].text
+
+
+def test_images_in_two_sets_are_found_by_their_pixels(tmp_path):
+    sets = {}
+    for name in ('train', 'test'):
+        images = write_set('csv', tmp_path / name, name, {'a': ([GOOD], (40, 30)), 'b': ([GOOD], (40, 30))})
+        write_image(images / 'a.png', 1 if name == 'train' else 2)
+        write_image(images / 'b.png', 3)
+        sets[name] = read_annotated('csv', name, str(tmp_path / name))
+    shutil.copy(str(tmp_path / 'train/images/a.png'), str(tmp_path / 'copy.png'))
+    cv2.imwrite(str(tmp_path / 'test/images/a.png'), cv2.imread(str(tmp_path / 'copy.png')), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    looks = {name: look_at_all(data) for name, data in sets.items()}
+    faults = shared_images(sets['train'], looks['train'], sets['test'], looks['test'])
+    assert [fault.index for fault in faults] == ['a.png', 'b.png']      # another file, the same pixels
+    assert 'train_train' in faults[0].text and 'test_test' in faults[0].text

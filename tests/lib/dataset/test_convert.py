@@ -1,0 +1,141 @@
+"""Conversions between the formats: what a format can say comes back as it was."""
+import os
+import tempfile
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.dataset.annotated import AnnotatedSet, Item, Picture
+from lib.dataset.convert import WRITERS, convert
+from lib.dataset.convert_common import place_images
+from lib.dataset.readers import read_annotated
+from lib.errors import DatasetError
+from rfcn.convert_dataset import main
+
+FORMATS = sorted(WRITERS)
+CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y')
+SIZE = (40, 30)
+IMAGE = cv2.imencode('.png', np.zeros((30, 40, 3), dtype=np.uint8))[1].tobytes()
+
+corner = st.one_of(st.integers(-5, 45), st.floats(-5, 45).map(lambda value: round(value, 6)))
+items = st.lists(st.tuples(st.sampled_from(CLASSES), st.tuples(corner, corner, corner, corner), st.booleans(), st.booleans()), max_size=4)
+sets = st.dictionaries(st.sampled_from(['a.png', 'b c.PNG', 'sub/d.png', 'ä.png', 'e,f;g 1.png']), items, min_size=1)
+
+
+def make_set(folder, pictures):
+    """AnnotatedSet of images below `folder`, one of the corners or flags of each object varied."""
+    made = []
+    for name, objects in pictures.items():
+        path = os.path.join(folder, 'source', name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'wb') as file:
+            file.write(IMAGE)
+        made.append(Picture(name, name, path, '', SIZE, [Item(number, *values) for number, values in enumerate(objects)]))
+    return AnnotatedSet('made', '', CLASSES, made, [], '')
+
+
+def content(data, flags):
+    """What all formats keep: for each image its size and its objects; flags that the format cannot say are left out."""
+    return {picture.name: (picture.size or SIZE, [(item.label, np.round(item.box, 6).tolist()) + tuple(
+        flags(item)) for item in picture.items]) for picture in data.pictures}
+
+
+FLAGS = {'PascalVOC': lambda item: [item.difficult or item.crowd], 'yolo': lambda item: [],
+         'coco': lambda item: [item.difficult, item.crowd], 'csv': lambda item: [item.difficult, item.crowd]}
+
+
+@pytest.mark.parametrize('target', FORMATS)
+@given(pictures=sets)
+@settings(max_examples=30, deadline=None)
+def test_a_written_set_is_read_as_it_was(target, pictures):
+    with tempfile.TemporaryDirectory() as folder:
+        data, out = make_set(folder, pictures), os.path.join(folder, 'out')
+        os.makedirs(out)
+        _, folders = WRITERS[target]({'train': data}, out)
+        place_images(data.pictures, folders['train'])
+        found = read_annotated(target, 'train', out)
+        assert found.faults == [] and set(found.classes) == set(CLASSES)
+        assert content(found, FLAGS[target]) == content(data, FLAGS[target])
+        assert found.classes == CLASSES or target == 'PascalVOC'
+
+
+@pytest.mark.parametrize('middle', FORMATS)
+@pytest.mark.parametrize('start', FORMATS)
+@given(pictures=sets)
+@settings(max_examples=5, deadline=None)
+def test_there_and_back_again_loses_only_what_the_other_format_cannot_say(start, middle, pictures):
+    with tempfile.TemporaryDirectory() as folder:
+        data, places = make_set(folder, pictures), [os.path.join(folder, name) for name in ('one', 'two', 'three')]
+        os.makedirs(places[0])
+        _, folders = WRITERS[start]({'train': data}, places[0])
+        place_images(data.pictures, folders['train'])
+        convert(start, middle, ['train'], places[0], places[1])
+        convert(middle, start, ['train'], places[1], places[2], images='link')
+        first, last = (read_annotated(start, 'train', place) for place in (places[0], places[2]))
+        assert first.classes == last.classes
+        keeps_flags = start in ('yolo', middle) or middle in ('coco', 'csv')
+        flags = FLAGS[start] if keeps_flags else (lambda item: []) if middle == 'yolo' else FLAGS['PascalVOC']
+        assert content(first, flags) == content(last, flags)
+
+
+def test_sets_of_a_real_data_set_keep_every_object(real_data, tmp_path):
+    convert('PascalVOC', 'yolo', ['test'], str(real_data / 'bccd'), str(tmp_path / 'yolo'), images='link')
+    before, after = read_annotated('PascalVOC', 'test', str(real_data / 'bccd')), read_annotated('yolo', 'test', str(tmp_path / 'yolo'))
+    assert sum(len(picture.items) for picture in before.pictures) == 945
+    boxes = [[item.box for picture in data.pictures for item in picture.items]
+             for data in (before, after._replace(pictures=sorted(after.pictures, key=lambda picture: picture.name)))]
+    assert sorted(boxes[0]) == sorted(boxes[1])     # whole numbers come back exactly
+
+
+@pytest.fixture
+def voc_pair(voc):
+    """A VOC folder of the sets train (x.jpg, a cat) and test (y.jpg, nothing)."""
+    voc.add('x', [('cat', 2, 3, 11, 12)]).add('y')
+    voc.list_images('train', ['x'])
+    voc.list_images('test', ['y'])
+    return voc.folder
+
+
+def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_path, capsys):
+    (voc_pair / 'Annotations' / 'x.xml').write_text((voc_pair / 'Annotations' / 'x.xml').read_text().replace(
+        '<difficult>0', '<difficult>1'))
+    arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train,test', '--out', str(tmp_path / 'out')]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert 'train: 1 images, 1 objects of 1 classes' in printed and 'test: 1 images, 0 objects' in printed
+    assert 'note: 1 objects were difficult or crowds' in printed and 'dataset.dataset=yolo' in printed
+    assert (tmp_path / 'out/labels/train/x.txt').read_text() == '0 0.15 0.23333333333333334 0.25 0.3333333333333333\n'
+    assert (tmp_path / 'out/images/test/y.jpg').read_bytes() == (voc_pair / 'JPEGImages/y.jpg').read_bytes()
+    assert main(arguments) == 1 and 'expected a new or empty folder' in capsys.readouterr().err
+
+
+def test_a_set_with_a_fault_is_not_converted(voc_pair, tmp_path):
+    (voc_pair / 'JPEGImages' / 'y.jpg').unlink()
+    with pytest.raises(DatasetError, match=r'there is no image of this name.*rfcn/check_dataset.py lists all faults'):
+        convert('PascalVOC', 'coco', ['train', 'test'], str(voc_pair), str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+    with pytest.raises(DatasetError, match=r"unknown class 'cat'"):
+        convert('PascalVOC', 'coco', ['train'], str(voc_pair), str(tmp_path / 'out'), classes=['dog'])
+    with pytest.raises(DatasetError, match="unknown format 'pdf'; known are PascalVOC, coco, csv, yolo"):
+        convert('PascalVOC', 'pdf', ['train'], str(voc_pair), str(tmp_path / 'out'))
+
+
+def test_images_whose_annotations_would_share_a_file_are_refused(tmp_path):
+    (tmp_path / 'a.png').write_bytes(IMAGE)
+    (tmp_path / 'a.bmp').write_bytes(IMAGE)
+    (tmp_path / 'train.csv').write_text('a.png,1,2,3,4,cat\na.bmp,1,2,3,4,cat\n')
+    for target in ('PascalVOC', 'yolo'):
+        with pytest.raises(DatasetError, match=r'a\.png and .*a\.bmp would have the same file in (Annotations|labels/train)'):
+            convert('csv', target, ['train'], str(tmp_path), str(tmp_path / target))
+
+
+def test_another_file_of_the_same_name_is_never_written_over(tmp_path):
+    (tmp_path / 'a.png').write_bytes(IMAGE)
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / 'a.png').write_bytes(b'precious')
+    with pytest.raises(DatasetError, match='another file of this name is there'):
+        place_images([Picture('a', 'a.png', str(tmp_path / 'a.png'), '', None, [])], str(tmp_path / 'out'))
+    assert (tmp_path / 'out' / 'a.png').read_bytes() == b'precious'

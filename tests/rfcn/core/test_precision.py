@@ -1,0 +1,61 @@
+"""Convolutions in bfloat16."""
+import json
+
+import numpy as np
+import pytest
+
+from rfcn.core import precision
+from rfcn.core.precision import has_bf16, training_symbol, with_bf16_convolutions
+
+
+@pytest.fixture
+def symbol(training_graph):
+    return training_graph()[1]
+
+
+@pytest.mark.parametrize('flags, expected', [('fpu avx512_bf16 sse', True), ('amx_bf16 amx_int8', True), ('avx2 avx512f', False)])
+def test_the_instructions_are_looked_for_among_those_of_the_processor(tmp_path, flags, expected):
+    (tmp_path / 'cpuinfo').write_text('processor : 0\nflags : %s\n' % flags)
+    assert has_bf16(str(tmp_path / 'cpuinfo')) is expected
+
+
+def test_a_system_that_does_not_list_its_instructions_has_none(tmp_path):
+    assert not has_bf16(str(tmp_path / 'gone'))
+
+
+def test_float32_leaves_the_graph_alone(symbol):
+    assert training_symbol(symbol, 'fp32') is symbol
+
+
+def test_without_the_instructions_training_goes_on_in_float32_and_says_so(symbol, monkeypatch, caplog):
+    monkeypatch.setattr(precision, 'has_bf16', lambda: False)
+    assert training_symbol(symbol, 'bf16') is symbol
+    assert 'TRAIN.PRECISION is bf16, but this CPU lacks the instructions' in caplog.text
+
+
+def test_with_them_every_convolution_reads_and_gives_bfloat16(symbol, monkeypatch):
+    monkeypatch.setattr(precision, 'has_bf16', lambda: True)
+    converted = training_symbol(symbol, 'bf16')
+    types = types_of(converted)
+    nodes = json.loads(converted.tojson(remove_amp_cast=False))['nodes']
+    convolutions = [node for node in nodes if node['op'] == 'Convolution']
+    assert convolutions
+    for node in convolutions:
+        sources = [nodes[number]['name'] + '_output' for number, _, _ in node['inputs']]
+        assert {types[name] for name in sources + [node['name'] + '_output']} == {'bfloat16'}
+
+
+def test_parameters_regions_and_losses_stay_in_float32(symbol):
+    converted = with_bf16_convolutions(symbol)
+    types = types_of(converted)
+    assert converted.list_arguments() == symbol.list_arguments() and converted.list_outputs() == symbol.list_outputs()
+    names = symbol.list_arguments() + symbol.list_auxiliary_states() + symbol.list_outputs()
+    for name in names + ['rois_output', 'psroipooled_cls_rois_output', 'psroipooled_loc_rois_output', 'proposal_target_label']:
+        assert types[name] == 'float32', name
+
+
+def types_of(symbol):
+    """Name of each array in the graph -> 'float32' or 'bfloat16'."""
+    nodes = symbol.get_internals()
+    types = nodes.infer_type(data='float32')[1]
+    return {name: 'float32' if dtype == np.float32 else 'bfloat16' for name, dtype in zip(nodes.list_outputs(), types)}

@@ -1,0 +1,84 @@
+"""The script that checks a data set."""
+import shutil
+
+import pytest
+import yaml
+
+from rfcn import build
+from rfcn.check_dataset import main
+from rfcn.convert_dataset import main as convert
+
+
+@pytest.fixture
+def run(own_tiny_voc, tiny_yaml, capsys):
+    """A function (arguments) -> exit status and what was printed, on a data set that may be damaged before."""
+    path = tiny_yaml(own_tiny_voc)
+
+    def call(*arguments):
+        status = main(['--cfg', path] + list(arguments))
+        return status, capsys.readouterr().out
+    return call
+
+
+def test_a_good_data_set_passes_and_its_counts_are_printed(run):
+    status, printed = run()
+    assert status == 0 and 'training would start' in printed
+    assert 'voc_train (PascalVOC): 6 images, 1 of them without objects, 7 objects' in printed
+    assert 'red        3 objects in 3 images' in printed and 'nothing is wrong' in printed
+    assert 'network.ANCHOR_SCALES=[1,2,4]' in printed
+    assert 'image in both sets: 3 (the result of the test is too good)' in printed  # the tiny sets share images on purpose
+
+
+def test_a_damaged_image_means_that_training_would_not_run_unless_it_is_skipped(run, own_tiny_voc):
+    image = own_tiny_voc / 'JPEGImages' / 'wide1.jpg'
+    image.write_bytes(image.read_bytes()[:300])
+    status, printed = run()
+    assert status == 1 and 'training would not run: %s: expected an image' % image in printed
+    assert run('dataset.on_bad_image=skip')[0] == 0
+
+
+def test_an_unknown_label_is_reported_unless_it_is_ignored(run, own_tiny_voc):
+    path = own_tiny_voc / 'Annotations' / 'wide1.xml'
+    path.write_text(path.read_text().replace('>red<', '>rad<'))
+    status, printed = run()
+    assert status == 1 and "wide1.xml: object 0 (rad): unknown class 'rad'; known are blue, red" in printed
+    assert run('dataset.on_unknown_class=ignore')[0] == 0
+
+
+def test_what_only_training_itself_notices_is_reported_too(run):
+    status, printed = run('dataset.image_set=train+nowhere')
+    assert status == 1 and 'nowhere cannot be read: ' in printed and 'nowhere.txt: there is no such file' in printed
+    assert run('dataset.test_image_set=nowhere')[0] == 0    # training does not need it
+
+
+def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_tiny_voc, tmp_path, tiny_yaml):
+    (own_tiny_voc / 'JPEGImages' / 'high2.jpg').unlink()
+    path = own_tiny_voc / 'Annotations' / 'wide2.xml'
+    path.write_text(path.read_text().replace('<xmax>52', '<xmax>1000'))
+    status, printed = run('--html', str(tmp_path / 'report.html'), '--fix', str(tmp_path / 'clean'))
+    assert status == 1 and 'box is now (4, 16, 95, 47)' in printed and 'image left out: ' in printed
+    page = (tmp_path / 'report.html').read_text()
+    assert 'missing image: 1' in page and 'data:image/png;base64,' in page
+    assert main(['--cfg', tiny_yaml(tmp_path / 'clean')]) == 0
+    status, printed = run('--fix', str(tmp_path / 'clean'))
+    assert status == 1 and 'box is now' not in printed
+
+
+def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run, monkeypatch):
+    def refuse(cfg):
+        raise ValueError('no such luck')
+    monkeypatch.setattr(build, 'training_roidb', refuse)
+    status, printed = run()
+    assert status == 1 and 'training would not run: no such luck' in printed
+
+
+@pytest.mark.parametrize('kind', ['coco', 'csv', 'yolo'])
+def test_all_formats_are_checked_by_their_names_in_the_config(kind, own_tiny_voc, tmp_path, tiny_yaml, capsys):
+    assert convert(['--from', 'voc', '--to', kind, '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out', str(tmp_path / kind)]) == 0
+    values = yaml.safe_load(open(tiny_yaml(tmp_path / kind)))
+    values['dataset'].update(dataset=kind)
+    (tmp_path / 'other.yaml').write_text(yaml.safe_dump(values))
+    assert main(['--cfg', str(tmp_path / 'other.yaml')]) == 0
+    assert '7 objects' in capsys.readouterr().out
+    shutil.rmtree(str(tmp_path / kind))
+    assert main(['--cfg', str(tmp_path / 'other.yaml')]) == 1

@@ -1,0 +1,99 @@
+"""Training that starts from another network's parameters."""
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.errors import CheckpointError
+from rfcn import build
+from rfcn.config.config import dump
+from rfcn.core import checkpoint
+from rfcn.pretrained import start_params
+from rfcn.symbols import make_symbol
+
+
+def start(cfg):
+    """First parameters of the end-to-end graph."""
+    symbol = make_symbol(cfg).get_symbol(is_train=True)
+    batch = next(build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES).batches())
+    params = start_params(cfg, symbol, {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label})
+    return {name: value.asnumpy() for part in params for name, value in part.items()}
+
+
+@pytest.fixture
+def detector(tiny_cfg, tmp_path):
+    """A function (classes, KEY=VALUE, ...) that writes a checkpoint of a detector of these classes -> KEY=VALUE to start from it."""
+    def write(classes, *overrides, beside=False):
+        # The tiny data set's labels do not matter here: its objects of other classes are left out.
+        cfg = tiny_cfg('dataset.CLASSES=[%s]' % ','.join(classes), 'dataset.on_unknown_class=ignore', 'seed=5', *overrides)
+        params = {name: np.asarray(value) for name, value in start(cfg).items()}
+        arrays = {name: mx.nd.array(value + 0.5) for name, value in params.items()}
+        aux = {name: value for name, value in arrays.items() if 'moving' in name}
+        checkpoint.save_params(str(tmp_path / 'old-0003.params'), {n: v for n, v in arrays.items() if n not in aux}, aux)
+        if beside:
+            (tmp_path / 'config.yaml').write_text(dump(cfg))
+        return ['network.pretrained=%s' % (tmp_path / 'old'), 'network.pretrained_epoch=3']
+    return write
+
+
+def old_arrays(tmp_path):
+    return {name: value.asnumpy() for name, value in checkpoint.load_params(str(tmp_path / 'old-0003.params'))[0].items()}
+
+
+def by_class(array, classes):
+    return array.reshape((classes + 1, -1) + array.shape[1:])
+
+
+@pytest.mark.parametrize('told', ['by the configuration', 'by the file beside'])
+@pytest.mark.parametrize('agnostic', ['true', 'false'])
+def test_what_is_known_of_a_class_is_kept_for_the_class_of_that_name(told, agnostic, detector, tiny_cfg, tmp_path, caplog):
+    kind = 'CLASS_AGNOSTIC=' + agnostic
+    where = detector(['green', 'red', 'white'], kind, beside=told == 'by the file beside')
+    names = ['network.PRETRAINED_CLASSES=[green, red, white]'] if told == 'by the configuration' else []
+    with caplog.at_level('INFO'):
+        new, old = start(tiny_cfg(kind, *(where + names))), old_arrays(tmp_path)     # blue, red
+    for layer in ['rfcn_cls'] + ['rfcn_bbox'] * (agnostic == 'false'):
+        now, before = by_class(new[layer + '_weight'], 2), by_class(old[layer + '_weight'], 3)
+        np.testing.assert_array_equal(now[[0, 2]], before[[0, 2]])      # background and red
+        assert abs(now[1].mean()) < 0.1                                 # blue is new: a Gaussian around 0, not around 0.5
+    np.testing.assert_array_equal(new['rpn_conv_3x3_weight'], old['rpn_conv_3x3_weight'])
+    assert 'of 2 classes 1 are kept in rfcn_cls_weight, rfcn_cls_bias' in caplog.text
+    assert ': red; these start from random values: blue' in caplog.text
+
+
+def test_the_same_number_of_other_classes_is_not_taken_for_the_same(detector, tiny_cfg, tmp_path):
+    where = detector(['red', 'blue'])
+    new = start(tiny_cfg('network.PRETRAINED_CLASSES=[red, blue]', *where))     # now blue, red
+    np.testing.assert_array_equal(by_class(new['rfcn_cls_bias'], 2), by_class(old_arrays(tmp_path)['rfcn_cls_bias'], 2)[[0, 2, 1]])
+
+
+def test_without_names_rows_are_taken_in_their_order_with_a_warning(detector, tiny_cfg, tmp_path, caplog):
+    new = start(tiny_cfg(*detector(['any', 'other'])))
+    np.testing.assert_array_equal(new['rfcn_cls_weight'], old_arrays(tmp_path)['rfcn_cls_weight'])
+    assert 'the classes that rfcn_cls_weight, rfcn_cls_bias tell apart are not known' in caplog.text
+
+
+def test_heads_of_another_shape_start_anew_and_are_listed_with_both_shapes(detector, tiny_cfg, caplog):
+    where = detector(['green', 'red', 'white'])
+    with caplog.at_level('INFO'):
+        start(tiny_cfg('network.ANCHOR_SCALES=[1, 2]', 'symbol=small_rfcn_dcn', 'network.SMALL_CHANNELS=[4, 8, 8, 32]', *where))
+    assert 'rpn_cls_score_weight ((18, 16, 1, 1) there, (12, 16, 1, 1) needed)' in caplog.text
+    assert 'rfcn_cls_weight ((36, 16, 1, 1) there, (27, 16, 1, 1) needed)' in caplog.text     # 9 bins of 4 and of 3 classes
+    assert 'are not in it and start from random values: ' in caplog.text and 'rfcn_cls_offset_t_weight' in caplog.text
+
+
+def test_rows_of_another_k_are_listed_even_where_the_names_are_known(detector, tiny_cfg, caplog):
+    where = detector(['green', 'red', 'white'])
+    start(tiny_cfg('network.POOLED_SIZE=1', 'network.PRETRAINED_CLASSES=[green, red, white]', *where))
+    assert 'rfcn_cls_weight ((36, 16, 1, 1) there, (3, 16, 1, 1) needed)' in caplog.text
+
+
+def test_a_checkpoint_that_is_not_there_and_a_config_beside_it_that_is_damaged(detector, tiny_cfg, tmp_path, caplog):
+    where = detector(['any', 'other'])
+    (tmp_path / 'config.yaml').write_text('no: [config')
+    start(tiny_cfg(*where))
+    assert 'config.yaml: the classes of the checkpoint beside it cannot be read' in caplog.text
+    (tmp_path / 'old-0003.params').write_bytes(b'damaged')
+    with pytest.raises(CheckpointError):
+        start(tiny_cfg(*where))
+    with pytest.raises(FileNotFoundError, match='old-0009.params'):
+        start(tiny_cfg(where[0], 'network.pretrained_epoch=9'))

@@ -1,0 +1,22 @@
+"""The note beside the results of a test."""
+import json
+
+from lib.dataset.imdb import Evaluation
+from rfcn import result
+
+
+def test_the_note_holds_the_metrics_and_where_they_come_from(tiny_cfg, tmp_path):
+    evaluation = Evaluation(0.5, {'mAP@0.5': 0.5, 'AP@0.5/cat': float('nan')}, 'table')
+    result.write_result(tiny_cfg('seed=3'), tmp_path, tmp_path / 'x.params', evaluation)
+    note = json.loads((tmp_path / result.FILE).read_text())
+    assert note['metrics'] == {'mAP@0.5': 0.5, 'AP@0.5/cat': None}  # JSON has no NaN
+    assert (note['image_set'], note['seed'], note['params']) == ('test', 3, str(tmp_path / 'x.params'))
+    assert set(note) == {'metrics', 'image_set', 'params', 'seed', 'date', 'commit', 'machine'}
+
+
+def test_the_machine_is_its_gpus_or_its_processor(monkeypatch):
+    monkeypatch.setattr(result, 'run', lambda *command: 'Tesla V100')
+    assert result.machine('0,1') == '2 x Tesla V100'
+    monkeypatch.setattr(result, 'run', lambda *command: None)
+    assert result.machine('0') == '1 x GPU'
+    assert result.machine('').endswith(' cores')
