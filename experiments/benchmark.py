@@ -15,6 +15,7 @@ import time
 
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
+import rfcn  # sets MXNet's threads, so before anything imports MXNet
 from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training
 
 SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run}

@@ -21,15 +21,21 @@ TEST_INPUTS = ['data', 'im_info']
 
 def datasets(cfg, image_sets):
     """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
-    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                      classes=cfg.dataset.CLASSES or None, on_unknown_class=cfg.dataset.on_unknown_class)
+    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path, **_dataset_options(cfg))
 
 
 def training_roidb(cfg):
     """Entries of all training images, flipped copies included."""
     return load_gt_roidb(cfg.dataset.dataset, cfg.dataset.image_set, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                         flip=cfg.TRAIN.FLIP, classes=cfg.dataset.CLASSES or None,
-                         on_unknown_class=cfg.dataset.on_unknown_class)[0]
+                         flip=cfg.TRAIN.FLIP, **_dataset_options(cfg))[0]
+
+
+def _dataset_options(cfg):
+    """Keywords of a data set's class."""
+    options = dict(classes=cfg.dataset.CLASSES or None, on_unknown_class=cfg.dataset.on_unknown_class)
+    if cfg.dataset.USE_07_METRIC != 'auto' and cfg.dataset.dataset != 'coco':  # COCO's evaluation has its own AP
+        options['use_07_metric'] = cfg.dataset.USE_07_METRIC
+    return options
 
 
 def feature_shape(symbol):

@@ -27,7 +27,7 @@ def add_arguments(parser):
 
 def draw(detector, path, out, thresh):
     """Detect on one image, print what was found and write the drawing to `out`."""
-    image = imread(path)
+    image = imread(path, detector.cfg.dataset.MAX_PIXELS)
     by_class = detector.detect_by_class(image, thresh)
     found = as_detections(by_class, detector.classes)
     drawing = str(Path(out) / (Path(path).stem + '.png'))

@@ -31,14 +31,16 @@ TINY_COLOURS = {'red': (30, 30, 220), 'blue': (220, 60, 30)}  # B, G, R
 TINY_CONFIG = {
     'symbol': 'small_rfcn',
     'SCALES': [64, 96],
-    'network': {'PIXEL_MEANS': [103.0, 116.0, 123.0], 'FIXED_PARAMS': [], 'ANCHOR_SCALES': [1, 2, 4], 'ANCHOR_RATIOS': [0.5, 1, 2],
-                'POOLED_SIZE': 3, 'CONV_NEW_CHANNELS': 16, 'RPN_CHANNELS': 16, 'SMALL_CHANNELS': [4, 8, 8, 16], 'SMALL_BLOCKS': 1},
+    'network': {'PIXEL_MEANS': [103.0, 116.0, 123.0], 'FIXED_PARAMS': [], 'ANCHOR_SCALES': [1, 2, 4],
+                'ANCHOR_RATIOS': [0.5, 1, 2], 'POOLED_SIZE': 3, 'CONV_NEW_CHANNELS': 16, 'RPN_CHANNELS': 16,
+                'SMALL_CHANNELS': [4, 8, 8, 16], 'SMALL_BLOCKS': 1},
     'dataset': {'dataset': 'PascalVOC', 'image_set': 'train', 'test_image_set': 'test', 'CLASSES': ['blue', 'red']},
     'TRAIN': {'model_prefix': 'tiny', 'lr': 0.01, 'end_epoch': 1, 'FLIP': False, 'END2END': True, 'BATCH_IMAGES': 2,
               'ENABLE_OHEM': True, 'BATCH_ROIS': -1, 'BATCH_ROIS_OHEM': 8, 'CXX_PROPOSAL': False, 'RPN_BATCH_SIZE': 32,
-              'RPN_PRE_NMS_TOP_N': 100, 'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0, 'BBOX_NORMALIZATION_PRECOMPUTED': True},
-    'TEST': {'HAS_RPN': True, 'BATCH_IMAGES': 2, 'CXX_PROPOSAL': False, 'RPN_PRE_NMS_TOP_N': 100, 'RPN_POST_NMS_TOP_N': 16,
-             'RPN_MIN_SIZE': 0},
+              'RPN_PRE_NMS_TOP_N': 100, 'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0,
+              'BBOX_NORMALIZATION_PRECOMPUTED': True},
+    'TEST': {'HAS_RPN': True, 'BATCH_IMAGES': 2, 'CXX_PROPOSAL': False, 'RPN_PRE_NMS_TOP_N': 100,
+             'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0},
 }
 
 
@@ -53,9 +55,10 @@ def golden():
 
 def tiny_annotation(size, objects):
     """The text of a VOC annotation."""
-    boxes = ''.join('<object><name>%s</name><bndbox><xmin>%d</xmin><ymin>%d</ymin><xmax>%d</xmax><ymax>%d</ymax></bndbox></object>'
-                    % item for item in objects)
-    return '<annotation><size><width>%d</width><height>%d</height><depth>3</depth></size>%s</annotation>' % (size + (boxes,))
+    corners = '<xmin>%d</xmin><ymin>%d</ymin><xmax>%d</xmax><ymax>%d</ymax>'
+    boxes = ''.join(('<object><name>%s</name><bndbox>' + corners + '</bndbox></object>') % item for item in objects)
+    size = '<size><width>%d</width><height>%d</height><depth>3</depth></size>' % size
+    return '<annotation>%s%s</annotation>' % (size, boxes)
 
 
 def write_tiny_voc(folder):
@@ -93,7 +96,7 @@ def log_handlers():
 
 @pytest.fixture(scope='session')
 def tiny_voc(tmp_path_factory):
-    """Folder of a data set of six pictures of up to 96 pixels, two classes, one picture without objects. Not to be changed."""
+    """Folder of six pictures of up to 96 pixels with two classes, one without objects. Not to be changed."""
     return write_tiny_voc(tmp_path_factory.mktemp('tiny') / 'voc')
 
 
@@ -112,13 +115,13 @@ def write_tiny_yaml(path, data, output):
 
 @pytest.fixture
 def tiny_yaml(tiny_voc, tmp_path):
-    """A function (folder of the data) -> path of a YAML file: a tiny network on the tiny data set, writing to tmp_path/output."""
+    """A function (folder of the data) -> path of a YAML file: a tiny network that writes to tmp_path/output."""
     return lambda folder=tiny_voc: write_tiny_yaml(tmp_path / 'tiny.yaml', folder, tmp_path / 'output')
 
 
 @pytest.fixture(scope='session')
 def tiny_run(tiny_voc, tmp_path_factory):
-    """The folder of a training of one epoch: config.yaml, tiny-0001.params, tiny-log.jsonl, log.txt. Not to be changed."""
+    """The folder of a training of one epoch: config.yaml, tiny-0001.params, ... Not to be changed."""
     from rfcn import train_end2end
     folder = tmp_path_factory.mktemp('run')
     with kept_log_handlers():

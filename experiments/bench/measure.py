@@ -4,7 +4,6 @@ import contextlib
 import gc
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,8 @@ import time
 from pathlib import Path
 
 import mxnet as mx
+
+from rfcn.collect_env import proc_field
 
 BULK = ('MXNET_EXEC_BULK_EXEC_TRAIN', 'MXNET_EXEC_BULK_EXEC_INFERENCE')
 SCRIPT = str(Path(__file__).resolve().parents[1] / 'benchmark.py')
@@ -82,8 +83,11 @@ def operator_seconds(function):
 
 
 def peak_megabytes():
-    """The most memory that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0  # from kilobytes, on Linux
+    """The most memory that this process has held so far.
+
+    Not resource.getrusage: Linux has a child begin with the peak of its parent.
+    """
+    return int(proc_field('/proc/self/status', 'VmHWM').split()[0]) / 1024.0  # from kilobytes
 
 
 def in_process(job, **settings):

@@ -129,10 +129,11 @@ def run(short):
         steps = measure.in_turn({precision: training.unwaited_step for precision, training in trainings.items()}, rounds)
         rows = [dict(backbone='ResNet-%d' % depth, precision=precision, step=steps[precision]['total'],
                      ratio=steps[precision]['total'] / steps['fp32']['total'], **_shares(split[precision])) for precision in precisions]
+        bound_anew = len(binds) - bound
         for row, training in zip(rows, trainings.values()):
             row['operators'] = operators(depth, row['precision'], roidb)
             row['frozen parameters'], row['of them with a gradient'] = training.frozen()
-            row['bound anew'] = len(binds) - bound
+            row['bound anew'] = bound_anew
     for row in rows:
         row['peak MB'] = measure.in_process('train_memory', depth=depth, precision=row['precision'])
     rows[0]['peak MB of a plain Module'] = measure.in_process('train_memory', depth=depth, precision='fp32', plain=True)

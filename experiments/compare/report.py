@@ -23,7 +23,8 @@ class Tolerance(NamedTuple):
 
     def allows(self, difference, theirs):
         """Whether all of `difference`, the magnitudes of an array's errors, are small enough."""
-        limit = self.absolute + self.of_max * _largest(theirs) + self.each * np.maximum(np.abs(theirs), 1.0)
+        magnitudes = np.abs(np.where(np.isfinite(theirs), theirs, 0.0))
+        limit = self.absolute + self.of_max * np.max(magnitudes, initial=0.0) + self.each * np.maximum(magnitudes, 1.0)
         return bool(np.all((difference <= limit) | (difference == 0)))
 
 

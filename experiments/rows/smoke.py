@@ -14,7 +14,7 @@ from typing import NamedTuple
 from experiments.rows import smoke_data
 from experiments.rows.commands import final_params, run_scripts
 from experiments.rows.cost import cost
-from experiments.rows.table import ALTERNATE, GIVEN, ROOT, TEST, find_row
+from experiments.rows.table import GIVEN, ROOT, TEST, find_row
 from rfcn.command_line import run_folder
 from rfcn.config.config import load_config
 from rfcn.result import FILE
@@ -46,7 +46,7 @@ def smoke(row, folder):
     started = time.time()
     shutil.rmtree(str(folder), ignore_errors=True)
     cfg = load_config(row.cfg_path)
-    overrides = overrides_of(row, cfg, folder)
+    overrides = overrides_of(cfg, folder)
     arguments = prepare(row, cfg, folder, overrides)
     run_scripts(row, overrides, arguments)
     steps, losses = training_record(folder / 'output')
@@ -55,7 +55,7 @@ def smoke(row, folder):
                  1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, full.parameters, full.flop / 1e9, full.memory)
 
 
-def overrides_of(row, cfg, folder):
+def overrides_of(cfg, folder):
     """KEY=VALUE: small pictures, few of them, one epoch, no GPU; anchors as much smaller as the pictures."""
     factor = min(1.0, smoke_data.SIDE / float((cfg.TEST.SCALES or cfg.SCALES)[0][0]))
 
@@ -66,7 +66,7 @@ def overrides_of(row, cfg, folder):
         'network.ANCHOR_SCALES': [round(scale * factor, 3) for scale in cfg.network.ANCHOR_SCALES],
         'dataset.dataset_path': folder / 'data', 'dataset.root_path': folder / 'data', 'default.frequent': 1,
         'TRAIN.CHECKPOINT_PERIOD': 1, 'TRAIN.EVAL_PERIOD': 1}
-    if row.kind == ALTERNATE:
+    if cfg.TRAIN.ALTERNATE.rpn1_epoch:
         changes.update({'TRAIN.ALTERNATE.%s_epoch' % step: 1 for step in ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')})
     else:
         changes.update({'TRAIN.end_epoch': 1, 'TEST.test_epoch': 1})

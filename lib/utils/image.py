@@ -19,7 +19,8 @@ def imread(path, max_pixels=MAX_PIXELS):
     Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
 
     Args:
-        path: file of any format that OpenCV reads; its extension does not matter.
+        path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Others that OpenCV knows are refused,
+            since nothing tells how large they become.
         max_pixels: int; images of more pixels are refused before they are decoded, None refuses none.
     Returns:
         (H, W, 3) uint8.
@@ -28,28 +29,40 @@ def imread(path, max_pixels=MAX_PIXELS):
         DatasetError: the file is empty, no image, damaged, truncated or too large.
     """
     data = read_bytes(path)
-    _check_size(path, header_size(data), max_pixels)
-    try:
-        # Departure: the release calls cv2.imread, which hands out the readable part of a truncated jpg over grey.
-        # imdecode refuses.
-        im = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise DatasetError('%s: OpenCV cannot decode it: %s' % (path, error.err)) from error
+    size = header_size(data)
+    _check_size(path, size, max_pixels)
+    im = _decode(path, data) if size else None
     if im is None:
-        raise DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated '
-                           'or of an unknown format. Fetch it again, or take it out of the data set'
-                           % (path, len(data)))
+        raise _no_image(path, len(data))
     _check_size(path, im.shape[1::-1], max_pixels)
     return im
 
 
+def _decode(path, data):
+    """The image, or None."""
+    try:
+        # Departure: the release calls cv2.imread, which hands out the readable part of a truncated jpg over grey.
+        # imdecode refuses.
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise DatasetError('%s: OpenCV cannot decode it: %s' % (path, error.err)) from error
+
+
+def _no_image(path, length):
+    return DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated or of an '
+                        'unknown format. Fetch it again, convert it to jpg or png, or take it out of the data set' % (path, length))
+
+
 def image_size(path):
-    """Width and height of an image in pixels as stored; decodes it only if its header is of a rare format.
+    """Width and height of an image in pixels as stored, from its header.
 
     Raises:
         FileNotFoundError, DatasetError: as `imread`.
     """
-    return header_size(read_bytes(path, HEAD_BYTES)) or header_size(read_bytes(path)) or imread(path).shape[1::-1]
+    size = header_size(read_bytes(path, HEAD_BYTES)) or header_size(read_bytes(path))
+    if size is None:
+        raise _no_image(path, os.path.getsize(path))
+    return size
 
 
 def read_bytes(path, most=-1):

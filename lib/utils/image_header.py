@@ -9,12 +9,14 @@ import struct
 # A JPEG marker: 0xFF and a code. 0xFF00 is a stuffed data byte and 0xFFD0 to 0xFFD7 restart the same scan.
 _JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xff\xd0-\xd8]')
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# P1 to P6, width and height of at most nine digits, with comments between them.
+_PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n){1,99}([0-9]{1,9})(?:\s|#[^\n]*\n){1,99}([0-9]{1,9})\s')
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_FORMATS = {1: 'B', 3: 'H', 4: 'I'}
 
 
 def header_size(data):
-    """Read the size of a JPEG, PNG, BMP, WebP or TIFF image.
+    """Read the size of a JPEG, PNG, BMP, WebP, TIFF or PNM (pbm, pgm, ppm) image.
 
     Args:
         data: bytes, the file or at least its head (for JPEG and TIFF the whole file, whose size may stand anywhere).
@@ -78,9 +80,15 @@ def _tiff_size(data):
     for entry in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(order + 'HH', data, entry)
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            sizes[tag] = struct.unpack_from(order + _TIFF_FORMATS[kind], data, entry + 8)[0]
+            value = struct.unpack_from(order + _TIFF_FORMATS[kind], data, entry + 8)[0]
+            sizes[tag] = max(value, sizes.get(tag, 0))          # where one stands there twice, readers differ in their choice
     return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
 
 
+def _pnm_size(data):
+    match = _PNM_HEADER.match(data)
+    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
+
+
 _READERS = ((b'\xff\xd8', _jpeg_size), (b'\x89PNG\r\n\x1a\n', _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
-            (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size))
+            (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size), (b'P', _pnm_size))

@@ -59,7 +59,7 @@ _DATASET = {
     'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given
     'CLASSES': Key((), class_names),              # ours: names without background, or a file of them; (): the data's
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
-    'USE_07_METRIC': Key(True, flag),             # ours: VOC AP at 11 recalls (true) or as the area (false)
+    'USE_07_METRIC': Key('auto', choice('auto', False, True)),  # ours: VOC AP at 11 recalls (true) or area; auto: area from VOC2010 on
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
     'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops the run or is left out
     'MAX_PIXELS': Key(100000000, whole(1)),       # ours: an image of more is refused before it is decoded

@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError
+from rfcn.core.params_file import check_params_file
 
 logger = logging.getLogger(__name__)
 
@@ -142,10 +143,8 @@ def load_arrays(path):
     """The named arrays of a file of mx.nd.save. Raises as `load_params`."""
     if not os.path.isfile(path):
         raise FileNotFoundError('%s: no such parameter file' % path)
+    check_params_file(path)
     try:
-        arrays = mx.nd.load(path)
+        return mx.nd.load(path)
     except mx.base.MXNetError as error:
         raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, str(error).splitlines()[0])) from None
-    if not isinstance(arrays, dict):
-        raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
-    return arrays

@@ -84,8 +84,8 @@ class Loader(object):
         """Yield the batches of an epoch from number `start` on. What fails in a thread is raised here."""
         order = self.order(epoch).reshape(-1, self.batch_size)
         jobs = ((order[number], epoch, number) for number in range(start, len(order)))
-        for number, loaded in enumerate(self._read_ahead(jobs) if self.workers else (self._load(*job) for job in jobs), start):
-            data, label, images = loaded
+        results = self._read_ahead(jobs) if self.workers else (self._load(*job) for job in jobs)
+        for number, (data, label, images) in enumerate(results, start):
             pad = (number + 1) * self.batch_size - len(self.roidb)
             yield Batch(data, label, max(0, pad), images)
 

@@ -25,7 +25,7 @@ def classification(prob, label):
 class TrainingMetrics(object):
     """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss, of those the graph has outputs for.
 
-    All are means over what is not ignored, the box losses too: over sampled anchors, over sampled RoIs or those that OHEM kept.
+    All are means over what is not ignored, the box losses too: over sampled anchors, and RoIs sampled or kept by OHEM.
     Source: the release's core/metric.py.
     """
 

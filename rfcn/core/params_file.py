@@ -17,7 +17,7 @@ from lib.errors import CheckpointError
 
 LIST_MAGIC, ARRAY_MAGIC, ARRAY_MAGIC_V1 = 0x112, 0xF993FAC9, 0xF993FAC8
 DENSE = 0
-BYTES_OF_TYPE = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1, 12: 2}     # float32, 64, 16, uint8, int32, 8, 64, bool, bfloat16
+BYTES_OF_TYPE = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1}      # float32, 64, 16, uint8, int32, 8, 64, bool
 DEVICES = (1, 2, 3, 5)                  # CPU, GPU, pinned, shared
 MAX_DIMENSIONS = 32
 MAX_NAME = 1024                         # bytes

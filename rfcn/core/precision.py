@@ -22,8 +22,9 @@ def has_bf16(cpuinfo='/proc/cpuinfo'):
 def with_bf16_convolutions(symbol):
     """The graph with its convolutions in bfloat16.
 
-    Weights, their gradients and momentum stay float32 (a cast stands before each convolution), and so do BatchNorm's statistics, RoI
-    operators and losses. What the trunk passes on from convolution to convolution, through BatchNorm, ReLU and sums, is bfloat16.
+    Weights, their gradients and momentum stay float32 (a cast stands before each convolution), and so do BatchNorm's
+    statistics, RoI operators and losses. What the trunk passes on from convolution to convolution, through BatchNorm,
+    ReLU and sums, is bfloat16.
     """
     converted = amp.convert_symbol(symbol, target_dtype='bfloat16', target_dtype_ops=['Convolution'])
     nodes = converted.get_internals()

@@ -95,7 +95,7 @@ class Trainer(object):
                                      lr=self.module.learning_rate, images_per_s=speed))
                 if stop.signal and updated and number + 1 < len(self.loader):
                     self._stop(stop.signal, epoch, number + 1)
-        self.module.finish_update()  # where batches are accumulated and do not come out even: a checkpoint holds no gradients
+        self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
         means = self.metrics.get()
         logger.info('epoch %d: %s, %.2f images/s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
                     seen / (time.time() - started))
@@ -131,7 +131,7 @@ class Trainer(object):
             evaluation = self.validate(epoch, arg_params, aux_params)
             logger.info('epoch %d, validation:\n%s', epoch, evaluation.table)
             self._write(dict(evaluation.metrics, type='val', epoch=epoch))
-            if evaluation.score > (-math.inf if self.best is None else self.best):  # never where there is no object to score by
+            if evaluation.score > (-math.inf if self.best is None else self.best):  # never if NaN: nothing to score by
                 self.best = evaluation.score
                 checkpoint.save_params(self.prefix + '-best.params', dict(arg_params, **self.extra_params(arg_params)),
                                        aux_params)
@@ -155,6 +155,7 @@ class Trainer(object):
                                resume.checksum(arg_params, aux_params))
 
     def _write(self, line):
-        line = {name: None if value != value else value for name, value in line.items()}  # JSON has no NaN (a class without objects)
+        # JSON has no NaN, the score of a class without objects.
+        line = {name: None if value != value else value for name, value in line.items()}
         self._log.write(json.dumps(line) + '\n')
         self._log.flush()

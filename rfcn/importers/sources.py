@@ -4,9 +4,8 @@ import re
 import tempfile
 from collections import namedtuple
 
-import mxnet as mx
-
 from lib.errors import CheckpointError
+from rfcn.core.checkpoint import load_arrays
 from rfcn.importers.caffe_file import load_caffe
 from rfcn.importers.fold import RELEASE_MEANS, Input
 from rfcn.importers.naming import find_trunk
@@ -37,14 +36,7 @@ def from_caffe(path):
 
 def from_mxnet(path):
     """A .params file: saved or exported by GluonCV or MXNet's model zoo, or with the release's names."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError('%s: no such parameter file' % path)
-    try:
-        arrays = mx.nd.load(path)
-    except mx.base.MXNetError as error:
-        raise CheckpointError('%s: not a parameter file of MXNet (%s)' % (path, str(error).splitlines()[0])) from None
-    if not isinstance(arrays, dict):
-        raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
+    arrays = load_arrays(path)
     return _source({re.sub('^(arg|aux):', '', name): value.asnumpy() for name, value in arrays.items()}, path)
 
 

@@ -1,8 +1,8 @@
-"""Writes tests/vectors: `python tests/experiments/make_vectors.py`. An example of the format, and the tests' stand-in for the
-original's numbers where these are absent.
+"""Writes tests/vectors: `python tests/experiments/make_vectors.py`. An example of the format; the tests compare with it
+with where the original's numbers are absent.
 
-The numbers of single functions follow from the rules by hand; the arithmetic stands beside them. Those of the network are what
-this project computed when it had been compared with the original.
+The numbers of single functions follow from the rules by hand; the arithmetic stands beside them. Those of the network
+are what this project computed when it had been compared with the original.
 """
 import json
 import sys
@@ -55,8 +55,8 @@ def make_boxes():
     half = (np.exp(5.0) * 10 - 1) / 2
     pred = np.array([[10, 0, 19, 9], [14.5 - half, 10, 14.5 + half, 19]])
     # (0..9) x (0..9) and (5..14) x (0..9) share 50 of 150 pixels.
-    save('boxes', a=a, gt=gt, transform=transform, transform_f32=transform.astype(np.float32), deltas_2=deltas, pred_2=pred,
-         clip_2=np.array([[10, 0, 19, 9], [0, 10, 29, 19]]), im_shape=[20, 30], pred_empty=np.zeros((0, 8)),
+    save('boxes', a=a, gt=gt, transform=transform, transform_f32=transform.astype(np.float32), deltas_2=deltas,
+         pred_2=pred, clip_2=[[10, 0, 19, 9], [0, 10, 29, 19]], im_shape=[20, 30], pred_empty=np.zeros((0, 8)),
          q=np.array([[5, 0, 14, 9]], dtype=float), overlaps=[[50 / 150], [0.0]])
 
 
@@ -70,8 +70,8 @@ def make_nms():
 
 
 def make_assign_anchor():
-    """Four anchors of 16 pixels on a map of 2 x 2 cells, and an object. Seen from the anchor of cell (x, y) it lies at (dx - x,
-    dy - y) widths; its sides are the anchor's, so that dw = dh = 0."""
+    """Four anchors of 16 pixels on a map of 2 x 2 cells, and an object whose first pixel is (c, c). Seen from the anchor
+    of cell (x, y) it lies (c / 16 - x, c / 16 - y) widths away; its sides are the anchor's: dw = dh = 0."""
     cases, arrays = [], {}
     # The object is the first anchor. Or no anchor touches it: then the release takes all four for positive.
     for i, (corner, label) in enumerate(((0, [1, 0, 0, 0]), (40, [1, 1, 1, 1]))):
@@ -81,12 +81,13 @@ def make_assign_anchor():
         places = np.flatnonzero(weight)
         numbers = {
             'gt': [[corner, corner, corner + 15, corner + 15, 1]], 'im_info': [[32, 32, 1]], 'label': np.int8([label]),
-            'bbox_target': target, 'bbox_target_sum': target.sum(dtype=float), 'bbox_target_abs_sum': np.abs(target).sum(dtype=float),
-            'bbox_weight_sum': float(weight.sum()), 'bbox_weight_nonzero': places, 'bbox_weight_values': np.ones(len(places)),
-            'bbox_target_at_nonzero': target.ravel()[places]}
+            'bbox_target': target, 'bbox_target_sum': target.sum(dtype=float), 'bbox_weight_sum': float(weight.sum()),
+            'bbox_target_abs_sum': np.abs(target).sum(dtype=float), 'bbox_weight_nonzero': places,
+            'bbox_weight_values': np.ones(len(places)), 'bbox_target_at_nonzero': target.ravel()[places]}
         arrays.update(('%s_%d' % (name, i), np.array(value)) for name, value in numbers.items())
-        cases.append(dict(feat_shape=[1, 2, 2, 2], feat_stride=16, scales=[1], ratios=[1.0], allowed_border=0, overrides={}, seed=7,
-                          n_fg=sum(label), n_bg=4 - sum(label), n_ignore=0, npr_randint_2p30_after=draw_after(7),
+        cases.append(dict(feat_shape=[1, 2, 2, 2], feat_stride=16, scales=[1], ratios=[1.0], allowed_border=0,
+                          overrides={}, seed=7, npr_randint_2p30_after=draw_after(7),
+                          n_fg=sum(label), n_bg=4 - sum(label), n_ignore=0,
                           shapes=dict(label=[1, 4], bbox_target=[1, 4, 2, 2], bbox_weight=[1, 4, 2, 2])))
     save('assign_anchor', cases, **arrays)
 
@@ -95,16 +96,17 @@ def make_sample_rois():
     """One RoI, and three wanted: it is repeated twice. The release labels the copies background."""
     roi = np.array([[0, 10, 10, 19, 19]], dtype=np.float32)
     targets, weights = np.zeros((2, 3, 8), dtype=np.float32)
-    targets[0, 4:] = [0.5 / 0.1, 0, 0, 0]  # the object lies 5 of the RoI's 10 pixels to the right; BBOX_STDS are 0.1 and 0.2
+    targets[0, 4:] = [0.5 / 0.1, 0, 0, 0]  # the object lies 5 of the RoI's 10 pixels to the right, over BBOX_STDS
     weights[0, 4:] = 1
     # IoU of the two: 5 * 10 of 150 pixels, enough with FG_THRESH 0.3
-    case = dict(fg_rois_per_image=3, rois_per_image=3, num_classes=2, CLASS_AGNOSTIC=True, FG_THRESH=0.3, BG_THRESH_HI=0.3,
-                BG_THRESH_LO=0.0, BBOX_WEIGHTS=[1.0] * 4, BBOX_MEANS=[0.0] * 4, BBOX_STDS=[0.1, 0.1, 0.2, 0.2],
-                BBOX_NORMALIZATION_PRECOMPUTED=True, BATCH_ROIS=3, seed=3, n=1, n_fg_label=1,
+    case = dict(fg_rois_per_image=3, rois_per_image=3, num_classes=2, CLASS_AGNOSTIC=True, BATCH_ROIS=3, seed=3, n=1,
+                FG_THRESH=0.3, BG_THRESH_HI=0.3, BG_THRESH_LO=0.0, BBOX_WEIGHTS=[1.0] * 4, BBOX_MEANS=[0.0] * 4,
+                BBOX_STDS=[0.1, 0.1, 0.2, 0.2], BBOX_NORMALIZATION_PRECOMPUTED=True, n_fg_label=1,
                 shapes=[[3, 5], [3], [3, 8], [3, 8]], dtypes=['float32'] * 4,
-                npr_randint_2p30_after=draw_after(3, lambda rng: [rng.choice(1, size=1, replace=False) for _ in range(2)]))
-    save('sample_rois', [case], rois_0=roi, gt_0=np.array([[15, 10, 24, 19, 1]], dtype=np.float32), out_rois_0=np.repeat(roi, 3, axis=0),
-         out_labels_0=np.array([1, 0, 0], dtype=np.float32), out_bbox_targets_0=targets, out_bbox_weights_0=weights)
+                npr_randint_2p30_after=draw_after(3, lambda rng: [rng.choice(1, 1, replace=False) for _ in range(2)]))
+    save('sample_rois', [case], rois_0=roi, gt_0=np.array([[15, 10, 24, 19, 1]], dtype=np.float32),
+         out_rois_0=np.repeat(roi, 3, axis=0), out_labels_0=np.array([1, 0, 0], dtype=np.float32),
+         out_bbox_targets_0=targets, out_bbox_weights_0=weights)
 
 
 def make_lr():
@@ -112,7 +114,8 @@ def make_lr():
     schedule = dict(base_lr=0.1, step=[5], factor=0.1, warmup=True, warmup_lr=0.01, warmup_step=3,
                     lr_of_update_1_to_6=[0.01, 0.01, 0.1, 0.1, 0.1, 0.01])
     # 100 images in batches of 2 are 50 updates an epoch. Resumed at epoch 2, 1.5 epochs are left to the second step.
-    resumed = dict(lr=0.1, lr_step='1,3.5', lr_factor=0.1, len_roidb=100, batch_size=2, begin_epoch=2, lr_iters=[75], start_lr=0.01)
+    resumed = dict(lr=0.1, lr_step='1,3.5', lr_factor=0.1, len_roidb=100, batch_size=2, begin_epoch=2, lr_iters=[75],
+                   start_lr=0.01)
     save('lr', dict(schedules=[schedule], epoch_conversion=[resumed]))
 
 
@@ -121,8 +124,8 @@ def make_network():
     picture = np.full((SIDE, SIDE, 3), 120, dtype=np.uint8)
     cv2.rectangle(picture, (10, 5), (135, 130), (40, 90, 200), -1)
     cv2.rectangle(picture, (60, 60), (100, 140), (200, 160, 30), -1)
-    record = dict(config='resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml', salt=SALT, H=SIDE, W=SIDE, POST=PROPOSALS, OHEM=8,
-                  which='own', image='', min_rpn_score_gap=0)
+    record = dict(config='resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml', salt=SALT, H=SIDE, W=SIDE, POST=PROPOSALS,
+                  OHEM=8, which='own', image='', min_rpn_score_gap=0)
     arrays = dict(image_bgr_uint8=picture, im_info=np.array([[SIDE, SIDE, 1]], dtype=np.float32),
                   gt_boxes=np.array([[10, 5, 135, 130, 3], [60, 60, 100, 140, 8]], dtype=np.float32))
     save('net_own', record, **arrays)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import ablation
+from experiments.demo.make_dataset import make_dataset
 from rfcn.symbols import make_symbol
 
 NOTE = {'epochs': 1, 'test images': 2}
@@ -14,12 +15,17 @@ def result(variant, seed, value):
     return {'variant': variant, 'seed': seed, 'seconds': 10.0, 'mAP@0.5': value, 'mAP@0.7': value / 2}
 
 
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Folder of a few pictures of the demo."""
+    folder = tmp_path_factory.mktemp('ablation') / 'data'
+    make_dataset(folder, train=12, val=1, test=1)
+    return folder
+
+
 @pytest.mark.parametrize('variant', ablation.VARIANTS)
-def test_a_variant_is_the_demo_but_for_one_thing(variant, tmp_path):
-    from experiments.demo.make_dataset import make_dataset
-    make_dataset(tmp_path, train=7, val=1, test=1)
-    base = ablation.variant_config(ablation.BASE, 1, 4, tmp_path)
-    cfg = ablation.variant_config(variant, 1, 4, tmp_path)
+def test_a_variant_is_the_demo_but_for_one_thing(variant, data):
+    base, cfg = [ablation.variant_config(name, 1, 4, data) for name in (ablation.BASE, variant)]
     assert (cfg.seed, cfg.TRAIN.end_epoch, cfg.TRAIN.lr_step, cfg.TRAIN.lr) == (1, 4, (3.0,), base.TRAIN.lr)
     assert (cfg == base) == (variant == ablation.BASE)
     assert len(cfg.dataset.CLASSES) == 7 and make_symbol(cfg).get_symbol(is_train=True).list_outputs()

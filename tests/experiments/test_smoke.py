@@ -62,12 +62,12 @@ def test_random_proposals_find_the_objects(tmp_path):
 
 def test_pictures_and_anchors_shrink_by_the_same_factor(tmp_path):
     row = find_row('paper_coco_testdev_rfcn_multiscale_testing')
-    cfg = load_config(row.cfg_path, smoke.overrides_of(row, load_config(row.cfg_path), tmp_path))
+    cfg = load_config(row.cfg_path, smoke.overrides_of(load_config(row.cfg_path), tmp_path))
     assert cfg.TEST.SCALES[0] == (160, 267) and cfg.SCALES[-1] == (213, 355)
     assert cfg.network.ANCHOR_SCALES == tuple(round(scale * 160 / 600, 3) for scale in (4, 8, 16, 32))
     assert cfg.gpus == '' and cfg.TRAIN.ALTERNATE.rpn1_epoch == 1
     row = find_row('demo')
-    assert load_config(row.cfg_path, smoke.overrides_of(row, load_config(row.cfg_path), tmp_path)).SCALES == ((160, 160),)
+    assert load_config(row.cfg_path, smoke.overrides_of(load_config(row.cfg_path), tmp_path)).SCALES == ((160, 160),)
 
 
 def test_a_row_that_fails_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):

@@ -58,7 +58,8 @@ def test_an_annotation_without_size_takes_that_of_the_image(own_tiny_voc, train)
     edit(annotation(own_tiny_voc), '<size><width>96</width><height>64</height><depth>3</depth></size>', '')
     train()
     (own_tiny_voc / 'JPEGImages' / 'wide1.jpg').write_bytes(b'')
-    with pytest.raises(DatasetError, match='wide1.xml: has no <size> of the image, and the image does not tell: .*wide1.jpg'):
+    with pytest.raises(DatasetError,
+                       match='wide1.xml: has no <size> of the image, and the image does not tell: .*wide1.jpg'):
         train('output_path=%s' % own_tiny_voc)
 
 
@@ -75,12 +76,16 @@ def test_an_annotation_that_is_no_xml(own_tiny_voc, train):
 
 
 @pytest.mark.parametrize('old, new, message', [
-    ('<xmax>40</xmax>', '<xmax>400</xmax>', r'wide1.xml: object 0 \(red\), box \(9, 9, 400, 40\) in an image of 96 x 64 pixels sticks out'),
-    ('<xmax>40</xmax>', '<xmax>4</xmax>', r'wide1.xml: object 0 \(red\), box \(9, 9, 4, 40\) .* is inverted, outside, or thinner than'),
-    ('<xmin>9</xmin>', '<xmin>200</xmin>', r'wide1.xml: object 0 \(red\), box \(200, 9, 40, 40\) .* is inverted, outside'),
-    ('<xmin>9</xmin>', '<xmin>0</xmin>', r'wide1.xml: object 0 \(red\), box \(0, 9, 40, 40\) .* sticks out of it: clipped'),
+    ('<xmax>40</xmax>', '<xmax>400</xmax>',
+     r'wide1.xml: object 0 \(red\), box \(9, 9, 400, 40\) in an image of 96 x 64 pixels sticks out'),
+    ('<xmax>40</xmax>', '<xmax>4</xmax>',
+     r'wide1.xml: object 0 \(red\), box \(9, 9, 4, 40\) .* is inverted, outside, or thinner than'),
+    ('<xmin>9</xmin>', '<xmin>200</xmin>',
+     r'wide1.xml: object 0 \(red\), box \(200, 9, 40, 40\) .* is inverted, outside'),
+    ('<xmin>9</xmin>', '<xmin>0</xmin>',
+     r'wide1.xml: object 0 \(red\), box \(0, 9, 40, 40\) .* sticks out of it: clipped'),
 ])
-def test_a_box_outside_the_image_or_inverted_is_said_and_training_goes_on(own_tiny_voc, train, caplog, old, new, message):
+def test_a_box_outside_the_image_or_inverted_is_said_and_training_goes_on(own_tiny_voc, train, old, new, message):
     # Departure: the release stops at an assertion without a file, or trains on 65535.
     edit(annotation(own_tiny_voc), old, new)
     log = train()
@@ -111,7 +116,8 @@ def test_an_unknown_network(train):
 
 
 def test_an_unknown_image_set(train):
-    with pytest.raises(FileNotFoundError, match='ImageSets/Main/trainval.txt: there is no such file; expected the name of an image a line'):
+    with pytest.raises(FileNotFoundError,
+                       match='Main/trainval.txt: there is no such file; expected the name of an image a line'):
         train('dataset.image_set=trainval')
 
 
@@ -150,7 +156,8 @@ def test_a_gpu_that_is_not_there(train):
 
 
 def test_rois_that_cannot_be_shared_out_to_the_images(train):
-    with pytest.raises(ConfigError, match='TRAIN.BATCH_ROIS is 7, which cannot be shared out equally to TRAIN.BATCH_IMAGES, 2'):
+    with pytest.raises(ConfigError,
+                       match='TRAIN.BATCH_ROIS is 7, which cannot be shared out equally to TRAIN.BATCH_IMAGES, 2'):
         train('TRAIN.BATCH_ROIS=7', 'TRAIN.ENABLE_OHEM=false')
 
 

@@ -28,7 +28,8 @@ def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cf
 
 def test_without_class_names_and_data_the_error_says_where_they_are(tiny_cfg, tmp_path):
     cfg = tiny_cfg('dataset.CLASSES=[]', 'dataset.dataset_path=%s' % (tmp_path / 'gone'))
-    with pytest.raises(ConfigError, match='dataset.CLASSES gives no class names .*gone.* use the config.yaml that training wrote'):
+    with pytest.raises(ConfigError,
+                       match='dataset.CLASSES gives no class names .*gone.* use the config.yaml that training wrote'):
         build.with_classes(cfg)
 
 
@@ -36,7 +37,8 @@ def test_without_class_names_and_data_the_error_says_where_they_are(tiny_cfg, tm
 def test_the_cells_of_conv4_are_read_off_the_graph(tiny_cfg, symbol):
     shape = build.feature_shape(make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol(is_train=True))
     assert shape(64, 96) == (4, 6) and shape(600, 1000) == (38, 63)
-    scores = make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol_rpn(is_train=True).get_internals()['rpn_bbox_pred_output']
+    rpn = make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol_rpn(is_train=True)
+    scores = rpn.get_internals()['rpn_bbox_pred_output']
     for height in range(33, 80, 7):
         assert shape(height, 96) == scores.infer_shape(data=(1, 3, height, 96))[1][0][2:]
 

@@ -11,7 +11,8 @@ from rfcn.config.config import load_config
 
 def test_arguments_and_overrides_come_in_any_order(tiny_yaml):
     path = tiny_yaml()
-    for argv in (['--cfg', path, '--depth', '3', 'TRAIN.lr=0.5', 'seed=4'], ['TRAIN.lr=0.5', '--cfg', path, 'seed=4', '--depth', '3']):
+    for argv in (['--cfg', path, '--depth', '3', 'TRAIN.lr=0.5', 'seed=4'],
+                 ['TRAIN.lr=0.5', '--cfg', path, 'seed=4', '--depth', '3']):
         cfg, args = parse_config('a script', argv, lambda parser: parser.add_argument('--depth', type=int))
         assert (cfg.TRAIN.lr, cfg.seed, args.depth, args.cfg) == (0.5, 4, 3, path)
 
@@ -30,7 +31,8 @@ def test_a_mistyped_override_is_refused(tiny_yaml):
 
 
 def test_a_run_writes_into_a_folder_of_its_configuration_and_image_set(tiny_cfg, tmp_path):
-    assert run_folder(tiny_cfg(), 'cfgs/night_shift.yaml', '2007_test') == tmp_path / 'output' / 'night_shift' / '2007_test'
+    folder = run_folder(tiny_cfg(), 'cfgs/night_shift.yaml', '2007_test')
+    assert folder == tmp_path / 'output' / 'night_shift' / '2007_test'
 
 
 def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tiny_cfg, tmp_path, monkeypatch):

@@ -13,9 +13,10 @@ from rfcn import demo
 def run(tiny_run, tmp_path):
     """A function (argument, ...) that runs the script and returns the folder it writes to."""
     def main(*arguments):
-        demo.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'), '--out', str(tmp_path / 'a' / 'b')]
-                  + list(arguments))
-        return tmp_path / 'a' / 'b'
+        folder = tmp_path / 'a' / 'b'
+        demo.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
+                   '--out', str(folder)] + list(arguments))
+        return folder
     return main
 
 

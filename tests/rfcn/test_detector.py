@@ -71,7 +71,8 @@ def test_grey_images_and_those_with_transparency_are_read(detector, tmp_path, ch
     detector.detect(path)
 
 
-@pytest.mark.parametrize('image', [np.zeros((10, 10), dtype=np.uint8), np.zeros((10, 10, 4), dtype=np.uint8), np.zeros((10, 10, 3)), None, 3])
+@pytest.mark.parametrize('image', [np.zeros((10, 10), dtype=np.uint8), np.zeros((10, 10, 4), dtype=np.uint8),
+                                   np.zeros((10, 10, 3)), None, 3])
 def test_what_is_no_image_is_refused(detector, image):
     with pytest.raises(ValueError, match=r'an image is a path or a \(height, width, 3\) uint8 array'):
         detector.detect(image)
@@ -86,7 +87,8 @@ def test_files_that_are_no_image_are_named(detector, tmp_path):
 
 
 def test_an_image_stride_pads_without_moving_boxes(tiny_run, picture):
-    detector = Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params', ['network.IMAGE_STRIDE=32', 'SCALES=[50, 80]'])
+    detector = Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params',
+                        ['network.IMAGE_STRIDE=32', 'SCALES=[50, 80]'])
     assert all(detection.box[2] <= 95 and detection.box[3] <= 63 for detection in detector.detect(picture))
 
 

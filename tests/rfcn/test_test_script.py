@@ -7,6 +7,7 @@ from lib.errors import CheckpointError
 from lib.utils import safe_pickle
 from rfcn import test as script
 from rfcn.config.config import load_config, with_overrides
+from rfcn.core import checkpoint
 
 
 @pytest.fixture
@@ -18,8 +19,8 @@ def cfg(tiny_run, tmp_path):
 def detect(cfg, tiny_run, tmp_path, monkeypatch):
     """A function (keywords of `test_rcnn`) -> Evaluation, whether it detected anew."""
     def run(params=tiny_run / 'tiny-0001.params', cfg=cfg, **options):
-        calls = []
-        monkeypatch.setattr(script.build, 'predictor', lambda *args, original=script.build.predictor: calls.append(args) or original(*args))
+        calls, make = [], script.build.predictor
+        monkeypatch.setattr(script.build, 'predictor', lambda *args: calls.append(args) or make(*args))
         evaluation = script.test_rcnn(cfg, tmp_path, str(params), **options)
         monkeypatch.undo()
         return evaluation, bool(calls)
@@ -37,13 +38,14 @@ def test_the_script_takes_the_last_checkpoint_of_the_training_and_prints_a_table
     assert sorted(path.name for path in (folder / 'drawings').iterdir()) == ['high1.png', 'wide1.png', 'wide3.png']
     all_boxes = safe_pickle.load(str(folder / 'voc_test_detections.pkl'))
     assert [len(of_class) for of_class in all_boxes] == [3, 3, 3]  # of the background too, though empty
-    assert sorted(path.name for path in folder.glob('results/voc/Main/*')) == ['comp4_det_test_blue.txt', 'comp4_det_test_red.txt']
+    written = sorted(path.name for path in folder.glob('results/voc/Main/*'))
+    assert written == ['comp4_det_test_blue.txt', 'comp4_det_test_red.txt']
     assert load_config(folder / 'config.yaml').dataset.CLASSES == ('blue', 'red')
 
 
 def test_a_threshold_on_the_command_line_is_that_of_detections(tiny_run, tmp_path, capsys):
-    script.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'), '--thresh', '0.99',
-                 'output_path=%s' % tmp_path])
+    script.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
+                 '--thresh', '0.99', 'output_path=%s' % tmp_path])
     all_boxes = safe_pickle.load(str(tmp_path / 'config' / 'test' / 'voc_test_detections.pkl'))
     assert not any(len(boxes) for of_class in all_boxes for boxes in of_class)
     assert 'AP@0.5' in capsys.readouterr().out
@@ -63,8 +65,10 @@ def test_saved_detections_of_other_parameters_settings_or_images_are_not_used(de
     assert detect(cfg=with_overrides(cfg, {'TEST.NMS': 0.6}))[1]
     other = tmp_path / 'other.params'
     shutil.copy(str(tiny_run / 'tiny-0001.params'), str(other))
-    assert not detect(params=other, cfg=with_overrides(cfg, {'TEST.NMS': 0.6}))[1]  # the name does not matter, the content does
-    other.write_bytes(other.read_bytes() + b' ')
+    # The name does not matter, the content does.
+    assert not detect(params=other, cfg=with_overrides(cfg, {'TEST.NMS': 0.6}))[1]
+    arg_params, aux_params = checkpoint.load_params(str(other))
+    checkpoint.save_params(str(other), dict(arg_params, rfcn_cls_bias=arg_params['rfcn_cls_bias'] + 1), aux_params)
     assert detect(params=other, cfg=with_overrides(cfg, {'TEST.NMS': 0.6}))[1]
 
 
@@ -89,7 +93,8 @@ def test_annotations_are_read_anew_for_saved_detections(detect, cfg, own_tiny_vo
 
 
 def test_a_missing_checkpoint_says_what_to_do(tiny_yaml):
-    with pytest.raises(FileNotFoundError, match='tiny-0009.params: no such parameter file; train first, or name one with --params'):
+    with pytest.raises(FileNotFoundError,
+                       match='tiny-0009.params: no such parameter file; train first, or name one with --params'):
         script.main(['--cfg', tiny_yaml(), 'TEST.test_epoch=9'])
 
 

@@ -30,7 +30,8 @@ def test_a_system_that_does_not_say_gets_no_number(topology, tmp_path, monkeypat
     assert _threads.cores() is None
 
 
-@pytest.mark.parametrize('given, expected', [({}, True), ({'OMP_NUM_THREADS': '3'}, False), ({'MXNET_OMP_MAX_THREADS': '7'}, False)])
+@pytest.mark.parametrize('given, expected',
+                         [({}, True), ({'OMP_NUM_THREADS': '3'}, False), ({'MXNET_OMP_MAX_THREADS': '7'}, False)])
 def test_what_the_user_has_set_decides(monkeypatch, given, expected):
     for name in 'OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS':
         monkeypatch.delenv(name, raising=False)

@@ -20,8 +20,8 @@ STEPS = {'rpn1': 8, 'rfcn1': 32, 'rpn2': 16, 'rfcn2': 20}  # epochs of three upd
 OVERRIDES = ['SCALES=[64, 96]', 'network.ANCHOR_SCALES=[1, 2, 4]', 'network.CONV_NEW_CHANNELS=16',
              'network.RPN_CHANNELS=16', 'network.SMALL_CHANNELS=[4, 8, 8, 16]', 'network.SMALL_BLOCKS=1',
              'dataset.val_image_set=val', 'TRAIN.BATCH_IMAGES=2', 'TRAIN.BATCH_ROIS_OHEM=8', 'TRAIN.RPN_BATCH_SIZE=32',
-             'TRAIN.CHECKPOINT_PERIOD=4', 'TRAIN.warmup=false', 'default.frequent=1', 'TEST.BATCH_IMAGES=2',
-             'TEST.RPN_POST_NMS_TOP_N=6', 'TEST.PROPOSAL_POST_NMS_TOP_N=40']
+             'TRAIN.CHECKPOINT_PERIOD=4', 'TRAIN.FLIP=false', 'TRAIN.warmup=false', 'default.frequent=1',
+             'TEST.BATCH_IMAGES=2', 'TEST.RPN_POST_NMS_TOP_N=6', 'TEST.PROPOSAL_POST_NMS_TOP_N=40']
 for _step, _epochs in STEPS.items():
     OVERRIDES += ['TRAIN.ALTERNATE.%s_%s' % (_step, value) for value in ('epoch=%d' % _epochs, 'lr=0.02', 'lr_step=')]
 OVERRIDES += ['TRAIN.ALTERNATE.rfcn1_lr_step=27.5']

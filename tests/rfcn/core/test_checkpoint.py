@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import check_params, load_params, params_path, save_atomically, save_params, states_path, unnormalised_bbox
+from rfcn.core.checkpoint import (check_params, load_params, params_path, save_atomically, save_params, states_path,
+                                  unnormalised_bbox)
 
 
 def parameters():
@@ -52,14 +53,16 @@ def test_box_weights_for_testing_are_taken_under_the_plain_names_when_asked_for(
     assert set(for_test) == set(arg_params) and np.all(for_test['rfcn_bbox_weight'].asnumpy() == 3)
 
 
-@pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), mx.base.MXNetError('write failed\nstack trace')])
+@pytest.mark.parametrize('error',
+                         [OSError(28, 'No space left on device'), mx.base.MXNetError('write failed\nstack trace')])
 def test_a_write_error_leaves_the_old_file_and_no_other(saved, error):
     def write(path):
         with open(path, 'wb') as file:
             file.write(b'half of')
         raise error
     before = open(saved, 'rb').read()
-    with pytest.raises(OSError, match='net-0001.params could not be written .*earlier checkpoints are untouched') as raised:
+    with pytest.raises(OSError,
+                       match='net-0001.params could not be written .*earlier checkpoints are untouched') as raised:
         save_atomically(saved, write)
     assert 'stack trace' not in str(raised.value)
     assert open(saved, 'rb').read() == before
@@ -94,7 +97,8 @@ def test_a_cut_off_file_is_named(saved, part):
         load_params(saved)
 
 
-@pytest.mark.parametrize('content', [b'no parameters at all', b'\x89PNG\r\n\x1a\n' + bytes(200), b'\xff' * 300, b'<html></html>' * 50])
+@pytest.mark.parametrize('content', [b'no parameters at all', b'\x89PNG\r\n\x1a\n' + bytes(200), b'\xff' * 300,
+                                     b'<html></html>' * 50])
 def test_a_foreign_file_is_named(saved, content):
     with open(saved, 'wb') as file:
         file.write(content)
@@ -107,7 +111,8 @@ def test_arrays_without_names_and_with_other_names_are_no_checkpoint(saved):
     with pytest.raises(CheckpointError, match='net-0001.params holds arrays without names'):
         load_params(saved)
     mx.nd.save(saved, {'conv_weight': mx.nd.ones(2)})  # as GluonCV writes them
-    with pytest.raises(CheckpointError, match="net-0001.params: parameters are called 'arg:<name>' or 'aux:<name>', not 'conv_weight'"):
+    with pytest.raises(CheckpointError,
+                       match="net-0001.params: parameters are called 'arg:<name>' or 'aux:<name>', not 'conv_weight'"):
         load_params(saved)
 
 
@@ -143,7 +148,8 @@ def test_all_faults_of_a_checkpoint_are_listed_in_one_error():
     message = str(raised.value)
     assert message.startswith('x.params does not fit the network (4 parameters)')
     for fault in ('conv_bias is missing, shape (4,) expected', 'bn_moving_var is missing, shape (4,) expected',
-                  'fc_weight has shape (3, 5), (3, 16) expected', 'bn_gamma has shape (9,), (4,) expected', 'NUM_CLASSES'):
+                  'fc_weight has shape (3, 5), (3, 16) expected', 'bn_gamma has shape (9,), (4,) expected',
+                  'NUM_CLASSES'):
         assert fault in message
 
 
@@ -151,7 +157,8 @@ def test_box_layers_for_testing_give_deltas_in_their_own_units():
     """Two sets of boxes, two bins: rows 0, 1 are dx of the first set; a network's output times std plus mean."""
     weight, bias = np.arange(16 * 3).reshape(16, 3, 1, 1), np.arange(16)
     means, stds = np.arange(8) / 10, np.arange(1, 9)
-    found = unnormalised_bbox({'rfcn_bbox_weight': mx.nd.array(weight), 'rfcn_bbox_bias': mx.nd.array(bias)}, means, stds, 2)
+    found = unnormalised_bbox({'rfcn_bbox_weight': mx.nd.array(weight), 'rfcn_bbox_bias': mx.nd.array(bias)}, means,
+                              stds, 2)
     for row in range(16):
         target = row // 2
         assert np.allclose(found['rfcn_bbox_weight_test'].asnumpy()[row], weight[row] * stds[target])
@@ -169,7 +176,8 @@ def test_other_heads_are_unnormalised_too_and_networks_without_one_are_left_alon
 
 def test_a_box_layer_for_other_classes_is_refused():
     with pytest.raises(CheckpointError, match='rfcn_bbox has 72 outputs; 12 targets expected, each once or 9 times'):
-        unnormalised_bbox({'rfcn_bbox_weight': mx.nd.ones((72, 1, 1, 1)), 'rfcn_bbox_bias': mx.nd.ones(72)}, np.ones(12), np.ones(12), 9)
+        unnormalised_bbox({'rfcn_bbox_weight': mx.nd.ones((72, 1, 1, 1)), 'rfcn_bbox_bias': mx.nd.ones(72)},
+                          np.ones(12), np.ones(12), 9)
 
 
 def test_box_layers_are_those_of_the_release(golden):

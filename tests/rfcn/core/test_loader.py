@@ -26,7 +26,8 @@ def roidb(tiny_voc):
 
 
 def loader_of(roidb, batch_size=2, **settings):
-    options = dict(scales=((64, 96),), pixel_means=MEANS, feature_shape=cells, anchors=ANCHORS, shuffle=True, aspect_grouping=True,
+    options = dict(scales=((64, 96),), pixel_means=MEANS, feature_shape=cells, anchors=ANCHORS, shuffle=True,
+                   aspect_grouping=True,
                    targets=dict(batch_size=32))
     return AnchorLoader(roidb, batch_size, **dict(options, **settings))
 
@@ -56,7 +57,7 @@ def test_every_image_comes_once_an_epoch_and_the_epochs_differ(roidb, aspect_gro
 
 
 def test_landscapes_and_portraits_do_not_share_a_batch_and_mix_over_an_epoch(roidb):
-    # Departure: the release shuffles no batch here, since six images make three whole ones: all landscape, then all portrait.
+    # Departure: six images make three whole batches, which the release does not shuffle: landscapes, then portraits.
     loader = loader_of(roidb)
     batches = [names(loader.batches(epoch)) for epoch in range(8)]
     assert all(len({name.startswith('high') for name in batch}) == 1 for epoch in batches for batch in epoch)
@@ -107,7 +108,7 @@ def test_the_global_random_state_is_left_alone(roidb):
 
 
 def test_images_are_padded_to_the_largest_of_their_batch(roidb):
-    batch, = loader_of(roidb[:1] + roidb[5:], shuffle=False).batches()  # 96 x 64 and 80 x 80, both 64 high at this scale
+    batch, = loader_of(roidb[:1] + roidb[5:], shuffle=False).batches()  # 96 x 64 and 80 x 80: 64 high at this scale
     data, im_info = arrays(batch)[:2]
     assert data.shape == (2, 3, 64, 96)
     assert im_info.tolist() == [[64, 96, 1], [64, 64, pytest.approx(0.8)]]  # the second without its padding

@@ -34,7 +34,8 @@ def rcnn_step():
 def test_the_metrics_of_the_rpn():
     step = TrainingMetrics().update(*rpn_step())
     # 1 of 2 right; -(log 0.6 + log 0.3) / 2; the box loss is shared out to both sampled anchors: 3 / 2
-    assert dict(step) == {'RPNAcc': 0.5, 'RPNLogLoss': pytest.approx(-(np.log(0.6) + np.log(0.3)) / 2), 'RPNL1Loss': 1.5}
+    assert dict(step) == {'RPNAcc': 0.5, 'RPNLogLoss': pytest.approx(-(np.log(0.6) + np.log(0.3)) / 2),
+                          'RPNL1Loss': 1.5}
 
 
 def test_the_metrics_of_the_head():

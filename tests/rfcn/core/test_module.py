@@ -13,11 +13,12 @@ ANCHORS = 3
 
 
 def symbol_for(images):
-    """A convolution and the RPN with its losses, for a number of images a device; no BatchNorm, so images do not mix."""
+    """A convolution and the RPN with its losses, for a number of images a device. No BatchNorm mixes the images."""
     x = mx.sym.Convolution(mx.sym.Variable('data'), name='conv1', num_filter=4, kernel=(16, 16), stride=(16, 16))
     cls_score, bbox_pred = rpn_head(x, ANCHORS, channels=4)
     labels = [mx.sym.Variable(name) for name in LABELS]
-    return mx.sym.Group(list(rpn_losses(two_class_view(cls_score), bbox_pred, *labels, batch_size=6, batch_images=images)))
+    return mx.sym.Group(list(rpn_losses(two_class_view(cls_score), bbox_pred, *labels, batch_size=6,
+                                        batch_images=images)))
 
 
 def some_batch(images, seed, size=(48, 64)):
@@ -28,7 +29,8 @@ def some_batch(images, seed, size=(48, 64)):
     for row in label:
         row[rng.choice(len(row), size=6, replace=False)] = [1, 1, 0, 0, 0, 0]
     maps = (images, 4 * ANCHORS, rows, columns)
-    return Batch(dict(data=rng.randn(images, 3, *size)), dict(label=label, bbox_target=rng.randn(*maps), bbox_weight=rng.rand(*maps) < 0.1),
+    return Batch(dict(data=rng.randn(images, 3, *size)),
+                 dict(label=label, bbox_target=rng.randn(*maps), bbox_weight=rng.rand(*maps) < 0.1),
                  pad=0, images=[])
 
 
@@ -41,7 +43,8 @@ def joined(*batches):
 
 
 def started(images, first_batch, devices=1, accumulate=1, lr=0.1, fixed=(), params=None):
-    module = TrainModule(symbol_for(images), DATA, LABELS, [mx.cpu(i) for i in range(devices)], fixed=fixed, accumulate=accumulate)
+    module = TrainModule(symbol_for(images), DATA, LABELS, [mx.cpu(i) for i in range(devices)], fixed=fixed,
+                         accumulate=accumulate)
     shapes = {desc.name: (images,) + desc.shape[1:] for desc in first_batch.provide_data + first_batch.provide_label}
     arg_params, aux_params, _ = init_params(symbol_for(images), shapes)
     module.start(first_batch, params or arg_params, aux_params, kvstore='device',
@@ -83,9 +86,11 @@ def test_parameters_whose_names_contain_a_fragment_have_no_gradient_and_stay():
 
 def test_fragments_are_looked_for_anywhere_in_a_name():
     # The release calls them prefixes; 'gamma' alone would fix nothing then.
-    symbol = mx.sym.BatchNorm(mx.sym.FullyConnected(mx.sym.Variable('data'), name='conv1_fc', num_hidden=2), name='bn_conv1')
+    symbol = mx.sym.BatchNorm(mx.sym.FullyConnected(mx.sym.Variable('data'), name='conv1_fc', num_hidden=2),
+                              name='bn_conv1')
     assert fixed_param_names(symbol, ['gamma', 'beta']) == ['bn_conv1_gamma', 'bn_conv1_beta']
-    assert fixed_param_names(symbol, ['conv1']) == ['conv1_fc_weight', 'conv1_fc_bias', 'bn_conv1_gamma', 'bn_conv1_beta']
+    assert fixed_param_names(symbol, ['conv1']) == ['conv1_fc_weight', 'conv1_fc_bias', 'bn_conv1_gamma',
+                                                    'bn_conv1_beta']
     assert fixed_param_names(symbol, []) == []
 
 
@@ -156,16 +161,14 @@ def test_training_goes_on_from_momentum_as_if_it_had_not_stopped(devices):
         whole.step(batch)
     momenta = {name: value.copy() for name, value in whole.momenta().items()}
     assert set(momenta) == set(params_of(whole))
-    resumed = started(2 // devices, batches[2], devices, params={n: mx.nd.array(v) for n, v in params_of(whole).items()})
+    params = {name: mx.nd.array(value) for name, value in params_of(whole).items()}
+    resumed = started(2 // devices, batches[2], devices, params=params)
     resumed.set_momenta(momenta, num_update=2)
     for module in whole, resumed:
         for batch in batches[2:]:
             module.step(batch)
     assert whole.num_update == resumed.num_update == 4
     assert_equal(params_of(whole), params_of(resumed))
-    without = started(2 // devices, batches[2], devices, params={n: mx.nd.array(v) for n, v in params_of(whole).items()})
-    without.step(batches[2])
-    assert without.num_update == 1
 
 
 def test_no_gpu_means_the_cpu():
@@ -182,5 +185,6 @@ def test_gpus_are_taken_by_their_numbers(monkeypatch):
 
 @pytest.mark.skipif(mx.context.num_gpus() > 0, reason='there is a GPU here')
 def test_a_gpu_that_is_not_there_is_an_error_that_says_what_to_do():
-    with pytest.raises(ValueError, match="there is no GPU 0 for MXNet here .it finds 0.; write gpus: '' to run on the CPU"):
+    with pytest.raises(ValueError,
+                       match="there is no GPU 0 for MXNet here .it finds 0.; write gpus: '' to run on the CPU"):
         contexts('0')

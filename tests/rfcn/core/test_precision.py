@@ -13,7 +13,8 @@ def symbol(training_graph):
     return training_graph()[1]
 
 
-@pytest.mark.parametrize('flags, expected', [('fpu avx512_bf16 sse', True), ('amx_bf16 amx_int8', True), ('avx2 avx512f', False)])
+@pytest.mark.parametrize('flags, expected', [('fpu avx512_bf16 sse', True), ('amx_bf16 amx_int8', True),
+                                             ('avx2 avx512f', False)])
 def test_the_instructions_are_looked_for_among_those_of_the_processor(tmp_path, flags, expected):
     (tmp_path / 'cpuinfo').write_text('processor : 0\nflags : %s\n' % flags)
     assert has_bf16(str(tmp_path / 'cpuinfo')) is expected
@@ -50,7 +51,8 @@ def test_parameters_regions_and_losses_stay_in_float32(symbol):
     types = types_of(converted)
     assert converted.list_arguments() == symbol.list_arguments() and converted.list_outputs() == symbol.list_outputs()
     names = symbol.list_arguments() + symbol.list_auxiliary_states() + symbol.list_outputs()
-    for name in names + ['rois_output', 'psroipooled_cls_rois_output', 'psroipooled_loc_rois_output', 'proposal_target_label']:
+    for name in names + ['rois_output', 'psroipooled_cls_rois_output', 'psroipooled_loc_rois_output',
+                         'proposal_target_label']:
         assert types[name] == 'float32', name
 
 

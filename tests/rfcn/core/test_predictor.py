@@ -35,4 +35,5 @@ def test_batches_of_other_sizes_give_what_a_new_predictor_gives():
 
 def test_two_devices_share_a_batch():
     batch = batch_of(4, 8, 8)
-    np.testing.assert_allclose(predictor_of(2).predict(batch)['conv'], predictor_of(1).predict(batch)['conv'], atol=1e-6)
+    np.testing.assert_allclose(predictor_of(2).predict(batch)['conv'], predictor_of(1).predict(batch)['conv'],
+                               atol=1e-6)

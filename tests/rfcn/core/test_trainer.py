@@ -14,7 +14,8 @@ from rfcn.core import checkpoint, resume
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
 from rfcn.train_end2end import train_net
 
-SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2', 'default.frequent=1']
+SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2',
+            'default.frequent=1']
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def train(tiny_cfg, tmp_path):
 def log_of(prefix, kind='train'):
     """The lines of the log of one type, without what depends on the clock."""
     lines = [json.loads(line, parse_constant=pytest.fail) for line in open(prefix + '-log.jsonl')]
-    return [{name: value for name, value in line.items() if name != 'images_per_s'} for line in lines if line['type'] == kind]
+    return [{name: value for name, value in line.items() if name != 'images_per_s'} for line in lines
+            if line['type'] == kind]
 
 
 def arrays_of(prefix, epoch):
@@ -51,7 +53,8 @@ def test_a_log_line_is_a_json_object_with_the_six_metrics(train):
     prefix = train('a', 'default.frequent=2')
     lines = log_of(prefix)
     assert [(line['epoch'], line['step']) for line in lines] == [(1, 2), (1, 3)]  # every second step and the last
-    assert set(lines[0]) == {'type', 'epoch', 'step', 'lr', 'RPNAcc', 'RPNLogLoss', 'RPNL1Loss', 'RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss'}
+    assert set(lines[0]) == {'type', 'epoch', 'step', 'lr', 'RPNAcc', 'RPNLogLoss', 'RPNL1Loss', 'RCNNAcc',
+                             'RCNNLogLoss', 'RCNNL1Loss'}
 
 
 def test_one_seed_gives_the_same_losses_and_parameters_and_another_does_not(train):
@@ -73,7 +76,8 @@ def test_a_resumed_run_equals_one_that_never_stopped_to_the_last_bit(train, over
     parts = train('parts', 'TRAIN.end_epoch=1', *(SCHEDULE + overrides))
     np.random.seed(99)
     mx.random.seed(99)
-    assert train('parts', 'TRAIN.end_epoch=2', 'TRAIN.RESUME=true', 'TRAIN.begin_epoch=1', *(SCHEDULE + overrides)) == parts
+    resume_at = ['TRAIN.RESUME=true', 'TRAIN.begin_epoch=1']
+    assert train('parts', 'TRAIN.end_epoch=2', *(SCHEDULE + overrides + resume_at)) == parts
     assert_same_checkpoint(whole, parts, 2)
     assert log_of(whole) == log_of(parts)
 
@@ -149,11 +153,15 @@ class FakeModule(object):
         return {}
 
 
+def evaluation_of(score):
+    return Evaluation(score, {'mAP@0.5': score}, 'table')
+
+
 def validated(tmp_path, scores):
     """Numbers of the epochs at which a Trainer kept the best checkpoint, for the scores of each validation."""
     kept = []
     trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'), eval_period=1, period=100,
-                      validate=lambda epoch, *params: Evaluation(scores[epoch - 1], {'mAP@0.5': scores[epoch - 1]}, 'table'),
+                      validate=lambda number, *params: evaluation_of(scores[number - 1]),
                       extra_params=lambda arg_params: kept.append(epoch) or {})
     with open(str(tmp_path / 'x-log.jsonl'), 'w') as trainer._log:
         for epoch in range(1, len(scores) + 1):
@@ -193,10 +201,12 @@ def test_frozen_prefixes_are_not_trained(train, tiny_cfg):
 
 def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train, tiny_cfg, caplog):
     prefix = train('a')
-    cfg_overrides = ['network.pretrained=' + prefix, 'network.pretrained_epoch=1', 'TRAIN.lr=0.0', 'network.POOLED_SIZE=1']
+    cfg_overrides = ['network.pretrained=' + prefix, 'network.pretrained_epoch=1', 'TRAIN.lr=0.0',
+                     'network.POOLED_SIZE=1']
     with caplog.at_level('INFO'):
         tuned = train('b', *cfg_overrides)
-    assert '4 parameters have another shape and start from random values: rfcn_cls_weight ((27, 16, 1, 1) there' in caplog.text
+    for text in '4 parameters have another shape and start from random values', 'rfcn_cls_weight ((27, 16, 1, 1) there':
+        assert text in caplog.text
     old, new = (checkpoint.load_params(checkpoint.params_path(p, 1))[0] for p in (prefix, tuned))
     assert np.array_equal(old['res3a_branch2a_weight'].asnumpy(), new['res3a_branch2a_weight'].asnumpy())
 
@@ -228,4 +238,5 @@ def test_a_run_asked_to_stop_ends_after_its_batch_and_goes_on_to_the_last_bit(tr
 
 def test_only_the_newest_checkpoints_are_kept_if_asked_for(train):
     prefix = train('a', 'TRAIN.end_epoch=4', 'TRAIN.KEEP_CHECKPOINTS=2')
-    assert sorted(path.name for path in Path(prefix).parent.glob('*.params')) == ['tiny-0003.params', 'tiny-0004.params']
+    kept = sorted(path.name for path in Path(prefix).parent.glob('*.params'))
+    assert kept == ['tiny-0003.params', 'tiny-0004.params']

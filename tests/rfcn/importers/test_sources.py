@@ -147,7 +147,7 @@ def test_a_resnet_of_another_width_is_refused(nets, tmp_path, capsys):
     assert 'res2a_branch2a_weight has shape (128, 64, 3, 3), (64, 64, 3, 3) expected' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('content, message', [(b'nonsense', 'not a parameter file of MXNet'),
+@pytest.mark.parametrize('content, message', [(b'nonsense', 'is no MXNet parameter file'),
                                               (None, 'no such parameter file')])
 def test_a_file_that_is_missing_or_no_parameter_file_is_named(tmp_path, capsys, content, message):
     path = tmp_path / 'a.params'

@@ -26,7 +26,8 @@ def forward(arrays, images, rois_per_image):
 
 
 def by_lib(arrays, images, rois_per_image):
-    parts = [ohem_of_lib(*part, roi_per_img=rois_per_image) for part in zip(*[np.split(array, images) for array in arrays])]
+    parts = [ohem_of_lib(*part, roi_per_img=rois_per_image)
+             for part in zip(*[np.split(array, images) for array in arrays])]
     return [np.concatenate(values) for values in zip(*parts)]
 
 

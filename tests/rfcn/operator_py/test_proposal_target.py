@@ -26,7 +26,8 @@ def some_rois(rois_per_image=10):
 def forward(rois, gt_boxes, batch_rois):
     symbol = proposal_target(mx.sym.Variable('rois'), mx.sym.Variable('gt_boxes'), num_reg_classes=3, batch_images=2,
                              batch_rois=batch_rois, **SETTINGS)
-    assert symbol.list_outputs() == ['proposal_target_' + name for name in ('rois_output', 'label', 'bbox_target', 'bbox_weight')]
+    names = 'rois_output', 'label', 'bbox_target', 'bbox_weight'
+    assert symbol.list_outputs() == ['proposal_target_' + name for name in names]
     executor = symbol.bind(mx.cpu(), {'rois': mx.nd.array(rois), 'gt_boxes': mx.nd.array(gt_boxes)})
     return [output.asnumpy() for output in executor.forward()]
 
@@ -45,7 +46,7 @@ def test_the_targets_are_those_of_lib(batch_rois, rows):
 def test_padding_rows_of_objects_train_nothing():
     rois, gt_boxes = some_rois()
     out_rois, labels, _, weights = forward(rois, gt_boxes, -1)
-    # Each image: 10 proposals and 3 rows of objects. The first has two objects and one row of padding, the second three rows.
+    # Each image: 10 proposals and 3 rows of objects. The first has two objects and a row of padding, the second three.
     assert np.array_equal(out_rois[:, 0], np.repeat([0, 1], 13))
     assert (labels[:13] == -1).sum() == 1 and (labels[13:] == -1).sum() == 3
     assert not weights[labels < 1].any()
@@ -71,5 +72,6 @@ def test_the_operator_writes_its_outputs_and_no_gradient():
     operator.forward(True, ['write'] * 4, [rois, gt_boxes], outputs, [])
     assert outputs[3].asnumpy().any()
     gradients = [mx.nd.ones(rois.shape), mx.nd.ones(gt_boxes.shape)]
-    operator.backward(['write'] * 2, prop.declare_backward_dependency([], [], []), [rois, gt_boxes], outputs, gradients, [])
+    operator.backward(['write'] * 2, prop.declare_backward_dependency([], [], []), [rois, gt_boxes], outputs, gradients,
+                      [])
     assert not gradients[0].asnumpy().any() and not gradients[1].asnumpy().any()

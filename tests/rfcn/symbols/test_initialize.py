@@ -57,7 +57,8 @@ def test_new_layers_start_smaller_on_a_pretrained_trunk_than_without():
 
 
 def test_given_values_stay_where_their_shape_fits():
-    given = {'conv1_weight': mx.nd.full((16, 3, 3, 3), 0.5), 'rfcn_cls_weight': mx.nd.ones((3, 3)), 'fc1000_weight': mx.nd.ones((2, 2))}
+    given = {'conv1_weight': mx.nd.full((16, 3, 3, 3), 0.5), 'rfcn_cls_weight': mx.nd.ones((3, 3)),
+             'fc1000_weight': mx.nd.ones((2, 2))}
     arg_params, _, fresh = init_params(graph(), INPUTS, given, {})
     assert np.all(arg_params['conv1_weight'].asnumpy() == 0.5) and 'conv1_weight' not in fresh
     assert arg_params['rfcn_cls_weight'].shape == (49 * 5, 64, 1, 1) and 'rfcn_cls_weight' in fresh

@@ -62,7 +62,8 @@ def test_basic_units_project_their_shortcut_where_its_shape_changes():
     assert 'res2a_branch1_weight' in conv5_of(SMALL).list_arguments()
 
 
-@pytest.mark.parametrize('architecture, channels', [(RESNET_V1[18], (256, 512)), (RESNET_V1[50], (1024, 2048)), (SMALL, (8, 16))])
+@pytest.mark.parametrize('architecture, channels', [(RESNET_V1[18], (256, 512)), (RESNET_V1[50], (1024, 2048)),
+                                                    (SMALL, (8, 16))])
 @pytest.mark.parametrize('conv5, cells', [('atrous', (4, 6)), ('stride32', (2, 3))])
 def test_conv4_is_at_stride_16_and_conv5_at_16_or_32(architecture, channels, conv5, cells):
     trunk = ResNetV1(architecture, conv5)

@@ -10,7 +10,8 @@ from rfcn.config.config import load_config
 from rfcn.symbols import SYMBOLS, make_symbol
 
 CFGS = Path(__file__).resolve().parents[3] / 'experiments' / 'rfcn' / 'cfgs'
-CFG = ['symbol=small_rfcn', 'network.SMALL_BLOCKS=1', 'network.SMALL_CHANNELS=[4, 8, 8, 16]', 'network.CONV_NEW_CHANNELS=8',
+CFG = ['symbol=small_rfcn', 'network.SMALL_BLOCKS=1', 'network.SMALL_CHANNELS=[4, 8, 8, 16]',
+       'network.CONV_NEW_CHANNELS=8',
        'network.RPN_CHANNELS=8', 'dataset.NUM_CLASSES=4']
 VARIANTS = [
     [],
@@ -60,7 +61,8 @@ def test_every_graph_of_the_release_has_its_names_and_shapes(golden):
 def test_all_networks_are_built_for_training_and_testing_by_their_name():
     assert {'resnet_v1_101_rfcn', 'resnet_v1_101_rfcn_dcn', 'resnet_v1_18_rfcn', 'small_rfcn'} <= set(SYMBOLS)
     for name in (name for name in SYMBOLS if name.endswith(('_rfcn', '_rfcn_dcn'))):
-        cfg = load_config(None, CFG + ['symbol=' + name, 'TRAIN.BATCH_IMAGES=2', 'TEST.BATCH_IMAGES=2', 'TRAIN.BATCH_ROIS=-1',
+        cfg = load_config(None, CFG + ['symbol=' + name, 'TRAIN.BATCH_IMAGES=2', 'TEST.BATCH_IMAGES=2',
+                                       'TRAIN.BATCH_ROIS=-1',
                                        'TRAIN.RPN_POST_NMS_TOP_N=10', 'TEST.RPN_POST_NMS_TOP_N=20'])
         network = make_symbol(cfg)
         outputs = shapes_of(network.get_symbol(is_train=True), **end_to_end(2))[1]
@@ -71,14 +73,16 @@ def test_all_networks_are_built_for_training_and_testing_by_their_name():
 
 
 def test_an_unknown_network_is_refused_with_the_known_names():
-    with pytest.raises(ConfigError, match="no network is called 'resnet_50'; there are .*resnet_v1_50_rfcn.*small_rfcn"):
+    with pytest.raises(ConfigError,
+                       match="no network is called 'resnet_50'; there are .*resnet_v1_50_rfcn.*small_rfcn"):
         make_symbol(load_config(None, ['symbol=resnet_50']))
 
 
 @pytest.mark.parametrize('k', [1, 3, 7])
 @pytest.mark.parametrize('agnostic, sets', [('true', 2), ('false', 4)])
 def test_score_maps_follow_the_bins_and_the_classes(k, agnostic, sets):
-    cfg = load_config(None, CFG + ['network.POOLED_SIZE=%d' % k, 'CLASS_AGNOSTIC=' + agnostic, 'TEST.RPN_POST_NMS_TOP_N=20'])
+    cfg = load_config(None, CFG + ['network.POOLED_SIZE=%d' % k, 'CLASS_AGNOSTIC=' + agnostic,
+                                   'TEST.RPN_POST_NMS_TOP_N=20'])
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     shapes, outputs = shapes_of(symbol, data=(1, 3, 64, 96), im_info=(1, 3))
     assert shapes['rfcn_cls_weight'] == (k * k * 4, 8, 1, 1)
@@ -91,7 +95,8 @@ def test_the_rpn_alone_gives_proposals_with_scores_for_each_image():
         cfg = load_config(None, CFG + ['TEST.CXX_PROPOSAL=' + native, 'TEST.RPN_POST_NMS_TOP_N=20'])
         network = make_symbol(cfg)
         assert network.get_symbol_rpn(is_train=True).list_outputs() == ['rpn_cls_prob_output', 'rpn_bbox_loss_output']
-        assert shapes_of(network.get_symbol_rpn(is_train=False), data=(3, 3, 64, 96), im_info=(3, 3))[1] == [(60, 5), (60, 1)]
+        outputs = shapes_of(network.get_symbol_rpn(is_train=False), data=(3, 3, 64, 96), im_info=(3, 3))[1]
+        assert outputs == [(60, 5), (60, 1)]
 
 
 @pytest.mark.parametrize('ohem, outputs', [('true', [(2, 6, 4), (2, 6, 8), (12,)]), ('false', [(2, 6, 4), (2, 6, 8)])])
@@ -112,9 +117,11 @@ def test_every_layer_of_the_small_network_gets_a_gradient(training_graph, run, o
 
 def gradients_on_given_rois(run, cfg, images):
     """Of the R-FCN graph on the same picture `images` times, each with an object and two RoIs of background."""
-    rois = np.array([[[i, 0, 0, 47, 47], [i, 16, 8, 95, 63], [i, 50, 5, 90, 60]] for i in range(images)], dtype=np.float32)
+    rois = np.array([[[i, 0, 0, 47, 47], [i, 16, 8, 95, 63], [i, 50, 5, 90, 60]] for i in range(images)],
+                    dtype=np.float32)
     inputs = dict(data=np.random.RandomState(0).randn(1, 3, 64, 96) * 50, label=np.array([[1, 0, 0]]),
-                  bbox_target=np.full((1, 3, 8), 0.5), bbox_weight=np.concatenate((np.ones((1, 1, 8)), np.zeros((1, 2, 8))), axis=1))
+                  bbox_target=np.full((1, 3, 8), 0.5),
+                  bbox_weight=np.concatenate((np.ones((1, 1, 8)), np.zeros((1, 2, 8))), axis=1))
     inputs = {name: np.concatenate([value] * images) for name, value in inputs.items()}
     executor = run(make_symbol(cfg).get_symbol_rfcn(is_train=True), dict(inputs, rois=rois), backward=True)
     return {name: gradient.asnumpy() for name, gradient in executor.grad_dict.items() if gradient is not None}

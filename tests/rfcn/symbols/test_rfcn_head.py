@@ -11,7 +11,8 @@ RNG = np.random.RandomState(3)
 
 def some_rois(count, images=2):
     """RoIs within 96 x 64 pixels, at halves of pixels, some leaving the image, one of a single pixel."""
-    rois = np.hstack((RNG.randint(images, size=(count, 1)), RNG.randint(-20, 200, size=(count, 4)) / 2.0)).astype(np.float32)
+    rois = np.hstack((RNG.randint(images, size=(count, 1)),
+                      RNG.randint(-20, 200, size=(count, 4)) / 2.0)).astype(np.float32)
     rois[:, 3:] = np.maximum(rois[:, 1:3], rois[:, 3:])
     rois[0, 1:] = [5, 5, 5, 5]
     return rois
@@ -21,7 +22,8 @@ def some_rois(count, images=2):
 def test_pooling_in_the_graph_equals_that_of_lib(k, output_dim):
     data = RNG.randn(2, output_dim * k * k, 4, 6).astype(np.float32)
     rois = some_rois(40)
-    pooled = mx.nd.contrib.PSROIPooling(mx.nd.array(data), mx.nd.array(rois), output_dim=output_dim, pooled_size=k, group_size=k,
+    pooled = mx.nd.contrib.PSROIPooling(mx.nd.array(data), mx.nd.array(rois), output_dim=output_dim, pooled_size=k,
+                                        group_size=k,
                                         spatial_scale=1 / 16).asnumpy()
     np.testing.assert_allclose(pooled, psroi_pool(data, rois, 1 / 16, output_dim, k), atol=1e-5)
 
@@ -52,7 +54,8 @@ def test_deformable_pooling_without_offsets_stays_in_its_bins(run):
     weights = {name: value.asnumpy() for name, value in values.arg_dict.items()}
     reduced = np.maximum(weights['conv_new_1_weight'].sum(axis=(1, 2, 3)) + weights['conv_new_1_bias'], 0)
     maps = weights['rfcn_cls_weight'][:, :, 0, 0] @ reduced + weights['rfcn_cls_bias']
-    np.testing.assert_allclose(values.outputs[0].asnumpy(), np.tile(maps.reshape(3, 9).mean(axis=1), (2, 1)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(values.outputs[0].asnumpy(), np.tile(maps.reshape(3, 9).mean(axis=1), (2, 1)), rtol=1e-4,
+                               atol=1e-6)
 
 
 def losses(run, ohem):
@@ -64,7 +67,8 @@ def losses(run, ohem):
                   target=np.tile(np.array([[2], [9], [9], [0.5], [9], [9]], dtype=np.float32), 4),
                   weight=np.tile(np.array([[1], [0], [0], [1], [0], [0]], dtype=np.float32), 4))
     symbol = mx.sym.Group(list(outputs))
-    executor = symbol.simple_bind(mx.cpu(), grad_req={name: 'write' if name in ('score', 'box') else 'null' for name in names},
+    executor = symbol.simple_bind(mx.cpu(),
+                                  grad_req={name: 'write' if name in ('score', 'box') else 'null' for name in names},
                                   **{name: value.shape for name, value in values.items()})
     executor.copy_params_from({name: mx.nd.array(value) for name, value in values.items()})
     executor.forward(is_train=True)

@@ -10,13 +10,15 @@ def test_background_scores_of_all_anchors_come_before_those_of_objects():
     executor = two_class_view(mx.sym.Variable('scores')).bind(mx.cpu(), {'scores': mx.nd.array(scores)})
     view = executor.forward()[0].asnumpy()
     assert view.shape == (1, 2, 6, 2)
-    assert np.array_equal(view[0, 0], scores[0, :3].reshape(6, 2)) and np.array_equal(view[0, 1], scores[0, 3:].reshape(6, 2))
+    assert np.array_equal(view[0, 0], scores[0, :3].reshape(6, 2))
+    assert np.array_equal(view[0, 1], scores[0, 3:].reshape(6, 2))
 
 
 def gradients(images):
     """One anchor, one row of four cells: an object, two backgrounds, one ignored; `images` such pictures."""
     names = 'scores', 'boxes', 'label', 'target', 'weight'
-    symbol = mx.sym.Group(list(rpn_losses(*[mx.sym.Variable(name) for name in names], batch_size=2, batch_images=images)))
+    symbol = mx.sym.Group(list(rpn_losses(*[mx.sym.Variable(name) for name in names], batch_size=2,
+                                          batch_images=images)))
     values = dict(scores=np.zeros((1, 2, 1, 4)), boxes=np.zeros((1, 4, 1, 4)), label=np.array([[1, 0, 0, -1]]),
                   target=np.full((1, 4, 1, 4), 0.05), weight=np.zeros((1, 4, 1, 4)))
     values['weight'][..., 0] = 1

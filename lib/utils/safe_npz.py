@@ -1,0 +1,26 @@
+"""Reads arrays from .npz files without unpickling, and without unpacking more than a limit."""
+import zipfile
+
+import numpy as np
+
+from lib.errors import DatasetError
+
+MAX_BYTES = 2 ** 32     # unpacked: proposals of 100,000 images are 4 GB
+
+
+def load(path, names, most=MAX_BYTES):
+    """The arrays of these names.
+
+    Raises:
+        DatasetError: the file is damaged, lacks one of them, holds Python objects, or would become larger than `most` bytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > most:
+            raise ValueError('it would unpack to %d bytes, more than %d' % (size, most))
+        with np.load(path, allow_pickle=False) as content:
+            return [content[name] for name in names]
+    except Exception as error:  # a damaged file raises nearly anything
+        raise DatasetError('%s: not an .npz file of plain arrays %s, or a damaged one (%s). Make it again'
+                           % (path, ', '.join(names), error)) from None
