@@ -1,10 +1,10 @@
-"""The paper's main claims on the demo's data set, small enough for a CPU: each variant with several seeds, mean and spread.
+"""The paper's main claims on the demo's data set, small enough for a CPU: variants, several seeds, mean and spread.
 
-    python experiments/ablation.py [--epochs 4] [--seeds 3] [--images 800] [--out output/ablation] [KEY=VALUE ...]
+    python experiments/ablation.py [--epochs 2] [--seeds 3] [--images 800] [--out output/ablation] [KEY=VALUE ...]
 
-Every variant changes one thing of the demo (experiments/demo/demo.yaml: R-FCN, k = 3, conv5 a trous, OHEM) and has the same data,
-epochs and learning rate; a seed decides the first weights and the order of the images. Writes results.json, ablation.md and
-ablation.png; what is in results.json is not trained again.
+Every variant changes one thing of the demo (experiments/demo/demo.yaml: R-FCN, k = 3, conv5 a trous, OHEM) and has the
+same data, epochs and learning rate; a seed decides the first weights and the order of the images. Writes results.json,
+ablation.md and ablation.png; what is in results.json is not trained again.
 """
 import argparse
 import json
@@ -37,22 +37,32 @@ VARIANTS = {
     BASE: {},
     'k = 1': {'network.POOLED_SIZE': 1},
     'conv5 at stride 32': {'network.CONV5': 'stride32', 'network.RCNN_FEAT_STRIDE': 32},
-    # As many RoIs an image train as OHEM chooses, but drawn at random, a quarter of them objects at most.
-    'no OHEM': {'TRAIN.ENABLE_OHEM': False, 'TRAIN.BATCH_ROIS': 4 * 64},
+    'no OHEM': {'TRAIN.ENABLE_OHEM': False},
     'naive Faster R-CNN, RoI output 3x3': {'symbol': 'small_naive_rcnn'},
 }
 # What the paper says about the same step, from the variant to the base: mAP on VOC07, ResNet-101.
 PAPER = {'k = 1': 'fails -> 75.5', 'conv5 at stride 32': '74.0 -> 76.6', 'no OHEM': '76.6 -> 79.5',
          'naive Faster R-CNN, RoI output 3x3': '68.9 (7x7) -> 76.6'}
 METRICS = ('mAP@0.5', 'mAP@0.7')
+CAVEAT = '''Mean and standard deviation of %d seeds; %s.
+
+A narrow network from scratch for a few epochs on rendered things of 24 to 90 pixels, %d test images: this shows
+which way a choice pulls here. It cannot show how much it matters for ResNet-101 on photographs, and a
+difference near the spread of the seeds shows nothing.'''
 
 
 def variant_config(variant, seed, epochs, data, overrides=()):
-    """The demo's configuration with the changes of a variant; the rate drops for the last quarter."""
+    """The demo's configuration with the changes of a variant; the rate drops for the last quarter.
+
+    Without OHEM as many RoIs an image train as OHEM chooses, drawn at random, a quarter of them objects at most.
+    """
     cfg = load_config(DEMO, overrides)
+    variant_changes = dict(VARIANTS[variant])
+    if variant_changes.get('TRAIN.ENABLE_OHEM') is False:
+        variant_changes['TRAIN.BATCH_ROIS'] = cfg.TRAIN.BATCH_ROIS_OHEM * cfg.TRAIN.BATCH_IMAGES
     changes = {'seed': seed, 'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [0.75 * epochs], 'TRAIN.EVAL_PERIOD': 0,
                'TRAIN.CHECKPOINT_PERIOD': epochs, 'dataset.dataset_path': str(data), 'dataset.val_image_set': ''}
-    return with_overrides(build.with_classes(with_overrides(cfg, changes)), VARIANTS[variant])
+    return with_overrides(build.with_classes(with_overrides(cfg, changes)), variant_changes)
 
 
 def run(variant, seed, cfg, folder):
@@ -66,7 +76,7 @@ def run(variant, seed, cfg, folder):
 
 
 def run_all(args, note):
-    """Every variant with every seed, seed by seed; results.json grows with each run, and keeps those of the same note."""
+    """Every variant with every seed; results.json grows with each run, and keeps those of the same note."""
     path = args.out / 'results.json'
     kept = json.loads(path.read_text()) if path.is_file() else {}
     results = kept['results'] if kept.get('note') == note else []
@@ -97,7 +107,7 @@ def spread(values):
 
 
 def difference(base, values):
-    """Base less variant, run by run, and whether it is more than twice its standard error: with few seeds a hint, no proof."""
+    """Base less variant, run by run, and whether that is twice its standard error: with few seeds a hint, no proof."""
     if len(base) != len(values) or len(base) < 2:
         return '-'
     gains = base - values  # the same seed: the same order of images
@@ -109,17 +119,15 @@ def as_markdown(results, note):
     """The table, and what it does and does not show."""
     rows = summary(results)
     base = rows[0][1]['mAP@0.5']
-    lines = ['| variant | mAP@0.5 | mAP@0.7 | base less variant, mAP@0.5 | paper, VOC07: variant -> base | training, s |',
-             '|---|---|---|---|---|---|']
+    head = ['variant'] + list(METRICS) + ['base less variant, mAP@0.5', 'paper, VOC07: variant -> base', 'training, s']
+    table = [head, ['---'] * len(head)]
     for variant, values, seconds in rows:
         gain = '' if variant == BASE else difference(base, values['mAP@0.5'])
-        cells = [variant, spread(values['mAP@0.5']), spread(values['mAP@0.7']), gain, PAPER.get(variant, ''), '%.0f' % seconds]
-        lines.append('| %s |' % ' | '.join(cells))
-    lines += ['', 'Mean and standard deviation of %d seeds; %s.' % (len(base), ', '.join('%s %s' % item for item in note.items())),
-              '', 'A narrow network from scratch for a few epochs on rendered things of 24 to 90 pixels, %d test images: this shows '
-              'which way a choice pulls here. It cannot show how much it matters for ResNet-101 on photographs, and a difference '
-              'near the spread of the seeds shows nothing.' % note['test images']]
-    return '\n'.join(lines) + '\n'
+        means = [spread(values[name]) for name in METRICS]
+        table.append([variant] + means + [gain, PAPER.get(variant, ''), '%.0f' % seconds])
+    settings = ', '.join('%s %s' % item for item in note.items())
+    lines = ['| %s |' % ' | '.join(cells) for cells in table]
+    return '\n'.join(lines + ['', CAVEAT % (len(base), settings, note['test images'])]) + '\n'
 
 
 def plot(results, path):
@@ -130,9 +138,11 @@ def plot(results, path):
     axes = figure.subplots()
     for place, (_, values, _) in enumerate(rows):
         for name, shift, colour in zip(METRICS, (0.18, -0.18), ('tab:blue', 'tab:orange')):
-            axes.barh(place + shift, values[name].mean(), 0.34, color=colour, alpha=0.35, label=name if place == 0 else None)
+            label = name if place == 0 else None
+            axes.barh(place + shift, values[name].mean(), 0.34, color=colour, alpha=0.35, label=label)
             axes.plot(values[name], [place + shift] * len(values[name]), 'o', color=colour, markersize=4)
-    axes.set(yticks=range(len(rows)), yticklabels=[variant for variant, _, _ in rows], xlabel='%; points: seeds, bars: means')
+    axes.set(yticks=range(len(rows)), yticklabels=[variant for variant, _, _ in rows])
+    axes.set_xlabel('%; points: seeds, bars: means')
     axes.legend(loc='lower left')
     axes.grid(axis='x', alpha=0.3)
     figure.savefig(str(path), dpi=110)
@@ -141,7 +151,7 @@ def plot(results, path):
 def main(argv=None):
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--epochs', type=int, default=4)
+    parser.add_argument('--epochs', type=int, default=2, help='of the images and their mirror images')
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--images', type=int, default=800, help='training images')
     parser.add_argument('--test_images', type=int, default=200)

@@ -2,8 +2,8 @@
 
     --markdown                  the same as a table
     --run ROW [KEY=VALUE ...]   run a row from nothing to its number: data, weights, training, test
-    --smoke [ROW]               prove that a row, or every row, runs: its YAML and full-size network, a few training steps and a
-                                test on rendered pictures; print what it costs
+    --smoke [ROW]               prove that a row, or every row, runs: its YAML and full-size network, a few training
+                                steps and a test on rendered pictures; print what it costs
 """
 import argparse
 import sys
@@ -17,6 +17,9 @@ if __package__ in (None, ''):
 from experiments.rows import show
 from experiments.rows.table import ROWS, find_row
 
+FOOT = '''%d of %d rows run, %.0f s. Steps, seconds and peak of the process: with pictures of 160 pixels. Parameters,
+GFLOP of an image (all views) and memory of a training step (one image; MXNet's plan, parameters and momentum): at the
+row's own size.'''
 HEAD = '%-52s %6s %8s %8s | %8s %9s %10s | %s'
 
 
@@ -43,9 +46,7 @@ def smoke_command(name):
     folder = tempfile.mkdtemp(prefix='rfcn_smoke_')
     started = time.time()
     failed = smoke_rows(rows, folder)
-    print('%d of %d rows run, %.0f s. Steps, seconds and peak of the process: at %d pixels; parameters, GFLOP of an image (all '
-          "views) and memory of a training step (one image, MXNet's plan, parameters and momentum): at the row's own size."
-          % (len(rows) - len(failed), len(rows), time.time() - started, 160))
+    print(FOOT % (len(rows) - len(failed), len(rows), time.time() - started))
     return 1 if failed else 0
 
 

@@ -3,7 +3,8 @@
     python experiments/submission.py --results output/rfcn_paper/paper_voc12_rfcn_multiscale/2012_test --out voc.tar.gz
     python experiments/submission.py --results .../test-dev2015 --out coco.zip --name rfcn
 
-VOC: results/VOC2012/Main/comp4_det_test_<class>.txt, tarred under these paths. COCO: detections_<set>_<name>_results.json, zipped.
+VOC: results/VOC2012/Main/comp4_det_test_<class>.txt, tarred under these paths.
+COCO: detections_<set>_<name>_results.json, zipped.
 """
 import argparse
 import json
@@ -34,7 +35,8 @@ def voc_archive(folder, out):
     files = sorted(mains[0].glob('comp4_det_*.txt'))
     missing = [name for name in VOC_CLASSES if not any(path.stem.endswith('_' + name) for path in files)]
     if missing:
-        raise DatasetError('%s: no detections of %s; the server wants a file for each class' % (mains[0], ', '.join(missing)))
+        raise DatasetError('%s: no detections of %s; the server wants a file for each class'
+                           % (mains[0], ', '.join(missing)))
     count = 0
     with tarfile.open(str(out), 'w:gz') as archive:
         for path in files:
@@ -72,8 +74,8 @@ def make_archive(folder, out, name='rfcn'):
         return coco_archive(coco[0], out, name)
     if (folder / 'results').is_dir():
         return voc_archive(folder, out)
-    raise DatasetError('%s: no results of rfcn/test.py there: neither results/VOC2012/Main nor detections_*_results.json'
-                       % folder)
+    raise DatasetError('%s: no results of rfcn/test.py there: neither results/VOC2012/Main nor '
+                       'detections_*_results.json' % folder)
 
 
 def main(argv=None):

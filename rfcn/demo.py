@@ -9,7 +9,6 @@ import logging
 
 import cv2
 
-from lib.utils.image import imread
 from lib.utils.show_boxes import draw_detections
 from rfcn.command_line import log_to, parse_config
 from rfcn.detector import Detector, as_detections
@@ -25,13 +24,11 @@ def add_arguments(parser):
     parser.add_argument('--thresh', type=float, default=0.5, help='lowest score that is drawn (default 0.5)')
 
 
-def draw(detector, path, out, thresh):
-    """Detect on one image, print what was found and write the drawing to `out`."""
-    image = imread(path, detector.cfg.dataset.MAX_PIXELS)
-    by_class = detector.detect_by_class(image, thresh)
-    found = as_detections(by_class, detector.classes)
+def draw(path, image, by_class, classes, out):
+    """Print what was found on one image and write the drawing to `out`."""
+    found = as_detections(by_class, classes)
     drawing = str(Path(out) / (Path(path).stem + '.png'))
-    if not cv2.imwrite(drawing, draw_detections(image, by_class, detector.classes)):
+    if not cv2.imwrite(drawing, draw_detections(image, by_class, classes)):
         raise OSError('%s could not be written' % drawing)
     logger.info('%s: %d objects, drawn in %s', path, len(found), drawing)
     for detection in found:
@@ -45,8 +42,8 @@ def main(argv=None):
     log_to(None, cfg.default.log_level)
     detector = Detector(cfg, args.params)
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    for path in args.image:
-        draw(detector, path, args.out, args.thresh)
+    for path, (image, by_class) in zip(args.image, detector.detect_each(args.image, args.thresh)):
+        draw(path, image, by_class, detector.classes, args.out)
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from lib.rcnn.merge import merge_views
 from lib.utils.image import imread, pad_to_stride, resize, transform
 from rfcn import build
 from rfcn.config.config import load_config, with_overrides
+from rfcn.core.pipeline import in_threads
 from rfcn.core.tester import image_candidates
 from rfcn.evaluate import nms_settings
 
@@ -62,13 +63,22 @@ class Detector(object):
 
     def detect_by_class(self, image, score_thresh=None):
         """The same as a list over classes of (n, 5) boxes and scores; class 0, the background, is empty."""
+        return next(self.detect_each([image], score_thresh))[1]
+
+    def detect_each(self, images, score_thresh=None):
+        """Many images: yields, in order, each as an array and what `detect_by_class` returns for it.
+
+        The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
+
+        Args:
+            images: iterable of what `detect` takes. score_thresh: see there.
+        """
         settings = nms_settings(self.cfg)
         if score_thresh is not None:
             settings['thresh'] = score_thresh
-        image = self._array(image)
-        mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
-        views = [self._view(image, scale, mirror) for scale in build.test_scales(self.cfg) for mirror in mirrors]
-        return per_class_nms(*merge_views(views), **settings)
+        read = in_threads(self._inputs, ((image,) for image in images), ahead=2)
+        seen = ((image, [self._view(image, *view) for view in views]) for image, views in read)
+        return in_threads(lambda image, found: (image, per_class_nms(*merge_views(found), **settings)), seen)
 
     def _array(self, image):
         if isinstance(image, str) or hasattr(image, '__fspath__'):
@@ -78,11 +88,19 @@ class Detector(object):
                              % (getattr(image, 'shape', type(image).__name__),))
         return image
 
-    def _view(self, image, scale, mirror):
-        """(scores, boxes, mirrored width) of the image at a scale (shorter side, longest side); see `merge_views`."""
+    def _inputs(self, image):
+        """The image as an array, and the network's input for each of its views: tensor, im_info, mirrored or not."""
+        image = self._array(image)
+        mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
+        return image, [self._input(image, scale, mirror) for scale in build.test_scales(self.cfg) for mirror in mirrors]
+
+    def _input(self, image, scale, mirror):
         resized, factor = resize(image[:, ::-1] if mirror else image, *scale)
         tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE), np.array(self.cfg.network.PIXEL_MEANS))
-        im_info = np.array([resized.shape[:2] + (factor,)], dtype=np.float32)
+        return tensor, np.array([resized.shape[:2] + (factor,)], dtype=np.float32), mirror
+
+    def _view(self, image, tensor, im_info, mirror):
+        """(scores, boxes, mirrored width) of a view of the image; see `merge_views`."""
         arrays = [('data', tensor), ('im_info', im_info)]
         batch = mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
                                 provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays])

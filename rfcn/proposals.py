@@ -6,8 +6,8 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.rcnn.given_rois import add_roi_targets
-from lib.rpn.proposal_file import load_proposals
 from lib.rpn.recall import recall_table
+from lib.utils.proposals import fit_proposals, load_proposals
 from lib.utils.roidb import append_flipped_images
 from rfcn import build
 from rfcn.command_line import run_folder
@@ -43,6 +43,7 @@ def with_proposals(imdb, path):
     """The entries of a data set with the proposals of a file. An image that has none gets one, the whole image."""
     entries = imdb.gt_roidb()
     for entry, proposals in zip(entries, load_proposals(path, imdb.image_set_index)):
+        fit_proposals(proposals, entry, path)  # checked, not clipped: the RPN's own end where the enlarged image did
         whole = np.array([[0, 0, entry['width'] - 1, entry['height'] - 1, 0]], dtype=np.float32)
         entry['proposals'] = proposals if len(proposals) else whole
     return entries

@@ -1,4 +1,4 @@
-"""The note beside the results of a test: how good they are and where they come from. experiments/reproduce.py collects these."""
+"""The note beside the results of a test: how good they are, where they come from. experiments/reproduce.py reads it."""
 import datetime
 import json
 import os
@@ -18,7 +18,8 @@ def write_result(cfg, folder, params, evaluation):
     """
     metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
     note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
-                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(), machine=machine(cfg.gpus))
+                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
+                machine=machine(cfg.gpus))
     Path(folder, FILE).write_text(json.dumps(note, indent=1) + '\n', encoding='utf-8')
 
 

@@ -10,7 +10,7 @@ if __package__ in (None, ''):
 
 import logging
 
-from lib.rpn.proposal_file import save_proposals
+from lib.utils.proposals import save_proposals
 from rfcn import build
 from rfcn.command_line import parse_config, start_run
 from rfcn.config.config import with_overrides

@@ -73,7 +73,7 @@ def check_step(network, variant, record, report):
     draw = np.random.randint(1 << 30)
     if 'npr_randint_2p30_after' in record:
         report.check(DRAW, draw, record['npr_randint_2p30_after'])
-    _check_outputs(network.vector, ARRAYS[graph] % variant, outputs, report)
+    check_step_outputs(network.vector, ARRAYS[graph] % variant, outputs, report)
     for key, counted in (('n_fg', lambda label: label > 0), ('n_kept', lambda label: label != -1)):
         if key in record:
             report.check(key, np.sum(counted(outputs['rcnn_label'])), record[key])
@@ -107,7 +107,7 @@ def gradients(module):
             if grads.get(name) is not None}
 
 
-def _check_outputs(vector, prefix, ours, report):
+def check_step_outputs(vector, prefix, ours, report):
     """Those outputs that the vector holds."""
     rows = rows_in_order(vector, prefix, ours)
     for name in ours:

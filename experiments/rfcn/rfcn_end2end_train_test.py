@@ -1,4 +1,4 @@
-"""Train end to end, then test the last checkpoint: `python experiments/rfcn/rfcn_end2end_train_test.py --cfg X.yaml [KEY=VALUE]`."""
+"""Train end to end, then test the result: `python experiments/rfcn/rfcn_end2end_train_test.py --cfg X.yaml`."""
 import sys
 from pathlib import Path
 

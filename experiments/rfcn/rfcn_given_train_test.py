@@ -1,7 +1,7 @@
-"""Train R-FCN on proposals from elsewhere, then test it on such: `python experiments/rfcn/rfcn_given_train_test.py --cfg X.yaml`.
+"""Train and test on proposals from elsewhere: `python experiments/rfcn/rfcn_given_train_test.py --cfg X.yaml`.
 
-The proposals of an image set such as VOC2007_trainval are looked for in a folder, data/proposals/<dataset.proposal> unless
---proposal_folder names another, in VOC2007_trainval.npz, .mat or .pkl.
+The proposals of an image set such as VOC2007_trainval are looked for in VOC2007_trainval.npz, .mat or .pkl of a folder:
+data/proposals/<dataset.proposal>, unless --proposal_folder names another.
 """
 import sys
 from pathlib import Path

@@ -61,11 +61,12 @@ def train_first(row, overrides):
 def final_params(row, overrides=()):
     """The network that alternating training writes last."""
     cfg = load_config(row.cfg_path, list(overrides))
-    return Path(params_path(str(run_folder(cfg, row.cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix), FINAL_EPOCH))
+    prefix = run_folder(cfg, row.cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
+    return Path(params_path(str(prefix), FINAL_EPOCH))
 
 
 def fetch_data(cfg):
-    """Load or draw the image sets of a configuration that looks for them in the project's data folder. Nothing is done twice."""
+    """Load or draw the image sets of a configuration that looks for them in the project's data folder, once."""
     folder = Path(cfg.dataset.dataset_path)
     kind = {ROOT / 'data' / 'VOCdevkit': 'voc', ROOT / 'data' / 'coco': 'coco'}.get(folder)
     if folder == ROOT / 'data' / 'demo':
@@ -85,7 +86,7 @@ def package_of(image_set):
 
 
 def weight_settings(cfg):
-    """Make the trunk's weights of GluonCV's where they are missing. Returns the KEY=VALUE with which they are to be used.
+    """Make the trunk's weights of GluonCV's where they are missing. Returns the KEY=VALUE to use them with.
 
     GluonCV's networks pad before pool1, which the importer says and `<prefix>.yaml` remembers.
     """

@@ -19,8 +19,8 @@ COPIES = 3            # of a parameter that is trained: itself, its gradient, it
 class Cost(NamedTuple):
     """Of one row."""
     parameters: int     # trained and fixed
-    flop: float         # multiplications and additions of convolutions and fully connected layers, one test image, all views
-    memory: float       # bytes: parameters, gradients, momentum and MXNet's plan of activations, largest step, one image
+    flop: float         # multiplications and additions of convolutions and the like, one test image, all views
+    memory: float       # bytes: parameters, gradients, momentum, MXNet's plan of activations; largest step, one image
 
 
 def cost(cfg, kind):

@@ -22,7 +22,8 @@ def outcome(row, found):
     if found is None:
         return NOT_MEASURED
     values = figures(found.metrics, published_names(row))
-    return '%s (%s, %s, seed %s, %s)' % (values, found.date.replace('T', ' ')[:16], found.commit, found.seed, found.machine)
+    date = found.date.replace('T', ' ')[:16]
+    return '%s (%s, %s, seed %s, %s)' % (values, date, found.commit, found.seed, found.machine)
 
 
 def accepted(row):
@@ -57,7 +58,8 @@ def lines(output=None, rows=ROWS):
     for row in rows:
         found = measured(row, output)
         what = row.what + (' (%s)' % row.note if row.note else '')
-        result.append((row, [what, metric_names(row), figures(row.paper or {}) or '-', figures(row.release or {}) or '-',
+        result.append((row, [what, metric_names(row),
+                             figures(row.paper or {}) or '-', figures(row.release or {}) or '-',
                              outcome(row, found) + verdict(row, found), accepted(row), command(row)]))
     return result
 

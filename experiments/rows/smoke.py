@@ -1,4 +1,4 @@
-"""Proof that a row runs: its own YAML and full-size network on a handful of rendered pictures, through the same scripts."""
+"""Proof that a row runs: its own YAML and full-size network on a few rendered pictures, through the same scripts."""
 import json
 import logging
 import math
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.rows import smoke_data
-from experiments.rows.commands import final_params, run_scripts
+from experiments.rows.commands import run_scripts
 from experiments.rows.cost import cost
-from experiments.rows.table import GIVEN, ROOT, TEST, find_row
+from experiments.rows.table import GIVEN, ROOT, find_row
 from rfcn.command_line import run_folder
 from rfcn.config.config import load_config
 from rfcn.result import FILE
@@ -51,8 +51,9 @@ def smoke(row, folder):
     run_scripts(row, overrides, arguments)
     steps, losses = training_record(folder / 'output')
     full = cost(cfg, row.kind)
-    return Smoke(row.name, steps, losses, count_detections(row, overrides), time.time() - started,
-                 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, full.parameters, full.flop / 1e9, full.memory)
+    resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Smoke(row.name, steps, losses, count_detections(row, overrides), time.time() - started, resident,
+                 full.parameters, full.flop / 1e9, full.memory)
 
 
 def overrides_of(cfg, folder):
@@ -62,7 +63,8 @@ def overrides_of(cfg, folder):
     def small(scales):
         return [[max(1, int(round(side * factor))) for side in scale] for scale in scales]
     changes = {
-        'output_path': folder / 'output', 'gpus': '', 'SCALES': small(cfg.SCALES), 'TEST.SCALES': small(cfg.TEST.SCALES),
+        'output_path': folder / 'output', 'gpus': '',
+        'SCALES': small(cfg.SCALES), 'TEST.SCALES': small(cfg.TEST.SCALES),
         'network.ANCHOR_SCALES': [round(scale * factor, 3) for scale in cfg.network.ANCHOR_SCALES],
         'dataset.dataset_path': folder / 'data', 'dataset.root_path': folder / 'data', 'default.frequent': 1,
         'TRAIN.CHECKPOINT_PERIOD': 1, 'TRAIN.EVAL_PERIOD': 1}
@@ -70,20 +72,29 @@ def overrides_of(cfg, folder):
         changes.update({'TRAIN.ALTERNATE.%s_epoch' % step: 1 for step in ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')})
     else:
         changes.update({'TRAIN.end_epoch': 1, 'TEST.test_epoch': 1})
-    if cfg.network.pretrained:
-        changes.update({'network.pretrained': folder / 'weights' / 'random', 'network.pretrained_epoch': 0})
+    if is_trunk(cfg.network.pretrained):
+        changes['network.pretrained'] = folder / 'weights' / 'random'
+    elif cfg.network.pretrained:  # another row's network
+        changes['network.pretrained'] = folder / 'output' / Path(cfg.network.pretrained).relative_to(cfg.output_path)
     return ['%s=%s' % (key, json.dumps(value) if isinstance(value, list) else value) for key, value in changes.items()]
+
+
+def is_trunk(prefix):
+    """Whether weights are those of an ImageNet classifier, by their name."""
+    return bool(re.fullmatch(r'resnet_v1_\d+', Path(prefix).name))
 
 
 def prepare(row, cfg, folder, overrides):
     """Make data, weights and what else the scripts read. Returns further arguments of the row's script."""
     smoke_data.make_data(cfg, folder / 'data')
     if cfg.network.pretrained:
-        (folder / 'weights').mkdir(parents=True)
+        (folder / 'weights').mkdir(parents=True, exist_ok=True)
         depth = int(re.match(r'resnet_v1_(\d+)_', cfg.symbol).group(1))
         smoke_data.random_weights(depth, folder / 'weights' / 'random')
-    if row.kind == TEST:
-        run_scripts(find_row(row.starts_from), overrides)
+    if row.starts_from:
+        before = find_row(row.starts_from)
+        earlier = load_config(before.cfg_path)
+        run_scripts(before, overrides_of(earlier, folder), prepare(before, earlier, folder, ()))
     if row.kind == GIVEN:
         smoke_data.write_proposals(load_config(row.cfg_path, overrides), folder / 'proposals')
         return ['--proposal_folder', str(folder / 'proposals')]
@@ -114,7 +125,7 @@ def count_detections(row, overrides):
 
 
 def smoke_apart(row, folder):
-    """`smoke` in a process of its own, whose memory is the row's alone. Returns Smoke, or None where it failed; log in `folder`."""
+    """`smoke` in a process of its own, with a log in `folder`. None where it failed."""
     folder.mkdir(parents=True, exist_ok=True)
     outcome, log = folder / 'smoke.json', folder / 'smoke.log'
     command = [sys.executable, '-m', 'experiments.rows.smoke', row.name, str(folder / 'run'), str(outcome)]

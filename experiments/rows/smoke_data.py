@@ -1,4 +1,4 @@
-"""Rendered pictures in the layout of a row's data set, random proposals, random weights: enough to prove that a row runs."""
+"""Rendered pictures in the layout of a row's data set, random proposals and weights, to prove that a row runs."""
 import json
 
 import cv2
@@ -10,7 +10,7 @@ from experiments.demo.scene import draw_scene
 from experiments.demo.shapes import CLASSES
 from lib.bbox.bbox_transform import clip_boxes
 from lib.dataset.pascal_voc import VOC_CLASSES
-from lib.rpn.proposal_file import save_proposals
+from lib.utils.proposals import save_proposals
 from rfcn import build
 from rfcn.core import checkpoint
 from rfcn.symbols.initialize import init_params
@@ -35,7 +35,8 @@ def pictures(image_set, count, classes):
 def make_data(cfg, folder):
     """Write all image sets of a configuration below a folder, the data set's."""
     trained = cfg.dataset.image_set.split('+')
-    sets = dict.fromkeys(trained, max(1, 2 * cfg.TRAIN.BATCH_IMAGES // len(trained)))  # two steps, or more with mirror images
+    # Two training steps, or more with mirror images.
+    sets = dict.fromkeys(trained, max(1, 2 * cfg.TRAIN.BATCH_IMAGES // len(trained)))
     sets.update(dict.fromkeys(filter(None, [cfg.dataset.test_image_set, cfg.dataset.val_image_set]), TESTING))
     for image_set, count in sets.items():
         (write_coco if cfg.dataset.dataset == 'coco' else write_voc)(folder, image_set, count, cfg.dataset.CLASSES)
@@ -63,21 +64,23 @@ def coco_classes():
 
 
 def write_coco(folder, image_set, count, classes):
-    """A set in COCO's layout: images/<set> and annotations/instances_<set>.json, or image_info_<set>.json for test images."""
+    """A set in COCO's layout: images/<set>, annotations/instances_<set>.json; image_info_<set>.json of test images."""
     classes = classes or coco_classes()
     identifiers = {name: number + number // 10 for number, name in enumerate(classes, 1)}  # with gaps, as COCO's
     pictured = folder / 'images' / image_set.replace('test-dev', 'test')
     for part in (pictured, folder / 'annotations'):
         part.mkdir(parents=True, exist_ok=True)
-    data = {'images': [], 'annotations': [], 'categories': [{'id': identifiers[name], 'name': name} for name in classes]}
+    categories = [{'id': identifiers[name], 'name': name} for name in classes]
+    data = {'images': [], 'annotations': [], 'categories': categories}
     for number, (name, image, things) in enumerate(pictures(image_set, count, classes), 1):
         cv2.imwrite(str(pictured / (name + '.jpg')), image)
         data['images'].append({'id': number, 'file_name': name + '.jpg', 'height': SIDE, 'width': SIDE})
         for thing in things:
             x1, y1, x2, y2 = thing.box
             bbox = [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
-            data['annotations'].append({'id': len(data['annotations']) + 1, 'image_id': number, 'bbox': bbox, 'iscrowd': 0,
-                                        'area': bbox[2] * bbox[3], 'category_id': identifiers[thing.name]})
+            data['annotations'].append({
+                'id': len(data['annotations']) + 1, 'image_id': number, 'bbox': bbox, 'iscrowd': 0,
+                'area': bbox[2] * bbox[3], 'category_id': identifiers[thing.name]})
     kind = 'instances'
     if image_set in WITHOUT_ANNOTATIONS:
         kind, data['annotations'] = 'image_info', []

@@ -1,7 +1,7 @@
-"""The published results, one row each: what is run, what the paper and the release report, which results are acceptable.
+"""The published results, one row each: what is run, what paper and release report, which results are acceptable.
 
-A row's name is that of its YAML file and of its shell script. All figures are in per cent. The paper's are those of arXiv
-1605.06409; `from memory`: quoted by its readers, not checked against a copy.
+A row's name is that of its YAML file and of its shell script. All figures are in per cent. The paper's are those of
+arXiv 1605.06409; `from memory`: quoted by its readers, not checked against a copy.
 """
 from pathlib import Path
 from typing import Dict, NamedTuple, Optional
@@ -90,13 +90,14 @@ ROWS = [
         release={'mAP@0.5': 79.6, 'mAP@0.7': 63.1}, band=VOC_BAND),
     Row('resnet_v1_101_voc0712_rfcn_dcn_end2end_ohem', "the release's deformable R-FCN on VOC07", END2END,
         release={'mAP@0.5': 82.3, 'mAP@0.7': 67.8}, band=VOC_BAND),
-    Row('resnet_v1_101_coco_trainval_rfcn_end2end_ohem', "the release's R-FCN on COCO test-dev", END2END, note=COCO_SERVER,
+    Row('resnet_v1_101_coco_trainval_rfcn_end2end_ohem', "the release's R-FCN on COCO test-dev", END2END,
+        note=COCO_SERVER,
         release={'AP': 32.1, 'AP50': 54.3, 'AP75': 33.8, 'AP_small': 12.8, 'AP_medium': 34.9, 'AP_large': 46.1}),
     Row('resnet_v1_101_coco_trainval_rfcn_dcn_end2end_ohem', "the release's deformable R-FCN on COCO test-dev", END2END,
         note=COCO_SERVER,
         release={'AP': 35.7, 'AP50': 56.8, 'AP75': 38.3, 'AP_small': 15.2, 'AP_medium': 38.8, 'AP_large': 51.5}),
-    Row('resnet_v1_101_voc0712_rfcn_alternate_ohem', "R-FCN by alternation, the release's rates", ALTERNATE, band=VOC_BAND,
-        note="pyR's README: 79.4 by alternation and end to end"),
+    Row('resnet_v1_101_voc0712_rfcn_alternate_ohem', "R-FCN by alternation, the release's rates", ALTERNATE,
+        band=VOC_BAND, note="pyR's README: 79.4 by alternation and end to end"),
     Row('resnet_v1_50_voc0712_rfcn_end2end_ohem', "ResNet-50, the release's schedule", END2END, band=VOC_BAND,
         note="MatR's README: 77.4, five runs; pyR's: 77.6 end to end, 77.4 by alternation"),
     Row('bccd_resnet50', 'blood cells, ResNet-50', END2END, note='no published result',

@@ -70,7 +70,8 @@ def _named(path, key, items, name, on_fault):
     for number, item in enumerate(items):
         where, identifier = '%s: %s[%d]' % (path, key, number), item.get('id')
         try:
-            _require(isinstance(identifier, (int, str)), where, 'a whole number as id', item)
+            _require(type(identifier) in (int, str), where, 'a whole number as id', item)
+            _require(not kept or type(identifier) is type(kept[0]['id']), where, 'an id of the kind of the others', item)
             _require(str(identifier) not in seen, where, 'an id that no other one has', item)
             _require(isinstance(item.get(name), str), where, 'a ' + name, item)
         except DatasetError as error:
@@ -96,7 +97,7 @@ def _check_annotation(where, annotation, known):
 
 
 def _refers(annotation, key, known):
-    return isinstance(annotation.get(key), (int, str)) and annotation[key] in known[key]
+    return type(annotation.get(key)) in (int, str) and annotation[key] in known[key]
 
 
 def _is_number(value):

@@ -8,8 +8,8 @@ def merge_views(views):
     """Pool the candidates of all views of an image, for suppression to choose from.
 
     Args:
-        views: list of (scores, boxes, mirrored_width): scores (R, C); boxes (R, 4 * M) in pixels of the view before scaling;
-            the image's width in pixels if the view is its mirror image, else None.
+        views: list of (scores, boxes, mirrored_width): scores (R, C); boxes (R, 4 * M) in pixels of the view before
+            scaling; the image's width in pixels if the view is its mirror image, else None.
     Returns:
         scores (sum of R, C), boxes (sum of R, 4 * M) in pixels of the image.
     """

@@ -34,12 +34,12 @@ def best_anchors(prob, deltas, im_info, *, base_anchors, stride, count):
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
     Returns:
-        anchors (count, 4), probabilities (count, C), deltas (count, 4), all float32. Where there are fewer anchors, rows of 0 follow:
-        the probability of every class is 0 there.
+        anchors (count, 4), probabilities (count, C), deltas (count, 4), all float32. Where there are fewer anchors,
+        rows of 0 follow: the probability of every class is 0 there.
     """
     num_anchors, (height, width) = len(base_anchors), deltas.shape[1:]
     anchors = shifted_anchors(height, width, stride, base_anchors)
-    prob = prob.reshape(-1, num_anchors, height, width).transpose(2, 3, 1, 0).reshape(len(anchors), -1)       # THE anchor order
+    prob = prob.reshape(-1, num_anchors, height, width).transpose(2, 3, 1, 0).reshape(len(anchors), -1)
     deltas = deltas.transpose(1, 2, 0).reshape(-1, 4)
     rows, columns = max(int(im_info[0] / stride), 1), max(int(im_info[1] / stride), 1)
     inside = np.zeros((height, width, num_anchors), dtype=bool)

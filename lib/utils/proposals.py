@@ -1,4 +1,4 @@
-"""Reads object proposals that were made elsewhere (selective search, EdgeBoxes, an RPN) and gives them to the images.
+"""Object proposals in files: read, wherever they were made (selective search, EdgeBoxes, an RPN), and given to the images.
 
     .mat  cell array `boxes`, as the release and Fast R-CNN have it: y1, x1, y2, x2, counted from 1
     .mat  cell array `bbs`, as edgeBoxes.m returns it for a list of images: x, y, width, height, score, counted from 1
@@ -9,17 +9,36 @@
 A .mat file may name its images in a cell array `images`. A name is the data set's `index`, with or without extension.
 """
 import os
-import zipfile
 
 import numpy as np
 import scipy.io
 
 from lib.errors import DatasetError
-from lib.utils import safe_pickle
+from lib.utils import safe_npz, safe_pickle
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
 TOLERANCE = 1.0
 _IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def save_proposals(path, index, all_proposals):
+    """Write a file of proposals; it has its name only once it is complete.
+
+    Args:
+        path: ending in `.npz`.
+        index: list of N image names.
+        all_proposals: list of N arrays (n, 5).
+    """
+    temporary = '%s.tmp-%d' % (path, os.getpid())
+    try:
+        with open(temporary, 'wb') as file:
+            np.savez(file, index=np.array(index, dtype=str),
+                     counts=np.array([len(dets) for dets in all_proposals], dtype=np.int64),
+                     dets=np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32))
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def attach_proposals(roidb, path):
@@ -136,12 +155,8 @@ def _from_edge_boxes(cell, path):
 
 
 def _read_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            names, counts, dets = (content[key] for key in ('index', 'counts', 'dets'))
-    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError('%s: not an .npz file of plain arrays index, counts and dets (%s)' % (path, error)) from None
-    if names.ndim != 1 or counts.shape != names.shape or counts.dtype.kind not in 'iu' or counts.min(initial=0) < 0 \
+    names, counts, dets = safe_npz.load(path, ('index', 'counts', 'dets'))
+    if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' or counts.min(initial=0) < 0 \
             or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
                            % (path, names.shape, counts.shape, dets.shape))

@@ -47,6 +47,11 @@ def _new_array(_array, _shape, _kind):
     return np.ndarray.__new__(_Array, (0,), 'b')
 
 
+def _from_buffer(data, kind, shape, order):
+    """What protocol 5 writes for arrays."""
+    return np.frombuffer(_as_bytes(data), kind.dtype).reshape(shape, order=order)
+
+
 def _scalar(kind, data):
     return np.frombuffer(_as_bytes(data), kind.dtype, count=1)[0]
 
@@ -65,8 +70,9 @@ def _no_bytes():
 
 _KNOWN = {('numpy', 'ndarray'): None, ('numpy', 'dtype'): _Type, ('_codecs', 'encode'): _encode, ('__builtin__', 'bytes'): _no_bytes,
           ('builtins', 'bytes'): _no_bytes}
-for _module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-    _KNOWN.update({(_module, '_reconstruct'): _new_array, (_module, 'scalar'): _scalar})
+for _package in ('numpy.core.', 'numpy._core.'):
+    _KNOWN.update({(_package + 'multiarray', '_reconstruct'): _new_array, (_package + 'multiarray', 'scalar'): _scalar,
+                   (_package + 'numeric', '_frombuffer'): _from_buffer})
 
 
 class _Unpickler(pickle._Unpickler):

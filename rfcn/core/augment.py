@@ -10,8 +10,8 @@ def detect_all_views(predictor, loaders, num_classes, **nms_settings):
     """Detections of every image, from all its views.
 
     Args:
-        loaders: list of TestLoader, one for each view, whose entries are the same images in the same order. The views of a
-            batch are seen one after the other, so that little has to be kept.
+        loaders: list of TestLoader, one for each view, whose entries are the same images in the same order. The views
+            of a batch are seen one after the other, so that little has to be kept.
         nms_settings: keywords of `lib.rcnn.detection.per_class_nms`.
     Returns:
         all_boxes[class][image] = (n, 5).
@@ -20,7 +20,8 @@ def detect_all_views(predictor, loaders, num_classes, **nms_settings):
     all_boxes = no_detections(num_classes, len(roidb))
     position = 0
     batches = zip(*[loader.batches() for loader in loaders])
-    for views in tqdm(batches, total=len(loaders[0]), desc='test, %d views' % len(loaders), unit='batch', mininterval=1):
+    title = 'test, %d views' % len(loaders)
+    for views in tqdm(batches, total=len(loaders[0]), desc=title, unit='batch', mininterval=1):
         images = loaders[0].batch_size - views[0].pad
         found = [view_candidates(predictor, batch, images, loader.roidb[position:position + images])
                  for batch, loader in zip(views, loaders)]

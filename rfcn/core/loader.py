@@ -11,7 +11,6 @@ Randomness is a function of (seed, epoch, number of the batch), so a run can be 
 import collections
 import functools
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 import mxnet as mx
 import numpy as np
@@ -22,6 +21,7 @@ from lib.rpn.class_specific import class_labels
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
 from lib.utils.epoch_order import epoch_order
 from lib.utils.image import get_image, tensor_vstack
+from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)
 
@@ -84,26 +84,11 @@ class Loader(object):
         """Yield the batches of an epoch from number `start` on. What fails in a thread is raised here."""
         order = self.order(epoch).reshape(-1, self.batch_size)
         jobs = ((order[number], epoch, number) for number in range(start, len(order)))
-        results = self._read_ahead(jobs) if self.workers else (self._load(*job) for job in jobs)
+        workers = self.workers
+        results = in_threads(self._load, jobs, workers, ahead=2 * workers) if workers else (self._load(*job) for job in jobs)
         for number, (data, label, images) in enumerate(results, start):
             pad = (number + 1) * self.batch_size - len(self.roidb)
             yield Batch(data, label, max(0, pad), images)
-
-    def _read_ahead(self, jobs):
-        """The results of `_load`, in order, made in threads that work on the batches to come."""
-        queue = collections.deque()
-        executor = ThreadPoolExecutor(self.workers)
-        try:
-            for job in jobs:
-                queue.append(executor.submit(self._load, *job))
-                if len(queue) > 2 * self.workers:
-                    yield queue.popleft().result()
-            while queue:
-                yield queue.popleft().result()
-        finally:
-            for future in queue:
-                future.cancel()
-            executor.shutdown(wait=False)
 
     def assemble(self, loaded, rng):
         """Arrays of a batch from (entry, tensor, im_info, gt_boxes) of each image: two ordered dicts, data and label."""

@@ -69,10 +69,19 @@ def load_states(path):
         arrays = load_arrays(path)
         fields = json.loads(arrays.pop(_PROGRESS).asnumpy().astype(np.uint8).tobytes().decode('utf-8'))
         progress = Progress(**fields)
-    except (KeyError, TypeError, ValueError) as error:
+        _check_progress(progress)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError('%s: no training state of this project (%s)' % (path, error)) from None
     momenta = {name[len(_MOMENTUM):]: arrays.pop(name) for name in list(arrays) if name.startswith(_MOMENTUM)}
     return momenta, progress, arrays
+
+
+def _check_progress(progress):
+    """Raise a ValueError unless the numbers are numbers."""
+    for name, value in progress._asdict().items():
+        known = (int, float, type(None)) if name in ('best', 'checksum') else (int,)
+        if isinstance(value, bool) or not isinstance(value, known) or value is not None and name != 'best' and value < 0:
+            raise ValueError('%s is %.50r' % (name, value))
 
 
 def at_epoch(prefix, epoch):

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.rcnn.detection import detect, per_class_nms
+from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)
 
@@ -23,25 +24,30 @@ def image_detections(outputs, im_info, images, **nms_settings):
     Returns:
         list over images of lists over classes of (n, 5) boxes and scores in pixels of the original image.
     """
-    return [per_class_nms(scores, boxes, **nms_settings) for scores, boxes in image_candidates(outputs, im_info, images)]
+    return [per_class_nms(scores, boxes, **nms_settings)
+            for scores, boxes in image_candidates(outputs, im_info, images)]
 
 
 def image_candidates(outputs, im_info, images):
-    """What `lib.rcnn.detection.per_class_nms` chooses from: list over images of scores and boxes. Args: see `image_detections`."""
+    """What `per_class_nms` chooses from: list over images of scores and boxes. Args: see `image_detections`."""
     rois = outputs['rois'].reshape(len(im_info), -1, ROIS_COLUMNS)
-    return [detect(rois[i], outputs['cls_prob'][i], outputs['bbox_pred'][i], im_shape=im_info[i, :2], scale=im_info[i, 2])
-            for i in range(images)]
+    return [detect(rois[i], outputs['cls_prob'][i], outputs['bbox_pred'][i], im_shape=im_info[i, :2],
+                   scale=im_info[i, 2]) for i in range(images)]
 
 
 def detect_all(predictor, loader, num_classes, **nms_settings):
     """Detections of every image of a loader, in the release's layout: all_boxes[class][image] = (n, 5)."""
+    def finish(batch, outputs):
+        images = loader.batch_size - batch.pad
+        return batch.images, image_detections(outputs, batch.data[1].asnumpy(), images, **nms_settings)
+
     all_boxes = no_detections(num_classes, len(loader.roidb))
     position = 0
-    for batch in tqdm(loader.batches(), total=len(loader), desc='test', unit='batch', mininterval=1):
-        images = loader.batch_size - batch.pad
-        detections = image_detections(predictor.predict(batch), batch.data[1].asnumpy(), images, **nms_settings)
-        place(all_boxes, position, detections, batch.images, loader.roidb)
-        position += images
+    batches = tqdm(loader.batches(), total=len(loader), desc='test', unit='batch', mininterval=1)
+    seen = ((batch, predictor.predict(batch)) for batch in batches)
+    for paths, detections in in_threads(finish, seen):  # while the network sees the next batch
+        place(all_boxes, position, detections, paths, loader.roidb)
+        position += len(detections)
     return all_boxes
 
 

@@ -1,4 +1,4 @@
-"""Operator 'best_anchors': what a class-specific RPN found, in the form of R-FCN's outputs, by `lib/rpn/class_specific.py`."""
+"""Operator 'best_anchors': what a class-specific RPN found, as R-FCN's outputs, by `lib/rpn/class_specific.py`."""
 import json
 
 import mxnet as mx
@@ -34,8 +34,10 @@ class BestAnchorsOperator(mx.operator.CustomOp):
     def forward(self, is_train, req, in_data, out_data, aux):
         found = []
         for i, inputs in enumerate(zip(*(x.asnumpy() for x in in_data))):
-            anchors, prob, deltas = class_specific.best_anchors(*inputs, base_anchors=self.base_anchors, **self.settings)
-            found.append((np.insert(anchors, 0, i, axis=1), prob[None], np.hstack((np.zeros_like(deltas), deltas))[None]))
+            anchors, prob, deltas = class_specific.best_anchors(*inputs, base_anchors=self.base_anchors,
+                                                                **self.settings)
+            deltas = np.hstack((np.zeros_like(deltas), deltas))
+            found.append((np.insert(anchors, 0, i, axis=1), prob[None], deltas[None]))
         for i, values in enumerate(zip(*found)):
             self.assign(out_data[i], req[i], mx.nd.array(np.concatenate(values)))
 
@@ -58,7 +60,8 @@ class BestAnchorsProperty(mx.operator.CustomOpProp):
     def infer_shape(self, in_shape):
         images, classes = in_shape[0][:2]
         count = self.settings['count']
-        return [in_shape[0], in_shape[1], [images, 3]], [[images * count, 5], [images, count, classes], [images, count, 4 * BOX_SETS]], []
+        outputs = [[images * count, 5], [images, count, classes], [images, count, 4 * BOX_SETS]]
+        return [in_shape[0], in_shape[1], [images, 3]], outputs, []
 
     def create_operator(self, ctx, shapes, dtypes):
         return BestAnchorsOperator(self.base_anchors, self.settings)

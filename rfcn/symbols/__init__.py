@@ -12,7 +12,8 @@ def _resnet(depth):
 
 
 def _small(cfg, deformable=False):
-    return ResNetV1(small_architecture(cfg.network.SMALL_CHANNELS, cfg.network.SMALL_BLOCKS), cfg.network.CONV5, deformable)
+    architecture = small_architecture(cfg.network.SMALL_CHANNELS, cfg.network.SMALL_BLOCKS)
+    return ResNetV1(architecture, cfg.network.CONV5, deformable)
 
 
 # What stands after the trunk's name; each makes a network from the configuration and a function that makes the trunk.
@@ -24,7 +25,8 @@ DETECTORS = {
     'class_rpn': lambda cfg, trunk: ClassRPN(cfg, trunk(cfg)),
 }
 TRUNKS = dict({'small': _small}, **{'resnet_v1_%d' % depth: _resnet(depth) for depth in RESNET_V1})
-SYMBOLS = {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk]) for trunk in TRUNKS for detector in DETECTORS}
+SYMBOLS = {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk])
+           for trunk in TRUNKS for detector in DETECTORS}
 
 
 def make_symbol(cfg):

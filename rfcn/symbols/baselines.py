@@ -1,7 +1,7 @@
 """The detectors that the paper compares R-FCN with (section 4.1), of the same trunk, RPN, losses and names.
 
-    NaiveRCNN    RoI pooling after conv5, then one fully connected layer: bins = network.POOLED_SIZE, 7 or 1 in the paper's table
-    FasterRCNN   RoI pooling after conv4, conv5 for every RoI, then one fully connected layer (He et al. 2016, appendix A)
+    NaiveRCNN    RoI pooling after conv5, then one fully connected layer: POOLED_SIZE 7 or 1 in the paper's table
+    FasterRCNN   RoI pooling after conv4, conv5 for every RoI, then one fully connected layer (He et al. 2016)
     ClassRPN     the RPN, on conv5, tells the classes itself: one stage, no RoIs
 
 R-FCN without position sensitivity needs no network of its own: it is R-FCN with network.POOLED_SIZE 1.
@@ -17,7 +17,7 @@ from rfcn.symbols.strides import CONV4_STRIDE, check_strides, conv5_stride
 
 
 class NaiveHead(RFCNHead):
-    """RoI max pooling of the features that R-FCN makes its score maps of, and a fully connected layer for each answer."""
+    """RoI max pooling of the features that R-FCN makes its score maps of, and a fully connected layer an answer."""
 
     def predict(self, conv5, rois):
         """(B, F, H, W) and (R, 5) -> cls_score (R, C) and bbox_pred (R, 4 * num_reg_classes)."""
@@ -25,7 +25,8 @@ class NaiveHead(RFCNHead):
 
     def pool(self, features, rois):
         """-> (R, F, k, k)."""
-        return mx.sym.ROIPooling(features, rois, name='roi_pool', pooled_size=(self.bins, self.bins), spatial_scale=self.spatial_scale)
+        return mx.sym.ROIPooling(features, rois, name='roi_pool', pooled_size=(self.bins, self.bins),
+                                 spatial_scale=self.spatial_scale)
 
     def answers(self, pooled):
         """(R, F, k, k) -> cls_score and bbox_pred."""
@@ -64,7 +65,7 @@ class NaiveRCNN(RFCN):
 
 
 class FasterRCNN(RFCN):
-    """Convolutions up to conv4 are shared; see `RFCN` for the graphs. conv5's stride is inside of a RoI: CONV5 stride32, 14 bins."""
+    """Convolutions up to conv4 are shared; see `RFCN` for the graphs. conv5's stride is inside of a RoI: 14 bins."""
 
     def __init__(self, cfg, trunk):
         super(FasterRCNN, self).__init__(cfg, _UpToConv4(trunk))
@@ -107,11 +108,12 @@ class ClassRPN(object):
         self.trunk = trunk
 
     def get_symbol(self, is_train):
-        """Inputs: data, and for training label (class of the anchor's object, 0, -1), bbox_target, bbox_weight, else im_info."""
+        """Inputs: data; for training label (class, 0, -1), bbox_target, bbox_weight; for testing im_info."""
         network, num_classes = self.cfg.network, self.cfg.dataset.NUM_CLASSES
         conv5 = self.trunk.conv5(self.trunk.conv4(mx.sym.Variable('data')))
         cls_score, bbox_pred = rpn_head(conv5, network.NUM_ANCHORS, network.RPN_CHANNELS, num_classes)
-        scores = mx.sym.Reshape(cls_score, shape=(0, num_classes, -1, 0), name='rpn_cls_score_reshape')  # [B, C, A*H, W]
+        # [B, C, A*H, W]
+        scores = mx.sym.Reshape(cls_score, shape=(0, num_classes, -1, 0), name='rpn_cls_score_reshape')
         if is_train:
             labels = [mx.sym.Variable(name) for name in ('label', 'bbox_target', 'bbox_weight')]
             return mx.sym.Group(list(rpn_losses(scores, bbox_pred, *labels, batch_size=self.cfg.TRAIN.RPN_BATCH_SIZE,
@@ -119,11 +121,13 @@ class ClassRPN(object):
         return self._best_anchors(mx.sym.SoftmaxActivation(scores, mode='channel', name='rpn_cls_act'), bbox_pred)
 
     def _best_anchors(self, prob, bbox_pred):
-        """rois, cls_prob, bbox_pred as of `RFCN`, so that the same code makes detections of them; the anchors are the RoIs."""
+        """rois, cls_prob, bbox_pred as of `RFCN`, for the same code to make detections of; the anchors are the RoIs."""
         network = self.cfg.network
-        outputs = best_anchors(prob, bbox_pred, mx.sym.Variable('im_info'), name='best_anchors', count=self.cfg.TEST.RPN_PRE_NMS_TOP_N,
-                               stride=network.RPN_FEAT_STRIDE, scales=network.ANCHOR_SCALES, ratios=network.ANCHOR_RATIOS)
-        return mx.sym.Group([mx.sym.identity(output, name=name) for output, name in zip(outputs, ('rois', 'cls_prob', 'bbox_pred'))])
+        outputs = best_anchors(prob, bbox_pred, mx.sym.Variable('im_info'), name='best_anchors',
+                               count=self.cfg.TEST.RPN_PRE_NMS_TOP_N, stride=network.RPN_FEAT_STRIDE,
+                               scales=network.ANCHOR_SCALES, ratios=network.ANCHOR_RATIOS)
+        names = ('rois', 'cls_prob', 'bbox_pred')
+        return mx.sym.Group([mx.sym.identity(output, name=name) for output, name in zip(outputs, names)])
 
     def get_symbol_rpn(self, is_train):
         """The same for training; there are no proposals."""
@@ -133,4 +137,5 @@ class ClassRPN(object):
 
     def get_symbol_rfcn(self, is_train):
         """There is no such graph."""
-        raise ConfigError('symbol: %s has one stage and takes no proposals; train it with rfcn/train_end2end.py' % self.cfg.symbol)
+        raise ConfigError('symbol: %s has one stage and takes no proposals; train it with rfcn/train_end2end.py'
+                          % self.cfg.symbol)

@@ -14,7 +14,8 @@ def check_strides(cfg, rpn, rcnn=None):
     """Compare the strides of the configuration with those of the network.
 
     Args:
-        rpn: pixels a cell of the map that the RPN sits on. rcnn: of the map that RoIs are pooled from; None if there is none.
+        rpn: pixels a cell of the map that the RPN sits on.
+        rcnn: of the map that RoIs are pooled from; None if there is none.
     Raises:
         ConfigError: they differ; boxes would lie in another place than their features.
     """

@@ -1,8 +1,8 @@
-"""Writes tests/vectors: `python tests/experiments/make_vectors.py`. An example of the format; the tests compare with it
-with where the original's numbers are absent.
+"""Writes tests/vectors, an example of the format: `python tests/experiments/make_vectors.py`.
 
-The numbers of single functions follow from the rules by hand; the arithmetic stands beside them. Those of the network
-are what this project computed when it had been compared with the original.
+The tests compare with it, also where the original's numbers are absent. The numbers of single functions follow from the
+rules by hand; the arithmetic stands beside them. Those of the network are what this project computed when it had been
+compared with the original.
 """
 import json
 import sys
@@ -70,8 +70,10 @@ def make_nms():
 
 
 def make_assign_anchor():
-    """Four anchors of 16 pixels on a map of 2 x 2 cells, and an object whose first pixel is (c, c). Seen from the anchor
-    of cell (x, y) it lies (c / 16 - x, c / 16 - y) widths away; its sides are the anchor's: dw = dh = 0."""
+    """Four anchors of 16 pixels on a map of 2 x 2 cells, and an object whose first pixel is (c, c).
+
+    Seen from the anchor of cell (x, y) it lies (c / 16 - x, c / 16 - y) widths away; its sides are the anchor's.
+    """
     cases, arrays = [], {}
     # The object is the first anchor. Or no anchor touches it: then the release takes all four for positive.
     for i, (corner, label) in enumerate(((0, [1, 0, 0, 0]), (40, [1, 1, 1, 1]))):

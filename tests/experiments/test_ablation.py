@@ -28,6 +28,8 @@ def test_a_variant_is_the_demo_but_for_one_thing(variant, data):
     base, cfg = [ablation.variant_config(name, 1, 4, data) for name in (ablation.BASE, variant)]
     assert (cfg.seed, cfg.TRAIN.end_epoch, cfg.TRAIN.lr_step, cfg.TRAIN.lr) == (1, 4, (3.0,), base.TRAIN.lr)
     assert (cfg == base) == (variant == ablation.BASE)
+    # 64 RoIs of each of four images
+    assert cfg.TRAIN.BATCH_ROIS == (-1 if cfg.TRAIN.ENABLE_OHEM else 256)
     assert len(cfg.dataset.CLASSES) == 7 and make_symbol(cfg).get_symbol(is_train=True).list_outputs()
 
 
@@ -42,7 +44,8 @@ def test_means_spreads_and_differences_are_those_of_the_seeds():
 
 
 def test_a_difference_within_the_noise_is_called_that():
-    assert ablation.difference(np.array([70.0, 72.0, 71.0]), np.array([71.0, 70.0, 71.5])).endswith(', within the noise')
+    noisy = ablation.difference(np.array([70.0, 72.0, 71.0]), np.array([71.0, 70.0, 71.5]))
+    assert noisy.endswith(', within the noise')
     assert ablation.difference(np.array([70.0]), np.array([60.0])) == '-'
 
 

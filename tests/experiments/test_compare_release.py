@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from experiments import compare_release as script
+from experiments.compare.network_training import check_step_outputs
+from experiments.compare.networks import check_outputs
 from experiments.compare.parameters import make_parameter
 from experiments.compare.report import EXACT, NETWORK, PIXELS, PLAIN, Report, compare
 from experiments.compare.rows import exchange_copies, match_rows
@@ -191,6 +193,29 @@ def test_rows_in_another_order_are_matched_one_to_one():
     theirs = np.array([[1.0], [2.0], [2.0], [5.0]])
     assert list(match_rows(theirs[[3, 0, 1, 2]] + 0.001, theirs, 0.01)) == [1, 2, 3, 0]
     assert list(match_rows(np.array([[5.0], [2.0], [1.0], [1.0]]), theirs, 0.01)) == [0, 1, 2, 3]  # 2 is there once
+
+
+def test_outputs_of_rois_in_another_order_are_put_into_theirs_and_it_is_said(tmp_path):
+    rois = np.array([[0, 1, 1, 9, 9], [0, 5, 5, 30, 30], [0, 2, 2, 8, 8]], dtype=float)
+    ours = {'rois': rois, 'cls_prob': np.array([[[0.1], [0.2], [0.3]]]), 'rpn_cls_act': np.array([[0.5, 0.6, 0.7]])}
+    np.savez(str(tmp_path / 'net.npz'), x_rois=rois[[2, 0, 1]], x_cls_prob=ours['cls_prob'][:, [2, 0, 1]],
+             x_rpn_cls_prob=ours['rpn_cls_act'])
+    stream = io.StringIO()
+    report = Report(stream)
+    check_outputs(Vector(tmp_path, 'net'), 'x_', ours, report)
+    assert report.passed and stream.getvalue().count('ok: rows in another order') == 3
+
+
+def test_a_training_step_whose_rois_are_in_another_order_is_compared_roi_by_roi(tmp_path):
+    prob = np.array([[[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]]])
+    ours = {'cls_prob': prob, 'rcnn_label': np.array([[1, -1, 0]])}
+    np.savez(str(tmp_path / 'net.npz'), x_cls_prob=prob[:, [2, 0, 1]], x_rcnn_label=[[0, 1, -1]])
+    report = Report(io.StringIO())
+    check_step_outputs(Vector(tmp_path, 'net'), 'x_', ours, report)
+    assert report.passed
+    report = Report(io.StringIO())
+    check_step_outputs(Vector(tmp_path, 'net'), 'x_', dict(ours, rcnn_label=np.array([[1, 0, -1]])), report)
+    assert not report.passed
 
 
 def test_only_copies_change_places():

@@ -23,15 +23,15 @@ def calls(monkeypatch):
     """What would have been run, in order: list of tuples."""
     made = []
     monkeypatch.setattr(commands.subprocess, 'run', lambda command, **options: made.append(tuple(command)))
-    monkeypatch.setattr(commands, 'run_scripts', lambda row, overrides, arguments=(): made.append((row.name, tuple(overrides))))
+    monkeypatch.setattr(commands, 'run_scripts', lambda row, overrides: made.append((row.name, tuple(overrides))))
     monkeypatch.setattr(commands, 'make_dataset', lambda folder: made.append(('make_dataset', folder)))
     return made
 
 
 @pytest.mark.parametrize('image_set, package', [
-    ('2007_trainval', '2007'), ('2007_test', '2007'), ('2012_trainval', '2012'), ('2012_test', '2012test'), ('train2014', '2014'),
-    ('val2014', '2014'), ('minival2014', 'minival'), ('valminusminival2014', 'minival'), ('test-dev2015', 'test2015'),
-    ('train2017', '2017'), ('test-dev2017', 'test2017')])
+    ('2007_trainval', '2007'), ('2007_test', '2007'), ('2012_trainval', '2012'), ('2012_test', '2012test'),
+    ('train2014', '2014'), ('val2014', '2014'), ('minival2014', 'minival'), ('valminusminival2014', 'minival'),
+    ('test-dev2015', 'test2015'), ('train2017', '2017'), ('test-dev2017', 'test2017')])
 def test_each_image_set_has_its_archives(image_set, package):
     assert commands.package_of(image_set) == package
 
@@ -44,7 +44,8 @@ def test_the_data_are_fetched_only_for_the_project_s_own_folder(calls):
     commands.fetch_data(load_config(find_row('paper_coco_val_rfcn').cfg_path))
     commands.fetch_data(load_config(find_row('demo').cfg_path))
     commands.fetch_data(load_config(find_row('paper_voc07_rfcn').cfg_path, ['dataset.dataset_path=/elsewhere']))
-    assert calls == [(sys.executable, str(ROOT / 'data' / 'fetch.py'), 'coco', '2014'), ('make_dataset', ROOT / 'data' / 'demo')]
+    assert calls == [(sys.executable, str(ROOT / 'data' / 'fetch.py'), 'coco', '2014'),
+                     ('make_dataset', ROOT / 'data' / 'demo')]
 
 
 def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch, tmp_path):

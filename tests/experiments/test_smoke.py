@@ -8,7 +8,7 @@ from experiments import reproduce
 from experiments.rows import smoke, smoke_data
 from experiments.rows.table import ROWS, find_row
 from lib.dataset import make_dataset
-from lib.rpn.proposal_file import load_proposals
+from lib.utils.proposals import load_proposals
 from rfcn import build
 from rfcn.config.config import load_config
 from rfcn.core import checkpoint
@@ -68,6 +68,16 @@ def test_pictures_and_anchors_shrink_by_the_same_factor(tmp_path):
     assert cfg.gpus == '' and cfg.TRAIN.ALTERNATE.rpn1_epoch == 1
     row = find_row('demo')
     assert load_config(row.cfg_path, smoke.overrides_of(load_config(row.cfg_path), tmp_path)).SCALES == ((160, 160),)
+
+
+def test_a_row_starts_from_the_weights_or_the_network_of_the_smoke_test(tmp_path):
+    trunk, coco = [smoke.overrides_of(load_config(find_row(name).cfg_path), tmp_path)
+                   for name in ('paper_voc07_rfcn', 'paper_voc07_rfcn_coco')]
+    assert 'network.pretrained=%s' % (tmp_path / 'weights' / 'random') in trunk
+    before = find_row('paper_voc07_rfcn_coco').starts_from
+    assert 'network.pretrained=%s' % (tmp_path / 'output' / before / 'train2014+val2014' / 'final') in coco
+    demo = smoke.overrides_of(load_config(find_row('demo').cfg_path), tmp_path)
+    assert not any(text.startswith('network.pretrained') for text in demo)
 
 
 def test_a_row_that_fails_is_named_and_the_others_go_on(monkeypatch, tmp_path, capsys):

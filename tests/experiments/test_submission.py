@@ -26,7 +26,8 @@ def test_the_archive_for_the_voc_server_has_a_file_for_each_class(voc_results):
     out = voc_results / 'voc.tar.gz'
     assert submission.make_archive(voc_results, out) == 1
     with tarfile.open(str(out)) as archive:
-        assert sorted(archive.getnames()) == sorted('results/VOC2012/Main/comp4_det_test_%s.txt' % name for name in VOC_CLASSES)
+        expected = ['results/VOC2012/Main/comp4_det_test_%s.txt' % name for name in VOC_CLASSES]
+        assert sorted(archive.getnames()) == sorted(expected)
         text = archive.extractfile('results/VOC2012/Main/comp4_det_test_cat.txt').read().decode()
     assert text == '2008_000001 0.5 1.0 1.0 10.0 10.0\n'  # the server counts pixels from 1
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.rpn.proposal_file import load_proposals, save_proposals
+from lib.utils.proposals import load_proposals, save_proposals
 from rfcn import build, test_rfcn, test_rpn, train_rfcn, train_rpn
 from rfcn.core import checkpoint
 from rfcn.core.proposer import propose_all, without_repetition
@@ -68,7 +68,7 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
     arguments = ['--cfg', tiny_yaml(), '--proposals', path]
     train_rfcn.main(arguments)
     test_rfcn.main(arguments)
-    with pytest.raises(FileNotFoundError, match='nothing.npz.*test_rpn.py writes one'):
+    with pytest.raises(FileNotFoundError, match='nothing.npz.*test_rpn.py can write one'):
         train_rfcn.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
 
 
@@ -120,7 +120,7 @@ def test_an_image_without_proposals_gets_itself_for_one(cfg, tmp_path):
 def test_proposals_of_other_images_are_refused(cfg, tmp_path):
     imdb, = build.datasets(cfg, 'test')
     save_proposals(str(tmp_path / 'p.npz'), ['wide1'], [np.zeros((0, 5), dtype=np.float32)])
-    with pytest.raises(DatasetError, match='no proposals for 2 of 3 images, the first of them high1'):
+    with pytest.raises(DatasetError, match='no proposals for 2 of 3 images, such as high1'):
         with_proposals(imdb, str(tmp_path / 'p.npz'))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError
-from lib.rpn.proposal_file import load_proposals
+from lib.utils.proposals import load_proposals
 from rfcn import build, test, train_alternate
 from rfcn.config.config import load_config, with_overrides
 from rfcn.core import checkpoint

@@ -27,8 +27,8 @@ def probabilities(background):
 
 def test_the_anchors_come_from_the_least_likely_to_be_background():
     deltas = np.arange(24, dtype=np.float32).reshape(8, 1, 3)
-    anchors, prob, found = best_anchors(probabilities([.9, .8, .7, .1, .6, .5]), deltas, (16, 48, 1), base_anchors=CELL, stride=16,
-                                        count=2)
+    anchors, prob, found = best_anchors(probabilities([.9, .8, .7, .1, .6, .5]), deltas, (16, 48, 1), base_anchors=CELL,
+                                        stride=16, count=2)
     np.testing.assert_array_equal(anchors, CELL[[1, 1]] + np.array([[16, 0, 16, 0], [32, 0, 32, 0]]))
     np.testing.assert_allclose(prob, [[.1, .9], [.5, .5]], rtol=1e-6)
     # Channels 4 to 7 are those of the second anchor; column 1 and 2 its cells.
@@ -36,7 +36,7 @@ def test_the_anchors_come_from_the_least_likely_to_be_background():
 
 
 def test_cells_of_padding_are_not_looked_at_and_missing_rows_have_no_class():
-    anchors, prob, deltas = best_anchors(probabilities([.9, .8, .7, .1, .6, .5]), np.zeros((8, 1, 3), dtype=np.float32), (16, 17, 1),
-                                         base_anchors=CELL, stride=16, count=3)
+    anchors, prob, _ = best_anchors(probabilities([.9, .8, .7, .1, .6, .5]), np.zeros((8, 1, 3), dtype=np.float32),
+                                    (16, 17, 1), base_anchors=CELL, stride=16, count=3)
     np.testing.assert_array_equal(anchors, CELL[[1, 0]].tolist() + [[0, 0, 0, 0]])  # the first cell alone is inside
     np.testing.assert_allclose(prob, [[.8, .2], [.9, .1], [0, 0]], rtol=1e-6)

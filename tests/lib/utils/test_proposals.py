@@ -149,7 +149,7 @@ def test_an_array_that_is_no_list_of_boxes_is_refused(tmp_path, array, found):
 
 @pytest.mark.parametrize('name, content, message', [
     ('a.mat', b'nonsense', 'not a .mat file that can be read'),
-    ('a.npz', b'PK\3\4nonsense', 'not an .npz file of plain arrays index, counts and dets'),
+    ('a.npz', b'PK\3\4nonsense', 'not an .npz file of plain arrays index, counts, dets'),
     ('a.npz', pickle.dumps([1]), 'not an .npz file'), ('a.pkl', b'nonsense', 'not a pickle that can be read'),
     ('a.pkl', pickle.dumps(3), 'a list of arrays or a dict of them expected, found int'),
     ('a.txt', b'', 'proposals are read from .mat, .npz, .pkl')])

@@ -1,0 +1,114 @@
+"""What reads a file of each kind. Each target gives a result or raises one of our errors."""
+import os
+
+import cv2
+import numpy as np
+
+from lib.dataset import make_dataset
+from lib.dataset.check.changes import plan
+from lib.dataset.check.page import html_page
+from lib.dataset.check.report import check
+from lib.dataset.check.text import set_text
+from lib.dataset.readers import read_annotated
+from lib.errors import CheckpointError, ConfigError, DatasetError
+from lib.utils import proposals, safe_pickle
+from lib.utils.image import image_size, imread
+from lib.utils.roidb import append_flipped_images
+from rfcn.config.config import load_config
+from rfcn.core import checkpoint, resume
+
+OUR_ERRORS = (DatasetError, ConfigError, CheckpointError, FileNotFoundError)
+MAX_PIXELS = 10 ** 8    # the default of dataset.MAX_PIXELS
+
+
+class Targets(object):
+    """Functions by kind, which work on files in a folder of their own."""
+
+    def __init__(self, folder, seeds):
+        self.folder = folder
+        picture = np.zeros((18, 24, 3), dtype=np.uint8)
+        for name in ('voc/JPEGImages/a.png', 'coco/images/a.png', 'coco/images/b.png', 'csv/a.png', 'csv/b.png', 'yolo/images/train/a.png'):
+            cv2.imwrite(self.path(name), picture)
+        self.write('voc/ImageSets/Main/train.txt', b'a\n')
+        self.write('yolo/labels/train/a.txt', seeds['labels'][0])
+        self.write('yolo/data.yaml', seeds['names'][0])
+        self.seeds = seeds
+
+    def path(self, name):
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+
+    def write(self, name, data):
+        with open(self.path(name), 'wb') as file:
+            file.write(data)
+
+    def run(self, kind, data):
+        """Read one file; returns the name of our error, or 'read'."""
+        try:
+            getattr(self, kind)(data)
+        except OUR_ERRORS as error:
+            assert str(error), 'an error without a message'
+            return type(error).__name__
+        return 'read'
+
+    def xml(self, data):
+        self.write('voc/Annotations/a.xml', data)
+        self._data_set('PascalVOC', 'voc')
+
+    def json(self, data):
+        self.write('coco/train.json', data)
+        self._data_set('coco', 'coco')
+
+    def csv(self, data):
+        self.write('csv/train.csv', data)
+        self._data_set('csv', 'csv')
+
+    def labels(self, data):
+        self.write('yolo/labels/train/a.txt', data)
+        self._data_set('yolo', 'yolo')
+
+    def names(self, data):
+        self.write('yolo/labels/train/a.txt', self.seeds['labels'][0])
+        self.write('yolo/data.yaml', data)
+        try:
+            self._data_set('yolo', 'yolo')
+        finally:
+            self.write('yolo/data.yaml', self.seeds['names'][0])
+
+    def _data_set(self, kind, folder):
+        """The checker reads what training would refuse."""
+        folder = os.path.join(self.folder, folder)
+        report = check(read_annotated(kind, 'train', folder), max_pixels=MAX_PIXELS, workers=1)
+        set_text(report), plan(report), html_page('', '', True, [report], max_pixels=MAX_PIXELS)
+        imdb = make_dataset(kind, 'train', '', folder)
+        append_flipped_images(imdb.gt_roidb())
+        imdb.evaluate_detections([[np.zeros((0, 5))] * imdb.num_images] * imdb.num_classes)
+
+    def config(self, data):
+        self.write('a.yaml', data)
+        load_config(self.path('a.yaml'))
+
+    def image(self, data):
+        self.write('a.jpg', data)
+        im = imread(self.path('a.jpg'), MAX_PIXELS)
+        assert im.ndim == 3 and im.dtype == np.uint8 and image_size(self.path('a.jpg')) == im.shape[1::-1]
+
+    def checkpoint(self, data):
+        self.write('a.params', data)
+        for read in (checkpoint.load_arrays, checkpoint.load_params, resume.load_states):
+            try:
+                found = read(self.path('a.params'))
+            except OUR_ERRORS:
+                found = {}
+            for value in found.values() if isinstance(found, dict) else ():
+                value.asnumpy()
+
+    def pickle(self, data):
+        self.write('a.pkl', data)
+        safe_pickle.load(self.path('a.pkl'))
+        proposals.load_proposals(self.path('a.pkl'), ['a', 'b'])
+
+    def npz(self, data):
+        self.write('a.npz', data)
+        proposals.load_proposals(self.path('a.npz'), ['a', 'b'])
