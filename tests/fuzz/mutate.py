@@ -14,7 +14,7 @@ def mutate(data, other, rng):
     Args:
         data: bytes. other: bytes of another file of the same kind, to take pieces from. rng: np.random.RandomState.
     """
-    for _ in range(1 + rng.geometric(0.4)):
+    for _ in range(rng.geometric(0.6)):
         data = CHANGES[rng.randint(len(CHANGES))](data, other, rng)
     return data
 

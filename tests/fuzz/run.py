@@ -6,12 +6,14 @@ another exception, never a crash, never more than a second of the processor or 5
 import argparse
 import collections
 import json
+import logging
 import multiprocessing
 import os
 import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 
 if __package__ in (None, ''):
@@ -24,7 +26,7 @@ from tests.fuzz.mutate import mutate
 MAX_SECONDS = 1.0           # of the processor
 MAX_BYTES = 500 * 2 ** 20   # above what the process had before
 HANG_SECONDS = 60           # of the clock, for one file: the machine may be busy
-BATCH = 200                 # files of a process
+BATCH = 1000                # files of a process
 
 Finding = collections.namedtuple('Finding', 'kind number problem data')
 
@@ -56,10 +58,11 @@ def forget_peak():
 
 def work(connection, jobs, seed):
     """In a process of its own: read files and send back what happened, after having said which comes next."""
-    import logging
     from tests.fuzz.seeds import all_seeds
     from tests.fuzz.targets import Targets
     logging.disable(logging.CRITICAL)
+    warnings.simplefilter('ignore')
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)        # what the libraries of image formats print about damaged ones
     seeds = all_seeds()
     with tempfile.TemporaryDirectory() as folder:
         targets = Targets(folder, seeds)

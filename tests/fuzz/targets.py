@@ -96,13 +96,10 @@ class Targets(object):
 
     def checkpoint(self, data):
         self.write('a.params', data)
-        for read in (checkpoint.load_arrays, checkpoint.load_params, resume.load_states):
-            try:
-                found = read(self.path('a.params'))
-            except OUR_ERRORS:
-                found = {}
-            for value in found.values() if isinstance(found, dict) else ():
-                value.asnumpy()
+        arrays = checkpoint.load_arrays(self.path('a.params'))
+        for value in arrays.values():
+            value.asnumpy()
+        (resume.load_states if 'progress' in arrays else checkpoint.load_params)(self.path('a.params'))
 
     def pickle(self, data):
         self.write('a.pkl', data)
