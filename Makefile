@@ -12,7 +12,7 @@ READY := $(VENV)/.ready-$(MXNET)
 BUILT := $(VENV)/.built
 SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: help demo test test-slow build clean
+.PHONY: help demo test test-slow fuzz build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,9 @@ test: $(BUILT)  ## run the tests and print the line coverage of lib and rfcn
 
 test-slow: $(BUILT)  ## run the tests that take more than a minute each
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+fuzz: $(BUILT)  ## read 20,000 damaged files: each gives a result or one of our errors (ARGS='COUNT --seed N' for others)
+	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 build: $(BUILT)  ## compile the Cython modules that changed
 

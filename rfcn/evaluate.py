@@ -23,6 +23,7 @@ def detections(cfg, predictor, roidb, proposals=False):
         all_boxes = detect_all(predictor, loaders[0], cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
     else:
         all_boxes = detect_all_views(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
+    loaders[0].log_skipped()  # those of the other views skip the same ones
     return [[of_class[i] for i in np.argsort(order)] for of_class in all_boxes]
 
 

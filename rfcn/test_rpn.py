@@ -59,7 +59,9 @@ def make_proposals(cfg, folder, params, image_sets):
     predictor = rpn_predictor(cfg, params)
     paths = []
     for imdb in build.datasets(cfg, image_sets):
-        all_proposals = propose_all(predictor, build.test_loader(cfg, imdb.gt_roidb()))
+        loader = build.test_loader(cfg, imdb.gt_roidb())
+        all_proposals = propose_all(predictor, loader)
+        loader.log_skipped()
         paths.append(proposals_path(folder, imdb))
         save_proposals(paths[-1], imdb.image_set_index, all_proposals)
         logger.info('wrote %s', paths[-1])

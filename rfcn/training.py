@@ -42,7 +42,10 @@ def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
                       keep=cfg.TRAIN.KEEP_CHECKPOINTS, extra_params=extra_params, validate=validate,
                       eval_period=cfg.TRAIN.EVAL_PERIOD)
     epoch, begin_batch = take_up(trainer, standing, cfg, loader) if standing else (0, 0)
-    trainer.fit(epoch, cfg.TRAIN.end_epoch, begin_batch)
+    try:
+        trainer.fit(epoch, cfg.TRAIN.end_epoch, begin_batch)
+    finally:
+        loader.log_skipped()
 
 
 def earlier_run(cfg, prefix):

@@ -47,9 +47,10 @@ def command(row):
     return 'bash %s' % row.script_path.relative_to(ROOT)
 
 
-def metric_names(row):
-    """'mAP@0.5 / mAP@0.7' of the published figures."""
-    return ' / '.join(row.published) or '-'
+def metric_names(row, found):
+    """'mAP@0.5 / mAP@0.7' of the published figures, or else of the measured ones."""
+    measured_ones = [name for name in SHOWN if found and name in found.metrics]
+    return ' / '.join(list(row.published) or measured_ones) or '-'
 
 
 def lines(output=None, rows=ROWS):
@@ -58,7 +59,7 @@ def lines(output=None, rows=ROWS):
     for row in rows:
         found = measured(row, output)
         what = row.what + (' (%s)' % row.note if row.note else '')
-        result.append((row, [what, metric_names(row),
+        result.append((row, [what, metric_names(row, found),
                              figures(row.paper or {}) or '-', figures(row.release or {}) or '-',
                              outcome(row, found) + verdict(row, found), accepted(row), command(row)]))
     return result

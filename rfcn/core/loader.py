@@ -113,6 +113,12 @@ class Loader(object):
                 index = rng.randint(len(self.roidb))
         raise DatasetError('%d images in a row could not be read; the last was %s' % (MAX_BAD_IN_A_ROW, entry['image']))
 
+    def log_skipped(self):
+        """Log at the end of a run which images another one stood in for."""
+        if self.skipped:
+            logger.warning('%d images could not be read and were skipped (on_bad_image: skip):\n  %s', len(self.skipped),
+                           '\n  '.join(map(str, self.skipped.values())))
+
     def _note_bad(self, path, error):
         if path not in self.skipped:
             logger.warning('skipped (on_bad_image: skip): %s', error)

@@ -120,6 +120,18 @@ def test_what_a_test_wrote_is_found_and_held_against_the_band(tmp_path):
     assert cells[coco.name][4:6] == ['27.6 / 49.0 (2026-11-22 12:00, abc1234, seed 3, 8 x K40)', '-']
 
 
+def test_a_row_without_a_published_result_shows_what_was_measured(tmp_path):
+    demo = write_result(tmp_path, 'demo', {'mAP@0.5': 0.91, 'mAP@0.7': 0.7, 'AP@0.5/ball': 1.0})
+    _, cells = show.lines(tmp_path, [demo])[0]
+    assert cells[1:4] == ['mAP@0.5 / mAP@0.7', '-', '-'] and cells[4].startswith('91.0 / 70.0 (') and cells[5] == '-'
+
+
+def test_other_projects_figures_make_a_band_too(tmp_path):
+    row = write_result(tmp_path, 'resnet_v1_50_voc0712_rfcn_end2end_ohem', {'mAP@0.5': 0.77, 'mAP@0.7': 0.6})
+    _, cells = show.lines(tmp_path, [row])[0]
+    assert cells[2:4] == ['-', '-'] and cells[4].endswith(' ok') and cells[5] == 'mAP@0.5 >= 76.6'  # 77.4 - 0.78
+
+
 def test_what_was_not_run_is_not_measured(tmp_path):
     for row in ROWS:
         assert measured(row, tmp_path) is None

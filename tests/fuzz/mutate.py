@@ -94,4 +94,5 @@ def _swap(data, other, rng):
     return data if b > c else data[:a] + data[c:d] + data[b:c] + data[a:b] + data[d:]
 
 
-CHANGES = [_flip_bit, _set_byte, _set_number, _delete, _cut_off, _repeat, _insert, _insert, _replace_number, _splice, _swap]
+CHANGES = [_flip_bit, _set_byte, _set_number, _delete, _cut_off, _repeat, _insert, _insert, _replace_number, _replace_number, _replace_number, _splice,
+           _swap]

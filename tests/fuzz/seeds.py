@@ -53,7 +53,7 @@ def _mxnet_files():
 
 def _pickles():
     boxes = [[[], []], [np.arange(10, dtype=np.float32).reshape(2, 5), np.zeros((0, 5))]]
-    return [pickle.dumps(boxes, protocol) for protocol in (0, 2, 4, 5)] + [pickle.dumps({'a': np.arange(4.)}, 2)]
+    return [pickle.dumps(boxes, protocol) for protocol in (0, 2, 4, 5)] + [pickle.dumps({'a': np.arange(4.).reshape(1, 4), 'b': boxes[1][0]}, 2)]
 
 
 def _archives():

@@ -103,8 +103,8 @@ class Targets(object):
 
     def pickle(self, data):
         self.write('a.pkl', data)
-        safe_pickle.load(self.path('a.pkl'))
-        proposals.load_proposals(self.path('a.pkl'), ['a', 'b'])
+        if isinstance(safe_pickle.load(self.path('a.pkl')), dict):
+            proposals.load_proposals(self.path('a.pkl'), ['a', 'b'])
 
     def npz(self, data):
         self.write('a.npz', data)

@@ -45,7 +45,10 @@ def test_a_truncated_jpg(own_tiny_voc, train):
 def test_a_damaged_image_can_be_skipped(own_tiny_voc, train):
     path = own_tiny_voc / 'JPEGImages' / 'high2.jpg'
     path.write_bytes(path.read_bytes()[:-200])
-    assert 'skipped (on_bad_image: skip)' in train('dataset.on_bad_image=skip')
+    log = train('dataset.on_bad_image=skip')
+    assert 'skipped (on_bad_image: skip)' in log
+    end = log.rpartition('1 images could not be read and were skipped (on_bad_image: skip):')[2]
+    assert 'high2.jpg: expected an image' in end and 'epoch 1' not in end
 
 
 def test_an_annotation_of_another_size_than_its_image(own_tiny_voc, train):

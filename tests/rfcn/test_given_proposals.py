@@ -18,7 +18,8 @@ from rfcn.training import last_checkpoint
 
 @pytest.fixture
 def cfg(tiny_cfg):
-    return tiny_cfg('TEST.PROPOSAL_POST_NMS_TOP_N=16', 'TEST.PROPOSAL_PRE_NMS_TOP_N=100', 'TEST.PROPOSAL_MIN_SIZE=0')
+    # One image a batch: padding to the largest image of a batch changes the features at the border a little.
+    return tiny_cfg('TEST.BATCH_IMAGES=1', 'TEST.PROPOSAL_POST_NMS_TOP_N=16', 'TEST.PROPOSAL_PRE_NMS_TOP_N=100', 'TEST.PROPOSAL_MIN_SIZE=0')
 
 
 def new_params(cfg, folder):
@@ -27,7 +28,7 @@ def new_params(cfg, folder):
     arg_params, aux_params, _ = init_params(symbol, build.input_shapes(cfg))
     for name in arg_params:
         if name.startswith(('rpn_cls', 'rfcn')) and name.endswith('_weight'):
-            arg_params[name] *= 20
+            arg_params[name] *= 3  # not more: scores of exactly 1 tie, and ties have no order
     path = str(folder / 'new-0000.params')
     checkpoint.save_params(path, arg_params, aux_params)
     return path
