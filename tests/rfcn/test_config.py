@@ -211,6 +211,14 @@ def test_scales_are_one_pair_or_several():
     assert load_config(overrides=['TEST.SCALES=[400, 700]']).TEST.SCALES == ((400, 700),)
 
 
+def test_the_classes_of_a_pretrained_detector_may_stand_in_a_file_beside_the_config(tmp_path):
+    (tmp_path / 'coco.txt').write_text('cat\ndog\n')
+    (tmp_path / 'x.yaml').write_text('network:\n  PRETRAINED_CLASSES: coco.txt\n')
+    assert load_config(str(tmp_path / 'x.yaml')).network.PRETRAINED_CLASSES == ('cat', 'dog')
+    with pytest.raises(ConfigError, match='network.PRETRAINED_CLASSES must be a list .* or a file of names'):
+        load_config(overrides=['network.PRETRAINED_CLASSES=nowhere.txt'])
+
+
 def test_the_numbers_of_anchors_and_classes_are_derived():
     config = load_config(overrides=['network.ANCHOR_SCALES=[8]', 'dataset.CLASSES=[car, dog]'])
     assert config.network.NUM_ANCHORS == 1 * 3

@@ -142,6 +142,7 @@ def test_detections_for_another_set_are_refused(write):
     ({'annotations': [3]}, "'annotations' must be a list of objects"),
     ({'images': {}}, "'images' must be a list of objects"),
     ({'images': [IMAGE, IMAGE]}, r'images\[1\]: expected an id that no other one has'),
+    ({'images': [IMAGE, dict(IMAGE, id='x')]}, r'images\[1\]: expected an id of the kind of the others'),
     ({'images': [{'file_name': 'a'}]}, r'images\[0\]: expected a whole number as id'),
     ({'images': [{'id': 1}]}, r'images\[0\]: expected a file_name'),
     ({'images': []}, 'the list of images is empty'),

@@ -93,6 +93,17 @@ def test_a_list_for_one_class_may_carry_flags(voc):
     assert open_set(voc, 'cat_train').image_set_index == ['a', 'b 1', 'c']
 
 
+def test_the_number_at_the_end_of_an_images_name_is_no_flag(voc):
+    voc.add('photo 1', [('cat', 1, 2, 11, 22)]).add('photo 2')
+    assert open_set(voc).image_set_index == ['photo 1', 'photo 2']
+
+
+def test_class_names_of_own_data_come_from_classes_txt_where_it_is(voc):
+    voc.add('a', [('cat', 1, 2, 11, 22)])
+    (voc.folder / 'classes.txt').write_text('dog\ncat\n')
+    assert open_set(voc).classes[1:] == ('dog', 'cat')
+
+
 def test_an_image_listed_twice_is_taken_once(voc, caplog):
     voc.add('a', [('cat', 1, 2, 11, 22)])
     voc.list_images('train', ['a', 'a'])

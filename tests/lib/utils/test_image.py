@@ -105,7 +105,15 @@ def test_the_limit_of_pixels_can_be_set_and_lifted(tmp_path):
     assert imread(path, max_pixels=1200).shape == imread(path, max_pixels=None).shape == (30, 40, 3)
 
 
-def test_the_limit_holds_for_formats_whose_header_is_not_read(tmp_path):
+@pytest.mark.parametrize('extension', ['.hdr', '.ras'])
+def test_formats_whose_size_is_not_known_before_they_are_decoded_are_refused(tmp_path, extension):
+    path = save(tmp_path / ('a' + extension), picture())
+    for read in (imread, image_size):
+        with pytest.raises(DatasetError, match='of an unknown format. Fetch it again, convert it to jpg or png'):
+            read(path)
+
+
+def test_the_limit_holds_for_a_ppm(tmp_path):
     with pytest.raises(DatasetError, match='more than the limit of 1199 pixels'):
         imread(save(tmp_path / 'a.ppm', picture()), max_pixels=1199)
     assert image_size(str(tmp_path / 'a.ppm')) == (40, 30)

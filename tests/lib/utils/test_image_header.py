@@ -39,6 +39,16 @@ def test_a_webp_container_tells_its_canvas():
     assert header_size(head) == (47, 30)
 
 
+def test_a_ppm_may_have_comments_before_and_between_its_numbers():
+    assert header_size(b'P6 47 30 255\n') == header_size(b'P3\n# made by\n47\t# wide\n 30\n255\n') == (47, 30)
+    assert header_size(b'P6 47') is None and header_size(b'P7\nWIDTH 47') is None and header_size(b'PK\3\4') is None
+
+
+def test_of_a_side_that_a_tiff_gives_twice_the_larger_one_counts():
+    entries = b''.join(struct.pack('<HHIHH', tag, 3, 1, value, 0) for tag, value in ((256, 47), (257, 30), (256, 5000)))
+    assert header_size(b'II*\0' + struct.pack('<IH', 8, 3) + entries) == (5000, 30)
+
+
 def test_a_tiff_may_have_its_high_bytes_first():
     entry = struct.pack('>HHIHH', 256, 3, 1, 47, 0) + struct.pack('>HHII', 257, 4, 1, 30)
     assert header_size(b'MM\x00*' + struct.pack('>IH', 8, 2) + entry) == (47, 30)
