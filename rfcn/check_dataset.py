@@ -1,7 +1,7 @@
 """Check a data set: `python rfcn/check_dataset.py --cfg X.yaml [--html OUT.html] [--fix OUT] [KEY=VALUE ...]`.
 
-Reads every annotation and every image once and prints all that is wrong, how many objects each class has, and how the anchors
-fit them. Exit status 0 if training would start, 1 if not.
+Reads every annotation and every image once and prints all that is wrong, how many objects each class has, and how the
+anchors fit them. Exit status 0 if training would start, 1 if not.
 """
 import sys
 from pathlib import Path
@@ -71,7 +71,8 @@ def obstacles(cfg, reports, failures, training):
 
 
 def compare_anchors(cfg, reports):
-    """Sides of the training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least."""
+    """Sides of the training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least.
+    """
     pairs = [pair for report in reports for pair in usable_items(report.data, report.looks)]
     sides = network_sides(pairs, cfg.SCALES)
     fit = fit_anchors(sides, cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS)
@@ -82,12 +83,14 @@ def compare_anchors(cfg, reports):
 def shared(reports, training):
     """Faults: images of the training sets that are in the other sets too."""
     return [fault for name in training if name in reports for other in reports if other not in training
-            for fault in shared_images(reports[name].data, reports[name].looks, reports[other].data, reports[other].looks)]
+            for fault in shared_images(reports[name].data, reports[name].looks, reports[other].data,
+                                       reports[other].looks)]
 
 
 def report_text(reports, failures, overlaps, anchors):
     """All findings as text."""
-    parts = ['%s cannot be read: %s' % pair for pair in failures.items()] + [set_text(report) for report in reports.values()]
+    parts = ['%s cannot be read: %s' % pair for pair in failures.items()] + [set_text(report)
+                                                                             for report in reports.values()]
     if overlaps:
         parts.append('\n'.join(['%s: %d (%s)' % (overlaps[0].kind, len(overlaps), MEANING[overlaps[0].kind])]
                                + ['    ' + fault.text for fault in overlaps[:EXAMPLES]]))
@@ -115,7 +118,8 @@ def run(cfg, html=None, fix_folder=None):
         ' ... and %d more' % (len(stops) - 1) if len(stops) > 1 else '')
     print('\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict))
     if html:
-        page = html_page('Data set %s' % cfg.dataset.dataset_path, verdict, not stops, list(reports.values()), anchors, overlaps,
+        page = html_page('Data set %s' % cfg.dataset.dataset_path, verdict, not stops, list(reports.values()), anchors,
+                         overlaps,
                          cfg.dataset.MAX_PIXELS)
         Path(html).write_text(page, encoding='utf-8', errors='replace')
         print('the page is ' + html)

@@ -1,4 +1,5 @@
-"""Convert a data set: `python rfcn/convert_dataset.py --from voc --to coco --dataset DIR --sets train,val --out OUT`."""
+"""Convert a data set: `python rfcn/convert_dataset.py --from voc --to coco --dataset DIR --sets train,val --out OUT`.
+"""
 import sys
 from pathlib import Path
 
@@ -20,8 +21,10 @@ def parse(argv=None):
     parser.add_argument('--dataset', required=True, help='folder of the data set, as dataset.dataset_path')
     parser.add_argument('--sets', required=True, help='image sets, separated by commas, such as train,val,test')
     parser.add_argument('--out', required=True, help='new folder')
-    parser.add_argument('--classes', help='class names separated by commas, or a file with one a line (default: those of the data)')
-    parser.add_argument('--images', choices=['copy', 'link', 'none'], default='copy', help='what becomes of the images (default copy)')
+    parser.add_argument('--classes',
+                        help='class names separated by commas, or a file with one a line (default: those of the data)')
+    parser.add_argument('--images', choices=['copy', 'link', 'none'], default='copy',
+                        help='what becomes of the images (default copy)')
     return parser.parse_args(argv)
 
 
@@ -30,14 +33,16 @@ def main(argv=None):
     args = parse(argv)
     classes = args.classes and (args.classes if Path(args.classes).is_file() else args.classes.split(','))
     try:
-        sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out, classes=classes or None,
+        sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
+                             classes=classes or None,
                              images=args.images)
     except (ValueError, OSError) as error:
         print('error: %s' % error, file=sys.stderr)
         return 1
     for image_set, data in sets.items():
         print('%s: %d images, %d objects of %d classes' % (image_set, len(data.pictures),
-                                                           sum(len(picture.items) for picture in data.pictures), len(data.classes)))
+                                                           sum(len(picture.items) for picture in data.pictures),
+                                                           len(data.classes)))
     for line in lost:
         print('note: ' + line)
     print('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'

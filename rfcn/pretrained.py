@@ -13,8 +13,8 @@ logger = logging.getLogger(__name__)
 def start_params(cfg, symbol, input_shapes):
     """Parameters of a graph from `network.pretrained`, where it has them in the right shape, and first values else.
 
-    Where the checkpoint is a detector of other classes, what it knows of a class is kept for the class of the same name; the other
-    classes start anew.
+    Where the checkpoint is a detector of other classes, what it knows of a class is kept for the class of the same
+    name; the other classes start anew.
 
     Returns:
         arg_params, aux_params: name -> NDArray.
@@ -35,13 +35,16 @@ def start_params(cfg, symbol, input_shapes):
     if moved:
         report_classes(path, moved, old, new)
     elif set(heads) - set(fresh) and not old:
-        logger.warning('%s: the classes that %s tell apart are not known; they are taken in their order. If they are others, set '
-                       'network.PRETRAINED_CLASSES', path, ', '.join(name for name in heads if name not in fresh))
+        logger.warning('%s: the classes that %s tell apart are not known; they are taken in their order. If they are '
+                       'others, set network.PRETRAINED_CLASSES', path,
+                       ', '.join(name for name in heads if name not in fresh))
     return arg_params, aux_params
 
 
 def known_classes(cfg):
-    """Class names of the pretrained detector: `network.PRETRAINED_CLASSES`, or those in the config.yaml beside it; () if unknown."""
+    """Class names of the pretrained detector: `network.PRETRAINED_CLASSES`, or those in the config.yaml beside it; ()
+    if unknown.
+    """
     if cfg.network.PRETRAINED_CLASSES:
         return cfg.network.PRETRAINED_CLASSES
     beside = Path(cfg.network.pretrained).parent / 'config.yaml'
@@ -56,17 +59,22 @@ def known_classes(cfg):
 
 def report(path, given, arg_params, fresh):
     """Log what the checkpoint did not give, apart for what it lacks and what it has in another shape."""
-    unfit = ['%s (%s there, %s needed)' % (name, given[name].shape, arg_params[name].shape) for name in fresh if name in given]
+    unfit = ['%s (%s there, %s needed)' % (name, given[name].shape, arg_params[name].shape) for name in fresh
+             if name in given]
     missing = [name for name in fresh if name not in given]
     if unfit:
-        logger.warning('%s: %d parameters have another shape and start from random values: %s', path, len(unfit), ', '.join(unfit))
+        logger.warning('%s: %d parameters have another shape and start from random values: %s', path, len(unfit),
+                       ', '.join(unfit))
     if missing:
-        logger.info('%s: %d parameters are not in it and start from random values: %s', path, len(missing), ', '.join(missing))
+        logger.info('%s: %d parameters are not in it and start from random values: %s', path, len(missing),
+                    ', '.join(missing))
 
 
 def report_classes(path, moved, old, new):
     """Log which classes are known and which start anew."""
     known = same_classes(old, new)
-    logger.info('%s: of %d classes %d are kept in %s: %s; these start from random values: %s', path, len(new), len(known),
-                ', '.join(moved), ', '.join(name if name == other else '%s (%s)' % (name, other) for name, other in known.items()) or 'none',
+    logger.info('%s: of %d classes %d are kept in %s: %s; these start from random values: %s', path, len(new),
+                len(known),
+                ', '.join(moved), ', '.join(name if name == other else '%s (%s)' % (name, other) for name,
+                                            other in known.items()) or 'none',
                 ', '.join(name for name in new if name not in known) or 'none')

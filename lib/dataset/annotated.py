@@ -1,6 +1,7 @@
 """Annotations as they stand in their files, whatever the format: nothing clipped, nothing dropped, faults in a list.
 
-The checker and the converters work on them, and so do the data sets of the formats that have no evaluation of their own.
+The checker and the converters work on them, and so do the data sets of the formats that have no evaluation of their
+own.
 """
 import os
 from typing import Callable, List, NamedTuple, Optional, Tuple
@@ -99,7 +100,8 @@ def unknown_labels(annotated):
     for picture in annotated.pictures:
         for item in picture.items:
             if item.label not in known:
-                faults.note(LABEL, picture.index, item.number, "%s: unknown class '%s'; known are %s. Correct the label, "
+                faults.note(LABEL, picture.index, item.number,
+                            "%s: unknown class '%s'; known are %s. Correct the label, "
                             'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
                             % (annotated.where(picture, item), item.label, ', '.join(annotated.classes)))
     return faults
@@ -111,7 +113,9 @@ def existing(path):
 
 
 def class_names(classes, source):
-    """The names of a list, or of a file of them, without the background; raises as `with_background` and `read_classes`."""
+    """The names of a list, or of a file of them, without the background; raises as `with_background` and
+    `read_classes`.
+    """
     return with_background(read_classes(classes), source)[1:]
 
 

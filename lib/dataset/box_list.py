@@ -35,7 +35,8 @@ class BoxList(IMDB):
                  use_difficult=False, use_07_metric=True):
         data = self.read(image_set, dataset_path, classes)
         if on_unknown_class not in ('error', 'ignore'):
-            raise DatasetError("%s: on_unknown_class must be 'error' or 'ignore', not %r" % (data.name, on_unknown_class))
+            raise DatasetError("%s: on_unknown_class must be 'error' or 'ignore', not %r"
+                               % (data.name, on_unknown_class))
         for fault in data.faults + (unknown_labels(data) if on_unknown_class == 'error' else []):
             raise (FileNotFoundError if fault.kind == kinds.MISSING else DatasetError)(fault.text)
         super(BoxList, self).__init__(data.name, data.classes, [picture.index for picture in data.pictures])
@@ -84,7 +85,9 @@ class BoxList(IMDB):
                        for index, items in images.items()} for name, images in truth.items()}
 
     def evaluate_detections(self, all_boxes, output_dir=None):
-        """Average precision at IoU 0.5 and 0.7; see `pascal_voc_eval`. With `output_dir`, also writes the detections there."""
+        """Average precision at IoU 0.5 and 0.7; see `pascal_voc_eval`. With `output_dir`, also writes the detections
+        there.
+        """
         self.check_detections(all_boxes)
         detections = {name: dict(zip(self.image_set_index, of_class))
                       for name, of_class in zip(self.classes[1:], all_boxes[1:])}

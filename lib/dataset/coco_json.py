@@ -18,8 +18,8 @@ def read_coco_json(path, on_fault=_refuse):
         path: json file with the lists `images` (id, file_name; width and height may be absent), `categories` (id, name)
             and `annotations` (image_id, category_id, bbox = x, y, width, height; area = width * height and iscrowd = 0
             where absent). A file of test images has no annotations, and may have no categories.
-        on_fault: called with the list's name, the item's number in it and a DatasetError for each item that is not as it
-            should be; if it returns, the item is left out. By default it raises the error.
+        on_fault: called with the list's name, the item's number in it and a DatasetError for each item that is not as
+            it should be; if it returns, the item is left out. By default it raises the error.
     Returns:
         dict as in the file, with the defaults filled in, and annotations numbered from 1 by their place in the file:
         pycocotools takes a match with number 0 for none.
@@ -71,7 +71,8 @@ def _named(path, key, items, name, on_fault):
         where, identifier = '%s: %s[%d]' % (path, key, number), item.get('id')
         try:
             _require(type(identifier) in (int, str), where, 'a whole number as id', item)
-            _require(not kept or type(identifier) is type(kept[0]['id']), where, 'an id of the kind of the others', item)
+            _require(not kept or type(identifier) is type(kept[0]['id']), where, 'an id of the kind of the others',
+                     item)
             _require(str(identifier) not in seen, where, 'an id that no other one has', item)
             _require(isinstance(item.get(name), str), where, 'a ' + name, item)
         except DatasetError as error:

@@ -18,7 +18,8 @@ def convert(source, target, image_sets, dataset_path, out, *, classes=None, imag
     """Convert image sets of a data set.
 
     Boxes, classes and their order, sizes and names of images, and images without objects are kept. Of COCO's json,
-    segmentations, key points, ids and licences are not; of VOC's XML, pose, parts and flags other than difficult are not.
+    segmentations, key points, ids and licences are not; of VOC's XML, pose, parts and flags other than difficult are
+    not.
 
     Args:
         source, target: 'PascalVOC', 'coco', 'csv' or 'yolo'.

@@ -29,8 +29,8 @@ def check_stems(pictures, folder):
             raise DatasetError('%s: expected an image with one of the extensions %s. Convert it'
                                % (picture.name, ' '.join(IMAGE_EXTENSIONS)))
         if seen.setdefault(stem, picture.path) != picture.path:
-            raise DatasetError('%s and %s would have the same file in %s. Rename one, or convert the sets into folders of '
-                               'their own' % (seen[stem], picture.path, folder))
+            raise DatasetError('%s and %s would have the same file in %s. Rename one, or convert the sets into '
+                               'folders of their own' % (seen[stem], picture.path, folder))
 
 
 def place_images(pictures, folder, how='copy'):
@@ -46,8 +46,8 @@ def place_images(pictures, folder, how='copy'):
         if how == 'none' or os.path.exists(target) and filecmp.cmp(picture.path, target, shallow=False):
             continue
         if os.path.lexists(target):
-            raise DatasetError('%s: another file of this name is there; expected the image %s or none. Give another folder'
-                               % (target, picture.path))
+            raise DatasetError('%s: another file of this name is there; expected the image %s or none. Give '
+                               'another folder' % (target, picture.path))
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if how == 'link':
             os.symlink(os.path.abspath(picture.path), target)

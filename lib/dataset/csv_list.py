@@ -8,7 +8,8 @@ from lib.dataset.imdb import CLASS_FILE, inside
 from lib.errors import DatasetError
 
 # Column -> the names it may have in the first line. Without such a line the first six columns are in this order.
-COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_id'), 'x1': ('x1', 'xmin'), 'y1': ('y1', 'ymin'),
+COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_id'), 'x1': ('x1', 'xmin'),
+           'y1': ('y1', 'ymin'),
            'x2': ('x2', 'xmax'), 'y2': ('y2', 'ymax'), 'class': ('class', 'label', 'name', 'class_name'),
            'width': ('width',), 'height': ('height',), 'difficult': ('difficult',), 'crowd': ('crowd', 'iscrowd')}
 CORNERS = ('x1', 'y1', 'x2', 'y2')
@@ -36,15 +37,15 @@ def read_csv(image_set, dataset_path, classes=None):
         a.jpg,12,30,111,95.5,car
         b.jpg,,,,,
 
-    Corners are pixels counted from 0, both inside the box. The first line may be missing; if it is there, columns may be in
-    any order, have the names in COLUMNS, and include width and height of the image, difficult and crowd. They are separated
-    by commas, semicolons or tabs. Images lie in images/<set>/, in images/ or in the data set's folder itself.
+    Corners are pixels counted from 0, both inside the box. The first line may be missing; if it is there, columns may
+    be in any order, have the names in COLUMNS, and include width and height of the image, difficult and crowd. They are
+    separated by commas, semicolons or tabs. Images lie in images/<set>/, in images/ or in the data set's folder itself.
 
     Args:
         image_set: 'train' for <dataset_path>/train.csv.
         dataset_path: folder.
-        classes: names, or a file of them; by default those of classes.txt in the data set's folder, or else all labels of all
-            CSV files beside this one, sorted, so that the sets of a data set agree.
+        classes: names, or a file of them; by default those of classes.txt in the data set's folder, or else all labels
+            of all CSV files beside this one, sorted, so that the sets of a data set agree.
     Returns:
         AnnotatedSet.
     Raises:
@@ -82,7 +83,8 @@ def raw_rows(path):
             start = file.readline()
             file.seek(0)
             reader = csv.reader(file, delimiter=max(DELIMITERS, key=start.count), strict=True)
-            return [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(cell.strip() for cell in row)]
+            return [(reader.line_num, [cell.strip() for cell in row]) for row in reader
+                    if any(cell.strip() for cell in row)]
     except (OSError, ValueError, csv.Error) as error:
         raise DatasetError('%s: expected a CSV file of boxes, cannot be read: %s' % (path, error)) from error
 
@@ -95,7 +97,8 @@ def header(path, row):
         return None
     missing = [column for column in PLAIN if column not in names]
     if missing:
-        raise DatasetError('%s: line 1: names the columns %.200s and lacks %s' % (path, ', '.join(row), ', '.join(missing)))
+        raise DatasetError('%s: line 1: names the columns %.200s and lacks %s'
+                           % (path, ', '.join(row), ', '.join(missing)))
     return names
 
 
@@ -158,7 +161,8 @@ def _find_image(folders, name, faults):
             return ''
         if existing(path):
             return path
-    faults.note(kinds.MISSING, name, None, '%s: there is no such image in %s' % (name, ', '.join(map(os.path.abspath, folders))))
+    faults.note(kinds.MISSING, name, None, '%s: there is no such image in %s'
+                % (name, ', '.join(map(os.path.abspath, folders))))
     return ''
 
 

@@ -29,8 +29,9 @@ class PascalVOC(IMDB):
             three folders lie in dataset_path itself.
         root_path: not used; every data set takes it, as in the release.
         dataset_path: folder.
-        classes: names, or a text file of them, one a line. By default the 20 of VOC for a year's folder, otherwise those
-            of classes.txt in the folder, or else all labels found in Annotations, sorted: the same for every image set.
+        classes: names, or a text file of them, one a line. By default the 20 of VOC for a year's folder, otherwise
+            those of classes.txt in the folder, or else all labels found in Annotations, sorted: the same for every
+            image set.
         use_difficult: whether objects flagged as difficult are trained on.
         min_box_side: pixels; thinner boxes are not trained on.
         on_unknown_class: 'error', or 'ignore': objects of other classes are left out, to train on some of the classes.
@@ -61,7 +62,8 @@ class PascalVOC(IMDB):
         names = self.read_index()
         distinct = list(dict.fromkeys(names))
         if len(distinct) < len(names):
-            logger.warning('%s: %d names stand there twice; each image is taken once', self.list_path(), len(names) - len(distinct))
+            logger.warning('%s: %d names stand there twice; each image is taken once', self.list_path(),
+                           len(names) - len(distinct))
         return distinct
 
     def read_index(self):
@@ -74,8 +76,8 @@ class PascalVOC(IMDB):
 
     def _without_flag(self, line):
         name, *flag = line.rsplit(None, 1)
-        is_flag = flag and flag[0] in FLAGS and not os.path.isfile(os.path.join(self.folder, 'Annotations', line + '.xml'))
-        return name if is_flag else line                # 'photo 1' may be the name of an image
+        whole = os.path.join(self.folder, 'Annotations', line + '.xml')     # 'photo 1' may be the name of an image
+        return name if flag and flag[0] in FLAGS and not os.path.isfile(whole) else line
 
     def list_path(self):
         """Path of the list of images."""
@@ -112,7 +114,8 @@ class PascalVOC(IMDB):
         return [self._read_entry(index) for index in self.image_set_index]
 
     def test_roidb(self):
-        """The entries to detect on; without objects where there are no annotations, as of the test images of VOC2012."""
+        """The entries to detect on; without objects where there are no annotations, as of the test images of VOC2012.
+        """
         return self.gt_roidb() if self.has_annotations() else self.image_roidb()
 
     def has_annotations(self):

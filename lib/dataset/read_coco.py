@@ -26,7 +26,8 @@ def read_coco(image_set, dataset_path, classes=None):
     classes = class_names(labels.values() if classes is None else classes, path)
     absent = [name for name in classes if name not in labels.values()] if labels else []
     for name in absent:
-        faults.note(kinds.ANNOTATION, '', None, '%s: no category %s; there are %s' % (path, name, ', '.join(labels.values())))
+        faults.note(kinds.ANNOTATION, '', None, '%s: no category %s; there are %s'
+                    % (path, name, ', '.join(labels.values())))
     items = _items(data, labels, set(classes))
     pictures = [_picture(path, layout, image, items.get(image['id'], []), faults) for image in data['images']]
     return AnnotatedSet(layout.name, 'coco', classes, pictures, faults, 'annotations[%d]')

@@ -23,7 +23,8 @@ def read_voc(image_set, dataset_path, classes=None):
     faults = Faults()
     for index, count in Counter(layout.read_index()).items():
         if count > 1:
-            faults.note(kinds.LISTED_TWICE, index, None, '%s: %s stands there %d times; it is taken once' % (layout.name, index, count))
+            faults.note(kinds.LISTED_TWICE, index, None, '%s: %s stands there %d times; it is taken once'
+                        % (layout.name, index, count))
     pictures = [_read_picture(layout, index, faults) for index in layout.image_set_index]
     if classes is None:
         classes = VOC_CLASSES if layout.year else _labels(layout, pictures)

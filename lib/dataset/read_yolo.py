@@ -1,4 +1,5 @@
-"""Annotations in YOLO's text files, as they stand there: a file for each image, a line `class cx cy w h` for each object.
+"""Annotations in YOLO's text files, as they stand there: a file for each image, a line `class cx cy w h` for each
+object.
 
 The centre and the size of a box are fractions of the image's width and height. With x = (cx - w / 2) * width the box
 covers the pixels from x on: x1 = x, x2 = x + w * width - 1, as in COCO's format.
@@ -20,11 +21,11 @@ def read_yolo(image_set, dataset_path, classes=None):
     """Read a set.
 
     Args:
-        image_set: 'train' for the images that `yolo_files.find_images` finds; their labels lie in a folder labels where they
-            lie in a folder images. An image without a file of labels has no objects.
+        image_set: 'train' for the images that `yolo_files.find_images` finds; their labels lie in a folder labels where
+            they lie in a folder images. An image without a file of labels has no objects.
         dataset_path: folder.
-        classes: names, or a file of them. Where the data have names (data.yaml or classes.txt) these are the ones to take,
-            otherwise the names of classes 0, 1, ...; by default all of the data.
+        classes: names, or a file of them. Where the data have names (data.yaml or classes.txt) these are the ones to
+            take, otherwise the names of classes 0, 1, ...; by default all of the data.
     Returns:
         AnnotatedSet.
     Raises:
@@ -40,11 +41,13 @@ def read_yolo(image_set, dataset_path, classes=None):
     faults = Faults()
     absent = [name for name in classes or () if name not in names.values()]
     if absent:
-        raise DatasetError('%s: no class %s; there are %s' % (dataset_path, ', '.join(absent), ', '.join(names.values())))
+        raise DatasetError('%s: no class %s; there are %s'
+                           % (dataset_path, ', '.join(absent), ', '.join(names.values())))
     pictures = [_read_picture(image_set, dataset_path, name, names, classes, faults)
                 for name in find_images(image_set, dataset_path, description)]
     set_name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
-    return AnnotatedSet(set_name, 'yolo', classes or class_names(names.values(), dataset_path), pictures, faults, 'line %d')
+    classes = classes or class_names(names.values(), dataset_path)
+    return AnnotatedSet(set_name, 'yolo', classes, pictures, faults, 'line %d')
 
 
 def _read_picture(image_set, dataset_path, name, names, classes, faults):
@@ -53,7 +56,8 @@ def _read_picture(image_set, dataset_path, name, names, classes, faults):
         return Picture(name, name, '', '', None, [])
     source = label_path(path)
     size = faults.attempt(kinds.IMAGE, name, None, image_size, path)
-    lines = faults.attempt(kinds.ANNOTATION, name, None, numbered_lines, source) if size and os.path.isfile(source) else []
+    known = size and os.path.isfile(source)
+    lines = faults.attempt(kinds.ANNOTATION, name, None, numbered_lines, source) if known else []
     items = [faults.attempt(kinds.ITEM, name, number, read_line, source, number, line, size, names)
              for number, line in lines or []]
     unwanted = set(names.values()) - set(classes or names.values())
@@ -82,8 +86,8 @@ def read_line(path, number, line, size, names):
     except ValueError:
         fulfilled, values = False, []
     if not fulfilled or not (len(values) == 4 or len(values) >= 6 and len(values) % 2 == 0):
-        raise DatasetError("%s: line %d: expected 'class cx cy w h', fractions of the image's width and height, found %.200r"
-                           % (path, number, line))
+        raise DatasetError("%s: line %d: expected 'class cx cy w h', fractions of the image's width and height, found "
+                           '%.200r' % (path, number, line))
     return Item(number, names.get(label, str(label)), _to_box(values, *size))
 
 

@@ -78,7 +78,8 @@ def read_size(root):
 
 
 def read_object(path, number, node):
-    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no box."""
+    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no box.
+    """
     label, frame = text_of(node, 'name'), node.find('bndbox')
     if not label:
         raise DatasetError('%s: object %d has no <name>' % (path, number))

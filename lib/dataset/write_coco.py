@@ -4,7 +4,8 @@ import os
 
 
 def write_coco(sets, out):
-    """Write sets: annotations/instances_<set>.json. A difficult object has the key difficult, which COCO's tools ignore.
+    """Write sets: annotations/instances_<set>.json. A difficult object has the key difficult, which COCO's tools
+    ignore.
 
     Arguments and results as of `write_voc`.
     """

@@ -19,9 +19,10 @@ def write_yolo(sets, out):
             path = os.path.join(out, 'labels', image_set, os.path.splitext(picture.name)[0] + '.txt')
             write_lines(path, [label_line(numbers[item.label], item.box, *picture.size) for item in picture.items])
     places = ['%s: %s' % (json.dumps(image_set), json.dumps('images/' + image_set)) for image_set in sets]
-    write_lines(os.path.join(out, 'data.yaml'), places + names_lines(dict(enumerate(next(iter(sets.values())).classes))))
-    lost = ['%d objects were difficult or crowds: they are like any other now, YOLO cannot say it' % flagged] if flagged else []
-    return lost, {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
+    names = names_lines(dict(enumerate(next(iter(sets.values())).classes)))
+    write_lines(os.path.join(out, 'data.yaml'), places + names)
+    lost = '%d objects were difficult or crowds: they are like any other now, YOLO cannot say it' % flagged
+    return [lost] * bool(flagged), {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
 
 
 def names_lines(names):

@@ -31,13 +31,17 @@ def read_description(dataset_path):
 
 
 def read_names(dataset_path, description):
-    """Class number -> name: of the description's `names`, a list or a mapping, or of classes.txt; {} where neither is."""
+    """Class number -> name: of the description's `names`, a list or a mapping, or of classes.txt; {} where neither is.
+    """
     names = description.get('names')
     if names is None:
         lists = [os.path.join(dataset_path, name) for name in NAME_LISTS]
         names = next((read_lines(path, 'a class name a line') for path in lists if os.path.isfile(path)), [])
-    pairs = list(names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else [(None, names)])
-    bad = [pair for pair in pairs if type(pair[0]) is not int or pair[0] < 0 or not isinstance(pair[1], (str, int, float))]
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    pairs = list(names.items()) if isinstance(names, dict) else [(None, names)]
+    bad = [pair for pair in pairs if type(pair[0]) is not int or pair[0] < 0
+           or not isinstance(pair[1], (str, int, float))]
     if bad:
         raise DatasetError('%s: names: expected a list of names or a mapping from class number to name, found %.80r'
                            % (os.path.join(dataset_path, DESCRIPTIONS[0]), bad[0]))
@@ -47,8 +51,8 @@ def read_names(dataset_path, description):
 def find_images(image_set, dataset_path, description):
     """The images of a set.
 
-    They are those of the description's entry `image_set` (folders or lists of paths), if it lies in the data set's folder, or
-    else of the list <image_set>.txt, or the folder images/<image_set>, <image_set>/images or <image_set>.
+    They are those of the description's entry `image_set` (folders or lists of paths), if it lies in the data set's
+    folder, or else of the list <image_set>.txt, or the folder images/<image_set>, <image_set>/images or <image_set>.
 
     Returns:
         list of paths relative to the data set's folder, with '/'.
@@ -58,7 +62,8 @@ def find_images(image_set, dataset_path, description):
     entries = description.get(image_set) or []
     entries = [entry for entry in (entries if isinstance(entries, list) else [entries]) if isinstance(entry, str)]
     # `../train/images` is what one tool writes for the folder train/images: it finds its place by the candidates below.
-    stated = [entry for entry in entries if _is_inside(dataset_path, entry) and os.path.exists(os.path.join(dataset_path, entry))]
+    stated = [entry for entry in entries if _is_inside(dataset_path, entry)
+              and os.path.exists(os.path.join(dataset_path, entry))]
     tried = [image_set + '.txt', 'images/' + image_set, image_set + '/images', image_set]
     found = stated or [name for name in tried if os.path.exists(inside(dataset_path, name))][:1]
     if not found:

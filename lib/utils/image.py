@@ -19,8 +19,8 @@ def imread(path, max_pixels=MAX_PIXELS):
     Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
 
     Args:
-        path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Others that OpenCV knows are refused,
-            since nothing tells how large they become.
+        path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Others that OpenCV knows
+            are refused, since nothing tells how large they become.
         max_pixels: int; images of more pixels are refused before they are decoded, None refuses none.
     Returns:
         (H, W, 3) uint8.
@@ -49,8 +49,9 @@ def _decode(path, data):
 
 
 def _no_image(path, length):
-    return DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated or of an '
-                        'unknown format. Fetch it again, convert it to jpg or png, or take it out of the data set' % (path, length))
+    return DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated or '
+                        'of an unknown format. Fetch it again, convert it to jpg or png, or take it out of the data set'
+                        % (path, length))
 
 
 def image_size(path):

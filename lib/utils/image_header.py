@@ -81,7 +81,8 @@ def _tiff_size(data):
         tag, kind = struct.unpack_from(order + 'HH', data, entry)
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
             value = struct.unpack_from(order + _TIFF_FORMATS[kind], data, entry + 8)[0]
-            sizes[tag] = max(value, sizes.get(tag, 0))          # where one stands there twice, readers differ in their choice
+            # where one stands there twice, readers differ in their choice
+            sizes[tag] = max(value, sizes.get(tag, 0))
     return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
 
 

@@ -12,7 +12,8 @@ def load(path, names, most=MAX_BYTES):
     """The arrays of these names.
 
     Raises:
-        DatasetError: the file is damaged, lacks one of them, holds Python objects, or would become larger than `most` bytes.
+        DatasetError: the file is damaged, lacks one of them, holds Python objects, or would become larger than `most`
+            bytes.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -1,7 +1,8 @@
 """Reads pickles of lists, dicts, numbers, texts and NumPy arrays of numbers, and of nothing else.
 
-A pickle from elsewhere can run any code. This reader calls no function that the pickle names, but those of this file, which check
-what they are given. It is the standard library's one in Python: the one in C takes gigabytes for ten bytes that ask for it.
+A pickle from elsewhere can run any code. This reader calls no function that the pickle names, but those of this file,
+which check what they are given. It is the standard library's one in Python: the one in C takes gigabytes for ten bytes
+that ask for it.
 """
 import pickle
 import re
@@ -18,7 +19,8 @@ class _Type(object):
 
     def __init__(self, name, align=False, copy=True):
         if not isinstance(name, str) or not _NUMBERS.fullmatch(name):
-            raise pickle.UnpicklingError('it holds an array of type %r; only those of numbers and texts are read' % (name,))
+            raise pickle.UnpicklingError('it holds an array of type %r; only those of numbers and texts are read'
+                                         % (name,))
         self.dtype = np.dtype(name)
 
     def __setstate__(self, state):
@@ -68,7 +70,8 @@ def _no_bytes():
     return b''
 
 
-_KNOWN = {('numpy', 'ndarray'): None, ('numpy', 'dtype'): _Type, ('_codecs', 'encode'): _encode, ('__builtin__', 'bytes'): _no_bytes,
+_KNOWN = {('numpy', 'ndarray'): None, ('numpy', 'dtype'): _Type, ('_codecs', 'encode'): _encode,
+          ('__builtin__', 'bytes'): _no_bytes,
           ('builtins', 'bytes'): _no_bytes}
 for _package in ('numpy.core.', 'numpy._core.'):
     _KNOWN.update({(_package + 'multiarray', '_reconstruct'): _new_array, (_package + 'multiarray', 'scalar'): _scalar,
@@ -78,7 +81,8 @@ for _package in ('numpy.core.', 'numpy._core.'):
 class _Unpickler(pickle._Unpickler):
     def find_class(self, module, name):
         if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError('it holds %s.%s; only lists, dicts, numbers, texts and arrays are read' % (module, name))
+            raise pickle.UnpicklingError('it holds %s.%s; only lists, dicts, numbers, texts and arrays are read'
+                                         % (module, name))
         return _KNOWN[module, name]
 
 

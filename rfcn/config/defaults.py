@@ -29,7 +29,7 @@ _DEFAULT = {
 _NETWORK = {
     'pretrained': Key('', text),                  # prefix of the trunk's checkpoint; '' starts from random weights
     'pretrained_epoch': Key(0, whole(0, 9999)),   # its number, as in prefix-0000.params
-    'PRETRAINED_CLASSES': Key((), class_names),   # ours: what it detects, to keep the classes of the same names; (): its config.yaml
+    'PRETRAINED_CLASSES': Key((), class_names),   # ours: its classes, to keep those of the same name
     'PIXEL_MEANS': Key((0.0, 0.0, 0.0), tuple_of(real(), 3)),  # blue, green, red: subtracted from pixels of 0 to 255
     'IMAGE_STRIDE': Key(0, whole(0, 4096)),       # pixels: images are padded to a multiple of it; 0 pads nothing
     'RPN_FEAT_STRIDE': Key(16, whole(1, 4096)),   # pixels of the image for one cell of the RPN's feature map
@@ -61,7 +61,7 @@ _DATASET = {
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
     'USE_07_METRIC': Key('auto', choice('auto', False, True)),  # ours: VOC AP at 11 recalls (true) or area; auto: area from VOC2010 on
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
-    'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops the run or is left out
+    'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops or is left out
     'MAX_PIXELS': Key(100000000, whole(1)),       # ours: an image of more is refused before it is decoded
 }
 

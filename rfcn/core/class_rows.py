@@ -1,7 +1,8 @@
 """Fine-tuning on other classes: what a checkpoint knows of a class is kept for the class of the same name.
 
-The outputs of a layer that tells classes apart are grouped by class: of rfcn_cls k * k maps each, of class-specific rfcn_bbox
-4 * k * k. So the rows of its weight, reshaped to (classes, rows of a class, ...), can be moved class by class.
+The outputs of a layer that tells classes apart are grouped by class: of rfcn_cls k * k maps each, of class-specific
+rfcn_bbox 4 * k * k. So the rows of its weight, reshaped to (classes, rows of a class, ...), can be moved class by
+class.
 """
 import re
 
@@ -20,7 +21,9 @@ def class_parameters(params, class_agnostic):
 
 
 def same_classes(old, new):
-    """Class names of a checkpoint and of a configuration, without background -> dict of new name -> old name of the same class."""
+    """Class names of a checkpoint and of a configuration, without background -> dict of new name -> old name of the
+    same class.
+    """
     of_word = {_word(name): name for name in old}
     return {name: of_word[_word(name)] for name in new if _word(name) in of_word}
 
@@ -50,7 +53,8 @@ def move_rows(given, params, names, old, new):
         if len(source) != rows * len(old_number) or source.shape[1:] != target.shape[1:]:
             unfit.append(name)
             continue
-        source, target = (array.reshape((-1, rows) + array.shape[1:]) for array in (source, target))     # [classes, rows, ...]
+        # [classes, rows, ...]
+        source, target = (array.reshape((-1, rows) + array.shape[1:]) for array in (source, target))
         for new_name, old_name in pairs.items():
             target[new_number[new_name]] = source[old_number[old_name]]
         params[name][:] = target.reshape(params[name].shape)

@@ -1,4 +1,5 @@
-"""MXNet's Module with what training R-FCN needs around it: which parameters are fixed, momentum by name, accumulation."""
+"""MXNet's Module with what training R-FCN needs around it: which parameters are fixed, momentum by name, accumulation.
+"""
 import os
 
 import mxnet as mx
@@ -24,8 +25,8 @@ def contexts(gpus):
 def fixed_param_names(symbol, fragments):
     """Parameters that are not trained: those whose name contains one of `fragments`.
 
-    The release calls these prefixes and tests for substrings; 'gamma' would fix nothing otherwise, and published results depend
-    on it, so this is kept.
+    The release calls these prefixes and tests for substrings; 'gamma' would fix nothing otherwise, and published
+    results depend on it, so this is kept.
     """
     return [name for name in symbol.list_arguments() if any(fragment in name for fragment in fragments)]
 
@@ -44,7 +45,8 @@ class TrainModule(mx.mod.Module):
         not_trained = fixed_param_names(symbol, fixed) + names_beginning_with(symbol, frozen, 'TRAIN.FREEZE')
         fixed_names = [name for name in symbol.list_arguments()
                        if name in not_trained and name not in label_names and name not in data_names]
-        super(TrainModule, self).__init__(with_lr_mult(symbol, lr_mult), data_names=data_names, label_names=label_names, context=context,
+        super(TrainModule, self).__init__(with_lr_mult(symbol, lr_mult), data_names=data_names, label_names=label_names,
+                                          context=context,
                                           fixed_param_names=fixed_names)
         self.accumulate = accumulate
         self._pending = 0

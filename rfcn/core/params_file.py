@@ -1,4 +1,5 @@
-"""MXNet's format of named arrays, checked before MXNet reads it: on damaged bytes its own reader may ask for terabytes or crash.
+"""MXNet's format of named arrays, checked before MXNet reads it: on damaged bytes its own reader may ask for terabytes
+or crash.
 
     list     uint64 0x112, uint64 0, uint64 number of arrays, the arrays, uint64 number of names, the names
     name     uint64 length, bytes
@@ -49,21 +50,24 @@ class _Reader(object):
     def require(self, count):
         rest = self.size - self.file.tell()
         if count > rest:
-            raise ValueError('it is cut off: %d bytes expected at byte %d, %d are there' % (count, self.file.tell(), rest))
+            raise ValueError('it is cut off: %d bytes expected at byte %d, %d are there'
+                             % (count, self.file.tell(), rest))
 
 
 def check_params_file(path):
     """Walk through a file of named arrays without reading their values.
 
     Raises:
-        CheckpointError: it is no such file, or cut off, or its counts and lengths contradict its size, or the arrays have no names.
+        CheckpointError: it is no such file, or cut off, or its counts and lengths contradict its size, or the arrays
+            have no names.
     """
     with open(path, 'rb') as file:
         reader = _Reader(file, os.fstat(file.fileno()).st_size)
         try:
             names = _walk(reader)
         except ValueError as error:
-            raise CheckpointError('%s is damaged or is no MXNet parameter file: %s. Fetch it again' % (path, error)) from None
+            raise CheckpointError('%s is damaged or is no MXNet parameter file: %s. Fetch it again'
+                                  % (path, error)) from None
     if not names:
         raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
 

@@ -6,7 +6,9 @@ logger = logging.getLogger(__name__)
 
 
 def names_beginning_with(symbol, prefixes, key):
-    """The arguments of a graph whose names begin with one of `prefixes`; a prefix that none begins with is logged under `key`."""
+    """The arguments of a graph whose names begin with one of `prefixes`; a prefix that none begins with is logged under
+    `key`.
+    """
     names = symbol.list_arguments()
     idle = [prefix for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
     if idle:
@@ -15,11 +17,12 @@ def names_beginning_with(symbol, prefixes, key):
 
 
 def with_lr_mult(symbol, multipliers, key='TRAIN.LR_MULT'):
-    """A copy of a graph whose parameters carry multipliers of the learning rate, which MXNet's optimizer reads off the graph.
+    """A copy of a graph whose parameters carry multipliers of the learning rate, which MXNet's optimizer reads off the
+    graph.
 
     Args:
-        multipliers: beginning of a name -> multiplier; of several that fit, the longest counts. It replaces the multiplier that the
-            graph gives a layer (3 for conv_new_1).
+        multipliers: beginning of a name -> multiplier; of several that fit, the longest counts. It replaces the
+            multiplier that the graph gives a layer (3 for conv_new_1).
     """
     if not multipliers:
         return symbol

@@ -1,10 +1,14 @@
 """Changes files at random, as a disk, a bad download or an ill-meaning author would."""
 
 # What readers stumble over: ends of number ranges, counts, special characters, and pieces of the formats' own grammars.
-NUMBERS = [b'0', b'-1', b'1e999', b'-1e308', b'nan', b'inf', b'4294967296', b'9223372036854775808', b'1e-320', b'0x10', b'1_0', b'9' * 400, b'true']
-WORDS = [b'\0', b'\xff\xfe', b'\xef\xbb\xbf', b'\r\n', b'"', b"'", b'<', b'>', b'&amp;', b'&x;', b'<!DOCTYPE a [<!ENTITY x "y">]>', b'../', b'/etc/passwd',
-         b'{', b'}', b'[', b']', b',', b':', b'null', b'- ', b'\t', b'!!python/object:os.system ', b'&a ', b'*a', b'\\ud800', b'\\u0000', b'[' * 2000,
-         b'{"a":' * 2000, b'<a>' * 2000, b'%s%n', b'con', b'\xf0\x9f\x90\x8d', b'__background__', b'\x80\x02]r\xff\xff\xff\x7f.', b'#']
+NUMBERS = [b'0', b'-1', b'1e999', b'-1e308', b'nan', b'inf', b'4294967296', b'9223372036854775808', b'1e-320', b'0x10',
+           b'1_0', b'9' * 400, b'true']
+WORDS = [b'\0', b'\xff\xfe', b'\xef\xbb\xbf', b'\r\n', b'"', b"'", b'<', b'>', b'&amp;', b'&x;',
+         b'<!DOCTYPE a [<!ENTITY x "y">]>', b'../', b'/etc/passwd',
+         b'{', b'}', b'[', b']', b',', b':', b'null', b'- ', b'\t', b'!!python/object:os.system ', b'&a ', b'*a',
+         b'\\ud800', b'\\u0000', b'[' * 2000,
+         b'{"a":' * 2000, b'<a>' * 2000, b'%s%n', b'con', b'\xf0\x9f\x90\x8d', b'__background__',
+         b'\x80\x02]r\xff\xff\xff\x7f.', b'#']
 EDGES = [0, 1, 2, 0x7F, 0x80, 0xFF]
 
 
@@ -47,8 +51,9 @@ def _set_byte(data, other, rng):
 def _set_number(data, other, rng):
     """Two, four or eight bytes become an edge of their range: where counts and lengths are."""
     size, place = rng.choice([2, 4, 8]), _place(data, rng)
-    value = int(rng.choice(['0', '1', '127', '-1', '-2', '255', '65535'])) if rng.randint(2) else 2 ** (8 * int(size) - 1) - rng.randint(2)
-    number = (value % 2 ** (8 * int(size))).to_bytes(int(size), 'little' if rng.randint(2) else 'big')
+    size = int(size)
+    value = int(rng.choice([0, 1, 127, -1, -2, 255, 65535])) if rng.randint(2) else 2 ** (8 * size - 1) - rng.randint(2)
+    number = (value % 2 ** (8 * size)).to_bytes(size, 'little' if rng.randint(2) else 'big')
     return data[:place] + number + data[place + len(number):]
 
 
@@ -94,5 +99,6 @@ def _swap(data, other, rng):
     return data if b > c else data[:a] + data[c:d] + data[b:c] + data[a:b] + data[d:]
 
 
-CHANGES = [_flip_bit, _set_byte, _set_number, _delete, _cut_off, _repeat, _insert, _insert, _replace_number, _replace_number, _replace_number, _splice,
+CHANGES = [_flip_bit, _set_byte, _set_number, _delete, _cut_off, _repeat, _insert, _insert, _replace_number,
+           _replace_number, _replace_number, _splice,
            _swap]

@@ -1,7 +1,8 @@
 """Read many damaged files: `python tests/fuzz/run.py [COUNT] [--seed N] [--kind KIND]`.
 
-Each file is made from a good one by random changes, and read in another process. It must give a result or one of our errors; never
-another exception, never a crash, never more than a second of the processor or 500 MB. What breaks the rule is kept in a folder.
+Each file is made from a good one by random changes, and read in another process. It must give a result or one of our
+errors; never another exception, never a crash, never more than a second of the processor or 500 MB. What breaks the
+rule is kept in a folder.
 """
 import argparse
 import collections
@@ -116,7 +117,8 @@ def _run_batch(jobs, seed):
             process.join()
             if current is None:
                 raise RuntimeError('the fuzzer itself failed, exit status %s' % process.exitcode)
-            return jobs[done + 1:], (counts, found + [current + ('crashed or hung, exit status %s' % process.exitcode,)])
+            return jobs[done + 1:], (counts, found + [current
+                                                      + ('crashed or hung, exit status %s' % process.exitcode,)])
         if message[0] == 'done':
             process.join()
             return jobs[BATCH:], (counts, found)
@@ -142,7 +144,8 @@ def main(argv=None):
     parser.add_argument('count', type=int, nargs='?', default=20000, help='files to read (default %(default)s)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--kind', choices=sorted(all_seeds()), help='of files (default: all)')
-    parser.add_argument('--keep', default='output/fuzz', help='folder for the files that are findings (default %(default)s)')
+    parser.add_argument('--keep', default='output/fuzz',
+                        help='folder for the files that are findings (default %(default)s)')
     args = parser.parse_args(argv)
     kinds = [args.kind] if args.kind else sorted(all_seeds())
     started = time.time()
@@ -154,7 +157,8 @@ def main(argv=None):
         path = os.path.join(args.keep, '%s-%d-%d' % (finding.kind, args.seed, finding.number))
         Path(path).write_bytes(finding.data)
         print('\n%s: %s' % (path, finding.problem))
-    print(json.dumps({'files': sum(counts.values()), 'findings': len(findings), 'seconds': round(time.time() - started)}))
+    print(json.dumps({'files': sum(counts.values()), 'findings': len(findings),
+                      'seconds': round(time.time() - started)}))
     return 1 if findings else 0
 
 

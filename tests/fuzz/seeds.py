@@ -15,21 +15,28 @@ from rfcn.core import resume
 SIZE = (24, 18)     # width, height of the images
 _PICTURE = np.random.RandomState(0).randint(0, 255, (18, 24, 3)).astype(np.uint8)
 
-XML = [b"""<?xml version="1.0" encoding="utf-8"?><annotation><filename>a.png</filename><size><width>24</width><height>18</height><depth>3</depth>
-</size><object><name>cat</name><difficult>0</difficult><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>11.5</xmax><ymax>12</ymax></bndbox>
-</object><object><name>dog</name><bndbox><xmin>5</xmin><ymin>3</ymin><xmax>20</xmax><ymax>17</ymax></bndbox></object></annotation>""",
-       b'<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>']
+XML = [b"""<?xml version="1.0" encoding="utf-8"?>
+<annotation><filename>a.png</filename><size><width>24</width><height>18</height><depth>3</depth></size>
+<object><name>cat</name><difficult>0</difficult>
+<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>11.5</xmax><ymax>12</ymax></bndbox></object>
+<object><name>dog</name><bndbox><xmin>5</xmin><ymin>3</ymin><xmax>20</xmax><ymax>17</ymax></bndbox></object>
+</annotation>""",
+       b'<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>'
+       b'</object></annotation>']
 JSON = [json.dumps({
     'images': [{'id': 1, 'file_name': 'a.png', 'width': 24, 'height': 18}, {'id': 2, 'file_name': 'b.png'}],
     'categories': [{'id': 1, 'name': 'cat'}, {'id': 7, 'name': 'dog'}],
     'annotations': [{'id': 1, 'image_id': 1, 'category_id': 7, 'bbox': [1, 2, 3.5, 4], 'area': 14, 'iscrowd': 0},
-                    {'image_id': 2, 'category_id': 1, 'bbox': [1, 2, 30, 40], 'segmentation': [[1, 2, 3, 4, 5, 6]]}]}).encode(),
-        b'{"images": [{"id": "0", "file_name": "a.png"}], "categories": [{"id": "c", "name": "cat"}], "annotations": [{"image_id": "0",'
-        b'"category_id": "c", "bbox": [1, 2, 3, 4]}]}']
-CSV = [b'image,x1,y1,x2,y2,class,width,height,difficult\na.png,1,2,10,11.5,cat,24,18,0\na.png,3,4,20,16,dog,24,18,1\nb.png,,,,,,,,\n',
+                    {'image_id': 2, 'category_id': 1, 'bbox': [1, 2, 30, 40],
+                     'segmentation': [[1, 2, 3, 4, 5, 6]]}]}).encode(),
+        b'{"images": [{"id": "0", "file_name": "a.png"}], "categories": [{"id": "c", "name": "cat"}], '
+        b'"annotations": [{"image_id": "0", "category_id": "c", "bbox": [1, 2, 3, 4]}]}']
+CSV = [b'image,x1,y1,x2,y2,class,width,height,difficult\na.png,1,2,10,11.5,cat,24,18,0\n'
+       b'a.png,3,4,20,16,dog,24,18,1\nb.png,,,,,,,,\n',
        b'a.png;1;2;10;11;cat\nb.png;3;4;9;9;"do""g"\n']
 YOLO_LABELS = [b'0 0.5 0.5 0.25 0.5\n1 0.3 0.4 0.2 0.2\n', b'1 0.1 0.1 0.9 0.1 0.9 0.9\n\n0 0.5 0.5 1 1']
-YOLO_NAMES = [b'path: .\ntrain: images/train\nval: [images/val, other.txt]\nnc: 2\nnames:\n  0: cat\n  1: dog\n', b'names: [cat, dog]\n']
+YOLO_NAMES = [b'path: .\ntrain: images/train\nval: [images/val, other.txt]\nnc: 2\nnames:\n  0: cat\n  1: dog\n',
+              b'names: [cat, dog]\n']
 
 
 def _images():
@@ -37,13 +44,15 @@ def _images():
     kinds = [('.jpg', _PICTURE, []), ('.jpg', _PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), ('.png', _PICTURE, []),
              ('.png', with_alpha, []), ('.png', _PICTURE[:, :, 0].astype(np.uint16) * 257, []), ('.bmp', _PICTURE, []),
              ('.tif', _PICTURE, []), ('.tif', _PICTURE.astype(np.uint16) * 257, []), ('.webp', _PICTURE, []),
-             ('.webp', with_alpha, [cv2.IMWRITE_WEBP_QUALITY, 101]), ('.ppm', _PICTURE, []), ('.pgm', _PICTURE[:, :, 0], [])]
+             ('.webp', with_alpha, [cv2.IMWRITE_WEBP_QUALITY, 101]), ('.ppm', _PICTURE, []),
+             ('.pgm', _PICTURE[:, :, 0], [])]
     return [cv2.imencode(extension, im, options)[1].tobytes() for extension, im, options in kinds]
 
 
 def _mxnet_files():
     """A checkpoint, and a training state."""
-    params = {'arg:conv_weight': mx.nd.arange(24).reshape((4, 6)), 'arg:conv_bias': mx.nd.ones(4), 'aux:bn_moving_mean': mx.nd.ones(3, dtype='float64')}
+    params = {'arg:conv_weight': mx.nd.arange(24).reshape((4, 6)), 'arg:conv_bias': mx.nd.ones(4),
+              'aux:bn_moving_mean': mx.nd.ones(3, dtype='float64')}
     with tempfile.TemporaryDirectory() as folder:
         paths = os.path.join(folder, 'a.params'), os.path.join(folder, 'a.states')
         mx.nd.save(paths[0], params)
@@ -53,7 +62,8 @@ def _mxnet_files():
 
 def _pickles():
     boxes = [[[], []], [np.arange(10, dtype=np.float32).reshape(2, 5), np.zeros((0, 5))]]
-    return [pickle.dumps(boxes, protocol) for protocol in (0, 2, 4, 5)] + [pickle.dumps({'a': np.arange(4.).reshape(1, 4), 'b': boxes[1][0]}, 2)]
+    return [pickle.dumps(boxes, protocol)
+            for protocol in (0, 2, 4, 5)] + [pickle.dumps({'a': np.arange(4.).reshape(1, 4), 'b': boxes[1][0]}, 2)]
 
 
 def _archives():
@@ -66,10 +76,13 @@ def _archives():
 
 
 def _configs():
-    return [dump(load_config()).encode(), b'TRAIN:\n  lr: 0.001\n  lr_step: "2,4.5"\nSCALES: [[600, 1000], [400, 800]]\ndataset:\n  CLASSES: [a, b]\n']
+    return [dump(load_config()).encode(),
+            b'TRAIN:\n  lr: 0.001\n  lr_step: "2,4.5"\nSCALES: [[600, 1000], [400, 800]]\n'
+            b'dataset:\n  CLASSES: [a, b]\n']
 
 
 def all_seeds():
     """Kind -> list of bytes."""
-    return {'xml': XML, 'json': JSON, 'csv': CSV, 'labels': YOLO_LABELS, 'names': YOLO_NAMES, 'config': _configs(), 'image': _images(),
+    return {'xml': XML, 'json': JSON, 'csv': CSV, 'labels': YOLO_LABELS, 'names': YOLO_NAMES, 'config': _configs(),
+            'image': _images(),
             'checkpoint': _mxnet_files(), 'pickle': _pickles(), 'npz': _archives()}

@@ -27,7 +27,8 @@ class Targets(object):
     def __init__(self, folder, seeds):
         self.folder = folder
         picture = np.zeros((18, 24, 3), dtype=np.uint8)
-        for name in ('voc/JPEGImages/a.png', 'coco/images/a.png', 'coco/images/b.png', 'csv/a.png', 'csv/b.png', 'yolo/images/train/a.png'):
+        for name in ('voc/JPEGImages/a.png', 'coco/images/a.png', 'coco/images/b.png', 'csv/a.png', 'csv/b.png',
+                     'yolo/images/train/a.png'):
             cv2.imwrite(self.path(name), picture)
         self.write('voc/ImageSets/Main/train.txt', b'a\n')
         self.write('yolo/labels/train/a.txt', seeds['labels'][0])

@@ -1,4 +1,6 @@
-"""Damaged files of every kind give a result or one of our errors; `make fuzz` reads 20,000 of them, here are a few hundred."""
+"""Damaged files of every kind give a result or one of our errors; `make fuzz` reads 20,000 of them, here are a few
+hundred.
+"""
 import collections
 
 import pytest
@@ -23,7 +25,8 @@ def test_damaged_files_of_every_kind_give_a_result_or_one_of_our_errors():
 def test_the_good_files_are_read(tmp_path):
     seeds = all_seeds()
     targets = Targets(str(tmp_path), seeds)
-    assert {(kind, targets.run(kind, data)) for kind in seeds for data in seeds[kind]} == {(kind, 'read') for kind in seeds}
+    assert {(kind, targets.run(kind, data)) for kind in seeds for data in seeds[kind]} == {(kind, 'read')
+                                                                                           for kind in seeds}
 
 
 def test_a_crash_a_hang_another_exception_and_a_glutton_are_findings(monkeypatch):
@@ -33,7 +36,8 @@ def test_a_crash_a_hang_another_exception_and_a_glutton_are_findings(monkeypatch
     jobs = [('xml', number) for number in range(6)]
     counts, findings = fuzz.run(jobs, seed=0)
     assert [(finding.number, finding.problem.splitlines()[-1][:8]) for finding in findings] == [
-        (1, 'crashed '), (2, 'crashed '), (3, 'ValueErr'), (4, 'took 600' if '600' in findings[3].problem else 'took 599')]
+        (1, 'crashed '), (2, 'crashed '), (3, 'ValueErr'), (4, 'took 600' if '600' in findings[3].problem
+                                                            else 'took 599')]
     assert counts['xml', 'read'] == 3     # 0, 5 and the glutton
 
 
@@ -66,7 +70,8 @@ def bad_work(connection, jobs, seed):
     connection.send(('done',))
 
 
-text = st.text(max_size=300) | st.lists(st.sampled_from(['a.png', '1', '-2', '3.5', '1e9', 'cat', 'nan', '"', '', ' ', '\n', ',', ';', '\t']),
+text = st.text(max_size=300) | st.lists(st.sampled_from(['a.png', '1', '-2', '3.5', '1e9', 'cat', 'nan', '"', '', ' ',
+                                                         '\n', ',', ';', '\t']),
                                         max_size=40).map(','.join)
 
 
@@ -84,4 +89,5 @@ def test_any_text_gives_a_result_or_one_of_our_errors(kind, tmp_path_factory):
 def test_a_mutation_depends_on_the_numbers_alone():
     seeds = all_seeds()
     for kind in seeds:
-        assert [fuzz.make(seeds, kind, 1, number) for number in range(20)] == [fuzz.make(seeds, kind, 1, number) for number in range(20)]
+        assert [fuzz.make(seeds, kind, 1, number) for number in range(20)] == [fuzz.make(seeds, kind, 1, number)
+                                                                               for number in range(20)]

@@ -26,7 +26,8 @@ def test_a_good_data_set_passes_and_its_counts_are_printed(run):
     assert 'voc_train (PascalVOC): 6 images, 1 of them without objects, 7 objects' in printed
     assert 'red        3 objects in 3 images' in printed and 'nothing is wrong' in printed
     assert 'network.ANCHOR_SCALES=[1,2,4]' in printed
-    assert 'image in both sets: 3 (the result of the test is too good)' in printed  # the tiny sets share images on purpose
+    # the tiny sets share images on purpose
+    assert 'image in both sets: 3 (the result of the test is too good)' in printed
 
 
 def test_a_damaged_image_means_that_training_would_not_run_unless_it_is_skipped(run, own_tiny_voc):
@@ -74,7 +75,8 @@ def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run,
 
 @pytest.mark.parametrize('kind', ['coco', 'csv', 'yolo'])
 def test_all_formats_are_checked_by_their_names_in_the_config(kind, own_tiny_voc, tmp_path, tiny_yaml, capsys):
-    assert convert(['--from', 'voc', '--to', kind, '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out', str(tmp_path / kind)]) == 0
+    assert convert(['--from', 'voc', '--to', kind, '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out',
+                    str(tmp_path / kind)]) == 0
     values = yaml.safe_load(open(tiny_yaml(tmp_path / kind)))
     values['dataset'].update(dataset=kind)
     (tmp_path / 'other.yaml').write_text(yaml.safe_dump(values))

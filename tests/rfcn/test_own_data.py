@@ -10,7 +10,8 @@ from rfcn import build, test, train_end2end
 from rfcn.config.config import load_config
 from rfcn.convert_dataset import main as convert
 
-EXIF_TIFF = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x0112, 3, 1, 6, 0, 0)        # orientation 6: to be turned by 90 degrees
+# orientation 6: to be turned by 90 degrees
+EXIF_TIFF = b'II*\0' + struct.pack('<IHHHIHHI', 8, 1, 0x0112, 3, 1, 6, 0, 0)
 EXIF = b'\xff\xe1' + struct.pack('>H', 8 + len(EXIF_TIFF)) + b'Exif\0\0' + EXIF_TIFF
 
 
@@ -24,9 +25,11 @@ def turned_by_exif(im):
 
 
 # Image of the tiny data set -> its new extension, and how its pixels are written.
-KINDS = {'wide1': ('.PNG', lambda im: encoded('.png', im.astype(np.uint16) * 257)), 'wide2': ('.webp', lambda im: encoded('.webp', im)),
+KINDS = {'wide1': ('.PNG', lambda im: encoded('.png', im.astype(np.uint16) * 257)),
+         'wide2': ('.webp', lambda im: encoded('.webp', im)),
          'wide3': ('.JPEG', turned_by_exif), 'high1': ('.TIF', lambda im: encoded('.tif', im[:, :, 0])),
-         'high2': ('.png', lambda im: encoded('.png', np.dstack([im, im[:, :, 0]]))), 'empty': ('.Bmp', lambda im: encoded('.bmp', im))}
+         'high2': ('.png', lambda im: encoded('.png', np.dstack([im, im[:, :, 0]]))),
+         'empty': ('.Bmp', lambda im: encoded('.bmp', im))}
 
 
 @pytest.fixture
@@ -47,7 +50,8 @@ def own_yaml(all_kinds, tiny_yaml, tmp_path):
         folder = all_kinds
         if kind != 'PascalVOC':
             folder = tmp_path / kind
-            assert convert(['--from', 'voc', '--to', kind, '--dataset', str(all_kinds), '--sets', 'train,test', '--out', str(folder)]) == 0
+            assert convert(['--from', 'voc', '--to', kind, '--dataset', str(all_kinds), '--sets', 'train,test', '--out',
+                            str(folder)]) == 0
         values = yaml.safe_load(open(tiny_yaml(folder)))
         values['dataset']['dataset'] = kind
         del values['dataset']['CLASSES']
@@ -57,7 +61,8 @@ def own_yaml(all_kinds, tiny_yaml, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['PascalVOC', 'coco', 'csv', 'yolo'])
-def test_every_layout_with_every_kind_of_image_trains_and_is_tested_with_classes_from_the_data(kind, own_yaml, tmp_path):
+def test_every_layout_with_every_kind_of_image_trains_and_is_tested_with_classes_from_the_data(kind, own_yaml,
+                                                                                               tmp_path):
     path = own_yaml(kind)
     train_end2end.main(['--cfg', path])
     ran = load_config(str(tmp_path / 'output/own/train/config.yaml'))

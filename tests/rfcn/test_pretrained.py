@@ -21,14 +21,18 @@ def start(cfg):
 
 @pytest.fixture
 def detector(tiny_cfg, tmp_path):
-    """A function (classes, KEY=VALUE, ...) that writes a checkpoint of a detector of these classes -> KEY=VALUE to start from it."""
+    """A function (classes, KEY=VALUE, ...) that writes a checkpoint of a detector of these classes -> KEY=VALUE to
+    start from it.
+    """
     def write(classes, *overrides, beside=False):
         # The tiny data set's labels do not matter here: its objects of other classes are left out.
-        cfg = tiny_cfg('dataset.CLASSES=[%s]' % ','.join(classes), 'dataset.on_unknown_class=ignore', 'seed=5', *overrides)
+        cfg = tiny_cfg('dataset.CLASSES=[%s]' % ','.join(classes), 'dataset.on_unknown_class=ignore', 'seed=5',
+                       *overrides)
         params = {name: np.asarray(value) for name, value in start(cfg).items()}
         arrays = {name: mx.nd.array(value + 0.5) for name, value in params.items()}
         aux = {name: value for name, value in arrays.items() if 'moving' in name}
-        checkpoint.save_params(str(tmp_path / 'old-0003.params'), {n: v for n, v in arrays.items() if n not in aux}, aux)
+        checkpoint.save_params(str(tmp_path / 'old-0003.params'), {n: v for n, v in arrays.items() if n not in aux},
+                               aux)
         if beside:
             (tmp_path / 'config.yaml').write_text(dump(cfg))
         return ['network.pretrained=%s' % (tmp_path / 'old'), 'network.pretrained_epoch=3']
@@ -36,7 +40,8 @@ def detector(tiny_cfg, tmp_path):
 
 
 def old_arrays(tmp_path):
-    return {name: value.asnumpy() for name, value in checkpoint.load_params(str(tmp_path / 'old-0003.params'))[0].items()}
+    return {name: value.asnumpy() for name,
+            value in checkpoint.load_params(str(tmp_path / 'old-0003.params'))[0].items()}
 
 
 def by_class(array, classes):
@@ -45,7 +50,8 @@ def by_class(array, classes):
 
 @pytest.mark.parametrize('told', ['by the configuration', 'by the file beside'])
 @pytest.mark.parametrize('agnostic', ['true', 'false'])
-def test_what_is_known_of_a_class_is_kept_for_the_class_of_that_name(told, agnostic, detector, tiny_cfg, tmp_path, caplog):
+def test_what_is_known_of_a_class_is_kept_for_the_class_of_that_name(told, agnostic, detector, tiny_cfg, tmp_path,
+                                                                     caplog):
     kind = 'CLASS_AGNOSTIC=' + agnostic
     where = detector(['green', 'red', 'white'], kind, beside=told == 'by the file beside')
     names = ['network.PRETRAINED_CLASSES=[green, red, white]'] if told == 'by the configuration' else []
@@ -54,7 +60,8 @@ def test_what_is_known_of_a_class_is_kept_for_the_class_of_that_name(told, agnos
     for layer in ['rfcn_cls'] + ['rfcn_bbox'] * (agnostic == 'false'):
         now, before = by_class(new[layer + '_weight'], 2), by_class(old[layer + '_weight'], 3)
         np.testing.assert_array_equal(now[[0, 2]], before[[0, 2]])      # background and red
-        assert abs(now[1].mean()) < 0.1                                 # blue is new: a Gaussian around 0, not around 0.5
+        # blue is new: a Gaussian around 0, not around 0.5
+        assert abs(now[1].mean()) < 0.1
     np.testing.assert_array_equal(new['rpn_conv_3x3_weight'], old['rpn_conv_3x3_weight'])
     assert 'of 2 classes 1 are kept in rfcn_cls_weight, rfcn_cls_bias' in caplog.text
     assert ': red; these start from random values: blue' in caplog.text
@@ -63,7 +70,8 @@ def test_what_is_known_of_a_class_is_kept_for_the_class_of_that_name(told, agnos
 def test_the_same_number_of_other_classes_is_not_taken_for_the_same(detector, tiny_cfg, tmp_path):
     where = detector(['red', 'blue'])
     new = start(tiny_cfg('network.PRETRAINED_CLASSES=[red, blue]', *where))     # now blue, red
-    np.testing.assert_array_equal(by_class(new['rfcn_cls_bias'], 2), by_class(old_arrays(tmp_path)['rfcn_cls_bias'], 2)[[0, 2, 1]])
+    np.testing.assert_array_equal(by_class(new['rfcn_cls_bias'], 2),
+                                  by_class(old_arrays(tmp_path)['rfcn_cls_bias'], 2)[[0, 2, 1]])
 
 
 def test_without_names_rows_are_taken_in_their_order_with_a_warning(detector, tiny_cfg, tmp_path, caplog):
@@ -75,9 +83,11 @@ def test_without_names_rows_are_taken_in_their_order_with_a_warning(detector, ti
 def test_heads_of_another_shape_start_anew_and_are_listed_with_both_shapes(detector, tiny_cfg, caplog):
     where = detector(['green', 'red', 'white'])
     with caplog.at_level('INFO'):
-        start(tiny_cfg('network.ANCHOR_SCALES=[1, 2]', 'symbol=small_rfcn_dcn', 'network.SMALL_CHANNELS=[4, 8, 8, 32]', *where))
+        start(tiny_cfg('network.ANCHOR_SCALES=[1, 2]', 'symbol=small_rfcn_dcn', 'network.SMALL_CHANNELS=[4, 8, 8, 32]',
+                       *where))
     assert 'rpn_cls_score_weight ((18, 16, 1, 1) there, (12, 16, 1, 1) needed)' in caplog.text
-    assert 'rfcn_cls_weight ((36, 16, 1, 1) there, (27, 16, 1, 1) needed)' in caplog.text     # 9 bins of 4 and of 3 classes
+    # 9 bins of 4 and of 3 classes
+    assert 'rfcn_cls_weight ((36, 16, 1, 1) there, (27, 16, 1, 1) needed)' in caplog.text
     assert 'are not in it and start from random values: ' in caplog.text and 'rfcn_cls_offset_t_weight' in caplog.text
 
 

@@ -69,7 +69,9 @@ def suggest(sides, num_scales, num_ratios, base_size=CELL):
 
 
 def better(fit, sides, base_size=CELL):
-    """The suggestion with as many scales and ratios, or one scale more, if it fits clearly better than `fit`; else None."""
+    """The suggestion with as many scales and ratios, or one scale more, if it fits clearly better than `fit`; else
+    None.
+    """
     best = None
     for more in (0, 1):
         other = suggest(sides, len(fit.scales) + more, len(fit.ratios), base_size) if len(sides) else fit

@@ -25,9 +25,10 @@ class Changes(NamedTuple):
 def plan(report, min_side=2):
     """Decide what to do about the faults of a Report.
 
-    A picture whose image or annotation cannot be read is left out, and so are boxes that are outside, tiny or there twice. A box
-    that sticks out is clipped, an inverted one gets its corners in order, a size is corrected unless the image lies on its
-    side. Unknown labels, images that are there twice and the like are left as they are: only you can know.
+    A picture whose image or annotation cannot be read is left out, and so are boxes that are outside, tiny or there
+    twice. A box that sticks out is clipped, an inverted one gets its corners in order, a size is corrected unless the
+    image lies on its side. Unknown labels, images that are there twice and the like are left as they are: only you can
+    know.
     """
     changes = Changes(set(), {}, {}, [])
     items = {(picture.index, item.number): item for picture in report.data.pictures for item in picture.items}

@@ -51,6 +51,7 @@ def _same_place(path, dataset_path, out):
 
 def _fix_voc(kept, changes, image_set, dataset_path, out):
     layout = PascalVOC(image_set, '', dataset_path, classes=VOC_CLASSES)    # for its paths; its classes are not used
+    folder = _same_place(layout.folder, dataset_path, out)
     write_lines(_new(_same_place(layout.list_path(), dataset_path, out)), [picture.index for picture in kept])
     for picture in kept:
         target = _same_place(picture.source, dataset_path, out)
@@ -60,7 +61,7 @@ def _fix_voc(kept, changes, image_set, dataset_path, out):
             ElementTree.ElementTree(_changed_xml(parse(picture.source), boxes, size)).write(target, encoding='utf-8')
         else:
             shutil.copyfile(picture.source, target)
-    _copy_classes(layout.folder, os.path.dirname(os.path.dirname(os.path.dirname(_same_place(layout.list_path(), dataset_path, out)))))
+    _copy_classes(layout.folder, folder)
 
 
 def _changed_xml(root, boxes, size):

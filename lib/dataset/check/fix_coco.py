@@ -25,7 +25,8 @@ def cleaned_json(path, kept, changes):
         if str(image['id']) in changes.sizes:
             image['width'], image['height'] = changes.sizes[str(image['id'])]
     boxes = {number: box for (_, number), box in changes.boxes.items()}
-    data['annotations'] = [_changed(annotation, boxes.get(number)) for number, annotation in enumerate(data.get('annotations', ()))
+    data['annotations'] = [_changed(annotation, boxes.get(number))
+                           for number, annotation in enumerate(data.get('annotations', ()))
                            if ('annotations', number) not in faulty and str(annotation['image_id']) in stay
                            and boxes.get(number, True) is not None]
     return data

@@ -59,7 +59,8 @@ def same_images(data, looks):
     for picture in data.pictures:
         digest = looks[picture.index].digest
         if digest and first.setdefault(digest, picture) is not picture:
-            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s' % (picture.path, first[digest].path))
+            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s'
+                        % (picture.path, first[digest].path))
     return faults
 
 
@@ -70,6 +71,7 @@ def shared_images(data, looks, other, other_looks):
     for picture in data.pictures:
         twin = theirs.get(looks[picture.index].digest or None)
         if twin:
-            faults.note(kinds.OVERLAP, picture.index, None, '%s is in %s, and %s in %s shows the same: what is learnt by heart '
+            faults.note(kinds.OVERLAP, picture.index, None,
+                        '%s is in %s, and %s in %s shows the same: what is learnt by heart '
                         'counts as found' % (picture.path, data.name, twin.path, other.name))
     return faults

@@ -22,7 +22,8 @@ def box_faults(data, looks, min_side=2):
                 faults.note(kind, picture.index, item.number, '%s: box (%s) in an image of %d x %d pixels'
                             % ((data.where(picture, item), ', '.join('%g' % value for value in item.box)) + size))
             if (item.label, item.box) in seen:
-                faults.note(kinds.DOUBLED, picture.index, item.number, '%s: an earlier object of the class has the same box (%s)'
+                faults.note(kinds.DOUBLED, picture.index, item.number,
+                            '%s: an earlier object of the class has the same box (%s)'
                             % (data.where(picture, item), ', '.join('%g' % value for value in item.box)))
             seen.add((item.label, item.box))
     return faults
@@ -32,7 +33,8 @@ def class_counts(data):
     """Class -> (objects, images with such objects), in the order of the classes; then unknown labels, if any."""
     objects = Counter(item.label for picture in data.pictures for item in picture.items)
     images = Counter(label for picture in data.pictures for label in {item.label for item in picture.items})
-    return {label: (objects[label], images[label]) for label in list(data.classes) + sorted(set(objects) - set(data.classes))}
+    labels = list(data.classes) + sorted(set(objects) - set(data.classes))
+    return {label: (objects[label], images[label]) for label in labels}
 
 
 def absent_classes(data):
@@ -45,7 +47,8 @@ def absent_classes(data):
 
 
 def usable_items(data, looks, min_side=2):
-    """Pairs (picture, item) of the objects that training uses: pictures with their true sizes, boxes fitted into them."""
+    """Pairs (picture, item) of the objects that training uses: pictures with their true sizes, boxes fitted into them.
+    """
     pairs = []
     for picture in data.pictures:
         size = looks[picture.index].size

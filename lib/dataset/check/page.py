@@ -17,10 +17,13 @@ SAMPLES = 6         # images that are shown as they are
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>%s</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
-h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse } td, th { padding: 1px 12px 1px 0; text-align: left }
+h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
+td, th { padding: 1px 12px 1px 0; text-align: left }
 td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
-.other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 } pre { white-space: pre-wrap; font-size: 13px }
-figure { display: inline-block; margin: 0 10px 10px 0; vertical-align: top; width: 260px; font-size: 12px; overflow-wrap: anywhere }
+.other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 }
+pre { white-space: pre-wrap; font-size: 13px }
+figure { display: inline-block; margin: 0 10px 10px 0; vertical-align: top; width: 260px; font-size: 12px;
+  overflow-wrap: anywhere }
 img { max-width: 100%% } details { margin: 4px 0 }
 </style></head><body>
 %s
@@ -33,12 +36,13 @@ def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=
 
     Args:
         title, verdict: str. good: whether training would start.
-        reports: list of Report. anchors: (sides, Fit, Fit or None, worst) of the training images, worst being pairs (picture,
-            item) that the anchors fit least. extra: faults between sets.
+        reports: list of Report. anchors: (sides, Fit, Fit or None, worst) of the training images, worst being pairs
+            (picture, item) that the anchors fit least. extra: faults between sets.
     Returns:
         str.
     """
-    parts = ['<h1>%s</h1>' % escape(title), '<p class="%s"><b>%s</b></p>' % ('good' if good else 'bad', escape(verdict))]
+    kind = 'good' if good else 'bad'
+    parts = ['<h1>%s</h1>' % escape(title), '<p class="%s"><b>%s</b></p>' % (kind, escape(verdict))]
     parts += [_set_part(report, max_pixels) for report in reports]
     if extra:
         parts.append('<h2>Between the sets</h2>' + _fault_list(extra[0].kind, list(extra), ''))
@@ -57,7 +61,8 @@ def _set_part(report, max_pixels):
     for kind, faults in report.by_kind().items():
         parts.append(_fault_list(kind, faults, _fault_pictures(pictures, faults, max_pixels)))
     chosen = np.unique(np.linspace(0, len(data.pictures) - 1, SAMPLES).astype(int))
-    parts.append('<h3>Some images as annotated</h3>' + ''.join(_figure(data.pictures[i], (), '', max_pixels) for i in chosen))
+    samples = ''.join(_figure(data.pictures[i], (), '', max_pixels) for i in chosen)
+    parts.append('<h3>Some images as annotated</h3>' + samples)
     return '\n'.join(parts)
 
 
@@ -83,14 +88,16 @@ def _figure(picture, bad, note, max_pixels):
     small = thumbnail(picture, bad, max_pixels=max_pixels)
     if small is None:
         return ''
-    return '<figure><img alt="" src="%s"><figcaption>%s %s</figcaption></figure>' % (data_uri(small), escape(picture.name), escape(note))
+    caption = escape(picture.name + ' ' + note)
+    return '<figure><img alt="" src="%s"><figcaption>%s</figcaption></figure>' % (data_uri(small), caption)
 
 
 def _bars(heads, rows):
     """A table whose last column is a bar of the row's last value."""
     most = max([row[-1] for row in rows] + [1])
     lines = ''.join('<tr><td>%s</td>%s<td><div class="bar" style="width:%dpx"></div></td></tr>'
-                    % (escape(row[0]), ''.join('<td class="n">%s</td>' % escape(cell) for cell in row[1:-1]), round(300 * row[-1] / most))
+                    % (escape(row[0]), ''.join('<td class="n">%s</td>' % escape(cell) for cell in row[1:-1]),
+                       round(300 * row[-1] / most))
                     for row in rows)
     return '<table><tr>%s<th></th></tr>%s</table>' % (''.join('<th>%s</th>' % escape(head) for head in heads), lines)
 
@@ -113,7 +120,8 @@ def _fit_table(fits, count):
     for number in range(len(BINS) - 1):
         shares = [fit.histogram()[number] / max(count, 1) for fit in fits]
         cells = ''.join('<td class="n">%.1f %%</td><td><div class="bar%s" style="width:%dpx"></div></td>'
-                        % (100 * share, ' other' if place else '', round(250 * share)) for place, share in enumerate(shares))
+                        % (100 * share, ' other' if place else '', round(250 * share))
+                        for place, share in enumerate(shares))
         rows += '<tr><td>IoU %.1f to %.1f</td>%s</tr>' % (BINS[number], BINS[number + 1], cells)
     return '<table>%s</table>' % rows
 

@@ -12,7 +12,8 @@ def set_text(report):
     data = report.data
     items = sum(len(picture.items) for picture in data.pictures)
     empty = sum(not picture.items for picture in data.pictures)
-    lines = ['%s (%s): %d images, %d of them without objects, %d objects' % (data.name, data.format, len(data.pictures), empty, items)]
+    lines = ['%s (%s): %d images, %d of them without objects, %d objects'
+             % (data.name, data.format, len(data.pictures), empty, items)]
     width = max(map(len, data.classes))
     lines += ['    %-*s %7d objects in %d images' % (width, label, objects, images)
               for label, (objects, images) in class_counts(data).items()]
@@ -36,8 +37,9 @@ def anchor_text(sides, fit, suggestion):
              '  side of a square of their area, pixels: ' + _quantiles(size), '  height / width: ' + _quantiles(shape),
              '  sides below 16 pixels, one cell of the feature map: %.1f %%' % (100 * (sides.min(axis=1) < 16).mean()),
              fit_text('anchors of the configuration', fit)]
-    lines += [fit_text('these would fit better', suggestion)] if suggestion else ['  no others of that number fit clearly better']
-    return '\n'.join(lines)
+    better = fit_text('these would fit better',
+                      suggestion) if suggestion else '  no others of that number fit clearly better'
+    return '\n'.join(lines + [better])
 
 
 def _quantiles(values):
@@ -47,7 +49,8 @@ def _quantiles(values):
 def fit_text(title, fit):
     """Lines about the fit of some anchors."""
     return ('%s: network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s\n'
-            '  IoU of an object and the best anchor of its centre: mean %.3f; 0.7 reached by %.1f %%, 0.5 by %.1f %%; below 0.3: %.1f %%'
+            '  IoU of an object and the best anchor of its centre: mean %.3f; 0.7 reached by %.1f %%, 0.5 by %.1f %%; '
+            'below 0.3: %.1f %%'
             % (title, _list(fit.scales), _list(fit.ratios), fit.mean, 100 * fit.share(0.7), 100 * fit.share(0.5),
                100 - 100 * fit.share(0.3)))
 

@@ -16,7 +16,8 @@ NAMED = 8                               # of more objects the labels are left ou
 
 
 def thumbnail(picture, bad=(), max_pixels=None):
-    """A picture with its boxes, the bad ones in red; shows the surroundings of the first bad one, beyond the border too.
+    """A picture with its boxes, the bad ones in red; shows the surroundings of the first bad one, beyond the border
+    too.
 
     Args:
         picture: Picture. bad: numbers of items; without any the whole image is shown.
@@ -34,7 +35,8 @@ def thumbnail(picture, bad=(), max_pixels=None):
     view = _view(wrong[0].box, im.shape[:2]) if wrong else (0, 0) + im.shape[1::-1]
     small, scale = _crop(im, view)
     names = not wrong and len(right) <= NAMED
-    small = draw_boxes(small, _seen(right, view, scale), [GOOD] * len(right), [item.label if names else '' for item in right])
+    small = draw_boxes(small, _seen(right, view, scale), [GOOD] * len(right),
+                       [item.label if names else '' for item in right])
     return draw_boxes(small, _seen(wrong, view, scale), [BAD] * len(wrong), [item.label for item in wrong])
 
 
@@ -60,10 +62,11 @@ def _crop(im, view):
     scale = SIDE / max(right - left, bottom - top)
     moved = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
     size = max(1, int(round((right - left) * scale))), max(1, int(round((bottom - top) * scale)))
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     if (left, top) == (0, 0) and (right, bottom) == im.shape[1::-1]:
-        return cv2.resize(im, size, interpolation=flags), scale     # warpAffine has no good way to make smaller
-    return cv2.warpAffine(im, moved, size, flags=cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR, borderValue=OUTSIDE), scale
+        # warpAffine has no good way to make smaller
+        return cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST), scale
+    flags = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR
+    return cv2.warpAffine(im, moved, size, flags=flags, borderValue=OUTSIDE), scale
 
 
 def data_uri(im):

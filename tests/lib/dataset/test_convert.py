@@ -21,7 +21,8 @@ SIZE = (40, 30)
 IMAGE = cv2.imencode('.png', np.zeros((30, 40, 3), dtype=np.uint8))[1].tobytes()
 
 corner = st.one_of(st.integers(-5, 45), st.floats(-5, 45).map(lambda value: round(value, 6)))
-items = st.lists(st.tuples(st.sampled_from(CLASSES), st.tuples(corner, corner, corner, corner), st.booleans(), st.booleans()), max_size=4)
+items = st.lists(st.tuples(st.sampled_from(CLASSES), st.tuples(corner, corner, corner, corner), st.booleans(),
+                           st.booleans()), max_size=4)
 sets = st.dictionaries(st.sampled_from(['a.png', 'b c.PNG', 'sub/d.png', 'ä.png', 'e,f;g 1.png']), items, min_size=1)
 
 
@@ -33,7 +34,8 @@ def make_set(folder, pictures):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, 'wb') as file:
             file.write(IMAGE)
-        made.append(Picture(name, name, path, '', SIZE, [Item(number, *values) for number, values in enumerate(objects)]))
+        made.append(Picture(name, name, path, '', SIZE, [Item(number, *values) for number,
+                                                         values in enumerate(objects)]))
     return AnnotatedSet('made', '', CLASSES, made, [], '')
 
 
@@ -83,7 +85,8 @@ def test_there_and_back_again_loses_only_what_the_other_format_cannot_say(start,
 
 def test_sets_of_a_real_data_set_keep_every_object(real_data, tmp_path):
     convert('PascalVOC', 'yolo', ['test'], str(real_data / 'bccd'), str(tmp_path / 'yolo'), images='link')
-    before, after = read_annotated('PascalVOC', 'test', str(real_data / 'bccd')), read_annotated('yolo', 'test', str(tmp_path / 'yolo'))
+    before, after = read_annotated('PascalVOC', 'test', str(real_data / 'bccd')), read_annotated('yolo', 'test',
+                                                                                                 str(tmp_path / 'yolo'))
     assert sum(len(picture.items) for picture in before.pictures) == 945
     boxes = [[item.box for picture in data.pictures for item in picture.items]
              for data in (before, after._replace(pictures=sorted(after.pictures, key=lambda picture: picture.name)))]
@@ -102,7 +105,8 @@ def voc_pair(voc):
 def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_path, capsys):
     (voc_pair / 'Annotations' / 'x.xml').write_text((voc_pair / 'Annotations' / 'x.xml').read_text().replace(
         '<difficult>0', '<difficult>1'))
-    arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train,test', '--out', str(tmp_path / 'out')]
+    arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train,test', '--out',
+                 str(tmp_path / 'out')]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert 'train: 1 images, 1 objects of 1 classes' in printed and 'test: 1 images, 0 objects' in printed
@@ -128,7 +132,8 @@ def test_images_whose_annotations_would_share_a_file_are_refused(tmp_path):
     (tmp_path / 'a.bmp').write_bytes(IMAGE)
     (tmp_path / 'train.csv').write_text('a.png,1,2,3,4,cat\na.bmp,1,2,3,4,cat\n')
     for target in ('PascalVOC', 'yolo'):
-        with pytest.raises(DatasetError, match=r'a\.png and .*a\.bmp would have the same file in (Annotations|labels/train)'):
+        with pytest.raises(DatasetError,
+                           match=r'a\.png and .*a\.bmp would have the same file in (Annotations|labels/train)'):
             convert('csv', target, ['train'], str(tmp_path), str(tmp_path / target))
 
 

@@ -41,16 +41,19 @@ def test_columns_may_be_named_otherwise_ordered_and_separated(folder, text):
 
 
 def test_difficult_objects_and_crowds_are_evaluated_but_not_trained_on(folder):
-    text = 'image,x1,y1,x2,y2,class,difficult,crowd\na.jpg,1,2,9,9,cat,1,0\na.jpg,1,2,8,9,cat,0,true\na.jpg,1,2,7,9,cat,,\n'
-    imdb = open_set(folder, text)
+    lines = ['image,x1,y1,x2,y2,class,difficult,crowd', 'a.jpg,1,2,9,9,cat,1,0', 'a.jpg,1,2,8,9,cat,0,true',
+             'a.jpg,1,2,7,9,cat,,']
+    imdb = open_set(folder, '\n'.join(lines))
     assert imdb.gt_roidb()[0]['boxes'].tolist() == [[1, 2, 7, 9]]
     assert imdb.ground_truth()['cat']['a.jpg'][1].tolist() == [True, True, False]
 
 
 def test_what_sticks_out_is_clipped_and_what_is_outside_or_inverted_is_dropped_with_its_line(folder, caplog):
-    (entry,) = open_set(folder, 'a.jpg,-3,2,9,9,cat\na.jpg,50,2,60,9,cat\na.jpg,9,2,1,9,cat\na.jpg,4,4,4,9,cat\n').gt_roidb()
+    (entry,) = open_set(folder,
+                        'a.jpg,-3,2,9,9,cat\na.jpg,50,2,60,9,cat\na.jpg,9,2,1,9,cat\na.jpg,4,4,4,9,cat\n').gt_roidb()
     assert entry['boxes'].tolist() == [[0, 2, 9, 9]]
-    for line, what in ((1, 'box sticks out: clipped'), (2, 'box outside the image: dropped'), (3, 'inverted box: dropped'),
+    for line, what in ((1, 'box sticks out: clipped'), (2, 'box outside the image: dropped'),
+                       (3, 'inverted box: dropped'),
                        (4, 'tiny box: dropped')):
         assert any('train.csv: line %d (cat)' % line in message and what in message for message in caplog.messages)
 
@@ -59,7 +62,8 @@ def test_class_names_come_from_the_config_from_a_file_or_from_all_lists(folder):
     (folder / 'val.csv').write_text('c.jpg,1,2,9,9,zebra\n')
     (folder / 'prices.csv').write_text('item,price\ncar,9\n')       # another table is left alone
     assert open_set(folder, 'a.jpg,1,2,9,9,cat\n').classes[1:] == ('cat', 'zebra')
-    assert make_dataset('csv', 'val', '', str(folder)).gt_roidb()[0]['image'] == str(folder / 'images' / 'val' / 'c.jpg')
+    assert make_dataset('csv', 'val', '',
+                        str(folder)).gt_roidb()[0]['image'] == str(folder / 'images' / 'val' / 'c.jpg')
     assert open_set(folder, 'a.jpg,1,2,9,9,Cat\n', classes=['dog', 'cat']).gt_roidb()[0]['gt_classes'].tolist() == [2]
     (folder / 'classes.txt').write_text('wolf\ncat\n')
     assert open_set(folder, 'a.jpg,1,2,9,9,cat\n').classes[1:] == ('wolf', 'cat')
@@ -75,7 +79,8 @@ def test_an_unknown_class_is_refused_or_left_out(folder):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('a.jpg,1,2,x,4,cat\n', r'train\.csv: line 1: expected four numbers x1, y1, x2, y2 and a class, found 1, 2, x, 4, cat'),
+    ('a.jpg,1,2,x,4,cat\n',
+     r'train\.csv: line 1: expected four numbers x1, y1, x2, y2 and a class, found 1, 2, x, 4, cat'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,nan,4,cat\n', r'line 2: expected four numbers'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2\n', r'line 2: expected four numbers'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,3,4,\n', r'line 2: expected four numbers x1, y1, x2, y2 and a class'),

@@ -9,7 +9,8 @@ VOC = ['sofa', 'person', 'boat', 'pottedplant', 'motorbike']
 
 
 def test_classes_are_found_by_name_whatever_their_spelling_and_by_the_other_words_of_coco():
-    assert same_classes(COCO, VOC) == {'sofa': 'couch', 'person': 'person', 'pottedplant': 'potted plant', 'motorbike': 'motorcycle'}
+    assert same_classes(COCO, VOC) == {'sofa': 'couch', 'person': 'person', 'pottedplant': 'potted plant',
+                                       'motorbike': 'motorcycle'}
 
 
 def test_the_rows_of_a_class_go_to_the_class_of_the_same_name_and_the_background_to_itself():

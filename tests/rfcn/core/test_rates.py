@@ -46,7 +46,8 @@ def test_frozen_layers_stay_where_they_are_by_the_beginning_of_their_names_alone
 
 
 def test_a_prefix_that_no_parameter_has_is_logged(caplog):
-    assert names_beginning_with(network(), ['res1_a', 'rse1', 'hed'], 'TRAIN.FREEZE') == ['res1_a_weight', 'res1_a_bias']
+    assert names_beginning_with(network(), ['res1_a', 'rse1', 'hed'], 'TRAIN.FREEZE') == ['res1_a_weight',
+                                                                                          'res1_a_bias']
     assert 'TRAIN.FREEZE: this graph has no parameter whose name begins with rse1 or hed' in caplog.text
 
 
@@ -62,11 +63,14 @@ def test_the_keys_of_the_configuration_reach_the_training(tiny_cfg, tmp_path, ca
     from rfcn.core import checkpoint
     from rfcn.train_end2end import train_net
     arrays = {}
-    for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn]', 'TRAIN.LR_MULT={conv_new_1: 0, rfcn_cls_bias: 0}'],
+    for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn]',
+                                      'TRAIN.LR_MULT={conv_new_1: 0, rfcn_cls_bias: 0}'],
                             'start': ['TRAIN.lr=0.0']}.items():
         (tmp_path / name).mkdir()
         prefix = train_net(tiny_cfg('TRAIN.wd=0.0', *overrides), tmp_path / name)
-        arrays[name] = {key: value.asnumpy() for key, value in checkpoint.load_params(checkpoint.params_path(prefix, 1))[0].items()}
+        arrays[name] = {key: value.asnumpy() for key,
+                        value in checkpoint.load_params(checkpoint.params_path(prefix, 1))[0].items()}
     still = {name for name in arrays['still'] if np.array_equal(arrays['still'][name], arrays['start'][name])}
-    expected = {name for name in arrays['still'] if name.startswith(('conv1', 'res', 'rpn', 'conv_new_1'))} | {'rfcn_cls_bias'}
+    expected = {name for name in arrays['still']
+                if name.startswith(('conv1', 'res', 'rpn', 'conv_new_1'))} | {'rfcn_cls_bias'}
     assert expected <= still and not {'rfcn_cls_weight', 'rfcn_bbox_weight', 'rfcn_bbox_bias'} & still

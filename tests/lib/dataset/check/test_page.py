@@ -21,7 +21,8 @@ EVIL = '<script>alert("x")</script>&'
 def picture(tmp_path):
     """A white image of 400 x 200 pixels with a box of 4 x 4 pixels and one beyond the right border."""
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((200, 400, 3), 255, dtype=np.uint8))
-    return Picture('a', 'a.png', str(tmp_path / 'a.png'), '', None, [Item(0, 'cat', (100, 100, 103, 103)), Item(7, 'dog', (420, 50, 460, 90))])
+    return Picture('a', 'a.png', str(tmp_path / 'a.png'), '', None,
+                   [Item(0, 'cat', (100, 100, 103, 103)), Item(7, 'dog', (420, 50, 460, 90))])
 
 
 def test_without_a_bad_box_the_whole_image_is_shown(picture):
@@ -37,7 +38,8 @@ def test_a_small_bad_box_is_enlarged_and_red(picture):
 
 def test_what_lies_beyond_the_border_is_grey_and_its_box_is_seen(picture):
     small = thumbnail(picture, bad=[7])
-    assert (small == OUTSIDE).all(axis=2).mean() > 0.2 and (small == BAD).all(axis=2).any() and (small == 255).all(axis=2).any()
+    assert (small == OUTSIDE).all(axis=2).mean() > 0.2
+    assert (small == BAD).all(axis=2).any() and (small == 255).all(axis=2).any()
 
 
 @pytest.mark.parametrize('box', [(1e9 - 1, 0, 1e9 - 1, 5), (-1e9, -1e9, 1e9, 1e9), (5, 5, -1e6, -1e6), (0, 0, 0, 0)])
@@ -76,7 +78,8 @@ class Balance(HTMLParser):
 
 def test_all_text_from_the_data_is_escaped_and_no_other_file_is_needed(tmp_path):
     cv2.imwrite(str(tmp_path / '&a.png'), np.full((200, 400, 3), 255, dtype=np.uint8))
-    (tmp_path / 'train.csv').write_text('&a.png,1,2,30,40,"%s"\n&a.png,1,2,1,2,<b>\n<i>.png,,,,,\n' % EVIL.replace('"', '""'))
+    (tmp_path / 'train.csv').write_text('&a.png,1,2,30,40,"%s"\n&a.png,1,2,1,2,<b>\n<i>.png,,,,,\n'
+                                        % EVIL.replace('"', '""'))
     report = check(read_annotated('csv', 'train', str(tmp_path), ['<b>', EVIL]))
     sides = np.array([[30., 40.]])
     fit = fit_anchors(sides, (8,), (1,))
