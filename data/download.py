@@ -8,11 +8,13 @@ import time
 import urllib.error
 import urllib.request
 
+from lib.errors import UserError
+
 CHUNK = 1 << 20
 FINAL_ANSWERS = (400, 401, 403, 404, 405, 410, 451)  # asking again would not help
 
 
-class FetchError(Exception):
+class FetchError(UserError):
     """A file cannot be had, or is not what it should be. The message says what to do."""
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of data, not data itself
 
-import argparse
 import json
 import os
 
@@ -17,6 +16,7 @@ from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen
 from data.download import FetchError, check_md5, download, require_space
 from data.minival import is_split, split_minival
 from data.unpack import unpack
+from rfcn.script import make_parser, run_script
 
 MEGABYTE = 10 ** 6
 
@@ -102,7 +102,7 @@ def _progress(done, total):
 
 def parse(argv):
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('dataset', choices=sorted(SETS))
     parser.add_argument('sets', nargs='*', metavar='SET', help='; '.join(
         '%s: %s (default %s)' % (name, ' '.join(SETS[name]), ' '.join(DEFAULT_SETS[name])) for name in sorted(SETS)))
@@ -112,7 +112,7 @@ def parse(argv):
                                          'https://data.pjreddie.com/files')
     parser.add_argument('--dry-run', action='store_true', help='only print what would be fetched')
     parser.add_argument('--keep', action='store_true', help='leave the archives in FOLDER/downloads')
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     args.sets = args.sets or DEFAULT_SETS[args.dataset]
     unknown = [name for name in args.sets if name not in SETS[args.dataset]]
     if unknown:
@@ -122,7 +122,7 @@ def parse(argv):
 
 
 def main(argv=None):
-    """Entry point. Returns the exit status."""
+    """Entry point."""
     args = parse(argv)
     archives = chosen(args.dataset, args.sets)
     annotations = os.path.join(args.folder, 'coco', 'annotations')
@@ -131,17 +131,12 @@ def main(argv=None):
     if to_split:
         print('to split          %s/instances_val2014.json into minival2014 and valminusminival2014' % annotations)
     if args.dry_run:
-        return 0
-    try:
-        fetched = fetch(archives, args.folder, mirror=args.mirror, keep=args.keep, report=_progress)
-        if to_split:
-            split_minival(annotations)
-    except (FetchError, OSError) as error:
-        print('\n%s' % error, file=sys.stderr)
-        return 1
+        return
+    fetched = fetch(archives, args.folder, mirror=args.mirror, keep=args.keep, report=_progress)
+    if to_split:
+        split_minival(annotations)
     print('fetched: %s' % (', '.join(fetched) or 'nothing, all is there'))
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

@@ -23,12 +23,10 @@ def split_minival(folder, *, counts=(MINIVAL_IMAGES, OTHER_IMAGES)):
     Args:
         counts: how many images the two must have.
     Raises:
-        FetchError: val2014 lacks images of val2017, or the counts differ.
+        FetchError: a file is damaged, val2014 lacks images of val2017, or the counts differ.
     """
-    with open(os.path.join(folder, 'instances_val2017.json'), encoding='utf-8') as file:
-        chosen = {image['id'] for image in json.load(file)['images']}
-    with open(os.path.join(folder, 'instances_val2014.json'), encoding='utf-8') as file:
-        val2014 = json.load(file)
+    chosen = {image['id'] for image in _read(os.path.join(folder, 'instances_val2017.json'))['images']}
+    val2014 = _read(os.path.join(folder, 'instances_val2014.json'))
     halves = [_part(val2014, chosen.__contains__), _part(val2014, lambda identifier: identifier not in chosen)]
     found = tuple(len(half['images']) for half in halves)
     if found != tuple(counts) or found[0] != len(chosen):
@@ -39,6 +37,15 @@ def split_minival(folder, *, counts=(MINIVAL_IMAGES, OTHER_IMAGES)):
         with open(path + '.part', 'w', encoding='utf-8') as file:
             json.dump(half, file)
         os.replace(path + '.part', path)
+
+
+def _read(path):
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except ValueError as error:
+        raise FetchError('%s: expected json: %s. Remove it and the folder .fetched, and call again'
+                         % (path, error)) from error
 
 
 def _part(data, wanted):

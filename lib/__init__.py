@@ -1,1 +1,4 @@
-"""The arithmetic of R-FCN on plain arrays: boxes, anchors, targets, sampling, suppression, data sets. Knows neither MXNet nor the config."""
+"""The arithmetic of R-FCN on plain arrays: boxes, anchors, targets, sampling, suppression, data sets.
+
+Knows neither MXNet nor the config.
+"""

@@ -1,13 +1,26 @@
-"""The errors that a user can cause and mend. Each message says what was expected, what was found, in which file, and what to do."""
+"""The errors that a user can cause and mend.
+
+Each message says what was expected, what was found, in which file, and what to do.
+"""
 
 
-class DatasetError(ValueError):
+class UserError(Exception):
+    """Of all of them. A script that ends with one prints its message, without a traceback; see rfcn/script.py."""
+
+
+class DatasetError(UserError, ValueError):
     """An image, an annotation or a list of images is not what its format promises."""
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A key or a value of the configuration is unknown, misspelt, of the wrong type or out of range."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A parameter file is damaged or does not fit the network."""
+
+
+def gist(error):
+    """The line of an error's text that says what is wrong; MXNet's have a traceback of C++ before it."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return next((line for line in lines if line.startswith('MXNetError: ')), lines[0])

@@ -28,6 +28,7 @@ DOUBLED = 'same box twice'
 SAME_IMAGE = 'same image twice'
 OVERLAP = 'image in both sets'
 ABSENT = 'class without objects'
+ALIKE = 'class names alike'
 
 
 class Item(NamedTuple):

@@ -8,9 +8,8 @@ from lib.dataset import annotated as kinds
 from lib.dataset.annotated import unknown_labels
 from lib.dataset.box_faults import judge
 from lib.dataset.csv_list import read_csv
-from lib.dataset.imdb import IMDB
-from lib.dataset.pascal_voc_eval import detections_path, evaluate_detections, evaluate_files, write_detections
 from lib.dataset.read_yolo import read_yolo
+from lib.dataset.voc_scored import VocScored
 from lib.errors import DatasetError
 from lib.utils.image import image_size
 from lib.utils.roidb import make_entry
@@ -18,7 +17,7 @@ from lib.utils.roidb import make_entry
 logger = logging.getLogger(__name__)
 
 
-class BoxList(IMDB):
+class BoxList(VocScored):
     """A data set read by `read`; a subclass names the function.
 
     Args:
@@ -75,7 +74,7 @@ class BoxList(IMDB):
         return [item for item in picture.items if item.label in self.classes[1:]]
 
     def ground_truth(self):
-        """What detections are compared with; see `PascalVOC.ground_truth`."""
+        """See `VocScored.ground_truth`."""
         truth = {name: {} for name in self.classes[1:]}
         for picture in self.data.pictures:
             for item in self._known(picture):
@@ -83,25 +82,6 @@ class BoxList(IMDB):
         return {name: {index: (np.array([item.box for item in items], dtype=np.float64),
                                np.array([item.difficult or item.crowd for item in items], dtype=bool))
                        for index, items in images.items()} for name, images in truth.items()}
-
-    def evaluate_detections(self, all_boxes, output_dir=None):
-        """Average precision at IoU 0.5 and 0.7; see `pascal_voc_eval`. With `output_dir`, also writes the detections
-        there.
-        """
-        self.check_detections(all_boxes)
-        detections = {name: dict(zip(self.image_set_index, of_class))
-                      for name, of_class in zip(self.classes[1:], all_boxes[1:])}
-        if output_dir is not None:
-            folder = self.result_folder(output_dir)
-            os.makedirs(folder, exist_ok=True)
-            for name, of_images in detections.items():
-                write_detections(detections_path(folder, self.image_set, name), of_images.items())
-        return evaluate_detections(detections, self.ground_truth(), use_07_metric=self.use_07_metric)
-
-    def evaluate_files(self, output_dir):
-        """Evaluate the detections that `evaluate_detections` wrote into `output_dir`."""
-        return evaluate_files(self.result_folder(output_dir), self.image_set, self.ground_truth(),
-                              use_07_metric=self.use_07_metric)
 
     def result_folder(self, output_dir):
         """Folder of the written detections within `output_dir`."""

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from lib.dataset.coco_eval import evaluate_results
-from lib.dataset.coco_json import read_coco_json
+from lib.dataset.coco_json import read_coco_json, size_of
 from lib.dataset.imdb import IMDB, Evaluation, inside, read_classes
 from lib.errors import DatasetError
 from lib.utils.image import image_size
@@ -54,7 +54,7 @@ class COCO(IMDB):
 
     def image_path(self, index):
         """Path of the image: its file_name in the first of the folders that has it."""
-        name = self.images[index]['file_name']
+        name = self.images[index]['file_name'].replace('\\', '/')     # written under Windows
         for folder in self.image_folders:
             path = inside(folder, name)
             if os.path.isfile(path):
@@ -86,9 +86,7 @@ class COCO(IMDB):
         return make_entry(self.image_path(index), index, height, width, boxes, classes)
 
     def _size(self, index):
-        image = self.images[index]
-        size = image.get('width'), image.get('height')
-        return size if all(isinstance(side, int) and side > 0 for side in size) else image_size(self.image_path(index))
+        return size_of(self.images[index]) or image_size(self.image_path(index))
 
     def evaluate_detections(self, all_boxes, output_dir=None):
         """COCO's average precision and recall; see `coco_eval`. Test images without annotations are not evaluated.

@@ -2,7 +2,6 @@
 import contextlib
 import io
 
-import numpy as np
 from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 

@@ -2,9 +2,16 @@
 import json
 import os
 
+from lib.dataset.imdb import annotated_size
 from lib.errors import DatasetError
 
 LARGEST = 1e9     # larger numbers are no pixels
+
+
+def size_of(image):
+    """Width and height of an entry of `images`; None where it does not tell them, or none that an image can have."""
+    sides = image.get('width'), image.get('height')
+    return annotated_size(*sides) if all(type(side) is int for side in sides) else None
 
 
 def _refuse(key, number, error):

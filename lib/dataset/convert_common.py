@@ -4,8 +4,8 @@ import os
 import shutil
 
 from lib.dataset.imdb import inside
-from lib.dataset.pascal_voc import IMAGE_EXTENSIONS
 from lib.errors import DatasetError
+from lib.utils.image import IMAGE_EXTENSIONS
 
 
 def number_text(value):

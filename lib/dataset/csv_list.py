@@ -4,7 +4,7 @@ import os
 
 from lib.dataset import annotated as kinds
 from lib.dataset.annotated import AnnotatedSet, Faults, Item, Picture, class_names, existing, label_finder, short_name
-from lib.dataset.imdb import CLASS_FILE, inside
+from lib.dataset.imdb import CLASS_FILE, annotated_size, inside
 from lib.errors import DatasetError
 
 # Column -> the names it may have in the first line. Without such a line the first six columns are in this order.
@@ -15,7 +15,6 @@ COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_i
 CORNERS = ('x1', 'y1', 'x2', 'y2')
 PLAIN = ('image',) + CORNERS + ('class',)
 LARGEST = 1e9           # a larger number is no pixel
-LONGEST_SIDE = 10 ** 6
 DELIMITERS = ',;\t'
 _FALSE, _TRUE = ('', '0', 'false', 'no'), ('1', 'true', 'yes')
 
@@ -86,7 +85,7 @@ def raw_rows(path):
             return [(reader.line_num, [cell.strip() for cell in row]) for row in reader
                     if any(cell.strip() for cell in row)]
     except (OSError, ValueError, csv.Error) as error:
-        raise DatasetError('%s: expected a CSV file of boxes, cannot be read: %s' % (path, error)) from error
+        raise DatasetError('%s: expected a CSV file of boxes, in UTF-8, cannot be read: %s' % (path, error)) from error
 
 
 def header(path, row):
@@ -97,7 +96,7 @@ def header(path, row):
         return None
     missing = [column for column in PLAIN if column not in names]
     if missing:
-        raise DatasetError('%s: line 1: names the columns %.200s and lacks %s'
+        raise DatasetError('%s: line 1: names the columns %.200s and lacks %s. A box is two corners, counted from 0'
                            % (path, ', '.join(row), ', '.join(missing)))
     return names
 
@@ -148,10 +147,9 @@ def _flag(path, number, column, text):
 
 def _size(row):
     try:
-        width, height = int(row['width']), int(row['height'])
+        return annotated_size(int(row['width']), int(row['height']))
     except (KeyError, ValueError):
         return None
-    return (width, height) if 0 < width < LONGEST_SIDE and 0 < height < LONGEST_SIDE else None
 
 
 def _find_image(folders, name, faults):

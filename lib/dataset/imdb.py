@@ -8,6 +8,7 @@ from lib.utils.roidb import make_entry
 
 BACKGROUND = '__background__'
 CLASS_FILE = 'classes.txt'      # class names of own data, one a line
+LONGEST_SIDE = 10 ** 6          # of an image, pixels; a longer one does not exist
 
 
 class Evaluation(NamedTuple):
@@ -91,6 +92,11 @@ class IMDB(object):
                                   ' or '.join(map(str, lengths)) or 'no'))
 
 
+def annotated_size(width, height):
+    """Width and height of an image as its annotation has them, or None if no image has that size."""
+    return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
+
+
 def with_background(classes, source):
     """The class names as a tuple with '__background__' first, whether it was given or not.
 
@@ -117,7 +123,7 @@ def read_lines(path, what):
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), what)) from None
     except (OSError, ValueError) as error:
-        raise DatasetError('%s: expected %s, cannot be read: %s' % (path, what, error)) from error
+        raise DatasetError('%s: expected %s, in UTF-8, cannot be read: %s' % (path, what, error)) from error
 
 
 def read_classes(classes):

@@ -5,23 +5,22 @@ import re
 
 import numpy as np
 
-from lib.dataset.imdb import CLASS_FILE, IMDB, Evaluation, inside, read_classes, read_lines, with_background
-from lib.dataset.pascal_voc_eval import detections_path, evaluate_detections, evaluate_files, write_detections
+from lib.dataset.imdb import CLASS_FILE, inside, read_classes, read_lines, with_background
+from lib.dataset.voc_scored import VocScored
 from lib.dataset.voc_xml import read_annotation
 from lib.errors import DatasetError
-from lib.utils.image import image_size
+from lib.utils.image import IMAGE_EXTENSIONS, image_size
 from lib.utils.roidb import make_entry
 
 logger = logging.getLogger(__name__)
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # The lists for one class say 'name 1' for an image with such objects, 0 with only difficult ones, -1 without.
 FLAGS = ('-1', '0', '1')
 
 
-class PascalVOC(IMDB):
+class PascalVOC(VocScored):
     """PASCAL VOC itself, or own data in its layout.
 
     Args:
@@ -69,15 +68,22 @@ class PascalVOC(IMDB):
     def read_index(self):
         """The names in the list of images, in its order."""
         path = self.list_path()
-        names = [self._without_flag(line) for line in read_lines(path, 'the name of an image a line')]
+        names = [self._name_on(line) for line in read_lines(path, 'the name of an image a line')]
         if not names:
             raise DatasetError('%s: expected the name of an image a line, found none' % path)
         return names
 
-    def _without_flag(self, line):
+    def _name_on(self, line):
+        """The name of an image on a line of the list, without a flag and, if there is no such annotation, extension."""
+        if self._is_annotated(line):        # 'photo 1' may be the name of an image
+            return line
         name, *flag = line.rsplit(None, 1)
-        whole = os.path.join(self.folder, 'Annotations', line + '.xml')     # 'photo 1' may be the name of an image
-        return name if flag and flag[0] in FLAGS and not os.path.isfile(whole) else line
+        name = name if flag and flag[0] in FLAGS else line
+        stem, extension = os.path.splitext(name)
+        return stem if extension.lower() in IMAGE_EXTENSIONS and self._is_annotated(stem) else name
+
+    def _is_annotated(self, name):
+        return os.path.isfile(os.path.join(self.folder, 'Annotations', name + '.xml'))
 
     def list_path(self):
         """Path of the list of images."""
@@ -144,17 +150,12 @@ class PascalVOC(IMDB):
         number = self._number_of_label.get(label, self._number_of_label.get(label.lower()))
         if number is None and not self.ignore_unknown:
             raise DatasetError("%s: unknown class '%s'; known are %s. Correct the label, add it to the classes, or "
-                               "leave such objects out with on_unknown_class='ignore'"
+                               'leave such objects out with dataset.on_unknown_class: ignore'
                                % (path, label, ', '.join(self.classes[1:])))
         return number
 
     def ground_truth(self):
-        """What detections are compared with: the boxes of each class in each image, and whether they are difficult.
-
-        Returns:
-            dict of class name -> dict of image name -> ((n, 4) float64 boxes counted from 0, (n,) bool difficult).
-            Every object counts, also those too thin to train on, as in the PASCAL development kit.
-        """
+        """See `VocScored.ground_truth`."""
         truth = {name: {} for name in self.classes[1:]}
         for index in self.image_set_index:
             path = self.annotation_path(index)
@@ -165,38 +166,9 @@ class PascalVOC(IMDB):
         return {name: {index: _boxes_and_difficulty(items) for index, items in images.items()}
                 for name, images in truth.items()}
 
-    def evaluate_detections(self, all_boxes, output_dir=None):
-        """Average precision of each class at IoU 0.5 and 0.7 as PASCAL VOC defines it; see `pascal_voc_eval`.
-
-        With `output_dir`, also writes output_dir/results/VOC2007/Main/comp4_det_test_<class>.txt, which the test server
-        takes.
-        """
-        self.check_detections(all_boxes)
-        if output_dir is not None:
-            self.write_results(all_boxes, output_dir)
-        if not self.has_annotations():
-            return Evaluation(float('nan'), {}, '%s has no annotations: nothing was evaluated' % self.name)
-        detections = {name: dict(zip(self.image_set_index, of_class))
-                      for name, of_class in zip(self.classes[1:], all_boxes[1:])}
-        return evaluate_detections(detections, self.ground_truth(), use_07_metric=self.use_07_metric)
-
-    def evaluate_files(self, output_dir):
-        """Evaluate the detections that `evaluate_detections` wrote into `output_dir`."""
-        return evaluate_files(self.result_folder(output_dir), self.image_set, self.ground_truth(),
-                              use_07_metric=self.use_07_metric)
-
     def result_folder(self, output_dir):
         """Folder of the written detections within `output_dir`, as the archive for the test server has it."""
         return os.path.join(output_dir, 'results', os.path.basename(self.folder), 'Main')
-
-    def write_results(self, all_boxes, output_dir):
-        """Write a file of detections for each class; returns their folder."""
-        folder = self.result_folder(output_dir)
-        os.makedirs(folder, exist_ok=True)
-        for name, of_class in zip(self.classes[1:], all_boxes[1:]):
-            pairs = zip(self.image_set_index, of_class)
-            write_detections(detections_path(folder, self.image_set, name), pairs, **self.decimals)
-        return folder
 
 
 def _boxes_and_difficulty(items):

@@ -1,12 +1,10 @@
 """Annotations in COCO's json format, as they stand there."""
-import os
 import re
 
 from lib.dataset import annotated as kinds
 from lib.dataset.annotated import AnnotatedSet, Faults, Item, Picture, class_names
 from lib.dataset.coco import COCO, find_annotations
-from lib.dataset.coco_json import read_coco_json
-
+from lib.dataset.coco_json import read_coco_json, size_of
 
 
 def read_coco(image_set, dataset_path, classes=None):
@@ -55,7 +53,5 @@ def _items(data, labels, wanted):
 def _picture(source, layout, image, items, faults):
     index = str(image['id'])
     path = faults.attempt(kinds.IMAGE, index, None, layout.image_path, index) or ''
-    size = image.get('width'), image.get('height')
-    size = size if all(isinstance(side, int) and side > 0 for side in size) else None
-    name = re.sub(r'^(\./)+', '', image['file_name'].replace(os.sep, '/'))
-    return Picture(index, name, path, source, size, items)
+    name = re.sub(r'^(\./)+', '', image['file_name'].replace('\\', '/'))
+    return Picture(index, name, path, source, size_of(image), items)

@@ -55,4 +55,7 @@ def _labels(layout, pictures):
     try:
         return PascalVOC(layout.image_set, '', layout.folder).classes[1:]
     except (DatasetError, FileNotFoundError):
-        return sorted({item.label for picture in pictures for item in picture.items})
+        labels = sorted({item.label for picture in pictures for item in picture.items})
+        if not labels:
+            raise
+        return labels

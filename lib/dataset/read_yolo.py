@@ -13,7 +13,7 @@ from lib.dataset.yolo_files import find_images, label_path, read_description, re
 from lib.errors import DatasetError
 from lib.utils.image import image_size
 
-LARGEST = 1e6       # a larger fraction of an image is none
+LARGEST = 2         # a larger number is no fraction of an image, but pixels perhaps
 DECIMALS = 9        # of pixels: what lies behind is rounding error, which makes 176 of 175.99999999999997
 
 
@@ -32,22 +32,46 @@ def read_yolo(image_set, dataset_path, classes=None):
         FileNotFoundError, DatasetError: there are no images, or no class names.
     """
     description = read_description(dataset_path)
-    names = read_names(dataset_path, description)
     classes = None if classes is None else class_names(classes, dataset_path)
-    names = names or dict(enumerate(classes or ()))
+    names = _numbered_names(dataset_path, description, classes)
+    faults = Faults()
+    pictures = [_read_picture(image_set, dataset_path, name, names, classes, faults)
+                for name in find_images(image_set, dataset_path, description)]
+    pictures = _with_labels_of_their_own(pictures, faults)
+    set_name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
+    classes = classes or class_names(names.values(), dataset_path)
+    return AnnotatedSet(set_name, 'yolo', classes, pictures, faults, 'line %d')
+
+
+def _numbered_names(dataset_path, description, classes):
+    """Class number -> name, of the data or else of `classes`. DatasetError if neither has any, or a class is not there.
+    """
+    names = read_names(dataset_path, description) or dict(enumerate(classes or ()))
     if not names:
         raise DatasetError('%s: expected class names in data.yaml or classes.txt, found none. Write them there, or set '
                            'dataset.CLASSES' % os.path.abspath(dataset_path))
-    faults = Faults()
     absent = [name for name in classes or () if name not in names.values()]
     if absent:
         raise DatasetError('%s: no class %s; there are %s'
                            % (dataset_path, ', '.join(absent), ', '.join(names.values())))
-    pictures = [_read_picture(image_set, dataset_path, name, names, classes, faults)
-                for name in find_images(image_set, dataset_path, description)]
-    set_name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
-    classes = classes or class_names(names.values(), dataset_path)
-    return AnnotatedSet(set_name, 'yolo', classes, pictures, faults, 'line %d')
+    return names
+
+
+def _with_labels_of_their_own(pictures, faults):
+    """The pictures without those whose file of labels is an earlier one's, as a.png's is a.jpg's. Notes them, and a set
+    that has no labels at all.
+    """
+    first = {}
+    labelled = [picture for picture in pictures if os.path.isfile(picture.source)]
+    for picture in labelled:
+        owner = first.setdefault(picture.source, picture)
+        if owner is not picture:
+            faults.note(kinds.DUPLICATE_ID, picture.index, None, '%s: belongs to %s and to %s. Rename one of them and '
+                        'give it labels of its own' % (picture.source, owner.name, picture.name))
+    if not labelled:
+        faults.note(kinds.ANNOTATION, '', None, "%s: there is no such file, nor labels of any other of the %d images; "
+                    "expected a line 'class cx cy w h' for each object" % (pictures[0].source, len(pictures)))
+    return [picture for picture in pictures if first.get(picture.source, picture) is picture]
 
 
 def _read_picture(image_set, dataset_path, name, names, classes, faults):

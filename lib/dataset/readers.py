@@ -11,6 +11,5 @@ READERS = {'PascalVOC': read_voc, 'coco': read_coco, 'csv': read_csv, 'yolo': re
 def read_annotated(name, image_set, dataset_path, classes=None):
     """AnnotatedSet of an image set of a data set; arguments as of `lib.dataset.make_dataset`."""
     if name not in READERS:
-        raise DatasetError("no annotations of the data set '%s' can be read as they stand; known are %s"
-                           % (name, ', '.join(READERS)))
+        raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(READERS)))
     return READERS[name](image_set, dataset_path, classes)

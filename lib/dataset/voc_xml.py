@@ -6,9 +6,9 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
+from lib.dataset.imdb import annotated_size
 from lib.errors import DatasetError
 
-LONGEST_SIDE = 10 ** 6      # a longer image does not exist: its size is taken as not given
 LARGEST = 1e9               # a larger number is no pixel
 _CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
 
@@ -74,7 +74,7 @@ def read_size(root):
     if node is None:
         return None
     width, height = _number(node, 'width'), _number(node, 'height')
-    return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
+    return annotated_size(width, height)
 
 
 def read_object(path, number, node):

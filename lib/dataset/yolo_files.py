@@ -2,9 +2,9 @@
 import os
 
 from lib.dataset.imdb import CLASS_FILE, inside, read_lines
-from lib.dataset.pascal_voc import IMAGE_EXTENSIONS
 from lib.errors import DatasetError
 from lib.utils import safe_yaml
+from lib.utils.image import IMAGE_EXTENSIONS
 
 DESCRIPTIONS = ('data.yaml', 'dataset.yaml', 'data.yml')
 NAME_LISTS = (CLASS_FILE, 'obj.names')
@@ -13,6 +13,9 @@ MAX_BYTES = 65536       # of a description: some 2,000 names
 
 def read_description(dataset_path):
     """The content of data.yaml: a dict, empty where there is no such file."""
+    if not os.path.isdir(dataset_path):
+        raise FileNotFoundError('%s: there is no such folder; expected a data set of YOLO text files'
+                                % os.path.abspath(dataset_path))
     path = next((os.path.join(dataset_path, name) for name in DESCRIPTIONS
                  if os.path.isfile(os.path.join(dataset_path, name))), None)
     if path is None:
@@ -45,6 +48,9 @@ def read_names(dataset_path, description):
     if bad:
         raise DatasetError('%s: names: expected a list of names or a mapping from class number to name, found %.80r'
                            % (os.path.join(dataset_path, DESCRIPTIONS[0]), bad[0]))
+    if type(description.get('nc')) is int and description['nc'] != len(names):
+        raise DatasetError('%s: nc says %d classes, names has %d. Correct one of them'
+                           % (os.path.join(dataset_path, DESCRIPTIONS[0]), description['nc'], len(names)))
     return {number: str(name).strip() for number, name in sorted(pairs)}
 
 

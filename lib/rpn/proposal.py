@@ -35,10 +35,15 @@ def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000
     rows, columns = max(int(height / stride), 1), max(int(width / stride), 1)
     scores, deltas = scores[:, :rows, :columns], deltas[:, :rows, :columns]
     anchors = shifted_anchors(*scores.shape[1:], stride, base_anchors)
-    scores = _in_anchor_order(scores, 1)
-    boxes = clip_boxes(nonlinear_pred(anchors, _in_anchor_order(deltas, 4), max_log_ratio), (height, width))
+    scores, deltas = _in_anchor_order(scores, 1), _in_anchor_order(deltas, 4)
+    top = slice(pre_nms_top_n if pre_nms_top_n > 0 else None)
+    if min_size <= 0:   # no box is too small: the others need not be decoded
+        best = decreasing_order(scores[:, 0])[top]
+        anchors, scores, deltas = (values.take(best, axis=0) for values in (anchors, scores, deltas))
+    boxes = clip_boxes(nonlinear_pred(anchors, deltas, max_log_ratio), (height, width))
     rows = _large_enough(boxes, scores, min_size * scale)
-    rows = rows[decreasing_order(scores[rows, 0])[:pre_nms_top_n if pre_nms_top_n > 0 else None]]
+    if min_size > 0:
+        rows = rows[decreasing_order(scores[rows, 0])[top]]
     dets = np.hstack((boxes.take(rows, axis=0), scores.take(rows, axis=0))).astype(np.float32)
     keep = nms(dets, nms_thresh, max_keep=post_nms_top_n)
     if len(keep) < post_nms_top_n:

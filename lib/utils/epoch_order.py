@@ -2,7 +2,8 @@
 import numpy as np
 
 
-def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping, shuffle_whole_batches=True, rng=np.random):
+def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping, shuffle_whole_batches=True,
+                rng=np.random):
     """Shuffle images, keeping landscape and portrait ones in batches of their own where asked to.
 
     Args:
@@ -21,8 +22,8 @@ def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping,
     landscape = np.asarray(widths) >= np.asarray(heights)
     order = np.hstack((rng.permutation(np.where(landscape)[0]), rng.permutation(np.where(~landscape)[0])))
     whole = len(order) // batch_size * batch_size
-    # Departure: where the batches come out even the release shuffles none of them (its slice [:-0] is empty), so that every
-    # epoch is all landscape, then all portrait.
+    # Departure: where the batches come out even the release shuffles none of them (its slice [:-0] is empty), so that
+    # every epoch is all landscape, then all portrait.
     if whole < len(order) or shuffle_whole_batches:
         batches = order[:whole].reshape(-1, batch_size)
         order[:whole] = batches[rng.permutation(len(batches))].ravel()

@@ -1,15 +1,20 @@
 """From an image file to the network's input: read, resize, subtract the means, stack."""
 import os
+import stat
 
 import cv2
 import numpy as np
 
 from lib.bbox.bbox_transform import clip_boxes
 from lib.errors import DatasetError
-from lib.utils.image_header import header_size
+from lib.utils.image_header import chunks_fit, header_size
 
-# Larger images are refused: 178,956,970 pixels are half a gigabyte of uint8 BGR, more than any camera's photograph.
-MAX_PIXELS = 178956970
+# Larger images are refused. OpenCV holds an image twice while it hands it to Python, six bytes a pixel: 80 million need
+# 480 MB, however small the file is. Full-frame cameras make 61 million.
+MAX_PIXELS = 80000000
+# Of the images in data sets; `imread` also reads the others.
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
 
 
@@ -31,7 +36,7 @@ def imread(path, max_pixels=MAX_PIXELS):
     data = read_bytes(path)
     size = header_size(data)
     _check_size(path, size, max_pixels)
-    im = _decode(path, data) if size else None
+    im = _decode(path, data) if size and chunks_fit(data) else None
     if im is None:
         raise _no_image(path, len(data))
     _check_size(path, im.shape[1::-1], max_pixels)
@@ -66,9 +71,29 @@ def image_size(path):
     return size
 
 
+def images_in(folder):
+    """Paths of the images in a folder, sorted: of all files with an extension that `imread` reads, in any case.
+
+    Hidden files (.a.jpg) are none of them, and sub-folders are not looked into.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    extensions = IMAGE_EXTENSIONS + OTHER_EXTENSIONS
+    names = sorted(name for name in os.listdir(folder)
+                   if name.lower().endswith(extensions) and not name.startswith('.'))
+    paths = [path for path in (os.path.join(folder, name) for name in names) if not os.path.isdir(path)]
+    if not paths:
+        raise DatasetError('%s: expected images (%s) in this folder, found none; its sub-folders do not count'
+                           % (os.path.abspath(folder), ', '.join(extensions)))
+    return paths
+
+
 def read_bytes(path, most=-1):
     """The bytes of an image file, at most so many, or an error that names it."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):     # a pipe or a device may never end
+            raise OSError('it is no regular file')
         with open(path, 'rb') as file:
             data = file.read(most)
     except FileNotFoundError:
@@ -156,8 +181,10 @@ def tensor_vstack(arrays, pad=0):
         arrays: list of arrays (n_i, ...) with the same number of axes.
         pad: value of the added elements.
     Returns:
-        (sum of n_i, ...) array of the first array's dtype.
+        (sum of n_i, ...) array of the first array's dtype; of a single array, itself.
     """
+    if len(arrays) == 1:
+        return arrays[0]
     tail = tuple(np.max([a.shape[1:] for a in arrays], axis=0).astype(int))
     stacked = np.full((sum(len(a) for a in arrays),) + tail, pad, dtype=arrays[0].dtype)
     row = 0

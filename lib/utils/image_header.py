@@ -11,6 +11,7 @@ _JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xff\xd0-\xd8]')
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # P1 to P6, width and height of at most nine digits, with comments between them.
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n){1,99}([0-9]{1,9})(?:\s|#[^\n]*\n){1,99}([0-9]{1,9})\s')
+_PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_FORMATS = {1: 'B', 3: 'H', 4: 'I'}
 
@@ -45,6 +46,25 @@ def _jpeg_size(data):
             height, width = struct.unpack_from('>HH', data, position + 3)
             return width, height
         position += struct.unpack_from('>H', data, position)[0]
+
+
+def chunks_fit(data):
+    """Whether the chunks of a PNG lie within the file; True for other formats.
+
+    OpenCV makes room for as many bytes as a chunk announces, up to two gigabytes, before it looks how many there are.
+
+    Args:
+        data: bytes, the whole file.
+    """
+    position = len(_PNG_MAGIC)
+    while data.startswith(_PNG_MAGIC) and position + 8 <= len(data):
+        length, kind = struct.unpack_from('>I4s', data, position)
+        position += 12 + length     # length, kind, content, checksum
+        if position > len(data):
+            return False
+        if kind == b'IEND':
+            break                   # what follows is nobody's business
+    return True
 
 
 def _png_size(data):
@@ -91,5 +111,5 @@ def _pnm_size(data):
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
-_READERS = ((b'\xff\xd8', _jpeg_size), (b'\x89PNG\r\n\x1a\n', _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
+_READERS = ((b'\xff\xd8', _jpeg_size), (_PNG_MAGIC, _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
             (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size), (b'P', _pnm_size))

@@ -1,4 +1,4 @@
-"""Object proposals in files: read, wherever they were made (selective search, EdgeBoxes, an RPN), and given to the images.
+"""Object proposals in files: read, wherever they were made (selective search, EdgeBoxes, an RPN), and given to images.
 
     .mat  cell array `boxes`, as the release and Fast R-CNN have it: y1, x1, y2, x2, counted from 1
     .mat  cell array `bbs`, as edgeBoxes.m returns it for a list of images: x, y, width, height, score, counted from 1
@@ -11,14 +11,14 @@ A .mat file may name its images in a cell array `images`. A name is the data set
 import os
 
 import numpy as np
-import scipy.io
 
 from lib.errors import DatasetError
-from lib.utils import safe_npz, safe_pickle
+from lib.utils import mat_file, safe_npz, safe_pickle
+from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.whole_file import whole_file
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
 TOLERANCE = 1.0
-_IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 def save_proposals(path, index, all_proposals):
@@ -29,16 +29,10 @@ def save_proposals(path, index, all_proposals):
         index: list of N image names.
         all_proposals: list of N arrays (n, 5).
     """
-    temporary = '%s.tmp-%d' % (path, os.getpid())
-    try:
-        with open(temporary, 'wb') as file:
-            np.savez(file, index=np.array(index, dtype=str),
-                     counts=np.array([len(dets) for dets in all_proposals], dtype=np.int64),
-                     dets=np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32))
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with whole_file(path) as temporary, open(temporary, 'wb') as file:
+        np.savez(file, index=np.array(index, dtype=str),
+                 counts=np.array([len(dets) for dets in all_proposals], dtype=np.int64),
+                 dets=np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32))
 
 
 def attach_proposals(roidb, path):
@@ -124,20 +118,16 @@ def _by_name(arrays, names, indexes, path):
 
 def _read_mat(path):
     """Arrays of x1, y1, x2, y2 (, score) from 0, and names or None."""
-    try:
-        content = scipy.io.loadmat(path)
-    except Exception as error:  # a damaged file raises nearly anything
-        raise DatasetError('%s: not a .mat file that can be read (%s). MATLAB writes one with save -v7'
-                           % (path, error)) from None
+    content, found = mat_file.load(path, ('boxes', 'bbs', 'images'))
     key = next((key for key in ('boxes', 'bbs') if key in content), None)
-    if key is None or content[key].dtype != object:
+    if key is None:
         raise DatasetError("%s: a cell array 'boxes' (y1, x1, y2, x2) or 'bbs' (x, y, width, height, score) expected, "
-                           'found %s' % (path, ', '.join(name for name in content if name[:2] != '__') or 'nothing'))
+                           'found %s' % (path, ', '.join(found) or 'nothing'))
     convert = _from_selective_search if key == 'boxes' else _from_edge_boxes
-    arrays = [convert(cell, path) for cell in content[key].ravel()]
+    arrays = [convert(cell, path) for cell in content[key]]
     if 'images' not in content:
         return arrays, None
-    names = [str(np.ravel(cell)[0]) for cell in content['images'].ravel()]
+    names = [str(cell) for cell in content['images']]
     if len(names) != len(arrays):
         raise DatasetError('%s: %d names of images and boxes of %d' % (path, len(names), len(arrays)))
     return arrays, names
@@ -156,8 +146,8 @@ def _from_edge_boxes(cell, path):
 
 def _read_npz(path):
     names, counts, dets = safe_npz.load(path, ('index', 'counts', 'dets'))
-    if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' or counts.min(initial=0) < 0 \
-            or counts.sum() != len(dets):
+    if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' \
+            or counts.min(initial=0) < 0 or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
                            % (path, names.shape, counts.shape, dets.shape))
     return np.split(dets, np.cumsum(counts)[:-1]), names.tolist()
@@ -191,4 +181,4 @@ def _numbers(array, columns, source):
 def _bare(name):
     """An image's name without an image's extension."""
     stem, extension = os.path.splitext(name)
-    return stem if extension.lower() in _IMAGE_EXTENSIONS else name
+    return stem if extension.lower() in IMAGE_EXTENSIONS else name

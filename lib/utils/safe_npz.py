@@ -21,7 +21,10 @@ def load(path, names, most=MAX_BYTES):
         if size > most:
             raise ValueError('it would unpack to %d bytes, more than %d' % (size, most))
         with np.load(path, allow_pickle=False) as content:
-            return [content[name] for name in names]
+            arrays = [content[name] for name in names]
+            if not all(isinstance(array, np.ndarray) for array in arrays):
+                raise ValueError('not all of them are arrays')  # but the bytes of another kind of file
+            return arrays
     except Exception as error:  # a damaged file raises nearly anything
         raise DatasetError('%s: not an .npz file of plain arrays %s, or a damaged one (%s). Make it again'
                            % (path, ', '.join(names), error)) from None

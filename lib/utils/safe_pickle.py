@@ -4,8 +4,10 @@ A pickle from elsewhere can run any code. This reader calls no function that the
 which check what they are given. It is the standard library's one in Python: the one in C takes gigabytes for ten bytes
 that ask for it.
 """
+import mmap
 import pickle
 import re
+import struct
 
 import numpy as np
 
@@ -79,6 +81,18 @@ for _package in ('numpy.core.', 'numpy._core.'):
 
 
 class _Unpickler(pickle._Unpickler):
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def load_bytearray(self):
+        """The standard library's clears as many bytes as are announced before it looks how many there are."""
+        length, = struct.unpack('<Q', self.read(8))
+        data = bytearray(self.read(length))
+        if len(data) < length:
+            raise pickle.UnpicklingError('%d bytes are announced, %d are there' % (length, len(data)))
+        self.append(data)
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray
+
     def find_class(self, module, name):
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError('it holds %s.%s; only lists, dicts, numbers, texts and arrays are read'
@@ -95,6 +109,8 @@ def load(path):
     """
     with open(path, 'rb') as file:
         try:
-            return _Unpickler(file, encoding='latin1').load()
+            # A map reads no more than there is; a file makes room for all that it is asked for.
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return _Unpickler(content, encoding='latin1').load()
         except Exception as error:  # a damaged pickle raises nearly anything
             raise DatasetError('%s: not a pickle that can be read (%s)' % (path, error)) from None

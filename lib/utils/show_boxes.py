@@ -1,5 +1,6 @@
 """Draws boxes with class and score into images, and images onto a sheet. Needs no screen: everything is an array."""
 import colorsys
+import unicodedata
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ def draw_boxes(im, boxes, colors, texts):
         im: (H, W, 3) uint8 BGR.
         boxes: (n, 4) boxes; of overlapping labels the last one is on top.
         colors: list of n tuples B, G, R.
-        texts: list of n str; a letter that the font lacks becomes a question mark; '' draws no label.
+        texts: list of n str, drawn in `plain_letters`; '' draws no label.
     Returns:
         (H, W, 3) uint8 BGR, a new image.
     """
@@ -33,8 +34,14 @@ def draw_boxes(im, boxes, colors, texts):
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, max(1, int(round(min(im.shape[:2]) / 250.0))))
     for (x1, y1, _, _), color, text in zip(corners, colors, texts):
         if text:
-            _draw_label(picture, x1, y1, color, text.encode('ascii', 'replace').decode())
+            _draw_label(picture, x1, y1, color, plain_letters(text))
     return picture
+
+
+def plain_letters(text):
+    """A text in the letters of OpenCV's font: accents are left out, what it has not at all becomes a question mark."""
+    parts = unicodedata.normalize('NFKD', text)
+    return ''.join(part for part in parts if not unicodedata.combining(part)).encode('ascii', 'replace').decode()
 
 
 def _draw_label(im, x, y, color, text):

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -253,6 +254,12 @@ def test_a_split_of_other_files_is_refused(tmp_path, of_2017, counts):
     (tmp_path / 'instances_val2017.json').write_text(json.dumps(coco_json(of_2017)))
     with pytest.raises(FetchError, match='expected %d and %d images' % counts):
         minival.split_minival(str(tmp_path), counts=counts)
+
+
+def test_annotations_that_are_cut_off_are_named(tmp_path):
+    (tmp_path / 'instances_val2017.json').write_text('{"images": [')
+    with pytest.raises(FetchError, match='instances_val2017.json: expected json: .* Remove it'):
+        minival.split_minival(str(tmp_path))
     assert not minival.is_split(str(tmp_path))
 
 
@@ -273,26 +280,26 @@ def small_coco(server, monkeypatch):
 
 def test_the_script_fetches_from_a_mirror_splits_and_then_has_nothing_to_do(small_coco, server, tmp_path, capsys):
     arguments = ['coco', 'minival', '--folder', str(tmp_path), '--mirror', small_coco]
-    assert fetch.main(arguments) == 0
+    fetch.main(arguments)
     assert 'fetched: annotations_trainval2014.zip, annotations_trainval2017.zip' in capsys.readouterr().out
     assert minival.is_split(str(tmp_path / 'coco/annotations'))
-    assert fetch.main(arguments) == 0
+    fetch.main(arguments)
     assert 'fetched: nothing, all is there' in capsys.readouterr().out
     assert len(server.requests) == 2
 
 
 def test_a_dry_run_prints_what_would_be_fetched_and_loads_nothing(small_coco, server, tmp_path, capsys):
-    assert fetch.main(['coco', '2014', 'minival', '--folder', str(tmp_path), '--dry-run']) == 0
+    fetch.main(['coco', '2014', 'minival', '--folder', str(tmp_path), '--dry-run'])
     printed = capsys.readouterr().out
     assert 'to fetch, 13511 MB http://images.cocodataset.org/zips/train2014.zip -> %s/coco/images' % tmp_path in printed
     assert 'md5 0da8c0bd3d6becc4dcb32757491aca88' in printed and 'to split' in printed
     assert server.requests == [] and list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_is_printed_without_a_traceback(server, tmp_path, monkeypatch, capsys):
+def test_an_address_without_the_archive_is_named(server, tmp_path, monkeypatch):
     monkeypatch.setitem(archives.SETS['voc'], '2012', (voc_archive(server),))
-    assert fetch.main(['voc', '2012', '--folder', str(tmp_path), '--mirror', server.url + '/other']) == 1
-    assert 'other/voc.tar: the server says HTTP Error 404' in capsys.readouterr().err
+    with pytest.raises(FetchError, match='other/voc.tar: the server says HTTP Error 404'):
+        fetch.main(['voc', '2012', '--folder', str(tmp_path), '--mirror', server.url + '/other'])
 
 
 def test_an_unknown_set_is_refused_with_the_known_ones(capsys):
@@ -308,10 +315,14 @@ def test_every_archive_has_a_name_of_its_own_and_a_checksum_of_32_digits_or_none
     assert archives.chosen('coco', ['2014', 'minival', '2017']).count(archives.SETS['coco']['2017'][2]) == 1
 
 
-@pytest.mark.parametrize('script, address', [('get_voc.sh', 'VOCtest_06-Nov-2007.tar'),
-                                             ('get_coco.sh', 'annotations_trainval2014.zip')])
-def test_the_shell_scripts_run_from_anywhere_without_any_package(tmp_path, script, address):
+@pytest.mark.parametrize('script, image_set, address', [('get_voc.sh', '2007', 'VOCtest_06-Nov-2007.tar'),
+                                                        ('get_coco.sh', '2014', 'annotations_trainval2014.zip')])
+def test_the_shell_scripts_run_from_anywhere_without_any_package(tmp_path, script, image_set, address):
     path = fetch.Path(fetch.__file__).with_name(script)
-    shown = subprocess.run([str(path), '--dry-run', '--folder', str(tmp_path)], cwd=str(tmp_path), timeout=60,
-                           check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+    bare = tmp_path / 'python'
+    bare.write_text('#!/bin/sh\nexec "%s" -S "$@"\n' % sys.executable)  # without site-packages
+    bare.chmod(0o755)
+    shown = subprocess.run([str(path), '--dry-run', '--folder', str(tmp_path), image_set], cwd=str(tmp_path),
+                           env={'PATH': '/usr/bin:/bin', 'PYTHON': str(bare)}, timeout=60, check=True,
+                           stdout=subprocess.PIPE, universal_newlines=True).stdout
     assert address in shown

@@ -80,15 +80,17 @@ def _read(targets, kind, data):
     forget_peak()
     before, started = memory('VmRSS'), time.process_time()
     try:
-        outcome, problem = targets.run(kind, data), ''
+        outcome, problems = targets.run(kind, data), []
     except BaseException:  # the finding, whatever it is
-        outcome, problem = 'problem', traceback.format_exc()
+        outcome, problems = 'problem', [traceback.format_exc()]
     seconds, grown = time.process_time() - started, memory('VmHWM') - before
-    if seconds > MAX_SECONDS:
-        problem += 'took %.1f seconds' % seconds
-    if grown > MAX_BYTES:
-        problem += 'took %d MB' % (grown >> 20)
-    return outcome, problem
+    return outcome, '; '.join(problems + excesses(seconds, grown))
+
+
+def excesses(seconds, grown):
+    """What a file took more of than it may: seconds of the processor, bytes."""
+    return (['took %.1f seconds' % seconds] if seconds > MAX_SECONDS else []) \
+        + (['took %d MB' % (grown >> 20)] if grown > MAX_BYTES else [])
 
 
 def run(jobs, seed):

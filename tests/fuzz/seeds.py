@@ -8,6 +8,7 @@ import tempfile
 import cv2
 import mxnet as mx
 import numpy as np
+import scipy.io
 
 from rfcn.config.config import dump, load_config
 from rfcn.core import resume
@@ -60,6 +61,18 @@ def _mxnet_files():
         return [open(path, 'rb').read() for path in paths]
 
 
+def small_graph():
+    """A convolution, and what is made of its channels."""
+    layer = mx.sym.Convolution(mx.sym.Variable('data'), num_filter=2, kernel=(1, 1), name='conv')
+    layer = mx.sym.Activation(mx.sym.BatchNorm(layer, name='bn'), act_type='relu', name='relu')
+    return mx.sym.split(layer, num_outputs=2, name='halves')[1]
+
+
+def _graphs():
+    """As it is, and fused: a graph within a graph."""
+    return [graph.tojson().encode() for graph in (small_graph(), small_graph().get_backend_symbol('MKLDNN_QUANTIZE'))]
+
+
 def _pickles():
     boxes = [[[], []], [np.arange(10, dtype=np.float32).reshape(2, 5), np.zeros((0, 5))]]
     return [pickle.dumps(boxes, protocol)
@@ -75,6 +88,22 @@ def _archives():
     return files
 
 
+def _matlab_files():
+    """Proposals as selective search and EdgeBoxes store them, with MATLAB's save -v6 and -v7."""
+    boxes, names = np.empty(2, dtype=object), np.empty(2, dtype=object)
+    boxes[:], names[:] = [np.ones((2, 4), dtype=np.uint16), np.zeros((0, 4))], ['a', 'b']
+    found = np.empty((2, 1), dtype=object)
+    found[:, 0] = [np.ones((3, 5)), np.ones((1, 5))]
+    files = []
+    for content, options in (({'boxes': boxes, 'images': names}, {}), ({'bbs': found}, {}),
+                             ({'boxes': boxes, 'images': names}, {'do_compression': True}),
+                             ({'bbs': found}, {'do_compression': True})):
+        file = io.BytesIO()
+        scipy.io.savemat(file, content, **options)
+        files.append(file.getvalue())
+    return files
+
+
 def _configs():
     return [dump(load_config()).encode(),
             b'TRAIN:\n  lr: 0.001\n  lr_step: "2,4.5"\nSCALES: [[600, 1000], [400, 800]]\n'
@@ -85,4 +114,5 @@ def all_seeds():
     """Kind -> list of bytes."""
     return {'xml': XML, 'json': JSON, 'csv': CSV, 'labels': YOLO_LABELS, 'names': YOLO_NAMES, 'config': _configs(),
             'image': _images(),
-            'checkpoint': _mxnet_files(), 'pickle': _pickles(), 'npz': _archives()}
+            'checkpoint': _mxnet_files(), 'pickle': _pickles(), 'npz': _archives(), 'mat': _matlab_files(),
+            'symbol': _graphs()}

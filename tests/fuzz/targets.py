@@ -2,6 +2,7 @@
 import os
 
 import cv2
+import mxnet as mx
 import numpy as np
 
 from lib.dataset import make_dataset
@@ -12,13 +13,13 @@ from lib.dataset.check.text import set_text
 from lib.dataset.readers import read_annotated
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import proposals, safe_pickle
-from lib.utils.image import image_size, imread
+from lib.utils.image import MAX_PIXELS, image_size, imread
 from lib.utils.roidb import append_flipped_images
 from rfcn.config.config import load_config
 from rfcn.core import checkpoint, resume
+from rfcn.core.symbol_file import load_symbol_file
 
 OUR_ERRORS = (DatasetError, ConfigError, CheckpointError, FileNotFoundError)
-MAX_PIXELS = 10 ** 8    # the default of dataset.MAX_PIXELS
 
 
 class Targets(object):
@@ -92,7 +93,7 @@ class Targets(object):
 
     def image(self, data):
         self.write('a.jpg', data)
-        im = imread(self.path('a.jpg'), MAX_PIXELS)
+        im = imread(self.path('a.jpg'))
         assert im.ndim == 3 and im.dtype == np.uint8 and image_size(self.path('a.jpg')) == im.shape[1::-1]
 
     def checkpoint(self, data):
@@ -102,10 +103,22 @@ class Targets(object):
             value.asnumpy()
         (resume.load_states if 'progress' in arrays else checkpoint.load_params)(self.path('a.params'))
 
+    def symbol(self, data):
+        self.write('a-symbol.json', data)
+        graph = load_symbol_file(self.path('a-symbol.json'))
+        params = {name: mx.nd.ones(2) for name in ('conv_bias', 'bn_gamma', 'bn_beta')}
+        params['conv_weight'] = mx.nd.ones((2, 3, 1, 1))
+        moving = {'bn_moving_mean': mx.nd.zeros(2), 'bn_moving_var': mx.nd.ones(2)}
+        checkpoint.check_params(graph, {'data': (1, 3, 8, 8)}, params, moving, 'a.params')
+
     def pickle(self, data):
         self.write('a.pkl', data)
         if isinstance(safe_pickle.load(self.path('a.pkl')), dict):
             proposals.load_proposals(self.path('a.pkl'), ['a', 'b'])
+
+    def mat(self, data):
+        self.write('a.mat', data)
+        proposals.load_proposals(self.path('a.mat'), ['a', 'b'])
 
     def npz(self, data):
         self.write('a.npz', data)

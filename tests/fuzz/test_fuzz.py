@@ -2,6 +2,7 @@
 hundred.
 """
 import collections
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -35,10 +36,18 @@ def test_a_crash_a_hang_another_exception_and_a_glutton_are_findings(monkeypatch
     monkeypatch.setattr(fuzz, 'work', bad_work)
     jobs = [('xml', number) for number in range(6)]
     counts, findings = fuzz.run(jobs, seed=0)
-    assert [(finding.number, finding.problem.splitlines()[-1][:8]) for finding in findings] == [
-        (1, 'crashed '), (2, 'crashed '), (3, 'ValueErr'), (4, 'took 600' if '600' in findings[3].problem
-                                                            else 'took 599')]
+    crash, hang, error, glutton = findings
+    assert [finding.number for finding in findings] == [1, 2, 3, 4]
+    assert 'exit status 9' in crash.problem and 'exit status -9' in hang.problem
+    assert 'ValueError: surprise' in error.problem
+    megabytes = int(re.search(r'took (\d+) MB', glutton.problem).group(1))
+    assert 590 <= megabytes <= 650     # of the 600 that it asks for, pages of the process itself beside them
     assert counts['xml', 'read'] == 3     # 0, 5 and the glutton
+
+
+def test_more_than_a_second_or_500_megabytes_is_too_much():
+    assert fuzz.excesses(1.0, 500 * 2 ** 20) == []
+    assert fuzz.excesses(1.3, 501 * 2 ** 20) == ['took 1.3 seconds', 'took 501 MB']
 
 
 class BadTargets(object):

@@ -1,4 +1,5 @@
 """How well the anchors' sizes and shapes fit those of the objects, and which would fit better."""
+from collections import Counter
 from typing import NamedTuple, Tuple
 
 import numpy as np
@@ -6,22 +7,32 @@ import numpy as np
 from lib.rpn.generate_anchor import generate_anchors
 from lib.utils.image import resize_scale
 
-CELL = 16                   # pixels: ANCHOR_SCALES are in units of it
+CELL = 16                   # pixels: ANCHOR_SCALES are in units of it, and anchors stand that far apart
+CENTRE = (CELL - 1) / 2     # of the first cell
+SMALLEST = 0.5              # of the suggested scales: smaller objects need larger images, not smaller anchors
 BINS = np.linspace(0, 1, 11)
 ALIKE = 1.15                # two scales or ratios that differ by less are one
 GAIN = 0.02                 # of the mean IoU, from which on other anchors are worth a change
 
 
+class Objects(NamedTuple):
+    """Objects as the network sees them; each stands there once for every scale of the configuration."""
+    sides: np.ndarray       # (n, 2) float64, width and height, pixels
+    offsets: np.ndarray     # (n, 2) float64, how far its centre is from that of the nearest cell, pixels
+    weights: np.ndarray     # (n,) float64 of sum 1; all classes together weigh the same, as in the mean AP
+
+
 class Fit(NamedTuple):
-    """How well anchors fit. IoUs are those of an object with the best anchor of the same centre."""
+    """How well anchors fit. IoUs are those of an object with the best of all anchors."""
     scales: Tuple[float, ...]
     ratios: Tuple[float, ...]
     overlaps: np.ndarray    # (n,) float64, one for each object
+    weights: np.ndarray     # of the objects
 
     @property
     def mean(self):
-        """Mean IoU; 0 without objects."""
-        return float(self.overlaps.mean()) if len(self.overlaps) else 0.0
+        """Mean IoU of the classes; 0 without objects."""
+        return float(self.overlaps.dot(self.weights))
 
     def share(self, threshold):
         """Part of the objects whose IoU reaches a threshold."""
@@ -32,61 +43,65 @@ class Fit(NamedTuple):
         return np.histogram(self.overlaps, bins=BINS)[0]
 
 
-def network_sides(pairs, scales):
-    """Widths and heights of objects at the network's scale.
+def objects_at(pairs, scales):
+    """Objects at the network's scales.
 
     Args:
         pairs: of `usable_items`.
         scales: pairs (shorter side, longest side) of the configuration; each counts.
-    Returns:
-        (n * len(scales), 2) float64 pixels.
     """
-    rows = []
-    for target, longest in scales:
-        for picture, item in pairs:
-            x1, y1, x2, y2 = item.box
-            scale = resize_scale(picture.size, target, longest)
-            rows.append(((x2 - x1 + 1) * scale, (y2 - y1 + 1) * scale))
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+    counts = Counter(item.label for _, item in pairs)
+    weights = [1 / counts[item.label] / len(counts) / len(scales) for _ in scales for _, item in pairs]
+    factors = [resize_scale(picture.size, *scale) for scale in scales for picture, _ in pairs]
+    boxes = np.array([item.box for _ in scales for _, item in pairs], dtype=np.float64).reshape(-1, 4)
+    first, last, factors = boxes[:, :2], boxes[:, 2:], np.array(factors)[:, None]
+    beside = (first + last) / 2 * factors - CENTRE      # a multiple of CELL at the centre of a cell
+    offsets = np.abs((beside + CELL / 2) % CELL - CELL / 2)
+    return Objects((last - first + 1) * factors, offsets, np.array(weights))
 
 
-def fit_anchors(sides, scales, ratios, base_size=CELL):
-    """Fit of anchors to objects of these sides (n, 2)."""
-    anchors = generate_anchors(base_size, ratios, scales)
-    wide, high = anchors[:, 2] - anchors[:, 0] + 1, anchors[:, 3] - anchors[:, 1] + 1
-    common = np.minimum(sides[:, :1], wide) * np.minimum(sides[:, 1:], high)        # (n, A)
-    union = sides.prod(axis=1)[:, None] + wide * high - common
-    return Fit(tuple(scales), tuple(ratios), (common / union).max(axis=1) if len(sides) else np.zeros(0))
+def fit_anchors(objects, scales, ratios):
+    """Fit of anchors to Objects: the anchors stand at the cells' centres, an object has the nearest ones."""
+    anchors = generate_anchors(CELL, ratios, scales)
+    anchors = anchors[:, 2:] - anchors[:, :2] + 1                                   # (A, 2)
+    sides, offsets = objects.sides[:, None], objects.offsets[:, None]               # (n, 1, 2)
+    common = np.minimum(np.minimum(sides, anchors), (sides + anchors) / 2 - offsets).clip(0).prod(axis=2)    # (n, A)
+    union = sides.prod(axis=2) + anchors.prod(axis=1) - common
+    return Fit(tuple(scales), tuple(ratios), (common / union).max(axis=1), objects.weights)
 
 
-def suggest(sides, num_scales, num_ratios, base_size=CELL):
+def suggest(objects, num_scales, num_ratios):
     """Scales and ratios, as many as given or fewer, at the centres of the objects' sizes and shapes.
 
     Sizes and shapes are clustered apart, both as logarithms, by Lloyd's rule from their quantiles on.
     """
-    scales = _centres(np.sqrt(sides.prod(axis=1)) / base_size, num_scales)
-    return fit_anchors(sides, scales, _centres(sides[:, 1] / sides[:, 0], num_ratios), base_size)
+    sizes = np.maximum(np.sqrt(objects.sides.prod(axis=1)) / CELL, SMALLEST)
+    shapes = objects.sides[:, 1] / objects.sides[:, 0]
+    return fit_anchors(objects, _centres(sizes, objects.weights, num_scales),
+                       _centres(shapes, objects.weights, num_ratios))
 
 
-def better(fit, sides, base_size=CELL):
+def better(fit, objects):
     """The suggestion with as many scales and ratios, or one scale more, if it fits clearly better than `fit`; else
     None.
     """
     best = None
-    for more in (0, 1):
-        other = suggest(sides, len(fit.scales) + more, len(fit.ratios), base_size) if len(sides) else fit
+    for more in (0, 1) if len(objects.sides) else ():
+        other = suggest(objects, len(fit.scales) + more, len(fit.ratios))
         if other.mean > (best or fit).mean + GAIN:
             best = other
     return best
 
 
-def _centres(values, count, rounds=50):
+def _centres(values, weights, count, rounds=50):
     logs = np.log(values)
-    centres = np.quantile(logs, (np.arange(count) + 0.5) / count)
+    order = np.argsort(logs, kind='stable')
+    below = np.cumsum(weights[order]) - weights[order] / 2
+    centres = np.interp((np.arange(count) + 0.5) / count, below, logs[order])
     for _ in range(rounds):
         nearest = np.abs(logs[:, None] - centres).argmin(axis=1)
-        centres = np.array([logs[nearest == number].mean() if (nearest == number).any() else centre
-                            for number, centre in enumerate(centres)])
+        centres = np.array([np.average(logs[nearest == number], weights=weights[nearest == number])
+                            if (nearest == number).any() else centre for number, centre in enumerate(centres)])
     kept = []
     for centre in np.exp(np.sort(centres)):
         if not kept or centre > kept[-1] * ALIKE:

@@ -56,7 +56,7 @@ def _fix_voc(kept, changes, image_set, dataset_path, out):
     for picture in kept:
         target = _same_place(picture.source, dataset_path, out)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        boxes, size = changes.of_picture(picture.index), changes.sizes.get(picture.index)
+        boxes, size = changes.boxes.get(picture.index, {}), changes.sizes.get(picture.index)
         if boxes or size:
             ElementTree.ElementTree(_changed_xml(parse(picture.source), boxes, size)).write(target, encoding='utf-8')
         else:
@@ -92,7 +92,7 @@ def _fix_yolo(kept, changes, image_set, dataset_path, out):
     write_lines(_new(os.path.join(out, image_set + '.txt')), [picture.index for picture in kept])
     for picture in kept:
         if os.path.isfile(picture.source):
-            lines = _changed_lines(numbered_lines(picture.source), changes.of_picture(picture.index), picture.size)
+            lines = _changed_lines(numbered_lines(picture.source), changes.boxes.get(picture.index, {}), picture.size)
             write_lines(_same_place(picture.source, dataset_path, out), lines)
     names = read_names(dataset_path, read_description(dataset_path))
     if names:

@@ -24,7 +24,7 @@ def cleaned_json(path, kept, changes):
     for image in data['images']:
         if str(image['id']) in changes.sizes:
             image['width'], image['height'] = changes.sizes[str(image['id'])]
-    boxes = {number: box for (_, number), box in changes.boxes.items()}
+    boxes = changes.of_items()
     data['annotations'] = [_changed(annotation, boxes.get(number))
                            for number, annotation in enumerate(data.get('annotations', ()))
                            if ('annotations', number) not in faulty and str(annotation['image_id']) in stay

@@ -16,7 +16,7 @@ def cleaned_rows(path, kept, changes):
     if names:
         yield rows.pop(0)[1]
     names, left = names or list(PLAIN), {picture.index: True for picture in kept}
-    boxes = {number: box for (_, number), box in changes.boxes.items()}
+    boxes = changes.of_items()
     for number, row in rows:
         index = row[names.index('image')].replace('\\', '/')
         if index in left and boxes.get(number, True) is not None:

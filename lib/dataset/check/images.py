@@ -34,9 +34,21 @@ def _size_fault(picture, size):
     if picture.size in (None, size):
         return None
     hint = '. It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation' \
-        if picture.size == size[::-1] else ''
+        if lies_on_its_side(picture, size) else ''
     return Fault(kinds.SIZE, picture.index, None, '%s: the image is %d x %d pixels, its annotation %s says %d x %d%s'
                  % ((picture.path,) + size + (picture.source,) + picture.size + (hint,)))
+
+
+def lies_on_its_side(picture, size):
+    """Whether the pixels (width, height) are those of the annotated image turned by a right angle."""
+    return picture.size not in (None, size) and picture.size == size[::-1]
+
+
+def frame(picture, found):
+    """Width, height of what the boxes of a picture refer to: the pixels of its Look, or the annotated size if the image
+    lies on its side or cannot be read; None if neither is known.
+    """
+    return picture.size if found.size is None or lies_on_its_side(picture, found.size) else found.size
 
 
 def look_at_all(data, max_pixels=MAX_PIXELS, workers=2, progress=iter):

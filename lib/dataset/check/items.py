@@ -4,6 +4,7 @@ from collections import Counter
 from lib.dataset import annotated as kinds
 from lib.dataset.annotated import Faults
 from lib.dataset.box_faults import judge
+from lib.dataset.check.images import frame
 
 
 def box_faults(data, looks, min_side=2):
@@ -15,7 +16,7 @@ def box_faults(data, looks, min_side=2):
     faults = Faults()
     for picture in data.pictures:
         seen = set()
-        size = looks[picture.index].size or picture.size
+        size = frame(picture, looks[picture.index])
         for item in picture.items:
             kind = judge(item.box, *size, min_side=min_side)[1] if size else None
             if kind:
@@ -46,12 +47,23 @@ def absent_classes(data):
     return faults
 
 
+def alike_classes(data):
+    """Faults for classes of objects whose names differ in upper case or blanks alone: mostly a slip in a label."""
+    faults, first = Faults(), {}
+    for label in data.classes:
+        other = first.setdefault(''.join(label.lower().split()), label)
+        if other != label:
+            faults.note(kinds.ALIKE, '', None, "%s: the classes '%s' and '%s' are two: correct the labels if they mean "
+                        'the same' % (data.name, other, label))
+    return faults
+
+
 def usable_items(data, looks, min_side=2):
-    """Pairs (picture, item) of the objects that training uses: pictures with their true sizes, boxes fitted into them.
-    """
+    """Pairs (picture, item) of what training uses; pictures have the size of their `frame`, boxes lie in it."""
     pairs = []
     for picture in data.pictures:
-        size = looks[picture.index].size
+        look = looks[picture.index]
+        size = look.size and frame(picture, look)
         for item in picture.items if size else ():
             fitted, _ = judge(item.box, *size, min_side=min_side)
             if fitted and item.label in data.classes and not item.difficult and not item.crowd:

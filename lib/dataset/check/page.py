@@ -36,7 +36,7 @@ def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=
 
     Args:
         title, verdict: str. good: whether training would start.
-        reports: list of Report. anchors: (sides, Fit, Fit or None, worst) of the training images, worst being pairs
+        reports: list of Report. anchors: (Objects, Fit, Fit or None, worst) of the training images, worst being pairs
             (picture, item) that the anchors fit least. extra: faults between sets.
     Returns:
         str.
@@ -102,12 +102,12 @@ def _bars(heads, rows):
     return '<table><tr>%s<th></th></tr>%s</table>' % (''.join('<th>%s</th>' % escape(head) for head in heads), lines)
 
 
-def _anchor_part(sides, fit, suggestion, worst, max_pixels):
+def _anchor_part(objects, fit, suggestion, worst, max_pixels):
     fits = [('anchors of the configuration', fit)] + ([('these would fit better', suggestion)] if suggestion else [])
     parts = ['<h2>Objects and anchors</h2>']
     parts += ['<pre>%s</pre>' % escape(fit_text(*pair)) for pair in fits]
-    parts.append(_fit_table([each for _, each in fits], len(sides)))
-    parts.append('<h3>Sides of the objects at the network\'s scale, pixels</h3>' + _size_table(sides))
+    parts.append(_fit_table([each for _, each in fits], len(objects.sides)))
+    parts.append('<h3>Sides of the objects at the network\'s scale, pixels</h3>' + _size_table(objects.sides))
     if worst:
         parts.append('<h3>Objects that the anchors fit least</h3>' + ''.join(
             _figure(picture, [item.number], 'IoU %.2f' % overlap, max_pixels) for picture, item, overlap in worst))

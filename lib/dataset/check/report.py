@@ -4,7 +4,7 @@ from typing import Dict, List, NamedTuple
 from lib.dataset import annotated as kinds
 from lib.dataset.annotated import AnnotatedSet, Fault, unknown_labels
 from lib.dataset.check.images import Look, look_at_all, same_images
-from lib.dataset.check.items import absent_classes, box_faults
+from lib.dataset.check.items import absent_classes, alike_classes, box_faults
 from lib.utils.image import MAX_PIXELS
 
 # What a fault means for training. The first stop it; of the others the last word says what training does.
@@ -16,7 +16,8 @@ MEANING = {
     kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped', kinds.OUTSIDE: 'dropped',
     kinds.TINY: 'thinner than 2 pixels: dropped, but not of a COCO json',
     kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice', kinds.SAME_IMAGE: 'trained on twice',
-    kinds.OVERLAP: 'the result of the test is too good', kinds.ABSENT: 'never found',
+    kinds.OVERLAP: 'the result of the test is too good', kinds.ABSENT: 'not learned from it, not tested with it',
+    kinds.ALIKE: 'taken as different classes',
 }
 _STOP = (kinds.ANNOTATION, kinds.ITEM, kinds.NAME, kinds.DUPLICATE_ID, kinds.MISSING)
 _STOP_UNLESS_SKIPPED = (kinds.IMAGE, kinds.SIZE)
@@ -44,7 +45,8 @@ def check(data, *, max_pixels=MAX_PIXELS, min_side=2, workers=2, progress=iter):
     """Check an AnnotatedSet; arguments as of `look_at_all` and `box_faults`. Returns a Report."""
     looks = look_at_all(data, max_pixels, workers, progress)
     faults = list(data.faults) + [found.fault for found in looks.values() if found.fault]
-    faults += unknown_labels(data) + box_faults(data, looks, min_side) + same_images(data, looks) + absent_classes(data)
+    faults += unknown_labels(data) + box_faults(data, looks, min_side) + same_images(data, looks)
+    faults += absent_classes(data) + alike_classes(data)
     return Report(data, looks, _without_repetitions(faults))
 
 

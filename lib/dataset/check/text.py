@@ -1,10 +1,12 @@
 """The report of a check as text."""
 import numpy as np
 
+from lib.dataset.check.anchors import CELL
 from lib.dataset.check.items import class_counts
 from lib.dataset.check.report import MEANING
 
 EXAMPLES = 5
+MANY = 0.1      # part of the objects
 
 
 def set_text(report):
@@ -24,19 +26,24 @@ def set_text(report):
     return '\n'.join(lines + ([] if report.faults else ['  nothing is wrong']))
 
 
-def anchor_text(sides, fit, suggestion):
+def anchor_text(objects, fit, suggestion):
     """Lines about the objects' sizes at the network's scale and how anchors fit them.
 
     Args:
-        sides: (n, 2) pixels. fit: of the configured anchors. suggestion: Fit or None.
+        objects: Objects. fit: of the configured anchors. suggestion: Fit or None.
     """
+    sides = objects.sides
     if not len(sides):
         return 'no objects to compare the anchors with'
     size, shape = np.sqrt(sides.prod(axis=1)), sides[:, 1] / sides[:, 0]
+    thin = sides.min(axis=1)
     lines = ["objects at the network's scale, from the smallest to the largest (0, 10, 50, 90, 100 %):",
              '  side of a square of their area, pixels: ' + _quantiles(size), '  height / width: ' + _quantiles(shape),
-             '  sides below 16 pixels, one cell of the feature map: %.1f %%' % (100 * (sides.min(axis=1) < 16).mean()),
-             fit_text('anchors of the configuration', fit)]
+             '  thinner than %d pixels, a cell of the feature map: %.1f %%' % (CELL, 100 * (thin < CELL).mean())]
+    if (thin < CELL).mean() > MANY:
+        lines.append('    hard to find with any anchors: SCALES %.2g times as large would leave %d %% of the objects '
+                     'so thin' % (CELL / np.quantile(thin, MANY), 100 * MANY))
+    lines.append(fit_text('anchors of the configuration', fit))
     better = fit_text('these would fit better',
                       suggestion) if suggestion else '  no others of that number fit clearly better'
     return '\n'.join(lines + [better])
@@ -49,7 +56,7 @@ def _quantiles(values):
 def fit_text(title, fit):
     """Lines about the fit of some anchors."""
     return ('%s: network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s\n'
-            '  IoU of an object and the best anchor of its centre: mean %.3f; 0.7 reached by %.1f %%, 0.5 by %.1f %%; '
+            '  IoU of an object and the best anchor: mean of the classes %.3f; 0.7 reached by %.1f %%, 0.5 by %.1f %%; '
             'below 0.3: %.1f %%'
             % (title, _list(fit.scales), _list(fit.ratios), fit.mean, 100 * fit.share(0.7), 100 * fit.share(0.5),
                100 - 100 * fit.share(0.3)))

@@ -8,6 +8,7 @@ import pytest
 from lib.dataset import make_dataset
 from lib.dataset.coco import COCO, fit_box
 from lib.dataset.coco_eval import STATISTICS
+from lib.dataset.readers import read_annotated
 from lib.errors import DatasetError
 
 CATEGORIES = [{'id': 18, 'name': 'dog'}, {'id': 3, 'name': 'cat'}]
@@ -88,8 +89,10 @@ def test_a_class_that_is_no_category_is_refused(write):
         open_set(write(), classes=['cat', 'cow'])
 
 
-def test_the_size_of_an_image_is_read_from_it_where_the_file_does_not_tell(write):
-    entry, = open_set(write(image={'id': 7, 'file_name': 'a.png'})).gt_roidb()
+@pytest.mark.parametrize('size', [{}, {'width': 40}, {'width': 0, 'height': 30}, {'width': True, 'height': 30},
+                                  {'width': 10 ** 400, 'height': 30}, {'width': '40', 'height': 30}])
+def test_the_size_of_an_image_is_read_from_it_where_the_file_does_not_tell(write, size):
+    entry, = open_set(write(image=dict(size, id=7, file_name='a.png'))).gt_roidb()
     assert (entry['width'], entry['height']) == (40, 30)
 
 
@@ -170,6 +173,12 @@ def test_missing_annotations_are_refused_with_the_places_looked_at(tmp_path):
 def test_a_missing_image_is_named_with_the_places_looked_at(write):
     with pytest.raises(FileNotFoundError, match=r'b\.png: there is no such image in .*images/train'):
         open_set(write(image=dict(IMAGE, file_name='b.png'))).gt_roidb()
+
+
+def test_image_names_written_under_windows_are_found(write):
+    folder = write([annotation()], image=dict(IMAGE, file_name='train\\a.png'))
+    assert open_set(folder).gt_roidb()[0]['image'].endswith('images/train/a.png')
+    assert read_annotated('coco', 'train', folder).pictures[0].name == 'train/a.png'
 
 
 def test_an_image_name_that_leads_out_of_the_folder_is_refused(write):

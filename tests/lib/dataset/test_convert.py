@@ -107,13 +107,14 @@ def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_pa
         '<difficult>0', '<difficult>1'))
     arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train,test', '--out',
                  str(tmp_path / 'out')]
-    assert main(arguments) == 0
+    main(arguments)
     printed = capsys.readouterr().out
     assert 'train: 1 images, 1 objects of 1 classes' in printed and 'test: 1 images, 0 objects' in printed
     assert 'note: 1 objects were difficult or crowds' in printed and 'dataset.dataset=yolo' in printed
     assert (tmp_path / 'out/labels/train/x.txt').read_text() == '0 0.15 0.23333333333333334 0.25 0.3333333333333333\n'
     assert (tmp_path / 'out/images/test/y.jpg').read_bytes() == (voc_pair / 'JPEGImages/y.jpg').read_bytes()
-    assert main(arguments) == 1 and 'expected a new or empty folder' in capsys.readouterr().err
+    with pytest.raises(DatasetError, match='out: expected a new or empty folder'):
+        main(arguments)
 
 
 def test_a_set_with_a_fault_is_not_converted(voc_pair, tmp_path):

@@ -294,7 +294,7 @@ def test_a_missing_folder_of_annotations_is_named(voc):
 def test_a_list_of_images_that_is_no_text_is_refused(voc):
     voc.add('a', [('cat', 1, 2, 11, 22)])
     (voc.folder / 'ImageSets' / 'Main' / 'val.txt').write_bytes(b'\xff\xfe\x81')
-    with pytest.raises(DatasetError, match=r'val\.txt: expected the name of an image a line, cannot be read'):
+    with pytest.raises(DatasetError, match=r'val\.txt: expected the name of an image a line, in UTF-8, cannot be read'):
         open_set(voc, 'val')
 
 
@@ -303,3 +303,10 @@ def test_a_data_set_may_be_given_by_a_relative_path(voc, monkeypatch):
     monkeypatch.chdir(voc.folder)
     imdb = PascalVOC('train', '', '.')
     assert imdb.name == 'pets_train' and len(imdb.gt_roidb()) == 1
+
+
+def test_names_with_extensions_in_a_list_are_understood(voc):
+    voc.add('a', [('cat', 1, 2, 30, 20)]).add('b.jpg', []).add('c')
+    voc.list_images('val', ['a.JPG', 'b.jpg', 'c.png 1', 'nothing.jpg', 'd.xml'])
+    imdb = make_dataset('PascalVOC', 'val', '', str(voc.folder))
+    assert imdb.image_set_index == ['a', 'b.jpg', 'c', 'nothing.jpg', 'd.xml']

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lib.dataset import make_dataset
+from lib.dataset.readers import read_annotated
 from lib.errors import DatasetError
 
 NAMES = 'names:\n  0: cat\n  1: big dog\n'
@@ -89,7 +90,7 @@ def test_a_class_without_a_name_is_refused_or_left_out(folder):
 
 
 @pytest.mark.parametrize('line', ['0 0.5 0.5 1', 'cat 0.5 0.5 1 1', '0 0.5 0.5 1 1 0.9', '0 0.5 0.5 1 nan',
-                                  '0 0.5 0.5 1 1e9', '0', '1.5 0 0 1 1'])
+                                  '0 20 15 10 8', '0', '1.5 0 0 1 1'])
 def test_a_bad_line_is_named_with_its_number(folder, line):
     (folder / 'labels/train/a.txt').write_text('0 0.5 0.5 1 1\n' + line + '\n')
     with pytest.raises(DatasetError,
@@ -100,6 +101,7 @@ def test_a_bad_line_is_named_with_its_number(folder, line):
 @pytest.mark.parametrize('text, message', [
     ('names: 5', 'names: expected a list of names or a mapping from class number to name, found'),
     ('names: [[a]]', 'names: expected a list of names'), ('names: {a: b}', 'names: expected a list of names'),
+    ('nc: 3\nnames: [a, b]', 'nc says 3 classes, names has 2'),
     ('names: [a, a]', r"twice or empty: \['a'\]"), ('- a', "expected keys 'names', 'train' and so on"),
                                            ('a: [', 'line 1: not valid YAML'),
     ('a: &x 1\nb: *x', r'line 2: not valid YAML: aliases are not read'),
@@ -124,3 +126,27 @@ def test_names_that_leave_the_folder_are_refused_and_missing_images_are_named(fo
     (folder / 'images' / 'test').mkdir()
     with pytest.raises(DatasetError, match='there is no image .jpg .*in images/test'):
         make_dataset('yolo', 'test', '', str(folder))
+
+
+def test_a_set_without_any_labels_is_refused_and_not_taken_for_images_without_objects(folder):
+    (folder / 'labels/train/a.txt').unlink()
+    with pytest.raises(DatasetError, match=r'labels/train/a\.txt: there is no such file, nor labels of any other of'):
+        open_set(folder)
+    (folder / 'labels/train/b.txt').touch()     # says that there is no object
+    assert [len(entry['boxes']) for entry in open_set(folder).gt_roidb()] == [0, 0]
+
+
+def test_two_images_with_the_same_file_of_labels_are_refused(folder):
+    (folder / 'images/train/a.PNG').write_bytes((folder / 'images/train/a.png').read_bytes())
+    with pytest.raises(DatasetError, match=r'labels/train/a\.txt: belongs to a.PNG and to a.png. Rename one'):
+        open_set(folder)
+    assert [picture.index for picture in read_annotated('yolo', 'train', str(folder)).pictures] == [
+        'images/train/a.PNG', 'images/train/b.PNG']
+    (folder / 'labels/train/a.txt').unlink()        # nothing to quarrel about
+    (folder / 'labels/train/b.txt').touch()
+    assert len(open_set(folder).gt_roidb()) == 3
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='nowhere: there is no such folder; expected a data set of YOLO'):
+        open_set(tmp_path / 'nowhere')

@@ -55,6 +55,16 @@ def test_too_small_boxes_are_dropped_in_pixels_of_the_unscaled_image():
         assert scores[0, 0] == np.float32(expected)
 
 
+def test_without_a_least_size_the_proposals_are_those_of_a_least_size_that_all_boxes_have():
+    rng = np.random.RandomState(3)
+    scores, deltas = rng.permutation(9 * 20 * 30).reshape(9, 20, 30) / 5400, 0.3 * rng.randn(36, 20, 30)
+    settings = dict(base_anchors=generate_anchors(16, (0.5, 1, 2), (8, 16, 32)), stride=16, pre_nms_top_n=500)
+    found = [propose(scores.astype(np.float32), deltas.astype(np.float32), (320, 480, 1.0), min_size=size,
+                     rng=np.random.RandomState(0), **settings) for size in (0, 1e-6)]
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
 def test_where_all_boxes_are_too_small_the_best_one_is_proposed():
     rois, scores = propose_from([[0.2, 0.1], [0.3, 0.7]], min_size=17, post_nms_top_n=3)
     np.testing.assert_array_equal(rois, [[16, 16, 31, 31]] * 3)

@@ -1,5 +1,6 @@
 """From image files to the network's input."""
 import json
+import os
 import struct
 import zlib
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.image import (get_image, image_size, imread, pad_to_stride, resize, tensor_vstack, transform,
-                             transform_inverse)
+from lib.utils.image import (get_image, image_size, images_in, imread, pad_to_stride, resize, tensor_vstack,
+                             transform, transform_inverse)
 
 MEANS = (103.06, 115.90, 123.15)        # B, G, R
 EXTENSIONS = ['.jpg', '.png', '.bmp', '.tif', '.webp']
@@ -89,12 +90,33 @@ def test_an_empty_file_and_a_folder_are_named(tmp_path):
         imread(str(tmp_path))
 
 
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(str(tmp_path / 'a.jpg'))
+    for read in (imread, image_size):
+        with pytest.raises(DatasetError, match=r'a\.jpg: cannot be read: it is no regular file'):
+            read(str(tmp_path / 'a.jpg'))
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     # A png of a few bytes whose header announces 100,000 x 100,000 pixels, 30 gigabytes.
     header = struct.pack('>IIBBBBB', 100000, 100000, 8, 2, 0, 0, 0)
     chunk = struct.pack('>I', 13) + b'IHDR' + header + struct.pack('>I', zlib.crc32(b'IHDR' + header))
     (tmp_path / 'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + chunk)
-    with pytest.raises(DatasetError, match=r'a\.png: an image of 100000 x 100000 pixels, more than the limit of 178'):
+    with pytest.raises(DatasetError, match=r'a\.png: an image of 100000 x 100000 pixels, more than the limit of 8'):
+        imread(str(tmp_path / 'a.png'))
+
+
+def test_a_large_image_of_a_few_kilobytes_is_read(tmp_path):
+    path = save(tmp_path / 'a.png', np.full((3000, 4000, 3), 7, dtype=np.uint8))
+    assert (tmp_path / 'a.png').stat().st_size < 100000 and imread(path).shape == (3000, 4000, 3)
+
+
+def test_a_png_with_a_chunk_longer_than_the_file_never_reaches_the_decoder(tmp_path, monkeypatch):
+    # OpenCV would make room for the 2 ** 31 - 2 bytes that the chunk announces.
+    data = cv2.imencode('.png', picture())[1].tobytes()
+    (tmp_path / 'a.png').write_bytes(data.replace(data[33:41], b'\x7f\xff\xff\xfeIDAT'))
+    monkeypatch.setattr(cv2, 'imdecode', None)
+    with pytest.raises(DatasetError, match=r'a\.png: expected an image, found .* damaged, truncated'):
         imread(str(tmp_path / 'a.png'))
 
 
@@ -117,6 +139,22 @@ def test_the_limit_holds_for_a_ppm(tmp_path):
     with pytest.raises(DatasetError, match='more than the limit of 1199 pixels'):
         imread(save(tmp_path / 'a.ppm', picture()), max_pixels=1199)
     assert image_size(str(tmp_path / 'a.ppm')) == (40, 30)
+
+
+def test_the_images_of_a_folder_are_found_by_their_extensions(tmp_path):
+    for name in ('b.JPG', 'a.jpeg', 'c.x.Png', 'd.ppm', '.hidden.jpg', 'notes.txt', 'png'):
+        (tmp_path / name).write_text('whatever it holds')
+    (tmp_path / 'folder.jpg').mkdir()
+    (tmp_path / 'folder.jpg' / 'e.jpg').write_text('of a sub-folder')
+    (tmp_path / 'z.png').symlink_to('nowhere')      # not left out: that it cannot be read is worth an error
+    expected = ['a.jpeg', 'b.JPG', 'c.x.Png', 'd.ppm', 'z.png']
+    assert images_in(str(tmp_path)) == [str(tmp_path / name) for name in expected]
+
+
+def test_a_folder_without_images_is_named(tmp_path):
+    (tmp_path / 'notes.txt').write_text('no image')
+    with pytest.raises(DatasetError, match=r'%s: expected images \(.jpg, .* found none' % tmp_path.name):
+        images_in(tmp_path)
 
 
 def test_the_shorter_side_becomes_the_target_unless_the_longer_one_becomes_too_long():
@@ -155,6 +193,8 @@ def test_stacked_arrays_are_padded_at_their_ends():
     np.testing.assert_array_equal(stacked[1], [[2, 2, 2], [-1, -1, -1]])
     np.testing.assert_array_equal(stacked[2], stacked[1])
     assert tensor_vstack([np.zeros(2), np.ones(1)]).tolist() == [0, 0, 1]
+    alone = np.zeros((1, 3, 4, 5))
+    assert tensor_vstack([alone]) is alone
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.utils.image_header import header_size
+from lib.utils.image_header import chunks_fit, header_size
 
 PICTURE = np.random.RandomState(0).randint(0, 255, (30, 47, 3)).astype(np.uint8)
 
@@ -52,6 +52,16 @@ def test_of_a_side_that_a_tiff_gives_twice_the_larger_one_counts():
 def test_a_tiff_may_have_its_high_bytes_first():
     entry = struct.pack('>HHIHH', 256, 3, 1, 47, 0) + struct.pack('>HHII', 257, 4, 1, 30)
     assert header_size(b'MM\x00*' + struct.pack('>IH', 8, 2) + entry) == (47, 30)
+
+
+def test_the_chunks_of_a_png_lie_within_the_file():
+    png = encode('.png')
+    assert chunks_fit(png) and chunks_fit(png + b'what follows the end') and chunks_fit(encode('.jpg'))
+    assert not chunks_fit(png[:-1]) and not chunks_fit(png[:60])
+    # 33 bytes of signature and IHDR; then a chunk that is a byte longer than the file
+    rest = len(png) - 33 - 12
+    assert chunks_fit(png[:33] + struct.pack('>I', rest) + png[37:])
+    assert not chunks_fit(png[:33] + struct.pack('>I', rest + 1) + png[37:])
 
 
 @pytest.mark.parametrize('data', [

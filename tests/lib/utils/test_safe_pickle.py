@@ -2,6 +2,7 @@
 import os
 import pickle
 import time
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -66,6 +67,24 @@ def test_ten_bytes_that_ask_for_gigabytes_get_none(tmp_path):
     assert time.time() - before < 5
 
 
+@pytest.mark.parametrize('opcode', ['BINBYTES8', 'BINUNICODE8', 'BYTEARRAY8', 'FRAME'])
+def test_a_pickle_gets_no_more_memory_than_it_has_bytes(tmp_path, opcode):
+    # It announces 2 ** 31 bytes and has three.
+    data = b'\x80\x05' + getattr(pickle, opcode) + (2 ** 31).to_bytes(8, 'little') + b'abc'
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match=r'a\.pkl: not a pickle that can be read'):
+        safe_pickle.load(written(tmp_path, data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 ** 6
+
+
+@pytest.mark.parametrize('protocol', range(5, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_byte_array_comes_back(tmp_path, protocol):
+    for content in (bytearray(b'abc'), bytearray(), bytearray(10 ** 5)):
+        assert safe_pickle.load(written(tmp_path, pickle.dumps([content], protocol))) == [content]
+
+
 @pytest.mark.parametrize('shape', [(HUGE,), (3,), (-2,), (1, 2, 2)])
 def test_an_array_whose_shape_contradicts_its_bytes_is_refused(tmp_path, shape):
     data = pickle.dumps(np.arange(2, dtype='f4'), 2)
@@ -85,6 +104,13 @@ def test_arrays_of_an_archive_are_read_and_one_that_would_grow_too_large_is_not(
     for names, message in ((['c'], 'c is not a file in the archive'), (['a', 'c'], 'plain arrays a, c')):
         with pytest.raises(DatasetError, match=message):
             safe_npz.load(path, names)
+
+
+def test_what_is_no_array_in_an_archive_is_refused(tmp_path):
+    with zipfile.ZipFile(str(tmp_path / 'a.npz'), 'w') as archive:
+        archive.writestr('a.npy', b'a text')
+    with pytest.raises(DatasetError, match=r'a\.npz: not an \.npz file .*not all of them are arrays'):
+        safe_npz.load(str(tmp_path / 'a.npz'), ['a'])
 
 
 def test_objects_in_an_archive_are_refused(tmp_path):

@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from lib.utils.show_boxes import class_colors, contact_sheet, draw_boxes, draw_detections, draw_ground_truth
+from lib.utils.show_boxes import (class_colors, contact_sheet, draw_boxes, draw_detections, draw_ground_truth,
+                                  plain_letters)
 
 CLASSES = ('__background__', 'cat', 'dog')
 
@@ -67,3 +68,7 @@ def test_an_image_of_another_size_is_fitted_into_its_cell(shape):
 def test_titles_stand_below_the_images():
     sheet = contact_sheet([grey(10, 60)], 1, margin=0, titles=['image 1'])
     assert sheet.shape == (28, 60, 3) and (sheet[10:] < 100).any()
+
+
+def test_letters_that_the_font_lacks_lose_their_accents_or_become_question_marks():
+    assert plain_letters('Crème brûlée 0.93, Übergröße, 日本') == 'Creme brulee 0.93, Ubergro?e, ??'

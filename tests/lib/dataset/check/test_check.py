@@ -11,7 +11,7 @@ from lib.dataset import make_dataset
 from lib.dataset.check.changes import plan
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.images import look_at_all, shared_images
-from lib.dataset.check.items import class_counts
+from lib.dataset.check.items import class_counts, usable_items
 from lib.dataset.check.report import MEANING, check
 from lib.dataset.check.text import set_text
 from lib.dataset.readers import read_annotated
@@ -191,11 +191,14 @@ def test_unreadable_images_stop_training_unless_they_are_skipped(tmp_path):
 
 
 def test_an_image_on_its_side_is_told_apart_and_its_size_is_not_corrected(tmp_path):
-    images = write_set('csv', tmp_path, 'train', {'a': ([GOOD], (30, 40))})
+    images = write_set('csv', tmp_path, 'train', {'a': ([GOOD, ('dog', 5, 32, 20, 38)], (30, 40))})
     write_image(images / 'a.png', 1)
     report = check(read_annotated('csv', 'train', str(tmp_path)))
-    assert 'It lies on its side: boxes must refer to the pixels as stored, before any EXIF' in report.faults[0].text
-    assert plan(report).sizes == {}
+    fault, = report.faults      # the box of the dog is none: it is inside the image as annotated, not as it lies there
+    assert 'It lies on its side: boxes must refer to the pixels as stored, before any EXIF' in fault.text
+    changes = plan(report)
+    assert changes.sizes == changes.boxes == {} and changes.notes[0].startswith('not changed: ')
+    assert [pair[0].size for pair in usable_items(report.data, report.looks)] == [(30, 40)] * 2
 
 
 def test_an_image_that_is_too_large_is_a_fault(tmp_path):
@@ -219,3 +222,25 @@ def test_images_in_two_sets_are_found_by_their_pixels(tmp_path):
     faults = shared_images(sets['train'], looks['train'], sets['test'], looks['test'])
     assert [fault.index for fault in faults] == ['a.png', 'b.png']      # another file, the same pixels
     assert 'train_train' in faults[0].text and 'test_test' in faults[0].text
+
+
+def test_class_names_that_differ_in_upper_case_or_blanks_alone_are_told(tmp_path):
+    write_image(tmp_path / 'a.png', 0)
+    (tmp_path / 'train.csv').write_text('a.png,1,2,30,20,red cell\na.png,5,6,30,20,Red cell\na.png,5,6,30,22,redcell\n'
+                                        'a.png,5,6,30,22,red\n')
+    found = check(read_annotated('csv', 'train', str(tmp_path))).by_kind()
+    assert [fault.text.partition(': ')[2] for fault in found[kinds.ALIKE]] == [
+        "the classes 'Red cell' and 'red cell' are two: correct the labels if they mean the same",
+        "the classes 'Red cell' and 'redcell' are two: correct the labels if they mean the same"]
+
+
+def test_a_set_in_voc_s_layout_without_annotations_is_named(voc):
+    voc.add('a', [('cat', 1, 2, 30, 20)])
+    shutil.rmtree(str(voc.folder / 'Annotations'))
+    with pytest.raises(FileNotFoundError, match='Annotations: there is no such folder; expected an XML file'):
+        read_annotated('PascalVOC', 'train', str(voc.folder))
+
+
+def test_an_unknown_format_is_refused_with_the_known_ones():
+    with pytest.raises(DatasetError, match="unknown data set 'voc'; known are PascalVOC, coco, csv, yolo"):
+        read_annotated('voc', 'train', '.')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib.dataset.annotated import Item, Picture
-from lib.dataset.check.anchors import fit_anchors
+from lib.dataset.check.anchors import Objects, fit_anchors
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check
 from lib.dataset.check.thumbnails import BAD, OUTSIDE, SIDE, data_uri, thumbnail
@@ -81,10 +81,10 @@ def test_all_text_from_the_data_is_escaped_and_no_other_file_is_needed(tmp_path)
     (tmp_path / 'train.csv').write_text('&a.png,1,2,30,40,"%s"\n&a.png,1,2,1,2,<b>\n<i>.png,,,,,\n'
                                         % EVIL.replace('"', '""'))
     report = check(read_annotated('csv', 'train', str(tmp_path), ['<b>', EVIL]))
-    sides = np.array([[30., 40.]])
-    fit = fit_anchors(sides, (8,), (1,))
+    objects = Objects(np.array([[30., 40.]]), np.zeros((1, 2)), np.ones(1))
+    fit = fit_anchors(objects, (8,), (1,))
     worst = [(report.data.pictures[0], report.data.pictures[0].items[0], 0.1)]
-    page = html_page(EVIL, EVIL, False, [report], (sides, fit, fit, worst), report.faults[:1])
+    page = html_page(EVIL, EVIL, False, [report], (objects, fit, fit, worst), report.faults[:1])
     assert '<script' not in page and '<i>' not in page and '<b>.png' not in page
     assert '&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;' in page and '&amp;a.png' in page
     assert not re.search(r'(src|href)="(?!data:image/png;base64,)', page)
