@@ -1,6 +1,7 @@
-"""Make an INT8 model of a checkpoint: `python rfcn/quantize.py --cfg X.yaml --params Y.params [--out PREFIX] [KEY=VALUE ...]`.
+"""Make an INT8 model of a checkpoint: `python rfcn/quantize.py --cfg X.yaml --params Y.params [KEY=VALUE ...]`.
 
-Writes PREFIX-symbol.json and PREFIX-0000.params, for the scripts and for `Detector`: `TEST.PRECISION=int8`, `--params PREFIX-0000.params`.
+Writes PREFIX-symbol.json and PREFIX-0000.params (`--out PREFIX`), for the scripts and for `Detector`:
+`TEST.PRECISION=int8`, `--params PREFIX-0000.params`.
 """
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from rfcn import build
 from rfcn.command_line import log_to, parse_config
 from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint, quantization
+from rfcn.core.sensitivity import Sensitivity
+from rfcn.script import run_script
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ def add_arguments(parser):
     """Of this script."""
     parser.add_argument('--params', required=True, help='the checkpoint, .params')
     parser.add_argument('--out', help='first part of the files to write; by default that of the checkpoint, and -int8')
+    parser.add_argument('--per_layer', action='store_true',
+                        help='write nothing; tell what INT8 costs in each layer alone')
 
 
 def calibration_roidb(cfg):
@@ -46,35 +51,64 @@ def check_layers(names, known):
                               % (name, '; did you mean %s?' % near[0] if near else '', ', '.join(known)))
 
 
+def calibration_batches(cfg):
+    """Batches of the images to calibrate on, with a progress bar."""
+    loader = build.test_loader(cfg, calibration_roidb(cfg))
+    return tqdm(loader.batches(), total=len(loader), desc='calibrate', unit='batch', mininterval=1)
+
+
+def for_quantization(cfg):
+    """The configuration under which a network is calibrated: on the CPU, in fp32."""
+    return build.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}))
+
+
+def test_network(cfg, params):
+    """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params."""
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
+    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
+    return symbol, arg_params, aux_params
+
+
 def quantize_net(cfg, params, prefix):
     """Calibrate on training images and write the INT8 model. Returns the path of its parameters."""
-    cfg = build.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}))
-    symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = checkpoint.load_params(params, for_test=True)
-    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
+    cfg = for_quantization(cfg)
     settings = cfg.TEST.QUANTIZE
+    symbol, arg_params, aux_params = test_network(cfg, params)
     known = quantization.convolutions(symbol)
     check_layers(settings.FP32_LAYERS, known)
-    loader = build.test_loader(cfg, calibration_roidb(cfg))
-    batches = tqdm(loader.batches(), total=len(loader), desc='calibrate', unit='batch', mininterval=1)
-    quantized = quantization.quantize(symbol, arg_params, aux_params, batches, fp32_layers=settings.FP32_LAYERS,
-                                      mode=settings.CALIB_MODE)
+    quantized = quantization.quantize(symbol, arg_params, aux_params, calibration_batches(cfg),
+                                      fp32_layers=settings.FP32_LAYERS, mode=settings.CALIB_MODE)
     int8 = quantization.int8_layers(quantized)
     logger.info('%d of %d convolutions are INT8; these stay fp32: %s', len(int8), len(known),
                 ', '.join(name for name in known if name not in int8) or 'none')
     path = checkpoint.params_path(prefix, 0)
-    checkpoint.save_atomically(quantization.symbol_path(path), quantized.save)
+    checkpoint.save_symbol(quantization.symbol_path(path), quantized)
     checkpoint.save_params(path, arg_params, aux_params)
     logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, path)
     return path
+
+
+def report_layers(cfg, params):
+    """Print the error that INT8 makes in the network's score and box maps, in each layer alone and in all together."""
+    cfg = for_quantization(cfg)
+    sensitivity = Sensitivity(*test_network(cfg, params), batches=calibration_batches(cfg))
+    row = '%-24s' + ' %16s' * len(sensitivity.maps)
+    logger.info('error of INT8, %% of the root mean square of\n' + row, 'INT8 in', *sensitivity.maps)
+    for layer in ('all layers',) + sensitivity.layers:
+        errors = sensitivity.errors(sensitivity.layers if layer == 'all layers' else (layer,))
+        logger.info(row, layer, *['%.2f' % (100 * error) for error in errors])
 
 
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
-    quantize_net(cfg, args.params, args.out or quantization.int8_prefix(args.params))
+    if args.per_layer:
+        report_layers(cfg, args.params)
+    else:
+        quantize_net(cfg, args.params, args.out or quantization.int8_prefix(args.params))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

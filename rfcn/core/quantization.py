@@ -1,9 +1,11 @@
 """INT8 models: a test graph whose convolutions multiply 8 bit integers (post-training quantisation, Jacob et al. 2018).
 
-MXNet fuses each convolution with the BatchNorm, sum and ReLU behind it and replaces what it fused; the ranges that the integers
-stand for come from images that pass through the fp32 graph. Weights stay fp32 in the file: MXNet rounds them, with a scale a
-filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph holds the ranges.
+MXNet fuses each convolution with the BatchNorm, sum and ReLU behind it and replaces what it fused; the ranges that the
+integers stand for come from images that pass through the fp32 graph. Weights stay fp32 in the file: MXNet rounds them,
+with a scale a filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph
+holds the ranges.
 """
+import copy
 import json
 import logging
 import re
@@ -13,12 +15,15 @@ import mxnet as mx
 from mxnet.contrib.quantization import calib_graph, quantize_graph
 
 from lib.errors import ConfigError
+from rfcn.core.symbol_file import load_symbol_file
 
 logger = logging.getLogger(__name__)
 
 BACKEND = 'MKLDNN_QUANTIZE'
 FUSED_CONVOLUTION = '_sg_mkldnn_conv'
 WEIGHT = '_weight'
+LEAST, GREATEST = 'min_calib_range', 'max_calib_range'
+RANGES = 4      # the last inputs of a fused convolution with a sum: ranges of its input and of what it adds to
 
 
 def nodes_of(symbol):
@@ -43,7 +48,7 @@ def fused_layers(fused):
 def int8_layers(symbol):
     """The layers that a graph computes in INT8."""
     return sorted(name[:-len(WEIGHT)] for node in nodes_of(symbol)
-                  if node['op'] == FUSED_CONVOLUTION and node.get('attrs', {}).get('quantized') == 'true'
+                  if node['op'] == FUSED_CONVOLUTION and is_set(node, 'quantized')
                   for name in node['input_names'] if name.endswith(WEIGHT))
 
 
@@ -62,33 +67,85 @@ def load_symbol(params):
 
     Raises:
         ConfigError: there is none.
+        CheckpointError: the file is damaged.
     """
     path = symbol_path(params)
-    if not Path(path).is_file() or not int8_layers(mx.sym.load(path)):
-        raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it with '
-                          'python rfcn/quantize.py --cfg X.yaml --params %s' % (params, path, params))
-    return mx.sym.load(path)
+    symbol = load_symbol_file(path) if Path(path).is_file() else None
+    if symbol is None or not int8_layers(symbol):
+        raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it '
+                          'with python rfcn/quantize.py --cfg X.yaml --params %s' % (params, path, params))
+    return symbol
 
 
 def quantize(symbol, arg_params, aux_params, batches, *, fp32_layers=(), mode='naive'):
-    """The INT8 graph of a test graph.
+    """The INT8 graph of a test graph: `Calibration(...).graph(fp32_layers)`."""
+    return Calibration(symbol, arg_params, aux_params, batches, mode=mode).graph(fp32_layers)
+
+
+class Calibration(object):
+    """The ranges that the values of a test graph have, for INT8 graphs of it.
 
     Args:
         symbol: a test graph. arg_params, aux_params: its parameters.
         batches: iterable of DataBatch to take the ranges from; the more alike to what will be tested the better.
-        fp32_layers: names of layers that stay fp32.
-        mode: 'naive', ranges from the least to the largest value seen, or 'entropy', ranges that lose the least information.
-    Returns:
-        symbol; its parameters are those given.
+        mode: 'naive', ranges from the least to the largest value seen, or 'entropy', ranges that lose the least
+            information.
     """
-    fused = symbol.get_backend_symbol(BACKEND)
-    excluded = [node for layer, node in fused_layers(fused).items() if layer in fp32_layers]
-    quantized, arg_params, aux_params, collector = quantize_graph(
-        fused, arg_params, aux_params, excluded_sym_names=excluded, calib_mode=mode, quantized_dtype='auto',
-        quantize_mode='smart')
-    collect(fused, arg_params, aux_params, batches, collector)
-    calibrated = calib_graph(quantized, arg_params, aux_params, collector, calib_mode=mode, quantized_dtype='auto', logger=None)[0]
-    return calibrated.get_backend_symbol(BACKEND)
+
+    def __init__(self, symbol, arg_params, aux_params, batches, mode='naive'):
+        self.fused = symbol.get_backend_symbol(BACKEND)
+        self.params = (arg_params, aux_params)
+        self.mode = mode
+        self.collector = self._quantized(())[-1]
+        collect(self.fused, arg_params, aux_params, batches, self.collector)
+
+    def graph(self, fp32_layers=()):
+        """The INT8 graph. Its parameters are those given.
+
+        Args:
+            fp32_layers: names of layers that stay fp32.
+        """
+        quantized, arg_params, aux_params, _ = self._quantized(fp32_layers)
+        calibrated = calib_graph(quantized, arg_params, aux_params, self._collected(), calib_mode=self.mode,
+                                 quantized_dtype='auto', logger=None)[0]
+        return with_unclipped_sums(calibrated.get_backend_symbol(BACKEND))
+
+    def _quantized(self, fp32_layers):
+        """Graph without ranges, parameters, an empty collector of ranges."""
+        excluded = [node for layer, node in fused_layers(self.fused).items() if layer in fp32_layers]
+        return quantize_graph(self.fused, *self.params, excluded_sym_names=excluded, calib_mode=self.mode,
+                              quantized_dtype='auto', quantize_mode='smart')
+
+    def _collected(self):
+        """The filled collector; MXNet empties the histograms that it reads, so they are a copy."""
+        collector = copy.copy(self.collector)
+        if hasattr(collector, 'hist_dict'):
+            collector.hist_dict = dict(collector.hist_dict)
+        return collector
+
+
+def with_unclipped_sums(quantized):
+    """An INT8 graph whose convolutions that add the output of another convolution do not clip it.
+
+    MXNet 1.9.1 adds in place. Where what it adds to is signed (the shortcuts of a ResNet's stages, which no ReLU
+    precedes) the sum is stored in -128 to 127, but scaled as if 255 were its largest value: the upper half of its range
+    is lost. Twice the range makes its largest value 127.
+    """
+    graph = json.loads(quantized.tojson())
+    nodes = graph['nodes']
+    for node in nodes:
+        if node['op'] == FUSED_CONVOLUTION and is_set(node, 'quantized') and is_set(node, 'with_sum'):
+            added_to = nodes[node['inputs'][-1 - RANGES][0]]
+            while LEAST not in added_to.get('attrs', {}):   # a pooling, with the range of what it reads
+                added_to = nodes[added_to['inputs'][0][0]]
+            if float(added_to['attrs'][LEAST]) < 0 <= float(node['attrs'][LEAST]):
+                node['attrs'][GREATEST] = repr(2 * float(node['attrs'][GREATEST]))
+    return mx.sym.load_json(json.dumps(graph))
+
+
+def is_set(node, name):
+    """Whether a node of a graph in JSON has an attribute that is true."""
+    return node.get('attrs', {}).get(name) == 'true'
 
 
 def collect(symbol, arg_params, aux_params, batches, collector):
@@ -106,7 +163,7 @@ def collect(symbol, arg_params, aux_params, batches, collector):
 
 
 def with_settings(quantized, symbol):
-    """An INT8 graph with the settings, such as the number of proposals, that another test graph of the same network has.
+    """An INT8 graph with the settings, such as the number of proposals, of another test graph of the same network.
 
     Nodes that are in both graphs (proposals, RoI pooling, reshapes) are made like those of `symbol`.
     """

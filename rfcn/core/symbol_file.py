@@ -1,0 +1,87 @@
+"""MXNet's graphs in files, checked before MXNet reads them: on damaged ones it may crash.
+
+    graph   {"nodes": [node, ...], "arg_nodes": [numbers of the variables], "heads": [entry, ...], ...}
+    node    {"op", "name", "attrs": {text: text}, "inputs": [entry, ...], "subgraphs": [graph, ...]}
+    entry   [number of a node, which of its outputs, version]
+
+The op of a variable is null.
+"""
+import json
+import os
+
+import mxnet as mx
+
+from lib.errors import CheckpointError, gist
+
+MAX_BYTES = 2 ** 24     # of a file; a ResNet-101's graph has a tenth of them
+MAX_DEPTH = 2           # a fused convolution is a node that holds the graph which it was made of
+_NODE_KEYS = {'op', 'name', 'attrs', 'inputs', 'subgraphs'}
+
+
+def load_symbol_file(path):
+    """The graph of a file that MXNet 1.9 wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: it is damaged, or holds no graph.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError('%s: no such graph' % path)
+    try:
+        _require(os.path.getsize(path) <= MAX_BYTES, 'it has more than %d bytes' % MAX_BYTES)
+        with open(path, encoding='utf-8') as file:
+            graph = json.load(file)
+        _check(graph, MAX_DEPTH)
+        return mx.sym.load_json(json.dumps(graph))
+    except (ValueError, RecursionError, mx.base.MXNetError) as error:
+        raise CheckpointError('%s is damaged or is no graph of MXNet: %s. Make it again'
+                              % (path, gist(error))) from None
+
+
+def _require(condition, otherwise):
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def _check(graph, depth):
+    """Raise a ValueError or an MXNetError unless MXNet can read the graph."""
+    _require(depth and isinstance(graph, dict) and isinstance(graph.get('nodes'), list), 'it has no list of nodes')
+    nodes = graph['nodes']
+    for number, node in enumerate(nodes):
+        _check_node(node, number, depth)
+    _require(len({node['name'] for node in nodes}) == len(nodes), 'two nodes have the same name')
+    _require(graph.get('arg_nodes') == [number for number, node in enumerate(nodes) if node['op'] == 'null'],
+             'its arg_nodes are not its variables')
+    _require(graph.get('heads') and _are_entries(graph['heads'], len(nodes)), 'its heads are no outputs of nodes')
+    _check_outputs(graph)
+
+
+def _check_node(node, number, depth):
+    _require(isinstance(node, dict) and set(node) <= _NODE_KEYS and isinstance(node.get('op'), str)
+             and isinstance(node.get('name'), str), 'node %d has not the parts of a node' % number)
+    attrs, subgraphs = node.get('attrs', {}), node.get('subgraphs', [])
+    _require(isinstance(attrs, dict) and all(isinstance(value, str) for value in attrs.values()),
+             'the attrs of node %d are no texts' % number)
+    _require(_are_entries(node.get('inputs'), number), 'the inputs of node %d are no outputs of earlier nodes' % number)
+    _require(isinstance(subgraphs, list), 'the subgraphs of node %d are no list' % number)
+    for graph in subgraphs:
+        _check(graph, depth - 1)
+
+
+def _are_entries(entries, nodes):
+    """Whether these are outputs of the first so many nodes."""
+    return isinstance(entries, list) and all(
+        isinstance(entry, list) and len(entry) == 3 and all(type(n) is int and 0 <= n < 2 ** 31 for n in entry)
+        and entry[0] < nodes for entry in entries)
+
+
+def _check_outputs(graph):
+    """MXNet reads beyond its arrays where an entry is no output of its node."""
+    nodes = graph['nodes']
+    first_only = [dict(node, inputs=[[source, 0, version] for source, _, version in node['inputs']]) for node in nodes]
+    symbol = mx.sym.load_json(json.dumps(dict(graph, nodes=first_only, heads=[[n, 0, 0] for n in range(len(nodes))])))
+    saved = json.loads(symbol.tojson())
+    ends = saved['node_row_ptr']       # where the outputs of each node begin, and the end
+    outputs = {node['name']: end - begin for node, begin, end in zip(saved['nodes'], ends, ends[1:])}
+    for source, output, _ in sum([node['inputs'] for node in nodes], []) + graph['heads']:
+        _require(output < outputs[nodes[source]['name']], 'node %d has no output %d' % (source, output))

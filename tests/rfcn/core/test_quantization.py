@@ -1,0 +1,147 @@
+"""INT8 graphs."""
+import json
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.errors import ConfigError
+from rfcn import build
+from rfcn.core import quantization
+from rfcn.core.loader import Batch
+from rfcn.core.predictor import Predictor
+from rfcn.symbols import make_symbol
+from rfcn.symbols.initialize import init_params
+
+SIZE = (64, 96)
+
+
+def test_graph(cfg):
+    """A test graph with its first values, and a batch for it."""
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    params = init_params(symbol, build.input_shapes(cfg, SIZE))[:2]
+    images = cfg.TEST.BATCH_IMAGES
+    data = dict(data=np.random.RandomState(0).uniform(-100, 100, (images, 3) + SIZE),
+                im_info=np.tile((SIZE[0], SIZE[1], 1.0), (images, 1)))
+    return symbol, params, Batch(data, {}, pad=0, images=[])
+
+
+test_graph.__test__ = False
+
+
+@pytest.fixture
+def small(tiny_cfg):
+    """Graph, parameters and batch of the demo's kind of network."""
+    return test_graph(tiny_cfg())
+
+
+def test_every_convolution_of_the_network_becomes_int8(small):
+    symbol, params, batch = small
+    layers = quantization.convolutions(symbol)
+    assert 'rfcn_cls' in layers and 'rpn_conv_3x3' in layers and 'conv1' in layers
+    assert quantization.int8_layers(quantization.quantize(symbol, *params, [batch])) == sorted(layers)
+    assert quantization.int8_layers(symbol) == []
+
+
+@pytest.mark.parametrize('overrides', [
+    ('symbol=resnet_v1_18_rfcn', 'network.POOLED_SIZE=1', 'CLASS_AGNOSTIC=false'),
+    ('symbol=resnet_v1_34_rfcn', 'network.POOLED_SIZE=7'),
+    ('symbol=resnet_v1_50_rfcn', 'network.CONV5=stride32', 'network.RCNN_FEAT_STRIDE=32'),
+    ('symbol=resnet_v1_101_rfcn', 'TEST.BATCH_IMAGES=1'),
+], ids=lambda overrides: overrides[0])
+def test_so_does_every_convolution_of_any_backbone_with_any_head(tiny_cfg, overrides):
+    symbol, params, batch = test_graph(tiny_cfg(*overrides))
+    quantized = quantization.quantize(symbol, *params, [batch])
+    assert quantization.int8_layers(quantized) == sorted(quantization.convolutions(symbol))
+    outputs = Predictor(quantized, build.TEST_INPUTS, [mx.cpu()], *params).predict(batch)
+    assert all(np.isfinite(value).all() for value in outputs.values())
+
+
+def test_deformable_convolutions_stay_in_float32(tiny_cfg):
+    symbol, params, batch = test_graph(tiny_cfg('symbol=resnet_v1_18_rfcn_dcn'))
+    left = (set(quantization.convolutions(symbol))
+            - set(quantization.int8_layers(quantization.quantize(symbol, *params, [batch]))))
+    deformable = {node['name'] for node in quantization.nodes_of(symbol)
+                  if 'Deformable' in node['op'] and 'Conv' in node['op']}
+    assert deformable and left == deformable
+
+
+def test_feature_maps_in_int8_are_those_of_float32_but_for_rounding(small):
+    symbol, params, batch = small
+    features = symbol.get_internals()['rfcn_cls_output']
+    batch = Batch(dict(data=batch.data[0].asnumpy()), {}, pad=0, images=[])
+    graphs = features, quantization.quantize(features, *params, [batch])
+    (expected,), (found,) = [Predictor(graph, ['data'], [mx.cpu()], *params).predict(batch).values()
+                             for graph in graphs]
+    error = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected ** 2))
+    # A layer rounds to 127 steps: some 0.4 % of the range; nine layers stand one upon the other.
+    assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize('operands', [(0, 1), (1, 0)])
+def test_the_sum_of_two_signed_convolutions_keeps_its_largest_values(operands):
+    data = mx.sym.Variable('data')
+    convolutions = [mx.sym.Convolution(data, name='conv%d' % i, num_filter=8, kernel=(1, 1), no_bias=True)
+                    for i in range(2)]
+    graph = mx.sym.Activation(mx.sym.elemwise_add(*[convolutions[i] for i in operands]), act_type='relu')
+    rng = np.random.RandomState(0)
+    params = {'conv%d_weight' % i: mx.nd.array(rng.randn(8, 3, 1, 1)) for i in range(2)}
+    batch = Batch(dict(data=rng.randn(1, 3, 20, 20)), {}, pad=0, images=[])
+    (expected,), (found,) = [Predictor(each, ['data'], [mx.cpu()], params, {}).predict(batch).values()
+                             for each in (graph, quantization.quantize(graph, params, {}, [batch]))]
+    # The input, both weights and the sum are rounded: 127 steps of each one's range. MXNet by itself ends at half.
+    np.testing.assert_allclose(found, expected, atol=4 / 127 * expected.max())
+
+
+def test_layers_that_shall_stay_in_float32_do(small):
+    symbol, params, batch = small
+    quantized = quantization.quantize(symbol, *params, [batch], fp32_layers=['conv1', 'rfcn_cls'])
+    layers = quantization.convolutions(symbol)
+    assert quantization.int8_layers(quantized) == sorted(set(layers) - {'conv1', 'rfcn_cls'})
+
+
+def test_the_ranges_come_from_all_batches(small):
+    symbol, params, batch = small
+    dim = Batch(dict(zip(build.TEST_INPUTS, (batch.data[0] / 100, batch.data[1]))), {}, pad=0, images=[])
+    ranges = [conv1_range(quantization.quantize(symbol, *params, batches))
+              for batches in ([dim], [dim, batch], [batch])]
+    assert ranges[1] == ranges[2] and ranges[0] == pytest.approx(ranges[1] / 100, rel=0.01)
+
+
+def conv1_range(quantized):
+    """The largest value of the network's input that the calibration saw."""
+    node, = [node for node in json.loads(quantized.tojson())['nodes'] if node['op'] == '_contrib_quantize_v2'
+             and node['name'].startswith('data')]
+    return float(node['attrs']['max_calib_range'])
+
+
+def test_other_numbers_of_proposals_need_no_other_int8_model(small, tiny_cfg):
+    symbol, params, batch = small
+    quantized = quantization.quantize(symbol, *params, [batch])
+    fewer = make_symbol(tiny_cfg('TEST.RPN_POST_NMS_TOP_N=5')).get_symbol(is_train=False)
+    changed = quantization.with_settings(quantized, fewer)
+    assert quantization.int8_layers(changed) == quantization.int8_layers(quantized)
+    outputs = Predictor(changed, build.TEST_INPUTS, [mx.cpu()], *params).predict(batch)
+    assert outputs['rois'].shape == (2 * 5, 5)
+
+
+def test_a_checkpoint_without_an_int8_graph_is_refused_with_the_command_that_makes_one(tmp_path):
+    params = str(tmp_path / 'x-0003.params')
+    with pytest.raises(ConfigError, match=r'no INT8 graph beside it .*x-symbol.json.*rfcn/quantize.py'):
+        quantization.load_symbol(params)
+    mx.sym.Convolution(mx.sym.Variable('data'), kernel=(1, 1), num_filter=1).save(quantization.symbol_path(params))
+    with pytest.raises(ConfigError, match='no INT8 graph'):
+        quantization.load_symbol(params)
+
+
+def test_names_of_files_come_from_that_of_the_checkpoint():
+    assert quantization.int8_prefix('a/x-0003.params') == 'a/x-0003-int8'
+    assert quantization.symbol_path('a/x-0003-int8-0000.params') == 'a/x-0003-int8-symbol.json'
+
+
+@pytest.mark.parametrize('mode', ['naive', 'entropy'])
+def test_a_calibration_makes_any_number_of_graphs(small, mode):
+    symbol, params, batch = small
+    calibration = quantization.Calibration(symbol, *params, batches=[batch], mode=mode)
+    texts = [calibration.graph(layers).tojson() for layers in ((), ['conv1'], ())]
+    assert texts[0] == texts[2] != texts[1]

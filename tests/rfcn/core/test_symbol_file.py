@@ -1,0 +1,89 @@
+"""Graphs from files."""
+import json
+
+import pytest
+
+from lib.errors import CheckpointError
+from rfcn.core import quantization
+from rfcn.core.symbol_file import MAX_BYTES, load_symbol_file
+from tests.fuzz.seeds import small_graph
+
+FUSED = small_graph().get_backend_symbol('MKLDNN_QUANTIZE')
+# The nodes of the plain graph: data, conv_weight, conv_bias, conv, 4 of bn, bn, relu, halves.
+CONV, BN, RELU, HALVES = 3, 8, 9, 10
+
+
+def written(tmp_path, graph):
+    (tmp_path / 'a-symbol.json').write_text(graph if isinstance(graph, str) else json.dumps(graph))
+    return str(tmp_path / 'a-symbol.json')
+
+
+@pytest.mark.parametrize('graph', [small_graph(), FUSED], ids=['plain', 'fused'])
+def test_what_mxnet_wrote_comes_back(tmp_path, graph):
+    graph.save(str(tmp_path / 'a-symbol.json'))
+    assert load_symbol_file(str(tmp_path / 'a-symbol.json')).tojson() == graph.tojson()
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='a-symbol.json: no such graph'):
+        load_symbol_file(str(tmp_path / 'a-symbol.json'))
+
+
+@pytest.mark.parametrize('text', ['', '[]', 'null', '{"nodes": 3}', '{"nodes": [', '[' * 100000, '{"nodes": [null]}',
+                                  ' ' * (MAX_BYTES + 1)], ids=repr)
+def test_what_is_no_graph_is_refused(tmp_path, text):
+    with pytest.raises(CheckpointError, match='a-symbol.json is damaged or is no graph of MXNet: '):
+        load_symbol_file(written(tmp_path, text))
+
+
+def put(*path_and_value):
+    """A change of a graph: the value goes where the path leads."""
+    *path, key, value = path_and_value
+
+    def change(graph):
+        for step in path:
+            graph = graph[step]
+        graph[key] = value
+    return change
+
+
+@pytest.mark.parametrize('change, message', [
+    (put('nodes', CONV, 'inputs', 0, [99, 0, 0]), 'the inputs of node 3 are no outputs of earlier nodes'),
+    (put('nodes', CONV, 'inputs', 0, [CONV, 0, 0]), 'the inputs of node 3 are no outputs of earlier nodes'),
+    (put('nodes', CONV, 'inputs', 0, [-1, 0, 0]), 'the inputs of node 3 are no outputs of earlier nodes'),
+    (put('nodes', CONV, 'inputs', 0, [0, 7, 0]), 'node 0 has no output 7'),
+    (put('nodes', RELU, 'inputs', 0, [BN, 3, 0]), 'node 8 has no output 3'),      # it has three
+    (put('heads', [[HALVES, 2, 0]]), 'node 10 has no output 2'),
+    (put('heads', [[99, 0, 0]]), 'its heads are no outputs of nodes'),
+    (put('heads', []), 'its heads are no outputs of nodes'),
+    (put('arg_nodes', [0, CONV]), 'its arg_nodes are not its variables'),
+    (put('nodes', 1, 'name', 'data'), 'two nodes have the same name'),
+    (put('nodes', CONV, 'attrs', {'kernel': 1}), 'the attrs of node 3 are no texts'),
+    (put('nodes', CONV, 'attrs', 'num_filter', '(1e9,'), 'num_filter'),
+    (put('nodes', CONV, 'op', 'Convolutoin'), 'Convolutoin'),
+    (put('nodes', CONV, 'op', 'Custom'), 'op_type|Custom'),
+    (put('nodes', CONV, 'subgraphs', 3), 'the subgraphs of node 3 are no list'),
+    (put('nodes', CONV, 'surprise', 3), 'node 3 has not the parts of a node')])
+def test_graphs_that_mxnet_would_stumble_over_are_refused(tmp_path, change, message):
+    graph = json.loads(small_graph().tojson())
+    change(graph)
+    with pytest.raises(CheckpointError, match='a-symbol.json is damaged .*(%s)' % message):
+        load_symbol_file(written(tmp_path, graph))
+
+
+def test_a_damaged_int8_graph_is_named(tmp_path):
+    path = written(tmp_path, FUSED.tojson()[:-20])
+    with pytest.raises(CheckpointError, match='a-symbol.json is damaged'):
+        quantization.load_symbol(path.replace('-symbol.json', '-0000.params'))
+
+
+def test_graphs_within_graphs_are_checked_too_and_not_endlessly_deep(tmp_path):
+    graph = json.loads(FUSED.tojson())
+    fused, = [node for node in graph['nodes'] if 'subgraphs' in node]
+    inner, = fused['subgraphs']
+    fused['subgraphs'] = [dict(inner, heads=[[0, 9, 0]])]
+    with pytest.raises(CheckpointError, match='node 0 has no output 9'):
+        load_symbol_file(written(tmp_path, graph))
+    fused['subgraphs'] = [json.loads(json.dumps(graph))]
+    with pytest.raises(CheckpointError, match='is damaged'):
+        load_symbol_file(written(tmp_path, graph))

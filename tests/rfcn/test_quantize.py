@@ -1,0 +1,94 @@
+"""The script `rfcn/quantize.py`, and its INT8 models in the other scripts."""
+import shutil
+
+import numpy as np
+import pytest
+
+from lib.errors import ConfigError
+from rfcn import demo, quantize
+from rfcn import test as test_script
+from rfcn.config.config import load_config
+from rfcn.core import quantization
+from rfcn.detector import Detector
+
+INT8 = 'TEST.PRECISION=int8'
+
+
+@pytest.fixture(scope='module')
+def config(tiny_run):
+    return str(tiny_run / 'config.yaml')
+
+
+@pytest.fixture(scope='module')
+def int8_params(tiny_run, config, tmp_path_factory):
+    """Path of the INT8 model's parameters."""
+    prefix = str(tmp_path_factory.mktemp('int8') / 'tiny-int8')
+    return quantize.quantize_net(load_config(config), str(tiny_run / 'tiny-0001.params'), prefix)
+
+
+def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(config, tiny_run, tmp_path, capsys):
+    quantize.main(['--cfg', config, '--params', str(tiny_run / 'tiny-0001.params'), '--out', str(tmp_path / 'small'),
+                   'TEST.QUANTIZE.FP32_LAYERS=[conv1]', 'TEST.QUANTIZE.CALIB_IMAGES=2'])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['small-0000.params', 'small-symbol.json']
+    quantized = quantization.load_symbol(str(tmp_path / 'small-0000.params'))
+    assert 'conv1' not in quantization.int8_layers(quantized) and 'rfcn_cls' in quantization.int8_layers(quantized)
+    assert 'convolutions are INT8; these stay fp32: conv1\n' in capsys.readouterr().out
+
+
+def test_a_misspelt_layer_is_refused_with_the_one_that_was_meant(config, tiny_run, tmp_path):
+    cfg = load_config(config, ['TEST.QUANTIZE.FP32_LAYERS=[conv_1]'])
+    with pytest.raises(ConfigError, match="no convolution 'conv_1'; did you mean conv1"):
+        quantize.quantize_net(cfg, str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'small'))
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_images_are_training_images_spread_over_the_set(config):
+    cfg = load_config(config, ['TEST.QUANTIZE.CALIB_IMAGES=3'])
+    assert [entry['index'] for entry in quantize.calibration_roidb(cfg)] == ['wide1', 'wide3', 'empty']
+    cfg = load_config(config, ['TEST.QUANTIZE.CALIB_IMAGES=100'])
+    assert len(quantize.calibration_roidb(cfg)) == 6
+
+
+def test_the_python_api_detects_with_it_what_the_checkpoint_detects_but_for_rounding(config, tiny_run, int8_params,
+                                                                                     tiny_voc):
+    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+    settings = ['TEST.SCORE_THRESH=0.001']
+    expected = Detector(config, str(tiny_run / 'tiny-0001.params'), settings).detect(picture)
+    found = Detector(config, int8_params, settings + [INT8]).detect(picture)
+    assert len(found) > 0
+    best, = [d for d in expected if d is expected[0]]
+    near = [d for d in found if d.class_name == best.class_name and np.abs(d.box - best.box).max() < 8]
+    assert near and abs(near[0].score - best.score) < 0.05
+    assert near[0].score != best.score  # it did compute in other numbers
+
+
+def test_the_scripts_take_it(config, int8_params, tiny_voc, tmp_path, capsys):
+    test_script.main(['--cfg', config, '--params', int8_params, INT8, 'output_path=%s' % tmp_path])
+    assert 'tiny-int8-0000.params' in capsys.readouterr().out
+    demo.main(['--cfg', config, '--params', int8_params, '--image', str(tiny_voc / 'JPEGImages' / 'high1.jpg'),
+               '--out', str(tmp_path / 'drawings'), INT8])
+    assert len(list((tmp_path / 'drawings').iterdir())) == 1
+
+
+def test_a_plain_checkpoint_is_no_int8_model(config, tiny_run):
+    with pytest.raises(ConfigError, match='TEST.PRECISION is int8, but .*tiny-0001.params has no INT8 graph'):
+        Detector(config, str(tiny_run / 'tiny-0001.params'), [INT8])
+
+
+def test_a_graph_of_another_network_is_refused(config, int8_params):
+    with pytest.raises(Exception, match='num_filter|conv_new_1|shape'):
+        Detector(config, int8_params, [INT8, 'network.POOLED_SIZE=7'])
+
+
+def test_int8_is_for_the_cpu(config, int8_params):
+    with pytest.raises(ConfigError, match="int8 runs on the CPU alone; write gpus: ''"):
+        Detector(config, int8_params, [INT8, 'gpus=0'])
+
+
+def test_the_report_lists_what_each_layer_costs_and_writes_nothing(config, tiny_run, tmp_path, capsys):
+    params = shutil.copy(str(tiny_run / 'tiny-0001.params'), str(tmp_path))
+    quantize.main(['--cfg', config, '--params', params, '--per_layer', 'TEST.QUANTIZE.CALIB_IMAGES=2'])
+    printed = capsys.readouterr().out
+    assert all(text in printed
+               for text in ('all layers', 'conv1', 'rfcn_bbox', 'res4a_branch2a', '% of the root mean square'))
+    assert [path.name for path in tmp_path.iterdir()] == ['tiny-0001.params']
