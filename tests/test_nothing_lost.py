@@ -1,4 +1,5 @@
 """The whole program killed, stopped and started twice: what was trained is not lost."""
+import errno
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from rfcn.core.checkpoint import load_params, params_path
-from rfcn.core.folder_lock import locked_folder
+from rfcn.core.folder_lock import FolderInUse, locked_folder
 from rfcn.core.resume import interrupted_path, newest
 from tests.conftest import ROOT
 
@@ -33,8 +34,8 @@ for line in sys.stdin:
 
 def start(code, *args):
     """A Python process that finds the project."""
-    return subprocess.Popen([sys.executable, '-c', code, *args], cwd=str(ROOT), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, text=True, bufsize=1)
+    return subprocess.Popen([sys.executable, '-c', code, *args], cwd=str(ROOT), stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def nursery():
 
 
 def train(nursery, arguments, wait=None, number=signal.SIGKILL):
-    """Train in a child; when `wait()` returns, send it a signal. Returns its status as os.waitpid gives it, and its output."""
+    """Train in a child; when `wait()` returns, signal it. Returns its status as os.waitpid gives it, and its output."""
     nursery.stdin.write(' '.join(arguments) + '\n')
     child = int(next(line for line in iter(nursery.stdout.readline, '') if line.strip().isdigit()))
     if wait is not None:
@@ -117,7 +118,8 @@ def wait_for_lines(path, count):
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_says_so_and_goes_on_within_the_epoch(nursery, arguments, tmp_path, number):
-    changes = ['TRAIN.BATCH_IMAGES=1', 'default.frequent=1', 'TRAIN.end_epoch=%d' % EPOCHS]  # 6 batches an epoch, a line each
+    # 6 batches an epoch, a line each
+    changes = ['TRAIN.BATCH_IMAGES=1', 'default.frequent=1', 'TRAIN.end_epoch=%d' % EPOCHS]
     assert train(nursery, arguments('whole') + changes)[0] == 0
     log = Path(prefix(tmp_path, 'stopped') + '-log.jsonl')
     for lines in (2, 9):
@@ -131,8 +133,16 @@ def test_a_stopped_run_says_so_and_goes_on_within_the_epoch(nursery, arguments, 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     with locked_folder(tmp_path):
-        with pytest.raises(RuntimeError, match='in use by another training .process %d.' % os.getpid()):
+        with pytest.raises(FolderInUse, match='in use by another training .process %d.' % os.getpid()):
             with locked_folder(tmp_path):
                 pass
     with locked_folder(tmp_path):
         pass  # free again
+
+
+def test_a_folder_on_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, caplog):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, 'No locks available')
+    monkeypatch.setattr('fcntl.flock', refuse)
+    with locked_folder(tmp_path):
+        assert caplog.messages == ['%s cannot be locked (No locks available): start no second run there' % tmp_path]

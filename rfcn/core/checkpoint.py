@@ -1,16 +1,19 @@
-"""Checkpoints in the release's format, written so that a crash leaves either the old file or the new one, never half a file.
+"""Checkpoints in the release's format, written so that a crash leaves the old file or the new one, never half a file.
 
-    prefix-0007.params   `arg:` and `aux:` parameters after epoch 7, the box layer also un-normalised as rfcn_bbox_weight_test
+    prefix-0007.params   `arg:` and `aux:` parameters after epoch 7, the box layer also un-normalised as
+                         rfcn_bbox_weight_test
     prefix-0007.states   momentum and progress, for resuming: see resume.py
     prefix-symbol.json   the graph for testing
 """
 import logging
 import os
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, gist
+from lib.utils.whole_file import whole_file
 from rfcn.core.params_file import check_params_file
 
 logger = logging.getLogger(__name__)
@@ -35,18 +38,30 @@ def save_atomically(path, write):
     Raises:
         OSError: the folder cannot be written to or the disk is full; what was at `path` is untouched.
     """
-    temporary = '%s.tmp-%d' % (path, os.getpid())
     try:
-        write(temporary)
-        with open(temporary, 'rb+') as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, mx.base.MXNetError) as error:
+        with whole_file(path) as temporary:
+            write(temporary)
+    except (OSError, mx.base.MXNetError, CheckpointError) as error:
         raise OSError('%s could not be written (%s); earlier checkpoints are untouched. Is the disk full or the folder '
-                      'read-only?' % (path, str(error).splitlines()[0])) from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+                      'read-only?' % (path, gist(error))) from error
+
+
+def save_arrays(path, arrays):
+    """Write named arrays in MXNet's format. Raises as `save_atomically`."""
+    def write(temporary):
+        mx.nd.save(temporary, arrays)
+        check_params_file(temporary)    # MXNet does not notice where the last few kilobytes find no room
+    save_atomically(path, write)
+
+
+def save_text(path, text):
+    """Write a file of text. Raises as `save_atomically`."""
+    save_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
+
+
+def save_symbol(path, symbol):
+    """Write a graph for MXNet's `sym.load`; its own `save` does not notice a full disk. Raises as `save_atomically`."""
+    save_text(path, symbol.tojson())
 
 
 def unnormalised_bbox(arg_params, means, stds, bins_squared):
@@ -76,8 +91,7 @@ def unnormalised_bbox(arg_params, means, stds, bins_squared):
 
 def save_params(path, arg_params, aux_params):
     """Write parameters in MXNet's format with `arg:` and `aux:` before their names."""
-    tagged = tag_params(arg_params, aux_params)
-    save_atomically(path, lambda temporary: mx.nd.save(temporary, tagged))
+    save_arrays(path, tag_params(arg_params, aux_params))
 
 
 def tag_params(arg_params, aux_params):
@@ -101,6 +115,23 @@ def load_params(path, for_test=False):
     return split_params(arrays, path, for_test)
 
 
+def load_for_test(path, normalised):
+    """As `load_params` for testing.
+
+    Args:
+        normalised: targets of the box layer were normalised while training, so that a warning is due where the file has
+            only parameters for those.
+    """
+    arrays = load_arrays(path)
+    layers = [layer for layer in BBOX_LAYERS if 'arg:%s_weight' % layer in arrays]
+    if normalised and layers and 'arg:%s_weight%s' % (layers[0], TEST_SUFFIX) not in arrays:
+        logger.warning('%s has no %s_weight%s: the box layer is used as it is. If it was trained on normalised '
+                       'targets, as the configuration says (TRAIN.BBOX_NORMALIZATION_PRECOMPUTED: true), and was not '
+                       'un-normalised afterwards, all boxes will be wrong: too large and beside the objects',
+                       path, layers[0], TEST_SUFFIX)
+    return split_params(arrays, path, for_test=True)
+
+
 def split_params(arrays, source, for_test=False):
     """`arg:` and `aux:` arrays -> arg_params, aux_params; see `load_params`."""
     arg_params, aux_params = {}, {}
@@ -116,14 +147,21 @@ def split_params(arrays, source, for_test=False):
     return arg_params, aux_params
 
 
-def check_params(symbol, input_shapes, arg_params, aux_params, source):
+OTHER_CONFIGURATION = ('Does the configuration (symbol, NUM_CLASSES, CLASS_AGNOSTIC, ANCHOR_*, POOLED_SIZE) agree with '
+                       'the one it was trained with?')
+
+
+def check_params(symbol, input_shapes, arg_params, aux_params, source, remedy=OTHER_CONFIGURATION):
     """Compare parameters with what a graph needs.
 
     Raises:
         CheckpointError: naming every parameter that is missing or of another shape.
     Parameters that the graph does not have (fc1000 of a classification network) are logged and ignored.
     """
-    arg_shapes, _, aux_shapes = symbol.infer_shape(**input_shapes)
+    try:
+        arg_shapes, _, aux_shapes = symbol.infer_shape(**input_shapes)
+    except mx.base.MXNetError as error:     # of a graph from a file
+        raise CheckpointError('%s: the graph does not fit together (%s)' % (source, gist(error))) from None
     needed = dict(zip(symbol.list_arguments() + symbol.list_auxiliary_states(), arg_shapes + aux_shapes))
     needed = {name: shape for name, shape in needed.items() if name not in input_shapes}
     given = {name: value.shape for name, value in list(arg_params.items()) + list(aux_params.items())}
@@ -131,12 +169,12 @@ def check_params(symbol, input_shapes, arg_params, aux_params, source):
     faults += ['%s has shape %s, %s expected' % (name, given[name], needed[name])
                for name in sorted(set(needed) & set(given)) if given[name] != needed[name]]
     if faults:
-        raise CheckpointError('%s does not fit the network (%d parameters): %s. Does the configuration (symbol, NUM_CLASSES, '
-                              'CLASS_AGNOSTIC, ANCHOR_*, POOLED_SIZE) agree with the one it was trained with?'
-                              % (source, len(faults), '; '.join(faults)))
+        raise CheckpointError('%s does not fit the network (%d parameters): %s. %s'
+                              % (source, len(faults), '; '.join(faults), remedy))
     extra = sorted(set(given) - set(needed))
     if extra:
-        logger.info('%s: ignored %d parameters that the network does not have: %s', source, len(extra), ', '.join(extra))
+        logger.info('%s: ignored %d parameters that the network does not have: %s',
+                    source, len(extra), ', '.join(extra))
 
 
 def load_arrays(path):
@@ -147,4 +185,4 @@ def load_arrays(path):
     try:
         return mx.nd.load(path)
     except mx.base.MXNetError as error:
-        raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, str(error).splitlines()[0])) from None
+        raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, gist(error))) from None

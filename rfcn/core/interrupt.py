@@ -1,9 +1,14 @@
 """Ctrl-C and SIGTERM as a wish to stop after the batch, not as a crash within it."""
+import contextlib
 import logging
 import signal
 import threading
 
 logger = logging.getLogger(__name__)
+
+
+class StopNow(KeyboardInterrupt):
+    """A wish to stop that came within `StopWish.at_once`."""
 
 
 class StopWish(object):
@@ -20,6 +25,16 @@ class StopWish(object):
 
     def __init__(self):
         self.signal = None
+        self._at_once = False
+
+    @contextlib.contextmanager
+    def at_once(self):
+        """A block of work that may stay unfinished: a wish within it raises `StopNow` there."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
 
     def __enter__(self):
         # Only the main thread may handle signals; elsewhere nothing changes.
@@ -32,8 +47,10 @@ class StopWish(object):
 
     def _note(self, number, frame):
         self.signal = signal.Signals(number)
-        logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)
         self._restore()
+        if self._at_once:
+            raise StopNow
+        logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)
 
     def _restore(self):
         for number, handler in self._before.items():

@@ -35,13 +35,14 @@ class Batch(mx.io.DataBatch):
         def described(arrays):
             return [mx.io.DataDesc(name, value.shape) for name, value in arrays.items()]
 
-        super(Batch, self).__init__(data=[mx.nd.array(x) for x in data.values()], label=[mx.nd.array(x) for x in label.values()],
+        super(Batch, self).__init__(data=[mx.nd.array(x) for x in data.values()],
+                                    label=[mx.nd.array(x) for x in label.values()],
                                     pad=pad, provide_data=described(data), provide_label=described(label))
         self.images = images
 
 
 class Loader(object):
-    """Base of the loaders: order, threads, images that cannot be read. A subclass turns images into arrays in `assemble`.
+    """Base of the loaders: order, threads, images that cannot be read. Subclasses make arrays of images in `assemble`.
 
     Args:
         roidb: list of entries, see `lib/dataset/imdb.py`.
@@ -52,8 +53,8 @@ class Loader(object):
         on_bad_image: 'error' or 'skip': another image takes the place of one that cannot be read; `skipped` lists them.
     """
 
-    def __init__(self, roidb, batch_size, *, scales, pixel_means, stride=0, shuffle=False, aspect_grouping=False, seed=0,
-                 workers=2, on_bad_image='error', max_pixels=None):
+    def __init__(self, roidb, batch_size, *, scales, pixel_means, stride=0, shuffle=False, aspect_grouping=False,
+                 seed=0, workers=2, on_bad_image='error', max_pixels=None):
         if not roidb:
             raise DatasetError('no image to load: the image set is empty')
         self.roidb = roidb
@@ -70,14 +71,17 @@ class Loader(object):
         self.skipped = collections.OrderedDict()  # path -> error
 
     def __len__(self):
-        """Batches an epoch. Departure: the release drops the last incomplete batch; here it is filled up with the epoch's first."""
+        """Batches an epoch.
+
+        Departure: the release drops the last incomplete batch; here it is filled up with the epoch's first images.
+        """
         return -(-len(self.roidb) // self.batch_size)
 
     def order(self, epoch):
         """Image numbers of an epoch, (len(self) * batch_size,)."""
-        order = epoch_order(np.arange(len(self.roidb)), [e['width'] for e in self.roidb], [e['height'] for e in self.roidb],
-                            self.batch_size, shuffle=self.shuffle, aspect_grouping=self.aspect_grouping,
-                            rng=np.random.RandomState([self.seed, epoch]))
+        order = epoch_order(np.arange(len(self.roidb)), [e['width'] for e in self.roidb],
+                            [e['height'] for e in self.roidb], self.batch_size, shuffle=self.shuffle,
+                            aspect_grouping=self.aspect_grouping, rng=np.random.RandomState([self.seed, epoch]))
         return np.resize(order, len(self) * self.batch_size)
 
     def batches(self, epoch=0, start=0):
@@ -85,20 +89,34 @@ class Loader(object):
         order = self.order(epoch).reshape(-1, self.batch_size)
         jobs = ((order[number], epoch, number) for number in range(start, len(order)))
         workers = self.workers
-        results = in_threads(self._load, jobs, workers, ahead=2 * workers) if workers else (self._load(*job) for job in jobs)
+        results = in_threads(self._load, jobs, workers, ahead=2 * workers, on_wait=self._log_wait) if workers \
+            else (self._load(*job) for job in jobs)
         for number, (data, label, images) in enumerate(results, start):
             pad = (number + 1) * self.batch_size - len(self.roidb)
             yield Batch(data, label, max(0, pad), images)
 
     def assemble(self, loaded, rng):
-        """Arrays of a batch from (entry, tensor, im_info, gt_boxes) of each image: two ordered dicts, data and label."""
+        """A batch's arrays from each image's (entry, tensor, im_info, gt_boxes): two ordered dicts, data and label."""
         raise NotImplementedError
 
     def _load(self, indices, epoch, number):
         rng = np.random.RandomState([self.seed, epoch, number])
-        loaded = [self._load_image(i, rng) for i in indices]
-        data, label = self.assemble(loaded, rng)
+        try:
+            loaded = [self._load_image(i, rng) for i in indices]
+            data, label = self.assemble(loaded, rng)
+        except (DatasetError, FileNotFoundError):   # these name the file
+            raise
+        except Exception:
+            logger.error('batch %d cannot be made of these images: %s', number + 1, self._paths(indices))
+            raise
         return data, label, [entry['image'] for entry, _, _, _ in loaded]
+
+    def _log_wait(self, indices, epoch, number):
+        logger.warning('still waiting for the images of batch %d: %s. Does the disk answer?', number + 1,
+                       self._paths(indices))
+
+    def _paths(self, indices):
+        return ', '.join(self.roidb[index]['image'] for index in indices)
 
     def _load_image(self, index, rng):
         for _ in range(MAX_BAD_IN_A_ROW):
@@ -116,8 +134,8 @@ class Loader(object):
     def log_skipped(self):
         """Log at the end of a run which images another one stood in for."""
         if self.skipped:
-            logger.warning('%d images could not be read and were skipped (on_bad_image: skip):\n  %s', len(self.skipped),
-                           '\n  '.join(map(str, self.skipped.values())))
+            logger.warning('%d images could not be read and were skipped (on_bad_image: skip):\n  %s',
+                           len(self.skipped), '\n  '.join(map(str, self.skipped.values())))
 
     def _note_bad(self, path, error):
         if path not in self.skipped:
@@ -137,8 +155,8 @@ class AnchorLoader(Loader):
         tell_classes: the label of a positive anchor is the class of its object, not 1.
     """
 
-    def __init__(self, roidb, batch_size, *, feature_shape, anchors, targets, max_gt_boxes=0, end2end=True, tell_classes=False,
-                 **settings):
+    def __init__(self, roidb, batch_size, *, feature_shape, anchors, targets, max_gt_boxes=0, end2end=True,
+                 tell_classes=False, **settings):
         super(AnchorLoader, self).__init__(roidb, batch_size, **settings)
         self.feature_shape = feature_shape
         self.base_anchors = generate_anchors(anchors['base_size'], anchors['ratios'], anchors['scales'])
@@ -154,7 +172,8 @@ class AnchorLoader(Loader):
         data = collections.OrderedDict(data=tensor_vstack(tensors))
         height, width = self.feature_shape(*data['data'].shape[2:])
         anchors = self._anchors(height, width)
-        targets = [as_blobs(*self._assign(anchors, gt, info[:2], rng), height, width) for gt, info in zip(boxes, im_infos)]
+        targets = [as_blobs(*self._assign(anchors, gt, info[:2], rng), height, width)
+                   for gt, info in zip(boxes, im_infos)]
         label = collections.OrderedDict((name, np.concatenate([t[name] for t in targets])) for name in targets[0])
         if self.end2end:
             data['im_info'] = np.array(im_infos, dtype=np.float32)

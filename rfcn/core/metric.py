@@ -23,9 +23,10 @@ def classification(prob, label):
 
 
 class TrainingMetrics(object):
-    """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss, of those the graph has outputs for.
+    """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss.
 
-    All are means over what is not ignored, the box losses too: over sampled anchors, and RoIs sampled or kept by OHEM.
+    Only of those that the graph has outputs for. All are means over what is not ignored, the box losses too: over
+    sampled anchors, and RoIs sampled or kept by OHEM.
     Source: the release's core/metric.py.
     """
 
@@ -41,7 +42,8 @@ class TrainingMetrics(object):
         """Add one step.
 
         Args:
-            labels, outputs: name -> array (NumPy or NDArray). Labels: rpn_label, rcnn_label; the latter is an output end to end.
+            labels, outputs: name -> array (NumPy or NDArray). Labels: rpn_label, rcnn_label; the latter is an output
+                end to end.
         Returns:
             dict, the metrics of this step alone.
         """
@@ -49,7 +51,8 @@ class TrainingMetrics(object):
         step = collections.OrderedDict()
         if 'rpn_cls_prob' in values:
             prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2], or C where the RPN tells the classes
-            step.update(self._add(RPN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rpn_label'].ravel(), values['rpn_bbox_loss']))
+            step.update(self._add(RPN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rpn_label'].ravel(),
+                                  values['rpn_bbox_loss']))
         if 'cls_prob' in values:
             prob = values['cls_prob']
             step.update(self._add(RCNN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rcnn_label'].ravel(),

@@ -4,21 +4,22 @@ import os
 
 import mxnet as mx
 
-from rfcn.core.rates import names_beginning_with, with_lr_mult
+from lib.errors import ConfigError
+from rfcn.core.rates import names_beginning_with, with_kept_statistics, with_lr_mult
 
 
 def contexts(gpus):
     """'0,1' -> [gpu(0), gpu(1)]; '' -> [cpu()].
 
     Raises:
-        ValueError: a GPU that this machine does not have, or that this MXNet cannot use.
+        ConfigError: a GPU that this machine does not have, or that this MXNet cannot use.
     """
     ids = [int(i) for i in str(gpus).replace(' ', '').split(',') if i != '']
     available = mx.context.num_gpus() if ids else 0
     missing = [i for i in ids if i >= available]
     if missing:
-        raise ValueError("gpus: there is no GPU %s for MXNet here (it finds %d); write gpus: '' to run on the CPU, or install "
-                         'mxnet-cu112 for an NVIDIA GPU' % (', '.join(map(str, missing)), available))
+        raise ConfigError("gpus: there is no GPU %s for MXNet here (it finds %d); write gpus: '' to run on the CPU, or "
+                          'install mxnet-cu112 for an NVIDIA GPU' % (', '.join(map(str, missing)), available))
     return [mx.gpu(i) for i in ids] or [mx.cpu()]
 
 
@@ -35,9 +36,9 @@ class TrainModule(mx.mod.Module):
     """A Module for training on one or several devices.
 
     Args:
-        fixed: names or parts of names, see `fixed_param_names`.
+        fixed: names or parts of names, see `fixed_param_names`; a BatchNorm so named keeps its statistics too.
         accumulate: batches whose gradients are added up before an update.
-        frozen: beginnings of the names of more parameters that are not trained.
+        frozen: beginnings of the names of more layers that are not trained.
         lr_mult: beginning of a name -> multiplier of the learning rate, see `with_lr_mult`.
     """
 
@@ -45,8 +46,8 @@ class TrainModule(mx.mod.Module):
         not_trained = fixed_param_names(symbol, fixed) + names_beginning_with(symbol, frozen, 'TRAIN.FREEZE')
         fixed_names = [name for name in symbol.list_arguments()
                        if name in not_trained and name not in label_names and name not in data_names]
-        super(TrainModule, self).__init__(with_lr_mult(symbol, lr_mult), data_names=data_names, label_names=label_names,
-                                          context=context,
+        graph = with_lr_mult(with_kept_statistics(symbol, fixed, frozen), lr_mult)
+        super(TrainModule, self).__init__(graph, data_names=data_names, label_names=label_names, context=context,
                                           fixed_param_names=fixed_names)
         self.accumulate = accumulate
         self._pending = 0

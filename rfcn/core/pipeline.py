@@ -1,27 +1,82 @@
-"""Work of threads in the order in which it was given, so that reading, the network and what follows it go on side by side."""
+"""Work of threads in the order in which it was given: reading, the network and what follows it go on side by side."""
+import atexit
 import collections
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+import time
+import weakref
+from concurrent.futures import Future, wait
+
+PATIENCE = 2.0      # seconds that the end of the process waits for work that was begun
+SLOW = 10.0         # seconds of waiting for a result after which `on_wait` is called
+
+_workers = weakref.WeakSet()
+_ending = threading.Event()
 
 
-def in_threads(function, jobs, workers=1, ahead=1):
+class _Worker(threading.Thread):
+    """Does tasks until it is given None.
+
+    A daemon, which the end of the process does not wait for: reading from a disk that does not answer has no end. The
+    threads of concurrent.futures would hold the process for ever.
+    """
+
+    def __init__(self, tasks):
+        super(_Worker, self).__init__(daemon=True)
+        self.tasks = tasks
+        self.busy = False
+        _workers.add(self)
+
+    def run(self):
+        for future, function, job in iter(self.tasks.get, None):
+            self.busy = True
+            if not _ending.is_set() and future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function(*job))
+                except BaseException as error:  # raised again where the result is asked for
+                    future.set_exception(error)
+            self.busy = False
+            del future, job     # while it waits for the next task
+
+
+def in_threads(function, jobs, workers=1, ahead=1, on_wait=lambda *job: None):
     """Yield function(*job) of each job, in order, computed in threads.
 
-    Jobs are taken in the caller's thread, up to `ahead` of them before the first result is asked for; what fails in a thread is
-    raised here.
+    Jobs are taken in the caller's thread, up to `ahead` of them before the first result is asked for; what fails in a
+    thread is raised here.
 
     Args:
         jobs: iterable of tuples.
+        on_wait: called with a job whose result is `SLOW` seconds late.
     """
-    queue = collections.deque()
-    executor = ThreadPoolExecutor(workers)
+    tasks, pending = queue.SimpleQueue(), collections.deque()
+    for _ in range(workers):
+        _Worker(tasks).start()
     try:
         for job in jobs:
-            queue.append(executor.submit(function, *job))
-            if len(queue) > ahead:
-                yield queue.popleft().result()
-        while queue:
-            yield queue.popleft().result()
+            pending.append((Future(), job))
+            tasks.put((pending[-1][0], function, job))
+            if len(pending) > ahead:
+                yield _result(*pending.popleft(), on_wait)
+        while pending:
+            yield _result(*pending.popleft(), on_wait)
     finally:
-        for future in queue:
+        for future, _ in pending:
             future.cancel()
-        executor.shutdown(wait=False)
+        for _ in range(workers):
+            tasks.put(None)
+
+
+def _result(future, job, on_wait):
+    if not wait([future], SLOW).done:
+        on_wait(*job)
+    return future.result()
+
+
+@atexit.register
+def _finish():
+    """A thread that the end of the process meets within OpenCV or MXNet would crash it."""
+    _ending.set()
+    end = time.monotonic() + PATIENCE
+    while any(worker.busy for worker in list(_workers)) and time.monotonic() < end:
+        time.sleep(0.01)

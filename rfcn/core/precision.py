@@ -35,7 +35,10 @@ def with_bf16_convolutions(symbol):
 
 
 def training_symbol(symbol, precision):
-    """The graph in the precision that TRAIN.PRECISION names, 'fp32' or 'bf16'; fp32, with a word in the log, where bf16 would be slow."""
+    """The graph in the precision that TRAIN.PRECISION names, 'fp32' or 'bf16'.
+
+    It stays in fp32, with a word in the log, where bf16 would be slow.
+    """
     if precision == 'fp32':
         return symbol
     if not has_bf16():

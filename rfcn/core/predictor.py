@@ -9,9 +9,10 @@ SIZES = 6  # bound at a time
 class Predictor(object):
     """A test graph with its parameters, bound to the sizes of image that it saw last.
 
-    To bind it to a size takes MXNet, which lays out the weights anew, a tenth of a ResNet-101's time in fp32 and as long as the
-    network itself in INT8; so the latest sizes are kept. They share their parameters and their memory for intermediate results,
-    but each has its own weights as MXNet lays them out (some 200 MB for a ResNet-101 in fp32, 50 MB in INT8).
+    To bind it to a size takes MXNet, which lays out the weights anew, a tenth of a ResNet-101's time in fp32 and as
+    long as the network itself in INT8; so the latest sizes are kept. They share their parameters and their memory for
+    intermediate results, but each has its own weights as MXNet lays them out (some 200 MB for a ResNet-101 in fp32,
+    50 MB in INT8).
 
     An executor that has run keeps the weights it folded, so changed parameters need a new Predictor.
 

@@ -1,6 +1,9 @@
 """Learning rates of single layers, and layers that are not trained, by the beginnings of their names."""
 import copy
+import json
 import logging
+
+import mxnet as mx
 
 logger = logging.getLogger(__name__)
 
@@ -32,3 +35,20 @@ def with_lr_mult(symbol, multipliers, key='TRAIN.LR_MULT'):
         longest = max((prefix for prefix in multipliers if name.startswith(prefix)), key=len)
         nodes[name]._set_attr(__lr_mult__=str(multipliers[longest]))
     return symbol
+
+
+def with_kept_statistics(symbol, fixed, frozen):
+    """A copy of a graph whose BatchNorms that are not trained also compute with the mean and variance they were given.
+
+    In the release no BatchNorm learns statistics, so that this changes nothing there. The small networks' do; without
+    this a frozen layer would go on changing, and the layers that RPN and R-FCN share would differ after alternating.
+
+    Args:
+        fixed: parts of the names of layers; frozen: beginnings of them.
+    """
+    graph = json.loads(symbol.tojson(remove_amp_cast=False))  # else a bf16 graph would come back in fp32
+    kept = [node for node in graph['nodes'] if node['op'] == 'BatchNorm' and (
+        node['name'].startswith(tuple(frozen)) or any(fragment in node['name'] for fragment in fixed))]
+    for node in kept:
+        node['attrs']['use_global_stats'] = 'True'
+    return mx.sym.load_json(json.dumps(graph)) if kept else symbol

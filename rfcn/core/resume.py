@@ -15,7 +15,8 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import load_arrays, load_params, params_path, save_atomically, split_params, states_path, tag_params
+from rfcn.core.checkpoint import (load_arrays, load_params, params_path, save_arrays, split_params, states_path,
+                                  tag_params)
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,8 @@ _MOMENTUM = 'momentum:'
 _PROGRESS = 'progress'
 
 Progress = namedtuple('Progress', 'epoch batch num_update batches_done best checksum')
-Progress.__doc__ = """Finished epochs, batches done of the next one, updates and batches since the start, best validation score,
-and a checksum of the parameters that belong to it."""
+Progress.__doc__ = """Finished epochs, batches done of the next one, updates and batches since the start, best
+validation score, and a checksum of the parameters that belong to it."""
 
 Standing = namedtuple('Standing', 'arg_params aux_params momenta progress source')
 Standing.__doc__ = 'All that a run needs to go on; momenta and progress are None where only parameters are known.'
@@ -56,7 +57,7 @@ def save_states(path, momenta, progress, params=None):
     arrays.update((_MOMENTUM + name, value.as_in_context(mx.cpu())) for name, value in momenta.items())
     text = json.dumps(progress._asdict()).encode('utf-8')
     arrays[_PROGRESS] = mx.nd.array(np.frombuffer(text, dtype=np.uint8), dtype=np.uint8)
-    save_atomically(path, lambda temporary: mx.nd.save(temporary, arrays))
+    save_arrays(path, arrays)
 
 
 def load_states(path):
@@ -80,14 +81,16 @@ def _check_progress(progress):
     """Raise a ValueError unless the numbers are numbers."""
     for name, value in progress._asdict().items():
         known = (int, float, type(None)) if name in ('best', 'checksum') else (int,)
-        if isinstance(value, bool) or not isinstance(value, known) or value is not None and name != 'best' and value < 0:
+        if isinstance(value, bool) or not isinstance(value, known) \
+                or value is not None and name != 'best' and value < 0:
             raise ValueError('%s is %.50r' % (name, value))
 
 
 def at_epoch(prefix, epoch):
     """The run as it stood after an epoch.
 
-    The release's own checkpoints resume too, with momentum and update count anew: its state files pickle Python objects.
+    The release's own checkpoints resume too, with momentum and update count anew: its state files pickle Python
+    objects.
 
     Raises:
         FileNotFoundError, CheckpointError: the parameters are missing or damaged, or belong to other states.
@@ -105,9 +108,9 @@ def at_epoch(prefix, epoch):
 
 
 def newest(prefix):
-    """The run as it stood last: the newest of the complete checkpoints and the file of an interruption; None where there is none.
+    """The run as it stood last: the newest of the complete checkpoints and the file of an interruption.
 
-    Files that are damaged or do not belong together are passed over with a warning.
+    None where there is none. Files that are damaged or do not belong together are passed over with a warning.
     """
     standings = (_try(at_epoch, prefix, epoch) for epoch in reversed(epochs_with_states(prefix)))
     finished = next((s for s in standings if s and s.progress), None)

@@ -1,19 +1,37 @@
 """When the learning rate changes."""
 import mxnet as mx
 
+from lib.errors import ConfigError
+
+
+def updates_per_epoch(batches, accumulate=1):
+    """Updates that an epoch of so many batches makes: the last one may be of fewer than `accumulate` batches.
+
+    Departure: the release counts images / batch, 8275.5 updates for VOC on 4 devices, where its epochs have 8275. Here
+    epochs end with a full batch (8276), and the schedule counts what there is: a drop at epoch 2 comes when the second
+    epoch has ended.
+    """
+    return -(-batches // accumulate)
+
 
 def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False, warmup_lr=0.0, warmup_step=0):
-    """The release's schedule: `warmup_lr` for updates 1 to warmup_step - 1, then `base_lr`, times `factor` after each step.
+    """The release's schedule: `warmup_lr` for updates 1 to warmup_step - 1, then `base_lr`.
 
-    Steps are counted in updates since the start of training, so a resumed run goes on where it stood.
+    After each step it is multiplied by `factor`. Steps are counted in updates since the start of training, so a
+    resumed run goes on where it stood.
 
-    Departure: the release converts epochs to updates with the number of devices for a batch and ignores BATCH_IMAGES, and starts
-    the warm-up anew on resuming.
+    Departure: the release converts epochs to updates with the number of devices for a batch and ignores BATCH_IMAGES,
+    and starts the warm-up anew on resuming.
 
     Args:
-        epochs: where to drop, in epochs; fractions count.
-        updates_per_epoch: float, images over images an update.
+        epochs: where to drop, in epochs; fractions count, those of an update are cut off.
+        updates_per_epoch: as many as an epoch has, `updates_per_epoch`; the release's, images / batch, need not be
+            whole.
+    Raises:
+        ConfigError: the rate of the warm-up is above the one that it leads to.
     """
+    if warmup and warmup_lr > base_lr:
+        raise ConfigError('TRAIN.warmup_lr is %g and must not exceed TRAIN.lr, which is %g' % (warmup_lr, base_lr))
     steps = [max(1, int(epoch * updates_per_epoch)) for epoch in epochs]
     steps = sorted(set(steps)) or [2 ** 31]
     return mx.lr_scheduler.MultiFactorScheduler(

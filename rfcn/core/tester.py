@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.rcnn.detection import detect, per_class_nms
+from rfcn.core.checkpoint import save_atomically
 from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,9 @@ def place(all_boxes, position, detections, paths, roidb):
 
 def save_detections(all_boxes, path):
     """Write all_boxes in the release's pickle layout."""
+    def write(temporary):
+        with open(temporary, 'wb') as file:
+            pickle.dump(all_boxes, file, protocol=2)
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    with open(path, 'wb') as file:
-        pickle.dump(all_boxes, file, protocol=2)
+    save_atomically(path, write)
     logger.info('wrote %s', path)

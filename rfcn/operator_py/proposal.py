@@ -1,4 +1,7 @@
-"""Operator 'proposal': RoIs from the RPN's output on the host, by `lib/rpn/proposal.py`; the alternative to contrib.MultiProposal."""
+"""Operator 'proposal': RoIs from the RPN's output on the host, by `lib/rpn/proposal.py`.
+
+It is the alternative to contrib.MultiProposal.
+"""
 import json
 
 import mxnet as mx
@@ -10,12 +13,12 @@ from lib.rpn.proposal import propose
 
 def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n,
              threshold, rpn_min_size, output_score=False):
-    """Same inputs, settings and outputs as mx.sym.contrib.MultiProposal: rois (B * post, 5) and, if asked for, scores."""
+    """Inputs, settings and outputs of mx.sym.contrib.MultiProposal: rois (B * post, 5) and, if asked for, scores."""
     settings = dict(stride=feature_stride, pre_nms_top_n=rpn_pre_nms_top_n, post_nms_top_n=rpn_post_nms_top_n,
                     nms_thresh=threshold, min_size=rpn_min_size)
     return mx.sym.Custom(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name=name, op_type='proposal',
-                         scales=json.dumps(list(scales)), ratios=json.dumps(list(ratios)), settings=json.dumps(settings),
-                         output_score=json.dumps(output_score))
+                         scales=json.dumps(list(scales)), ratios=json.dumps(list(ratios)),
+                         settings=json.dumps(settings), output_score=json.dumps(output_score))
 
 
 class ProposalOperator(mx.operator.CustomOp):
@@ -31,8 +34,8 @@ class ProposalOperator(mx.operator.CustomOp):
         num_anchors = len(self.base_anchors)
         rois, scores = [], []
         for i in range(cls_prob.shape[0]):
-            boxes, box_scores = propose(cls_prob[i, num_anchors:], bbox_pred[i], im_info[i], base_anchors=self.base_anchors,
-                                        **self.settings)
+            boxes, box_scores = propose(cls_prob[i, num_anchors:], bbox_pred[i], im_info[i],
+                                        base_anchors=self.base_anchors, **self.settings)
             rois.append(np.insert(boxes, 0, i, axis=1))
             scores.append(box_scores)
         for i, value in enumerate((rois, scores)[:len(out_data)]):

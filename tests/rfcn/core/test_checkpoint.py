@@ -1,5 +1,8 @@
 """Checkpoints: what is written comes back, a crash leaves the old file, and a bad file is named."""
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 from lib.errors import CheckpointError
 from rfcn.core.checkpoint import (check_params, load_params, params_path, save_atomically, save_params, states_path,
                                   unnormalised_bbox)
+from tests.conftest import ROOT
 
 
 def parameters():
@@ -78,7 +82,7 @@ def test_a_crash_while_writing_leaves_the_old_file(saved, monkeypatch):
     before = open(saved, 'rb').read()
     monkeypatch.setattr(os, 'replace', lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        save_params(saved, {}, {})
+        save_params(saved, *parameters())
     assert open(saved, 'rb').read() == before
     assert os.listdir(os.path.dirname(saved)) == ['net-0001.params']
 
@@ -153,6 +157,12 @@ def test_all_faults_of_a_checkpoint_are_listed_in_one_error():
         assert fault in message
 
 
+def test_a_graph_that_does_not_fit_together_is_an_error_of_ours():
+    symbol = mx.sym.broadcast_add(mx.sym.Variable('data'), mx.sym.ones((3, 3)))
+    with pytest.raises(CheckpointError, match='x.params: the graph does not fit together .*broadcast'):
+        check_params(symbol, {'data': (1, 2)}, {}, {}, 'x.params')
+
+
 def test_box_layers_for_testing_give_deltas_in_their_own_units():
     """Two sets of boxes, two bins: rows 0, 1 are dx of the first set; a network's output times std plus mean."""
     weight, bias = np.arange(16 * 3).reshape(16, 3, 1, 1), np.arange(16)
@@ -188,3 +198,36 @@ def test_box_layers_are_those_of_the_release(golden):
                                   arrays['means_' + case], arrays['stds_' + case], 49)
         np.testing.assert_allclose(found['rfcn_bbox_weight_test'].asnumpy(), arrays['weight_test_' + case], rtol=1e-6)
         np.testing.assert_allclose(found['rfcn_bbox_bias_test'].asnumpy(), arrays['bias_test_' + case], rtol=1e-5)
+
+
+ROOM = """
+import resource, sys
+import mxnet as mx
+from rfcn.core import checkpoint
+prefix, room = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+arrays = {'a%d' % i: mx.nd.ones(300) for i in range(8)}
+for write in (lambda: checkpoint.save_params(prefix + '-0001.params', arrays, {}),
+              lambda: checkpoint.save_symbol(prefix + '-symbol.json',
+                                             mx.sym.Activation(mx.sym.Variable('x' * 9000), 'relu'))):
+    try:
+        write()
+        print('written')
+    except OSError as error:
+        print('refused' if 'could not be written' in str(error) else error)
+"""
+
+
+@pytest.mark.parametrize('room', [0, 9360, 9800, 20000])
+def test_a_full_disk_is_noticed_wherever_it_ends(tmp_path, room):
+    prefix = str(tmp_path / 'net')
+    for name in ('-0001.params', '-symbol.json'):
+        Path(prefix + name).write_text('before')
+    said = subprocess.run([sys.executable, '-c', ROOM, prefix, str(room)], cwd=str(ROOT), stdout=subprocess.PIPE,
+                          check=True).stdout.decode().split()
+    assert said == ['written' if room > size else 'refused' for size in (9999, 9350)]  # a byte less than each file has
+    if said[0] == 'written':
+        assert len(load_params(prefix + '-0001.params')[0]) == 8
+    else:
+        assert Path(prefix + '-0001.params').read_text() == 'before'
+    assert said[1] == 'written' or Path(prefix + '-symbol.json').read_text() == 'before'

@@ -17,7 +17,15 @@ def test_the_first_signal_is_only_noted_and_handlers_come_back(number):
     assert signal.getsignal(number) == before
 
 
-def test_a_second_ctrl_c_interrupts_at_once():
+@pytest.fixture
+def terminal():
+    """Ctrl-C as in a terminal; a shell has the programs that it puts into the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_interrupts_at_once(terminal):
     with pytest.raises(KeyboardInterrupt):
         with StopWish():
             signal.raise_signal(signal.SIGINT)

@@ -224,10 +224,20 @@ def test_an_image_of_too_many_pixels_stops_the_run_with_its_path(roidb):
         list(loader_of(roidb[:1], max_pixels=5000).batches())
 
 
-def test_an_unforeseen_error_of_a_thread_reaches_the_caller(roidb):
+def test_an_unforeseen_error_of_a_thread_reaches_the_caller_and_its_images_are_named(roidb, caplog):
     roidb[2] = dict(roidb[2], boxes=None)
     with pytest.raises((TypeError, ValueError)):
-        list(loader_of(roidb, max_gt_boxes=2).batches())
+        list(loader_of(roidb, batch_size=1, shuffle=False, max_gt_boxes=2).batches())
+    assert caplog.messages == ['batch 3 cannot be made of these images: ' + roidb[2]['image']]
+
+
+def test_images_that_do_not_come_are_named(roidb, monkeypatch, caplog):
+    monkeypatch.setattr('rfcn.core.pipeline.SLOW', 0.05)
+    loader = loader_of(roidb, shuffle=False)
+    loader._load_image, load = lambda index, rng: time.sleep(0.2 * (index == 3)) or load(index, rng), loader._load_image
+    assert len(list(loader.batches())) == 3
+    assert caplog.messages == ['still waiting for the images of batch 2: %s, %s. Does the disk answer?'
+                               % (roidb[2]['image'], roidb[3]['image'])]
 
 
 def test_skipped_images_are_replaced_listed_and_said_once(roidb, tmp_path, caplog):

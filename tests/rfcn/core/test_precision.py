@@ -6,6 +6,7 @@ import pytest
 
 from rfcn.core import precision
 from rfcn.core.precision import has_bf16, training_symbol, with_bf16_convolutions
+from rfcn.core.rates import with_kept_statistics
 
 
 @pytest.fixture
@@ -61,3 +62,9 @@ def types_of(symbol):
     nodes = symbol.get_internals()
     types = nodes.infer_type(data='float32')[1]
     return {name: 'float32' if dtype == np.float32 else 'bfloat16' for name, dtype in zip(nodes.list_outputs(), types)}
+
+
+def test_layers_that_are_not_trained_leave_the_convolutions_in_bfloat16(symbol):
+    converted = with_kept_statistics(with_bf16_convolutions(symbol), ['bn2'], ['bn3'])
+    assert any('amp_cast' in name for name in converted.get_internals().list_outputs())
+    assert types_of(converted)['rfcn_cls_output'] == 'bfloat16'

@@ -5,7 +5,7 @@ import pytest
 
 from rfcn.core.loader import Batch
 from rfcn.core.module import TrainModule
-from rfcn.core.rates import names_beginning_with, with_lr_mult
+from rfcn.core.rates import names_beginning_with, with_kept_statistics, with_lr_mult
 
 
 def network():
@@ -63,14 +63,29 @@ def test_the_keys_of_the_configuration_reach_the_training(tiny_cfg, tmp_path, ca
     from rfcn.core import checkpoint
     from rfcn.train_end2end import train_net
     arrays = {}
-    for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn]',
+    for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn, bn2]', 'network.FIXED_PARAMS=[bn_conv1]',
                                       'TRAIN.LR_MULT={conv_new_1: 0, rfcn_cls_bias: 0}'],
                             'start': ['TRAIN.lr=0.0']}.items():
         (tmp_path / name).mkdir()
         prefix = train_net(tiny_cfg('TRAIN.wd=0.0', *overrides), tmp_path / name)
-        arrays[name] = {key: value.asnumpy() for key,
-                        value in checkpoint.load_params(checkpoint.params_path(prefix, 1))[0].items()}
+        arrays[name] = {key: value.asnumpy() for params in checkpoint.load_params(checkpoint.params_path(prefix, 1))
+                        for key, value in params.items()}
     still = {name for name in arrays['still'] if np.array_equal(arrays['still'][name], arrays['start'][name])}
     expected = {name for name in arrays['still']
                 if name.startswith(('conv1', 'res', 'rpn', 'conv_new_1'))} | {'rfcn_cls_bias'}
     assert expected <= still and not {'rfcn_cls_weight', 'rfcn_bbox_weight', 'rfcn_bbox_bias'} & still
+    statistics = {name for name in arrays['still'] if '_moving_' in name}
+    kept = {name for name in statistics if (arrays['still'][name] == name.endswith('var')).all()}   # as they began
+    assert kept == {name for name in statistics if name.startswith(('bn_conv1', 'bn2'))}
+    assert 0 < len(kept) < len(statistics)
+
+
+def test_a_batch_norm_that_is_not_trained_keeps_its_statistics_and_nothing_else_of_the_graph_changes():
+    graph = mx.sym.Variable('data')
+    for name in 'bn_conv1', 'bn2a', 'bn2b', 'my_bn3':
+        graph = mx.sym.BatchNorm(graph, name=name, fix_gamma=False, attr={'lr_mult': '3.0'})
+    changed = with_kept_statistics(graph, ['n3'], ['bn2a', 'n_conv1'])
+    before, after = graph.attr_dict(), changed.attr_dict()
+    assert {name for name in after if after[name].pop('use_global_stats', '') == 'True'} == {'bn2a', 'my_bn3'}
+    assert before == after and graph.list_arguments() == changed.list_arguments()
+    assert with_kept_statistics(graph, ['gamma', 'beta'], []) is graph      # these name no layer

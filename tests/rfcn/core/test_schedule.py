@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from rfcn.core.schedule import lr_schedule
+from lib.errors import ConfigError
+from rfcn.core.schedule import lr_schedule, updates_per_epoch
 
 
 def rates(updates, *args, **kwargs):
@@ -24,6 +25,11 @@ def test_the_rate_drops_after_the_update_that_a_step_names():
 def test_fractions_of_epochs_and_of_updates_count():
     # 7 images in batches of 2 make 3.5 updates an epoch; two epochs 7
     assert rates(9, 1.0, (2,), 3.5) == [1] * 7 + [pytest.approx(0.1)] * 2
+
+
+def test_an_epoch_has_the_updates_that_its_batches_make():
+    # 5 batches, two of them an update: 2 updates of two batches and one of the last; without accumulation each is one
+    assert updates_per_epoch(5, 2) == 3 and updates_per_epoch(5) == 5
 
 
 def test_the_warm_up_ends_before_the_update_of_its_number():
@@ -53,3 +59,9 @@ def test_the_rates_are_those_of_the_release(golden):
     for case in cases['epoch_conversion'][:1]:  # the others begin at a later epoch, where ours counts on from the first
         schedule = lr_schedule(case['lr'], [float(case['lr_step'])], case['len_roidb'] / case['batch_size'])
         assert schedule.step == case['lr_iters']
+
+
+def test_a_warm_up_above_the_rate_is_refused():
+    with pytest.raises(ConfigError, match='TRAIN.warmup_lr is 0.1 and must not exceed TRAIN.lr, which is 0.01'):
+        lr_schedule(0.01, (1,), 10, warmup=True, warmup_lr=0.1, warmup_step=5)
+    assert lr_schedule(0.01, (1,), 10, warmup_lr=0.1)(1) == 0.01

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lib.dataset.imdb import Evaluation
-from rfcn import build
+from rfcn import build, evaluate
 from rfcn.core import checkpoint, resume
-from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
+from rfcn.core.interrupt import StopWish
+from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer, validated_epochs
 from rfcn.train_end2end import train_net
 
 SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2',
@@ -67,6 +68,14 @@ def test_the_schedule_is_that_of_updates(train):
     prefix = train('a', 'TRAIN.end_epoch=2', *SCHEDULE)
     # 3 updates an epoch; warm-up for update 1; 1.4 epochs are 4 updates
     assert [line['lr'] for line in log_of(prefix)] == pytest.approx([0.001, 0.01, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_a_drop_at_the_end_of_an_epoch_comes_there_though_batches_and_updates_do_not_come_out_even(train):
+    # 6 images in batches of 4 are 2 batches, with GRAD_ACCUM 2 one update an epoch; 6 / (4 * 2) would be 0.75.
+    even = ['TRAIN.lr_step=[2]', 'TRAIN.BATCH_IMAGES=4', 'TRAIN.GRAD_ACCUM=2', 'TRAIN.end_epoch=3',
+            'default.frequent=1']
+    rates = [(line['epoch'], line['lr']) for line in log_of(train('a', *even))]
+    assert rates[1::2] == [(1, pytest.approx(0.01)), (2, pytest.approx(0.01)), (3, pytest.approx(0.001))]
 
 
 @pytest.mark.parametrize('overrides', [[], ['TRAIN.CXX_PROPOSAL=true', 'TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=16',
@@ -163,9 +172,9 @@ def validated(tmp_path, scores):
     trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'), eval_period=1, period=100,
                       validate=lambda number, *params: evaluation_of(scores[number - 1]),
                       extra_params=lambda arg_params: kept.append(epoch) or {})
-    with open(str(tmp_path / 'x-log.jsonl'), 'w') as trainer._log:
+    with open(str(tmp_path / 'x-log.jsonl'), 'wb') as trainer._log:
         for epoch in range(1, len(scores) + 1):
-            trainer._end_epoch(epoch, 1000)
+            trainer._end_epoch(epoch, 1000, StopWish())
     return kept
 
 
@@ -234,6 +243,58 @@ def test_a_run_asked_to_stop_ends_after_its_batch_and_goes_on_to_the_last_bit(tr
     assert_same_checkpoint(whole, parts, 2)
     assert log_of(whole) == log_of(parts)
     assert not Path(resume.interrupted_path(parts)).exists()
+
+
+@pytest.mark.parametrize('period', [1, 2])
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_amid_a_validation_leaves_it_unfinished_until_the_run_is_resumed(train, monkeypatch, number, period):
+    settings = SCHEDULE + ['TRAIN.end_epoch=2', 'TRAIN.EVAL_PERIOD=1', 'dataset.val_image_set=val',
+                           'TRAIN.CHECKPOINT_PERIOD=%d' % period]
+    whole = train('whole', *settings)
+    detect = evaluate.detect_all
+
+    def interrupted(*args, **keywords):
+        monkeypatch.setattr(evaluate, 'detect_all', detect)
+        signal.raise_signal(number)
+        raise AssertionError('it goes on')
+    monkeypatch.setattr(evaluate, 'detect_all', interrupted)
+    with pytest.raises(Stopped) as raised:
+        train('parts', *settings)
+    assert raised.value.code == 128 + number
+    parts = train('parts', 'TRAIN.RESUME=auto', *settings)
+    assert_same_checkpoint(whole, parts, 2)
+    assert log_of(whole, 'val') == log_of(parts, 'val') and [line['epoch'] for line in log_of(parts, 'val')] == [1, 2]
+    assert resume.at_epoch(whole, 2).progress == resume.at_epoch(parts, 2).progress
+    assert Path(whole + '-best.params').read_bytes() == Path(parts + '-best.params').read_bytes()
+
+
+def test_a_stop_at_the_end_of_an_epoch_that_has_no_checkpoint_writes_one(train, monkeypatch):
+    step, steps = Trainer._step, []
+
+    def interrupted_step(trainer, batch):
+        steps.append(batch)
+        if len(steps) == 3:         # the last one of the epoch
+            signal.raise_signal(signal.SIGTERM)
+        return step(trainer, batch)
+    monkeypatch.setattr(Trainer, '_step', interrupted_step)
+    settings = SCHEDULE + ['TRAIN.end_epoch=4', 'TRAIN.CHECKPOINT_PERIOD=4']
+    with pytest.raises(Stopped):
+        train('a', *settings)
+    train('a', 'TRAIN.RESUME=auto', *settings)
+    assert len(steps) == 4 * 3
+
+
+def test_a_log_that_a_full_disk_does_not_take_is_named(tmp_path):
+    trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'))
+    with open('/dev/full', 'wb', buffering=0) as trainer._log:
+        with pytest.raises(OSError, match='/dev/full cannot be written .No space left on device.; the checkpoints are'):
+            trainer._write({'type': 'val'})
+
+
+def test_the_epochs_that_were_validated_are_read_from_a_log_whatever_else_is_in_it(tmp_path):
+    (tmp_path / 'log').write_text('{"type": "val", "epoch": 2}\n{"type": "train", "epoch": 3}\n[]\n3\n{"type": "val"}\n'
+                                  '{"type": "val", "epoch": 4}\n{"type": "val", "ep')
+    assert validated_epochs(str(tmp_path / 'log')) == {2, 4}
 
 
 def test_only_the_newest_checkpoints_are_kept_if_asked_for(train):

@@ -1,0 +1,57 @@
+"""Work in threads."""
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from rfcn.core.pipeline import in_threads
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize('workers, ahead', [(1, 1), (3, 1), (3, 6), (2, 100)])
+def test_results_come_in_the_order_of_the_jobs(workers, ahead):
+    def square(x):
+        time.sleep(0.01 * (x % 3))
+        return x * x
+    assert list(in_threads(square, ((x,) for x in range(20)), workers, ahead)) == [x * x for x in range(20)]
+
+
+def test_the_threads_end_with_the_jobs_and_with_whoever_gives_up():
+    before = set(threading.enumerate())
+    assert list(in_threads(abs, [(-1,)] * 9, workers=3)) == [1] * 9
+    results = in_threads(abs, [(-1,)] * 9, workers=3)
+    next(results)
+    results.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize('error', [ValueError, TimeoutError, KeyboardInterrupt])
+def test_what_fails_in_a_thread_is_raised_at_its_turn(error):
+    def fail_at_2(x):
+        if x == 2:
+            raise error('two')
+        return x
+    results = in_threads(fail_at_2, [(0,), (1,), (2,), (3,)], ahead=3)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(error, match='two'):
+        next(results)
+
+
+def test_who_waits_long_is_told_for_which_job_once(monkeypatch):
+    monkeypatch.setattr('rfcn.core.pipeline.SLOW', 0.05)
+    late = []
+    list(in_threads(lambda x: time.sleep(0.2 * (x == 1)), [(0,), (1,), (2,)], on_wait=late.append))
+    assert late == [1]
+
+
+def test_a_thread_that_hangs_does_not_keep_the_process_from_ending():
+    code = ('import time\n'
+            'from rfcn.core import pipeline\n'
+            'pipeline.PATIENCE = 0.1\n'
+            'next(pipeline.in_threads(lambda x: time.sleep(100 * x), [(0,), (1,)]))\n'
+            'raise SystemExit(7)\n')
+    assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), timeout=30).returncode == 7
