@@ -5,7 +5,11 @@ to NumPy here, they are found on every version and warn on none.
 """
 import builtins
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:  # data/fetch.py needs no package; whatever needs NumPy will say so itself
+    np = None
 
-for _name in ('bool', 'object', 'int', 'float'):
-    vars(np).setdefault(_name, getattr(builtins, _name))
+if np is not None:
+    for _name in ('bool', 'object', 'int', 'float'):
+        vars(np).setdefault(_name, getattr(builtins, _name))

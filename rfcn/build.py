@@ -1,4 +1,4 @@
-"""Makes data sets, loaders, networks and modules from a configuration. What lies deeper gets named numbers from here."""
+"""Makes data sets, loaders, networks, modules from a configuration. What lies deeper gets named numbers from here."""
 import functools
 import logging
 
@@ -21,7 +21,8 @@ TEST_INPUTS = ['data', 'im_info']
 
 def datasets(cfg, image_sets):
     """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
-    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path, **_dataset_options(cfg))
+    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
+                      **_dataset_options(cfg))
 
 
 def training_roidb(cfg):
@@ -50,8 +51,8 @@ def feature_shape(symbol):
 
 def image_settings(cfg, scales):
     """Keywords that every loader takes."""
-    return dict(scales=scales, pixel_means=np.array(cfg.network.PIXEL_MEANS), stride=cfg.network.IMAGE_STRIDE, seed=cfg.seed,
-                max_pixels=cfg.dataset.MAX_PIXELS)
+    return dict(scales=scales, pixel_means=np.array(cfg.network.PIXEL_MEANS), stride=cfg.network.IMAGE_STRIDE,
+                seed=cfg.seed, max_pixels=cfg.dataset.MAX_PIXELS)
 
 
 def rpn_classes(symbol, num_anchors):
@@ -66,9 +67,9 @@ def anchor_loader(cfg, roidb, symbol, batch_size):
         roidb, batch_size, feature_shape=feature_shape(symbol), end2end='gt_boxes' in symbol.list_arguments(),
         tell_classes=rpn_classes(symbol, network.NUM_ANCHORS) > 2, max_gt_boxes=train.MAX_GT_BOXES,
         anchors=dict(base_size=network.RPN_FEAT_STRIDE, ratios=network.ANCHOR_RATIOS, scales=network.ANCHOR_SCALES),
-        targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION, fg_thresh=train.RPN_POSITIVE_OVERLAP,
-                     bg_thresh=train.RPN_NEGATIVE_OVERLAP, clobber_positives=train.RPN_CLOBBER_POSITIVES,
-                     bbox_weights=train.RPN_BBOX_WEIGHTS),
+        targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION,
+                     fg_thresh=train.RPN_POSITIVE_OVERLAP, bg_thresh=train.RPN_NEGATIVE_OVERLAP,
+                     clobber_positives=train.RPN_CLOBBER_POSITIVES, bbox_weights=train.RPN_BBOX_WEIGHTS),
         shuffle=train.SHUFFLE, aspect_grouping=train.ASPECT_GROUPING, workers=train.WORKERS,
         on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, cfg.SCALES))
 
@@ -81,12 +82,15 @@ def test_scales(cfg):
 def test_loader(cfg, roidb, proposals=False, scale=None):
     """The loader for testing, at the first scale for testing or at another, a pair of numbers."""
     batch_size = cfg.TEST.BATCH_IMAGES * len(contexts(cfg.gpus))
-    return TestLoader(roidb, batch_size, proposals=proposals, workers=cfg.TRAIN.WORKERS, on_bad_image=cfg.dataset.on_bad_image,
-                      **image_settings(cfg, [scale or test_scales(cfg)[0]]))
+    return TestLoader(roidb, batch_size, proposals=proposals, workers=cfg.TRAIN.WORKERS,
+                      on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, [scale or test_scales(cfg)[0]]))
 
 
 def view_loaders(cfg, roidb, proposals=False):
-    """A loader for each view of the images, at each scale for testing and, with TEST.FLIP, mirrored; the same order in all."""
+    """A loader for each view of the images, with the images in the same order.
+
+    The views: at each scale for testing and, with TEST.FLIP, mirrored.
+    """
     mirrored = [flip_entry(entry) for entry in roidb] if cfg.TEST.FLIP else None
     return [test_loader(cfg, entries, proposals, scale)
             for scale in test_scales(cfg) for entries in (roidb, mirrored) if entries is not None]
@@ -119,9 +123,11 @@ def predictor(cfg, params_path):
         CheckpointError: the parameters do not fit the configuration.
         ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model.
     """
-    arg_params, aux_params = checkpoint.load_params(params_path, for_test=True)
+    int8 = cfg.TEST.PRECISION == 'int8'  # whose parameters are those for testing, under the plain names
+    arg_params, aux_params = checkpoint.load_for_test(
+        params_path, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED and not int8)
     quantized = None
-    if cfg.TEST.PRECISION == 'int8':
+    if int8:
         if cfg.gpus:
             raise ConfigError("TEST.PRECISION: int8 runs on the CPU alone; write gpus: ''")
         quantized = quantization.load_symbol(params_path)
@@ -139,6 +145,7 @@ def predictor_of_params(cfg, arg_params, aux_params, source, quantized=None):
     checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, source)
     if quantized is not None:
         symbol = quantization.with_settings(quantized, symbol)
+        checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, 'the INT8 graph beside ' + source)
     return Predictor(symbol, TEST_INPUTS, contexts(cfg.gpus), arg_params, aux_params)
 
 
@@ -153,6 +160,7 @@ def with_classes(cfg):
     try:
         imdb = datasets(cfg, cfg.dataset.image_set)[0]
     except FileNotFoundError as error:
-        raise ConfigError('dataset.CLASSES gives no class names and the data set cannot be opened for them (%s); use the '
-                          'config.yaml that training wrote beside its checkpoints' % error) from None
+        raise ConfigError('%s. The class names come from the data set unless dataset.CLASSES gives them: correct '
+                          'dataset.*, or, with a trained network, use the config.yaml that training wrote'
+                          % error) from None
     return with_overrides(cfg, {'dataset.CLASSES': list(imdb.classes[1:])})

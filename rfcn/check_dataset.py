@@ -9,12 +9,13 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
+import contextlib
 import functools
 import logging
 
 from tqdm import tqdm
 
-from lib.dataset.check.anchors import better, fit_anchors, network_sides
+from lib.dataset.check.anchors import better, fit_anchors, objects_at
 from lib.dataset.check.changes import plan
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.images import shared_images
@@ -26,6 +27,7 @@ from lib.dataset.readers import read_annotated
 from lib.utils.roidb import filter_roidb
 from rfcn import build
 from rfcn.command_line import parse_config
+from rfcn.script import run_script
 
 WORST = 6  # objects that the anchors fit least, shown in the page
 
@@ -34,6 +36,18 @@ def add_arguments(parser):
     """Of this script."""
     parser.add_argument('--html', help='write the report as a page with pictures of the worst cases')
     parser.add_argument('--fix', metavar='OUT', help='write a cleaned copy of the annotations to this new folder')
+
+
+@contextlib.contextmanager
+def quiet_lib():
+    """Keep the warnings of `lib` to itself: what it warns of is in the report."""
+    logger = logging.getLogger('lib')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def image_sets(cfg):
@@ -71,30 +85,39 @@ def obstacles(cfg, reports, failures, training):
 
 
 def compare_anchors(cfg, reports):
-    """Sides of the training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least.
+    """The training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least.
     """
     pairs = [pair for report in reports for pair in usable_items(report.data, report.looks)]
-    sides = network_sides(pairs, cfg.SCALES)
-    fit = fit_anchors(sides, cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS)
+    objects = objects_at(pairs, cfg.SCALES)
+    fit = fit_anchors(objects, cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS)
     order = fit.overlaps[:len(pairs)].argsort(kind='stable')[:WORST]
-    return sides, fit, better(fit, sides), [pairs[i] + (fit.overlaps[i],) for i in order]
+    return objects, fit, better(fit, objects), [pairs[i] + (fit.overlaps[i],) for i in order]
 
 
 def shared(reports, training):
     """Faults: images of the training sets that are in the other sets too."""
-    return [fault for name in training if name in reports for other in reports if other not in training
-            for fault in shared_images(reports[name].data, reports[name].looks, reports[other].data,
-                                       reports[other].looks)]
+    pairs = [(reports[name], reports[other]) for name in training if name in reports
+             for other in reports if other not in training]
+    return [fault for ours, theirs in pairs
+            for fault in shared_images(ours.data, ours.looks, theirs.data, theirs.looks)]
 
 
 def report_text(reports, failures, overlaps, anchors):
     """All findings as text."""
-    parts = ['%s cannot be read: %s' % pair for pair in failures.items()] + [set_text(report)
-                                                                             for report in reports.values()]
+    parts = ['%s cannot be read: %s' % pair for pair in failures.items()]
+    parts += [set_text(report) for report in reports.values()]
     if overlaps:
         parts.append('\n'.join(['%s: %d (%s)' % (overlaps[0].kind, len(overlaps), MEANING[overlaps[0].kind])]
                                + ['    ' + fault.text for fault in overlaps[:EXAMPLES]]))
     return '\n\n'.join(parts + [anchor_text(*anchors[:3])])
+
+
+def verdict_text(stops):
+    """Whether training would start, with the first of the obstacles."""
+    if not stops:
+        return 'training would start'
+    more = ' ... and %d more' % (len(stops) - 1) if len(stops) > 1 else ''
+    return 'training would not run: %s%s' % (stops[0], more)
 
 
 def fix(cfg, reports, out):
@@ -108,19 +131,17 @@ def fix(cfg, reports, out):
 
 def run(cfg, html=None, fix_folder=None):
     """Check, print, and write what is asked for. Returns the obstacles to training."""
-    logging.getLogger('lib').setLevel(logging.ERROR)  # what it warns of is in the report
     training, others = image_sets(cfg)
-    reports, failures = check_sets(cfg, training + others)
+    with quiet_lib():
+        reports, failures = check_sets(cfg, training + others)
+        stops = obstacles(cfg, reports, failures, training)
     overlaps = shared(reports, training)
     anchors = compare_anchors(cfg, [reports[name] for name in training if name in reports])
-    stops = obstacles(cfg, reports, failures, training)
-    verdict = 'training would start' if not stops else 'training would not run: %s' % stops[0] + (
-        ' ... and %d more' % (len(stops) - 1) if len(stops) > 1 else '')
+    verdict = verdict_text(stops)
     print('\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict))
     if html:
-        page = html_page('Data set %s' % cfg.dataset.dataset_path, verdict, not stops, list(reports.values()), anchors,
-                         overlaps,
-                         cfg.dataset.MAX_PIXELS)
+        title = 'Data set %s' % cfg.dataset.dataset_path
+        page = html_page(title, verdict, not stops, list(reports.values()), anchors, overlaps, cfg.dataset.MAX_PIXELS)
         Path(html).write_text(page, encoding='utf-8', errors='replace')
         print('the page is ' + html)
     if fix_folder:
@@ -131,12 +152,8 @@ def run(cfg, html=None, fix_folder=None):
 def main(argv=None):
     """Entry point. Returns the exit status."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
-    try:
-        return 1 if run(cfg, args.html, args.fix) else 0
-    except (ValueError, OSError) as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 1
+    return 1 if run(cfg, args.html, args.fix) else 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

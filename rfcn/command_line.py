@@ -1,5 +1,4 @@
 """What the scripts share: arguments, the log file, the folder of a run."""
-import argparse
 import logging
 import platform
 import sys
@@ -9,9 +8,13 @@ import mxnet as mx
 import numpy as np
 import tqdm
 
+from lib.errors import ConfigError
 from rfcn import build
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config, with_overrides
+from rfcn.core.checkpoint import save_text
+from rfcn.core.folder_lock import locked_folder
+from rfcn.script import make_parser
 
 logger = logging.getLogger('rfcn')
 
@@ -23,13 +26,25 @@ class _TqdmHandler(logging.Handler):
         tqdm.tqdm.write(self.format(record), file=sys.stdout)
 
 
+class _FileHandler(logging.FileHandler):
+    """Says once that it cannot write, as on a full disk; the library's own prints a traceback a line."""
+
+    failed = False
+
+    def handleError(self, record):
+        """Called within the handling of the error."""
+        if not self.failed:
+            print('warning: %s cannot be written: %s' % (self.baseFilename, sys.exc_info()[1]), file=sys.stderr)
+        self.failed = True
+
+
 def parse_config(description, argv=None, add_arguments=lambda parser: None):
     """Parse `--cfg X.yaml`, a script's own arguments, and KEY=VALUE overrides.
 
     Returns:
         cfg, args.
     """
-    parser = argparse.ArgumentParser(description=description)
+    parser = make_parser(description)
     parser.add_argument('--cfg', required=True, help='the experiment, a YAML file')
     add_arguments(parser)
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='such as TRAIN.lr=0.001 or gpus=0')
@@ -49,22 +64,46 @@ def start_run(cfg, args, image_set, changes=()):
         changes: dict of configuration keys that an argument of the script sets.
     Returns:
         cfg with the class names filled in, the folder.
+    Raises:
+        ConfigError: the folder cannot be written, or there are no class names.
     """
     folder = run_folder(cfg, args.cfg, image_set)
-    folder.mkdir(parents=True, exist_ok=True)
-    log_to(folder / 'log.txt', cfg.default.log_level)
+    _begin_log(folder, cfg.default.log_level)
     cfg = build.with_classes(with_overrides(cfg, dict(changes)))
     logger.info('command: %s', ' '.join(sys.argv))
     logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(), mx.__version__,
                 np.__version__)
     text = dump(cfg)
     logger.info('configuration:\n%s', text)
-    (folder / 'config.yaml').write_text(text)
+    save_text(str(folder / 'config.yaml'), text)
     return cfg, folder
+
+
+def start_training(cfg, args):
+    """`start_run` in the folder of the training images, which stays as it is if another training runs there.
+
+    Raises:
+        FolderInUse.
+    """
+    folder = run_folder(cfg, args.cfg, cfg.dataset.image_set)
+    if folder.is_dir():
+        with locked_folder(folder):
+            pass
+    return start_run(cfg, args, cfg.dataset.image_set)
+
+
+def _begin_log(folder, level):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log_to(folder / 'log.txt', level)
+    except OSError as error:
+        raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
+                          % (folder, error.strerror)) from error
 
 
 def log_to(path, level='INFO'):
     """Log to the screen and, where a path is given, to the end of a file."""
-    handlers = [_TqdmHandler()] + ([logging.FileHandler(str(path))] if path else [])
-    logging.basicConfig(level=level, handlers=handlers, format='%(asctime)s %(name)s %(levelname)s %(message)s', force=True)
+    handlers = [_TqdmHandler()] + ([_FileHandler(str(path))] if path else [])
+    logging.basicConfig(level=level, handlers=handlers, format='%(asctime)s %(name)s %(levelname)s %(message)s',
+                        force=True)
     logging.getLogger('matplotlib').setLevel(logging.WARNING)

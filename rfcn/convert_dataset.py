@@ -1,21 +1,19 @@
-"""Convert a data set: `python rfcn/convert_dataset.py --from voc --to coco --dataset DIR --sets train,val --out OUT`.
-"""
+"""Convert a data set: `python rfcn/convert_dataset.py --from voc --to coco --dataset DIR --sets train --out OUT`."""
 import sys
 from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
-import argparse
-
 from lib.dataset.convert import convert
+from rfcn.script import make_parser, run_script
 
 FORMATS = {'voc': 'PascalVOC', 'coco': 'coco', 'csv': 'csv', 'yolo': 'yolo'}  # here -> in the configuration
 
 
 def parse(argv=None):
     """The arguments."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument('--from', dest='source', required=True, choices=list(FORMATS))
     parser.add_argument('--to', dest='target', required=True, choices=list(FORMATS))
     parser.add_argument('--dataset', required=True, help='folder of the data set, as dataset.dataset_path')
@@ -29,26 +27,19 @@ def parse(argv=None):
 
 
 def main(argv=None):
-    """Entry point. Returns the exit status."""
+    """Entry point."""
     args = parse(argv)
     classes = args.classes and (args.classes if Path(args.classes).is_file() else args.classes.split(','))
-    try:
-        sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
-                             classes=classes or None,
-                             images=args.images)
-    except (ValueError, OSError) as error:
-        print('error: %s' % error, file=sys.stderr)
-        return 1
+    sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
+                         classes=classes or None, images=args.images)
     for image_set, data in sets.items():
-        print('%s: %d images, %d objects of %d classes' % (image_set, len(data.pictures),
-                                                           sum(len(picture.items) for picture in data.pictures),
-                                                           len(data.classes)))
+        objects = sum(len(picture.items) for picture in data.pictures)
+        print('%s: %d images, %d objects of %d classes' % (image_set, len(data.pictures), objects, len(data.classes)))
     for line in lost:
         print('note: ' + line)
     print('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'
           % (args.out, FORMATS[args.target], args.out))
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

@@ -5,11 +5,13 @@
     for found in detector.detect('street.jpg'):
         print(found.class_name, found.score, found.box)
 """
+import logging
 from collections import namedtuple
 
 import mxnet as mx
 import numpy as np
 
+from lib.errors import DatasetError
 from lib.rcnn.detection import per_class_nms
 from lib.rcnn.merge import merge_views
 from lib.utils.image import imread, pad_to_stride, resize, transform
@@ -19,6 +21,7 @@ from rfcn.core.pipeline import in_threads
 from rfcn.core.tester import image_candidates
 from rfcn.evaluate import nms_settings
 
+logger = logging.getLogger(__name__)
 Detection = namedtuple('Detection', 'class_name score box')
 Detection.__doc__ = 'One object: class_name str, score in 0..1, box (4,) float32 x1, y1, x2, y2 in pixels of the image.'
 
@@ -34,7 +37,8 @@ class Detector(object):
     """Finds objects with a trained network.
 
     Args:
-        cfg: path of a YAML file, or a loaded configuration; best the config.yaml that training wrote, which has the class names.
+        cfg: path of a YAML file, or a loaded configuration; best the config.yaml that training wrote, which has the
+            class names.
         params: path of a checkpoint, `.params`.
         overrides: 'KEY=VALUE' texts on top of a YAML file.
     Raises:
@@ -43,7 +47,8 @@ class Detector(object):
 
     def __init__(self, cfg, params, overrides=()):
         cfg = load_config(cfg, overrides) if isinstance(cfg, str) or hasattr(cfg, '__fspath__') else cfg
-        self.cfg = with_overrides(build.with_classes(cfg), {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
+        self.cfg = with_overrides(build.with_classes(cfg),
+                                  {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
         self.classes = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
         self.predictor = build.predictor(self.cfg, str(params))
 
@@ -65,20 +70,21 @@ class Detector(object):
         """The same as a list over classes of (n, 5) boxes and scores; class 0, the background, is empty."""
         return next(self.detect_each([image], score_thresh))[1]
 
-    def detect_each(self, images, score_thresh=None):
+    def detect_each(self, images, score_thresh=None, skip_bad=False):
         """Many images: yields, in order, each as an array and what `detect_by_class` returns for it.
 
         The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
 
         Args:
             images: iterable of what `detect` takes. score_thresh: see there.
+            skip_bad: an image that cannot be read is logged and comes as None, []; without this it ends them all.
         """
         settings = nms_settings(self.cfg)
         if score_thresh is not None:
             settings['thresh'] = score_thresh
-        read = in_threads(self._inputs, ((image,) for image in images), ahead=2)
+        read = in_threads(self._inputs, ((image, skip_bad) for image in images), ahead=2)
         seen = ((image, [self._view(image, *view) for view in views]) for image, views in read)
-        return in_threads(lambda image, found: (image, per_class_nms(*merge_views(found), **settings)), seen)
+        return in_threads(lambda image, views: (image, views and per_class_nms(*merge_views(views), **settings)), seen)
 
     def _array(self, image):
         if isinstance(image, str) or hasattr(image, '__fspath__'):
@@ -88,15 +94,22 @@ class Detector(object):
                              % (getattr(image, 'shape', type(image).__name__),))
         return image
 
-    def _inputs(self, image):
+    def _inputs(self, image, skip_bad):
         """The image as an array, and the network's input for each of its views: tensor, im_info, mirrored or not."""
-        image = self._array(image)
+        try:
+            image = self._array(image)
+        except (DatasetError, FileNotFoundError) as error:
+            if not skip_bad:
+                raise
+            logger.warning('skipped (on_bad_image: skip): %s', error)
+            return None, ()
         mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
         return image, [self._input(image, scale, mirror) for scale in build.test_scales(self.cfg) for mirror in mirrors]
 
     def _input(self, image, scale, mirror):
         resized, factor = resize(image[:, ::-1] if mirror else image, *scale)
-        tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE), np.array(self.cfg.network.PIXEL_MEANS))
+        tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE),
+                           np.array(self.cfg.network.PIXEL_MEANS))
         return tensor, np.array([resized.shape[:2] + (factor,)], dtype=np.float32), mirror
 
     def _view(self, image, tensor, im_info, mirror):

@@ -28,7 +28,10 @@ def detections(cfg, predictor, roidb, proposals=False):
 
 
 def by_shape(roidb):
-    """The order that puts images of one shape side by side: the network is bound to a shape less often, and batches need less padding."""
+    """The order that puts images of one shape side by side.
+
+    The network is bound to a shape less often, and batches need less padding.
+    """
     return sorted(range(len(roidb)), key=lambda i: (roidb[i]['width'] / roidb[i]['height'], roidb[i]['width']))
 
 

@@ -42,9 +42,7 @@ def start_params(cfg, symbol, input_shapes):
 
 
 def known_classes(cfg):
-    """Class names of the pretrained detector: `network.PRETRAINED_CLASSES`, or those in the config.yaml beside it; ()
-    if unknown.
-    """
+    """Classes of the pretrained detector: `network.PRETRAINED_CLASSES`, or of the config.yaml beside it; else ()."""
     if cfg.network.PRETRAINED_CLASSES:
         return cfg.network.PRETRAINED_CLASSES
     beside = Path(cfg.network.pretrained).parent / 'config.yaml'
@@ -73,8 +71,7 @@ def report(path, given, arg_params, fresh):
 def report_classes(path, moved, old, new):
     """Log which classes are known and which start anew."""
     known = same_classes(old, new)
+    kept = ', '.join(name if name == other else '%s (%s)' % (name, other) for name, other in known.items())
+    fresh = ', '.join(name for name in new if name not in known)
     logger.info('%s: of %d classes %d are kept in %s: %s; these start from random values: %s', path, len(new),
-                len(known),
-                ', '.join(moved), ', '.join(name if name == other else '%s (%s)' % (name, other) for name,
-                                            other in known.items()) or 'none',
-                ', '.join(name for name in new if name not in known) or 'none')
+                len(known), ', '.join(moved), kept or 'none', fresh or 'none')

@@ -39,6 +39,19 @@ def add_argument(parser):
                         help='proposals, once for each set of images; by default those that rfcn/test_rpn.py made')
 
 
+def sets_with_files(cfg, image_sets, paths):
+    """Each data set of 'a+b' with its file of proposals.
+
+    Raises:
+        ConfigError: there are more or fewer files than sets.
+    """
+    imdbs = build.datasets(cfg, image_sets)
+    if len(imdbs) != len(paths):
+        raise ConfigError('expected a file of proposals for each of the image sets %s, in this order; found %d: %s'
+                          % (image_sets.replace('+', ', '), len(paths), ', '.join(map(str, paths))))
+    return list(zip(imdbs, paths))
+
+
 def with_proposals(imdb, path):
     """The entries of a data set with the proposals of a file. An image that has none gets one, the whole image."""
     entries = imdb.gt_roidb()
@@ -60,7 +73,7 @@ def training_rois(cfg, paths):
     train = cfg.TRAIN
     given = train.BBOX_NORMALIZATION_PRECOMPUTED
     roidb = []
-    for imdb, path in zip(build.datasets(cfg, cfg.dataset.image_set), paths):
+    for imdb, path in sets_with_files(cfg, cfg.dataset.image_set, paths):
         entries = with_proposals(imdb, path)
         roidb += append_flipped_images(entries) if train.FLIP else entries
     roidb, means, stds = add_roi_targets(

@@ -8,7 +8,8 @@ from rfcn.config.config import thaw
 
 # Keys that do not change what a step learns.
 _ASIDE = {'dataset': ('root_path', 'dataset_path', 'test_image_set', 'val_image_set'),
-          'TRAIN': ('ALTERNATE', 'WORKERS', 'CHECKPOINT_PERIOD', 'KEEP_CHECKPOINTS', 'EVAL_PERIOD', 'RESUME', 'model_prefix')}
+          'TRAIN': ('ALTERNATE', 'WORKERS', 'CHECKPOINT_PERIOD', 'KEEP_CHECKPOINTS', 'EVAL_PERIOD', 'RESUME',
+                    'model_prefix')}
 _TRAINING = ('symbol', 'CLASS_AGNOSTIC', 'SCALES', 'seed', 'network', 'dataset', 'TRAIN')
 
 

@@ -21,6 +21,7 @@ from rfcn.core import checkpoint
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result
+from rfcn.script import run_script
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ def add_arguments(parser):
     """Of this script; the last three keep the release's meaning."""
     parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
     parser.add_argument('--ignore_cache', action='store_true', help='detect anew even where detections are saved')
-    parser.add_argument('--thresh', type=float, default=None, help='lowest score that counts (default TEST.SCORE_THRESH)')
+    parser.add_argument('--thresh', type=float, default=None,
+                        help='lowest score that counts (default TEST.SCORE_THRESH)')
     parser.add_argument('--vis', action='store_true', help='write drawings of the detections beside the results')
 
 
@@ -74,7 +76,8 @@ def draw_all(imdb, all_boxes, folder, thresh=0.5):
     """Draw the detections of every image."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, index in enumerate(imdb.image_set_index):
-        drawing = draw_detections(imread(imdb.image_path(index)), [boxes[i] for boxes in all_boxes], imdb.classes, thresh)
+        drawing = draw_detections(imread(imdb.image_path(index)), [boxes[i] for boxes in all_boxes], imdb.classes,
+                                  thresh)
         cv2.imwrite(str(folder / (Path(index).name + '.png')), drawing)
 
 
@@ -82,11 +85,12 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     overrides = {} if args.thresh is None else {'TEST.SCORE_THRESH': args.thresh}
-    params = args.params or checkpoint.params_path(str(run_folder(cfg, args.cfg, cfg.dataset.image_set) / cfg.TRAIN.model_prefix),
-                                                   cfg.TEST.test_epoch or cfg.TRAIN.end_epoch)
+    params = args.params or checkpoint.params_path(
+        str(run_folder(cfg, args.cfg, cfg.dataset.image_set) / cfg.TRAIN.model_prefix),
+        cfg.TEST.test_epoch or cfg.TRAIN.end_epoch)
     cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set, overrides)
     test_rcnn(cfg, folder, params, args.ignore_cache, args.vis)
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -16,8 +16,9 @@ from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import detections
-from rfcn.proposals import add_argument, proposal_paths, with_proposals
+from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.result import write_result
+from rfcn.script import run_script
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 
@@ -52,7 +53,7 @@ def rfcn_predictor(cfg, params):
         CheckpointError: the parameters do not fit the configuration.
     """
     symbol = make_symbol(cfg).get_symbol_rfcn(is_train=False)
-    arg_params, aux_params = checkpoint.load_params(params, for_test=True)
+    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
     shapes = {'data': build.input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
     predictor = Predictor(symbol, ['data', 'rois'], contexts(cfg.gpus), arg_params, aux_params)
@@ -85,9 +86,10 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     params = args.params or last_checkpoint(cfg, args.cfg)
     cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set)
-    path, = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
+    paths = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
+    (_, path), = sets_with_files(cfg, cfg.dataset.test_image_set, paths)
     test_rfcn(cfg, folder, params, path)
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -19,6 +19,7 @@ from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor
 from rfcn.core.proposer import propose_all
 from rfcn.proposals import log_recall, proposals_path
+from rfcn.script import run_script
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 
@@ -85,4 +86,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -19,11 +19,12 @@ import logging
 
 from lib.errors import ConfigError
 from rfcn import build
-from rfcn.command_line import parse_config, start_run
+from rfcn.command_line import parse_config, start_training
 from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint
 from rfcn.core.module import fixed_param_names
 from rfcn.proposals import proposals_path
+from rfcn.script import run_script
 from rfcn.step_record import difference, record, training_settings
 from rfcn.symbols import make_symbol
 from rfcn.test_rpn import SETTINGS, make_proposals
@@ -185,9 +186,9 @@ def combine(cfg, rpn, rfcn, path):
 def main(argv=None):
     """Entry point. Returns the path of the final checkpoint."""
     cfg, args = parse_config(__doc__.splitlines()[0], argv)
-    cfg, folder = start_run(cfg, args, cfg.dataset.image_set)
+    cfg, folder = start_training(cfg, args)
     return train_alternate(cfg, folder)
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

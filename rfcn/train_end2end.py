@@ -6,9 +6,10 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from rfcn import build, training
-from rfcn.command_line import parse_config, start_run
-from rfcn.core.checkpoint import save_atomically
+from rfcn.command_line import parse_config, start_training
+from rfcn.core.checkpoint import save_symbol
 from rfcn.core.module import contexts
+from rfcn.script import run_script
 from rfcn.symbols import make_symbol
 
 
@@ -23,7 +24,7 @@ def train_net(cfg, output_path, devices=None):
     symbol = network.get_symbol(is_train=True)
     loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES * len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
-    save_atomically(prefix + '-symbol.json', network.get_symbol(is_train=False).save)  # for mx.model.load_checkpoint
+    save_symbol(prefix + '-symbol.json', network.get_symbol(is_train=False))    # for mx.model.load_checkpoint
     training.train(cfg, symbol, loader, prefix, devices, extra_params=build.unnormalised(cfg),
                    validate=training.validation(cfg))
     return prefix
@@ -32,9 +33,9 @@ def train_net(cfg, output_path, devices=None):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv)
-    cfg, output_path = start_run(cfg, args, cfg.dataset.image_set)
+    cfg, output_path = start_training(cfg, args)
     train_net(cfg, output_path)
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

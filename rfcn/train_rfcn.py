@@ -6,11 +6,12 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from rfcn import build, training
-from rfcn.command_line import parse_config, start_run
+from rfcn.command_line import parse_config, start_training
 from rfcn.core import checkpoint
 from rfcn.core.module import contexts
 from rfcn.core.roi_loader import RoiLoader
 from rfcn.proposals import add_argument, proposal_paths, training_rois
+from rfcn.script import run_script
 from rfcn.symbols import make_symbol
 
 
@@ -49,9 +50,9 @@ def roi_loader(cfg, roidb, batch_size):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_argument)
-    cfg, output_path = start_run(cfg, args, cfg.dataset.image_set)
+    cfg, output_path = start_training(cfg, args)
     train_rfcn(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

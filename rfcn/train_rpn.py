@@ -6,8 +6,9 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from rfcn import build, training
-from rfcn.command_line import parse_config, start_run
+from rfcn.command_line import parse_config, start_training
 from rfcn.core.module import contexts
+from rfcn.script import run_script
 from rfcn.symbols import make_symbol
 
 
@@ -25,9 +26,9 @@ def train_rpn(cfg, output_path, devices=None):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv)
-    cfg, output_path = start_run(cfg, args, cfg.dataset.image_set)
+    cfg, output_path = start_training(cfg, args)
     train_rpn(cfg, output_path)
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

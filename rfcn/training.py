@@ -8,7 +8,7 @@ from rfcn.core import checkpoint, resume
 from rfcn.core.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
 from rfcn.core.precision import training_symbol
-from rfcn.core.schedule import lr_schedule
+from rfcn.core.schedule import lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
 from rfcn.pretrained import start_params
@@ -37,10 +37,10 @@ def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
                          names(batch.provide_label), devices, accumulate=cfg.TRAIN.GRAD_ACCUM,
                          fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE, lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, batch, standing),
-                 optimizer_params=optimizer_params(cfg, len(loader.roidb), loader.batch_size), kvstore=cfg.default.kvstore)
-    trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
-                      keep=cfg.TRAIN.KEEP_CHECKPOINTS, extra_params=extra_params, validate=validate,
-                      eval_period=cfg.TRAIN.EVAL_PERIOD)
+                 optimizer_params=optimizer_params(cfg, len(loader)), kvstore=cfg.default.kvstore)
+    trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent,
+                      period=cfg.TRAIN.CHECKPOINT_PERIOD, keep=cfg.TRAIN.KEEP_CHECKPOINTS, extra_params=extra_params,
+                      validate=validate, eval_period=cfg.TRAIN.EVAL_PERIOD)
     epoch, begin_batch = take_up(trainer, standing, cfg, loader) if standing else (0, 0)
     try:
         trainer.fit(epoch, cfg.TRAIN.end_epoch, begin_batch)
@@ -58,9 +58,11 @@ def earlier_run(cfg, prefix):
 def take_up(trainer, standing, cfg, loader):
     """Put a trainer where an earlier run stood. Returns finished epochs and batches done of the next one."""
     progress = standing.progress
-    if progress is None:  # parameters of the release: the schedule goes on as if this project had trained the epochs before
-        batches = cfg.TRAIN.begin_epoch * len(loader)
-        progress = resume.Progress(cfg.TRAIN.begin_epoch, 0, batches // cfg.TRAIN.GRAD_ACCUM, batches, None, None)
+    if progress is None:
+        # parameters of the release: the schedule goes on as if this project had trained the epochs before
+        epochs = cfg.TRAIN.begin_epoch
+        updates = epochs * updates_per_epoch(len(loader), cfg.TRAIN.GRAD_ACCUM)
+        progress = resume.Progress(epochs, 0, updates, epochs * len(loader), None, None)
     trainer.take_up(standing.momenta or {}, progress)
     logger.info('going on from %s: %d epochs and %d batches done', standing.source, progress.epoch, progress.batch)
     return progress.epoch, progress.batch
@@ -81,10 +83,14 @@ def first_params(cfg, symbol, batch, standing):
     return start_params(cfg, symbol, per_device)
 
 
-def optimizer_params(cfg, num_images, batch_size):
-    """Of SGD. Gradients are summed over devices, as in the release: the effective learning rate grows with their number."""
+def optimizer_params(cfg, batches):
+    """Of SGD. Gradients are summed over devices, as in the release: the effective learning rate grows with their count.
+
+    Args:
+        batches: of an epoch.
+    """
     settings = cfg.TRAIN
-    schedule = lr_schedule(settings.lr, settings.lr_step, num_images / (batch_size * settings.GRAD_ACCUM),
+    schedule = lr_schedule(settings.lr, settings.lr_step, updates_per_epoch(batches, settings.GRAD_ACCUM),
                            factor=settings.lr_factor, warmup=settings.warmup, warmup_lr=settings.warmup_lr,
                            warmup_step=settings.warmup_step)
     return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=settings.lr, lr_scheduler=schedule,

@@ -35,11 +35,11 @@ TINY_CONFIG = {
                 'ANCHOR_RATIOS': [0.5, 1, 2], 'POOLED_SIZE': 3, 'CONV_NEW_CHANNELS': 16, 'RPN_CHANNELS': 16,
                 'SMALL_CHANNELS': [4, 8, 8, 16], 'SMALL_BLOCKS': 1},
     'dataset': {'dataset': 'PascalVOC', 'image_set': 'train', 'test_image_set': 'test', 'CLASSES': ['blue', 'red']},
-    'TRAIN': {'model_prefix': 'tiny', 'lr': 0.01, 'end_epoch': 1, 'FLIP': False, 'END2END': True, 'BATCH_IMAGES': 2,
+    'TRAIN': {'model_prefix': 'tiny', 'lr': 0.01, 'end_epoch': 1, 'FLIP': False, 'BATCH_IMAGES': 2,
               'ENABLE_OHEM': True, 'BATCH_ROIS': -1, 'BATCH_ROIS_OHEM': 8, 'CXX_PROPOSAL': False, 'RPN_BATCH_SIZE': 32,
               'RPN_PRE_NMS_TOP_N': 100, 'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0,
               'BBOX_NORMALIZATION_PRECOMPUTED': True},
-    'TEST': {'HAS_RPN': True, 'BATCH_IMAGES': 2, 'CXX_PROPOSAL': False, 'RPN_PRE_NMS_TOP_N': 100,
+    'TEST': {'BATCH_IMAGES': 2, 'CXX_PROPOSAL': False, 'RPN_PRE_NMS_TOP_N': 100,
              'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0},
 }
 

@@ -24,6 +24,7 @@ ALLOWED = {
 }
 LOADER = 'rfcn.core.loader'  # the only module of core that may read the configuration
 YAML_READER = 'lib.utils.safe_yaml'  # the only module of lib that knows YAML, a format of class names too
+LINE_LENGTH = 120
 OUTSIDE_LIB = {'mxnet', 'gluoncv', 'easydict', 'yaml', 'rfcn', 'experiments', 'tests'}
 
 
@@ -93,3 +94,22 @@ def test_the_rules_see_an_import_inside_a_function(tmp_path):
     path = tmp_path / 'sample.py'
     path.write_text('import os.path\n\ndef f():\n    from lib import errors\n    from mxnet import nd\n')
     assert imported('sample', path) == {'os.path', 'lib.errors', 'mxnet'}
+
+
+def too_long(paths):
+    """file:line of each line that is longer than LINE_LENGTH."""
+    return ['%s:%d' % (path, number) for path in paths
+            for number, line in enumerate(path.read_text(encoding='utf-8').split('\n'), 1) if len(line) > LINE_LENGTH]
+
+
+@pytest.mark.parametrize('pattern', ['lib/**/*', 'rfcn/**/*', 'experiments/**/*', 'data/*', 'tests/**/*'])
+def test_no_line_is_longer_than_agreed(pattern):  # below data lie data sets
+    paths = [path for suffix in ('.py', '.pyx') for path in sorted(ROOT.glob(pattern + suffix))]
+    assert paths
+    assert not too_long(paths), 'more than %d characters: %s' % (LINE_LENGTH, ', '.join(too_long(paths)))
+
+
+def test_the_length_of_a_line_counts_characters(tmp_path):
+    path = tmp_path / 'sample.py'
+    path.write_text('%s\n%s\n' % ('\u00e9' * LINE_LENGTH, 'x' * (LINE_LENGTH + 1)), encoding='utf-8')
+    assert too_long([path]) == ['%s:2' % path]

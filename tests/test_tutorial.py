@@ -32,7 +32,8 @@ def project(tmp_path):
 def run(command, folder):
     """What a command prints; it must succeed."""
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ['PATH']    # `python` is this one
-    environment = {name: value for name, value in os.environ.items() if not name.startswith('COV_')}  # the copy's lines do not count
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith('COV_')}  # the copy's lines do not count
     done = subprocess.run(command, cwd=str(folder), env=dict(environment, PATH=path, PYTHONPATH=''), text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout

@@ -50,8 +50,8 @@ class Config(EasyDict):
 def load_config(path=None, overrides=()):
     """Read a configuration.
 
-    Relative paths in a file (and the defaults') are relative to the project's folder, so that a script does the same from any
-    folder; those in overrides are relative to the current one.
+    Relative paths in a file (and the defaults') are relative to the project's folder, so that a script does the same
+    from any folder; those in overrides are relative to the current one.
 
     Args:
         path: a YAML file; None starts from the defaults.
@@ -63,7 +63,8 @@ def load_config(path=None, overrides=()):
         ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; values that
             contradict each other.
     """
-    stated = {} if path is None else {key: _anchored(key, value) for key, value in _check(_read(path), os.fspath(path)).items()}
+    stated = {} if path is None else {key: _anchored(key, value)
+                                      for key, value in _check(_read(path), os.fspath(path)).items()}
     for override in overrides:
         stated.update(_check(_parse_override(override), 'command line'))
     return _complete(stated, 'config' if path is None else os.fspath(path))

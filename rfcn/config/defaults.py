@@ -6,8 +6,9 @@ Anything a run needs to know is here and nowhere else. An experiment's YAML hold
 """
 from collections import namedtuple
 
+from lib.utils.image import MAX_PIXELS
 from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epochs, flag,
-                               fraction, fraction_or_minus_one, multipliers, real, scales, some, text, tuple_of, whole)
+                               fraction, multipliers, one_set, real, scales, some, text, tuple_of, whole)
 
 Key = namedtuple('Key', 'default kind')
 
@@ -52,17 +53,18 @@ _NETWORK = {
 _DATASET = {
     'dataset': Key('PascalVOC', text),            # format of the data: PascalVOC, coco; ours: csv, yolo
     'image_set': Key('2007_trainval', text),      # training images; several sets are joined with +
-    'test_image_set': Key('2007_test', text),     # images to test on
-    'val_image_set': Key('', text),               # ours: images to validate on while training; '' is none
+    'test_image_set': Key('2007_test', one_set),  # images to test on
+    'val_image_set': Key('', one_set),            # ours: images to validate on while training; '' is none
     'root_path': Key('./data', text),             # folder of all data sets
     'dataset_path': Key('./data/VOCdevkit', text),  # folder of this data set
     'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given
     'CLASSES': Key((), class_names),              # ours: names without background, or a file of them; (): the data's
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
-    'USE_07_METRIC': Key('auto', choice('auto', False, True)),  # ours: VOC AP at 11 recalls (true) or area; auto: area from VOC2010 on
+    'USE_07_METRIC': Key('auto', choice('auto', False, True)),  # ours: VOC AP at 11 recalls (true) or area; auto: area
+                                                  # from VOC2010 on
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
     'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops or is left out
-    'MAX_PIXELS': Key(100000000, whole(1)),       # ours: an image of more is refused before it is decoded
+    'MAX_PIXELS': Key(MAX_PIXELS, whole(1)),      # ours: an image of more is refused before it is decoded
 }
 
 
@@ -81,7 +83,9 @@ _ALTERNATE = {
 
 _TRAIN = {
     # schedule; one epoch is one pass over the images and, with FLIP, their mirror images
-    'lr': Key(0.0, real(0)),                      # learning rate; gradients are summed over devices and images
+    # learning rate; gradients are summed over devices, and are means over a device's images and over GRAD_ACCUM
+    # batches: with other devices keep lr and epochs; with BATCH_IMAGES or GRAD_ACCUM n times as large, multiply lr by n
+    'lr': Key(0.0, real(0)),
     'lr_step': Key((), epochs),                   # epochs, also fractions, at which lr is multiplied by lr_factor
     'lr_factor': Key(0.1, fraction),
     'warmup': Key(False, flag),                   # start with warmup_lr
@@ -99,14 +103,13 @@ _TRAIN = {
     'LR_MULT': Key({}, multipliers),              # ours: name prefix to multiplier of the learning rate
     'PRECISION': Key('fp32', choice('fp32', 'bf16')),  # ours: bf16 convolutions on a CPU that has the instructions
     'EVAL_PERIOD': Key(0, whole(0)),              # ours: epochs between two validations; 0 is never
-    'KEEP_CHECKPOINTS': Key(0, whole(0)),                # ours: older checkpoints than that many are deleted; 0 keeps all
+    'KEEP_CHECKPOINTS': Key(0, whole(0)),         # ours: older checkpoints than that many are deleted; 0 keeps all
     'CHECKPOINT_PERIOD': Key(1, whole(1)),        # ours: epochs between two checkpoints
     # images
     'FLIP': Key(True, flag),                      # train on mirror images too
     'SHUFFLE': Key(True, flag),
     'BATCH_IMAGES': Key(2, whole(1)),             # images a device
     'ASPECT_GROUPING': Key(True, flag),           # a batch holds landscapes only or portraits only
-    'END2END': Key(False, flag),                  # RPN and head in one graph
     'MAX_GT_BOXES': Key(0, whole(0)),             # ours: rows of gt_boxes; 0: the most objects of a training image
     'WORKERS': Key(2, whole(0, 256)),             # ours: threads that read images ahead; 0 reads in the main thread
     # RoIs
@@ -129,7 +132,6 @@ _TRAIN = {
     'RPN_NEGATIVE_OVERLAP': Key(0.3, fraction),   # IoU below which it is background
     'RPN_CLOBBER_POSITIVES': Key(False, flag),    # background wins where both hold
     'RPN_BBOX_WEIGHTS': Key((1.0,) * 4, tuple_of(real(0), 4)),
-    'RPN_POSITIVE_WEIGHT': Key(-1.0, fraction_or_minus_one),  # objects' share of the loss; -1: anchors count alike
     # proposals
     'CXX_PROPOSAL': Key(True, flag),              # MXNet's operator (true) or the Python operator
     'RPN_NMS_THRESH': Key(0.7, fraction),         # IoU above which the worse of two proposals goes
@@ -140,10 +142,9 @@ _TRAIN = {
 }
 
 _TEST = {
-    'HAS_RPN': Key(False, flag),                  # the graph makes its own proposals
     'BATCH_IMAGES': Key(1, whole(1)),             # images a device
-    'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged, proposals for alternating training are
-                                                  # made at the first. Empty: the first of SCALES
+    'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged, proposals for alternating
+                                                  # training are made at the first. Empty: the first of SCALES
     'FLIP': Key(False, flag),                     # ours: test the mirror image too
     'PRECISION': Key('fp32', choice('fp32', 'int8')),  # ours
     'CXX_PROPOSAL': Key(True, flag),              # these five as in TRAIN
@@ -184,6 +185,9 @@ KEYS = _flatten({**_TOP, 'default': _DEFAULT, 'network': _NETWORK, 'dataset': _D
 # Keys of the release that are read and mean nothing here.
 LEGACY = {
     'MXNET_VERSION': 'the installed mxnet is used, there is no external/mxnet/<version> to choose from',
+    'TRAIN.END2END': 'the script says it: rfcn/train_end2end.py or rfcn/train_alternate.py',
+    'TRAIN.RPN_POSITIVE_WEIGHT': 'all sampled anchors count alike, as in the release, which never read it',
+    'TEST.HAS_RPN': 'the script says it: rfcn/test.py with the RPN, rfcn/test_rfcn.py on proposals from files',
 }
 
 # Pairs of keys of which the first must not exceed the second.

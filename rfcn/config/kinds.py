@@ -73,12 +73,6 @@ def fraction(value):
     return real(0, 1)(value)
 
 
-def fraction_or_minus_one(value):
-    """A float from 0 to 1, or -1 which stands for 'not used'."""
-    value = real(-1, 1)(value)
-    return value if value == -1 or value >= 0 else _refuse('-1 or from 0 to 1', value)
-
-
 def count_or_minus_one(value):
     """An integer of 1 or more, or -1 which stands for 'all'."""
     value = whole(-1)(value)
@@ -88,6 +82,13 @@ def count_or_minus_one(value):
 def text(value):
     """Any text. A number is refused, since YAML has already lost how it was written."""
     return value if isinstance(value, str) else _refuse('text', value, 'put it in quotes')
+
+
+def one_set(value):
+    """The name of one image set; '' is none. Several sets joined by + are trained on, but not evaluated together."""
+    if '+' in text(value):
+        _refuse('one image set', value, 'sets are joined by + for training only; test on one after the other')
+    return value
 
 
 def choice(*values):

@@ -58,7 +58,9 @@ def load_torch(path):
                 tensors = tensors.get(key, tensors) if isinstance(tensors, dict) else tensors
             return {name: _array(tensor, storages) for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
         except Exception as error:  # a damaged pickle raises nearly anything
-            raise CheckpointError('%s: not a state dict that can be read (%s)' % (path, error)) from None
+            raise CheckpointError('%s: not a state dict that can be read (%s); expected what '
+                                  'torch.save(model.state_dict(), path) writes. Is the file whole?'
+                                  % (path, error)) from None
 
 
 def _read_zip(file):

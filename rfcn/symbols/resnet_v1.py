@@ -11,8 +11,8 @@ import mxnet as mx
 BN_EPS = 1e-5
 DEFORMABLE_GROUPS = 4
 
-# units of conv2..conv5; filters of their units' last convolution; bottleneck units or basic ones; stem '7x7' (stride 4 with
-# its pooling) or '3x3' (stride 2); whether BatchNorm keeps the statistics it was given
+# units of conv2..conv5; filters of their units' last convolution; bottleneck units or basic ones; stem '7x7' (stride 4
+# with its pooling) or '3x3' (stride 2); whether BatchNorm keeps the statistics it was given
 Architecture = namedtuple('Architecture', 'units filters bottleneck stem frozen_statistics')
 
 _BASIC, _BOTTLENECK = (64, 128, 256, 512), (256, 512, 1024, 2048)
@@ -26,12 +26,15 @@ RESNET_V1 = {
 
 
 def small_architecture(channels, blocks):
-    """A narrow trunk of basic units with trainable BatchNorm, for training from scratch. `channels`: filters of conv2..conv5."""
+    """A narrow trunk of basic units with trainable BatchNorm, for training from scratch.
+
+    `channels`: filters of conv2..conv5.
+    """
     return Architecture((blocks,) * 4, tuple(channels), False, '3x3', False)
 
 
 def unit_names(architecture, stage):
-    """Names of a stage's units as Caffe's models have them: a, b, c, ...; from 101 layers on conv3 and conv4 say a, b1, b2, ..."""
+    """Names of a stage's units as in Caffe's models: a, b, c, ...; from 101 layers on conv3 and 4 say a, b1, b2, ..."""
     count = architecture.units[stage - 2]
     if stage in (3, 4) and architecture.units[2] > 6:
         return ['%da' % stage] + ['%db%d' % (stage, i) for i in range(1, count)]
@@ -43,10 +46,11 @@ class ResNetV1(object):
 
     Args:
         architecture: one of RESNET_V1 or `small_architecture`.
-        conv5: 'atrous' (stride 1, its 3x3 convolutions dilated by 2: R-FCN section 2), 'stride32' (the classification network's)
-            or 'none' (the head reads conv4 itself): the rows of the paper's table 2.
+        conv5: 'atrous' (stride 1, its 3x3 convolutions dilated by 2: R-FCN section 2), 'stride32' (the classification
+            network's) or 'none' (the head reads conv4 itself): the rows of the paper's table 2.
         deformable: the 3x3 convolutions of conv5 are deformable, as in the release's resnet_v1_101_rfcn_dcn.
-        stride_in_3x3: a unit's stride lies in its 3x3 convolution (torchvision, GluonCV's v1b) and not in its first 1x1 (Caffe).
+        stride_in_3x3: a unit's stride lies in its 3x3 convolution (torchvision, GluonCV's v1b) and not in its first
+            1x1 (Caffe).
         pool1: 'ceil', windows from the first pixel, the last one cut (Caffe), or 'padded' (torchvision, GluonCV).
     """
 
@@ -75,8 +79,8 @@ class ResNetV1(object):
     def _stem(self, data):
         small = self.architecture.stem == '3x3'
         kernel, pad, filters = (3, 1, self.architecture.filters[0]) if small else (7, 3, 64)
-        x = mx.sym.Convolution(data, name='conv1', num_filter=filters, kernel=(kernel, kernel), pad=(pad, pad), stride=(2, 2),
-                               no_bias=True)
+        x = mx.sym.Convolution(data, name='conv1', num_filter=filters, kernel=(kernel, kernel), pad=(pad, pad),
+                               stride=(2, 2), no_bias=True)
         x = self._batch_norm(x, 'bn_conv1')
         x = mx.sym.Activation(x, name='conv1_relu', act_type='relu')
         if small:
@@ -110,10 +114,12 @@ class ResNetV1(object):
 
     def _conv_bn(self, x, unit, branch, filters, kernel, stride=1, dilate=1, deformable=False):
         name = 'res%s_%s' % (unit, branch)
-        window = dict(kernel=(kernel, kernel), pad=(kernel // 2 * dilate,) * 2, stride=(stride, stride), dilate=(dilate, dilate))
+        window = dict(kernel=(kernel, kernel), pad=(kernel // 2 * dilate,) * 2, stride=(stride, stride),
+                      dilate=(dilate, dilate))
         if deformable:
             # one (dy, dx) for each of the kernel's points and each group
-            offset = mx.sym.Convolution(x, name=name + '_offset', num_filter=2 * kernel * kernel * DEFORMABLE_GROUPS, **window)
+            offset = mx.sym.Convolution(x, name=name + '_offset', num_filter=2 * kernel * kernel * DEFORMABLE_GROUPS,
+                                        **window)
             y = mx.sym.contrib.DeformableConvolution(x, offset, name=name, num_filter=filters, no_bias=True,
                                                      num_deformable_group=DEFORMABLE_GROUPS, **window)
         else:
@@ -121,12 +127,14 @@ class ResNetV1(object):
         return self._batch_norm(y, 'bn%s_%s' % (unit, branch))
 
     def _batch_norm(self, x, name):
-        return mx.sym.BatchNorm(x, name=name, use_global_stats=self.architecture.frozen_statistics, fix_gamma=False, eps=BN_EPS)
+        return mx.sym.BatchNorm(x, name=name, use_global_stats=self.architecture.frozen_statistics, fix_gamma=False,
+                                eps=BN_EPS)
 
     @staticmethod
     def _relu(x, unit):
         return mx.sym.Activation(x, name='res%s_relu' % unit, act_type='relu')
 
     def _add(self, shortcut, residual, unit):
-        # The release's broadcast_add gives the same numbers, but on a CPU it is slow and keeps convolution and sum from being fused.
+        # The release's broadcast_add gives the same numbers, but on a CPU it is slow and keeps convolution and sum
+        # from being fused.
         return self._relu(mx.sym.elemwise_add(shortcut, residual, name='res' + unit), unit)

@@ -1,4 +1,4 @@
-"""The graphs of R-FCN from one set of parts: end to end, RPN alone, R-FCN on given RoIs; each for training and for testing."""
+"""The graphs of R-FCN from one set of parts: end to end, RPN alone, R-FCN on given RoIs; each to train and to test."""
 import mxnet as mx
 
 from lib.errors import ConfigError
@@ -26,8 +26,9 @@ class RFCN(object):
         self.num_anchors = cfg.network.NUM_ANCHORS
         self.num_classes = cfg.dataset.NUM_CLASSES
         self.num_reg_classes = 2 if cfg.CLASS_AGNOSTIC else self.num_classes
-        self.head = RFCNHead(self.num_classes, self.num_reg_classes, bins=cfg.network.POOLED_SIZE, deformable=deformable,
-                             spatial_scale=1.0 / cfg.network.RCNN_FEAT_STRIDE, channels=cfg.network.CONV_NEW_CHANNELS)
+        self.head = RFCNHead(self.num_classes, self.num_reg_classes, bins=cfg.network.POOLED_SIZE,
+                             deformable=deformable, spatial_scale=1.0 / cfg.network.RCNN_FEAT_STRIDE,
+                             channels=cfg.network.CONV_NEW_CHANNELS)
 
     @staticmethod
     def pooled_stride(cfg):
@@ -60,13 +61,17 @@ class RFCN(object):
         return self._proposals(scores, bbox_pred, mx.sym.Variable('im_info'), is_train, output_score=True)
 
     def get_symbol_rfcn(self, is_train):
-        """R-FCN on given RoIs. Inputs: data, rois (B, R, 5), and for training label, bbox_target, bbox_weight (B, R, ...)."""
+        """R-FCN on given RoIs.
+
+        Inputs: data, rois (B, R, 5), and for training label, bbox_target, bbox_weight (B, R, ...).
+        """
         conv5 = self.trunk.conv5(self.trunk.conv4(mx.sym.Variable('data')))
         rois = mx.sym.Reshape(mx.sym.Variable('rois'), shape=(-1, 5), name='rois_reshape')
         if not is_train:
             return mx.sym.Group(self._rcnn_outputs(conv5, rois))
         label = mx.sym.Reshape(mx.sym.Variable('label'), shape=(-1,), name='label_reshape')
-        target, weight = (mx.sym.Reshape(mx.sym.Variable(name), shape=(-1, 4 * self.num_reg_classes), name=name + '_reshape')
+        target, weight = (mx.sym.Reshape(mx.sym.Variable(name), shape=(-1, 4 * self.num_reg_classes),
+                                         name=name + '_reshape')
                           for name in ('bbox_target', 'bbox_weight'))
         prob, loss, label = self._rcnn_losses(conv5, rois, label, target, weight)
         outputs = [prob, loss]
@@ -87,9 +92,10 @@ class RFCN(object):
         network = self.cfg.network
         return rpn_proposals(
             scores, bbox_pred, im_info, self.num_anchors, phase.CXX_PROPOSAL, output_score=output_score,
-            feature_stride=network.RPN_FEAT_STRIDE, scales=tuple(network.ANCHOR_SCALES), ratios=tuple(network.ANCHOR_RATIOS),
-            rpn_pre_nms_top_n=phase.RPN_PRE_NMS_TOP_N, rpn_post_nms_top_n=phase.RPN_POST_NMS_TOP_N,
-            threshold=phase.RPN_NMS_THRESH, rpn_min_size=phase.RPN_MIN_SIZE)
+            feature_stride=network.RPN_FEAT_STRIDE, scales=tuple(network.ANCHOR_SCALES),
+            ratios=tuple(network.ANCHOR_RATIOS), rpn_pre_nms_top_n=phase.RPN_PRE_NMS_TOP_N,
+            rpn_post_nms_top_n=phase.RPN_POST_NMS_TOP_N, threshold=phase.RPN_NMS_THRESH,
+            rpn_min_size=phase.RPN_MIN_SIZE)
 
     def _proposal_target(self, rois, gt_boxes):
         train = self.cfg.TRAIN
@@ -98,17 +104,19 @@ class RFCN(object):
                               % (train.BATCH_ROIS, train.BATCH_IMAGES))
         normalised = train.BBOX_NORMALIZATION_PRECOMPUTED
         return proposal_target(
-            rois, gt_boxes, num_reg_classes=self.num_reg_classes, batch_images=train.BATCH_IMAGES, batch_rois=train.BATCH_ROIS,
-            fg_fraction=train.FG_FRACTION, fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI,
-            bg_thresh_lo=train.BG_THRESH_LO, class_agnostic=self.cfg.CLASS_AGNOSTIC, bbox_weights=list(train.BBOX_WEIGHTS),
-            bbox_means=list(train.BBOX_MEANS) if normalised else None, bbox_stds=list(train.BBOX_STDS) if normalised else None)
+            rois, gt_boxes, num_reg_classes=self.num_reg_classes, batch_images=train.BATCH_IMAGES,
+            batch_rois=train.BATCH_ROIS, fg_fraction=train.FG_FRACTION, fg_thresh=train.FG_THRESH,
+            bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO, class_agnostic=self.cfg.CLASS_AGNOSTIC,
+            bbox_weights=list(train.BBOX_WEIGHTS), bbox_means=list(train.BBOX_MEANS) if normalised else None,
+            bbox_stds=list(train.BBOX_STDS) if normalised else None)
 
     def _rcnn_losses(self, conv5, rois, label, bbox_target, bbox_weight):
         train = self.cfg.TRAIN
         cls_score, bbox_pred = self.head.predict(conv5, rois)
         prob, loss, label = rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, train.BATCH_IMAGES,
                                         self._rois_per_image(), train.ENABLE_OHEM)
-        prob, loss = self._by_image(prob, 'cls_prob', train.BATCH_IMAGES), self._by_image(loss, 'bbox_loss', train.BATCH_IMAGES)
+        prob, loss = (self._by_image(prob, 'cls_prob', train.BATCH_IMAGES),
+                      self._by_image(loss, 'bbox_loss', train.BATCH_IMAGES))
         return prob, loss, label
 
     def _rois_per_image(self):

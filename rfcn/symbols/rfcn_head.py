@@ -9,7 +9,9 @@ TRANS_STD = 0.1        # deformable pooling: offsets are in tenths of the RoI's 
 
 
 class RFCNHead(object):
-    """k*k*C class maps and k*k*4 box maps a class; bin (i, j) of a RoI is the mean of map (i, j) alone; the vote is the mean of bins.
+    """k*k*C class maps and k*k*4 box maps a class; the vote is the mean of a RoI's bins.
+
+    Bin (i, j) of a RoI is the mean of map (i, j) alone.
 
     Args:
         num_classes: C, background included.
@@ -29,8 +31,12 @@ class RFCNHead(object):
         self.deformable = deformable
 
     def reduce(self, conv5):
-        """The new 1x1 convolution on conv5. Its learning rate is tripled on purpose, as in the release (Caffe's: 1, bias 2)."""
-        x = mx.sym.Convolution(conv5, kernel=(1, 1), num_filter=self.channels, name='conv_new_1', attr={'lr_mult': '3.0'})
+        """The new 1x1 convolution on conv5.
+
+        Its learning rate is tripled on purpose, as in the release (Caffe's: 1, bias 2).
+        """
+        x = mx.sym.Convolution(conv5, kernel=(1, 1), num_filter=self.channels, name='conv_new_1',
+                               attr={'lr_mult': '3.0'})
         return mx.sym.Activation(x, act_type='relu', name='relu1')
 
     def predict(self, conv5, rois):
@@ -49,9 +55,10 @@ class RFCNHead(object):
             pooled = self._deformable_pool(maps, rois, name, output_dim, trans=offset)
         else:
             pooled = mx.sym.contrib.PSROIPooling(maps, rois, name=name, group_size=self.bins, pooled_size=self.bins,
-                                                 output_dim=output_dim, spatial_scale=self.spatial_scale)  # [R, output_dim, k, k]
-        return mx.sym.Pooling(pooled, name='ave_%s_rois' % ('cls_scores' if short == 'cls' else 'bbox_pred'), pool_type='avg',
-                              global_pool=True, kernel=(self.bins, self.bins))
+                                                 output_dim=output_dim,
+                                                 spatial_scale=self.spatial_scale)  # [R, output_dim, k, k]
+        return mx.sym.Pooling(pooled, name='ave_%s_rois' % ('cls_scores' if short == 'cls' else 'bbox_pred'),
+                              pool_type='avg', global_pool=True, kernel=(self.bins, self.bins))
 
     def _score_maps(self, x, name, output_dim):
         return mx.sym.Convolution(x, kernel=(1, 1), num_filter=self.bins * self.bins * output_dim, name=name)

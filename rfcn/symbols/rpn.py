@@ -35,8 +35,9 @@ def rpn_losses(cls_score_two, bbox_pred, label, bbox_target, bbox_weight, batch_
     cls_prob = mx.sym.SoftmaxOutput(cls_score_two, label, name='rpn_cls_prob', multi_output=True, normalization='valid',
                                     use_ignore=True, ignore_label=IGNORE_LABEL)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='rpn_bbox_loss_', scalar=RPN_SMOOTH_L1_SIGMA)
-    # Departure: the release divides by the anchors of one image however many images a device takes; the softmax beside it is a
-    # mean over all of them, so the box loss would outgrow it. With one image, its only use, the two are the same.
+    # Departure: the release divides by the anchors of one image however many images a device takes; the softmax beside
+    # it is a mean over all of them, so the box loss would outgrow it. With one image, its only use, the two are the
+    # same.
     bbox_loss = mx.sym.MakeLoss(loss, name='rpn_bbox_loss', grad_scale=1.0 / (batch_size * batch_images))
     return cls_prob, bbox_loss
 
@@ -45,10 +46,12 @@ def rpn_proposals(cls_score_two, bbox_pred, im_info, num_anchors, native, output
     """RoIs from the RPN's output; (B * post_nms_top_n, 5).
 
     Args:
-        native: MXNet's own operator (`CXX_PROPOSAL`), else the Python one; they differ in padding and in the cells at the border.
+        native: MXNet's own operator (`CXX_PROPOSAL`), else the Python one; they differ in padding and in the cells at
+            the border.
         settings: feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n, threshold, rpn_min_size.
     """
     cls_prob = mx.sym.SoftmaxActivation(cls_score_two, mode='channel', name='rpn_cls_act')
     cls_prob = mx.sym.Reshape(cls_prob, shape=(0, 2 * num_anchors, -1, 0), name='rpn_cls_act_reshape')
     operator = mx.sym.contrib.MultiProposal if native else proposal
-    return operator(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name='rois', output_score=output_score, **settings)
+    return operator(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name='rois', output_score=output_score,
+                    **settings)

@@ -1,4 +1,5 @@
 """What is made from a configuration."""
+import mxnet as mx
 import numpy as np
 import pytest
 
@@ -6,6 +7,7 @@ from lib.errors import CheckpointError, ConfigError, DatasetError
 from rfcn import build
 from rfcn.config.config import with_overrides
 from rfcn.symbols import make_symbol
+from rfcn.symbols.initialize import init_params
 
 
 def test_several_image_sets_are_joined(tiny_cfg):
@@ -29,7 +31,7 @@ def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cf
 def test_without_class_names_and_data_the_error_says_where_they_are(tiny_cfg, tmp_path):
     cfg = tiny_cfg('dataset.CLASSES=[]', 'dataset.dataset_path=%s' % (tmp_path / 'gone'))
     with pytest.raises(ConfigError,
-                       match='dataset.CLASSES gives no class names .*gone.* use the config.yaml that training wrote'):
+                       match='gone.* The class names come from .* use the config.yaml that training wrote'):
         build.with_classes(cfg)
 
 
@@ -62,3 +64,13 @@ def test_the_normalisation_of_boxes_is_repeated_for_each_set(tiny_cfg, agnostic,
 def test_a_checkpoint_of_another_network_is_refused_with_all_that_does_not_fit(tiny_cfg, tiny_run, overrides, fault):
     with pytest.raises(CheckpointError, match='tiny-0001.params does not fit the network .*' + fault):
         build.predictor(tiny_cfg(*overrides), str(tiny_run / 'tiny-0001.params'))
+
+
+@pytest.mark.parametrize('graph', [
+    mx.sym.Convolution(mx.sym.Variable('data'), num_filter=7, kernel=(3, 3), name='conv1', no_bias=True),  # other size
+    mx.sym.Concat(mx.sym.Variable('data'), mx.sym.Variable('im_info'), num_args=2, name='both')])
+def test_an_int8_graph_of_another_network_is_refused(tiny_cfg, graph):
+    cfg = tiny_cfg()
+    params = init_params(make_symbol(cfg).get_symbol(is_train=False), build.input_shapes(cfg))[:2]
+    with pytest.raises(CheckpointError, match='the INT8 graph beside x.params'):
+        build.predictor_of_params(cfg, *params, 'x.params', quantized=graph)

@@ -1,9 +1,11 @@
 """The script that checks a data set."""
+import logging
 import shutil
 
 import pytest
 import yaml
 
+from lib.errors import DatasetError
 from rfcn import build
 from rfcn.check_dataset import main
 from rfcn.convert_dataset import main as convert
@@ -61,8 +63,8 @@ def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_
     page = (tmp_path / 'report.html').read_text()
     assert 'missing image: 1' in page and 'data:image/png;base64,' in page
     assert main(['--cfg', tiny_yaml(tmp_path / 'clean')]) == 0
-    status, printed = run('--fix', str(tmp_path / 'clean'))
-    assert status == 1 and 'box is now' not in printed
+    with pytest.raises(DatasetError, match='train.txt: is there already; expected a folder without the set'):
+        run('--fix', str(tmp_path / 'clean'))
 
 
 def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run, monkeypatch):
@@ -75,8 +77,8 @@ def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run,
 
 @pytest.mark.parametrize('kind', ['coco', 'csv', 'yolo'])
 def test_all_formats_are_checked_by_their_names_in_the_config(kind, own_tiny_voc, tmp_path, tiny_yaml, capsys):
-    assert convert(['--from', 'voc', '--to', kind, '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out',
-                    str(tmp_path / kind)]) == 0
+    convert(['--from', 'voc', '--to', kind, '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out',
+             str(tmp_path / kind)])
     values = yaml.safe_load(open(tiny_yaml(tmp_path / kind)))
     values['dataset'].update(dataset=kind)
     (tmp_path / 'other.yaml').write_text(yaml.safe_dump(values))
@@ -84,3 +86,9 @@ def test_all_formats_are_checked_by_their_names_in_the_config(kind, own_tiny_voc
     assert '7 objects' in capsys.readouterr().out
     shutil.rmtree(str(tmp_path / kind))
     assert main(['--cfg', str(tmp_path / 'other.yaml')]) == 1
+
+
+def test_the_check_leaves_logging_as_it_found_it(run):
+    level = logging.getLogger('lib').level
+    run()
+    assert logging.getLogger('lib').level == level

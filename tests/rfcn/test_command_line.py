@@ -58,3 +58,11 @@ def test_the_log_goes_to_screen_and_file_at_its_level(tmp_path, capsys):
     log_to(None)
     logging.getLogger('rfcn.x').info('screen alone')
     assert 'screen alone' in capsys.readouterr().out and 'screen alone' not in (tmp_path / 'log.txt').read_text()
+
+
+def test_a_log_on_a_full_disk_is_said_to_be_so_once(capsys):
+    log_to('/dev/full')
+    logger = logging.getLogger('rfcn')
+    for _ in range(3):
+        logger.info('a line')
+    assert capsys.readouterr().err == 'warning: /dev/full cannot be written: [Errno 28] No space left on device\n'

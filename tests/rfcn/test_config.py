@@ -129,7 +129,10 @@ def test_a_legacy_key_is_explained_once(write, caplog):
     ('TRAIN.BATCH_IMAGES=1.0', 'TRAIN.BATCH_IMAGES must be int, not 1.0'),
     ('TRAIN.BATCH_IMAGES=true', 'TRAIN.BATCH_IMAGES must be int, not True'),
     ('TRAIN.BATCH_ROIS=0', 'TRAIN.BATCH_ROIS must be -1 (all) or 1 or more, not 0'),
-    ('TRAIN.RPN_POSITIVE_WEIGHT=-0.5', 'must be -1 or from 0 to 1'),
+    ('dataset.test_image_set=2007_test+2012_val',
+     "dataset.test_image_set must be one image set, not '2007_test+2012_val' "
+     '(sets are joined by + for training only; test on one after the other)'),
+    ('dataset.val_image_set=a+b', "dataset.val_image_set must be one image set, not 'a+b'"),
     ('TRAIN.FLIP=1', 'TRAIN.FLIP must be true or false, not 1'),
     ('TRAIN.RESUME=1', 'TRAIN.RESUME must be one of False, True, auto, not 1'),
     ('network.CONV5=conv4', 'network.CONV5 must be one of atrous, stride32, none, not'),

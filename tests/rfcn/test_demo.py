@@ -1,4 +1,6 @@
-"""Drawing detections on any image."""
+"""Drawing detections on any image or video."""
+import json
+import os
 import shutil
 
 import cv2
@@ -6,6 +8,7 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
+from lib.utils.video import read_frames, video_info, write_video
 from rfcn import demo
 
 
@@ -50,3 +53,168 @@ def test_a_drawing_that_cannot_be_written_is_named(run, tiny_voc, monkeypatch):
     monkeypatch.setattr(cv2, 'imwrite', lambda path, image: False)
     with pytest.raises(OSError, match='wide1.png could not be written'):
         run('--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+
+
+def test_images_of_one_name_from_several_folders_keep_their_drawings(run, tiny_voc, tmp_path):
+    pictures = [tiny_voc / 'JPEGImages' / 'wide1.jpg', tmp_path / 'wide1.jpeg', tmp_path / 'wide1_2.jpg']
+    shutil.copy(str(tiny_voc / 'JPEGImages' / 'high1.jpg'), str(pictures[1]))
+    shutil.copy(str(tiny_voc / 'JPEGImages' / 'wide2.jpg'), str(pictures[2]))
+    folder = run(*[word for path in pictures for word in ('--image', str(path))], '--thresh', '1')
+    assert sorted(path.name for path in folder.iterdir()) == ['wide1.png', 'wide1_2.png', 'wide1_2_2.png']
+    for name, path in zip(('wide1', 'wide1_2', 'wide1_2_2'), pictures):
+        assert np.array_equal(cv2.imread(str(folder / (name + '.png'))), cv2.imread(str(path)))
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+@pytest.fixture
+def folder(tiny_voc, tmp_path):
+    """A folder of two images, one with its extension in upper case, and of what is no image."""
+    pictures = tmp_path / 'pictures'
+    (pictures / 'sub.png').mkdir(parents=True)
+    for old, new in (('wide1.jpg', 'b.JPG'), ('high1.jpg', 'a.jpg'), ('wide1.jpg', 'sub.png/c.jpg')):
+        shutil.copy(str(tiny_voc / 'JPEGImages' / old), str(pictures / new))
+    (pictures / 'notes.txt').write_text('no image')
+    return pictures
+
+
+def test_the_images_of_a_folder_are_drawn_in_the_order_of_their_names(run, folder, tmp_path, capsys):
+    out = run('--image', str(folder))
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png']
+    output = capsys.readouterr().out
+    assert 0 < output.index('a.jpg: ') < output.index('b.JPG: ')
+
+
+def test_folders_and_images_are_taken_together(run, folder, tiny_voc):
+    out = run('--image', str(folder / 'sub.png'), '--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'),
+              '--image', str(folder))
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'wide1.png']
+
+
+def test_a_folder_without_images_is_named(run, folder):
+    (folder / 'empty').mkdir()
+    (folder / 'empty' / 'notes.txt').write_text('no image')
+    with pytest.raises(DatasetError, match='empty: expected images .*jpg.* found none'):
+        run('--image', str(folder / 'empty'))
+
+
+def test_drawings_never_replace_an_image(run, tmp_path, tiny_voc):
+    picture = tmp_path / 'a' / 'b' / 'wide.png'     # in the folder of the drawings
+    picture.parent.mkdir(parents=True)
+    cv2.imwrite(str(picture), cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg')))
+    before = picture.read_bytes()
+    assert sorted(path.name for path in run('--image', str(picture)).iterdir()) == ['wide.png', 'wide_2.png']
+    assert picture.read_bytes() == before
+
+
+def test_a_bad_image_of_a_folder_stops_or_is_left_out_with_a_warning(run, folder, capsys):
+    (folder / 'aa.jpg').write_text('no image')
+    (folder / 'c.png').symlink_to('gone.png')
+    with pytest.raises(DatasetError, match='aa.jpg'):
+        run('--image', str(folder))
+    out = run('--image', str(folder), '--json', str(folder / 'found.jsonl'), '--thresh', '0.1',
+              'dataset.on_bad_image=skip')
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png']
+    for drawing, picture in (('a.png', 'a.jpg'), ('b.png', 'b.JPG')):
+        assert cv2.imread(str(out / drawing)).shape == cv2.imread(str(folder / picture)).shape
+    found_in = {line['image'] for line in lines_of(folder / 'found.jsonl')}
+    assert found_in == {str(folder / 'a.jpg'), str(folder / 'b.JPG')}
+    assert capsys.readouterr().out.count('skipped (on_bad_image: skip)') == 2
+
+
+def test_images_none_of_which_can_be_read_are_an_error_also_where_bad_ones_are_skipped(run, tmp_path):
+    (tmp_path / 'text.jpg').write_text('no image')
+    with pytest.raises(DatasetError, match='none of the 2 images could be read'):
+        run('--image', str(tmp_path / 'text.jpg'), '--image', str(tmp_path / 'gone.jpg'), 'dataset.on_bad_image=skip')
+
+
+def test_objects_are_written_as_lines_of_json(run, tiny_voc, tmp_path):
+    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+    run('--image', picture, '--json', str(tmp_path / 'found.jsonl'), '--thresh', '0.1')
+    lines = lines_of(tmp_path / 'found.jsonl')
+    assert [line['score'] for line in lines] == sorted((line['score'] for line in lines), reverse=True)
+    for line in lines:
+        assert list(line) == ['image', 'class_name', 'score', 'box'] and line['image'] == picture
+        assert line['class_name'] in ('red', 'blue') and 0.1 <= line['score'] <= 1
+        x1, y1, x2, y2 = line['box']
+        assert 0 <= x1 <= x2 <= 95 and 0 <= y1 <= y2 <= 63
+
+
+@pytest.fixture
+def video(tiny_voc, tmp_path):
+    """Seven frames of 96 x 64 pixels, 10 a second."""
+    picture = cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+    path = str(tmp_path / 'film.avi')
+    write_video(path, (np.roll(picture, 4 * n, axis=1) for n in range(7)), 10)
+    return path
+
+
+def test_every_frame_of_a_video_is_drawn_on(run, video, tmp_path, capsys):
+    out = run('--video', video, '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'))
+    assert [path.name for path in out.iterdir()] == ['film.avi'] and video_info(out / 'film.avi') == (10, 7)
+    lines = lines_of(tmp_path / 'found.jsonl')
+    assert {line['frame'] for line in lines} == set(range(7)) and {line['video'] for line in lines} == {video}
+    for drawn, frame in zip(read_frames(out / 'film.avi'), read_frames(video)):
+        assert drawn.shape == frame.shape
+        assert np.abs(drawn.astype(int) - frame).max() > 100    # lines and letters, not the noise of JPEG
+    output = capsys.readouterr()
+    assert 'film.avi: 7 frames, drawn in ' in output.out and ' red' in output.out
+    assert '7/7' in output.err      # of the progress bar
+
+
+def test_a_video_without_objects_stays_as_it_is(run, video, tmp_path, capsys):
+    out = run('--video', video, '--thresh', '1', '--json', str(tmp_path / 'found.jsonl'))
+    for drawn, frame in zip(read_frames(out / 'film.avi'), read_frames(video)):
+        assert np.abs(drawn.astype(int) - frame).mean() < 3
+    assert 'objects: none' in capsys.readouterr().out and (tmp_path / 'found.jsonl').read_text() == ''
+
+
+def test_of_every_third_frame_the_drawn_video_lasts_as_long(run, video, tmp_path):
+    out = run('--video', video, '--every', '3', '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'))
+    rate, frames = video_info(out / 'film.avi')
+    assert (rate, frames) == (pytest.approx(10 / 3.0, abs=1e-3), 3)     # frames 0, 3 and 6
+    assert {line['frame'] for line in lines_of(tmp_path / 'found.jsonl')} == {0, 3, 6}
+
+
+def test_a_drawn_video_does_not_replace_the_video(run, video, tmp_path):
+    (tmp_path / 'a' / 'b').mkdir(parents=True)
+    own = tmp_path / 'a' / 'b' / 'film.avi'
+    os.link(video, str(own))
+    before = own.read_bytes()
+    assert sorted(path.name for path in run('--video', str(own)).iterdir()) == ['film.avi', 'film_2.avi']
+    assert own.read_bytes() == before
+
+
+def test_a_file_that_is_no_video_leaves_nothing(run, tmp_path):
+    (tmp_path / 'text.mp4').write_text('no video')
+    with pytest.raises(DatasetError, match='text.mp4: expected a video'):
+        run('--video', str(tmp_path / 'text.mp4'), '--json', str(tmp_path / 'found.jsonl'))
+    with pytest.raises(FileNotFoundError, match='gone.mp4'):
+        run('--video', str(tmp_path / 'gone.mp4'))
+    assert list((tmp_path / 'a' / 'b').iterdir()) == [] and not list(tmp_path.glob('found*'))
+
+
+def test_a_folder_that_cannot_be_made_is_named(run, video, tmp_path):
+    (tmp_path / 'a').write_text('a file where --out has a folder')
+    with pytest.raises(OSError) as error:
+        run('--video', video)
+    assert error.value.filename == str(tmp_path / 'a' / 'b')
+
+
+def test_a_file_of_objects_that_cannot_be_written_is_named(run, video):
+    with pytest.raises(OSError) as error:
+        run('--video', video, '--json', video + '/found.jsonl')
+    assert error.value.filename.startswith(video + '/found.jsonl')
+
+
+@pytest.mark.parametrize('arguments, said', [
+    ([], 'one of the arguments --image --video is required'),
+    (['--image', 'a.jpg', '--video', 'b.mp4'], 'argument --video: not allowed with argument --image'),
+    (['--video', 'b.mp4', '--every', '0'], "argument --every: expected a whole number from 1, not '0'"),
+    (['--video', 'b.mp4', '--every', 'x'], "argument --every: expected a whole number from 1, not 'x'")])
+def test_wrong_arguments_are_told(run, capsys, arguments, said):
+    with pytest.raises(SystemExit):
+        run(*arguments)
+    assert said in capsys.readouterr().err

@@ -86,6 +86,15 @@ def test_files_that_are_no_image_are_named(detector, tmp_path):
         detector.detect(tmp_path / 'text.jpg')
 
 
+def test_of_many_images_a_bad_one_ends_them_or_leaves_its_place_empty(detector, picture, tmp_path, caplog):
+    images = [picture, tmp_path / 'gone.jpg', picture]
+    with pytest.raises(FileNotFoundError, match='gone.jpg'):
+        list(detector.detect_each(images))
+    (first, found), (none, nothing), (last, again) = detector.detect_each(images, skip_bad=True)
+    assert first.shape == last.shape and len(found) == len(again) == 3 and none is None and not nothing
+    assert 'skipped (on_bad_image: skip)' in caplog.text and 'gone.jpg' in caplog.text
+
+
 def test_an_image_stride_pads_without_moving_boxes(tiny_run, picture):
     detector = Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params',
                         ['network.IMAGE_STRIDE=32', 'SCALES=[50, 80]'])

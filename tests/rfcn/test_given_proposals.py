@@ -3,6 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from experiments.rfcn import rfcn_given_train_test
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils.proposals import load_proposals, save_proposals
 from rfcn import build, test_rfcn, test_rpn, train_rfcn, train_rpn
@@ -10,7 +11,7 @@ from rfcn.core import checkpoint
 from rfcn.core.proposer import propose_all, without_repetition
 from rfcn.core.tester import detect_all
 from rfcn.evaluate import evaluate, nms_settings
-from rfcn.proposals import with_proposals
+from rfcn.proposals import sets_with_files, with_proposals
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 from rfcn.training import last_checkpoint
@@ -19,7 +20,8 @@ from rfcn.training import last_checkpoint
 @pytest.fixture
 def cfg(tiny_cfg):
     # One image a batch: padding to the largest image of a batch changes the features at the border a little.
-    return tiny_cfg('TEST.BATCH_IMAGES=1', 'TEST.PROPOSAL_POST_NMS_TOP_N=16', 'TEST.PROPOSAL_PRE_NMS_TOP_N=100', 'TEST.PROPOSAL_MIN_SIZE=0')
+    return tiny_cfg('TEST.BATCH_IMAGES=1', 'TEST.PROPOSAL_POST_NMS_TOP_N=16', 'TEST.PROPOSAL_PRE_NMS_TOP_N=100',
+                    'TEST.PROPOSAL_MIN_SIZE=0')
 
 
 def new_params(cfg, folder):
@@ -71,6 +73,26 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
     test_rfcn.main(arguments)
     with pytest.raises(FileNotFoundError, match='nothing.npz.*test_rpn.py can write one'):
         train_rfcn.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
+
+
+def test_each_image_set_needs_a_file_of_its_own(cfg):
+    message = r'expected a file of proposals for each of the image sets train, val, in this order; found 1: a.npz'
+    with pytest.raises(ConfigError, match=message):
+        sets_with_files(cfg, 'train+val', ['a.npz'])
+    with pytest.raises(ConfigError, match='image sets test, in this order; found 2: a.npz, b.npz'):
+        sets_with_files(cfg, 'test', ['a.npz', 'b.npz'])
+
+
+def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp_path, monkeypatch):
+    monkeypatch.setattr(rfcn_given_train_test.train_rfcn, 'main', lambda argv: pytest.fail('trained'))
+    box = [np.array([[8, 8, 39, 39, 1]], dtype=np.float32)]
+    save_proposals(str(tmp_path / 'voc_train.npz'), ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], box * 6)
+    arguments = ['--cfg', tiny_yaml(), '--proposal_folder', str(tmp_path)]
+    with pytest.raises(FileNotFoundError, match='no proposals of voc_test: expected one of the files .*voc_test.npz'):
+        rfcn_given_train_test.main(arguments)
+    save_proposals(str(tmp_path / 'voc_test.npz'), ['wide1', 'wide2', 'wide3'], box * 3)
+    with pytest.raises(DatasetError, match='voc_test.npz: no proposals for 1 of 3 images, such as high1'):
+        rfcn_given_train_test.main(arguments)
 
 
 def test_proposals_of_somebody_else_must_be_named(tiny_yaml):

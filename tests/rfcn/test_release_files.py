@@ -106,14 +106,14 @@ def test_the_keys_of_alternating_training_load_too(tmp_path):
     assert config.TRAIN.ALTERNATE.rfcn2_lr_step == (5.0,) and config.TRAIN.ALTERNATE.RCNN_BATCH_IMAGES == 2
 
 
-def test_the_only_key_without_a_meaning_is_explained_once(tmp_path, caplog):
+def test_the_keys_without_a_meaning_are_explained_once(tmp_path, caplog):
     config_module._note_legacy.cache_clear()
     path = write_yaml(tmp_path / 'x.yaml', RELEASE_VOC)
     with caplog.at_level(logging.WARNING):
         load_config(path)
         load_config(path)
-    message, = [record.getMessage() for record in caplog.records]
-    assert message.startswith('MXNET_VERSION is not used: ')
+    explained = [record.getMessage().partition(' is not used: ')[0] for record in caplog.records]
+    assert explained == ['MXNET_VERSION', 'TRAIN.END2END', 'TRAIN.RPN_POSITIVE_WEIGHT', 'TEST.HAS_RPN']
 
 
 def release_parameters(num_classes, num_anchors, deformable):
@@ -208,6 +208,17 @@ def test_testing_takes_the_plain_box_weights_where_there_are_no_others(release_c
     prefix = release_checkpoint(rfcn_bbox_weight_test=None, rfcn_bbox_bias_test=None)
     plain = mx.nd.load(checkpoint.params_path(prefix, 1))['arg:rfcn_bbox_weight'].asnumpy()
     assert (loaded(tiny_cfg(), prefix)['rfcn_bbox_weight'].asnumpy() == plain).all()
+
+
+def test_box_weights_that_may_be_normalised_are_warned_of(release_checkpoint, tiny_cfg, caplog):
+    def warnings(prefix, *overrides):
+        caplog.clear()
+        loaded(tiny_cfg(*overrides), prefix)
+        return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    prefix = release_checkpoint(rfcn_bbox_weight_test=None, rfcn_bbox_bias_test=None)
+    message, = warnings(prefix)
+    assert message.startswith(prefix) and 'has no rfcn_bbox_weight_test: the box layer is used as it is' in message
+    assert warnings(prefix, 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED=false') == warnings(release_checkpoint()) == []
 
 
 def test_superfluous_parameters_are_reported_and_ignored(release_checkpoint, tiny_cfg, caplog):

@@ -1,5 +1,6 @@
 """The note beside the results of a test."""
 import json
+import logging
 
 from lib.dataset.imdb import Evaluation
 from rfcn import result
@@ -12,6 +13,14 @@ def test_the_note_holds_the_metrics_and_where_they_come_from(tiny_cfg, tmp_path)
     assert note['metrics'] == {'mAP@0.5': 0.5, 'AP@0.5/cat': None}  # JSON has no NaN
     assert (note['image_set'], note['seed'], note['params']) == ('test', 3, str(tmp_path / 'x.params'))
     assert set(note) == {'metrics', 'image_set', 'params', 'seed', 'date', 'commit', 'machine'}
+
+
+def test_results_that_only_a_server_can_evaluate_are_to_be_archived(tiny_cfg, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        result.write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(float('nan'), {}, 'nothing was evaluated'))
+        result.write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(0.5, {'mAP@0.5': 0.5}, 'table'))
+    message, = [record.getMessage() for record in caplog.records]
+    assert 'submission.py --results %s --out ARCHIVE' % tmp_path in message
 
 
 def test_the_machine_is_its_gpus_or_its_processor(monkeypatch):

@@ -37,5 +37,6 @@ def test_a_note_changes_with_those_of_what_the_step_starts_from(note):
 def test_what_does_not_change_the_result_is_left_out():
     def settings(*overrides):
         return training_settings(load_config(None, overrides))
-    assert settings('TRAIN.WORKERS=1', 'dataset.dataset_path=elsewhere', 'gpus=0', 'TRAIN.KEEP_CHECKPOINTS=2') == settings()
+    assert settings('TRAIN.WORKERS=1', 'dataset.dataset_path=elsewhere', 'gpus=0',
+                    'TRAIN.KEEP_CHECKPOINTS=2') == settings()
     assert settings('TRAIN.wd=0.1') != settings()

@@ -84,12 +84,13 @@ def test_an_exported_network_gives_the_same_layers(nets, name, style, tmp_path):
 def test_the_script_writes_a_file_that_fits_and_prints_the_keys_to_set(nets, tmp_path, write_torch, capsys):
     write_torch(tmp_path / 'resnet.pth', as_torchvision(nets('resnet50_v1b')))
     output = tmp_path / 'new' / 'folder'
-    assert import_backbone.main(['--torch', str(tmp_path / 'resnet.pth'), '--output', str(output)]) == 0
+    import_backbone.main(['--torch', str(tmp_path / 'resnet.pth'), '--output', str(output)])
     arg_params, aux_params = load_params(str(output / 'resnet_v1_50-0000.params'))
     assert len(arg_params) == 53 * 3 and len(aux_params) == 53 * 2
     printed = capsys.readouterr().out
     for expected in ('53 convolutions', 'left out: bn1.num_batches_tracked, fc.bias, fc.weight (3 in all)',
-                     'PIXEL_MEANS: [103.06, 115.9, 123.15]', 'STRIDE_IN_3X3: true', 'POOL1: padded', 'grey level'):
+                     'PIXEL_MEANS: [103.06, 115.9, 123.15]', 'STRIDE_IN_3X3: true', 'POOL1: padded', 'grey level',
+                     'STRIDE_IN_3X3 and POOL1: as in the source, not as in the release'):
         assert expected in printed
 
 
@@ -97,7 +98,7 @@ def test_what_was_written_is_read_again_unchanged(nets, tmp_path, capsys):
     nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
     for arguments in (['--mxnet', str(tmp_path / 'net.params'), '--output', str(tmp_path / 'a')],
                       ['--mxnet', str(tmp_path / 'a' / 'resnet_v1_18-0000.params'), '--output', str(tmp_path / 'b')]):
-        assert import_backbone.main(arguments) == 0
+        import_backbone.main(arguments)
     first, second = [load_params(str(tmp_path / folder / 'resnet_v1_18-0000.params')) for folder in 'ab']
     for params, others in zip(first, second):
         assert set(params) == set(others)
@@ -109,7 +110,7 @@ def test_what_was_written_is_read_again_unchanged(nets, tmp_path, capsys):
 def test_the_sources_own_means_are_printed_if_asked_for(nets, tmp_path, capsys):
     nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
     arguments = ['--mxnet', str(tmp_path / 'net.params'), '--means', 'source', '--output', str(tmp_path)]
-    assert import_backbone.main(arguments) == 0
+    import_backbone.main(arguments)
     printed = capsys.readouterr().out
     assert 'PIXEL_MEANS: [103.53, 116.28, 123.675]' in printed and 'grey level' not in printed
 
@@ -137,24 +138,26 @@ def test_another_architecture_of_the_zoo_is_refused(name):
         from_gluoncv(name)
 
 
-def test_a_resnet_of_another_width_is_refused(nets, tmp_path, capsys):
+def test_a_resnet_of_another_width_is_refused(nets, tmp_path):
     net = nets('resnet18_v1')
     net.save_parameters(str(tmp_path / 'net.params'))
     arrays = mx.nd.load(str(tmp_path / 'net.params'))
     arrays['features.4.0.body.0.weight'] = mx.nd.zeros((128, 64, 3, 3))
     mx.nd.save(str(tmp_path / 'wide.params'), arrays)
-    assert import_backbone.main(['--mxnet', str(tmp_path / 'wide.params'), '--output', str(tmp_path)]) == 1
-    assert 'res2a_branch2a_weight has shape (128, 64, 3, 3), (64, 64, 3, 3) expected' in capsys.readouterr().err
+    message = (r'wide\.params, a ResNet-18 by its names, does not fit .* res2a_branch2a_weight has shape '
+               r'\(128, 64, 3, 3\), \(64, 64, 3, 3\) expected\. Wide and grouped ResNets')
+    with pytest.raises(CheckpointError, match=message):
+        import_backbone.main(['--mxnet', str(tmp_path / 'wide.params'), '--output', str(tmp_path)])
 
 
-@pytest.mark.parametrize('content, message', [(b'nonsense', 'is no MXNet parameter file'),
-                                              (None, 'no such parameter file')])
-def test_a_file_that_is_missing_or_no_parameter_file_is_named(tmp_path, capsys, content, message):
+@pytest.mark.parametrize('content, error, message', [(b'nonsense', CheckpointError, 'is no MXNet parameter file'),
+                                                     (None, FileNotFoundError, 'no such parameter file')])
+def test_a_file_that_is_missing_or_no_parameter_file_is_named(tmp_path, content, error, message):
     path = tmp_path / 'a.params'
     if content is not None:
         path.write_bytes(content)
-    assert import_backbone.main(['--mxnet', str(path), '--output', str(tmp_path)]) == 1
-    assert message in capsys.readouterr().err
+    with pytest.raises(error, match='a.params.*' + message):
+        import_backbone.main(['--mxnet', str(path), '--output', str(tmp_path)])
 
 
 @pytest.mark.parametrize('overrides, pad, convention', [((), '(0, 0)', 'full'),

@@ -1,0 +1,80 @@
+"""How a script is called and how it ends: its user's mistakes in one sentence, the program's with their traceback.
+
+    if __name__ == '__main__':
+        run_script(main)
+"""
+import argparse
+import logging
+import os
+import sys
+import traceback
+
+from lib.errors import UserError
+
+TRACEBACK = '--traceback'
+FAILED, INTERRUPTED = 1, 130
+
+
+def make_parser(description):
+    """An ArgumentParser with the argument that all scripts share; `run_script` takes care of it.
+
+    Args:
+        description: printed by --help with its lines as they are.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(TRACEBACK, action='store_true', default=argparse.SUPPRESS,
+                        help='after an error, show where in the program it arose')
+    return parser
+
+
+def run_script(main):
+    """Call a script's `main` with the process's arguments and end the process.
+
+    What the user can mend - a `UserError`, or an error of the system, such as a missing file - becomes one message on
+    stderr, and one in the log of the run if it has begun; the status is 1. Ctrl-C gives 130. Any other error is the
+    program's: it keeps its traceback, which goes to the log as well.
+
+    Args:
+        main: a function without arguments; the status is the number that it returns, 0 if it returns none.
+    """
+    show = TRACEBACK in sys.argv
+    sys.argv[1:] = [word for word in sys.argv[1:] if word != TRACEBACK]
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:     # the reader of our output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except (UserError, OSError) as error:
+        _tell(message(error), show)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        _tell('interrupted', show)
+        sys.exit(INTERRUPTED)
+    except Exception:
+        _write_to_logs('the program failed', exc_info=sys.exc_info())
+        raise
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def message(error):
+    """The text of an error; the system's as 'file: what is wrong', without their number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return '%s: %s' % (error.filename, error.strerror)
+    return str(error) or type(error).__name__
+
+
+def _tell(text, show):
+    """On stderr, after the traceback of the present error if it is to be shown, and in the logs."""
+    if show:
+        traceback.print_exc()
+    print('error: ' + text, file=sys.stderr)
+    _write_to_logs(text)
+
+
+def _write_to_logs(text, exc_info=None):
+    """Into the files that the run logs to, not to the screen."""
+    record = logging.LogRecord('rfcn', logging.ERROR, __file__, 0, '%s', (text,), exc_info)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

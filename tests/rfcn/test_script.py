@@ -1,0 +1,185 @@
+"""How scripts end: what the user can mend is told in one sentence, whichever script it is."""
+import logging
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.errors import ConfigError
+from rfcn.core.folder_lock import locked_folder
+from rfcn.script import make_parser, message, run_script
+
+ROOT = Path(__file__).resolve().parents[2]
+WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/train_rpn.py', 'rfcn/train_rfcn.py',
+                      'rfcn/test.py', 'rfcn/test_rpn.py', 'rfcn/test_rfcn.py', 'rfcn/demo.py', 'rfcn/quantize.py',
+                      'rfcn/check_dataset.py', 'experiments/rfcn/rfcn_end2end_train_test.py',
+                      'experiments/rfcn/rfcn_alternate_train_test.py', 'experiments/rfcn/rfcn_given_train_test.py']
+ARGUMENTS = {'rfcn/demo.py': ['--params', 'a.params', '--image', 'a.jpg', '--out', 'drawn'],
+             'rfcn/quantize.py': ['--params', 'a.params']}
+# Of the other scripts: arguments, what is said.
+OTHERS = {
+    'rfcn/import_backbone.py': (['--mxnet', 'no.params'], 'no.params: no such parameter file'),
+    'rfcn/convert_dataset.py': (['--from', 'voc', '--to', 'csv', '--dataset', 'no', '--sets', 'train', '--out', 'out'],
+                                r'no: there is no folder ImageSets/Main'),
+    'data/fetch.py': (['voc', '2007', '--folder', 'somebody_elses'], 'somebody_elses/downloads: Not a directory'),
+    'experiments/ablation.py': (['--out', 'out', 'TRAIN.learningrate=1'], 'command line: unknown key TRAIN.learning'),
+    'experiments/submission.py': (['--results', 'no', '--out', 'x'], 'no: no results of rfcn/test.py there'),
+    'experiments/plot_curves.py': (['no.jsonl', 'x.png'], 'no.jsonl: '),
+    'experiments/benchmark.py': (['infer', '--job', '{}'], None),
+    'experiments/reproduce.py': (['--run', 'no'], "there is no row 'no'"),
+    'experiments/draw_sheet.py': (['--cfg', 'no.yaml', '--detections', 'x', '--out', 'y'], 'no.yaml: no such file'),
+    'experiments/compare_release.py': (['--vectors', 'no'], None),
+    'experiments/demo/make_dataset.py': (['--out', '.'], 'expected a new or empty folder'),
+}
+
+
+@pytest.fixture
+def script(monkeypatch, capsys, tmp_path):
+    """A function (path within the project, arguments) -> exit status and stderr of a script run as a program.
+
+    It runs within this process, for a start of MXNet costs seconds.
+    """
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    monkeypatch.chdir(tmp_path)
+
+    def run(path, *arguments):
+        monkeypatch.setattr(sys, 'argv', [path] + list(arguments))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / path), run_name='__main__')
+        return end.value.code, capsys.readouterr().err
+    return run
+
+
+def test_every_script_ends_as_its_user_expects():
+    scripts = {path.relative_to(ROOT).as_posix(): path.read_text() for folder in ('rfcn', 'experiments', 'data')
+               for path in (ROOT / folder).rglob('*.py') if "\nif __name__ == '__main__'" in path.read_text()}
+    asks_nothing = {'rfcn/collect_env.py', 'experiments/rows/smoke.py'}     # the second is called by reproduce.py
+    others = {path for path, text in scripts.items() if not text.endswith('\n    run_script(main)\n')}
+    assert others == asks_nothing and set(WITH_CONFIGURATION) | set(OTHERS) <= set(scripts)
+
+
+@pytest.mark.parametrize('path', WITH_CONFIGURATION)
+def test_a_wrong_key_is_one_sentence_in_every_script_with_a_configuration(path, script, tiny_yaml):
+    arguments = ['--cfg', tiny_yaml(), 'TRAIN.learningrate=1'] + ARGUMENTS.get(path, [])
+    status, printed = script(path, *arguments)
+    assert status == 1 and printed.startswith('error: command line: unknown key TRAIN.learningrate;')
+    assert printed.count('\n') == 1
+    status, printed = script(path, '--traceback', *arguments)
+    assert status == 1 and printed.startswith('Traceback') and printed.count('error: command line: unknown key') == 1
+
+
+@pytest.mark.parametrize('path', [path for path in OTHERS if OTHERS[path][1]])
+def test_a_mistake_is_one_sentence_in_every_other_script(path, script, tmp_path):
+    (tmp_path / 'somebody_elses').touch()
+    arguments, expected = OTHERS[path]
+    status, printed = script(path, *arguments)
+    assert status == 1 and re.match('error: .*' + expected, printed) and printed.count('\n') == 1
+
+
+def text_of_log(tmp_path, image_set='train'):
+    return (tmp_path / 'output' / 'tiny' / image_set / 'log.txt').read_text()
+
+
+@pytest.mark.parametrize('damage, overrides, expected', [
+    (lambda voc: (voc / 'JPEGImages' / 'high2.jpg').write_bytes(b'nothing'), (), 'high2.jpg: expected an image'),
+    (lambda voc: (voc / 'JPEGImages' / 'high2.jpg').write_bytes(b'nothing'), ('TRAIN.WORKERS=0',), 'high2.jpg: expect'),
+    (lambda voc: (voc / 'Annotations' / 'high2.xml').unlink(), (), 'high2.xml: there is no such annotation file'),
+    (lambda voc: None, ('network.pretrained=nowhere',), 'nowhere-0000.params: no such parameter file'),
+    (lambda voc: None, ('TRAIN.lr=1.0e+30', 'default.frequent=1', 'TRAIN.end_epoch=9'), 'a loss is not finite after'),
+    (lambda voc: None, ('gpus=99',), 'gpus: there is no GPU 99'),
+])
+def test_what_goes_wrong_in_training_is_told_once_and_is_in_the_log(damage, overrides, expected, script, own_tiny_voc,
+                                                                    tiny_yaml, tmp_path):
+    damage(own_tiny_voc)
+    status, printed = script('rfcn/train_end2end.py', '--cfg', tiny_yaml(own_tiny_voc), *overrides)
+    told = [line for line in printed.splitlines() if 'error: ' in line]
+    assert status == 1 and len(told) == 1 and expected in told[0] and 'Traceback' not in printed
+    last = text_of_log(tmp_path).splitlines()[-1]
+    assert ' rfcn ERROR ' in last and last.endswith(told[0].replace('error: ', ''))
+
+
+def test_a_second_training_in_a_folder_is_refused_and_changes_nothing_there(script, tiny_yaml, tmp_path):
+    folder = tmp_path / 'output' / 'tiny' / 'train'
+    folder.mkdir(parents=True)
+    (folder / 'config.yaml').write_text('of the first')
+    for path in 'rfcn/train_end2end.py', 'rfcn/train_rpn.py', 'rfcn/train_rfcn.py', 'rfcn/train_alternate.py':
+        with locked_folder(folder):
+            status, printed = script(path, '--cfg', tiny_yaml())
+        assert status == 1 and re.match(r'error: \S+/output/tiny/train is in use by another training', printed)
+        assert printed.count('\n') == 1
+    assert (folder / 'config.yaml').read_text() == 'of the first' and not (folder / 'log.txt').exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script, tiny_yaml, tmp_path):
+    (tmp_path / 'file').touch()
+    status, printed = script('rfcn/train_end2end.py', '--cfg', tiny_yaml(), 'output_path=file')
+    assert status == 1 and printed == ('error: file/tiny/train: cannot be made or written (Not a directory). Choose '
+                                       'another output_path\n')
+
+
+def test_a_program_of_its_own_ends_in_the_same_way(tiny_yaml):
+    done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'check_dataset.py'), '--cfg', tiny_yaml(), 'SCALES=big'],
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 1 and done.stderr.startswith('error: command line: SCALES must be')
+    assert done.stderr.count('\n') == 1
+
+
+def end_of(main, monkeypatch, *arguments):
+    """Exit status of a script with this main function."""
+    monkeypatch.setattr(sys, 'argv', ['script'] + list(arguments))
+    with pytest.raises(SystemExit) as end:
+        run_script(main)
+    return end.value.code
+
+
+def test_the_status_is_the_number_that_main_returns(monkeypatch):
+    for returned, status in (None, 0), (0, 0), (1, 1), ('path', 0):
+        assert end_of(lambda: returned, monkeypatch) == status
+
+
+def test_an_error_of_the_program_keeps_its_traceback_and_goes_to_the_log(monkeypatch, tmp_path, capsys):
+    def main():
+        logging.basicConfig(handlers=[logging.FileHandler(str(tmp_path / 'log.txt'))], force=True)
+        return {}['no such key']
+    monkeypatch.setattr(sys, 'argv', ['script'])
+    with pytest.raises(KeyError):
+        run_script(main)
+    log = (tmp_path / 'log.txt').read_text()
+    assert 'Traceback' in log and "KeyError: 'no such key'" in log and capsys.readouterr().err == ''
+
+
+def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
+    def main():
+        raise KeyboardInterrupt
+    assert end_of(main, monkeypatch) == 130 and capsys.readouterr().err == 'error: interrupted\n'
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    code = 'import sys; sys.path[0] = %r; from rfcn.script import *; run_script(lambda: print("x\\n" * 10 ** 6))'
+    process = subprocess.Popen([sys.executable, '-c', code % str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == b'' and process.wait() == 1
+    process.stderr.close()
+
+
+def test_errors_of_the_system_name_their_file():
+    with pytest.raises(OSError) as raised:
+        open('/nowhere/at/all')
+    assert message(raised.value) == '/nowhere/at/all: No such file or directory'
+    assert message(OSError('the disk is full')) == 'the disk is full' and message(ConfigError()) == 'ConfigError'
+
+
+def test_the_help_keeps_the_lines_of_the_description():
+    lines = 'Draw.\n\n    python rfcn/demo.py --image a.jpg\n    python rfcn/demo.py --video b.mp4\n'
+    assert lines in make_parser(lines).format_help()
+
+
+def test_the_help_names_the_argument_that_shows_tracebacks_and_main_never_sees_it(monkeypatch, capsys):
+    parser = make_parser('a script')
+    assert '--traceback' in parser.format_help()
+    assert end_of(lambda: vars(parser.parse_args()) and 7, monkeypatch, '--traceback') == 0     # no argument is left
