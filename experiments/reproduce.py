@@ -5,7 +5,6 @@
     --smoke [ROW]               prove that a row, or every row, runs: its YAML and full-size network, a few training
                                 steps and a test on rendered pictures; print what it costs
 """
-import argparse
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ if __package__ in (None, ''):
 
 from experiments.rows import show
 from experiments.rows.table import ROWS, find_row
+from rfcn.script import make_parser, run_script
 
 FOOT = '''%d of %d rows run, %.0f s. Steps, seconds and peak of the process: with pictures of 160 pixels. Parameters,
 GFLOP of an image (all views) and memory of a training step (one image; MXNet's plan, parameters and momentum): at the
@@ -35,7 +35,7 @@ def smoke_rows(rows, folder):
             print('%-52s FAILED, see %s' % (row.name, Path(folder) / row.name / 'smoke.log'), flush=True)
             continue
         print(HEAD % (row.name, found.steps, '%.0f' % found.seconds, '%.1f' % (found.resident / 1e9),
-                      '%.1f' % (found.parameters / 1e6), '%.0f' % found.gflop, '%.1f' % (found.memory / 1e9),
+                      '%.1f' % (found.parameters / 1e6), '%.1f' % found.gflop, '%.2f' % (found.memory / 1e9),
                       '%s; %d' % (found.losses, found.detections)), flush=True)
     return failed
 
@@ -52,7 +52,7 @@ def smoke_command(name):
 
 def main(argv=None):
     """Entry point. Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--markdown', action='store_true', help='print the table as markdown')
     what.add_argument('--run', metavar='ROW', help='run this row')
@@ -60,18 +60,15 @@ def main(argv=None):
     parser.add_argument('--output', type=Path, help='where the rows wrote, if not in ./output')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='of --run')
     args = parser.parse_intermixed_args(argv)
-    try:
-        if args.run:
-            from experiments.rows.commands import run
-            run(find_row(args.run), args.overrides)
-        elif args.smoke:
-            return smoke_command(args.smoke)
-        else:
-            print(show.as_markdown(args.output) if args.markdown else show.as_text(args.output))
-    except ValueError as error:
-        sys.exit('error: %s' % error)
+    if args.smoke:
+        return smoke_command(args.smoke)
+    if args.run:
+        from experiments.rows.commands import run
+        run(find_row(args.run), args.overrides)
+    else:
+        print(show.as_markdown(args.output) if args.markdown else show.as_text(args.output))
     return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

@@ -6,7 +6,6 @@
 VOC: results/VOC2012/Main/comp4_det_test_<class>.txt, tarred under these paths.
 COCO: detections_<set>_<name>_results.json, zipped.
 """
-import argparse
 import json
 import sys
 import tarfile
@@ -19,6 +18,7 @@ if __package__ in (None, ''):
 from lib.dataset.pascal_voc import VOC_CLASSES
 from lib.dataset.pascal_voc_eval import read_detections
 from lib.errors import DatasetError
+from rfcn.script import make_parser, run_script
 
 KEYS = {'image_id', 'category_id', 'bbox', 'score'}
 
@@ -54,7 +54,10 @@ def coco_archive(path, out, name):
     Raises:
         DatasetError: it is not a list of results.
     """
-    results = json.loads(path.read_text(encoding='utf-8'))
+    try:
+        results = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError:      # cut off
+        results = None
     if not isinstance(results, list) or not all(isinstance(item, dict) and KEYS <= set(item) for item in results):
         raise DatasetError('%s: expected a list of results with %s' % (path, ', '.join(sorted(KEYS))))
     image_set = path.name[len('detections_'):-len('_results.json')]
@@ -80,17 +83,13 @@ def make_archive(folder, out, name='rfcn'):
 
 def main(argv=None):
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument('--results', required=True, type=Path, help='the folder of a test')
     parser.add_argument('--out', required=True, type=Path, help='archive to write')
     parser.add_argument('--name', default='rfcn', help='of the method, in the file for COCO (default: %(default)s)')
     args = parser.parse_args(argv)
-    try:
-        count = make_archive(args.results, args.out, args.name)
-    except (DatasetError, OSError) as error:
-        sys.exit('error: %s' % error)
-    print('%s: %d detections' % (args.out, count))
+    print('%s: %d detections' % (args.out, make_archive(args.results, args.out, args.name)))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

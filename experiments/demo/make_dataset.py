@@ -7,7 +7,6 @@ whole thing, what others hide of it too, clipped to the picture; corners are VOC
 picture has a random state of its own, made of the seed, the split and its number. A folder that holds what is asked for
 is left alone.
 """
-import argparse
 import hashlib
 import json
 import shutil
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs 
 from experiments.demo.scene import draw_scene  # noqa: E402
 from experiments.demo.shapes import CLASSES  # noqa: E402
 from lib.errors import DatasetError  # noqa: E402
+from rfcn.script import make_parser, run_script  # noqa: E402
 
 SPLITS = ('train', 'val', 'test')
 FOLDERS = ('Annotations', 'ImageSets', 'JPEGImages')
@@ -120,7 +120,7 @@ def make_dataset(out, train=800, val=100, test=200, size=160, seed=0):
 
 def main():
     """Read the command line and make the data set."""
-    parser = argparse.ArgumentParser(description='Make a VOC-format data set of rendered things: ' + ', '.join(CLASSES))
+    parser = make_parser('Make a VOC-format data set of rendered things: ' + ', '.join(CLASSES))
     parser.add_argument('--out', required=True, help='folder to write')
     parser.add_argument('--train', type=int, default=800, help='number of training pictures (default: %(default)s)')
     parser.add_argument('--val', type=int, default=100, help='number of validation pictures (default: %(default)s)')
@@ -128,13 +128,10 @@ def main():
     parser.add_argument('--size', type=int, default=160, help='side of a picture in pixels (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of all pictures (default: %(default)s)')
     args = parser.parse_args()
-    try:
-        written = make_dataset(**vars(args))
-    except DatasetError as error:
-        sys.exit('error: {}'.format(error))
+    written = make_dataset(**vars(args))
     print('{}: {} with {} classes: {}'.format(args.out, 'written' if written else 'already there', len(CLASSES),
                                              ', '.join(CLASSES)))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

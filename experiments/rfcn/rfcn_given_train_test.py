@@ -11,17 +11,26 @@ if __package__ in (None, ''):
 
 from rfcn import build, test_rfcn, train_rfcn
 from rfcn.command_line import parse_config
+from rfcn.proposals import with_proposals
+from rfcn.script import run_script
 
 EXTENSIONS = ('.npz', '.mat', '.pkl')
 
 
 def proposal_file(folder, imdb):
-    """The file of an image set. Raises a FileNotFoundError where there is none."""
+    """The file of an image set, looked into: it has boxes for each image.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DatasetError: it is that of other images, or damaged.
+    """
     candidates = [Path(folder) / (imdb.name + extension) for extension in EXTENSIONS]
     for path in candidates:
         if path.is_file():
+            with_proposals(imdb, str(path))  # an error in those of the test set is due before training, not after it
             return str(path)
-    raise FileNotFoundError('there are no proposals of %s: tried %s' % (imdb.name, ', '.join(map(str, candidates))))
+    raise FileNotFoundError('there are no proposals of %s: expected one of the files %s (data/README.md, "Proposals", '
+                            'says what is in them)' % (imdb.name, ', '.join(map(str, candidates))))
 
 
 def add_arguments(parser):
@@ -41,4 +50,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

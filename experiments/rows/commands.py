@@ -1,6 +1,4 @@
 """Running a row from nothing to its number: data, weights, training, test."""
-import contextlib
-import io
 import logging
 import re
 import subprocess
@@ -12,10 +10,12 @@ import yaml
 from experiments.demo.make_dataset import make_dataset
 from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test, rfcn_given_train_test
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
+from lib.errors import UserError
 from rfcn import import_backbone, test
 from rfcn.command_line import run_folder
 from rfcn.config.config import load_config
 from rfcn.core.checkpoint import params_path
+from rfcn.core.module import contexts
 from rfcn.train_alternate import FINAL_EPOCH
 
 logger = logging.getLogger(__name__)
@@ -28,14 +28,28 @@ GLUONCV = 'resnet%s_v1'  # of its model zoo; stride in the 1x1 convolution, as i
 def run(row, overrides=()):
     """Do all that a row needs and run it."""
     if row.script:
-        subprocess.run(['bash', str(row.script_path)] + list(overrides), check=True, cwd=str(ROOT))
+        call(['bash', str(row.script_path)] + list(overrides))
         return
     overrides = list(overrides)
     cfg = load_config(row.cfg_path, overrides)
+    contexts(cfg.gpus)  # an error for GPUs that are not here, before hours of loading
     fetch_data(cfg)
     if row.starts_from:
         train_first(find_row(row.starts_from), overrides)
-    run_scripts(row, overrides + weight_settings(cfg))
+    run_scripts(row, overrides + trunk_settings(row, overrides))
+
+
+def trunk_settings(row, overrides):
+    """`weight_settings` of the row that trains the trunk, this one or the one that it starts from."""
+    row = find_row(row.starts_from) if row.starts_from else row
+    return weight_settings(load_config(row.cfg_path, overrides))
+
+
+def call(command):
+    """Run a program in the project's folder. Raises a UserError if it fails; it has said why."""
+    status = subprocess.call(command, cwd=str(ROOT))
+    if status:
+        raise UserError('%s ended with status %d' % (' '.join(command), status))
 
 
 def run_scripts(row, overrides, arguments=()):
@@ -74,7 +88,7 @@ def fetch_data(cfg):
     elif kind:
         sets = '+'.join([cfg.dataset.image_set, cfg.dataset.test_image_set]).split('+')
         packages = sorted({package_of(image_set) for image_set in sets})
-        subprocess.run([sys.executable, str(ROOT / 'data' / 'fetch.py'), kind] + packages, check=True)
+        call([sys.executable, str(ROOT / 'data' / 'fetch.py'), kind] + packages)
 
 
 def package_of(image_set):
@@ -96,20 +110,8 @@ def weight_settings(cfg):
         return []
     note = prefix.with_suffix('.yaml')
     if not Path(params_path(str(prefix), cfg.network.pretrained_epoch)).is_file():
-        settings = convert(GLUONCV % depth.group(1), prefix.parent)
-        note.write_text(yaml.safe_dump(settings))
+        asked_for = import_backbone.convert('gluoncv', GLUONCV % depth.group(1), prefix.parent)
+        note.write_text(yaml.safe_dump({key: asked_for[key] for key in import_backbone.UNLIKE_RELEASE
+                                         if key in asked_for}))
     settings = yaml.safe_load(note.read_text()) if note.is_file() else {}
     return ['network.%s=%s' % (key, value) for key, value in settings.items()]
-
-
-def convert(name, folder):
-    """Import a network of GluonCV's model zoo; returns the settings of section network that it asks for."""
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        status = import_backbone.main(['--gluoncv', name, '--output', str(folder)])
-    print(printed.getvalue())
-    if status:
-        sys.exit('the weights of %s could not be had; rfcn/import_backbone.py --help names other sources' % name)
-    section = re.search(r'^network:\n((?:  .*\n)+)', printed.getvalue() + '\n', re.MULTILINE).group(1)
-    asked_for = yaml.safe_load(section)
-    return {key: value for key, value in asked_for.items() if key in ('POOL1', 'STRIDE_IN_3X3')}

@@ -1,17 +1,16 @@
 """What a row costs: parameters, arithmetic of an image, memory of a training step; from the graphs, nothing is run."""
-import json
 import re
 from typing import NamedTuple
 
 import mxnet as mx
 import numpy as np
 
+from experiments.bench.flops import gflop
 from experiments.rows.table import END2END, GIVEN
 from rfcn import build
 from rfcn.core.module import fixed_param_names
 from rfcn.symbols import make_symbol
 
-COUNTED = ('Convolution', '_contrib_DeformableConvolution', 'FullyConnected')
 OBJECTS = 20          # of an image, for the shapes
 COPIES = 3            # of a parameter that is trained: itself, its gradient, its momentum
 
@@ -19,7 +18,7 @@ COPIES = 3            # of a parameter that is trained: itself, its gradient, it
 class Cost(NamedTuple):
     """Of one row."""
     parameters: int     # trained and fixed
-    flop: float         # multiplications and additions of convolutions and the like, one test image, all views
+    gflop: float        # of convolutions and the like, one test image, all views
     memory: float       # bytes: parameters, gradients, momentum, MXNet's plan of activations; largest step, one image
 
 
@@ -39,7 +38,7 @@ def cost(cfg, kind):
     steps += [] if kind in (END2END, GIVEN) else [network.get_symbol_rpn]
     largest = max(cfg.SCALES, key=lambda scale: scale[0] * scale[1])
     memory = max(step_memory(cfg, step(is_train=True), largest) for step in steps)
-    return Cost(num_parameters(symbol, inputs[0]), sum(map(lambda shapes: flop(symbol, shapes), inputs)), memory)
+    return Cost(num_parameters(symbol, inputs[0]), sum(gflop(symbol, **shapes) for shapes in inputs), memory)
 
 
 def input_shapes(cfg, symbol, scale, rois):
@@ -60,27 +59,6 @@ def num_parameters(symbol, inputs):
     arguments, _, statistics = symbol.infer_shape(**inputs)
     shapes = [shape for name, shape in zip(symbol.list_arguments(), arguments) if name not in inputs] + statistics
     return sum(int(np.prod(shape)) for shape in shapes)
-
-
-def flop(symbol, inputs):
-    """Of one forward pass: twice the product of a layer's outputs and what each is a sum of."""
-    internals = symbol.get_internals()
-    _, outputs, _ = internals.infer_shape(**inputs)
-    shapes = dict(zip(internals.list_outputs(), outputs))
-    return sum(2.0 * np.prod(shapes[name + '_output']) * np.prod(shapes[name + '_weight'][1:])
-               for name in layer_names(symbol))
-
-
-def layer_names(symbol):
-    """Names of the layers that are counted."""
-    nodes = [internal.name for internal in symbol.get_internals()]
-    operators = operator_of(symbol)
-    return [name for name in dict.fromkeys(nodes) if operators.get(name) in COUNTED]
-
-
-def operator_of(symbol):
-    """Name of a node -> its operator."""
-    return {node['name']: node['op'] for node in json.loads(symbol.tojson())['nodes']}
 
 
 def step_memory(cfg, symbol, scale):

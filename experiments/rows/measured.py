@@ -1,14 +1,23 @@
 """What was measured: read from the folder that a row's test wrote, from result.json or else from its log."""
+import functools
 import json
 import re
-from typing import Dict, NamedTuple
+from pathlib import Path
+from typing import Dict, NamedTuple, Tuple
 
 from experiments.rows.table import ROOT
+from lib.errors import ConfigError
 from rfcn.command_line import run_folder
 from rfcn.config.config import load_config
+from rfcn.config.defaults import KEYS
 from rfcn.result import FILE
 
 UNKNOWN = '?'
+# Keys that make no other experiment: where things lie, what it runs on, where weights come from, what is written.
+ASIDE = re.compile(r'output_path|gpus|seed|default\..*|network\.(POOL1|STRIDE_IN_3X3|PRETRAINED_CLASSES)'
+                   r'|dataset\.(root_path|dataset_path|CLASSES|NUM_CLASSES|val_image_set|MAX_PIXELS)'
+                   r'|TRAIN\.(WORKERS|RESUME|begin_epoch|KEEP_CHECKPOINTS|CHECKPOINT_PERIOD|EVAL_PERIOD)'
+                   r'|TEST\.(test_epoch|QUANTIZE\..*)')
 
 
 class Measured(NamedTuple):
@@ -18,6 +27,7 @@ class Measured(NamedTuple):
     commit: str
     seed: str
     machine: str
+    changed: Tuple[str, ...] = ()   # keys of the configuration in which the run differed from the row
 
 
 def measured(row, output=None):
@@ -34,8 +44,25 @@ def measured(row, output=None):
         if (folder / name).is_file():
             found = read((folder / name).read_text(encoding='utf-8'))
             if found and found.metrics:
-                return found
+                return found._replace(changed=changed_keys(cfg, folder / 'config.yaml'))
     return None
+
+
+def changed_keys(cfg, path):
+    """The keys that say something else in the configuration that a run wrote, and that its result depends on."""
+    if not path.is_file():
+        return ()
+    try:
+        ran = load_config(path)
+    except ConfigError:
+        return ('settings, which this version cannot read',)
+    return tuple(key for key in KEYS if not ASIDE.fullmatch(key) and setting(ran, key) != setting(cfg, key))
+
+
+def setting(cfg, key):
+    """The value of a dotted key; of a checkpoint to start from, its name without the folder."""
+    value = functools.reduce(getattr, key.split('.'), cfg)
+    return Path(value).name if key == 'network.pretrained' else value
 
 
 def from_result(text):

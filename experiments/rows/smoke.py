@@ -50,10 +50,10 @@ def smoke(row, folder):
     arguments = prepare(row, cfg, folder, overrides)
     run_scripts(row, overrides, arguments)
     steps, losses = training_record(folder / 'output')
-    full = cost(cfg, row.kind)
     resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    full = cost(cfg, row.kind)
     return Smoke(row.name, steps, losses, count_detections(row, overrides), time.time() - started, resident,
-                 full.parameters, full.flop / 1e9, full.memory)
+                 full.parameters, full.gflop, full.memory)
 
 
 def overrides_of(cfg, folder):

@@ -6,23 +6,15 @@ import pytest
 
 from experiments.rows import commands
 from experiments.rows.table import ROOT, find_row
+from lib.errors import UserError
 from rfcn.config.config import load_config
-
-PRINTED = """made of resnet101_v1
-network:
-  pretrained: model/pretrained_model/resnet_v1_101
-  pretrained_epoch: 0
-  PIXEL_MEANS: [103.06, 115.9, 123.15]
-  POOL1: padded  # as in the source, not as in the release
-The source subtracts other means
-"""
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """What would have been run, in order: list of tuples."""
     made = []
-    monkeypatch.setattr(commands.subprocess, 'run', lambda command, **options: made.append(tuple(command)))
+    monkeypatch.setattr(commands.subprocess, 'call', lambda command, **options: made.append(tuple(command)))
     monkeypatch.setattr(commands, 'run_scripts', lambda row, overrides: made.append((row.name, tuple(overrides))))
     monkeypatch.setattr(commands, 'make_dataset', lambda folder: made.append(('make_dataset', folder)))
     return made
@@ -51,15 +43,14 @@ def test_the_data_are_fetched_only_for_the_project_s_own_folder(calls):
 def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch, tmp_path):
     made = []
 
-    def fake_import(argv):
-        made.append(argv)
+    def fake_import(*arguments):
+        made.append(arguments)
         (tmp_path / 'resnet_v1_101-0000.params').touch()
-        print(PRINTED)
-        return 0
-    monkeypatch.setattr(commands.import_backbone, 'main', fake_import)
+        return {'pretrained': 'resnet_v1_101', 'PIXEL_MEANS': [103.06, 115.9, 123.15], 'POOL1': 'padded'}
+    monkeypatch.setattr(commands.import_backbone, 'convert', fake_import)
     cfg = load_config(find_row('paper_voc07_rfcn').cfg_path, ['network.pretrained=%s' % (tmp_path / 'resnet_v1_101')])
     assert commands.weight_settings(cfg) == commands.weight_settings(cfg) == ['network.POOL1=padded']
-    assert made == [['--gluoncv', 'resnet101_v1', '--output', str(tmp_path)]]
+    assert made == [('gluoncv', 'resnet101_v1', tmp_path)]
 
 
 def test_weights_of_another_origin_are_taken_as_they_are(tmp_path):
@@ -70,24 +61,23 @@ def test_weights_of_another_origin_are_taken_as_they_are(tmp_path):
     assert commands.weight_settings(cfg) == []
 
 
-def test_weights_that_cannot_be_had_stop_the_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(commands.import_backbone, 'main', lambda argv: 1)
-    with pytest.raises(SystemExit, match='the weights of resnet50_v1 could not be had; rfcn/import_backbone.py --help'):
-        commands.convert('resnet50_v1', tmp_path)
+def test_a_program_that_fails_stops_the_row(tmp_path):
+    with pytest.raises(UserError, match='exit 3 ended with status 3'):
+        commands.call(['bash', '-c', 'exit 3'])
 
 
 def test_the_network_that_a_row_starts_from_is_trained_first(calls, monkeypatch, tmp_path):
     monkeypatch.setattr(commands, 'fetch_data', lambda cfg: None)
     monkeypatch.setattr(commands, 'weight_settings', lambda cfg: [])
     output = 'output_path=%s' % tmp_path
-    commands.run(find_row('paper_voc07_rfcn_coco'), [output])
+    commands.run(find_row('paper_voc07_rfcn_coco'), ['gpus=', output])
     assert [name for name, _ in calls] == ['paper_coco_testdev_rfcn_multiscale', 'paper_voc07_rfcn_coco']
     final = commands.final_params(find_row('paper_coco_testdev_rfcn_multiscale'), [output])
     assert final == tmp_path / 'paper_coco_testdev_rfcn_multiscale' / 'train2014+val2014' / 'final-0000.params'
     final.parent.mkdir(parents=True)
     final.touch()
     del calls[:]
-    commands.run(find_row('paper_coco_testdev_rfcn_multiscale_testing'), [output])
+    commands.run(find_row('paper_coco_testdev_rfcn_multiscale_testing'), ['gpus=', output])
     assert [name for name, _ in calls] == ['paper_coco_testdev_rfcn_multiscale_testing']
 
 
@@ -96,6 +86,20 @@ def test_a_row_starts_from_the_network_where_the_other_row_writes_it():
         row = find_row(name)
         cfg = load_config(row.cfg_path)
         assert Path(cfg.network.pretrained + '-0000.params') == commands.final_params(find_row(row.starts_from))
+
+
+def test_a_row_that_starts_from_another_has_the_pooling_of_the_trunk_trained_there(calls, monkeypatch, tmp_path):
+    monkeypatch.setattr(commands, 'fetch_data', lambda cfg: None)
+    monkeypatch.setattr(commands, 'train_first', lambda row, overrides: None)
+    monkeypatch.setattr(commands, 'weight_settings', lambda cfg: ['of=%s' % Path(cfg.network.pretrained).name])
+    commands.run(find_row('paper_voc07_rfcn_coco'), ['gpus='])
+    assert calls == [('paper_voc07_rfcn_coco', ('gpus=', 'of=resnet_v1_101'))]
+
+
+def test_gpus_that_are_not_here_are_refused_before_anything_is_loaded(calls):
+    with pytest.raises(ValueError, match='gpus: there is no GPU 0, 1, 2, 3, 4, 5, 6, 7 for MXNet here'):
+        commands.run(find_row('paper_voc07_rfcn'), ['gpus=0,1,2,3,4,5,6,7'])
+    assert calls == []
 
 
 def test_rows_with_a_script_of_their_own_are_run_by_it(calls):
