@@ -12,7 +12,7 @@ READY := $(VENV)/.ready-$(MXNET)
 BUILT := $(VENV)/.built
 SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: help demo test test-slow fuzz build clean
+.PHONY: help demo test test-slow fuzz bench build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,9 @@ test-slow: $(BUILT)  ## run the tests that take more than a minute each
 
 fuzz: $(BUILT)  ## read 20,000 damaged files: each gives a result or one of our errors (ARGS='COUNT --seed N' for others)
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+bench: $(BUILT)  ## measure this machine, short form: inference, training, kernels, scaling (ARGS='infer' for one of them)
+	$(BIN)/python -W ignore experiments/benchmark.py --short $(ARGS)
 
 build: $(BUILT)  ## compile the Cython modules that changed
 

@@ -1,6 +1,7 @@
 """Measure this machine: `python experiments/benchmark.py [infer|train|kernels|scaling|all] [--short] [--out FOLDER]`.
 
-Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is fetched.
+Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is
+fetched.
 """
 import sys
 from pathlib import Path
@@ -17,13 +18,15 @@ os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # sets MXNet's threads, so before anything imports MXNet
 from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training
+from rfcn.script import make_parser, run_script
 
 SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run}
 
 
 def benchmark(names, short, folder):
     """Run sections by name, print each one's table, write the results. Returns them as a dict."""
-    results = dict(command=' '.join(sys.argv), date=time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()), machine=machine.describe())
+    results = dict(command=' '.join(sys.argv), date=time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()),
+                   machine=machine.describe())
     report.print_facts(results['machine'])
     results['limits, GFLOP/s'] = machine.limits()
     report.print_facts(results['limits, GFLOP/s'])
@@ -41,10 +44,12 @@ def benchmark(names, short, folder):
 
 def main(argv=None):
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = make_parser(__doc__.partition('\n')[0])
     parser.add_argument('section', nargs='?', default='all', choices=list(SECTIONS) + ['all'])
-    parser.add_argument('--short', action='store_true', help='fewer repetitions and networks: all sections within 5 minutes')
-    parser.add_argument('--out', metavar='FOLDER', type=Path, default=Path('output/benchmark'), help='default: output/benchmark')
+    parser.add_argument('--short', action='store_true',
+                        help='fewer repetitions and networks: all sections within 5 minutes')
+    parser.add_argument('--out', metavar='FOLDER', type=Path, default=Path('output/benchmark'),
+                        help='default: output/benchmark')
     parser.add_argument('--job', help=argparse.SUPPRESS)  # what a process of our own shall do, as JSON
     args = parser.parse_args(argv)
     if args.job:
@@ -54,4 +59,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -9,7 +9,6 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of experiments, rfcn and lib
 
-import argparse
 import logging
 import os
 import time
@@ -17,6 +16,7 @@ import time
 from experiments.compare import boxes, coco, detections, graphs, images, networks, proposals, targets, training, voc
 from experiments.compare.report import Report
 from experiments.compare.vectors import Vector
+from rfcn.script import make_parser, run_script
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def check_vector(vector, report):
 
 def main(argv=None):
     """Entry point. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser = make_parser(__doc__.partition('\n')[0])
     parser.add_argument('--vectors', metavar='DIR', required=True, type=Path, help='folder of the vectors')
     parser.add_argument('--only', metavar='NAME', help='one vector, such as nms or net_voc1')
     args = parser.parse_args(argv)
@@ -111,4 +111,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(main)

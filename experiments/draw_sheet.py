@@ -2,7 +2,6 @@
 
 `python experiments/draw_sheet.py --cfg RUN/config.yaml --detections X_detections.pkl --out sheet.png`
 """
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lib.utils.image import imread
 from lib.utils.show_boxes import contact_sheet, draw_detections, draw_ground_truth
 from rfcn import build
 from rfcn.config.config import load_config
+from rfcn.script import make_parser, run_script
 
 
 def drawings(entry, dets_by_class, classes, thresh, scale):
@@ -38,7 +38,7 @@ def sheet(imdb, all_boxes, count, columns, thresh, scale):
 
 def main(argv=None):
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument('--cfg', required=True, help='the config.yaml of the run')
     parser.add_argument('--detections', required=True, help='the pickle that rfcn/test.py wrote')
     parser.add_argument('--out', required=True, help='png')
@@ -55,4 +55,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

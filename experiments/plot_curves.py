@@ -1,13 +1,18 @@
 """Draw the curves of a training run: losses and validation mAP against epochs.
 
-    python experiments/demo/plot_curves.py output/.../log.jsonl curves.png
+    python experiments/plot_curves.py output/.../log.jsonl curves.png
 
 The training loop writes one JSON object a line, epochs counted from 1:
 
     {"type": "train", "epoch": 1, "step": 20, "lr": 0.01, "images_per_s": 80.1, "RPNLogLoss": 0.42, ...}
     {"type": "val", "epoch": 1, "mAP@0.5": 0.31, ...}
 """
-import argparse
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
+
 import json
 import logging
 import math
@@ -16,11 +21,17 @@ from collections import Counter, defaultdict
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lib.errors import DatasetError
+from rfcn.script import make_parser, run_script
+
 LOGGER = logging.getLogger(__name__)
 
 
 def read_records(path):
-    """The JSON objects of a file, one a line. Other lines, such as a killed run leaves half-written, are skipped."""
+    """The JSON objects of a file, one a line. Other lines, such as a killed run leaves half-written, are skipped.
+
+    Raises a DatasetError if there are only such lines.
+    """
     records, skipped = [], 0
     with open(str(path), encoding='utf-8', errors='replace') as lines:
         for line in filter(str.strip, lines):
@@ -32,6 +43,8 @@ def read_records(path):
                 records.append(record)
             else:
                 skipped += 1
+    if skipped and not records:
+        raise DatasetError('%s: expected JSON lines, as training writes into <prefix>-log.jsonl; found none' % path)
     if skipped:
         LOGGER.warning('%s: skipped %d lines that are not JSON objects', path, skipped)
     return records
@@ -118,11 +131,11 @@ def plot_curves(jsonl_path, out_png):
 
 def main():
     """Read the command line and draw."""
-    parser = argparse.ArgumentParser(description='Draw the losses and the validation mAP of a training run.')
+    parser = make_parser('Draw the losses and the validation mAP of a training run.')
     parser.add_argument('jsonl_path', help='file of JSON lines that the training loop wrote')
     parser.add_argument('out_png', help='picture to write')
     plot_curves(**vars(parser.parse_args()))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

@@ -1,10 +1,12 @@
 """From an image file to boxes: ResNets in fp32 and INT8 at 600x1000, 21 classes, 300 RoIs."""
+import statistics
 import tempfile
 
 from experiments.bench import measure, subjects
 from experiments.bench.flops import gflop
 
-PRECISIONS = ('fp32', 'int8')
+PRECISIONS = subjects.PRECISIONS
+CONVOLUTIONS = ('Convolution', '_sg_mkldnn_conv')
 
 
 def run(short):
@@ -12,32 +14,37 @@ def run(short):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         roidb = subjects.write_images(folder, 1)
-        for depth in (50, 101) if short else (50, 101, 152):
+        for depth in (101,) if short else (50, 101, 152):
             rows += measured(subjects.Detection(depth, roidb), depth, rounds=5 if short else 15)
+            for row in rows[-len(PRECISIONS):]:
+                row['not convolution'] = share_besides_convolution(depth, row['precision'], roidb)
     for row in rows:
         row['peak MB'] = measure.in_process('detection_memory', depth=row['depth'], precision=row['precision'])
     return rows
 
 
 def measured(detection, depth, rounds):
-    """A row for each precision; the two take turns."""
+    """A row for each precision; they take turns."""
     seconds = measure.in_turn({name: lambda name=name: detection.run(name) for name in PRECISIONS}, rounds, warm_up=2)
     work = gflop(detection.symbol, data=(1, 3, subjects.HEIGHT, subjects.WIDTH), im_info=(1, 3))
     rows = []
     for precision in PRECISIONS:
         parts = seconds[precision]
         rows.append(dict(backbone='ResNet-%d' % depth, depth=depth, precision=precision, GFLOP=work, **parts))
-        rows[-1].update({'GFLOP/s': work / parts['network'], 'of fp32': parts['total'] / seconds['fp32']['total'],
-                         'not convolution': share_besides_convolution(detection, precision)})
+        rows[-1].update({'GFLOP/s': work / parts['network'], 'of fp32': parts['total'] / seconds['fp32']['total']})
     return rows
 
 
-def share_besides_convolution(detection, precision):
-    """Of the time from file to boxes."""
-    parts = {}
-    operators = measure.operator_seconds(lambda: parts.update(detection.run(precision)))
-    convolution = sum(seconds for name, seconds in operators.items() if 'conv' in name.lower())
-    return 1 - convolution / sum(parts.values())
+def share_besides_convolution(depth, precision, roidb, rounds=5):
+    """Of the time from file to boxes: what is no convolution; the median of some runs, operator by operator."""
+    shares = []
+    with measure.single_operators():
+        detection = subjects.Detection(depth, roidb, precisions=(precision,))
+        for _ in range(1 + rounds):
+            parts = {}
+            operators = measure.operator_seconds(lambda: parts.update(detection.run(precision)))
+            shares.append(1 - sum(operators.get(name, 0.0) for name in CONVOLUTIONS) / sum(parts.values()))
+    return statistics.median(shares[1:])
 
 
 def peak_memory(depth, precision):

@@ -33,7 +33,8 @@ def nms_candidates(count):
     return {
         'compiled': lambda: nms(dets, 0.7),
         'NumPy': lambda: nms_py(dets, 0.7),
-        'contrib.box_nms': lambda: mx.nd.contrib.box_nms(rows, 0.7, coord_start=2, score_index=1, id_index=0).wait_to_read(),
+        'contrib.box_nms': lambda: mx.nd.contrib.box_nms(rows, 0.7, coord_start=2, score_index=1,
+                                                         id_index=0).wait_to_read(),
         'cv2.dnn.NMSBoxes': lambda: cv2.dnn.NMSBoxes(boxes, scores, 0.0, 0.7),
     }
 
@@ -65,7 +66,8 @@ def run(short):
                 continue  # its work grows with the square of the boxes: seconds in NumPy
             rows.append(dict(kernel=name, boxes=count, **_milliseconds(candidates(count), rounds)))
     rows.append(dict(kernel='NMS a class, 80 classes', boxes=300, **_milliseconds(_per_class(), rounds)))
-    rows.append(dict(kernel='anchor targets, 38x63 cells', boxes=38 * 63 * 9, **_milliseconds(_anchor_targets(), rounds)))
+    rows.append(dict(kernel='anchor targets, 38x63 cells', boxes=38 * 63 * 9,
+                     **_milliseconds(_anchor_targets(), rounds)))
     return rows
 
 

@@ -14,7 +14,6 @@ import mxnet as mx
 
 from rfcn.collect_env import proc_field
 
-BULK = ('MXNET_EXEC_BULK_EXEC_TRAIN', 'MXNET_EXEC_BULK_EXEC_INFERENCE')
 SCRIPT = str(Path(__file__).resolve().parents[1] / 'benchmark.py')
 
 
@@ -22,8 +21,8 @@ def in_turn(functions, rounds, warm_up=1):
     """Call functions one after the other, again and again, so that whatever else the machine does hits all alike.
 
     Args:
-        functions: name -> function without arguments that returns when its work is done; it may return a dict of seconds, parts
-            of its time.
+        functions: name -> function without arguments that returns when its work is done; it may return a dict of
+            seconds, parts of its time.
         rounds: calls of each that count. warm_up: calls of each before those.
     Returns:
         name -> dict of the median seconds of each part, and of the whole under 'total'.
@@ -38,7 +37,8 @@ def in_turn(functions, rounds, warm_up=1):
             if number >= warm_up:
                 for part, value in seconds.items():
                     parts[name][part].append(value)
-    return {name: {part: statistics.median(values) for part, values in of_name.items()} for name, of_name in parts.items()}
+    return {name: {part: statistics.median(values) for part, values in of_name.items()}
+            for name, of_name in parts.items()}
 
 
 class Stopwatch(object):
@@ -56,14 +56,24 @@ class Stopwatch(object):
 
 
 @contextlib.contextmanager
-def single_operators():
-    """Graphs that are bound in here run their operators one by one, not in bulks."""
-    os.environ.update(dict.fromkeys(BULK, '0'))
+def settings_of_mxnet(**variables):
+    """Graphs that are bound in here are bound under these variables of the environment."""
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in BULK:
+        for name in variables:
             del os.environ[name]
+
+
+def single_operators():
+    """Graphs that are bound in here run their operators one by one, not in bulks."""
+    return settings_of_mxnet(MXNET_EXEC_BULK_EXEC_TRAIN='0', MXNET_EXEC_BULK_EXEC_INFERENCE='0')
+
+
+def unfused():
+    """Graphs that are bound in here are run as they are: MXNet leaves their operators apart."""
+    return settings_of_mxnet(MXNET_SUBGRAPH_BACKEND='NONE')
 
 
 def operator_seconds(function):

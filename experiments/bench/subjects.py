@@ -1,27 +1,30 @@
 """What is measured: R-FCN with random weights, and images drawn for the purpose."""
 import collections
+import contextlib
 
 import cv2
 import mxnet as mx
 import numpy as np
 
-from lib.utils.image import get_image
+from lib.utils.image import get_image, tensor_vstack
 from rfcn import build
 from rfcn.config.config import ROOT, load_config
 from rfcn.core import quantization
+from rfcn.core.loader import Batch
 from rfcn.core.predictor import Predictor
 from rfcn.core.tester import image_detections
 from rfcn.evaluate import nms_settings
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
-from experiments.bench.measure import Stopwatch
+from experiments.bench.measure import Stopwatch, unfused
 
 CONFIG = ROOT + '/experiments/rfcn/cfgs/resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml'
 HEIGHT, WIDTH = 600, 1000
+PRECISIONS = FP32, UNFUSED, INT8 = 'fp32', 'fp32 unfused', 'int8'
 OBJECTS = (1, 7, 3, 12)  # of the images, in turn
 
-# Random weights do not keep activations in bounds as trained ones do: pixels are some 60 grey levels from their mean, and each
-# unit adds to what it gets.
+# Random weights do not keep activations in bounds as trained ones do: pixels are some 60 grey levels from their mean,
+# and each unit adds to what it gets.
 PIXEL_SCALE, RESIDUAL_SCALE = 1.0 / 60, 0.25
 
 
@@ -46,8 +49,9 @@ def write_images(folder, count):
     roidb = []
     for number in range(count):
         path = '%s/%d.jpg' % (folder, number)
-        noise = rng.randint(0, 256, (HEIGHT // 20, WIDTH // 20, 3)).astype(np.uint8)
-        cv2.imwrite(path, cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC) + rng.randint(0, 9, (HEIGHT, WIDTH, 3)))
+        blobs = rng.randint(0, 247, (HEIGHT // 20, WIDTH // 20, 3)).astype(np.uint8)
+        grain = rng.randint(0, 9, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+        cv2.imwrite(path, cv2.resize(blobs, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) + grain)
         objects = OBJECTS[number % len(OBJECTS)]
         corners = rng.uniform((0, 0, 40, 40), (WIDTH - 300, HEIGHT - 300, 290, 290), (objects, 4))
         boxes = np.hstack((corners[:, :2], corners[:, :2] + corners[:, 2:])).astype(np.float32)
@@ -57,14 +61,14 @@ def write_images(folder, count):
 
 
 class Detection(object):
-    """Detection with a network of random weights, from an image file to boxes, in fp32 and INT8.
+    """Detection with a network of random weights, from an image file to boxes.
 
     Args:
         depth: of the ResNet. roidb: of images. images: how many at a time.
-        precisions: 'fp32', 'int8'.
+        precisions: some of PRECISIONS.
     """
 
-    def __init__(self, depth, roidb, images=1, precisions=('fp32', 'int8')):
+    def __init__(self, depth, roidb, images=1, precisions=PRECISIONS):
         self.cfg = config(depth, 'TEST.BATCH_IMAGES=%d' % images)
         self.roidb, self.images = roidb, images
         self.symbol = make_symbol(self.cfg).get_symbol(is_train=False)
@@ -72,18 +76,20 @@ class Detection(object):
         self.predictors = {}
         for precision in precisions:
             symbol = self.symbol
-            if precision == 'int8':
+            if precision == INT8:
                 symbol = quantization.quantize(symbol, *params, [self.batch()])
             self.predictors[precision] = Predictor(symbol, build.TEST_INPUTS, [mx.cpu()], *params)
+            with unfused() if precision == UNFUSED else contextlib.nullcontext():
+                self.run(precision)  # binds the graph
 
     def batch(self):
         """The first images, read and made into a batch."""
         scale, = self.cfg.SCALES
-        loaded = [get_image(entry, *scale, 0, np.array(self.cfg.network.PIXEL_MEANS)) for entry in self.roidb[:self.images]]
-        arrays = collections.OrderedDict(data=np.concatenate([tensor for tensor, _, _ in loaded]),
+        loaded = [get_image(entry, *scale, 0, np.array(self.cfg.network.PIXEL_MEANS))
+                  for entry in self.roidb[:self.images]]
+        arrays = collections.OrderedDict(data=tensor_vstack([tensor for tensor, _, _ in loaded]),
                                          im_info=np.array([info for _, info, _ in loaded]))
-        return mx.io.DataBatch([mx.nd.array(x) for x in arrays.values()],
-                               provide_data=[mx.io.DataDesc(name, x.shape) for name, x in arrays.items()])
+        return Batch(arrays, {}, pad=0, images=[])
 
     def run(self, precision):
         """Detect on one batch. Returns the seconds of its parts."""

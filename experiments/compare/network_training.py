@@ -96,7 +96,7 @@ def start_module(network, cfg, graph):
     symbol = build_graph(cfg, graph, is_train=True)
     module = TrainModule(symbol, list(data), list(label), [mx.cpu()], fixed=cfg.network.FIXED_PARAMS)
     module.start(network.batch(data, label), *network.parameters(symbol, dict(data, **label)), kvstore='local',
-                 optimizer_params=optimizer_params(cfg, IMAGES_OF_A_SCHEDULE, 1))
+                 optimizer_params=optimizer_params(cfg, IMAGES_OF_A_SCHEDULE))
     return module
 
 

@@ -5,6 +5,7 @@ import cv2
 import pytest
 
 from experiments.plot_curves import plot_curves, read_records, training_curves, validation_curves
+from lib.errors import DatasetError
 
 
 def train(epoch, step, **losses):
@@ -60,3 +61,8 @@ def test_a_picture_is_drawn_of_whatever_is_there(tmp_path, records):
 def test_a_missing_log_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='none.jsonl'):
         plot_curves(tmp_path / 'none.jsonl', tmp_path / 'curves.png')
+
+
+def test_a_file_of_other_lines_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match='log.txt: expected JSON lines, as training writes'):
+        read_records(write(tmp_path / 'log.txt', [], tail='epoch 1: loss 3\n'))

@@ -1,0 +1,128 @@
+"""The benchmark counts, times and tabulates what it says; how fast anything is, is not tested."""
+import json
+import time
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from experiments import benchmark
+from experiments.bench import inference, kernels, measure, report, subjects, training
+from experiments.bench.flops import gflop
+from rfcn.symbols import make_symbol
+
+
+def test_the_work_of_a_convolution_is_two_operations_a_weight_and_cell():
+    layer = mx.sym.Convolution(mx.sym.Variable('data'), name='layer', kernel=(3, 3), num_filter=8, pad=(1, 1))
+    assert gflop(layer, data=(1, 4, 10, 20)) == pytest.approx(2 * (3 * 3 * 4) * 8 * 10 * 20 / 1e9)
+
+
+def test_the_work_of_resnet_101_at_600x1000_is_277_gflop():
+    symbol = make_symbol(subjects.config(101)).get_symbol(is_train=False)
+    assert gflop(symbol, data=(1, 3, 600, 1000), im_info=(1, 3)) == pytest.approx(277, abs=0.5)
+
+
+def test_functions_take_turns_and_the_median_counts():
+    calls = []
+
+    def part(name, *seconds):
+        values = iter(seconds)
+
+        def function():
+            calls.append(name)
+            return {'inner': next(values)}
+        return function
+    medians = measure.in_turn({'a': part('a', 9.0, 1.0, 5.0, 2.0), 'b': part('b', 9.0, 3.0, 3.0, 4.0)},
+                              rounds=3, warm_up=1)
+    assert calls == ['a', 'b'] * 4
+    assert medians['a']['inner'] == 2.0 and medians['b']['inner'] == 3.0
+    assert 0 <= medians['a']['total'] < 1
+
+
+def test_a_stopwatch_gives_each_part_its_own_time():
+    watch = measure.Stopwatch()
+    time.sleep(0.02)
+    watch.lap('first')
+    watch.lap('second')
+    assert watch.seconds['first'] >= 0.02 > watch.seconds['second']
+
+
+def test_a_process_of_its_own_has_a_peak_of_its_own(monkeypatch):
+    ballast = np.ones(2 ** 26)  # 512 MB held here, not there
+    assert measure.peak_megabytes() > ballast.nbytes / 2 ** 20
+    commands = []
+    monkeypatch.setattr(measure.subprocess, 'run', lambda command, **_: commands.append(command) or FakeProcess())
+    assert measure.in_process('train_memory', depth=50) == 12.5
+    assert json.loads(commands[0][-1]) == {'depth': 50, 'job': 'train_memory'}
+
+
+class FakeProcess(object):
+    stdout = b'something a library prints\n12.5\n'
+
+
+def test_all_who_suppress_boxes_keep_the_same():
+    candidates = kernels.nms_candidates(300)
+    kept = [sorted(np.asarray(candidates[name]()).ravel().tolist()) for name in ('compiled', 'NumPy')]
+    assert kept[0] == kept[1] and 50 < len(kept[0]) < 250
+    theirs = np.asarray(candidates['cv2.dnn.NMSBoxes']()).ravel().tolist()
+    assert len(set(theirs) ^ set(kept[0])) <= 0.02 * len(kept[0])  # its boxes are whole numbers in some versions
+
+
+def test_detection_is_timed_in_both_precisions_and_in_parts(tmp_path):
+    detection = subjects.Detection(18, subjects.write_images(str(tmp_path), 1))
+    fp32, unfused, int8 = inference.measured(detection, 18, rounds=1)
+    for row in fp32, unfused, int8:
+        assert row['total'] == pytest.approx(row['pre'] + row['network'] + row['post'], rel=0.05)
+        assert row['GFLOP/s'] == pytest.approx(row['GFLOP'] / row['network'])
+    assert fp32['of fp32'] == 1 and int8['of fp32'] == pytest.approx(int8['total'] / fp32['total'])
+
+
+def test_what_is_no_convolution_has_a_share_of_the_time(tmp_path):
+    roidb = subjects.write_images(str(tmp_path), 1)
+    assert all(0.005 < inference.share_besides_convolution(18, precision, roidb, rounds=1) < 0.8
+               for precision in inference.PRECISIONS)
+
+
+def test_training_binds_nothing_anew_and_gives_frozen_parameters_no_gradient(tmp_path):
+    with training.counting_binds() as binds:
+        subject = training.Training(18, 'fp32', subjects.write_images(str(tmp_path), 4))
+        assert len(binds) == 1
+        parts = [subject.step() for _ in range(3)]  # 1, 7 and 3 objects
+    assert len(binds) == 1
+    assert all(set(part) == {'loader', 'network', 'update', 'metrics'} for part in parts)
+    frozen, with_gradient = subject.frozen()
+    assert frozen > 20 and with_gradient == 0
+
+
+def test_unfused_graphs_have_operators_that_fused_ones_have_not(tmp_path):
+    roidb = subjects.write_images(str(tmp_path), 1)
+    with measure.single_operators():
+        detection = subjects.Detection(18, roidb, precisions=(subjects.FP32, subjects.UNFUSED))
+    fused, unfused = [measure.operator_seconds(lambda precision=precision: detection.run(precision))
+                      for precision in (subjects.FP32, subjects.UNFUSED)]
+    assert 'BatchNorm' in unfused and 'BatchNorm' not in fused and '_sg_mkldnn_conv' in fused
+
+
+def test_operators_are_counted_by_kind():
+    sums = training.by_kind({'Convolution': 1.0, '_backward_Convolution': 2.0, 'sgd_mom_update': 0.5, 'Reshape': 0.1})
+    assert sums == {'convolution': 3.0, 'update': 0.5, 'other': 0.1}
+    assert list(sums) == ['convolution', 'update', 'other']
+
+
+def test_the_script_prints_a_table_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
+    row = dict(backbone='ResNet-18', depth=18, precision='fp32', pre=0.01, network=0.5, post=0.02, total=0.53)
+    monkeypatch.setitem(benchmark.SECTIONS, 'infer', lambda short: [row])
+    monkeypatch.setattr(benchmark.machine, 'limits', lambda: {'fp32': 100.0})
+    benchmark.main(['infer', '--out', str(tmp_path / 'out')])
+    results = json.loads((tmp_path / 'out' / 'benchmark.json').read_text())
+    assert results['infer'] == [row] and results['limits, GFLOP/s'] == {'fp32': 100.0} \
+        and 'revision' in results['machine']
+    assert (tmp_path / 'out' / 'benchmark.png').stat().st_size > 1000
+    printed = capsys.readouterr().out
+    assert 'ResNet-18' in printed and '0.53' in printed
+
+
+def test_a_value_that_is_a_dict_gets_a_line_of_its_own(capsys):
+    report.print_table('title', [dict(name='a', seconds=1.234567, operators=dict(conv=0.5)), dict(name='bb', count=7)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:] == ['name  seconds  count', '   a     1.23', '  bb' + 15 * ' ' + '7', 'a, operators: conv 0.5']
