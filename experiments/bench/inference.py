@@ -6,7 +6,6 @@ from experiments.bench import measure, subjects
 from experiments.bench.flops import gflop
 
 PRECISIONS = subjects.PRECISIONS
-CONVOLUTIONS = ('Convolution', '_sg_mkldnn_conv')
 
 
 def run(short):
@@ -17,7 +16,7 @@ def run(short):
         for depth in (101,) if short else (50, 101, 152):
             rows += measured(subjects.Detection(depth, roidb), depth, rounds=5 if short else 15)
             for row in rows[-len(PRECISIONS):]:
-                row['not convolution'] = share_besides_convolution(depth, row['precision'], roidb)
+                row['operators'], row['not convolution'] = operators(depth, row['precision'], roidb)
     for row in rows:
         row['peak MB'] = measure.in_process('detection_memory', depth=row['depth'], precision=row['precision'])
     return rows
@@ -35,16 +34,23 @@ def measured(detection, depth, rounds):
     return rows
 
 
-def share_besides_convolution(depth, precision, roidb, rounds=5):
-    """Of the time from file to boxes: what is no convolution; the median of some runs, operator by operator."""
-    shares = []
+def operators(depth, precision, roidb, rounds=5):
+    """Where the time from file to boxes goes: kind of operator -> seconds, and the share of all that is no convolution.
+
+    Medians of some runs, operator by operator. Operators in Python, which the profiler does not see, and the engine's
+    own work are what the network takes beside its operators.
+    """
+    runs = []
     with measure.single_operators():
         detection = subjects.Detection(depth, roidb, precisions=(precision,))
         for _ in range(1 + rounds):
             parts = {}
-            operators = measure.operator_seconds(lambda: parts.update(detection.run(precision)))
-            shares.append(1 - sum(operators.get(name, 0.0) for name in CONVOLUTIONS) / sum(parts.values()))
-    return statistics.median(shares[1:])
+            kinds = measure.by_kind(measure.operator_seconds(lambda: parts.update(detection.run(precision))))
+            rest = {'besides operators': parts['network'] - sum(kinds.values())}
+            share = {'not convolution': 1 - kinds.get('convolution', 0.0) / sum(parts.values())}
+            runs.append(dict(kinds, **rest, **share))
+    medians = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
+    return medians, medians.pop('not convolution')
 
 
 def peak_memory(depth, precision):

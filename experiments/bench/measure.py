@@ -15,6 +15,11 @@ import mxnet as mx
 from rfcn.collect_env import proc_field
 
 SCRIPT = str(Path(__file__).resolve().parents[1] / 'benchmark.py')
+# Kind of operator -> what the names of its operators have in them; the first that fits counts.
+KINDS = (('convolution', ('Convolution', '_sg_mkldnn_conv')), ('BatchNorm', ('BatchNorm',)), ('ReLU', ('Activation',)),
+         ('sum', ('add', 'sum')), ('cast', ('cast', 'Cast')), ('to and from INT8', ('quantize',)),
+         ('proposals', ('Proposal',)), ('Python operators', ('Custom',)), ('RoI pooling', ('PSROI',)),
+         ('pooling', ('pooling', 'Pooling')), ('update', ('sgd', 'mom_update')), ('copy', ('Copy', 'copy')))
 
 
 def in_turn(functions, rounds, warm_up=1):
@@ -90,6 +95,15 @@ def operator_seconds(function):
     statistics_of = json.loads(mx.profiler.dumps(reset=True, format='json'))['Time']
     operators = statistics_of.get('operator', {})
     return {name: entry['Total'] / 1000.0 for name, entry in operators.items()}  # from milliseconds
+
+
+def by_kind(seconds):
+    """Sums of the seconds of operators by KINDS and 'other', largest first."""
+    sums = {}
+    for operator, value in seconds.items():
+        kind = next((kind for kind, parts in KINDS if any(part in operator for part in parts)), 'other')
+        sums[kind] = sums.get(kind, 0.0) + value
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def peak_megabytes():

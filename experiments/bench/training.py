@@ -85,21 +85,6 @@ class Training(object):
         return len(fixed), sum(gradients[name][0] is not None for name in fixed)
 
 
-KINDS = (('convolution', ('Convolution',)), ('BatchNorm', ('BatchNorm',)), ('ReLU', ('Activation',)),
-         ('sum', ('add', 'sum')), ('cast', ('cast', 'Cast')), ('proposals', ('Proposal',)),
-         ('Python operators', ('Custom',)), ('RoI pooling', ('PSROI',)), ('update', ('sgd', 'mom_update')),
-         ('copy', ('Copy', 'copy')))
-
-
-def by_kind(seconds):
-    """Sums of the seconds of operators, largest first."""
-    sums = {}
-    for operator, value in seconds.items():
-        kind = next((kind for kind, parts in KINDS if any(part in operator for part in parts)), 'other')
-        sums[kind] = sums.get(kind, 0.0) + value
-    return dict(sorted(sums.items(), key=lambda item: -item[1]))
-
-
 @contextlib.contextmanager
 def counting_binds():
     """A list that grows by one entry whenever an executor is bound or bound anew."""
@@ -125,7 +110,7 @@ def operators(depth, precision, roidb):
         training = Training(depth, precision, roidb)
         training.step()
         step = {}
-        kinds = by_kind(measure.operator_seconds(lambda: step.update(training.steps(1))))
+        kinds = measure.by_kind(measure.operator_seconds(lambda: step.update(training.steps(1))))
         return kinds, 1 - sum(kinds.get(kind, 0.0) for kind in LAYERS) / step['step']
 
 
