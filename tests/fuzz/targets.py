@@ -22,6 +22,14 @@ from rfcn.core.symbol_file import load_symbol_file
 OUR_ERRORS = (DatasetError, ConfigError, CheckpointError, FileNotFoundError)
 
 
+ANNOTATIONS = {  # kind -> the file it is written to, the layout of its data set
+    'xml': ('voc/Annotations/a.xml', 'PascalVOC'),
+    'json': ('coco/train.json', 'coco'),
+    'csv': ('csv/train.csv', 'csv'),
+    'labels': ('yolo/labels/train/a.txt', 'yolo'),
+}
+
+
 class Targets(object):
     """Functions by kind, which work on files in a folder of their own."""
 
@@ -48,27 +56,18 @@ class Targets(object):
     def run(self, kind, data):
         """Read one file; returns the name of our error, or 'read'."""
         try:
-            getattr(self, kind)(data)
+            if kind in ANNOTATIONS:
+                self.annotations(data, *ANNOTATIONS[kind])
+            else:
+                getattr(self, kind)(data)
         except OUR_ERRORS as error:
             assert str(error), 'an error without a message'
             return type(error).__name__
         return 'read'
 
-    def xml(self, data):
-        self.write('voc/Annotations/a.xml', data)
-        self._data_set('PascalVOC', 'voc')
-
-    def json(self, data):
-        self.write('coco/train.json', data)
-        self._data_set('coco', 'coco')
-
-    def csv(self, data):
-        self.write('csv/train.csv', data)
-        self._data_set('csv', 'csv')
-
-    def labels(self, data):
-        self.write('yolo/labels/train/a.txt', data)
-        self._data_set('yolo', 'yolo')
+    def annotations(self, data, name, layout):
+        self.write(name, data)
+        self._data_set(layout, name.split('/')[0])
 
     def names(self, data):
         self.write('yolo/labels/train/a.txt', self.seeds['labels'][0])
