@@ -18,6 +18,13 @@ def test_results_come_in_the_order_of_the_jobs(workers, ahead):
     assert list(in_threads(square, ((x,) for x in range(20)), workers, ahead)) == [x * x for x in range(20)]
 
 
+@pytest.mark.parametrize('ahead', [1, 4])
+def test_so_many_jobs_are_given_out_before_the_first_result_is_waited_for(ahead):
+    taken = []
+    results = in_threads(abs, ((taken.append(x) or x,) for x in range(9)), ahead=ahead)
+    assert [next(results), len(taken)] == [0, ahead + 1] and [next(results), len(taken)] == [1, ahead + 2]
+
+
 def test_the_threads_end_with_the_jobs_and_with_whoever_gives_up():
     before = set(threading.enumerate())
     assert list(in_threads(abs, [(-1,)] * 9, workers=3)) == [1] * 9

@@ -65,3 +65,4 @@ def test_a_warm_up_above_the_rate_is_refused():
     with pytest.raises(ConfigError, match='TRAIN.warmup_lr is 0.1 and must not exceed TRAIN.lr, which is 0.01'):
         lr_schedule(0.01, (1,), 10, warmup=True, warmup_lr=0.1, warmup_step=5)
     assert lr_schedule(0.01, (1,), 10, warmup_lr=0.1)(1) == 0.01
+    assert rates(3, 0.01, (), 10, warmup=True, warmup_lr=0.01, warmup_step=2) == [0.01] * 3
