@@ -90,14 +90,21 @@ def quantize_net(cfg, params, prefix):
 
 
 def report_layers(cfg, params):
-    """Print the error that INT8 makes in the network's score and box maps, in each layer alone and in all together."""
+    """Print the error that INT8 makes in the network's score and box maps: in all layers, in those that the
+    configuration does not keep in fp32, in each one alone.
+    """
     cfg = for_quantization(cfg)
-    sensitivity = Sensitivity(*test_network(cfg, params), batches=calibration_batches(cfg))
+    network, kept = test_network(cfg, params), cfg.TEST.QUANTIZE.FP32_LAYERS
+    check_layers(kept, quantization.convolutions(network[0]))
+    sensitivity = Sensitivity(*network, batches=calibration_batches(cfg))
     row = '%-24s' + ' %16s' * len(sensitivity.maps)
     logger.info('error of INT8, %% of the root mean square of\n' + row, 'INT8 in', *sensitivity.maps)
-    for layer in ('all layers',) + sensitivity.layers:
-        errors = sensitivity.errors(sensitivity.layers if layer == 'all layers' else (layer,))
-        logger.info(row, layer, *['%.2f' % (100 * error) for error in errors])
+    sets = {'all layers': sensitivity.layers}
+    if kept:
+        sets['all but FP32_LAYERS'] = [layer for layer in sensitivity.layers if layer not in kept]
+    sets.update((layer, (layer,)) for layer in sensitivity.layers)
+    for name, layers in sets.items():
+        logger.info(row, name, *['%.2f' % (100 * error) for error in sensitivity.errors(layers)])
 
 
 def main(argv=None):

@@ -1,4 +1,5 @@
 """The script `rfcn/quantize.py`, and its INT8 models in the other scripts."""
+import re
 import shutil
 
 import numpy as np
@@ -91,4 +92,17 @@ def test_the_report_lists_what_each_layer_costs_and_writes_nothing(config, tiny_
     printed = capsys.readouterr().out
     assert all(text in printed
                for text in ('all layers', 'conv1', 'rfcn_bbox', 'res4a_branch2a', '% of the root mean square'))
-    assert [path.name for path in tmp_path.iterdir()] == ['tiny-0001.params']
+    assert 'FP32_LAYERS' not in printed and [path.name for path in tmp_path.iterdir()] == ['tiny-0001.params']
+
+
+def test_the_report_tells_what_layers_kept_in_float32_gain(config, tiny_run, capsys):
+    with pytest.raises(ConfigError, match="no convolution 'conv_1'; did you mean conv1"):
+        report(config, tiny_run, 'TEST.QUANTIZE.FP32_LAYERS=[conv_1]')
+    report(config, tiny_run, 'TEST.QUANTIZE.FP32_LAYERS=[conv1, rfcn_cls, rfcn_bbox]', 'TEST.QUANTIZE.CALIB_IMAGES=2')
+    rows = dict(re.findall(r'INFO (\S[\w ]+?)  +([\d. ]+)$', capsys.readouterr().out, re.MULTILINE))
+    every, fewer = [[float(value) for value in rows[name].split()] for name in ('all layers', 'all but FP32_LAYERS')]
+    assert len(every) == 4 and sum(fewer) < sum(every)
+
+
+def report(config, tiny_run, *overrides):
+    quantize.main(['--cfg', config, '--params', str(tiny_run / 'tiny-0001.params'), '--per_layer', *overrides])
