@@ -166,10 +166,10 @@ def evaluation_of(score):
     return Evaluation(score, {'mAP@0.5': score}, 'table')
 
 
-def validated(tmp_path, scores):
+def validated(tmp_path, scores, period=100):
     """Numbers of the epochs at which a Trainer kept the best checkpoint, for the scores of each validation."""
     kept = []
-    trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'), eval_period=1, period=100,
+    trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'), eval_period=1, period=period,
                       validate=lambda number, *params: evaluation_of(scores[number - 1]),
                       extra_params=lambda arg_params: kept.append(epoch) or {})
     with open(str(tmp_path / 'x-log.jsonl'), 'wb') as trainer._log:
@@ -180,6 +180,12 @@ def validated(tmp_path, scores):
 
 def test_the_best_checkpoint_is_that_of_the_highest_score(tmp_path):
     assert validated(tmp_path, [0.2, 0.1, 0.5, 0.5, 0.6]) == [1, 3, 5]
+
+
+def test_the_checkpoint_of_an_epoch_knows_the_score_of_its_own_validation(tmp_path):
+    validated(tmp_path, [0.2, 0.6, 0.5], period=1)
+    assert [resume.load_states(checkpoint.states_path(str(tmp_path / 'x'), epoch))[1].best
+            for epoch in (1, 2, 3)] == [0.2, 0.6, 0.6]
 
 
 def test_a_validation_set_without_objects_has_no_best_and_a_log_that_is_json(tmp_path):
@@ -263,6 +269,7 @@ def test_a_stop_amid_a_validation_leaves_it_unfinished_until_the_run_is_resumed(
     assert raised.value.code == 128 + number
     parts = train('parts', 'TRAIN.RESUME=auto', *settings)
     assert_same_checkpoint(whole, parts, 2)
+    assert log_of(whole) == log_of(parts)   # no step was done twice
     assert log_of(whole, 'val') == log_of(parts, 'val') and [line['epoch'] for line in log_of(parts, 'val')] == [1, 2]
     assert resume.at_epoch(whole, 2).progress == resume.at_epoch(parts, 2).progress
     assert Path(whole + '-best.params').read_bytes() == Path(parts + '-best.params').read_bytes()
