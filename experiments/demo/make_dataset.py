@@ -24,6 +24,7 @@ from lib.errors import DatasetError  # noqa: E402
 from rfcn.script import make_parser, run_script  # noqa: E402
 
 SPLITS = ('train', 'val', 'test')
+TRAIN, VAL, TEST, SIZE = 1600, 100, 200, 160   # pictures, and the side of one in pixels: the demo's
 FOLDERS = ('Annotations', 'ImageSets', 'JPEGImages')
 STAMP = 'made_by_demo.json'
 JPEG_QUALITY = 92
@@ -93,7 +94,7 @@ def clear(out):
         (out / folder).mkdir(parents=True)
 
 
-def make_dataset(out, train=800, val=100, test=200, size=160, seed=0):
+def make_dataset(out, train=TRAIN, val=VAL, test=TEST, size=SIZE, seed=0):
     """Write the data set to the folder `out`, unless it is there already.
 
     Args:
@@ -122,10 +123,10 @@ def main():
     """Read the command line and make the data set."""
     parser = make_parser('Make a VOC-format data set of rendered things: ' + ', '.join(CLASSES))
     parser.add_argument('--out', required=True, help='folder to write')
-    parser.add_argument('--train', type=int, default=800, help='number of training pictures (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=100, help='number of validation pictures (default: %(default)s)')
-    parser.add_argument('--test', type=int, default=200, help='number of held-out pictures (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=160, help='side of a picture in pixels (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=TRAIN, help='number of training pictures (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=VAL, help='number of validation pictures (default: %(default)s)')
+    parser.add_argument('--test', type=int, default=TEST, help='number of held-out pictures (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=SIZE, help='side of a picture in pixels (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='seed of all pictures (default: %(default)s)')
     args = parser.parse_args()
     written = make_dataset(**vars(args))

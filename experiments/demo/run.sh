@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 python=${PYTHON:-.venv/bin/python}
 run=output/demo/demo
 
-"$python" experiments/demo/make_dataset.py --out data/demo --train 1600
+"$python" experiments/demo/make_dataset.py --out data/demo
 "$python" experiments/rfcn/rfcn_end2end_train_test.py --cfg experiments/demo/demo.yaml "$@"
 "$python" experiments/draw_sheet.py --cfg "$run/train/config.yaml" --detections "$run"/test/*_detections.pkl \
     --out "$run/detections.png" --scale 2

@@ -1,4 +1,5 @@
 """The demo's data set: the same for a seed, readable as VOC, with tight boxes around things of every class."""
+import inspect
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -186,3 +187,13 @@ def test_the_script_runs_from_any_folder(tmp_path):
     command = [sys.executable, str(Path(script.__file__)), '--out', 'd', '--train', '2', '--val', '1', '--test', '1']
     done = subprocess.run(command, cwd=str(tmp_path), check=True, stdout=subprocess.PIPE, universal_newlines=True)
     assert 'written' in done.stdout and (tmp_path / 'd' / 'JPEGImages' / 'train_0001.jpg').is_file()
+
+
+def test_the_demo_and_its_rows_draw_the_same_data_set(monkeypatch):
+    calls = []
+    monkeypatch.setattr(script, 'make_dataset', lambda **arguments: calls.append(arguments))
+    monkeypatch.setattr(sys, 'argv', ['make_dataset.py', '--out', 'data/demo'])
+    script.main()
+    defaults = {name: value.default for name, value in inspect.signature(make_dataset).parameters.items()}
+    assert calls == [dict(defaults, out='data/demo')] and defaults['train'] == 1600
+    assert '/make_dataset.py --out data/demo\n' in (Path(script.__file__).parent / 'run.sh').read_text()
