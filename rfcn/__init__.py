@@ -7,7 +7,7 @@ Vocabulary: boxes (N, 4) as `lib/bbox/bbox_transform.py` defines them; gt_boxes 
 number of the image in the batch, box; dets (N, 5) = box, score; deltas are what box regression predicts; overlaps are
 IoU.
 """
-from rfcn import _compat, _memory, _threads  # before anything imports MXNet
+from rfcn import _amx, _compat, _memory, _threads  # before anything imports MXNet
 
 
 def __getattr__(name):

@@ -16,6 +16,7 @@ if __package__ in (None, ''):
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib',
             'tqdm')
+SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
 CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8')
 
 
@@ -95,7 +96,7 @@ def collect():
     facts.update((name, package_version(name)) for name in PACKAGES)
     facts['MXNet features'] = mxnet_features()
     facts['not compiled'] = ', '.join(not_compiled()) or 'nothing, all of lib is'
-    settings = sorted(name for name in os.environ if name.startswith(('MXNET_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')))
+    settings = sorted(name for name in os.environ if name.startswith(SETTINGS))
     facts['settings'] = ' '.join('%s=%s' % (name, os.environ[name]) for name in settings) or 'none'
     return facts
 

@@ -1,9 +1,11 @@
 """Convolutions in bfloat16."""
 import json
 
+import mxnet as mx
 import numpy as np
 import pytest
 
+from rfcn import _amx
 from rfcn.core import precision
 from rfcn.core.precision import has_bf16, training_symbol, with_bf16_convolutions
 from rfcn.core.rates import with_kept_statistics
@@ -14,9 +16,12 @@ def symbol(training_graph):
     return training_graph()[1]
 
 
-@pytest.mark.parametrize('flags, expected', [('fpu avx512_bf16 sse', True), ('amx_bf16 amx_int8', True),
-                                             ('avx2 avx512f', False)])
-def test_the_instructions_are_looked_for_among_those_of_the_processor(tmp_path, flags, expected):
+@pytest.mark.parametrize('flags, amx_in_use, expected', [
+    ('fpu avx512_bf16 sse', False, True), ('avx2 avx512f', False, False), ('avx512_bf16 amx_bf16', True, True),
+    ('avx512_bf16 amx_bf16', False, False)])    # slower than float32 on a CPU that has AMX and must not use it
+def test_the_instructions_are_looked_for_among_those_of_the_processor(tmp_path, monkeypatch, flags, amx_in_use,
+                                                                      expected):
+    monkeypatch.setattr(_amx, 'IN_USE', amx_in_use)
     (tmp_path / 'cpuinfo').write_text('processor : 0\nflags : %s\n' % flags)
     assert has_bf16(str(tmp_path / 'cpuinfo')) is expected
 
@@ -55,6 +60,31 @@ def test_parameters_regions_and_losses_stay_in_float32(symbol):
     for name in names + ['rois_output', 'psroipooled_cls_rois_output', 'psroipooled_loc_rois_output',
                          'proposal_target_label']:
         assert types[name] == 'float32', name
+
+
+@pytest.mark.parametrize('channels, filters, side, window', [
+    (3, 64, 33, dict(kernel=(7, 7), stride=(2, 2), pad=(3, 3))), (64, 256, 19, dict(kernel=(1, 1))),
+    (48, 32, 20, dict(kernel=(1, 1), stride=(2, 2))), (128, 128, 17, dict(kernel=(3, 3), pad=(2, 2), dilate=(2, 2))),
+    (64, 1029, 13, dict(kernel=(1, 1))), (5, 7, 9, dict(kernel=(3, 3), pad=(1, 1)))])
+def test_a_layer_and_its_gradients_are_those_of_float32_to_three_digits(channels, filters, side, window):
+    layer = mx.sym.Convolution(mx.sym.Variable('data'), name='layer', num_filter=filters, **window)
+    expected = outputs_and_gradients(layer, (2, channels, side, side))
+    found = outputs_and_gradients(with_bf16_convolutions(layer), (2, channels, side, side))
+    for name in expected:
+        error = np.sqrt(np.mean((found[name] - expected[name]) ** 2) / np.mean(expected[name] ** 2))
+        assert error < 2.0 ** -7, (name, error)  # bfloat16 has 8 binary digits
+
+
+def outputs_and_gradients(layer, shape):
+    """Output, and gradients of its sum weighted at random, of a layer with random numbers."""
+    rng = np.random.RandomState(0)
+    executor = layer.simple_bind(mx.cpu(), data=shape, grad_req='write')
+    for name, value in sorted(executor.arg_dict.items()):
+        value[:] = rng.normal(size=value.shape)
+    output, = executor.forward(is_train=True)
+    executor.backward(mx.nd.array(rng.normal(size=output.shape)).astype(output.dtype))
+    return dict({name: gradient.asnumpy() for name, gradient in executor.grad_dict.items()},
+                output=output.astype('float32').asnumpy())
 
 
 def types_of(symbol):
