@@ -2,12 +2,14 @@
 
 Four steps (Faster R-CNN, section 3.2): an RPN; R-FCN on its proposals; an RPN on the trunk of that R-FCN; R-FCN on the
 proposals of that RPN. In the last two the layers that both share are fixed, so that RPN and R-FCN become one network.
+Where TRAIN.ALTERNATE.rpn3_epoch is not 0 there are five (R-FCN, section 4.2, in the order of pyR, the authors' Python
+version): the second R-FCN starts from the pretrained trunk again and trains it, and a third RPN keeps its layers.
 Called again, it goes on where it was interrupted.
 
-    rpn1-0003.params, rfcn1-..., rpn2-..., rfcn2-...   checkpoints of the steps
-    rpn1.yaml, ...                                     the settings each was trained with
-    rpn1_proposals/, rpn2_proposals/                   what R-FCN was trained on
-    <model_prefix>-0000.params                         the network, to be tested like one trained end to end
+    rpn1-0003.params, rfcn1-..., rpn2-..., rfcn2-..., rpn3-...   checkpoints of the steps
+    rpn1.yaml, ...                                               the settings each was trained with
+    rpn1_proposals/, rpn2_proposals/                             what R-FCN was trained on
+    <model_prefix>-0000.params                                   the network, to be tested like one trained end to end
 """
 import sys
 from pathlib import Path
@@ -34,12 +36,12 @@ from rfcn.train_rpn import train_rpn
 logger = logging.getLogger(__name__)
 
 PROPOSAL_KEYS = ('CXX_PROPOSAL',) + tuple('PROPOSAL_' + name for name in SETTINGS)
-STEPS = ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')
+STEPS, FIFTH = ('rpn1', 'rfcn1', 'rpn2', 'rfcn2'), 'rpn3'
 FINAL_EPOCH = 0  # number of the final checkpoint, as in the release
 
 
 def train_alternate(cfg, folder, devices=None):
-    """Train the four steps and join the last two.
+    """Train the four or five steps and join the last two.
 
     Args:
         folder: for all that is written.
@@ -56,22 +58,28 @@ def train_alternate(cfg, folder, devices=None):
     rfcn1 = steps.train('rfcn1', proposals=steps.propose(rpn1))
     # Departure: the release starts this step from rfcn1 at the epoch of rpn2, a checkpoint that need not exist.
     rpn2 = steps.train('rpn2', start=rfcn1)
-    rfcn2 = steps.train('rfcn2', start=rfcn1, proposals=steps.propose(rpn2))
+    five = FIFTH in steps_of(cfg)
+    rfcn2 = steps.train('rfcn2', start=None if five else rfcn1, proposals=steps.propose(rpn2))
+    # Departure: the release has keys for a fifth step and does not read them.
+    rpn = steps.train(FIFTH, start=rfcn2) if five else rpn2
     final = checkpoint.params_path(steps.prefix(cfg.TRAIN.model_prefix), FINAL_EPOCH)
-    return combine(cfg, steps.params(rpn2), steps.params(rfcn2), final)
+    return combine(cfg, steps.params(rpn), steps.params(rfcn2), final)
+
+
+def steps_of(cfg):
+    """Names of the steps: STEPS, and the fifth if it has epochs."""
+    return STEPS + ((FIFTH,) if cfg.TRAIN.ALTERNATE[FIFTH + '_epoch'] else ())
 
 
 def check_config(cfg):
-    """Raise a ConfigError where the four steps cannot be trained with this configuration."""
+    """Raise a ConfigError where the steps cannot be trained with this configuration."""
     alternate = cfg.TRAIN.ALTERNATE
-    zero = [key for key in (step + end for step in STEPS for end in ('_lr', '_epoch')) if not alternate[key]]
+    zero = [key for key in (step + end for step in steps_of(cfg) for end in ('_lr', '_epoch')) if not alternate[key]]
     if zero:
         raise ConfigError('alternating training needs values above 0 for TRAIN.ALTERNATE: %s' % ', '.join(zero))
-    if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS:
+    if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS + (FIFTH,):
         raise ConfigError('TRAIN.model_prefix is to name the final checkpoint and must not be empty or one of %s'
-                          % ', '.join(STEPS))
-    if alternate.rpn3_epoch:
-        logger.warning('TRAIN.ALTERNATE.rpn3_* is not used: there are four steps, as in the release')
+                          % ', '.join(STEPS + (FIFTH,)))
     network = make_symbol(cfg)
     rpn, rfcn = network.get_symbol_rpn(is_train=False), network.get_symbol_rfcn(is_train=False)
     shared = set(rpn.list_arguments()) & set(rfcn.list_arguments()) - {'data'}
@@ -85,7 +93,7 @@ def step_config(cfg, name, start=None):
     """The configuration of one step.
 
     Args:
-        name: one of STEPS.
+        name: one of `steps_of(cfg)`.
         start: prefix and epoch of the checkpoint whose shared layers it keeps; None for the pretrained trunk.
     """
     alternate = cfg.TRAIN.ALTERNATE

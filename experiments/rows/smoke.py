@@ -18,6 +18,7 @@ from experiments.rows.table import GIVEN, ROOT, find_row
 from rfcn.command_line import run_folder
 from rfcn.config.config import load_config
 from rfcn.result import FILE
+from rfcn.train_alternate import steps_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def overrides_of(cfg, folder):
         'dataset.dataset_path': folder / 'data', 'dataset.root_path': folder / 'data', 'default.frequent': 1,
         'TRAIN.CHECKPOINT_PERIOD': 1, 'TRAIN.EVAL_PERIOD': 1}
     if cfg.TRAIN.ALTERNATE.rpn1_epoch:
-        changes.update({'TRAIN.ALTERNATE.%s_epoch' % step: 1 for step in ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')})
+        changes.update({'TRAIN.ALTERNATE.%s_epoch' % step: 1 for step in steps_of(cfg)})
     else:
         changes.update({'TRAIN.end_epoch': 1, 'TEST.test_epoch': 1})
     if is_trunk(cfg.network.pretrained):

@@ -223,9 +223,28 @@ def test_the_final_checkpoint_needs_a_name_of_its_own(tiny_voc, prefix):
         train_alternate.check_config(config_of(tiny_voc, 'TRAIN.model_prefix=' + prefix))
 
 
-def test_the_fifth_step_that_the_release_has_keys_for_is_said_not_to_exist(tiny_voc, caplog):
-    train_alternate.check_config(config_of(tiny_voc, 'TRAIN.ALTERNATE.rpn3_epoch=1'))
-    assert 'rpn3_* is not used' in caplog.text
+def test_five_steps_train_the_second_rfcn_from_the_start_and_a_third_rpn_on_its_layers(copied):
+    # The release has keys for a fifth step and does not read them.
+    cfg, folder = copied
+    five = with_overrides(cfg, {'TRAIN.ALTERNATE.rpn3_epoch': 1, 'TRAIN.ALTERNATE.rpn3_lr': 0.02,
+                                'TRAIN.ALTERNATE.rfcn2_epoch': 1})
+    with pytest.raises(ConfigError, match='step rfcn2 was trained with other settings'):
+        train_alternate.train_alternate(five, folder)
+    for path in list(folder.glob('rfcn2*')) + list(folder.glob('final*')):
+        path.unlink()
+    final, aux = checkpoint.load_params(train_alternate.train_alternate(five, folder))
+    rfcn, rfcn_aux = params_of(folder, 'rfcn2', 1)
+    rpn, _ = params_of(folder, 'rpn3', 1)
+    assert np.any(rfcn['conv1_weight'].asnumpy() != params_of(folder, 'rfcn1')[0]['conv1_weight'].asnumpy())
+    assert_equal(rpn, rfcn, filter(is_shared, rpn))
+    assert_equal(final, rpn, rpn)
+    assert_equal(final, rfcn, rfcn)
+    assert_equal(aux, rfcn_aux, rfcn_aux)
+
+
+def test_a_fifth_step_without_a_rate_is_refused(tiny_voc):
+    with pytest.raises(ConfigError, match='values above 0 for TRAIN.ALTERNATE: rpn3_lr'):
+        train_alternate.check_config(config_of(tiny_voc, 'TRAIN.ALTERNATE.rpn3_epoch=1'))
 
 
 def test_an_rpn_of_another_network_is_refused(trained, tiny_voc, tmp_path):
