@@ -11,6 +11,7 @@ from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint, quantization
 from rfcn.core.loader import AnchorLoader, TestLoader
 from rfcn.core.module import contexts
+from rfcn.core.precision import in_precision
 from rfcn.core.predictor import Predictor
 from rfcn.symbols import make_symbol
 
@@ -121,16 +122,12 @@ def predictor(cfg, params_path):
 
     Raises:
         CheckpointError: the parameters do not fit the configuration.
-        ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model.
+        ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model, or is none of a GPU's.
     """
     int8 = cfg.TEST.PRECISION == 'int8'  # whose parameters are those for testing, under the plain names
     arg_params, aux_params = checkpoint.load_for_test(
         params_path, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED and not int8)
-    quantized = None
-    if int8:
-        if cfg.gpus:
-            raise ConfigError("TEST.PRECISION: int8 runs on the CPU alone; write gpus: ''")
-        quantized = quantization.load_symbol(params_path)
+    quantized = quantization.load_symbol(params_path) if int8 else None
     return predictor_of_params(cfg, arg_params, aux_params, params_path, quantized)
 
 
@@ -146,7 +143,31 @@ def predictor_of_params(cfg, arg_params, aux_params, source, quantized=None):
     if quantized is not None:
         symbol = quantization.with_settings(quantized, symbol)
         checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, 'the INT8 graph beside ' + source)
-    return Predictor(symbol, TEST_INPUTS, contexts(cfg.gpus), arg_params, aux_params)
+    return _predictor(cfg, symbol, TEST_INPUTS, arg_params, aux_params)
+
+
+def predictor_of_part(cfg, symbol, inputs, arg_params, aux_params):
+    """The RPN alone, or R-FCN on given RoIs, for testing.
+
+    Raises:
+        ConfigError: `TEST.PRECISION` is int8: only whole networks have INT8 models.
+    """
+    if cfg.TEST.PRECISION == 'int8':
+        raise ConfigError('TEST.PRECISION: int8 is for a whole network (rfcn/test.py), and this is a part of one; '
+                          'write fp32 or bf16')
+    return _predictor(cfg, symbol, inputs, arg_params, aux_params)
+
+
+def _predictor(cfg, symbol, inputs, arg_params, aux_params):
+    check_device(cfg, 'TEST')
+    return Predictor(in_precision(symbol, cfg.TEST.PRECISION, 'TEST.PRECISION'), inputs, contexts(cfg.gpus), arg_params,
+                     aux_params)
+
+
+def check_device(cfg, phase):
+    """Raise a ConfigError where the precision of 'TRAIN' or 'TEST' is one that GPUs do not have here."""
+    if cfg[phase].PRECISION != 'fp32' and cfg.gpus:
+        raise ConfigError("%s.PRECISION: %s runs on the CPU alone; write gpus: ''" % (phase, cfg[phase].PRECISION))
 
 
 def with_classes(cfg):

@@ -12,8 +12,6 @@ import mxnet as mx
 from rfcn import build
 from rfcn.command_line import parse_config, start_run
 from rfcn.core import checkpoint
-from rfcn.core.module import contexts
-from rfcn.core.predictor import Predictor
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
@@ -56,7 +54,7 @@ def rfcn_predictor(cfg, params):
     arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
     shapes = {'data': build.input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
-    predictor = Predictor(symbol, ['data', 'rois'], contexts(cfg.gpus), arg_params, aux_params)
+    predictor = build.predictor_of_part(cfg, symbol, ['data', 'rois'], arg_params, aux_params)
     return GivenRoisPredictor(predictor, cfg.TEST.BATCH_IMAGES)
 
 

@@ -15,8 +15,6 @@ from rfcn import build
 from rfcn.command_line import parse_config, start_run
 from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint
-from rfcn.core.module import contexts
-from rfcn.core.predictor import Predictor
 from rfcn.core.proposer import propose_all
 from rfcn.proposals import log_recall, proposals_path
 from rfcn.script import run_script
@@ -45,7 +43,7 @@ def rpn_predictor(cfg, params):
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=False)
     arg_params, aux_params = checkpoint.load_params(params)
     checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
-    return Predictor(symbol, build.TEST_INPUTS, contexts(cfg.gpus), arg_params, aux_params)
+    return build.predictor_of_part(cfg, symbol, build.TEST_INPUTS, arg_params, aux_params)
 
 
 def make_proposals(cfg, folder, params, image_sets):

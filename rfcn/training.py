@@ -7,7 +7,7 @@ from rfcn.command_line import run_folder
 from rfcn.core import checkpoint, resume
 from rfcn.core.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
-from rfcn.core.precision import training_symbol
+from rfcn.core.precision import in_precision
 from rfcn.core.schedule import lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
@@ -26,6 +26,7 @@ def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: 
         devices: list of mx.Context.
         extra_params, validate: see `Trainer`.
     """
+    build.check_device(cfg, 'TRAIN')
     with locked_folder(os.path.dirname(prefix)):
         _train(cfg, symbol, loader, prefix, devices, extra_params, validate)
 
@@ -33,7 +34,7 @@ def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: 
 def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
     standing = earlier_run(cfg, prefix)
     batch = next(loader.batches())
-    module = TrainModule(training_symbol(symbol, cfg.TRAIN.PRECISION), names(batch.provide_data),
+    module = TrainModule(in_precision(symbol, cfg.TRAIN.PRECISION, 'TRAIN.PRECISION'), names(batch.provide_data),
                          names(batch.provide_label), devices, accumulate=cfg.TRAIN.GRAD_ACCUM,
                          fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE, lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, batch, standing),

@@ -11,6 +11,7 @@ from rfcn import build
 from rfcn.config.config import ROOT, load_config
 from rfcn.core import quantization
 from rfcn.core.loader import Batch
+from rfcn.core.precision import has_bf16, with_bf16_convolutions
 from rfcn.core.predictor import Predictor
 from rfcn.core.tester import image_detections
 from rfcn.evaluate import nms_settings
@@ -20,7 +21,8 @@ from experiments.bench.measure import Stopwatch, unfused
 
 CONFIG = ROOT + '/experiments/rfcn/cfgs/resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml'
 HEIGHT, WIDTH = 600, 1000
-PRECISIONS = FP32, UNFUSED, INT8 = 'fp32', 'fp32 unfused', 'int8'
+FP32, UNFUSED, BF16, INT8 = 'fp32', 'fp32 unfused', 'bf16', 'int8'
+PRECISIONS = (FP32, UNFUSED) + (BF16,) * has_bf16() + (INT8,)
 OBJECTS = (1, 7, 3, 12)  # of the images, in turn
 
 # Random weights do not keep activations in bounds as trained ones do: pixels are some 60 grey levels from their mean,
@@ -78,6 +80,8 @@ class Detection(object):
             symbol = self.symbol
             if precision == INT8:
                 symbol = quantization.quantize(symbol, *params, [self.batch()])
+            elif precision == BF16:
+                symbol = with_bf16_convolutions(symbol)
             self.predictors[precision] = Predictor(symbol, build.TEST_INPUTS, [mx.cpu()], *params)
             with unfused() if precision == UNFUSED else contextlib.nullcontext():
                 self.run(precision)  # binds the graph

@@ -146,7 +146,7 @@ _TEST = {
     'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged, proposals for alternating
                                                   # training are made at the first. Empty: the first of SCALES
     'FLIP': Key(False, flag),                     # ours: test the mirror image too
-    'PRECISION': Key('fp32', choice('fp32', 'int8')),  # ours
+    'PRECISION': Key('fp32', choice('fp32', 'bf16', 'int8')),  # ours: bf16 as in TRAIN, int8 with an INT8 model
     'CXX_PROPOSAL': Key(True, flag),              # these five as in TRAIN
     'RPN_NMS_THRESH': Key(0.7, fraction),
     'RPN_PRE_NMS_TOP_N': Key(6000, whole(-1)),

@@ -1,4 +1,4 @@
-"""bfloat16 convolutions for training on CPUs that have the instructions."""
+"""bfloat16 convolutions, for training and testing on CPUs that have the instructions."""
 import logging
 from pathlib import Path
 
@@ -41,15 +41,18 @@ def with_bf16_convolutions(symbol):
     return converted
 
 
-def training_symbol(symbol, precision):
-    """The graph in the precision that TRAIN.PRECISION names, 'fp32' or 'bf16'.
+def in_precision(symbol, precision, key):
+    """The graph with its convolutions in bfloat16 where a precision is 'bf16'; otherwise as it is.
 
     It stays in fp32, with a word in the log, where bf16 would be slow.
+
+    Args:
+        precision: value of the configuration's key `key`.
     """
-    if precision == 'fp32':
+    if precision != 'bf16':
         return symbol
     if not has_bf16():
-        logger.warning('TRAIN.PRECISION is bf16, but this CPU lacks the instructions (%s; or %s, on Linux 5.16 or '
-                       'later and allowed by DNNL_MAX_CPU_ISA); training in fp32', AVX512, AMX)
+        logger.warning('%s is bf16, but this CPU lacks the instructions (%s; or %s, on Linux 5.16 or later and allowed '
+                       'by DNNL_MAX_CPU_ISA); computing in fp32', key, AVX512, AMX)
         return symbol
     return with_bf16_convolutions(symbol)

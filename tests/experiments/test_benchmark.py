@@ -69,10 +69,12 @@ def test_all_who_suppress_boxes_keep_the_same():
     assert len(set(theirs) ^ set(kept[0])) <= 0.02 * len(kept[0])  # its boxes are whole numbers in some versions
 
 
-def test_detection_is_timed_in_both_precisions_and_in_parts(tmp_path):
+def test_detection_is_timed_in_each_precision_and_in_parts(tmp_path):
     detection = subjects.Detection(18, subjects.write_images(str(tmp_path), 1))
-    fp32, unfused, int8 = inference.measured(detection, 18, rounds=1)
-    for row in fp32, unfused, int8:
+    rows = inference.measured(detection, 18, rounds=1)
+    assert [row['precision'] for row in rows] == list(subjects.PRECISIONS)
+    fp32, int8 = rows[0], rows[-1]
+    for row in rows:
         assert row['total'] >= row['pre'] + row['network'] + row['post'] > 0
         assert row['GFLOP/s'] == pytest.approx(row['GFLOP'] / row['network'])
     assert fp32['of fp32'] == 1 and int8['of fp32'] == pytest.approx(int8['total'] / fp32['total'])
@@ -98,7 +100,7 @@ def test_what_is_no_convolution_has_a_share_of_the_whole_time(monkeypatch):
     assert kinds == {'convolution': 6.0, 'RoI pooling': 0.5, 'besides operators': 1.5} and share == pytest.approx(0.4)
 
 
-def test_the_convolutions_of_either_precision_are_found_by_the_profiler(tmp_path):
+def test_the_convolutions_of_each_precision_are_found_by_the_profiler(tmp_path):
     roidb = subjects.write_images(str(tmp_path), 1)
     for precision in inference.PRECISIONS:
         kinds, share = inference.operators(18, precision, roidb, rounds=1)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from rfcn import build
+from rfcn import build, test_rfcn, test_rpn
 from rfcn.config.config import with_overrides
+from rfcn.core import precision
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 
@@ -74,3 +75,33 @@ def test_an_int8_graph_of_another_network_is_refused(tiny_cfg, graph):
     params = init_params(make_symbol(cfg).get_symbol(is_train=False), build.input_shapes(cfg))[:2]
     with pytest.raises(CheckpointError, match='the INT8 graph beside x.params'):
         build.predictor_of_params(cfg, *params, 'x.params', quantized=graph)
+
+
+def test_bf16_detects_what_fp32_does_but_for_rounding(tiny_cfg, tiny_run, monkeypatch):
+    monkeypatch.setattr(precision, 'has_bf16', lambda: True)
+    params, rng = str(tiny_run / 'tiny-0001.params'), np.random.RandomState(0)
+    inputs = {'data': rng.uniform(-100, 100, (1, 3, 64, 96)), 'im_info': np.array([[64, 96, 1.0]])}
+    batch = mx.io.DataBatch([mx.nd.array(value) for value in inputs.values()],
+                            provide_data=[mx.io.DataDesc(name, value.shape) for name, value in inputs.items()])
+    # One RoI after the other and without suppression: the same RoIs in the same places
+    settings = ['TEST.BATCH_IMAGES=1', 'TEST.RPN_NMS_THRESH=1', 'TEST.RPN_POST_NMS_TOP_N=300', 'TEST.CXX_PROPOSAL=true']
+    expected, found = [build.predictor(tiny_cfg(*settings, 'TEST.PRECISION=' + name), params).predict(batch)
+                       for name in ('fp32', 'bf16')]
+    assert {value.dtype for value in found.values()} == {np.dtype(np.float32)}
+    for name in 'cls_prob', 'bbox_pred':
+        assert not np.array_equal(found[name], expected[name])
+        np.testing.assert_allclose(found[name].mean(axis=1), expected[name].mean(axis=1), atol=0.01)
+
+
+@pytest.mark.parametrize('phase, name', [('TRAIN', 'bf16'), ('TEST', 'bf16'), ('TEST', 'int8')])
+def test_what_only_cpus_compute_is_refused_on_a_gpu(tiny_cfg, phase, name):
+    with pytest.raises(ConfigError, match="%s.PRECISION: %s runs on the CPU alone; write gpus: ''" % (phase, name)):
+        build.check_device(tiny_cfg('gpus=0', '%s.PRECISION=%s' % (phase, name)), phase)
+    build.check_device(tiny_cfg('gpus=0'), phase)
+
+
+def test_a_part_of_a_network_has_no_int8_model(tiny_cfg, tiny_run):
+    cfg = tiny_cfg('TEST.PRECISION=int8')
+    for part in test_rpn.rpn_predictor, test_rfcn.rfcn_predictor:
+        with pytest.raises(ConfigError, match='int8 is for a whole network'):
+            part(cfg, str(tiny_run / 'tiny-0001.params'))

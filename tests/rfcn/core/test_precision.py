@@ -7,7 +7,7 @@ import pytest
 
 from rfcn import _amx
 from rfcn.core import precision
-from rfcn.core.precision import has_bf16, training_symbol, with_bf16_convolutions
+from rfcn.core.precision import has_bf16, in_precision, with_bf16_convolutions
 from rfcn.core.rates import with_kept_statistics
 
 
@@ -31,18 +31,18 @@ def test_a_system_that_does_not_list_its_instructions_has_none(tmp_path):
 
 
 def test_float32_leaves_the_graph_alone(symbol):
-    assert training_symbol(symbol, 'fp32') is symbol
+    assert in_precision(symbol, 'fp32', 'TRAIN.PRECISION') is symbol
 
 
-def test_without_the_instructions_training_goes_on_in_float32_and_says_so(symbol, monkeypatch, caplog):
+def test_without_the_instructions_it_goes_on_in_float32_and_says_so(symbol, monkeypatch, caplog):
     monkeypatch.setattr(precision, 'has_bf16', lambda: False)
-    assert training_symbol(symbol, 'bf16') is symbol
+    assert in_precision(symbol, 'bf16', 'TRAIN.PRECISION') is symbol
     assert 'TRAIN.PRECISION is bf16, but this CPU lacks the instructions' in caplog.text
 
 
 def test_with_them_every_convolution_reads_and_gives_bfloat16(symbol, monkeypatch):
     monkeypatch.setattr(precision, 'has_bf16', lambda: True)
-    converted = training_symbol(symbol, 'bf16')
+    converted = in_precision(symbol, 'bf16', 'TRAIN.PRECISION')
     types = types_of(converted)
     nodes = json.loads(converted.tojson(remove_amp_cast=False))['nodes']
     convolutions = [node for node in nodes if node['op'] == 'Convolution']
