@@ -11,7 +11,7 @@ from rfcn.config.config import with_overrides
 from rfcn.core import checkpoint, quantization
 from rfcn.core.loader import AnchorLoader, TestLoader
 from rfcn.core.module import contexts
-from rfcn.core.precision import in_precision
+from rfcn.core.precision import use_bf16, with_bf16_weights
 from rfcn.core.predictor import Predictor
 from rfcn.symbols import make_symbol
 
@@ -159,9 +159,11 @@ def predictor_of_part(cfg, symbol, inputs, arg_params, aux_params):
 
 
 def _predictor(cfg, symbol, inputs, arg_params, aux_params):
+    """A test graph with its parameters, on the devices and in the precision of the configuration."""
     check_device(cfg, 'TEST')
-    return Predictor(in_precision(symbol, cfg.TEST.PRECISION, 'TEST.PRECISION'), inputs, contexts(cfg.gpus), arg_params,
-                     aux_params)
+    if use_bf16(cfg.TEST.PRECISION, 'TEST.PRECISION'):
+        symbol, arg_params, aux_params = with_bf16_weights(symbol, arg_params, aux_params)
+    return Predictor(symbol, inputs, contexts(cfg.gpus), arg_params, aux_params)
 
 
 def check_device(cfg, phase):

@@ -7,7 +7,7 @@ from rfcn.command_line import run_folder
 from rfcn.core import checkpoint, resume
 from rfcn.core.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
-from rfcn.core.precision import in_precision
+from rfcn.core.precision import use_bf16, with_bf16_convolutions
 from rfcn.core.schedule import lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
@@ -34,9 +34,10 @@ def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: 
 def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
     standing = earlier_run(cfg, prefix)
     batch = next(loader.batches())
-    module = TrainModule(in_precision(symbol, cfg.TRAIN.PRECISION, 'TRAIN.PRECISION'), names(batch.provide_data),
-                         names(batch.provide_label), devices, accumulate=cfg.TRAIN.GRAD_ACCUM,
-                         fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE, lr_mult=cfg.TRAIN.LR_MULT)
+    graph = with_bf16_convolutions(symbol) if use_bf16(cfg.TRAIN.PRECISION, 'TRAIN.PRECISION') else symbol
+    module = TrainModule(graph, names(batch.provide_data), names(batch.provide_label), devices,
+                         accumulate=cfg.TRAIN.GRAD_ACCUM, fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE,
+                         lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, batch, standing),
                  optimizer_params=optimizer_params(cfg, len(loader)), kvstore=cfg.default.kvstore)
     trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent,

@@ -11,7 +11,7 @@ from rfcn import build
 from rfcn.config.config import ROOT, load_config
 from rfcn.core import quantization
 from rfcn.core.loader import Batch
-from rfcn.core.precision import has_bf16, with_bf16_convolutions
+from rfcn.core.precision import has_bf16, with_bf16_weights
 from rfcn.core.predictor import Predictor
 from rfcn.core.tester import image_detections
 from rfcn.evaluate import nms_settings
@@ -77,12 +77,12 @@ class Detection(object):
         params = random_params(self.symbol, build.input_shapes(self.cfg))
         self.predictors = {}
         for precision in precisions:
-            symbol = self.symbol
+            graph = (self.symbol,) + params
             if precision == INT8:
-                symbol = quantization.quantize(symbol, *params, [self.batch()])
+                graph = (quantization.quantize(*graph, [self.batch()]),) + params
             elif precision == BF16:
-                symbol = with_bf16_convolutions(symbol)
-            self.predictors[precision] = Predictor(symbol, build.TEST_INPUTS, [mx.cpu()], *params)
+                graph = with_bf16_weights(*graph)
+            self.predictors[precision] = Predictor(graph[0], build.TEST_INPUTS, [mx.cpu()], *graph[1:])
             with unfused() if precision == UNFUSED else contextlib.nullcontext():
                 self.run(precision)  # binds the graph
 

@@ -9,7 +9,7 @@ from experiments.bench import measure, subjects
 from rfcn import build
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.module import TrainModule
-from rfcn.core.precision import has_bf16, in_precision
+from rfcn.core.precision import has_bf16, with_bf16_convolutions
 from rfcn.symbols import make_symbol
 
 DATA, LABELS = ['data', 'im_info', 'gt_boxes'], ['label', 'bbox_target', 'bbox_weight']
@@ -36,7 +36,7 @@ class Training(object):
         shapes = {desc.name: desc.shape for desc in first.provide_data + first.provide_label}
         params = subjects.random_params(symbol, shapes)
         fixed = cfg.network.FIXED_PARAMS
-        graph = in_precision(symbol, precision, 'TRAIN.PRECISION')
+        graph = with_bf16_convolutions(symbol) if precision == 'bf16' else symbol
         self.module = TrainModule(graph, DATA, LABELS, [mx.cpu()], fixed=fixed)
         if plain:
             self.module = mx.mod.Module(symbol, DATA, LABELS, context=[mx.cpu()],

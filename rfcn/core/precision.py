@@ -2,6 +2,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 from mxnet.contrib import amp
 
 from rfcn import _amx
@@ -9,7 +10,8 @@ from rfcn import _amx
 logger = logging.getLogger(__name__)
 
 AVX512, AMX = 'avx512_bf16', 'amx_bf16'     # what /proc/cpuinfo calls the instructions
-FLOAT32 = '0'  # MXNet's number of the type
+FLOAT32, BFLOAT16 = '0', '12'               # MXNet's numbers of the types
+BF16 = dict(target_dtype='bfloat16', target_dtype_ops=['Convolution'])
 
 
 def has_bf16(cpuinfo='/proc/cpuinfo'):
@@ -27,32 +29,42 @@ def has_bf16(cpuinfo='/proc/cpuinfo'):
 
 
 def with_bf16_convolutions(symbol):
-    """The graph with its convolutions in bfloat16.
+    """The graph with its convolutions in bfloat16, for training.
 
     Weights, their gradients and momentum stay float32 (a cast stands before each convolution), and so do BatchNorm's
     statistics, RoI operators and losses. What the trunk passes on from convolution to convolution, through BatchNorm,
     ReLU and sums, is bfloat16.
     """
-    converted = amp.convert_symbol(symbol, target_dtype='bfloat16', target_dtype_ops=['Convolution'])
-    nodes = converted.get_internals()
-    for name in converted.list_arguments() + converted.list_auxiliary_states():
-        # MXNet infers types from the inputs on; behind a cast it would find none.
-        nodes[name]._set_attr(__dtype__=FLOAT32)
-    return converted
+    return _with_types(amp.convert_symbol(symbol, **BF16), {})
 
 
-def in_precision(symbol, precision, key):
-    """The graph with its convolutions in bfloat16 where a precision is 'bf16'; otherwise as it is.
+def with_bf16_weights(symbol, arg_params, aux_params):
+    """A test graph with its convolutions in bfloat16, and its parameters: weights are cast here, not at each image.
 
-    It stays in fp32, with a word in the log, where bf16 would be slow.
-
-    Args:
-        precision: value of the configuration's key `key`.
+    Returns:
+        symbol, arg_params, aux_params.
     """
-    if precision != 'bf16':
-        return symbol
-    if not has_bf16():
+    converted, arg_params, aux_params = amp.convert_model(symbol, dict(arg_params), dict(aux_params), **BF16,
+                                                          cast_optional_params=True)
+    return _with_types(converted, arg_params), arg_params, aux_params
+
+
+def _with_types(symbol, arg_params):
+    """Say which inputs are bfloat16. MXNet infers types from the inputs on; behind a cast it would find none."""
+    nodes = symbol.get_internals()
+    for name in symbol.list_arguments() + symbol.list_auxiliary_states():
+        cast = name in arg_params and arg_params[name].dtype != np.float32
+        nodes[name]._set_attr(__dtype__=BFLOAT16 if cast else FLOAT32)
+    return symbol
+
+
+def use_bf16(precision, key):
+    """Whether the value `precision` of the configuration's key `key` is 'bf16' and this CPU is fast with it.
+
+    If it is not, the log says that fp32 takes its place.
+    """
+    if precision == 'bf16' and not has_bf16():
         logger.warning('%s is bf16, but this CPU lacks the instructions (%s; or %s, on Linux 5.16 or later and allowed '
                        'by DNNL_MAX_CPU_ISA); computing in fp32', key, AVX512, AMX)
-        return symbol
-    return with_bf16_convolutions(symbol)
+        return False
+    return precision == 'bf16'

@@ -7,7 +7,7 @@ import pytest
 
 from rfcn import _amx
 from rfcn.core import precision
-from rfcn.core.precision import has_bf16, in_precision, with_bf16_convolutions
+from rfcn.core.precision import has_bf16, use_bf16, with_bf16_convolutions, with_bf16_weights
 from rfcn.core.rates import with_kept_statistics
 
 
@@ -30,19 +30,22 @@ def test_a_system_that_does_not_list_its_instructions_has_none(tmp_path):
     assert not has_bf16(str(tmp_path / 'gone'))
 
 
-def test_float32_leaves_the_graph_alone(symbol):
-    assert in_precision(symbol, 'fp32', 'TRAIN.PRECISION') is symbol
-
-
-def test_without_the_instructions_it_goes_on_in_float32_and_says_so(symbol, monkeypatch, caplog):
+@pytest.mark.parametrize('name', ['fp32', 'int8'])
+def test_other_precisions_are_not_bf16(name, monkeypatch, caplog):
+    monkeypatch.setattr(precision, 'has_bf16', lambda: True)
+    assert use_bf16('bf16', 'TRAIN.PRECISION') and not use_bf16(name, 'TRAIN.PRECISION')
     monkeypatch.setattr(precision, 'has_bf16', lambda: False)
-    assert in_precision(symbol, 'bf16', 'TRAIN.PRECISION') is symbol
+    assert not use_bf16(name, 'TRAIN.PRECISION') and not caplog.records
+
+
+def test_without_the_instructions_float32_takes_its_place_and_the_log_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(precision, 'has_bf16', lambda: False)
+    assert not use_bf16('bf16', 'TRAIN.PRECISION')
     assert 'TRAIN.PRECISION is bf16, but this CPU lacks the instructions' in caplog.text
 
 
-def test_with_them_every_convolution_reads_and_gives_bfloat16(symbol, monkeypatch):
-    monkeypatch.setattr(precision, 'has_bf16', lambda: True)
-    converted = in_precision(symbol, 'bf16', 'TRAIN.PRECISION')
+def test_every_convolution_reads_and_gives_bfloat16(symbol):
+    converted = with_bf16_convolutions(symbol)
     types = types_of(converted)
     nodes = json.loads(converted.tojson(remove_amp_cast=False))['nodes']
     convolutions = [node for node in nodes if node['op'] == 'Convolution']
@@ -73,6 +76,26 @@ def test_a_layer_and_its_gradients_are_those_of_float32_to_three_digits(channels
     for name in expected:
         error = np.sqrt(np.mean((found[name] - expected[name]) ** 2) / np.mean(expected[name] ** 2))
         assert error < 2.0 ** -7, (name, error)  # bfloat16 has 8 binary digits
+
+
+def test_for_testing_the_weights_are_cast_once_and_the_results_are_the_same():
+    layer = mx.sym.BatchNorm(mx.sym.Convolution(mx.sym.Variable('data'), name='layer', num_filter=8, kernel=(3, 3)),
+                             name='norm', fix_gamma=False)
+    data, rng = mx.nd.random.normal(shape=(1, 16, 9, 9)), np.random.RandomState(0)
+    shapes, _, statistics = layer.infer_shape(data=data.shape)
+    given = {name: mx.nd.array(rng.uniform(0.5, 1, shape)) for name, shape in
+             list(zip(layer.list_arguments(), shapes))[1:] + list(zip(layer.list_auxiliary_states(), statistics))}
+    args, aux = [{name: given[name] for name in names if name in given}
+                 for names in (layer.list_arguments(), layer.list_auxiliary_states())]
+    cast, cast_args, cast_aux = with_bf16_weights(layer, args, aux)
+    assert {name for name in args if cast_args[name].dtype != np.float32} == {'layer_weight', 'layer_bias'}
+    assert all(value.dtype == np.float32 for value in list(args.values()) + list(aux.values()))  # those given
+    results = []
+    for graph in (with_bf16_convolutions(layer), args, aux), (cast, cast_args, cast_aux):
+        executor = graph[0].simple_bind(mx.cpu(), data=data.shape, grad_req='null')
+        executor.copy_params_from(*graph[1:])
+        results.append(executor.forward(is_train=False, data=data)[0].astype('float32').asnumpy())
+    assert np.array_equal(*results) and np.any(results[0])
 
 
 def outputs_and_gradients(layer, shape):
