@@ -1,6 +1,6 @@
 """The paper's main claims on the demo's data set, small enough for a CPU: variants, several seeds, mean and spread.
 
-    python experiments/ablation.py [--epochs 2] [--seeds 3] [--images 800] [--out output/ablation] [KEY=VALUE ...]
+    python experiments/ablation.py [--epochs 2] [--seeds 3] [--images 800] [--only bf16] [--out FOLDER] [KEY=VALUE ...]
 
 Every variant changes one thing of the demo (experiments/demo/demo.yaml: R-FCN, k = 3, conv5 a trous, OHEM) and has the
 same data, epochs and learning rate; a seed decides the first weights and the order of the images. Writes results.json,
@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.demo.make_dataset import make_dataset
+from lib.errors import UserError
 from rfcn import build, test
 from rfcn.collect_env import git_revision
 from rfcn.command_line import log_to
@@ -73,13 +74,22 @@ def run(variant, seed, cfg, folder):
     return dict(variant=variant, seed=seed, **{name: evaluation.metrics[name] for name in METRICS})
 
 
+def chosen(text):
+    """The numbers and names of the variants whose name contains a text, and of the base that they are held against."""
+    found = [(number, name) for number, name in enumerate(VARIANTS) if name == BASE or text in name]
+    if len(found) == 1:
+        raise UserError('no variant has %r in its name; there are: %s' % (text, '; '.join(list(VARIANTS)[1:])))
+    return found
+
+
 def run_all(args, note):
-    """Every variant with every seed; results.json grows with each run, and keeps those of the same note."""
+    """The chosen variants with every seed; results.json grows with each run, and keeps those of the same note."""
+    variants = chosen(args.only)
     path = args.out / 'results.json'
     kept = json.loads(path.read_text()) if path.is_file() else {}
     results = kept['results'] if kept.get('note') == note else []
     for seed in range(args.seeds):
-        for number, variant in enumerate(VARIANTS):
+        for number, variant in variants:
             if not any(result['variant'] == variant and result['seed'] == seed for result in results):
                 cfg = variant_config(variant, seed, args.epochs, args.out / 'data', args.overrides)
                 results.append(run(variant, seed, cfg, args.out / ('%d_seed%d' % (number, seed))))
@@ -153,6 +163,7 @@ def main(argv=None):
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--images', type=int, default=800, help='training images')
     parser.add_argument('--test_images', type=int, default=200)
+    parser.add_argument('--only', metavar='TEXT', default='', help='variants with this in their names, and the base')
     parser.add_argument('--out', type=Path, default=Path(__file__).resolve().parents[1] / 'output' / 'ablation')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='for all variants')
     args = parser.parse_intermixed_args(argv)

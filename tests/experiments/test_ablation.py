@@ -6,6 +6,7 @@ import pytest
 
 from experiments import ablation
 from experiments.demo.make_dataset import make_dataset
+from lib.errors import UserError
 from rfcn.symbols import make_symbol
 
 NOTE = {'epochs': 1, 'test images': 2}
@@ -74,3 +75,10 @@ def test_a_variant_is_trained_and_tested(tmp_path):
                    'network.SMALL_CHANNELS=[4, 8, 8, 16]', 'network.SMALL_BLOCKS=1'])
     results = json.loads((tmp_path / 'results.json').read_text())['results']
     assert len(results) == len(ablation.VARIANTS) and all(0 <= found['mAP@0.5'] <= 1 for found in results)
+
+
+def test_some_variants_can_be_chosen_beside_the_base():
+    assert [name for _, name in ablation.chosen('bf16')] == [ablation.BASE, 'bf16 convolutions']
+    assert [name for _, name in ablation.chosen('')] == list(ablation.VARIANTS)
+    with pytest.raises(UserError, match="no variant has 'fp16' in its name; there are: k = 1; conv5 at stride 32"):
+        ablation.chosen('fp16')
