@@ -17,7 +17,7 @@ from lib.utils.show_boxes import draw_detections
 from rfcn import build
 from rfcn.command_line import parse_config, run_folder, start_run
 from rfcn.config.config import dump
-from rfcn.core import checkpoint
+from rfcn.core import checkpoint, quantization
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result
@@ -38,7 +38,8 @@ def add_arguments(parser):
 def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
     """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
 
-    Saved detections are used again only if they came from the same parameters, configuration and images.
+    Saved detections are used again only if they came from the same parameters, configuration and images, and of INT8
+    models from the same graph.
     """
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(folder) / (imdb.name + '_detections.pkl')
@@ -64,12 +65,16 @@ def origin_path(saved):
 
 
 def fingerprint(cfg, params, imdb):
-    """Text that changes with the parameters' content, with the configuration and with the images."""
+    """Text that changes with the parameters' content, an INT8 model's graph, the configuration and the images."""
     if not Path(params).exists():
         raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
     paths = [imdb.image_path(index) for index in imdb.image_set_index]
     images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
-    return hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8')).hexdigest()
+    digest = hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8'))
+    graph = Path(quantization.symbol_path(params))  # two INT8 models of a checkpoint differ in it alone
+    if cfg.TEST.PRECISION == 'int8' and graph.is_file():
+        digest.update(graph.read_bytes())
+    return digest.hexdigest()
 
 
 def draw_all(imdb, all_boxes, folder, thresh=0.5):

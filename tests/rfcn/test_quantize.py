@@ -71,6 +71,18 @@ def test_the_scripts_take_it(config, int8_params, tiny_voc, tmp_path, capsys):
     assert len(list((tmp_path / 'drawings').iterdir())) == 1
 
 
+def test_detections_of_another_int8_model_of_the_checkpoint_are_not_taken_for_its_own(config, int8_params, tiny_run,
+                                                                                      tmp_path):
+    cfg = load_config(config, [INT8, 'output_path=%s' % tmp_path])
+    other = quantize.quantize_net(load_config(config, ['TEST.QUANTIZE.FP32_LAYERS=[rfcn_bbox]']),
+                                  str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'other'))
+    saved = []
+    for params in (int8_params, other, other):  # of the same parameters
+        test_script.test_rcnn(cfg, tmp_path, params)
+        saved.append((tmp_path / 'voc_test_detections.pkl').read_bytes())
+    assert saved[0] != saved[1] and saved[1] == saved[2]
+
+
 def test_a_plain_checkpoint_is_no_int8_model(config, tiny_run):
     with pytest.raises(ConfigError, match='TEST.PRECISION is int8, but .*tiny-0001.params has no INT8 graph'):
         Detector(config, str(tiny_run / 'tiny-0001.params'), [INT8])
