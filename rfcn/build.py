@@ -122,7 +122,7 @@ def predictor(cfg, params_path):
 
     Raises:
         CheckpointError: the parameters do not fit the configuration.
-        ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model, or is none of a GPU's.
+        ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model, or it is not for GPUs.
     """
     int8 = cfg.TEST.PRECISION == 'int8'  # whose parameters are those for testing, under the plain names
     arg_params, aux_params = checkpoint.load_for_test(
@@ -169,7 +169,8 @@ def _predictor(cfg, symbol, inputs, arg_params, aux_params):
 def check_device(cfg, phase):
     """Raise a ConfigError where the precision of 'TRAIN' or 'TEST' is one that GPUs do not have here."""
     if cfg[phase].PRECISION != 'fp32' and cfg.gpus:
-        raise ConfigError("%s.PRECISION: %s runs on the CPU alone; write gpus: ''" % (phase, cfg[phase].PRECISION))
+        raise ConfigError("%s.PRECISION: %s runs on the CPU alone; write fp32, or gpus: ''"
+                          % (phase, cfg[phase].PRECISION))
 
 
 def with_classes(cfg):

@@ -95,7 +95,8 @@ def test_bf16_detects_what_fp32_does_but_for_rounding(tiny_cfg, tiny_run, monkey
 
 @pytest.mark.parametrize('phase, name', [('TRAIN', 'bf16'), ('TEST', 'bf16'), ('TEST', 'int8')])
 def test_what_only_cpus_compute_is_refused_on_a_gpu(tiny_cfg, phase, name):
-    with pytest.raises(ConfigError, match="%s.PRECISION: %s runs on the CPU alone; write gpus: ''" % (phase, name)):
+    fault = "%s.PRECISION: %s runs on the CPU alone; write fp32, or gpus: ''" % (phase, name)
+    with pytest.raises(ConfigError, match=fault):
         build.check_device(tiny_cfg('gpus=0', '%s.PRECISION=%s' % (phase, name)), phase)
     build.check_device(tiny_cfg('gpus=0'), phase)
 

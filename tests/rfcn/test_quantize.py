@@ -94,7 +94,7 @@ def test_a_graph_of_another_network_is_refused(config, int8_params):
 
 
 def test_int8_is_for_the_cpu(config, int8_params):
-    with pytest.raises(ConfigError, match="int8 runs on the CPU alone; write gpus: ''"):
+    with pytest.raises(ConfigError, match="int8 runs on the CPU alone; write fp32, or gpus: ''"):
         Detector(config, int8_params, [INT8, 'gpus=0'])
 
 
