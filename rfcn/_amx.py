@@ -19,13 +19,18 @@ LIMIT, AMX = 'DNNL_MAX_CPU_ISA', 'AVX512_CORE_AMX'
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA = 158, 0x1023, 18    # of Linux on x86-64
 
 
-def has_amx(cpuinfo='/proc/cpuinfo'):
-    """Whether this CPU has the instructions; False where the system does not say."""
+def cpu_flags(cpuinfo='/proc/cpuinfo'):
+    """The names of this CPU's instruction sets, as Linux calls them; none where the system does not say."""
     try:
         lines = Path(cpuinfo).read_text().splitlines()
     except OSError:
-        return False
-    return any(CPU_FLAGS <= set(line.split()) for line in lines if line.startswith('flags'))
+        return set()
+    return set().union(*[line.split() for line in lines if line.startswith('flags')][:1])
+
+
+def has_amx(cpuinfo='/proc/cpuinfo'):
+    """Whether this CPU has the instructions."""
+    return CPU_FLAGS <= cpu_flags(cpuinfo)
 
 
 def ask_for_amx():

@@ -1,6 +1,5 @@
 """bfloat16 convolutions, for training and testing on CPUs that have the instructions."""
 import logging
-from pathlib import Path
 
 import numpy as np
 from mxnet.contrib import amp
@@ -21,10 +20,7 @@ def has_bf16(cpuinfo='/proc/cpuinfo'):
     instructions alone were slower than float32 (a step of ResNet-101 1.4 times as long), on an AMD EPYC, which has no
     AMX, they were faster (0.6).
     """
-    try:
-        flags = set(Path(cpuinfo).read_text().split())
-    except OSError:
-        return False
+    flags = _amx.cpu_flags(cpuinfo)
     return _amx.IN_USE if AMX in flags else AVX512 in flags
 
 
