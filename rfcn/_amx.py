@@ -4,7 +4,7 @@ Imported before MXNet, which reads the environment when it is loaded.
 
 MXNet 1.9.1 holds oneDNN 2.4.4, which leaves AMX alone unless DNNL_MAX_CPU_ISA allows it, and Linux ends a process that
 uses AMX without having asked (Documentation/arch/x86/xstate.rst). So we ask, and allow it where the answer is yes: a
-large convolution became 3 times as fast in INT8 and 8 times in bfloat16 (experiments/README.md). DNNL_MAX_CPU_ISA,
+large convolution became 3 times as fast in INT8 and 8 times in bfloat16 (docs/cpu.md). DNNL_MAX_CPU_ISA,
 where it is set, decides: AVX512_CORE_BF16 does without AMX.
 
 Programs that this one starts inherit the variable, but not the permission: those that compute in INT8 or bfloat16 with

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TUTORIAL = ROOT / 'data' / 'YOUR_OWN_DATA.md'
+TUTORIAL = ROOT / 'docs' / 'own_data.md'
 BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
