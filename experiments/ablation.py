@@ -24,7 +24,7 @@ from rfcn import build, test
 from rfcn.collect_env import git_revision
 from rfcn.command_line import log_to
 from rfcn.config.config import load_config, with_overrides
-from rfcn.core.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import params_path
 from rfcn.result import machine
 from rfcn.script import make_parser, run_script
 from rfcn.train_end2end import train_net

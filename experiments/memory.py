@@ -28,7 +28,7 @@ from rfcn import build, training
 from rfcn.collect_env import git_revision, proc_field
 from rfcn.command_line import log_to
 from rfcn.config.config import load_config, with_overrides
-from rfcn.core.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import params_path
 from rfcn.core.module import contexts
 from rfcn.detector import Detector
 from rfcn.result import machine

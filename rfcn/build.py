@@ -8,7 +8,8 @@ from lib.errors import ConfigError
 from lib.utils.load_data import load_gt_roidb, load_imdbs
 from lib.utils.roidb import flip_entry
 from rfcn.config.config import with_overrides
-from rfcn.core import checkpoint, quantization
+from rfcn.checkpoints import checkpoint
+from rfcn.core import quantization
 from rfcn.core.loader import AnchorLoader, TestLoader
 from rfcn.core.module import contexts
 from rfcn.core.precision import use_bf16, with_bf16_weights

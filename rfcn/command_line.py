@@ -12,8 +12,8 @@ from lib.errors import ConfigError
 from rfcn import build
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config, with_overrides
-from rfcn.core.checkpoint import save_text
-from rfcn.core.folder_lock import locked_folder
+from rfcn.checkpoints.checkpoint import save_text
+from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.script import make_parser
 
 logger = logging.getLogger('rfcn')

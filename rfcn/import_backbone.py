@@ -12,7 +12,7 @@ if __package__ in (None, ''):
 import mxnet as mx
 import yaml
 
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.importers.fold import RELEASE_MEANS, fold_trunk
 from rfcn.importers.sources import from_caffe, from_gluoncv, from_mxnet, from_torch
 from rfcn.script import make_parser, run_script

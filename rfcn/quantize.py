@@ -19,7 +19,8 @@ from lib.errors import ConfigError
 from rfcn import build
 from rfcn.command_line import log_to, parse_config
 from rfcn.config.config import with_overrides
-from rfcn.core import checkpoint, quantization
+from rfcn.checkpoints import checkpoint
+from rfcn.core import quantization
 from rfcn.core.sensitivity import Sensitivity
 from rfcn.script import run_script
 from rfcn.symbols import make_symbol

@@ -17,7 +17,8 @@ from lib.utils.show_boxes import draw_detections
 from rfcn import build
 from rfcn.command_line import parse_config, run_folder, start_run
 from rfcn.config.config import dump
-from rfcn.core import checkpoint, quantization
+from rfcn.checkpoints import checkpoint
+from rfcn.core import quantization
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result

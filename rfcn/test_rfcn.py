@@ -11,7 +11,7 @@ import mxnet as mx
 
 from rfcn import build
 from rfcn.command_line import parse_config, start_run
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals

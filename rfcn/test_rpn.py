@@ -14,7 +14,7 @@ from lib.utils.proposals import save_proposals
 from rfcn import build
 from rfcn.command_line import parse_config, start_run
 from rfcn.config.config import with_overrides
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.core.proposer import propose_all
 from rfcn.proposals import log_recall, proposals_path
 from rfcn.script import run_script

@@ -23,11 +23,11 @@ from lib.errors import ConfigError
 from rfcn import build
 from rfcn.command_line import parse_config, start_training
 from rfcn.config.config import with_overrides
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.core.module import fixed_param_names
 from rfcn.proposals import proposals_path
 from rfcn.script import run_script
-from rfcn.step_record import difference, record, training_settings
+from rfcn.checkpoints.step_record import difference, record, training_settings
 from rfcn.symbols import make_symbol
 from rfcn.test_rpn import SETTINGS, make_proposals
 from rfcn.train_rfcn import train_rfcn

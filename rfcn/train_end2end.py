@@ -7,7 +7,7 @@ if __package__ in (None, ''):
 
 from rfcn import build, training
 from rfcn.command_line import parse_config, start_training
-from rfcn.core.checkpoint import save_symbol
+from rfcn.checkpoints.checkpoint import save_symbol
 from rfcn.core.module import contexts
 from rfcn.script import run_script
 from rfcn.symbols import make_symbol

@@ -7,7 +7,7 @@ if __package__ in (None, ''):
 
 from rfcn import build, training
 from rfcn.command_line import parse_config, start_training
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.core.module import contexts
 from rfcn.core.roi_loader import RoiLoader
 from rfcn.proposals import add_argument, proposal_paths, training_rois

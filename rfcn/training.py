@@ -4,14 +4,14 @@ import os
 
 from rfcn import build
 from rfcn.command_line import run_folder
-from rfcn.core import checkpoint, resume
-from rfcn.core.folder_lock import locked_folder
+from rfcn.checkpoints import checkpoint, resume
+from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
 from rfcn.core.precision import use_bf16, with_bf16_convolutions
 from rfcn.core.schedule import lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
-from rfcn.pretrained import start_params
+from rfcn.checkpoints.pretrained import start_params
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rfcn.core.checkpoint import load_params, params_path
-from rfcn.core.folder_lock import FolderInUse, locked_folder
-from rfcn.core.resume import interrupted_path, newest
+from rfcn.checkpoints.checkpoint import load_params, params_path
+from rfcn.checkpoints.folder_lock import FolderInUse, locked_folder
+from rfcn.checkpoints.resume import interrupted_path, newest
 from tests.conftest import ROOT
 
 EPOCHS = 6

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.compare.report import EXACT, PLAIN, Tolerance
 from lib.rcnn.ohem import box_annotator_ohem as ohem_in_numpy
 from lib.utils.epoch_order import epoch_order
-from rfcn.core.checkpoint import unnormalised_bbox
+from rfcn.checkpoints.checkpoint import unnormalised_bbox
 from rfcn.core.loader import Loader
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.schedule import lr_schedule

@@ -14,7 +14,7 @@ from lib.errors import UserError
 from rfcn import import_backbone, test
 from rfcn.command_line import run_folder
 from rfcn.config.config import load_config
-from rfcn.core.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import params_path
 from rfcn.core.module import contexts
 from rfcn.train_alternate import FINAL_EPOCH
 

@@ -12,7 +12,7 @@ from lib.bbox.bbox_transform import clip_boxes
 from lib.dataset.pascal_voc import VOC_CLASSES
 from lib.utils.proposals import save_proposals
 from rfcn import build
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.symbols.initialize import init_params
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 

@@ -15,7 +15,7 @@ import mxnet as mx
 from mxnet.contrib.quantization import calib_graph, quantize_graph
 
 from lib.errors import ConfigError
-from rfcn.core.symbol_file import load_symbol_file
+from rfcn.checkpoints.symbol_file import load_symbol_file
 
 logger = logging.getLogger(__name__)
 

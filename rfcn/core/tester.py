@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.rcnn.detection import detect, per_class_nms
-from rfcn.core.checkpoint import save_atomically
+from rfcn.checkpoints.checkpoint import save_atomically
 from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)

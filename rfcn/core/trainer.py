@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.errors import UserError
-from rfcn.core import checkpoint, resume
+from rfcn.checkpoints import checkpoint, resume
 from rfcn.core.interrupt import StopNow, StopWish
 from rfcn.core.metric import TrainingMetrics
 

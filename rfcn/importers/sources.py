@@ -5,7 +5,7 @@ import tempfile
 from collections import namedtuple
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import load_arrays
+from rfcn.checkpoints.checkpoint import load_arrays
 from rfcn.importers.caffe_file import load_caffe
 from rfcn.importers.fold import RELEASE_MEANS, Input
 from rfcn.importers.naming import find_trunk

@@ -11,7 +11,7 @@ from lib.dataset import make_dataset
 from lib.utils.proposals import load_proposals
 from rfcn import build
 from rfcn.config.config import load_config
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 
 
 def configured(name, folder, *overrides):

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 
 from rfcn.config.config import dump, load_config
-from rfcn.core import resume
+from rfcn.checkpoints import resume
 
 SIZE = (24, 18)     # width, height of the images
 _PICTURE = np.random.RandomState(0).randint(0, 255, (18, 24, 3)).astype(np.uint8)

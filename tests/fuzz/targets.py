@@ -16,8 +16,8 @@ from lib.utils import proposals, safe_pickle
 from lib.utils.image import MAX_PIXELS, image_size, imread
 from lib.utils.roidb import append_flipped_images
 from rfcn.config.config import load_config
-from rfcn.core import checkpoint, resume
-from rfcn.core.symbol_file import load_symbol_file
+from rfcn.checkpoints import checkpoint, resume
+from rfcn.checkpoints.symbol_file import load_symbol_file
 
 OUR_ERRORS = (DatasetError, ConfigError, CheckpointError, FileNotFoundError)
 

@@ -7,7 +7,7 @@ from experiments.rfcn import rfcn_given_train_test
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils.proposals import load_proposals, save_proposals
 from rfcn import build, test_rfcn, test_rpn, train_rfcn, train_rpn
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.core.proposer import propose_all, without_repetition
 from rfcn.core.tester import detect_all
 from rfcn.evaluate import evaluate, nms_settings

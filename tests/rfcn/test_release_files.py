@@ -17,7 +17,7 @@ from lib.utils import safe_pickle
 from rfcn import build, train_end2end
 from rfcn.config import config as config_module
 from rfcn.config.config import load_config
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.core.tester import save_detections
 from rfcn.symbols import make_symbol
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.core.folder_lock import locked_folder
+from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.script import make_parser, message, run_script
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from lib.errors import CheckpointError
 from lib.utils import safe_pickle
 from rfcn import test as script
 from rfcn.config.config import load_config, with_overrides
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 
 
 @pytest.fixture

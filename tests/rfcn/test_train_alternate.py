@@ -10,7 +10,7 @@ from lib.errors import CheckpointError, ConfigError
 from lib.utils.proposals import load_proposals
 from rfcn import build, test, train_alternate
 from rfcn.config.config import load_config, with_overrides
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 from rfcn.proposals import training_rois
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / 'experiments'

@@ -60,7 +60,7 @@ def test_the_graph_that_is_given_is_not_changed():
 
 
 def test_the_keys_of_the_configuration_reach_the_training(tiny_cfg, tmp_path, caplog):
-    from rfcn.core import checkpoint
+    from rfcn.checkpoints import checkpoint
     from rfcn.train_end2end import train_net
     arrays = {}
     for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn, bn2]', 'network.FIXED_PARAMS=[bn_conv1]',

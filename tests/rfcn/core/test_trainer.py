@@ -10,7 +10,7 @@ import pytest
 
 from lib.dataset.imdb import Evaluation
 from rfcn import build, evaluate
-from rfcn.core import checkpoint, resume
+from rfcn.checkpoints import checkpoint, resume
 from rfcn.core.interrupt import StopWish
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer, validated_epochs
 from rfcn.train_end2end import train_net

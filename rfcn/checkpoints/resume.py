@@ -15,8 +15,8 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import (load_arrays, load_params, params_path, save_arrays, split_params, states_path,
-                                  tag_params)
+from rfcn.checkpoints.checkpoint import (load_arrays, load_params, params_path, save_arrays, split_params, states_path,
+                                         tag_params)
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import pytest
 from lib.errors import CheckpointError
 from rfcn import build
 from rfcn.config.config import dump
-from rfcn.core import checkpoint
-from rfcn.pretrained import start_params
+from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.pretrained import start_params
 from rfcn.symbols import make_symbol
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from lib.errors import CheckpointError
 from rfcn.core import quantization
-from rfcn.core.symbol_file import MAX_BYTES, load_symbol_file
+from rfcn.checkpoints.symbol_file import MAX_BYTES, load_symbol_file
 from tests.fuzz.seeds import small_graph
 
 FUSED = small_graph().get_backend_symbol('MKLDNN_QUANTIZE')

@@ -2,7 +2,7 @@
 import mxnet as mx
 import numpy as np
 
-from rfcn.core.class_rows import class_parameters, move_rows, same_classes
+from rfcn.checkpoints.class_rows import class_parameters, move_rows, same_classes
 
 COCO = ['person', 'motorcycle', 'potted plant', 'couch', 'zebra']
 VOC = ['sofa', 'person', 'boat', 'pottedplant', 'motorbike']

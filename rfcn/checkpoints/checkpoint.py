@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.errors import CheckpointError, gist
 from lib.utils.whole_file import whole_file
-from rfcn.core.params_file import check_params_file
+from rfcn.checkpoints.params_file import check_params_file
 
 logger = logging.getLogger(__name__)
 

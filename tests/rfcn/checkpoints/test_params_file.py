@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import load_arrays
-from rfcn.core.params_file import check_params_file
+from rfcn.checkpoints.checkpoint import load_arrays
+from rfcn.checkpoints.params_file import check_params_file
 
 
 def array_bytes(shape=(2, 1), kind='q', head=struct.pack('<Ii', 0xF993FAC9, 0), device=1, value_type=0,

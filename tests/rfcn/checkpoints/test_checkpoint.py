@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.core.checkpoint import (check_params, load_params, params_path, save_atomically, save_params, states_path,
-                                  unnormalised_bbox)
+from rfcn.checkpoints.checkpoint import (check_params, load_params, params_path, save_atomically, save_params,
+                                         states_path, unnormalised_bbox)
 from tests.conftest import ROOT
 
 
@@ -203,7 +203,7 @@ def test_box_layers_are_those_of_the_release(golden):
 ROOM = """
 import resource, sys
 import mxnet as mx
-from rfcn.core import checkpoint
+from rfcn.checkpoints import checkpoint
 prefix, room = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 arrays = {'a%d' % i: mx.nd.ones(300) for i in range(8)}

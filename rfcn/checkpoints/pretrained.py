@@ -3,8 +3,8 @@ import logging
 from pathlib import Path
 
 from rfcn.config.config import load_config
-from rfcn.core import checkpoint
-from rfcn.core.class_rows import class_parameters, move_rows, same_classes
+from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.class_rows import class_parameters, move_rows, same_classes
 from rfcn.symbols.initialize import init_params
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.core import resume
-from rfcn.core.checkpoint import params_path, save_params, states_path
+from rfcn.checkpoints import resume
+from rfcn.checkpoints.checkpoint import params_path, save_params, states_path
 
 PROGRESS = resume.Progress(epoch=1, batch=0, num_update=70, batches_done=140, best=0.625, checksum=None)
 

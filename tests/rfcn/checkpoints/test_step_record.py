@@ -2,7 +2,7 @@
 import pytest
 
 from rfcn.config.config import load_config
-from rfcn.step_record import difference, record, training_settings
+from rfcn.checkpoints.step_record import difference, record, training_settings
 
 
 @pytest.fixture
