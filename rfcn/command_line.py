@@ -12,7 +12,7 @@ from lib.errors import ConfigError
 from rfcn import build
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config, with_overrides
-from rfcn.checkpoints.checkpoint import save_text
+from lib.utils.whole_file import save_text
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.script import make_parser
 

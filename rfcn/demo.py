@@ -26,7 +26,7 @@ from lib.errors import DatasetError
 from lib.utils.image import images_in
 from lib.utils.show_boxes import draw_detections
 from lib.utils.video import EXTENSION, read_frames, video_info, write_video
-from lib.utils.whole_file import whole_file
+from lib.utils.whole_file import whole_text
 from rfcn.command_line import log_to, parse_config
 from rfcn.detector import Detector, as_detections
 from rfcn.script import run_script
@@ -75,7 +75,7 @@ def json_lines(path):
     if path is None:
         yield lambda where, found: None
         return
-    with whole_file(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+    with whole_text(path) as file:
         def write(where, found):
             for name, score, box in found:
                 line = dict(where, class_name=name, score=round(score, 6), box=[round(x, 2) for x in box.tolist()])

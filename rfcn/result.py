@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import platform
-from pathlib import Path
 
+from lib.utils.whole_file import save_text
 from rfcn.collect_env import git_revision, proc_field, run
 
 FILE = 'result.json'
@@ -25,7 +25,7 @@ def write_result(cfg, folder, params, evaluation):
     note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
                 date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
                 machine=machine(cfg.gpus))
-    Path(folder, FILE).write_text(json.dumps(note, indent=1) + '\n', encoding='utf-8')
+    save_text(os.path.join(str(folder), FILE), json.dumps(note, indent=1) + '\n')
 
 
 def machine(gpus):

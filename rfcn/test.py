@@ -14,6 +14,7 @@ import cv2
 from lib.utils import safe_pickle
 from lib.utils.image import imread
 from lib.utils.show_boxes import draw_detections
+from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.command_line import parse_config, run_folder, start_run
 from rfcn.config.config import dump
@@ -52,7 +53,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
     else:
         evaluation, all_boxes = evaluate(cfg, build.predictor(cfg, params), imdb, str(folder))
         save_detections(all_boxes, str(saved))
-        origin_path(saved).write_text(origin)
+        save_text(origin_path(saved), origin)
     logger.info('%s\n%s', params, evaluation.table)
     write_result(cfg, folder, params, evaluation)
     if vis:

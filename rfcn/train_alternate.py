@@ -20,6 +20,7 @@ if __package__ in (None, ''):
 import logging
 
 from lib.errors import ConfigError
+from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.command_line import parse_config, start_training
 from rfcn.config.config import with_overrides
@@ -155,7 +156,7 @@ class Steps(object):
             image_sets = '+'.join(filter(None, [self.cfg.dataset.image_set, self.cfg.dataset.val_image_set]))
             at_training_scale = with_overrides(self.cfg, {'TEST.SCALES': ()})
             make_proposals(at_training_scale, self.folder / name, self.params(rpn), image_sets)
-            self._record(name).write_text(text)
+            save_text(self._record(name), text)
         return name
 
     def _epoch(self, name):
@@ -173,7 +174,7 @@ class Steps(object):
             raise ConfigError('step %s was trained with other settings, which are in %s (now: %s). Remove %s* to train '
                               'it anew, or choose another output_path'
                               % (name, self._record(name), ', '.join(changed), self.prefix(name)))
-        self._record(name).write_text(text)
+        save_text(self._record(name), text)
 
 
 def combine(cfg, rpn, rfcn, path):

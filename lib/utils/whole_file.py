@@ -1,29 +1,156 @@
-"""Files that are there whole or not at all, whatever ends the program that writes them."""
+"""Files that are there whole or not at all, whatever ends the program that writes them.
+
+    with whole_file('a.txt') as temporary:          # a name to write to: a.txt.tmp-<process>
+        Path(temporary).write_text('all of it')
+    save_text('a.txt', 'all of it')
+
+What stands at the path decides how it is written: a link's target is replaced and the link stays; a device or a FIFO
+is written to as it is; a file that is replaced hands on its mode and owner.
+"""
 import contextlib
+import errno
 import os
+import re
+import stat
+import sys
+from pathlib import Path
+
+from lib.errors import UserError, gist
+
+STDOUT = ('-', '/dev/stdout')
+_LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
+
+
+@contextlib.contextmanager
+def whole_files(paths, suffix=''):
+    """Temporary names for files that belong together.
+
+    At the end of the block all of them are flushed to the disk, and only then do they get their names, in this order.
+    If the block raises, or a file finds no room, the temporary files are removed and what was there is untouched.
+
+    Args:
+        paths: str or path, of the files.
+        suffix: str, ends the temporary names, for writers that choose a format by it.
+    Raises:
+        OSError: a folder cannot be written to, or the disk is full.
+    """
+    places = [_place(os.fspath(path), suffix) for path in paths]
+    try:
+        yield [temporary for temporary, _ in places]
+        for temporary, target in places:
+            if target:
+                _flush(temporary)
+                _keep_mode_and_owner(temporary, target)
+        for temporary, target in places:
+            if target:
+                os.replace(temporary, target)
+        for folder in {os.path.dirname(target) for _, target in places if target}:
+            _flush_folder(folder)
+    finally:
+        for temporary, target in places:
+            if target and os.path.exists(temporary):
+                os.remove(temporary)
 
 
 @contextlib.contextmanager
 def whole_file(path, suffix=''):
-    """A temporary name to write to; what is there at the end of the block is flushed to the disk and gets its name.
-
-        with whole_file('a.txt') as temporary:
-            Path(temporary).write_text('all of it')
-
-    If the block raises, the temporary file is removed and what was at `path` is untouched.
-
-    Args:
-        path: str, of the file.
-        suffix: str, ends the temporary name, for writers that choose a format by it.
-    Raises:
-        OSError: the folder cannot be written to or the disk is full.
-    """
-    temporary = '%s.tmp-%d%s' % (path, os.getpid(), suffix)
-    try:
+    """`whole_files` for one file."""
+    with whole_files([path], suffix) as (temporary,):
         yield temporary
-        with open(temporary, 'rb+') as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+
+
+@contextlib.contextmanager
+def whole_text(path):
+    """A UTF-8 text file to write to; '-' is the standard output."""
+    if path in STDOUT:
+        sys.stdout.flush()
+        with open(1, 'w', encoding='utf-8', closefd=False) as file:
+            yield file
+        return
+    with whole_file(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+        yield file
+
+
+def save_whole(paths, write):
+    """Call `write(temporary name of each path)`; see `whole_files`.
+
+    Raises:
+        OSError: one sentence for the user; what was there is untouched.
+    """
+    try:
+        with whole_files(paths) as temporaries:
+            write(*temporaries)
+    except (OSError, RuntimeError, UserError) as error:     # MXNet's errors are RuntimeErrors
+        folder = os.path.dirname(os.path.abspath(paths[0]))
+        hint = 'Is the disk full or the folder read-only?' if os.path.isdir(folder) else \
+            'The folder %s is gone: was it deleted, or its disk unmounted?' % folder
+        raise OSError('%s could not be written (%s); what was there before is untouched. %s'
+                      % (' and '.join(map(str, paths)), _reason(error), hint)) from error
+
+
+def save_text(path, text):
+    """Write a file of UTF-8 text. Raises as `save_whole`."""
+    save_whole([path], lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
+
+
+def remove_leftovers(folder):
+    """Remove the temporary files of processes that have ended without removing them. Returns their names, sorted."""
+    removed = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        found = _LEFTOVER.search(entry.name)
+        if found and entry.is_file(follow_symlinks=False) and not _lives(int(found.group(1))):
+            os.remove(entry.path)
+            removed.append(entry.name)
+    return removed
+
+
+def _place(path, suffix):
+    """Where to write, and the name that it gets afterwards: None for a device or a FIFO, which is written to itself."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:   # a new file, or a link to one
+        mode = stat.S_IFREG
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, 'is a folder; a file was expected', path)
+    if not stat.S_ISREG(mode):
+        return path, None
+    target = os.path.realpath(path)
+    return '%s.tmp-%d%s' % (target, os.getpid(), suffix), target
+
+
+def _flush(path):
+    with open(path, 'rb+') as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder):
+    """So that the new names are on the disk, too; some file systems cannot."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _keep_mode_and_owner(temporary, target):
+    with contextlib.suppress(FileNotFoundError):
+        before, now = os.stat(target), os.stat(temporary)
+        if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+            with contextlib.suppress(PermissionError):
+                os.chown(temporary, before.st_uid, before.st_gid)
+        os.chmod(temporary, stat.S_IMODE(before.st_mode))
+
+
+def _reason(error):
+    return error.strerror if isinstance(error, OSError) and error.strerror else gist(error)
+
+
+def _lives(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True

@@ -7,13 +7,12 @@
 """
 import logging
 import os
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError, gist
-from lib.utils.whole_file import whole_file
+from lib.utils.whole_file import save_text, save_whole
 from rfcn.checkpoints.params_file import check_params_file
 
 logger = logging.getLogger(__name__)
@@ -32,35 +31,19 @@ def states_path(prefix, epoch):
     return '%s-%04d.states' % (prefix, epoch)
 
 
-def save_atomically(path, write):
-    """Call `write(temporary path)`, flush the file to the disk and give it its name.
-
-    Raises:
-        OSError: the folder cannot be written to or the disk is full; what was at `path` is untouched.
-    """
-    try:
-        with whole_file(path) as temporary:
-            write(temporary)
-    except (OSError, mx.base.MXNetError, CheckpointError) as error:
-        raise OSError('%s could not be written (%s); earlier checkpoints are untouched. Is the disk full or the folder '
-                      'read-only?' % (path, gist(error))) from error
+def write_arrays(path, arrays):
+    """Write named arrays in MXNet's format to a temporary name."""
+    mx.nd.save(path, arrays)
+    check_params_file(path)    # MXNet does not notice where the last few kilobytes find no room
 
 
 def save_arrays(path, arrays):
-    """Write named arrays in MXNet's format. Raises as `save_atomically`."""
-    def write(temporary):
-        mx.nd.save(temporary, arrays)
-        check_params_file(temporary)    # MXNet does not notice where the last few kilobytes find no room
-    save_atomically(path, write)
-
-
-def save_text(path, text):
-    """Write a file of text. Raises as `save_atomically`."""
-    save_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
+    """Write named arrays in MXNet's format, whole. Raises as `save_whole`."""
+    save_whole([path], lambda temporary: write_arrays(temporary, arrays))
 
 
 def save_symbol(path, symbol):
-    """Write a graph for MXNet's `sym.load`; its own `save` does not notice a full disk. Raises as `save_atomically`."""
+    """Write a graph for MXNet's `sym.load`; its own `save` does not notice a full disk. Raises as `save_whole`."""
     save_text(path, symbol.tojson())
 
 

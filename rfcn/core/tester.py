@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lib.rcnn.detection import detect, per_class_nms
-from rfcn.checkpoints.checkpoint import save_atomically
+from lib.utils.whole_file import save_whole
 from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)
@@ -71,5 +71,5 @@ def save_detections(all_boxes, path):
         with open(temporary, 'wb') as file:
             pickle.dump(all_boxes, file, protocol=2)
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    save_atomically(path, write)
+    save_whole([path], write)
     logger.info('wrote %s', path)

@@ -1,10 +1,15 @@
 """Files that are there whole or not at all."""
 import os
+import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from lib.utils.whole_file import whole_file
+from lib.utils.whole_file import remove_leftovers, save_text, whole_file, whole_files, whole_text
+from tests.conftest import ROOT
 
 
 def test_a_file_has_its_name_once_the_block_ends(tmp_path):
@@ -24,7 +29,7 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     with whole_file(str(tmp_path / 'a.txt')) as temporary:
         Path(temporary).write_text('all')
     name = os.path.basename(temporary)
-    assert calls == [('fsync', name), ('replace', name)]
+    assert calls == [('fsync', name), ('replace', name), ('fsync', tmp_path.name)]     # and the name itself
 
 
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
@@ -36,3 +41,107 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path, error):
             Path(temporary).write_text('half')
             raise error
     assert [(left.name, left.read_text()) for left in tmp_path.iterdir()] == [('a.txt', 'before')]
+
+
+def test_the_target_of_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'a.txt').write_text('before')
+    (tmp_path / 'link').symlink_to('other/a.txt')
+    (tmp_path / 'link_to_link').symlink_to('link')
+    save_text(str(tmp_path / 'link_to_link'), 'after')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'link_to_link').is_symlink()
+    assert (tmp_path / 'other' / 'a.txt').read_text() == 'after'
+    (tmp_path / 'to_nothing').symlink_to('other/new.txt')
+    save_text(tmp_path / 'to_nothing', 'new')
+    assert (tmp_path / 'to_nothing').is_symlink() and (tmp_path / 'other' / 'new.txt').read_text() == 'new'
+    assert sorted(entry.name for entry in (tmp_path / 'other').iterdir()) == ['a.txt', 'new.txt']
+
+
+def test_a_fifo_is_written_to_and_stays_one(tmp_path):
+    fifo = tmp_path / 'fifo'
+    os.mkfifo(str(fifo))
+    read = []
+    reader = threading.Thread(target=lambda: read.append(fifo.read_text()))
+    reader.start()
+    save_text(str(fifo), 'through it')
+    reader.join(10)
+    assert read == ['through it'] and stat.S_ISFIFO(os.stat(str(fifo)).st_mode)
+
+
+def test_a_device_is_written_to_and_stays_one():
+    before = os.stat('/dev/null')
+    save_text('/dev/null', 'gone')
+    with whole_text('/dev/null') as file:
+        file.write('gone')
+    assert stat.S_ISCHR(os.stat('/dev/null').st_mode) and os.stat('/dev/null').st_ino == before.st_ino
+    with pytest.raises(OSError, match='/dev/full could not be written .No space left on device'):
+        save_text('/dev/full', 'no room')
+
+
+def test_a_folder_at_the_path_is_no_file(tmp_path):
+    with pytest.raises(OSError, match='could not be written .is a folder; a file was expected'):
+        save_text(tmp_path, 'text')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('mode', [0o600, 0o664])
+def test_a_file_that_is_replaced_hands_on_its_mode(tmp_path, mode):
+    path = tmp_path / 'a.txt'
+    path.write_text('before')
+    path.chmod(mode)
+    save_text(path, 'after')
+    assert path.read_text() == 'after' and stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root may give files away')
+def test_a_file_that_is_replaced_hands_on_its_owner(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_text('before')
+    os.chown(str(path), 1234, 2345)
+    save_text(path, 'after')
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
+
+
+def test_files_that_belong_together_get_their_names_together_or_not_at_all(tmp_path):
+    paths = [tmp_path / 'a', tmp_path / 'b']
+    for path in paths:
+        path.write_text('before')
+    with pytest.raises(ZeroDivisionError):
+        with whole_files(paths) as (first, second):
+            Path(first).write_text('after')
+            Path(second).write_text('half')
+            1 / 0
+    assert [path.read_text() for path in paths] == ['before', 'before']
+    with whole_files(paths) as (first, second):
+        Path(first).write_text('after')
+        Path(second).write_text('after, too')
+        assert paths[0].read_text() == 'before'
+    assert [path.read_text() for path in paths] == ['after', 'after, too']
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ['a', 'b']
+
+
+def test_a_folder_that_has_gone_is_named(tmp_path):
+    with pytest.raises(OSError, match='The folder .*gone is gone: was it deleted, or its disk unmounted'):
+        save_text(tmp_path / 'gone' / 'a.txt', 'text')
+
+
+def test_standard_output_takes_text_beside_what_else_is_printed():
+    code = ('from lib.utils.whole_file import whole_text\n'
+            'print("before")\n'
+            'with whole_text("-") as file:\n    file.write("f\\u00fcr\\n")\n'
+            'with whole_text("/dev/stdout") as file:\n    file.write("it\\n")\n'
+            'print("after")')
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE, check=True,
+                          env=dict(os.environ, LC_ALL='POSIX', PYTHONUTF8='0'))
+    assert done.stdout.decode('utf-8') == 'before\nf\u00fcr\nit\nafter\n'
+
+
+def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_stay(tmp_path):
+    child = subprocess.Popen(['true'])
+    child.wait()
+    dead = ['net-0001.params.tmp-%d' % child.pid, 'film.avi.tmp-%d.avi' % child.pid]
+    stay = ['a.tmp-%d' % os.getpid(), 'tmp-1', 'a.tmp-', 'a.tmp-12x', 'a.txt']
+    for name in dead + stay:
+        (tmp_path / name).write_text('')
+    assert remove_leftovers(str(tmp_path)) == sorted(dead)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(stay)

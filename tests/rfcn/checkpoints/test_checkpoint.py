@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.checkpoints.checkpoint import (check_params, load_params, params_path, save_atomically, save_params,
+from lib.utils.whole_file import save_whole
+from rfcn.checkpoints.checkpoint import (check_params, load_params, params_path, save_params,
                                          states_path, unnormalised_bbox)
 from tests.conftest import ROOT
 
@@ -66,8 +67,8 @@ def test_a_write_error_leaves_the_old_file_and_no_other(saved, error):
         raise error
     before = open(saved, 'rb').read()
     with pytest.raises(OSError,
-                       match='net-0001.params could not be written .*earlier checkpoints are untouched') as raised:
-        save_atomically(saved, write)
+                       match='net-0001.params could not be written .*what was there before is untouched') as raised:
+        save_whole([saved], write)
     assert 'stack trace' not in str(raised.value)
     assert open(saved, 'rb').read() == before
     assert os.listdir(os.path.dirname(saved)) == ['net-0001.params']
