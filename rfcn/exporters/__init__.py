@@ -1,0 +1,10 @@
+"""Ways out: a trained detector as plain MXNet (plain.py) or as ONNX.
+
+    plain.py        graph and parameters of MXNet's own operators, which MXNet loads without this project
+    onnx_graph.py   an ONNX graph in the making: nodes, constants, names; what it becomes a file with
+    onnx_layers.py  the table of MXNet's operators and the nodes that do the same
+    onnx_rpn.py     proposals: anchors, decoding, TopK, non-maximum suppression
+    onnx_pool.py    position-sensitive RoI pooling by products with masks
+    onnx_detect.py  from the network's output to boxes, scores and classes
+    onnx_check.py   runs the file beside MXNet and compares
+"""

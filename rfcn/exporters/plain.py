@@ -1,0 +1,74 @@
+"""Plain MXNet: a detector's test graph and parameters, of MXNet's own operators alone.
+
+    PREFIX-symbol.json    inputs data (1, 3, H, W) and im_info (1, 3); outputs rois, cls_prob, bbox_pred
+    PREFIX-0000.params    with the box layer for testing under its plain name
+
+`mx.mod.Module` and `gluon.SymbolBlock.imports` load the pair in a process that does not have this project.
+"""
+import json
+import re
+
+from lib.errors import ConfigError
+from lib.utils.whole_file import save_whole
+from rfcn.checkpoints import checkpoint
+from rfcn.config.config import with_overrides
+from rfcn.symbols import make_symbol
+
+SYMBOL_END = '-symbol.json'
+
+
+def plain_symbol(cfg):
+    """The test graph for one image of any size, of MXNet's own operators alone.
+
+    Proposals come from `contrib.MultiProposal`, whatever TEST.CXX_PROPOSAL says. It differs from the Python operator in
+    what docs/departures.md says of it: it does not limit how much a side may grow, and repeats proposals in turn where
+    there are too few.
+
+    Args:
+        cfg: a loaded configuration.
+    Returns:
+        mx.sym.Symbol with the outputs rois (R, 5), cls_prob (1, R, C), bbox_pred (1, R, 4 * num_reg_classes).
+    Raises:
+        ConfigError: the network has operators in Python that MXNet has no counterpart of.
+    """
+    symbol = make_symbol(plain_config(cfg)).get_symbol(is_train=False)
+    foreign = [node['name'] for node in json.loads(symbol.tojson())['nodes'] if node['op'] == 'Custom']
+    if foreign:
+        raise ConfigError('symbol: %s cannot leave as plain MXNet: %s is an operator of this project, in Python; R-FCN '
+                          'and the baselines with RoIs can' % (cfg.symbol, ', '.join(foreign)))
+    return symbol
+
+
+def plain_config(cfg):
+    """The configuration of `plain_symbol`."""
+    return with_overrides(cfg, {'TEST.BATCH_IMAGES': 1, 'TEST.CXX_PROPOSAL': True})
+
+
+def export_plain(cfg, params, path):
+    """Write a checkpoint as plain MXNet.
+
+    Args:
+        params: path of the checkpoint.
+        path: of the graph, ends in '-symbol.json'; the parameters go beside it.
+    Returns:
+        the two paths.
+    Raises:
+        ConfigError: see `plain_symbol`; another end of the path.
+        CheckpointError: the parameters do not fit the configuration.
+    """
+    if not path.endswith(SYMBOL_END):
+        raise ConfigError('%s: the graph of plain MXNet must be called PREFIX%s' % (path, SYMBOL_END))
+    symbol = plain_symbol(cfg)
+    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
+    checkpoint.check_params(symbol, {'data': (1, 3, 256, 256), 'im_info': (1, 3)}, arg_params, aux_params, params)
+    known = set(symbol.list_arguments() + symbol.list_auxiliary_states())
+    arrays = {name: value for name, value in checkpoint.tag_params(arg_params, aux_params).items()
+              if name.partition(':')[2] in known}     # gluon refuses what the graph does not have
+    paths = path, checkpoint.params_path(re.sub(SYMBOL_END + '$', '', path), 0)
+
+    def write(symbol_path, params_path):
+        with open(symbol_path, 'w', encoding='utf-8') as file:
+            file.write(symbol.tojson())
+        checkpoint.write_arrays(params_path, arrays)
+    save_whole(list(paths), write)
+    return paths

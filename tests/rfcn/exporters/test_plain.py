@@ -1,0 +1,102 @@
+"""Plain MXNet: loaded where the project cannot be imported, it gives what the project's own network gives."""
+import json
+import os
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.errors import CheckpointError, ConfigError
+from rfcn import build, export
+from rfcn.config.config import load_config, with_overrides
+from rfcn.exporters.plain import export_plain, plain_symbol
+
+# Runs in an empty folder with -I: neither the project's folder nor an installed copy of it can be imported.
+FOREIGN = '''
+import sys
+sys.path = [path for path in sys.path if path != {root!r}]
+sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in str(finder).lower()]
+import numpy as np
+for name in ('bool', 'int', 'float', 'object'):
+    np.__dict__.get(name) or setattr(np, name, getattr(__import__('builtins'), name))
+for name in ('rfcn', 'lib'):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    sys.exit(name + ' can be imported')
+import mxnet as mx
+data, im_info = [mx.nd.array(np.load(name)) for name in ('data.npy', 'im_info.npy')]
+symbol, arg_params, aux_params = mx.model.load_checkpoint('plain', 0)
+module = mx.mod.Module(symbol, data_names=['data', 'im_info'], label_names=None)
+module.bind([('data', data.shape), ('im_info', im_info.shape)], for_training=False)
+module.set_params(arg_params, aux_params)
+module.forward(mx.io.DataBatch([data, im_info]), is_train=False)
+by_module = [value.asnumpy() for value in module.get_outputs()]
+block = mx.gluon.SymbolBlock.imports('plain-symbol.json', ['data', 'im_info'], 'plain-0000.params')
+by_gluon = [value.asnumpy() for value in block(data, im_info)]
+np.savez('found.npz', *(by_module + by_gluon))
+'''
+
+
+@pytest.fixture(scope='module')
+def trained(tiny_run):
+    """Configuration and parameters of the tiny network, with MXNet's own proposals."""
+    cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.CXX_PROPOSAL=true', 'TEST.BATCH_IMAGES=1'])
+    return cfg, str(tiny_run / 'tiny-0001.params')
+
+
+def test_modules_and_gluon_load_it_where_the_project_cannot_be_imported(trained, tmp_path):
+    cfg, params = trained
+    export_plain(cfg, params, str(tmp_path / 'plain-symbol.json'))
+    data = np.random.RandomState(0).uniform(-100, 100, (1, 3, 64, 96)).astype(np.float32)
+    im_info = np.array([[64, 96, 1]], dtype=np.float32)
+    np.save(tmp_path / 'data.npy', data)
+    np.save(tmp_path / 'im_info.npy', im_info)
+    (tmp_path / 'run.py').write_text(FOREIGN.format(root=os.path.dirname(os.path.dirname(export.__file__))))
+    run = subprocess.run([sys.executable, '-I', '-W', 'ignore', 'run.py'], cwd=tmp_path, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, universal_newlines=True, timeout=120)
+    assert run.returncode == 0, run.stdout
+    batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
+                            provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])
+    expected = build.predictor(cfg, params).predict(batch)
+    found = np.load(tmp_path / 'found.npz')
+    for number, name in enumerate(('rois', 'cls_prob', 'bbox_pred')):
+        np.testing.assert_array_equal(found['arr_%d' % number], expected[name])
+        # Gluon does not fuse convolutions with what follows them, which is another order of the same sums.
+        np.testing.assert_allclose(found['arr_%d' % (number + 3)], expected[name], rtol=1e-4, atol=1e-5)
+    assert expected['bbox_pred'].any()
+
+
+@pytest.mark.parametrize('detector', ['rfcn', 'rfcn_dcn', 'naive_rcnn', 'faster_rcnn'])
+def test_a_plain_graph_has_no_operator_of_the_project(tiny_cfg, detector):
+    stride = 'network.POOLED_SIZE=%d' % (14 if detector == 'faster_rcnn' else 3)
+    symbol = plain_symbol(tiny_cfg('symbol=small_' + detector, stride, 'network.CONV5=atrous'))
+    assert not [node for node in json.loads(symbol.tojson())['nodes'] if node['op'] == 'Custom']
+    assert symbol.list_outputs()[0] == 'rois_output'
+
+
+def test_a_network_of_operators_in_python_is_refused(tiny_cfg):
+    with pytest.raises(ConfigError, match='small_class_rpn cannot leave as plain MXNet: best_anchors'):
+        plain_symbol(tiny_cfg('symbol=small_class_rpn'))
+
+
+def test_parameters_of_another_configuration_are_refused(trained, tmp_path):
+    cfg, params = trained
+    with pytest.raises(CheckpointError, match='rfcn_cls_weight has shape'):
+        export_plain(with_overrides(cfg, {'dataset.CLASSES': ['red', 'green', 'blue']}), params,
+                     str(tmp_path / 'plain-symbol.json'))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_tells_the_ends_of_names_that_it_knows(trained, tiny_run, tmp_path):
+    with pytest.raises(ConfigError, match='a name that ends in .onnx or in -symbol.json'):
+        export.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', trained[1], '--out', str(tmp_path / 'x.pb')])
+
+
+def test_the_command_writes_the_pair(trained, tiny_run, tmp_path):
+    out = tmp_path / 'new' / 'plain-symbol.json'
+    export.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', trained[1], '--out', str(out)])
+    assert sorted(path.name for path in out.parent.iterdir()) == ['plain-0000.params', 'plain-symbol.json']
