@@ -1,56 +1,137 @@
-"""A sheet of test images, each with its ground truth on the left and the saved detections on the right.
+"""A sheet of test images: annotated objects on the left of each pair, detections on the right.
 
-`python experiments/draw_sheet.py --cfg RUN/config.yaml --detections X_detections.pkl --out sheet.png`
+    python experiments/draw_sheet.py --cfg RUN/config.yaml --detections X_detections.pkl --out sheet.jpg [--count 12]
+
+A detection is a hit (green) if the VOC evaluation counts it as right: its IoU with the object of its class that it
+overlaps most exceeds 0.5, and no better scored one hit that object. All others are false alarms (red). Objects without
+a hit are missed (orange). Images stand in rows of one width, so that pictures of any shape fill the sheet.
 """
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
 
 import cv2
 import numpy as np
 
+from lib.dataset.pascal_voc_eval import match_detections
 from lib.utils import safe_pickle
 from lib.utils.image import imread
-from lib.utils.show_boxes import contact_sheet, draw_detections, draw_ground_truth
+from lib.utils.show_boxes import class_colors, draw_boxes
 from rfcn import build
 from rfcn.config.config import load_config
 from rfcn.script import make_parser, run_script
 
-
-def drawings(entry, dets_by_class, classes, thresh, scale):
-    """Ground truth and detections of an image, enlarged so that labels fit: list of two (h, w, 3) uint8."""
-    im = cv2.resize(imread(entry['image']), None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    enlarge = np.array([scale] * 4 + [1])
-    dets_by_class = [np.asarray(dets).reshape(-1, 5) * enlarge for dets in dets_by_class]
-    return [draw_ground_truth(im, entry['boxes'] * scale, entry['gt_classes'], classes),
-            draw_detections(im, dets_by_class, classes, thresh)]
+HIT, MISSED, FALSE_ALARM = (60, 160, 0), (0, 140, 255), (40, 40, 220)     # B, G, R
+HEADING = (('annotated | found:', (0, 0, 0)), ('hit', HIT), ('missed', MISSED), ('false alarm', FALSE_ALARM))
+HEADING_HEIGHT, MARGIN, LINE = 36, 6, 2
+JPEG_QUALITY = 85
 
 
-def sheet(imdb, all_boxes, count, columns, thresh, scale):
-    """The drawings of `count` images spread evenly over the set, side by side, `columns` images a row."""
+def verdicts(dets, boxes, iou=0.5):
+    """Which detections of a class in one image are right, and which objects they find.
+
+    Args:
+        dets: (n, 5) boxes and scores by falling score. boxes: (m, 4) objects.
+    Returns:
+        (n,) bool, right; (m,) bool, found.
+    """
+    matches = match_detections({'': dets}, {'': (boxes, np.zeros(len(boxes), dtype=bool))})
+    close = np.flatnonzero(matches.overlaps > iou)
+    found, first = np.unique(matches.objects[close], return_index=True)
+    return np.isin(np.arange(len(dets)), close[first]), np.isin(np.arange(len(boxes)), found)
+
+
+def judged(dets_by_class, boxes, labels, classes, thresh):
+    """All that is drawn on the right: (boxes (n, 4), colours, texts); hits last, so that they are on top."""
+    marks = []
+    for label in range(1, len(classes)):
+        dets = np.asarray(dets_by_class[label], dtype=np.float64).reshape(-1, 5)
+        dets = dets[np.argsort(-dets[:, 4], kind='stable')]
+        dets, objects = dets[dets[:, 4] >= thresh], boxes[labels == label]
+        right, found = verdicts(dets, objects)
+        marks += [(0, box, MISSED, classes[label]) for box in objects[~found]]
+        marks += [(2 if hit else 1, det[:4], HIT if hit else FALSE_ALARM, '%s %.2f' % (classes[label], det[4]))
+                  for hit, det in zip(right, dets)]
+    marks.sort(key=lambda mark: mark[0])
+    return np.array([box for _, box, _, _ in marks]).reshape(-1, 4), [m[2] for m in marks], [m[3] for m in marks]
+
+
+def pair(entry, dets_by_class, classes, thresh, height):
+    """An image of a given height twice, side by side: annotated, found. (height, 2 * width + MARGIN, 3) uint8."""
+    im = imread(entry['image'])
+    scale = height / im.shape[0]
+    size = max(1, int(round(im.shape[1] * scale))), height
+    im = cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    boxes, labels = np.asarray(entry['boxes'], dtype=np.float64).reshape(-1, 4), np.asarray(entry['gt_classes'])
+    marks, colors, texts = judged(dets_by_class, boxes, labels, classes, thresh)
+    gap = np.full((height, MARGIN, 3), 255, dtype=np.uint8)
+    of_classes = class_colors(len(classes))
+    annotated = draw_boxes(im, boxes * scale, [of_classes[c] for c in labels], [classes[c] for c in labels], LINE)
+    return np.hstack([annotated, gap, draw_boxes(im, marks * scale, colors, texts, LINE)])
+
+
+def rows_of(shapes, width, height):
+    """Share out pairs of images into rows of one width.
+
+    Args:
+        shapes: (width, height) of each image. width: of the sheet. height: most of a row.
+    Returns:
+        list of (numbers of the images, height of the row).
+    """
+    rows, row = [], []
+    for number, (w, h) in enumerate(shapes):
+        row.append((number, 2 * w / h))
+        space = width - 3 * MARGIN * len(row)
+        if space / sum(ratio for _, ratio in row) <= height:
+            rows.append(([n for n, _ in row], max(1, int(space / sum(ratio for _, ratio in row)))))
+            row = []
+    return rows + ([([n for n, _ in row], height)] if row else [])
+
+
+def sheet(imdb, all_boxes, count, thresh, width, height):
+    """The pairs of `count` images spread evenly over the set, in rows, below a heading. (H, width, 3) uint8 BGR."""
     roidb = imdb.gt_roidb()
-    pictures = []
-    for i in np.unique(np.linspace(0, len(roidb) - 1, count).astype(int)):
-        pictures += drawings(roidb[i], [boxes[i] for boxes in all_boxes], imdb.classes, thresh, scale)
-    return contact_sheet(pictures, 2 * columns)
+    chosen = np.unique(np.linspace(0, len(roidb) - 1, count).astype(int))
+    strips = [heading(width)]
+    for numbers, row_height in rows_of([(roidb[i]['width'], roidb[i]['height']) for i in chosen], width, height):
+        strip = np.full((row_height + 2 * MARGIN, width, 3), 255, dtype=np.uint8)
+        left = MARGIN
+        for i in chosen[numbers]:
+            drawn = pair(roidb[i], [boxes[i] for boxes in all_boxes], imdb.classes, thresh, row_height)
+            drawn = drawn[:, :max(0, width - left)]
+            strip[MARGIN:MARGIN + row_height, left:left + drawn.shape[1]] = drawn
+            left += drawn.shape[1] + 2 * MARGIN
+        strips.append(strip)
+    return np.vstack(strips)
+
+
+def heading(width):
+    """What the colours mean, on white."""
+    bar = np.full((HEADING_HEIGHT, width, 3), 255, dtype=np.uint8)
+    left = MARGIN
+    for text, color in HEADING:
+        cv2.putText(bar, text, (left, HEADING_HEIGHT - 12), cv2.FONT_HERSHEY_SIMPLEX, 0.6, color, 2, cv2.LINE_AA)
+        left += cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 2)[0][0] + 16
+    return bar
 
 
 def main(argv=None):
     """Entry point."""
-    parser = make_parser(__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument('--cfg', required=True, help='the config.yaml of the run')
-    parser.add_argument('--detections', required=True, help='the pickle that rfcn/test.py wrote')
-    parser.add_argument('--out', required=True, help='png')
+    parser.add_argument('--detections', required=True, help='the pickle that a test wrote')
+    parser.add_argument('--out', required=True, help='jpg or png')
     parser.add_argument('--count', type=int, default=12, help='images')
-    parser.add_argument('--columns', type=int, default=3, help='images a row')
     parser.add_argument('--thresh', type=float, default=0.5, help='lowest score that is drawn')
-    parser.add_argument('--scale', type=float, default=1, help='enlargement of the images')
+    parser.add_argument('--width', type=int, default=1600, help='of the sheet, pixels')
+    parser.add_argument('--height', type=int, default=260, help='most of an image, pixels')
     args = parser.parse_args(argv)
     cfg = load_config(args.cfg)
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
-    picture = sheet(imdb, safe_pickle.load(args.detections), args.count, args.columns, args.thresh, args.scale)
-    if not cv2.imwrite(args.out, picture):
+    picture = sheet(imdb, safe_pickle.load(args.detections), args.count, args.thresh, args.width, args.height)
+    if not cv2.imwrite(args.out, picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise OSError('%s could not be written' % args.out)
 
 

@@ -17,7 +17,7 @@ def class_colors(num_classes):
     return [tuple(int(round(255 * level)) for level in reversed(color)) for color in colors]
 
 
-def draw_boxes(im, boxes, colors, texts):
+def draw_boxes(im, boxes, colors, texts, line=None):
     """Draw boxes, then their labels on patches of the same colours, so that no line crosses a label.
 
     Args:
@@ -25,13 +25,15 @@ def draw_boxes(im, boxes, colors, texts):
         boxes: (n, 4) boxes; of overlapping labels the last one is on top.
         colors: list of n tuples B, G, R.
         texts: list of n str, drawn in `plain_letters`; '' draws no label.
+        line: thickness in pixels; by default a 250th of the image's shorter side.
     Returns:
         (H, W, 3) uint8 BGR, a new image.
     """
     picture = im.copy()
     corners = np.round(np.clip(np.asarray(boxes, dtype=np.float64).reshape(-1, 4), -1e4, 1e5)).astype(int).tolist()
+    line = line or max(1, int(round(min(im.shape[:2]) / 250.0)))
     for (x1, y1, x2, y2), color in zip(corners, colors):
-        cv2.rectangle(picture, (x1, y1), (x2, y2), color, max(1, int(round(min(im.shape[:2]) / 250.0))))
+        cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
     for (x1, y1, _, _), color, text in zip(corners, colors, texts):
         if text:
             _draw_label(picture, x1, y1, color, plain_letters(text))

@@ -1,0 +1,36 @@
+"""The sheet of detections: which are hits, which false alarms, which objects are missed, and where pictures stand."""
+import numpy as np
+
+from experiments.draw_sheet import FALSE_ALARM, HIT, MARGIN, MISSED, judged, rows_of, verdicts
+
+CLASSES = ('__background__', 'cat', 'dog')
+
+
+def test_the_best_detection_of_an_object_is_right_and_its_copies_are_not():
+    boxes = np.array([[0., 0, 99, 99], [200, 0, 299, 99]])
+    dets = np.array([[0, 0, 99, 99, .9], [5, 0, 99, 99, .8], [200, 0, 299, 99, .7], [400, 0, 499, 99, .6]])
+    right, found = verdicts(dets, boxes)
+    assert right.tolist() == [True, False, True, False] and found.tolist() == [True, True]
+
+
+def test_without_objects_or_without_detections_nothing_is_right():
+    right, found = verdicts(np.array([[0, 0, 9, 9, .9]]), np.zeros((0, 4)))
+    assert right.tolist() == [False] and found.tolist() == []
+    right, found = verdicts(np.zeros((0, 5)), np.array([[0., 0, 9, 9]]))
+    assert right.tolist() == [] and found.tolist() == [False]
+
+
+def test_hits_misses_and_false_alarms_have_their_colours_and_hits_are_on_top():
+    dets = [[], [[0, 0, 99, 99, .9], [300, 0, 399, 99, .8], [0, 0, 99, 99, .1]], [[0, 0, 99, 99, .7]]]
+    boxes, colors, texts = judged(dets, np.array([[0., 0, 99, 99], [200, 0, 299, 99]]), np.array([1, 2]), CLASSES, 0.5)
+    assert texts == ['dog', 'cat 0.80', 'dog 0.70', 'cat 0.90']
+    assert colors == [MISSED, FALSE_ALARM, FALSE_ALARM, HIT]
+    assert boxes[0].tolist() == [200, 0, 299, 99] and boxes[3].tolist() == [0, 0, 99, 99]
+
+
+def test_rows_are_as_wide_as_the_sheet_and_the_last_one_is_not_enlarged():
+    shapes = [(400, 300), (300, 400), (500, 375), (500, 250)]   # pairs: 2.67, 1.5, 2.67, 4 times as wide as high
+    rows = rows_of(shapes, width=800, height=200)
+    assert [numbers for numbers, _ in rows] == [[0, 1], [2, 3]]
+    assert rows[0][1] == int((800 - 6 * MARGIN) / (8 / 3 + 1.5)) and rows[1][1] < 200
+    assert rows_of([(400, 300)], width=800, height=200) == [([0], 200)]
