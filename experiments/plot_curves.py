@@ -1,4 +1,4 @@
-"""Draw the curves of a training run: losses and validation mAP against epochs.
+"""Draw the curves of a training run: losses and their running means, learning rate, validation mAP against epochs.
 
     python experiments/plot_curves.py output/.../log.jsonl curves.png
 
@@ -25,6 +25,8 @@ from lib.errors import DatasetError
 from rfcn.script import make_parser, run_script
 
 LOGGER = logging.getLogger(__name__)
+
+SMOOTHING = 20  # running means are over the latest 20th of the records
 
 
 def read_records(path):
@@ -61,13 +63,15 @@ def is_number(value):
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def training_curves(records):
-    """Losses against epochs.
+def training_curves(records, chosen=lambda name: name.endswith('Loss')):
+    """Losses, or other values of the training records, against epochs.
 
     The records of an epoch are spread evenly over it, as many to an epoch as the fullest one has.
 
+    Args:
+        chosen: name of a value -> whether it is wanted.
     Returns:
-        dict: name of a loss -> (epochs done, values), two lists of one length.
+        dict: name -> (epochs done, values), two lists of one length.
     """
     train = latest(records, 'train')
     per_epoch = max(Counter(r['epoch'] for r in train).values(), default=1)
@@ -75,37 +79,62 @@ def training_curves(records):
     for record in train:
         seen[record['epoch']] += 1
         for name, value in record.items():
-            if name.endswith('Loss') and is_number(value):
+            if chosen(name) and is_number(value):
                 curves[name][0].append(record['epoch'] - 1 + seen[record['epoch']] / per_epoch)
                 curves[name][1].append(value)
     return dict(curves)
 
 
 def validation_curves(records):
-    """dict: name of a mean AP ('mAP@0.5') -> (epochs done, values). A score stands at the end of its epoch."""
+    """dict: name of a mean AP ('mAP@0.5') -> (epochs done, values). A score stands at the end of its epoch.
+
+    Means by the other of VOC's two metrics ('mAP_07@0.5') are left out.
+    """
     curves = defaultdict(lambda: ([], []))
     for record in latest(records, 'val'):
         for name, value in record.items():
-            if name.startswith('mAP') and is_number(value):
+            if name.startswith('mAP@') and is_number(value):
                 curves[name][0].append(record['epoch'])
                 curves[name][1].append(value)
     return dict(curves)
 
 
-def draw(axes, curves, title, **style):
-    """Draw the curves of one panel, or say that there are none."""
-    for name, (epochs, values) in sorted(curves.items()):
-        axes.plot(epochs, values, label=name, **style)
-    if curves:
-        axes.legend()
-    else:
-        axes.text(0.5, 0.5, 'nothing recorded yet', ha='center', va='center', transform=axes.transAxes)
-    axes.set(title=title, xlabel='epochs')
-    axes.grid(alpha=0.3)
+def smoothed(values):
+    """Running means over a twentieth of the values: list of the same length."""
+    window = max(1, len(values) // SMOOTHING)
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    return [(sums[i + 1] - sums[max(0, i + 1 - window)]) / min(window, i + 1) for i in range(len(values))]
+
+
+def draw_losses(axes, losses):
+    """The losses as faint lines, their running means as strong ones."""
+    for name, (epochs, values) in sorted(losses.items()):
+        line, = axes.plot(epochs, smoothed(values), label=name)
+        axes.plot(epochs, values, linewidth=0.5, alpha=0.3, color=line.get_color())
+    axes.set(title='training losses and their running means', xlabel='epochs', xlim=(0, None), ylim=(0, None))
+
+
+def draw_rate(axes, rates):
+    """The learning rate, on a logarithmic scale of its own at the right."""
+    epochs, values = rates
+    right = axes.twinx()
+    right.step(epochs, values, where='pre', color='black', linewidth=1, linestyle=':', label='learning rate')
+    right.set(yscale='log', ylabel='learning rate (dotted)')
+
+
+def draw_scores(axes, scores):
+    """Each mean AP of the validations, with its last value."""
+    for name, (epochs, values) in sorted(scores.items()):
+        line, = axes.plot(epochs, values, label=name, marker='o', markersize=4)
+        axes.annotate('{:.3f}'.format(values[-1]), (epochs[-1], values[-1]), textcoords='offset points', xytext=(0, 5),
+                      ha='right', color=line.get_color())
+    axes.set(title='validation', xlabel='epochs', xlim=(0, None), ylim=(0, 1))
 
 
 def plot_curves(jsonl_path, out_png):
-    """Draw the losses and the validation mAP of a run to a png.
+    """Draw the losses, the learning rate and the validation mAP of a run to a png.
 
     Args:
         jsonl_path: the run's file of JSON lines.
@@ -114,18 +143,22 @@ def plot_curves(jsonl_path, out_png):
         FileNotFoundError: there is no such file of JSON lines.
     """
     records = read_records(jsonl_path)
-    validation = validation_curves(records)
-    panels = 2 if validation else 1
+    losses, rates, scores = training_curves(records), training_curves(records, 'lr'.__eq__), validation_curves(records)
+    panels = 2 if scores else 1
     figure = Figure(figsize=(5.5 * panels, 4), tight_layout=True)
     FigureCanvasAgg(figure)  # draws without a screen and leaves the caller's backend alone
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    draw(axes[0], training_curves(records), 'training losses', linewidth=1)
-    axes[0].set(xlim=(0, None), ylim=(0, None))
-    if validation:
-        draw(axes[1], validation, 'validation mAP', marker='o')
-        axes[1].set(xlim=(0, None), ylim=(0, 1))
-        for name, (epochs, values) in validation.items():
-            axes[1].annotate('{:.3f}'.format(values[-1]), (epochs[-1], values[-1]), ha='right', va='bottom')
+    draw_losses(axes[0], losses)
+    if any(rate > 0 for rate in rates.get('lr', ((), ()))[1]):
+        draw_rate(axes[0], rates['lr'])
+    if scores:
+        draw_scores(axes[1], scores)
+    for panel, curves in zip(axes, (losses, scores)):
+        panel.grid(alpha=0.3)
+        if curves:
+            panel.legend(loc='best', fontsize='small')
+        else:
+            panel.text(0.5, 0.5, 'nothing recorded yet', ha='center', va='center', transform=panel.transAxes)
     figure.savefig(str(out_png), dpi=100)
 
 

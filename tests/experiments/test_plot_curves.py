@@ -4,7 +4,7 @@ import json
 import cv2
 import pytest
 
-from experiments.plot_curves import plot_curves, read_records, training_curves, validation_curves
+from experiments.plot_curves import plot_curves, read_records, smoothed, training_curves, validation_curves
 from lib.errors import DatasetError
 
 
@@ -66,3 +66,13 @@ def test_a_missing_log_is_named(tmp_path):
 def test_a_file_of_other_lines_is_refused(tmp_path):
     with pytest.raises(DatasetError, match='log.txt: expected JSON lines, as training writes'):
         read_records(write(tmp_path / 'log.txt', [], tail='epoch 1: loss 3\n'))
+
+
+def test_running_means_are_over_a_twentieth_of_the_values():
+    assert smoothed([float(i) for i in range(40)])[:4] == [0.0, 0.5, 1.5, 2.5]     # windows of two
+    assert smoothed([3.0, 5.0]) == [3.0, 5.0]
+
+
+def test_the_other_metric_of_voc_is_left_out():
+    records = [{'type': 'val', 'epoch': 1, 'mAP@0.5': 0.5, 'mAP@0.7': 0.25, 'mAP_07@0.5': 0.4, 'mAP_area@0.5': 0.5}]
+    assert validation_curves(records) == {'mAP@0.5': ([1], [0.5]), 'mAP@0.7': ([1], [0.25])}
