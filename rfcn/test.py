@@ -16,14 +16,15 @@ from lib.utils.image import imread
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import build
-from rfcn.command_line import parse_config, run_folder, start_run
+from rfcn.command_line import parse_config, start_run
 from rfcn.config.config import dump
-from rfcn.checkpoints import checkpoint
+from rfcn.core import quantization
 from rfcn.core import quantization
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result
 from rfcn.script import run_script
+from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +93,7 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     overrides = {} if args.thresh is None else {'TEST.SCORE_THRESH': args.thresh}
-    params = args.params or checkpoint.params_path(
-        str(run_folder(cfg, args.cfg, cfg.dataset.image_set) / cfg.TRAIN.model_prefix),
-        cfg.TEST.test_epoch or cfg.TRAIN.end_epoch)
+    params = args.params or last_checkpoint(cfg, args.cfg)
     cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set, overrides)
     test_rcnn(cfg, folder, params, args.ignore_cache, args.vis)
 

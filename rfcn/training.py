@@ -8,7 +8,7 @@ from rfcn.checkpoints import checkpoint, resume
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
 from rfcn.core.precision import use_bf16, with_bf16_convolutions
-from rfcn.core.schedule import lr_schedule, updates_per_epoch
+from rfcn.core.schedule import last_epoch, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
 from rfcn.checkpoints.pretrained import start_params
@@ -102,7 +102,7 @@ def optimizer_params(cfg, batches):
 def last_checkpoint(cfg, cfg_path):
     """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one."""
     prefix = run_folder(cfg, cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
-    return checkpoint.params_path(str(prefix), cfg.TEST.test_epoch or cfg.TRAIN.end_epoch)
+    return checkpoint.params_path(str(prefix), cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch))
 
 
 def validation(cfg):

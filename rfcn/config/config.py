@@ -5,7 +5,9 @@
     other = with_overrides(config, {'TRAIN.lr': 0.01})  # a frozen copy with one value changed
     open('ran.yaml', 'w').write(dump(config))           # load_config('ran.yaml') == config
 
-Keys, defaults and meanings stand in defaults.py. Lists become tuples, so that nothing inside a config can change.
+A file may say `BASE: other.yaml`, a path beside itself: it then holds only what differs from that file, which may have a
+base of its own. Keys, defaults and meanings stand in defaults.py. Lists become tuples, so that nothing inside a config
+can change.
 """
 import copy
 import difflib
@@ -25,8 +27,13 @@ logger = logging.getLogger(__name__)
 
 # A config needs some 4 kB. The limit keeps a hostile file from costing more than a second.
 MAX_BYTES = 65536
+BASE = 'BASE'
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 PATH_KEYS = ('output_path', 'network.pretrained', 'dataset.root_path', 'dataset.dataset_path')
+CLASS_KEYS = ('dataset.CLASSES', 'network.PRETRAINED_CLASSES')
+# A derived number, and the keys that it follows from: where those are stated anew, an older statement of it gives way.
+DERIVED = {'network.NUM_ANCHORS': ('network.ANCHOR_SCALES', 'network.ANCHOR_RATIOS'),
+           'dataset.NUM_CLASSES': ('dataset.CLASSES',)}
 SECTIONS = {key[:end] for key in KEYS for end, letter in enumerate(key) if letter == '.'}
 
 
@@ -63,11 +70,46 @@ def load_config(path=None, overrides=()):
         ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; values that
             contradict each other.
     """
-    stated = {} if path is None else {key: _anchored(key, value)
-                                      for key, value in _check(_read(path), os.fspath(path)).items()}
+    stated = {} if path is None else _read_chain(os.fspath(path))
     for override in overrides:
-        stated.update(_check(_parse_override(override), 'command line'))
+        _put_over(stated, _read_class_files(_check(_parse_override(override), 'command line'), 'command line', '.'))
     return _complete(stated, 'config' if path is None else os.fspath(path))
+
+
+def base_files(path):
+    """The file itself, its base, the base of that, and so on: list of paths.
+
+    Raises:
+        FileNotFoundError, ConfigError: as `load_config`; a file is its own base, directly or through others.
+    """
+    chain = []
+    while path is not None:
+        if any(os.path.samefile(path, earlier) for earlier in chain if os.path.exists(path)):
+            raise ConfigError('%s: %s goes in a circle: %s' % (chain[-1], BASE, ' -> '.join(chain + [path])))
+        base = _read(path, chain[-1] if chain else None).get(BASE)
+        chain.append(path)
+        if base is not None and (not isinstance(base, str) or not base.strip()):
+            raise ConfigError('%s: %s must be the path of a YAML file, not %s' % (path, BASE, show(base)))
+        path = base and os.path.normpath(os.path.join(os.path.dirname(path), base.strip()))
+    return chain
+
+
+def _read_chain(path):
+    """What a file and its bases state, by dotted key."""
+    stated = {}
+    for file in reversed(base_files(path)):
+        values = {name: value for name, value in _read(file).items() if name != BASE}
+        checked = {key: _anchored(key, value) for key, value in _check(values, file).items()}
+        _put_over(stated, _read_class_files(checked, file, os.path.dirname(file)))
+    return stated
+
+
+def _put_over(stated, newer):
+    """Put what is stated later over what was stated before. A number that it derives anew is forgotten."""
+    for derived, sources in DERIVED.items():
+        if any(newer.get(source) for source in sources):
+            stated.pop(derived, None)
+    stated.update(newer)
 
 
 def _anchored(key, value):
@@ -82,7 +124,7 @@ def with_overrides(config, changes):
     if config.dataset.CLASSES or 'dataset.CLASSES' in changes:
         del stated['dataset.NUM_CLASSES']
     for key, value in changes.items():
-        stated.update(_check(_nest({key: value}), 'with_overrides'))
+        stated.update(_read_class_files(_check(_nest({key: value}), 'with_overrides'), 'with_overrides', '.'))
     return _complete(stated, 'with_overrides')
 
 
@@ -105,13 +147,15 @@ def _parse(text, source):
         raise ConfigError('%s: %s' % (source, error)) from error
 
 
-def _read_text(path):
+def _read_text(path, asked_by=None):
+    """The text of a file; `asked_by` is the file that names it as its base."""
     try:
         with open(path, 'rb') as file:
             data = file.read(MAX_BYTES + 1)
         text = data.decode('utf-8-sig')
     except FileNotFoundError:
-        raise FileNotFoundError('%s: no such file (seen from %s)' % (path, os.getcwd())) from None
+        seen_from = 'the %s of %s' % (BASE, asked_by) if asked_by else 'seen from %s' % os.getcwd()
+        raise FileNotFoundError('%s: no such file (%s)' % (path, seen_from)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError('%s: cannot be read: %s' % (path, error)) from error
     if len(data) > MAX_BYTES:
@@ -119,8 +163,8 @@ def _read_text(path):
     return text
 
 
-def _read(path):
-    values = _parse(_read_text(path), path)
+def _read(path, asked_by=None):
+    values = _parse(_read_text(path, asked_by), path)
     if values is not None and not isinstance(values, dict):
         raise ConfigError('%s: must be a mapping of keys to values, not %s' % (path, show(values)))
     return values or {}
@@ -160,6 +204,8 @@ def _check(nested, source, prefix=''):
             if value is not None and not isinstance(value, dict):
                 raise ConfigError('%s: %s is a section and must hold keys, not %s' % (source, key, show(value)))
             stated.update(_check(value or {}, source, key + '.'))
+        elif key == BASE:
+            raise ConfigError('%s: %s is for YAML files only' % (source, BASE))
         elif key in LEGACY:
             _note_legacy(key)
         elif key in KEYS:
@@ -196,8 +242,6 @@ def _note_legacy(key):
 def _complete(stated, source):
     """Defaults for what is not stated, derived values, checks that need more than one key; frozen."""
     values = {key: copy.deepcopy(stated.get(key, _anchored(key, default))) for key, (default, _) in KEYS.items()}
-    for key in ('dataset.CLASSES', 'network.PRETRAINED_CLASSES'):
-        values[key] = _read_classes(key, values[key], source)
     _derive(values, stated, source, 'network.NUM_ANCHORS',
             len(values['network.ANCHOR_SCALES']) * len(values['network.ANCHOR_RATIOS']), 'scales times ratios')
     if values['dataset.CLASSES']:
@@ -217,12 +261,18 @@ def _derive(values, stated, source, key, derived, rule):
     values[key] = derived
 
 
-def _read_classes(key, names, source):
-    """Class names themselves, or those in the file of that name: from here, or beside the configuration."""
-    if not names or not isinstance(names, str):
-        return names or ()
-    candidates = (names, os.path.join(os.path.dirname(source), names))
-    path = next((path for path in candidates if os.path.isfile(path)), None)
+def _read_class_files(stated, source, folder):
+    """The same with class names in place of files of them, which are looked for here and in `folder`."""
+    return {key: _read_classes(key, value, source, folder) if key in CLASS_KEYS else value
+            for key, value in stated.items()}
+
+
+def _read_classes(key, names, source, folder):
+    if not isinstance(names, str):
+        return names
+    if not names:
+        return ()
+    path = next((path for path in (names, os.path.join(folder, names)) if os.path.isfile(path)), None)
     if path is None:
         raise ConfigError('%s: %s must be a list [car, dog] or a file of names, not %s'
                           % (source, key, show(names)))

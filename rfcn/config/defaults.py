@@ -7,8 +7,9 @@ Anything a run needs to know is here and nowhere else. An experiment's YAML hold
 from collections import namedtuple
 
 from lib.utils.image import MAX_PIXELS
-from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epochs, flag,
-                               fraction, multipliers, one_set, real, scales, some, text, tuple_of, whole)
+from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epoch_count, epochs,
+                               flag, fraction, multipliers, one_set, real, scale_or_none, scales, some, text, tuple_of,
+                               whole)
 
 Key = namedtuple('Key', 'default kind')
 
@@ -18,6 +19,10 @@ _TOP = {
     'gpus': Key('', devices),                     # GPU numbers '0,1'; '' is the CPU
     'CLASS_AGNOSTIC': Key(True, flag),            # one box for all classes (true) or one box a class (false)
     'SCALES': Key(((600, 1000),), at_least_one_scale),  # (shorter side, most of the longer), pixels; drawn an image
+    # ours: follow the release where this project departs from it on purpose and both can be computed: images without
+    # objects are dropped, objects that no anchor touches match every anchor of overlap 0, padding RoIs are background,
+    # box sizes are decoded unclipped, batches that come out even are not shuffled (docs/departures.md)
+    'RELEASE_RULES': Key(False, flag),
     'seed': Key(0, whole(0, 2 ** 32 - 1)),        # ours: seed of every random draw of a run
 }
 
@@ -72,7 +77,7 @@ def _stage(name):
     """The three keys of one stage of alternating training."""
     return {name + '_lr': Key(0.0, real(0)),      # learning rate
             name + '_lr_step': Key((), epochs),   # epochs at which it drops
-            name + '_epoch': Key(0, whole(0))}    # epochs to train
+            name + '_epoch': Key(0, epoch_count)}  # epochs to train; ours: also fractions
 
 
 _ALTERNATE = {
@@ -94,7 +99,8 @@ _TRAIN = {
     'momentum': Key(0.9, fraction),
     'wd': Key(0.0005, real(0)),                   # weight decay
     'begin_epoch': Key(0, whole(0, 9999)),
-    'end_epoch': Key(0, whole(0, 9999)),          # the last checkpoint has this number
+    'end_epoch': Key(0, epoch_count),             # epochs to train; ours: also fractions. The last checkpoint has this
+                                                  # number, rounded up
     'model_prefix': Key('', text),                # first part of a checkpoint's file name
     'RESUME': Key(False, choice(False, True, 'auto')),  # true: from begin_epoch; ours: auto, from the newest checkpoint
     'GRAD_ACCUM': Key(1, whole(1)),               # ours: batches whose gradients are summed for one update
@@ -107,6 +113,7 @@ _TRAIN = {
     'CHECKPOINT_PERIOD': Key(1, whole(1)),        # ours: epochs between two checkpoints
     # images
     'FLIP': Key(True, flag),                      # train on mirror images too
+    'KEEP_EMPTY': Key(True, flag),                # ours: images without objects train as background; the release drops them
     'SHUFFLE': Key(True, flag),
     'BATCH_IMAGES': Key(2, whole(1)),             # images a device
     'ASPECT_GROUPING': Key(True, flag),           # a batch holds landscapes only or portraits only
@@ -143,8 +150,7 @@ _TRAIN = {
 
 _TEST = {
     'BATCH_IMAGES': Key(1, whole(1)),             # images a device
-    'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged, proposals for alternating
-                                                  # training are made at the first. Empty: the first of SCALES
+    'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged. Empty: the first of SCALES
     'FLIP': Key(False, flag),                     # ours: test the mirror image too
     'PRECISION': Key('fp32', choice('fp32', 'bf16', 'int8')),  # ours: bf16 as in TRAIN, int8 with an INT8 model
     'CXX_PROPOSAL': Key(True, flag),              # these five as in TRAIN
@@ -156,6 +162,8 @@ _TEST = {
     'PROPOSAL_PRE_NMS_TOP_N': Key(20000, whole(-1)),
     'PROPOSAL_POST_NMS_TOP_N': Key(2000, whole(1)),
     'PROPOSAL_MIN_SIZE': Key(16, whole(0)),
+    'PROPOSAL_SCALE': Key((), scale_or_none),     # ours: the scale they are made at. Empty: the first of TEST.SCALES, or
+                                                  # else of SCALES
     'SCORE_THRESH': Key(0.001, fraction),         # ours: detections of a lower score are dropped before NMS
     'NMS': Key(0.3, fraction),                    # IoU above which the worse of two detections of a class goes
     'NMS_METHOD': Key('nms', choice('nms', 'soft_linear', 'soft_gaussian')),  # ours

@@ -149,6 +149,12 @@ def epochs(value):
     return steps if list(steps) == sorted(set(steps)) else _refuse('epochs in ascending order', value)
 
 
+def epoch_count(value):
+    """Epochs to train: 7, or a fraction such as 7.25, which ends a quarter of the way through the eighth."""
+    value = real(0, 9999)(value)
+    return int(value) if value == int(value) else value
+
+
 def _scale(value):
     """(target, max): pixels of the shorter side and the most that the longer side may have."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -162,6 +168,12 @@ def scales(value):
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (list, tuple)):
         value = [value]
     return tuple_of(_scale)(value)
+
+
+def scale_or_none(value):
+    """One pair [600, 1000], or [] for none: a tuple of one pair or of none, as `scales` gives it."""
+    value = scales(value)
+    return value if len(value) < 2 else _refuse('one pair [shorter side, longest side]', value)
 
 
 def at_least_one_scale(value):

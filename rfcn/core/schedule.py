@@ -1,4 +1,6 @@
 """When the learning rate changes."""
+import math
+
 import mxnet as mx
 
 from lib.errors import ConfigError
@@ -12,6 +14,20 @@ def updates_per_epoch(batches, accumulate=1):
     epoch has ended.
     """
     return -(-batches // accumulate)
+
+
+def last_epoch(epochs):
+    """The number of the last checkpoint of so many epochs: 7 of 7, 8 of 7.25."""
+    return math.ceil(epochs)
+
+
+def batches_in(epoch, end_epoch, batches):
+    """How many of an epoch's batches are trained: all of them, but for the last epoch of a training of, say, 7.25.
+
+    Args:
+        epoch: counted from 0. end_epoch: where the training ends. batches: of a whole epoch.
+    """
+    return max(1, round(min(1, end_epoch - epoch) * batches))
 
 
 def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False, warmup_lr=0.0, warmup_step=0):

@@ -14,6 +14,7 @@ from lib.errors import UserError
 from rfcn.checkpoints import checkpoint, resume
 from rfcn.core.interrupt import StopNow, StopWish
 from rfcn.core.metric import TrainingMetrics
+from rfcn.core.schedule import batches_in, last_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ class Trainer(object):
     def fit(self, begin_epoch, end_epoch, begin_batch=0):
         """Train epochs begin_epoch + 1 to end_epoch (file names count from 1), the first from batch `begin_batch` on.
 
+        Args:
+            end_epoch: a fraction ends within an epoch, whose checkpoint is the last one.
+
         Raises:
             NonFiniteLoss: with the losses and the images of that batch.
             Stopped: after Ctrl-C or SIGTERM, with a checkpoint written.
@@ -72,11 +76,11 @@ class Trainer(object):
         with open(self.prefix + '-log.jsonl', 'ab', buffering=0) as log, StopWish() as stop:
             self._log = log
             if begin_epoch and not begin_batch and begin_epoch not in validated_epochs(log.name):
-                self._validate(begin_epoch, end_epoch, stop, saved=True)    # the run before ended amid it
+                self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)    # the run before ended amid it
                 self._leave_if(stop, begin_epoch)
-            for epoch in range(begin_epoch, end_epoch):
+            for epoch in range(begin_epoch, last_epoch(end_epoch)):
                 self._epoch(epoch, end_epoch, begin_batch if epoch == begin_epoch else 0, stop)
-                self._end_epoch(epoch + 1, end_epoch, stop)
+                self._end_epoch(epoch + 1, last_epoch(end_epoch), stop)
                 self._leave_if(stop, epoch + 1)
 
     def take_up(self, momenta, progress):
@@ -88,19 +92,20 @@ class Trainer(object):
     def _epoch(self, epoch, end_epoch, begin_batch, stop):
         self.metrics.reset()
         started, seen = time.time(), 0
-        with tqdm(total=len(self.loader), initial=begin_batch, desc='epoch %d/%d' % (epoch + 1, end_epoch),
+        batches = batches_in(epoch, end_epoch, len(self.loader))
+        with tqdm(total=batches, initial=begin_batch, desc='epoch %d/%g' % (epoch + 1, end_epoch),
                   unit='batch', mininterval=1) as bar:
-            for number, batch in enumerate(self.loader.batches(epoch, begin_batch), begin_batch):
+            for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, begin_batch)):
                 step, updated = self._step(batch)
                 seen += self.loader.batch_size
                 bar.update()
-                if (number + 1) % self.frequent == 0 or number + 1 == len(self.loader):
+                if (number + 1) % self.frequent == 0 or number + 1 == batches:
                     speed = seen / (time.time() - started)
                     bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
                                         + ', %.2f images/s' % speed)
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
-                if stop.signal and updated and number + 1 < len(self.loader):
+                if stop.signal and updated and number + 1 < batches:
                     self._save_interrupted(epoch, number + 1)
                     self._leave_if(stop, epoch, number + 1)
         self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
