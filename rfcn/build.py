@@ -6,7 +6,7 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.load_data import load_gt_roidb, load_imdbs
-from lib.utils.roidb import flip_entry
+from lib.utils.roidb import filter_roidb, flip_entry
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.core import quantization
@@ -28,9 +28,10 @@ def datasets(cfg, image_sets):
 
 
 def training_roidb(cfg):
-    """Entries of all training images, flipped copies included."""
-    return load_gt_roidb(cfg.dataset.dataset, cfg.dataset.image_set, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                         flip=cfg.TRAIN.FLIP, **_dataset_options(cfg))[0]
+    """Entries of all training images, flipped copies included; without those that have no object if so configured."""
+    roidb = load_gt_roidb(cfg.dataset.dataset, cfg.dataset.image_set, cfg.dataset.root_path, cfg.dataset.dataset_path,
+                          flip=cfg.TRAIN.FLIP, **_dataset_options(cfg))[0]
+    return filter_roidb(roidb, keep_empty=cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES)
 
 
 def _dataset_options(cfg):
@@ -71,14 +72,21 @@ def anchor_loader(cfg, roidb, symbol, batch_size):
         anchors=dict(base_size=network.RPN_FEAT_STRIDE, ratios=network.ANCHOR_RATIOS, scales=network.ANCHOR_SCALES),
         targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION,
                      fg_thresh=train.RPN_POSITIVE_OVERLAP, bg_thresh=train.RPN_NEGATIVE_OVERLAP,
-                     clobber_positives=train.RPN_CLOBBER_POSITIVES, bbox_weights=train.RPN_BBOX_WEIGHTS),
+                     clobber_positives=train.RPN_CLOBBER_POSITIVES, bbox_weights=train.RPN_BBOX_WEIGHTS,
+                     untouched_objects_match=cfg.RELEASE_RULES),
         shuffle=train.SHUFFLE, aspect_grouping=train.ASPECT_GROUPING, workers=train.WORKERS,
-        on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, cfg.SCALES))
+        shuffle_whole_batches=not cfg.RELEASE_RULES, on_bad_image=cfg.dataset.on_bad_image,
+        **image_settings(cfg, cfg.SCALES))
 
 
 def test_scales(cfg):
     """The scales that detections of a test come from: those of TEST, or else the first that is trained on."""
     return cfg.TEST.SCALES or cfg.SCALES[:1]
+
+
+def proposal_scale(cfg):
+    """The scale at which proposals for alternating training are made: its own, or else that of the tests."""
+    return (cfg.TEST.PROPOSAL_SCALE or test_scales(cfg))[0]
 
 
 def test_loader(cfg, roidb, proposals=False, scale=None):

@@ -8,7 +8,7 @@ from lib.errors import ConfigError
 from lib.rcnn.given_rois import add_roi_targets
 from lib.rpn.recall import recall_table
 from lib.utils.proposals import fit_proposals, load_proposals
-from lib.utils.roidb import append_flipped_images
+from lib.utils.roidb import append_flipped_images, filter_roidb
 from rfcn import build
 from rfcn.command_line import run_folder
 
@@ -76,6 +76,8 @@ def training_rois(cfg, paths):
     for imdb, path in sets_with_files(cfg, cfg.dataset.image_set, paths):
         entries = with_proposals(imdb, path)
         roidb += append_flipped_images(entries) if train.FLIP else entries
+    # The release keeps images without objects here: their proposals are background.
+    roidb = filter_roidb(roidb, keep_empty=train.KEEP_EMPTY)
     roidb, means, stds = add_roi_targets(
         roidb, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
         thresh=train.BBOX_REGRESSION_THRESH, bbox_means=train.BBOX_MEANS if given else None,

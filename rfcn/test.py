@@ -19,7 +19,6 @@ from rfcn import build
 from rfcn.command_line import parse_config, start_run
 from rfcn.config.config import dump
 from rfcn.core import quantization
-from rfcn.core import quantization
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result

@@ -58,7 +58,7 @@ def make_proposals(cfg, folder, params, image_sets):
     predictor = rpn_predictor(cfg, params)
     paths = []
     for imdb in build.datasets(cfg, image_sets):
-        loader = build.test_loader(cfg, imdb.gt_roidb())
+        loader = build.test_loader(cfg, imdb.gt_roidb(), scale=build.proposal_scale(cfg))
         all_proposals = propose_all(predictor, loader)
         loader.log_skipped()
         paths.append(proposals_path(folder, imdb))

@@ -26,6 +26,7 @@ from rfcn.command_line import parse_config, start_training
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.core.module import fixed_param_names
+from rfcn.core.schedule import last_epoch
 from rfcn.proposals import proposals_path
 from rfcn.script import run_script
 from rfcn.checkpoints.step_record import difference, record, training_settings
@@ -150,17 +151,17 @@ class Steps(object):
         """Make proposals for training and validation images unless they are there. Returns the name of their folder."""
         name = rpn + '_proposals'
         settings = {key: self.cfg.TEST[key] for key in PROPOSAL_KEYS}
+        settings['PROPOSAL_SCALE'] = list(build.proposal_scale(self.cfg))
         text = record(dict(settings, image_set=self.cfg.dataset.image_set), [self._record(rpn)])
         if difference(self._record(name), text) or not self._record(name).exists():
             (self.folder / name).mkdir(exist_ok=True)
             image_sets = '+'.join(filter(None, [self.cfg.dataset.image_set, self.cfg.dataset.val_image_set]))
-            at_training_scale = with_overrides(self.cfg, {'TEST.SCALES': ()})
-            make_proposals(at_training_scale, self.folder / name, self.params(rpn), image_sets)
+            make_proposals(self.cfg, self.folder / name, self.params(rpn), image_sets)
             save_text(self._record(name), text)
         return name
 
     def _epoch(self, name):
-        return self.cfg.TRAIN.ALTERNATE[name + '_epoch']
+        return last_epoch(self.cfg.TRAIN.ALTERNATE[name + '_epoch'])
 
     def _record(self, name):
         return self.folder / (name + '.yaml')

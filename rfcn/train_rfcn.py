@@ -5,6 +5,7 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
+from lib.rcnn.sample_rois import BACKGROUND, IGNORED
 from rfcn import build, training
 from rfcn.command_line import parse_config, start_training
 from rfcn.checkpoints import checkpoint
@@ -38,13 +39,13 @@ def roi_loader(cfg, roidb, batch_size):
     train = cfg.TRAIN
     sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
                     num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
-                    bbox_weights=train.BBOX_WEIGHTS)
+                    bbox_weights=train.BBOX_WEIGHTS, pad_label=BACKGROUND if cfg.RELEASE_RULES else IGNORED)
     # As end to end and as in the release: BATCH_ROIS is shared out to the images of a device.
     rois_per_image = train.BATCH_ROIS if train.BATCH_ROIS == -1 else train.BATCH_ROIS // train.BATCH_IMAGES
     return RoiLoader(roidb, batch_size, images_per_device=train.BATCH_IMAGES, rois_per_image=rois_per_image,
                      fg_fraction=train.FG_FRACTION, sampling=sampling, shuffle=train.SHUFFLE, workers=train.WORKERS,
-                     aspect_grouping=train.ASPECT_GROUPING, on_bad_image=cfg.dataset.on_bad_image,
-                     **build.image_settings(cfg, cfg.SCALES))
+                     aspect_grouping=train.ASPECT_GROUPING, shuffle_whole_batches=not cfg.RELEASE_RULES,
+                     on_bad_image=cfg.dataset.on_bad_image, **build.image_settings(cfg, cfg.SCALES))
 
 
 def main(argv=None):

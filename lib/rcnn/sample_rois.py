@@ -4,10 +4,12 @@ import numpy as np
 from lib.bbox.bbox_regression import expand_bbox_regression_targets
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
 
+IGNORED, BACKGROUND = -1, 0     # labels; losses skip the first
+
 
 def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic, fg_thresh=0.5,
                 bg_thresh_hi=0.5, bg_thresh_lo=0.0, bbox_means=None, bbox_stds=None, bbox_weights=(1.0, 1.0, 1.0, 1.0),
-                pad_label=-1, rng=np.random):
+                pad_label=IGNORED, rng=np.random):
     """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
 
     A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is
@@ -52,7 +54,7 @@ def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classe
 
 def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_image, rois_per_image, num_classes,
                          class_agnostic, fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0,
-                         bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=-1, rng=np.random):
+                         bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=IGNORED, rng=np.random):
     """`sample_rois` for alternating training, where labels and targets of all RoIs have been computed ahead.
 
     Args:

@@ -5,9 +5,9 @@
     other = with_overrides(config, {'TRAIN.lr': 0.01})  # a frozen copy with one value changed
     open('ran.yaml', 'w').write(dump(config))           # load_config('ran.yaml') == config
 
-A file may say `BASE: other.yaml`, a path beside itself: it then holds only what differs from that file, which may have a
-base of its own. Keys, defaults and meanings stand in defaults.py. Lists become tuples, so that nothing inside a config
-can change.
+A file may say `BASE: other.yaml`, a path beside itself: it then holds only what differs from that file, which may have
+a base of its own. Keys, defaults and meanings stand in defaults.py. Lists become tuples, so that nothing inside a
+config can change.
 """
 import copy
 import difflib

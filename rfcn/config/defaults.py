@@ -7,9 +7,9 @@ Anything a run needs to know is here and nowhere else. An experiment's YAML hold
 from collections import namedtuple
 
 from lib.utils.image import MAX_PIXELS
-from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epoch_count, epochs,
-                               flag, fraction, multipliers, one_set, real, scale_or_none, scales, some, text, tuple_of,
-                               whole)
+from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epoch_count,
+                               epochs, flag, fraction, multipliers, one_set, real, scale_or_none, scales, some, text,
+                               tuple_of, whole)
 
 Key = namedtuple('Key', 'default kind')
 
@@ -113,7 +113,7 @@ _TRAIN = {
     'CHECKPOINT_PERIOD': Key(1, whole(1)),        # ours: epochs between two checkpoints
     # images
     'FLIP': Key(True, flag),                      # train on mirror images too
-    'KEEP_EMPTY': Key(True, flag),                # ours: images without objects train as background; the release drops them
+    'KEEP_EMPTY': Key(True, flag),                # ours: images without objects train, as background
     'SHUFFLE': Key(True, flag),
     'BATCH_IMAGES': Key(2, whole(1)),             # images a device
     'ASPECT_GROUPING': Key(True, flag),           # a batch holds landscapes only or portraits only
@@ -162,8 +162,8 @@ _TEST = {
     'PROPOSAL_PRE_NMS_TOP_N': Key(20000, whole(-1)),
     'PROPOSAL_POST_NMS_TOP_N': Key(2000, whole(1)),
     'PROPOSAL_MIN_SIZE': Key(16, whole(0)),
-    'PROPOSAL_SCALE': Key((), scale_or_none),     # ours: the scale they are made at. Empty: the first of TEST.SCALES, or
-                                                  # else of SCALES
+    'PROPOSAL_SCALE': Key((), scale_or_none),     # ours: the scale they are made at. Empty: the first of TEST.SCALES,
+                                                  # or else of SCALES
     'SCORE_THRESH': Key(0.001, fraction),         # ours: detections of a lower score are dropped before NMS
     'NMS': Key(0.3, fraction),                    # IoU above which the worse of two detections of a class goes
     'NMS_METHOD': Key('nms', choice('nms', 'soft_linear', 'soft_gaussian')),  # ours

@@ -49,12 +49,13 @@ class Loader(object):
         batch_size: images a batch, over all devices.
         scales: pairs (shorter side, longest side), one drawn for each image.
         stride: images are padded to a multiple of it; 0 for none.
+        shuffle_whole_batches: see `lib/utils/epoch_order.py`.
         workers: threads.
         on_bad_image: 'error' or 'skip': another image takes the place of one that cannot be read; `skipped` lists them.
     """
 
     def __init__(self, roidb, batch_size, *, scales, pixel_means, stride=0, shuffle=False, aspect_grouping=False,
-                 seed=0, workers=2, on_bad_image='error', max_pixels=None):
+                 shuffle_whole_batches=True, seed=0, workers=2, on_bad_image='error', max_pixels=None):
         if not roidb:
             raise DatasetError('no image to load: the image set is empty')
         self.roidb = roidb
@@ -65,6 +66,7 @@ class Loader(object):
             self.image_settings['max_pixels'] = max_pixels
         self.shuffle = shuffle
         self.aspect_grouping = aspect_grouping
+        self.shuffle_whole_batches = shuffle_whole_batches
         self.seed = seed
         self.workers = workers
         self.on_bad_image = on_bad_image
@@ -81,7 +83,9 @@ class Loader(object):
         """Image numbers of an epoch, (len(self) * batch_size,)."""
         order = epoch_order(np.arange(len(self.roidb)), [e['width'] for e in self.roidb],
                             [e['height'] for e in self.roidb], self.batch_size, shuffle=self.shuffle,
-                            aspect_grouping=self.aspect_grouping, rng=np.random.RandomState([self.seed, epoch]))
+                            aspect_grouping=self.aspect_grouping,
+                            shuffle_whole_batches=self.shuffle_whole_batches,
+                            rng=np.random.RandomState([self.seed, epoch]))
         return np.resize(order, len(self) * self.batch_size)
 
     def batches(self, epoch=0, start=0):

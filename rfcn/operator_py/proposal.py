@@ -7,15 +7,20 @@ import json
 import mxnet as mx
 import numpy as np
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.rpn.generate_anchor import generate_anchors
 from lib.rpn.proposal import propose
 
 
 def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n,
-             threshold, rpn_min_size, output_score=False):
-    """Inputs, settings and outputs of mx.sym.contrib.MultiProposal: rois (B * post, 5) and, if asked for, scores."""
+             threshold, rpn_min_size, output_score=False, max_log_ratio=MAX_LOG_RATIO):
+    """Inputs, settings and outputs of mx.sym.contrib.MultiProposal: rois (B * post, 5) and, if asked for, scores.
+
+    Args:
+        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`.
+    """
     settings = dict(stride=feature_stride, pre_nms_top_n=rpn_pre_nms_top_n, post_nms_top_n=rpn_post_nms_top_n,
-                    nms_thresh=threshold, min_size=rpn_min_size)
+                    nms_thresh=threshold, min_size=rpn_min_size, max_log_ratio=max_log_ratio)
     return mx.sym.Custom(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name=name, op_type='proposal',
                          scales=json.dumps(list(scales)), ratios=json.dumps(list(ratios)),
                          settings=json.dumps(settings), output_score=json.dumps(output_score))

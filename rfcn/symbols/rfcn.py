@@ -1,7 +1,9 @@
 """The graphs of R-FCN from one set of parts: end to end, RPN alone, R-FCN on given RoIs; each to train and to test."""
 import mxnet as mx
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.errors import ConfigError
+from lib.rcnn.sample_rois import BACKGROUND, IGNORED
 from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.rfcn_head import RFCNHead, rcnn_losses
 from rfcn.symbols.rpn import rpn_head, rpn_losses, rpn_proposals, two_class_view
@@ -95,7 +97,7 @@ class RFCN(object):
             feature_stride=network.RPN_FEAT_STRIDE, scales=tuple(network.ANCHOR_SCALES),
             ratios=tuple(network.ANCHOR_RATIOS), rpn_pre_nms_top_n=phase.RPN_PRE_NMS_TOP_N,
             rpn_post_nms_top_n=phase.RPN_POST_NMS_TOP_N, threshold=phase.RPN_NMS_THRESH,
-            rpn_min_size=phase.RPN_MIN_SIZE)
+            rpn_min_size=phase.RPN_MIN_SIZE, max_log_ratio=None if self.cfg.RELEASE_RULES else MAX_LOG_RATIO)
 
     def _proposal_target(self, rois, gt_boxes):
         train = self.cfg.TRAIN
@@ -108,7 +110,8 @@ class RFCN(object):
             batch_rois=train.BATCH_ROIS, fg_fraction=train.FG_FRACTION, fg_thresh=train.FG_THRESH,
             bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO, class_agnostic=self.cfg.CLASS_AGNOSTIC,
             bbox_weights=list(train.BBOX_WEIGHTS), bbox_means=list(train.BBOX_MEANS) if normalised else None,
-            bbox_stds=list(train.BBOX_STDS) if normalised else None)
+            bbox_stds=list(train.BBOX_STDS) if normalised else None,
+            pad_label=BACKGROUND if self.cfg.RELEASE_RULES else IGNORED)
 
     def _rcnn_losses(self, conv5, rois, label, bbox_target, bbox_weight):
         train = self.cfg.TRAIN

@@ -1,6 +1,9 @@
 """The region proposal network on conv4 (Faster R-CNN, section 3.1): scores, boxes, losses and proposals."""
+import functools
+
 import mxnet as mx
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from rfcn.operator_py.proposal import proposal
 
 IGNORE_LABEL = -1
@@ -42,16 +45,18 @@ def rpn_losses(cls_score_two, bbox_pred, label, bbox_target, bbox_weight, batch_
     return cls_prob, bbox_loss
 
 
-def rpn_proposals(cls_score_two, bbox_pred, im_info, num_anchors, native, output_score=False, **settings):
+def rpn_proposals(cls_score_two, bbox_pred, im_info, num_anchors, native, output_score=False,
+                  max_log_ratio=MAX_LOG_RATIO, **settings):
     """RoIs from the RPN's output; (B * post_nms_top_n, 5).
 
     Args:
         native: MXNet's own operator (`CXX_PROPOSAL`), else the Python one; they differ in padding and in the cells at
             the border.
+        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`. MXNet's own operator believes any exponent.
         settings: feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n, threshold, rpn_min_size.
     """
     cls_prob = mx.sym.SoftmaxActivation(cls_score_two, mode='channel', name='rpn_cls_act')
     cls_prob = mx.sym.Reshape(cls_prob, shape=(0, 2 * num_anchors, -1, 0), name='rpn_cls_act_reshape')
-    operator = mx.sym.contrib.MultiProposal if native else proposal
+    operator = mx.sym.contrib.MultiProposal if native else functools.partial(proposal, max_log_ratio=max_log_ratio)
     return operator(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name='rois', output_score=output_score,
                     **settings)

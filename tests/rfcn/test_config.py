@@ -306,3 +306,73 @@ def test_any_text_is_a_config_or_is_refused(text):
         load_config(overrides=['TRAIN=' + text])
     except ConfigError:
         pass
+
+
+def test_a_file_says_what_differs_from_its_base_and_from_the_base_of_that(write):
+    write('TRAIN: {lr: 0.1, wd: 0.2, lr_step: "1,2"}\nsymbol: first', 'grandparent.yaml')
+    write('BASE: grandparent.yaml\nTRAIN: {wd: 0.3, lr_step: "4"}', 'parent.yaml')
+    config = load_config(write('BASE: parent.yaml\nsymbol: last'), ['TRAIN.lr=0.5'])
+    assert (config.symbol, config.TRAIN.lr, config.TRAIN.wd, config.TRAIN.lr_step) == ('last', 0.5, 0.3, (4.0,))
+
+
+def test_a_base_is_looked_for_beside_the_file_that_names_it(tmp_path, write, monkeypatch):
+    (tmp_path / 'deep').mkdir()
+    write('BASE: common.yaml\nTRAIN: {wd: 0.3}', 'deep/parent.yaml')
+    write('TRAIN: {lr: 0.1}', 'deep/common.yaml')
+    write('TRAIN: {lr: 0.7}', 'common.yaml')
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_config(write('BASE: deep/parent.yaml')).TRAIN.lr == 0.1
+
+
+def test_a_dumped_config_needs_no_base(write):
+    write('TRAIN: {lr: 0.1}', 'parent.yaml')
+    config = load_config(write('BASE: parent.yaml'))
+    assert 'BASE' not in dump(config) and load_config(write(dump(config), 'y.yaml')) == config
+
+
+def test_numbers_that_a_base_states_give_way_to_what_a_file_derives_anew(write):
+    write('network: {NUM_ANCHORS: 9}\ndataset: {NUM_CLASSES: 21}', 'parent.yaml')
+    config = load_config(write('BASE: parent.yaml\nnetwork: {ANCHOR_SCALES: [8]}\ndataset: {CLASSES: [car]}'))
+    assert (config.network.NUM_ANCHORS, config.dataset.NUM_CLASSES) == (3, 2)
+    path = write('network: {NUM_ANCHORS: 9}\ndataset: {NUM_CLASSES: 21}')
+    assert load_config(path, ['network.ANCHOR_SCALES=[8]']).network.NUM_ANCHORS == 3
+
+
+def test_class_names_of_a_base_stand_beside_the_base(tmp_path, write):
+    (tmp_path / 'deep').mkdir()
+    write('car\n', 'deep/names.txt')
+    write('dataset: {CLASSES: names.txt}', 'deep/parent.yaml')
+    assert load_config(write('BASE: deep/parent.yaml')).dataset.CLASSES == ('car',)
+
+
+def test_a_circle_of_bases_is_refused_with_its_files(write):
+    assert 'x.yaml: BASE goes in a circle' in message_of(write('BASE: x.yaml'))
+    write('BASE: x.yaml', 'b.yaml')
+    write('BASE: b.yaml', 'a.yaml')
+    message = message_of(write('BASE: a.yaml'))
+    names = [Path(part).name for part in message.partition('circle: ')[2].split(' -> ')]
+    assert 'b.yaml: BASE goes' in message and names == ['x.yaml', 'a.yaml', 'b.yaml', 'x.yaml']
+
+
+def test_a_fault_in_a_base_is_told_with_the_name_of_the_base(write):
+    write('TRAIN: {lrr: 0.1}', 'parent.yaml')
+    assert 'parent.yaml: unknown key TRAIN.lrr; did you mean TRAIN.lr?' in message_of(write('BASE: parent.yaml'))
+    assert 'x.yaml: BASE must be the path of a YAML file, not 3' in message_of(write('BASE: 3'))
+    with pytest.raises(FileNotFoundError, match=r'nowhere.yaml: no such file \(the BASE of .*x.yaml\)'):
+        load_config(write('BASE: nowhere.yaml'))
+    assert 'command line: BASE is for YAML files only' in message_of(overrides=['BASE=parent.yaml'])
+
+
+@pytest.mark.parametrize('text, expected', [('7', 7), ('7.0', 7), ('7.25', 7.25), ('0', 0)])
+def test_a_training_may_end_within_an_epoch(text, expected):
+    end = load_config(overrides=['TRAIN.end_epoch=' + text, 'TRAIN.ALTERNATE.rpn1_epoch=' + text])
+    assert end.TRAIN.end_epoch == end.TRAIN.ALTERNATE.rpn1_epoch == expected
+    assert type(end.TRAIN.end_epoch) is type(expected)
+    assert 'TRAIN.end_epoch must be 0 or more, not -1' in message_of(overrides=['TRAIN.end_epoch=-1'])
+
+
+def test_the_scale_of_proposals_is_one_pair_or_none():
+    assert load_config().TEST.PROPOSAL_SCALE == ()
+    assert load_config(overrides=['TEST.PROPOSAL_SCALE=[600, 1000]']).TEST.PROPOSAL_SCALE == ((600, 1000),)
+    message = message_of(overrides=['TEST.PROPOSAL_SCALE=[[600, 1000], [400, 667]]'])
+    assert 'TEST.PROPOSAL_SCALE must be one pair [shorter side, longest side], not ((600, 1000), (400, 667))' in message

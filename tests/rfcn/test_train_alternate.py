@@ -8,7 +8,7 @@ import pytest
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.proposals import load_proposals
-from rfcn import build, test, train_alternate
+from rfcn import build, test, test_rpn as propose, train_alternate
 from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.proposals import training_rois
@@ -127,6 +127,24 @@ def test_proposals_are_those_of_the_proposal_settings(trained):
     names = [entry['index'] for entry in build.training_roidb(cfg)]
     counts = [len(dets) for dets in load_proposals(str(folder / 'rpn1_proposals' / (NAME + '_rpn.npz')), names)]
     assert 6 < max(counts) <= 40
+
+
+@pytest.mark.parametrize('overrides, scale', [
+    ([], (64, 96)), (['TEST.SCALES=[[48, 72], [96, 144]]'], (48, 72)),
+    (['TEST.SCALES=[48, 72]', 'TEST.PROPOSAL_SCALE=[80, 120]'], (80, 120)),
+    (['SCALES=[[32, 48], [64, 96]]', 'TEST.SCALES=[64, 96]'], (64, 96))])
+def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, trained, monkeypatch, tmp_path,
+                                                                    overrides, scale):
+    asked = []
+    monkeypatch.setattr(propose, 'rpn_predictor', lambda cfg, params: None)
+    monkeypatch.setattr(propose, 'propose_all', lambda predictor, loader: asked.append(loader.scales))
+    monkeypatch.setattr(propose, 'save_proposals', lambda *arguments: None)
+    monkeypatch.setattr(propose, 'log_recall', lambda *arguments: None)
+    steps = train_alternate.Steps(config_of(tiny_voc, *overrides), tmp_path, None)
+    (tmp_path / 'rpn1.yaml').write_text('')
+    steps.propose('rpn1')
+    assert asked == [[scale], [scale]]  # of the training and the validation images
+    assert 'PROPOSAL_SCALE: [%d, %d]' % scale in (tmp_path / 'rpn1_proposals.yaml').read_text()
 
 
 def test_proposals_of_the_validation_images_are_measured_too(trained):

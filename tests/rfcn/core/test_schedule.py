@@ -4,7 +4,7 @@ import json
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.core.schedule import lr_schedule, updates_per_epoch
+from rfcn.core.schedule import batches_in, last_epoch, lr_schedule, updates_per_epoch
 
 
 def rates(updates, *args, **kwargs):
@@ -66,3 +66,11 @@ def test_a_warm_up_above_the_rate_is_refused():
         lr_schedule(0.01, (1,), 10, warmup=True, warmup_lr=0.1, warmup_step=5)
     assert lr_schedule(0.01, (1,), 10, warmup_lr=0.1)(1) == 0.01
     assert rates(3, 0.01, (), 10, warmup=True, warmup_lr=0.01, warmup_step=2) == [0.01] * 3
+
+
+def test_a_training_of_a_fraction_of_an_epoch_ends_there_and_its_checkpoint_has_the_next_number():
+    # 7.25 epochs of 8 batches: seven whole ones and two batches of the eighth
+    assert [batches_in(epoch, 7.25, 8) for epoch in (0, 6, 7)] == [8, 8, 2]
+    assert [batches_in(epoch, 7, 8) for epoch in (0, 6)] == [8, 8]
+    assert batches_in(0, 0.01, 8) == 1  # never none
+    assert last_epoch(7.25) == 8 and last_epoch(7) == 7

@@ -308,3 +308,16 @@ def test_only_the_newest_checkpoints_are_kept_if_asked_for(train):
     prefix = train('a', 'TRAIN.end_epoch=4', 'TRAIN.KEEP_CHECKPOINTS=2')
     kept = sorted(path.name for path in Path(prefix).parent.glob('*.params'))
     assert kept == ['tiny-0003.params', 'tiny-0004.params']
+
+
+def test_a_training_may_end_within_an_epoch(train):
+    # 6 images in batches of 2: the whole first epoch, and two of the three batches of the second
+    whole, part = train('a', 'TRAIN.end_epoch=2', *SCHEDULE), train('b', 'TRAIN.end_epoch=1.67', *SCHEDULE)
+    assert log_of(part) == log_of(whole)[:5]
+    assert arrays_of(part, 2)[1].num_update == 5
+
+
+def test_a_training_that_ended_within_an_epoch_is_finished_when_it_is_resumed(train):
+    prefix = train('a', 'TRAIN.end_epoch=1.67', *SCHEDULE)
+    train('a', 'TRAIN.end_epoch=1.67', 'TRAIN.RESUME=auto', *SCHEDULE)
+    assert len(log_of(prefix)) == 5

@@ -1,0 +1,54 @@
+"""RELEASE_RULES: true follows the release where this project departs from it on purpose."""
+import json
+
+import numpy as np
+import pytest
+
+from rfcn import build
+from rfcn.symbols import make_symbol
+from rfcn.train_rfcn import roi_loader
+
+PLAIN, RELEASE = (), ('RELEASE_RULES=true',)
+
+
+def loader_of(cfg):
+    symbol = make_symbol(cfg).get_symbol(is_train=True)
+    return build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES)
+
+
+def settings_of(cfg, operator, training=True):
+    """The settings that an operator of a graph was given."""
+    nodes = json.loads(make_symbol(cfg).get_symbol(is_train=training).tojson())['nodes']
+    return next(json.loads(node['attrs']['settings']) for node in nodes
+                if node.get('attrs', {}).get('op_type') == operator)
+
+
+@pytest.mark.parametrize('overrides, images', [
+    (PLAIN, 6), (RELEASE, 5), (('TRAIN.KEEP_EMPTY=false',), 5), (('TRAIN.KEEP_EMPTY=false', 'TRAIN.FLIP=true'), 10)])
+def test_the_image_without_objects_is_left_out_by_the_release_or_if_asked(tiny_cfg, overrides, images):
+    assert len(build.training_roidb(tiny_cfg(*overrides))) == images
+
+
+def test_padding_is_background_and_sizes_are_unclipped(tiny_cfg):
+    assert settings_of(tiny_cfg(), 'proposal_target')['pad_label'] == -1
+    assert settings_of(tiny_cfg(*RELEASE), 'proposal_target')['pad_label'] == 0
+    for training in (True, False):
+        assert settings_of(tiny_cfg(), 'proposal', training)['max_log_ratio'] == pytest.approx(np.log(1000 / 16))
+        assert settings_of(tiny_cfg(*RELEASE), 'proposal', training)['max_log_ratio'] is None
+
+
+def test_padding_of_given_proposals_is_background_too(tiny_cfg):
+    roidb = [dict(build.training_roidb(tiny_cfg())[0], rois=np.zeros((1, 4)))]
+    assert [roi_loader(tiny_cfg(*rules), roidb, 2).sampling['pad_label'] for rules in (PLAIN, RELEASE)] == [-1, 0]
+
+
+def test_an_object_that_no_anchor_touches_matches_the_anchors_of_overlap_0(tiny_cfg):
+    matched = [loader_of(tiny_cfg(*rules)).targets['untouched_objects_match'] for rules in (PLAIN, RELEASE)]
+    assert matched == [False, True]
+
+
+def test_batches_that_come_out_even_are_not_shuffled(tiny_cfg):
+    even = 'dataset.image_set=val', 'TRAIN.FLIP=true'   # one landscape, one portrait, and their mirror images
+    orders = {rules: {tuple(loader_of(tiny_cfg(*even, *rules)).order(epoch)[::2] % 2) for epoch in range(8)}
+              for rules in (PLAIN, RELEASE)}
+    assert orders == {RELEASE: {(0, 1)}, PLAIN: {(0, 1), (1, 0)}}
