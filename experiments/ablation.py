@@ -1,13 +1,21 @@
-"""The paper's main claims on the demo's data set, small enough for a CPU: variants, several seeds, mean and spread.
+"""The paper's main claims, small enough for a CPU: variants of one network, several seeds, mean and spread.
 
-    python experiments/ablation.py [--epochs 2] [--seeds 3] [--images 800] [--only bf16] [--out FOLDER] [KEY=VALUE ...]
+    python experiments/ablation.py [--data demo] [--epochs 2] [--seeds 3] [--images 800]      # rendered things
+    python experiments/ablation.py --data voc2012_animals [--data_path DIR] [--weights PREFIX] [--seeds 2]  # photographs
+        [--only TEXT] [--time 50] [--out FOLDER] [KEY=VALUE ...]
 
-Every variant changes one thing of the demo (experiments/demo/demo.yaml: R-FCN, k = 3, conv5 a trous, OHEM) and has the
-same data, epochs and learning rate; a seed decides the first weights and the order of the images. Writes results.json,
-ablation.md and ablation.png; what is in results.json is not trained again.
+experiments/studies.py says what is varied. Every variant changes one thing of its study's base and has the same data,
+epochs and learning rate; a seed decides the first weights and the order of the images. A variant of TEST.* keys alone
+tests the base's network. Each run has a process of its own, so that its memory can be told. --time N then measures the
+test time of all variants on N images in turn. Writes results.json, ablation.md and ablation.png; what is in results.json
+is not trained again.
 """
+import concurrent.futures
+import itertools
 import json
 import logging
+import multiprocessing
+import resource
 import sys
 from pathlib import Path
 
@@ -18,9 +26,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.bench.measure import in_turn
 from experiments.demo.make_dataset import make_dataset
+from experiments.plot_curves import read_records
+from experiments.studies import STUDIES
 from lib.errors import UserError
-from rfcn import build, test
+from rfcn import Detector, build, test
 from rfcn.collect_env import git_revision
 from rfcn.command_line import log_to
 from rfcn.config.config import load_config, with_overrides
@@ -31,77 +42,105 @@ from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')
 
-DEMO = Path(__file__).resolve().parent / 'demo' / 'demo.yaml'
-BASE = 'R-FCN, k = 3, a trous, OHEM'
-VARIANTS = {
-    BASE: {},
-    'k = 1': {'network.POOLED_SIZE': 1},
-    'conv5 at stride 32': {'network.CONV5': 'stride32', 'network.RCNN_FEAT_STRIDE': 32},
-    'no OHEM': {'TRAIN.ENABLE_OHEM': False},
-    'naive Faster R-CNN, RoI output 3x3': {'symbol': 'small_naive_rcnn'},
-    'bf16 convolutions': {'TRAIN.PRECISION': 'bf16'},  # not of the paper: what faster training on a CPU costs
-}
-# What the paper says about the same step, from the variant to the base: mAP on VOC07, ResNet-101.
-PAPER = {'k = 1': 'fails -> 75.5', 'conv5 at stride 32': '74.0 -> 76.6', 'no OHEM': '76.6 -> 79.5',
-         'naive Faster R-CNN, RoI output 3x3': '68.9 (7x7) -> 76.6'}
+ROOT = Path(__file__).resolve().parents[1]
 METRICS = ('mAP@0.5', 'mAP@0.7')
-CAVEAT = '''Mean and standard deviation of %d seeds; %s.
-
-A narrow network from scratch for a few epochs on rendered things of 24 to 90 pixels, %d test images: this shows
-which way a choice pulls here. It cannot show how much it matters for ResNet-101 on photographs, and a
-difference near the spread of the seeds shows nothing.'''
+COSTS = (('train_s', 'training, s a step', '%.2f'), ('peak_mb', 'peak MB', '%.0f'), ('test_s', 'test, s an image', '%.3f'))
+NOISE = 'A difference near the spread of the seeds shows nothing.'
 
 
-def variant_config(variant, seed, epochs, data, overrides=()):
-    """The demo's configuration with the changes of a variant; the rate drops for the last quarter.
+def variant_config(study, variant, seed, epochs, overrides=()):
+    """The base's configuration with the changes of a variant; the rate drops for the last quarter.
 
-    Without OHEM as many RoIs an image train as OHEM chooses, drawn at random, a quarter of them objects at most.
+    Without OHEM as many RoIs per image train as OHEM keeps, drawn at random, a quarter of them objects at most.
     """
-    cfg = load_config(DEMO, overrides)
-    variant_changes = dict(VARIANTS[variant])
+    cfg = load_config(study.cfg, overrides)
+    variant_changes = dict(study.variants[variant])
     if variant_changes.get('TRAIN.ENABLE_OHEM') is False:
         variant_changes['TRAIN.BATCH_ROIS'] = cfg.TRAIN.BATCH_ROIS_OHEM * cfg.TRAIN.BATCH_IMAGES
     changes = {'seed': seed, 'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [0.75 * epochs], 'TRAIN.EVAL_PERIOD': 0,
-               'TRAIN.CHECKPOINT_PERIOD': epochs, 'dataset.dataset_path': str(data), 'dataset.val_image_set': ''}
+               'TRAIN.CHECKPOINT_PERIOD': epochs, 'dataset.val_image_set': ''}
     return with_overrides(build.with_classes(with_overrides(cfg, changes)), variant_changes)
 
 
-def run(variant, seed, cfg, folder):
-    """Train and test once. Returns a dict: variant, seed, metrics."""
+def trained_as(study, variant):
+    """The variant whose network a variant tests: its own, or the base's where only the test differs."""
+    return study.base if all(key.startswith('TEST.') for key in study.variants[variant]) else variant
+
+
+def run(cfg, folder, params):
+    """Train, unless there are parameters to test, and test; to be called in a process of its own.
+
+    Returns:
+        dict: the metrics; params, the checkpoint's path; peak_mb of the process; train_s, seconds per step, if it trained.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    prefix = train_net(cfg, folder)
-    evaluation = test.test_rcnn(cfg, folder, params_path(prefix, cfg.TRAIN.end_epoch), ignore_cache=True)
-    return dict(variant=variant, seed=seed, **{name: evaluation.metrics[name] for name in METRICS})
+    log_to(folder / 'log.txt')
+    costs = {}
+    if params is None:
+        prefix = train_net(cfg, folder)
+        params = params_path(prefix, cfg.TRAIN.end_epoch)
+        speeds = [record['images_per_s'] for record in read_records(prefix + '-log.jsonl') if record['type'] == 'train']
+        costs['train_s'] = cfg.TRAIN.BATCH_IMAGES / float(np.median(speeds))
+    evaluation = test.test_rcnn(cfg, folder, params, ignore_cache=True)
+    costs['peak_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return dict({name: evaluation.metrics[name] for name in METRICS}, params=str(params), **costs)
 
 
-def chosen(text):
+def run_apart(*args):
+    """`run` in a process of its own."""
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
+        return pool.submit(run, *args).result()
+
+
+def chosen(study, text):
     """The numbers and names of the variants whose name contains a text, and of the base that they are held against."""
-    found = [(number, name) for number, name in enumerate(VARIANTS) if name == BASE or text in name]
+    found = [(number, name) for number, name in enumerate(study.variants) if name == study.base or text in name]
     if len(found) == 1:
-        raise UserError('no variant has %r in its name; there are: %s' % (text, '; '.join(list(VARIANTS)[1:])))
+        raise UserError('no variant has %r in its name; there are: %s' % (text, '; '.join(list(study.variants)[1:])))
     return found
 
 
-def run_all(args, note):
+def run_all(study, args, note):
     """The chosen variants with every seed; results.json grows with each run, and keeps those of the same note."""
-    variants = chosen(args.only)
+    variants = chosen(study, args.only)
     path = args.out / 'results.json'
     kept = json.loads(path.read_text()) if path.is_file() else {}
     results = kept['results'] if kept.get('note') == note else []
     for seed in range(args.seeds):
         for number, variant in variants:
-            if not any(result['variant'] == variant and result['seed'] == seed for result in results):
-                cfg = variant_config(variant, seed, args.epochs, args.out / 'data', args.overrides)
-                results.append(run(variant, seed, cfg, args.out / ('%d_seed%d' % (number, seed))))
+            if find(results, variant, seed) is None:
+                cfg = variant_config(study, variant, seed, args.epochs, args.overrides)
+                of_base = find(results, trained_as(study, variant), seed)     # None where the variant trains itself
+                found = run_apart(cfg, args.out / ('%d_seed%d' % (number, seed)), of_base and of_base['params'])
+                results.append(dict(found, variant=variant, seed=seed))
                 path.write_text(json.dumps(dict(note=note, results=results), indent=1))
                 logger.info('%s, seed %d: %s', variant, seed, results[-1])
     return [result for result in results if result['seed'] < args.seeds]
 
 
-def summary(results):
+def find(results, variant, seed):
+    """The result of a variant and a seed, or None."""
+    return next((result for result in results if result['variant'] == variant and result['seed'] == seed), None)
+
+
+def measure_testing(study, args, results):
+    """Add test_s, the median seconds from an image's file to boxes, to the results of the first seed: all in turn."""
+    first = [result for result in results if result['seed'] == 0]
+    detectors = {result['variant']: Detector(variant_config(study, result['variant'], 0, args.epochs, args.overrides),
+                                             result['params']) for result in first}
+    imdb, = build.datasets(next(iter(detectors.values())).cfg, load_config(study.cfg).dataset.test_image_set)
+    paths = [imdb.image_path(index) for index in imdb.image_set_index]
+    following = {name: itertools.cycle(paths) for name in detectors}
+    seconds = in_turn({name: lambda name=name: detectors[name].detect(next(following[name])) and None
+                       for name in detectors}, args.time, warm_up=5)
+    for result in first:
+        result['test_s'] = seconds[result['variant']]['total']
+
+
+def summary(study, results):
     """(variant, metric name -> values in per cent) of each variant that was run."""
     rows = []
-    for variant in VARIANTS:
+    for variant in study.variants:
         of_variant = [result for result in results if result['variant'] == variant]
         if of_variant:
             values = {name: np.array([100 * result[name] for result in of_variant]) for name in METRICS}
@@ -117,33 +156,52 @@ def spread(values):
 def difference(base, values):
     """Base less variant, run by run, and whether that is twice its standard error: with few seeds a hint, no proof."""
     if len(base) != len(values) or len(base) < 2:
-        return '-'
+        return '%+.1f, one seed' % (base.mean() - values.mean())
     gains = base - values  # the same seed: the same order of images
     clear = abs(gains.mean()) > 2 * gains.std(ddof=1) / np.sqrt(len(gains))
     return '%+.1f ± %.1f%s' % (gains.mean(), gains.std(ddof=1), '' if clear else ', within the noise')
 
 
-def as_markdown(results, note):
+def as_markdown(study, results, note):
     """The table, and what it does and does not show."""
-    rows = summary(results)
+    rows = summary(study, results)
     base = rows[0][1]['mAP@0.5']
-    head = ['variant'] + list(METRICS) + ['base less variant, mAP@0.5', 'paper, VOC07: variant -> base']
+    costs = [cost for cost in COSTS if any(cost[0] in result for result in results)]
+    head = (['variant'] + list(METRICS) + ['base less variant, mAP@0.5', 'paper, VOC07: variant -> base']
+            + [title for _, title, _ in costs])
     table = [head, ['---'] * len(head)]
     for variant, values in rows:
-        gain = '' if variant == BASE else difference(base, values['mAP@0.5'])
+        gain = '' if variant == study.base else difference(base, values['mAP@0.5'])
         means = [spread(values[name]) for name in METRICS]
-        table.append([variant] + means + [gain, PAPER.get(variant, '')])
+        first = find(results, variant, 0) or {}
+        table.append([variant] + means + [gain, study.paper.get(variant, '')]
+                     + [form % first[name] if name in first else '' for name, _, form in costs])
     settings = ', '.join('%s %s' % item for item in note.items())
     lines = ['| %s |' % ' | '.join(cells) for cells in table]
-    return '\n'.join(lines + ['', CAVEAT % (len(base), settings, note['test images'])]) + '\n'
+    return '\n'.join(lines + ['', 'Mean and standard deviation of %d seeds; costs are those of the first; %s.'
+                              % (len(base), settings), '', study.caveat, NOISE]) + '\n'
 
 
-def plot(results, path):
-    """A point for each run, a bar for each mean."""
-    rows = summary(results)[::-1]
-    figure = Figure(figsize=(8, 0.6 * len(rows) + 1.2), tight_layout=True)
+def plot(study, results, path):
+    """Left a point for each run and a bar for each mean; right, where testing was timed, mAP against time."""
+    timed = [result for result in results if 'test_s' in result]
+    rows = summary(study, results)[::-1]
+    figure = Figure(figsize=(14 if timed else 8, 0.6 * len(rows) + 1.2), tight_layout=True)
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    panels = figure.subplots(1, 2 if timed else 1, squeeze=False)[0]
+    draw_bars(panels[0], rows)
+    if timed:
+        for result in timed:
+            panels[1].plot(result['test_s'], 100 * result['mAP@0.5'], 'o', color='tab:blue')
+            panels[1].annotate(result['variant'], (result['test_s'], 100 * result['mAP@0.5']), fontsize='x-small',
+                               textcoords='offset points', xytext=(4, 3))
+        panels[1].set(xlabel='test, seconds per image', ylabel='mAP@0.5, %', xlim=(0, None))
+        panels[1].grid(alpha=0.3)
+    figure.savefig(str(path), dpi=110)
+
+
+def draw_bars(axes, rows):
+    """A bar for each mean, a point for each seed."""
     for place, (_, values) in enumerate(rows):
         for name, shift, colour in zip(METRICS, (0.18, -0.18), ('tab:blue', 'tab:orange')):
             label = name if place == 0 else None
@@ -153,30 +211,56 @@ def plot(results, path):
     axes.set_xlabel('%; points: seeds, bars: means')
     axes.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncol=len(METRICS), frameon=False)
     axes.grid(axis='x', alpha=0.3)
-    figure.savefig(str(path), dpi=110)
+
+
+def prepare_data(args):
+    """The data of the study: rendered, or given. Adds where it lies to the overrides. Returns what the note says of it."""
+    if args.data == 'demo':
+        make_dataset(args.out / 'data', train=args.images, val=1, test=args.test_images)
+        args.overrides.insert(0, 'dataset.dataset_path=%s' % (args.out / 'data'))
+        return {'training images': args.images, 'test images': args.test_images}
+    path = args.data_path or first_of(ROOT / 'data' / args.data, ROOT.parent / 'shared' / 'data' / args.data)
+    weights = args.weights or first_of(*(folder / 'resnet_v1_50-0000.params' for folder in (
+        ROOT / 'model' / 'pretrained_model', ROOT.parent / 'shared' / 'weights')))
+    for found, option in ((path, '--data_path'), (weights, '--weights')):
+        if not Path(found).exists():
+            raise UserError('%s: there is nothing; name the place with %s' % (found, option))
+    args.overrides[:0] = ['dataset.dataset_path=%s' % path, 'network.pretrained=%s' % str(weights)[:-len('-0000.params')]]
+    return {'data': args.data}
+
+
+def first_of(*paths):
+    """The first path that is there, else the first."""
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def main(argv=None):
     """Entry point."""
     parser = make_parser(__doc__)
+    parser.add_argument('--data', choices=list(STUDIES), default='demo')
+    parser.add_argument('--data_path', type=Path, help="the photographs' folder")
+    parser.add_argument('--weights', type=Path, help='ResNet-50, a file PREFIX-0000.params')
     parser.add_argument('--epochs', type=int, default=2, help='of the images and their mirror images')
     parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--images', type=int, default=800, help='training images')
-    parser.add_argument('--test_images', type=int, default=200)
+    parser.add_argument('--images', type=int, default=800, help='rendered training images')
+    parser.add_argument('--test_images', type=int, default=200, help='rendered test images')
     parser.add_argument('--only', metavar='TEXT', default='', help='variants with this in their names, and the base')
-    parser.add_argument('--out', type=Path, default=Path(__file__).resolve().parents[1] / 'output' / 'ablation')
+    parser.add_argument('--time', type=int, default=0, metavar='N', help='then measure the test time on N images in turn')
+    parser.add_argument('--out', type=Path, help='by default output/ablation/DATA')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='for all variants')
     args = parser.parse_intermixed_args(argv)
-    args.out = args.out.absolute()
+    study = STUDIES[args.data]
+    args.out = (args.out or ROOT / 'output' / 'ablation' / args.data).absolute()
     args.out.mkdir(parents=True, exist_ok=True)
     log_to(args.out / 'log.txt')
-    make_dataset(args.out / 'data', train=args.images, val=1, test=args.test_images)
-    note = {'epochs': args.epochs, 'training images': args.images, 'test images': args.test_images,
-            'overrides': ' '.join(args.overrides) or 'none', 'commit': git_revision(), 'machine': machine('')}
-    results = run_all(args, note)
-    text = as_markdown(results, note)
+    note = {'epochs': args.epochs, 'overrides': ' '.join(args.overrides) or 'none', **prepare_data(args),
+            'commit': git_revision(), 'machine': machine('')}
+    results = run_all(study, args, note)
+    if args.time:
+        measure_testing(study, args, results)
+    text = as_markdown(study, results, note)
     (args.out / 'ablation.md').write_text(text, encoding='utf-8')
-    plot(results, args.out / 'ablation.png')
+    plot(study, results, args.out / 'ablation.png')
     print(text)
 
 
