@@ -2,6 +2,9 @@
 
 Loads each archive (taking up what a broken connection left), checks it, unpacks it, removes it. A second call does
 nothing.
+
+    rfcn fetch voc 2007
+    rfcn fetch coco --mirror https://somewhere/files
 """
 import sys
 from pathlib import Path
@@ -16,7 +19,7 @@ from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen
 from data.download import FetchError, check_md5, download, require_space
 from data.minival import is_split, split_minival
 from data.unpack import unpack
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 MEGABYTE = 10 ** 6
 

@@ -33,11 +33,11 @@ from experiments.studies import STUDIES
 from lib.errors import UserError
 from rfcn import Detector, build, test
 from rfcn.collect_env import git_revision
-from rfcn.command_line import log_to
+from rfcn.cli.run import log_to
 from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.result import machine
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')

@@ -1,4 +1,4 @@
-"""Measure this machine: `python experiments/benchmark.py [infer|train|kernels|scaling|all] [--short] [--out FOLDER]`.
+"""Measure this machine: `rfcn benchmark [infer|train|kernels|scaling|all] [--short] [--out FOLDER]`.
 
 Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is
 fetched.
@@ -18,7 +18,7 @@ os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # sets MXNet's threads, so before anything imports MXNet
 from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run}
 

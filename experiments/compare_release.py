@@ -1,4 +1,4 @@
-"""Compare with the original's numbers: `python experiments/compare_release.py --vectors DIR [--only NAME]`.
+"""Compare with the original's numbers: `rfcn compare --vectors DIR [--only NAME]`.
 
 DIR holds what the original's own code computed, and from what; experiments/compare/FORMAT.md describes it. Prints a row
 for each array. Exits with 1 if a number falls short or anything in DIR is not understood.
@@ -16,7 +16,7 @@ import time
 from experiments.compare import boxes, coco, detections, graphs, images, networks, proposals, targets, training, voc
 from experiments.compare.report import Report
 from experiments.compare.vectors import Vector
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 logger = logging.getLogger(__name__)
 

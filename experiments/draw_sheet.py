@@ -21,7 +21,7 @@ from lib.utils.image import imread
 from lib.utils.show_boxes import class_colors, draw_boxes
 from rfcn import build
 from rfcn.config.config import load_config
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 HIT, MISSED, FALSE_ALARM = (60, 160, 0), (0, 140, 255), (40, 40, 220)     # B, G, R
 HEADING = (('annotated | found:', (0, 0, 0)), ('hit', HIT), ('missed', MISSED), ('false alarm', FALSE_ALARM))

@@ -26,13 +26,13 @@ from experiments.demo.make_dataset import annotation
 from experiments.demo.scene import draw_scene
 from rfcn import build, training
 from rfcn.collect_env import git_revision, proc_field
-from rfcn.command_line import log_to
+from rfcn.cli.run import log_to
 from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.core.module import contexts
 from rfcn.detector import Detector
 from rfcn.result import machine
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 from rfcn.symbols import make_symbol
 
 DEMO = Path(__file__).resolve().parent / 'demo' / 'demo.yaml'

@@ -22,7 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.errors import DatasetError
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 LOGGER = logging.getLogger(__name__)
 

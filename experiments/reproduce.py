@@ -1,4 +1,4 @@
-"""The published results, and what was measured here: `python experiments/reproduce.py` lists all rows.
+"""The published results, and what was measured here: `rfcn reproduce` lists all rows.
 
     --markdown                  the same as a table
     --run ROW [KEY=VALUE ...]   run a row from nothing to its number: data, weights, training, test
@@ -15,7 +15,7 @@ if __package__ in (None, ''):
 
 from experiments.rows import show
 from experiments.rows.table import ROWS, find_row
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 FOOT = '''%d of %d rows run, %.0f s. Steps, seconds and peak of the process: with pictures of 160 pixels. Parameters,
 GFLOP of an image (all views) and memory of a training step (one image; MXNet's plan, parameters and momentum): at the

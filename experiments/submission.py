@@ -18,7 +18,7 @@ if __package__ in (None, ''):
 from lib.dataset.pascal_voc import VOC_CLASSES
 from lib.dataset.pascal_voc_eval import read_detections
 from lib.errors import DatasetError
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 KEYS = {'image_id', 'category_id', 'bbox', 'score'}
 
@@ -77,7 +77,7 @@ def make_archive(folder, out, name='rfcn'):
         return coco_archive(coco[0], out, name)
     if (folder / 'results').is_dir():
         return voc_archive(folder, out)
-    raise DatasetError('%s: no results of rfcn/test.py there: neither results/VOC2012/Main nor '
+    raise DatasetError('%s: no results of rfcn test there: neither results/VOC2012/Main nor '
                        'detections_*_results.json' % folder)
 
 

@@ -5,7 +5,7 @@ Each message says what was expected, what was found, in which file, and what to 
 
 
 class UserError(Exception):
-    """Of all of them. A script that ends with one prints its message, without a traceback; see rfcn/script.py."""
+    """Of all of them. A script that ends with one prints its message, without a traceback; see rfcn/cli/script.py."""
 
 
 class DatasetError(UserError, ValueError):

@@ -7,6 +7,8 @@ Vocabulary: boxes (N, 4) as `lib/bbox/bbox_transform.py` defines them; gt_boxes 
 number of the image in the batch, box; dets (N, 5) = box, score; deltas are what box regression predicts; overlaps are
 IoU.
 """
+__version__ = '0.1.0'
+
 from rfcn import _amx, _compat, _memory, _threads  # before anything imports MXNet
 
 

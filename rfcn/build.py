@@ -162,7 +162,7 @@ def predictor_of_part(cfg, symbol, inputs, arg_params, aux_params):
         ConfigError: `TEST.PRECISION` is int8: only whole networks have INT8 models.
     """
     if cfg.TEST.PRECISION == 'int8':
-        raise ConfigError('TEST.PRECISION: int8 is for a whole network (rfcn/test.py), and this is a part of one; '
+        raise ConfigError('TEST.PRECISION: int8 is for a whole network (rfcn test), and this is a part of one; '
                           'write fp32 or bf16')
     return _predictor(cfg, symbol, inputs, arg_params, aux_params)
 

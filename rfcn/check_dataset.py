@@ -1,4 +1,4 @@
-"""Check a data set: `python rfcn/check_dataset.py --cfg X.yaml [--html OUT.html] [--fix OUT] [KEY=VALUE ...]`.
+"""Check a data set: `rfcn check --cfg X.yaml [--html OUT.html] [--fix OUT] [KEY=VALUE ...]`.
 
 Reads every annotation and every image once and prints all that is wrong, how many objects each class has, and how the
 anchors fit them. Exit status 0 if training would start, 1 if not.
@@ -26,8 +26,8 @@ from lib.dataset.check.text import EXAMPLES, anchor_text, set_text
 from lib.dataset.readers import read_annotated
 from lib.utils.roidb import filter_roidb
 from rfcn import build
-from rfcn.command_line import parse_config
-from rfcn.script import run_script
+from rfcn.cli.run import parse_config
+from rfcn.cli.script import run_script
 
 WORST = 6  # objects that the anchors fit least, shown in the page
 

@@ -1,4 +1,4 @@
-"""What a bug report needs to say about a machine: `python -m rfcn.collect_env`.
+"""What a bug report needs to say about a machine: `rfcn report-env`.
 
 Each fact is asked for by itself, so that a broken package shows as one line and does not hide the others.
 """
@@ -12,6 +12,8 @@ from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+from rfcn.cli.script import make_parser, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib',
@@ -101,10 +103,12 @@ def collect():
     return facts
 
 
-def main():
+def main(argv=None):
+    """Entry point."""
+    make_parser(__doc__).parse_args(argv)
     for name, fact in collect().items():
         print('%-15s %s' % (name, fact))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(main)

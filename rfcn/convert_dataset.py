@@ -1,4 +1,4 @@
-"""Convert a data set: `python rfcn/convert_dataset.py --from voc --to coco --dataset DIR --sets train --out OUT`."""
+"""Convert a data set: `rfcn convert --from voc --to coco --dataset DIR --sets train --out OUT`."""
 import sys
 from pathlib import Path
 
@@ -6,7 +6,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib.dataset.convert import convert
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 
 FORMATS = {'voc': 'PascalVOC', 'coco': 'coco', 'csv': 'csv', 'yolo': 'yolo'}  # here -> in the configuration
 

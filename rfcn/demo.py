@@ -1,7 +1,7 @@
 """Draw detections on images, or on the frames of a video. No screen is needed.
 
-    python rfcn/demo.py --cfg X.yaml --params Y.params --image a.jpg [--image FOLDER] --out DIR
-    python rfcn/demo.py --cfg X.yaml --params Y.params --video v.mp4 [--every N] --out DIR [--json found.jsonl]
+    rfcn demo --cfg X.yaml --params Y.params --image a.jpg [--image FOLDER] --out DIR
+    rfcn demo --cfg X.yaml --params Y.params --video v.mp4 [--every N] --out DIR [--json found.jsonl]
 
 An image's drawing is a .png in DIR, a video's a Motion JPEG .avi of the same size and frame rate.
 """
@@ -27,9 +27,9 @@ from lib.utils.image import images_in
 from lib.utils.show_boxes import draw_detections
 from lib.utils.video import EXTENSION, read_frames, video_info, write_video
 from lib.utils.whole_file import whole_text
-from rfcn.command_line import log_to, parse_config
+from rfcn.cli.run import log_to, parse_config
 from rfcn.detector import Detector, as_detections
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lib.errors import ConfigError
 from rfcn import build
-from rfcn.command_line import log_to, parse_config
+from rfcn.cli.run import log_to, parse_config
 from rfcn.exporters.plain import SYMBOL_END, export_plain
 
 logger = logging.getLogger(__name__)

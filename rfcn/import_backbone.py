@@ -1,4 +1,4 @@
-"""Make a pretrained trunk from another project's classifier: `python rfcn/import_backbone.py --gluoncv resnet50_v1`.
+"""Make a pretrained trunk from another project's classifier: `rfcn import --gluoncv resnet50_v1`.
 
 Writes model/pretrained_model/resnet_v1_<depth>-0000.params, in the names and for the input of this project: red, green,
 blue from 0 to 255 less their means. Prints what was left out and which keys the configuration needs.
@@ -15,7 +15,7 @@ import yaml
 from rfcn.checkpoints import checkpoint
 from rfcn.importers.fold import RELEASE_MEANS, fold_trunk
 from rfcn.importers.sources import from_caffe, from_gluoncv, from_mxnet, from_torch
-from rfcn.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 
 READERS = {'gluoncv': from_gluoncv, 'torch': from_torch, 'caffe': from_caffe, 'mxnet': from_mxnet}

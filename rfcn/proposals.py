@@ -10,7 +10,7 @@ from lib.rpn.recall import recall_table
 from lib.utils.proposals import fit_proposals, load_proposals
 from lib.utils.roidb import append_flipped_images, filter_roidb
 from rfcn import build
-from rfcn.command_line import run_folder
+from rfcn.cli.run import run_folder
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def proposals_path(folder, imdb):
 
 
 def proposal_paths(cfg, cfg_path, image_sets):
-    """The files that rfcn/test_rpn.py wrote for each set of 'a+b'.
+    """The files that rfcn propose wrote for each set of 'a+b'.
 
     Raises:
         ConfigError: `dataset.proposal` says that the proposals are somebody else's.
@@ -36,7 +36,7 @@ def proposal_paths(cfg, cfg_path, image_sets):
 def add_argument(parser):
     """Of the scripts that read proposals."""
     parser.add_argument('--proposals', action='append', metavar='FILE',
-                        help='proposals, once for each set of images; by default those that rfcn/test_rpn.py made')
+                        help='proposals, once for each set of images; by default those that rfcn propose made')
 
 
 def sets_with_files(cfg, image_sets, paths):

@@ -1,4 +1,4 @@
-"""Make an INT8 model of a checkpoint: `python rfcn/quantize.py --cfg X.yaml --params Y.params [KEY=VALUE ...]`.
+"""Make an INT8 model of a checkpoint: `rfcn quantize --cfg X.yaml --params Y.params [KEY=VALUE ...]`.
 
 Writes PREFIX-symbol.json and PREFIX-0000.params (`--out PREFIX`), for the scripts and for `Detector`:
 `TEST.PRECISION=int8`, `--params PREFIX-0000.params`.
@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from lib.errors import ConfigError
 from rfcn import build
-from rfcn.command_line import log_to, parse_config
+from rfcn.cli.run import log_to, parse_config
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.core import quantization
 from rfcn.core.sensitivity import Sensitivity
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Test a checkpoint: `python rfcn/test.py --cfg X.yaml [KEY=VALUE ...]`."""
+"""Test a checkpoint: `rfcn test --cfg X.yaml [KEY=VALUE ...]`."""
 import sys
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from lib.utils.image import imread
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import build
-from rfcn.command_line import parse_config, start_run
+from rfcn.cli.run import parse_config, start_run
 from rfcn.config.config import dump
 from rfcn.core import quantization
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)

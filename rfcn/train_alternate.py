@@ -1,4 +1,4 @@
-"""Train R-FCN by alternation: `python rfcn/train_alternate.py --cfg X.yaml [KEY=VALUE ...]`.
+"""Train R-FCN by alternation: `rfcn train_alternate --cfg X.yaml [KEY=VALUE ...]`.
 
 Four steps (Faster R-CNN, section 3.2): an RPN; R-FCN on its proposals; an RPN on the trunk of that R-FCN; R-FCN on the
 proposals of that RPN. In the last two the layers that both share are fixed, so that RPN and R-FCN become one network.
@@ -22,17 +22,17 @@ import logging
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_text
 from rfcn import build
-from rfcn.command_line import parse_config, start_training
+from rfcn.cli.run import parse_config, start_training
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.core.module import fixed_param_names
 from rfcn.core.schedule import last_epoch
 from rfcn.proposals import proposals_path
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.checkpoints.step_record import difference, record, training_settings
 from rfcn.symbols import make_symbol
-from rfcn.test_rpn import SETTINGS, make_proposals
-from rfcn.train_rfcn import train_rfcn
+from rfcn.propose import SETTINGS, make_proposals
+from rfcn.train_given import train_given
 from rfcn.train_rpn import train_rpn
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Steps(object):
         if proposals:
             imdbs = build.datasets(cfg, cfg.dataset.image_set)
             paths = [proposals_path(self.folder / proposals, imdb) for imdb in imdbs]
-            train_rfcn(cfg, self.folder, paths, self.devices)
+            train_given(cfg, self.folder, paths, self.devices)
         else:
             train_rpn(cfg, self.folder, self.devices)
         return name

@@ -1,4 +1,4 @@
-"""Train R-FCN end to end: `python rfcn/train_end2end.py --cfg X.yaml [KEY=VALUE ...]`."""
+"""Train R-FCN end to end: `rfcn train --cfg X.yaml [KEY=VALUE ...]`."""
 import sys
 from pathlib import Path
 
@@ -6,10 +6,10 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from rfcn import build, training
-from rfcn.command_line import parse_config, start_training
+from rfcn.cli.run import parse_config, start_training
 from rfcn.checkpoints.checkpoint import save_symbol
 from rfcn.core.module import contexts
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 

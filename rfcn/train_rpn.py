@@ -1,4 +1,4 @@
-"""Train the RPN alone: `python rfcn/train_rpn.py --cfg X.yaml [KEY=VALUE ...]`. rfcn/test_rpn.py makes proposals."""
+"""Train the RPN alone: `rfcn train_rpn --cfg X.yaml [KEY=VALUE ...]`. rfcn propose makes proposals."""
 import sys
 from pathlib import Path
 
@@ -6,9 +6,9 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from rfcn import build, training
-from rfcn.command_line import parse_config, start_training
+from rfcn.cli.run import parse_config, start_training
 from rfcn.core.module import contexts
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 

@@ -3,7 +3,7 @@ import logging
 import os
 
 from rfcn import build
-from rfcn.command_line import run_folder
+from rfcn.cli.run import run_folder
 from rfcn.checkpoints import checkpoint, resume
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.core.module import TrainModule

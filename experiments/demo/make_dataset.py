@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs 
 from experiments.demo.scene import draw_scene  # noqa: E402
 from experiments.demo.shapes import CLASSES  # noqa: E402
 from lib.errors import DatasetError  # noqa: E402
-from rfcn.script import make_parser, run_script  # noqa: E402
+from rfcn.cli.script import make_parser, run_script  # noqa: E402
 
 SPLITS = ('train', 'val', 'test')
 TRAIN, VAL, TEST, SIZE = 1600, 100, 200, 160   # pictures, and the side of one in pixels: the demo's

@@ -6,7 +6,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
 
 from rfcn import test, train_end2end
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 
 
 def main(argv=None):

@@ -9,10 +9,10 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
 
-from rfcn import build, test_rfcn, train_rfcn
-from rfcn.command_line import parse_config
+from rfcn import build, test_given, train_given
+from rfcn.cli.run import parse_config
 from rfcn.proposals import with_proposals
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 
 EXTENSIONS = ('.npz', '.mat', '.pkl')
 
@@ -45,7 +45,7 @@ def main(argv=None):
     files = [[proposal_file(folder, imdb) for imdb in build.datasets(cfg, image_sets)]
              for image_sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]
     arguments = ['--cfg', args.cfg] + args.overrides
-    for script, paths in zip((train_rfcn, test_rfcn), files):
+    for script, paths in zip((train_given, test_given), files):
         script.main(arguments + [word for path in paths for word in ('--proposals', path)])
 
 

@@ -12,7 +12,7 @@ from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test,
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
 from lib.errors import UserError
 from rfcn import import_backbone, test
-from rfcn.command_line import run_folder
+from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.core.module import contexts

@@ -7,7 +7,7 @@ from typing import Dict, NamedTuple, Tuple
 
 from experiments.rows.table import ROOT
 from lib.errors import ConfigError
-from rfcn.command_line import run_folder
+from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
 from rfcn.config.defaults import KEYS
 from rfcn.result import FILE

@@ -15,7 +15,7 @@ from experiments.rows import smoke_data
 from experiments.rows.commands import run_scripts
 from experiments.rows.cost import cost
 from experiments.rows.table import GIVEN, ROOT, find_row
-from rfcn.command_line import run_folder
+from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
 from rfcn.result import FILE
 from rfcn.train_alternate import steps_of

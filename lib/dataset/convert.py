@@ -55,7 +55,7 @@ def convert(source, target, image_sets, dataset_path, out, *, classes=None, imag
 def _complete(data):
     """A set without faults, with the size of every image."""
     for fault in data.faults + unknown_labels(data):
-        raise DatasetError('%s. rfcn/check_dataset.py lists all faults, and its --fix writes annotations without them'
+        raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
                            % fault.text.rstrip('.'))
     return data._replace(pictures=[picture._replace(size=picture.size or image_size(picture.path))
                                    for picture in data.pictures])

@@ -65,7 +65,7 @@ def load_proposals(path, indexes):
         FileNotFoundError, DatasetError: as in `attach_proposals`.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError('%s: there is no such file of proposals; rfcn/test_rpn.py can write one' % path)
+        raise FileNotFoundError('%s: there is no such file of proposals; rfcn propose can write one' % path)
     readers = {'.mat': _read_mat, '.npz': _read_npz, '.pkl': _read_pickle}
     extension = os.path.splitext(path)[1].lower()
     if extension not in readers:

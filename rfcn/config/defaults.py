@@ -195,7 +195,7 @@ LEGACY = {
     'MXNET_VERSION': 'the installed mxnet is used, there is no external/mxnet/<version> to choose from',
     'TRAIN.END2END': 'the script says it: rfcn/train_end2end.py or rfcn/train_alternate.py',
     'TRAIN.RPN_POSITIVE_WEIGHT': 'all sampled anchors count alike, as in the release, which never read it',
-    'TEST.HAS_RPN': 'the script says it: rfcn/test.py with the RPN, rfcn/test_rfcn.py on proposals from files',
+    'TEST.HAS_RPN': 'the script says it: rfcn/test.py with the RPN, `rfcn test_given` on proposals from files',
 }
 
 # Pairs of keys of which the first must not exceed the second.

@@ -73,7 +73,7 @@ def load_symbol(params):
     symbol = load_symbol_file(path) if Path(path).is_file() else None
     if symbol is None or not int8_layers(symbol):
         raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it '
-                          'with python rfcn/quantize.py --cfg X.yaml --params %s' % (params, path, params))
+                          'with rfcn quantize --cfg X.yaml --params %s' % (params, path, params))
     return symbol
 
 

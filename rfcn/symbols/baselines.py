@@ -137,5 +137,5 @@ class ClassRPN(object):
 
     def get_symbol_rfcn(self, is_train):
         """There is no such graph."""
-        raise ConfigError('symbol: %s has one stage and takes no proposals; train it with rfcn/train_end2end.py'
+        raise ConfigError('symbol: %s has one stage and takes no proposals; train it with rfcn train'
                           % self.cfg.symbol)

@@ -50,7 +50,7 @@ def test_the_archive_for_the_coco_server_has_the_name_that_it_wants(tmp_path, ca
 
 
 def test_what_is_no_result_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match='no results of rfcn/test.py there'):
+    with pytest.raises(DatasetError, match='no results of rfcn test there'):
         submission.main(['--results', str(tmp_path), '--out', str(tmp_path / 'x')])
     for text in '[{"image_id": 1}]', '[{"image':
         (tmp_path / 'detections_val2014_results.json').write_text(text)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from rfcn import build, test_rfcn, test_rpn
+from rfcn import build, test_given, propose
 from rfcn.config.config import with_overrides
 from rfcn.core import precision
 from rfcn.symbols import make_symbol
@@ -103,6 +103,6 @@ def test_what_only_cpus_compute_is_refused_on_a_gpu(tiny_cfg, phase, name):
 
 def test_a_part_of_a_network_has_no_int8_model(tiny_cfg, tiny_run):
     cfg = tiny_cfg('TEST.PRECISION=int8')
-    for part in test_rpn.rpn_predictor, test_rfcn.rfcn_predictor:
+    for part in propose.rpn_predictor, test_given.rfcn_predictor:
         with pytest.raises(ConfigError, match='int8 is for a whole network'):
             part(cfg, str(tiny_run / 'tiny-0001.params'))

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_report_names_the_packages_the_processor_and_the_compiled_library(capsys):
-    collect_env.main()
+    collect_env.main([])
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert lines['mxnet'].startswith('1.9.1') and lines['numpy'] == np.__version__
     assert {'revision', 'Python', 'CPU', 'cores', 'memory', 'GPU', 'settings'} <= set(lines)

@@ -6,7 +6,7 @@ import pytest
 from experiments.rfcn import rfcn_given_train_test
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils.proposals import load_proposals, save_proposals
-from rfcn import build, test_rfcn, test_rpn, train_rfcn, train_rpn
+from rfcn import build, test_given, propose, train_given, train_rpn
 from rfcn.checkpoints import checkpoint
 from rfcn.core.proposer import propose_all, without_repetition
 from rfcn.core.tester import detect_all
@@ -38,11 +38,11 @@ def new_params(cfg, folder):
 
 def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects(cfg, tmp_path):
     params = new_params(cfg, tmp_path)
-    path, = test_rpn.make_proposals(cfg, tmp_path, params, 'test')
+    path, = propose.make_proposals(cfg, tmp_path, params, 'test')
     imdb, = build.datasets(cfg, 'test')
     _, whole = evaluate(cfg, build.predictor(cfg, params), imdb)
     loader = build.test_loader(cfg, with_proposals(imdb, path), proposals=True)
-    apart = detect_all(test_rfcn.rfcn_predictor(cfg, params), loader, imdb.num_classes, **nms_settings(cfg))
+    apart = detect_all(test_given.rfcn_predictor(cfg, params), loader, imdb.num_classes, **nms_settings(cfg))
     assert sum(len(boxes) for boxes in whole[1]) > 10
     for of_class in (1, 2):
         for expected, found in zip(whole[of_class], apart[of_class]):
@@ -54,12 +54,12 @@ def test_rpn_proposals_and_rfcn_by_their_scripts(tiny_yaml, tmp_path):
                  'TEST.PROPOSAL_MIN_SIZE=0']
     train_rpn.main(arguments)
     for image_set in ('train', 'test'):
-        test_rpn.main(arguments + ['--image_set', image_set])
+        propose.main(arguments + ['--image_set', image_set])
     folder = tmp_path / 'output' / 'tiny'
     assert 'recall of the proposals for voc_train\n6 images, 7 objects' in (folder / 'train' / 'log.txt').read_text()
     arguments[2] = 'TRAIN.model_prefix=rfcn'
-    train_rfcn.main(arguments)
-    test_rfcn.main(arguments)
+    train_given.main(arguments)
+    test_given.main(arguments)
     assert (folder / 'train' / 'rfcn-0001.params').exists() and (folder / 'test' / 'voc_test_detections.pkl').exists()
     assert 'AP@0.5' in (folder / 'test' / 'log.txt').read_text()
 
@@ -69,10 +69,10 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
     box = np.array([[8, 8, 39, 39, 1]], dtype=np.float32)
     save_proposals(path, ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], [box] * 6)
     arguments = ['--cfg', tiny_yaml(), '--proposals', path]
-    train_rfcn.main(arguments)
-    test_rfcn.main(arguments)
-    with pytest.raises(FileNotFoundError, match='nothing.npz.*test_rpn.py can write one'):
-        train_rfcn.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
+    train_given.main(arguments)
+    test_given.main(arguments)
+    with pytest.raises(FileNotFoundError, match='nothing.npz.*rfcn propose can write one'):
+        train_given.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
 
 
 def test_each_image_set_needs_a_file_of_its_own(cfg):
@@ -84,7 +84,7 @@ def test_each_image_set_needs_a_file_of_its_own(cfg):
 
 
 def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp_path, monkeypatch):
-    monkeypatch.setattr(rfcn_given_train_test.train_rfcn, 'main', lambda argv: pytest.fail('trained'))
+    monkeypatch.setattr(rfcn_given_train_test.train_given, 'main', lambda argv: pytest.fail('trained'))
     box = [np.array([[8, 8, 39, 39, 1]], dtype=np.float32)]
     save_proposals(str(tmp_path / 'voc_train.npz'), ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], box * 6)
     arguments = ['--cfg', tiny_yaml(), '--proposal_folder', str(tmp_path)]
@@ -97,21 +97,21 @@ def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp
 
 def test_proposals_of_somebody_else_must_be_named(tiny_yaml):
     with pytest.raises(ConfigError, match='dataset.proposal is selective_search and not rpn'):
-        train_rfcn.main(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
+        train_given.main(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
 
 
 @pytest.mark.parametrize('native', ['true', 'false'])
 def test_both_operators_make_proposals_even_if_there_are_fewer_than_asked_for(native, tiny_cfg, tmp_path):
     # The release cannot build the RPN's test graph with its native operator. A 96 x 64 image has 6 * 4 * 9 anchors.
     cfg = tiny_cfg('TEST.CXX_PROPOSAL=' + native, 'TEST.PROPOSAL_POST_NMS_TOP_N=2000', 'TEST.PROPOSAL_MIN_SIZE=0')
-    path, = test_rpn.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
+    path, = propose.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
     assert all(1 < len(dets) < 216 for dets in load_proposals(path, ['wide1', 'high1', 'wide3']))
 
 
 def test_proposals_are_in_pixels_of_the_image_each_once_and_the_best_first(tiny_cfg, tmp_path):
     # The network sees the images at twice their size.
     cfg = tiny_cfg('SCALES=[128, 192]', 'TEST.PROPOSAL_POST_NMS_TOP_N=30', 'TEST.PROPOSAL_MIN_SIZE=0')
-    path, = test_rpn.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
+    path, = propose.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
     entries = build.datasets(cfg, 'test')[0].gt_roidb()
     for dets, entry in zip(load_proposals(path, ['wide1', 'high1', 'wide3']), entries):
         assert len(np.unique(dets, axis=0)) == len(dets) > 1
@@ -129,7 +129,7 @@ def test_an_image_that_cannot_be_read_has_no_proposals_of_another_one(own_tiny_v
     (own_tiny_voc / 'JPEGImages' / 'high1.jpg').write_bytes(b'no image')
     cfg = load_config(tiny_yaml(own_tiny_voc), ['dataset.on_bad_image=skip', 'TEST.RPN_MIN_SIZE=0'])
     loader = build.test_loader(cfg, build.datasets(cfg, 'test')[0].gt_roidb())
-    counts = [len(dets) for dets in propose_all(test_rpn.rpn_predictor(cfg, new_params(cfg, tmp_path)), loader)]
+    counts = [len(dets) for dets in propose_all(propose.rpn_predictor(cfg, new_params(cfg, tmp_path)), loader)]
     assert counts[0] > 0 and counts[1] == 0 and counts[2] > 0
 
 
@@ -157,12 +157,12 @@ def test_every_device_is_given_image_numbers_of_its_own():
     rois = np.zeros((4, 2, 5), dtype=np.float32)
     rois[:, :, 0] = np.arange(4)[:, None]
     batch = mx.io.DataBatch([mx.nd.zeros((4, 3, 8, 8)), mx.nd.zeros((4, 3)), mx.nd.array(rois)])
-    outputs = test_rfcn.GivenRoisPredictor(recorder, images_per_device=2).predict(batch)
+    outputs = test_given.GivenRoisPredictor(recorder, images_per_device=2).predict(batch)
     np.testing.assert_array_equal(recorder.rois[:, 0, 0], [0, 1, 0, 1])
     np.testing.assert_array_equal(outputs['rois'], recorder.rois)
 
 
-@pytest.mark.parametrize('make', [test_rpn.rpn_predictor, test_rfcn.rfcn_predictor])
+@pytest.mark.parametrize('make', [propose.rpn_predictor, test_given.rfcn_predictor])
 def test_a_checkpoint_of_another_network_is_refused(make, cfg, tiny_cfg, tmp_path):
     params = new_params(cfg, tmp_path)
     with pytest.raises(CheckpointError, match='does not fit the network'):

@@ -6,7 +6,7 @@ import pytest
 
 from rfcn import build
 from rfcn.symbols import make_symbol
-from rfcn.train_rfcn import roi_loader
+from rfcn.train_given import roi_loader
 
 PLAIN, RELEASE = (), ('RELEASE_RULES=true',)
 

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import cv2
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,10 +32,3 @@ def test_training_testing_and_the_demo_run_from_any_folder(tiny_yaml, tiny_voc, 
     command([str(ROOT / 'rfcn' / 'demo.py'), '--cfg', str(run / 'config.yaml'), '--image', picture, '--out', 'drawn',
              '--params', str(run / 'tiny-0001.params')], elsewhere)
     assert cv2.imread(str(elsewhere / 'drawn' / 'wide1.png')).shape == (64, 96, 3)
-
-
-@pytest.mark.parametrize('script', sorted(path.name for path in (ROOT / 'rfcn').glob('*.py')))
-def test_every_script_says_in_its_first_lines_how_it_is_called(script):
-    text = (ROOT / 'rfcn' / script).read_text()
-    if "__name__ == '__main__'" in text:
-        assert script[:-len('.py')] in text.partition('"""\n')[0]

@@ -127,7 +127,7 @@ def test_other_numbers_of_proposals_need_no_other_int8_model(small, tiny_cfg):
 
 def test_a_checkpoint_without_an_int8_graph_is_refused_with_the_command_that_makes_one(tmp_path):
     params = str(tmp_path / 'x-0003.params')
-    with pytest.raises(ConfigError, match=r'no INT8 graph beside it .*x-symbol.json.*rfcn/quantize.py'):
+    with pytest.raises(ConfigError, match=r'no INT8 graph beside it .*x-symbol.json.*rfcn quantize'):
         quantization.load_symbol(params)
     mx.sym.Convolution(mx.sym.Variable('data'), kernel=(1, 1), num_filter=1).save(quantization.symbol_path(params))
     with pytest.raises(ConfigError, match='no INT8 graph'):

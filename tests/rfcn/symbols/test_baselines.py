@@ -78,7 +78,7 @@ def test_a_class_specific_rpn_has_no_second_stage():
     network = make_symbol(config(*CLASS_RPN))
     with pytest.raises(ConfigError, match='small_class_rpn has one stage and makes no proposals'):
         network.get_symbol_rpn(is_train=False)
-    with pytest.raises(ConfigError, match='takes no proposals; train it with rfcn/train_end2end.py'):
+    with pytest.raises(ConfigError, match='takes no proposals; train it with rfcn train'):
         network.get_symbol_rfcn(is_train=True)
     assert network.get_symbol_rpn(is_train=True).list_outputs() == ['rpn_cls_prob_output', 'rpn_bbox_loss_output']
     with pytest.raises(ConfigError, match='CLASS_AGNOSTIC must be true'):

@@ -1,4 +1,4 @@
-"""Test R-FCN on proposals from files: `python rfcn/test_rfcn.py --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+"""Test R-FCN on proposals from files: `rfcn test_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
 import sys
 from pathlib import Path
 
@@ -10,13 +10,13 @@ import logging
 import mxnet as mx
 
 from rfcn import build
-from rfcn.command_line import parse_config, start_run
+from rfcn.cli.run import parse_config, start_run
 from rfcn.checkpoints import checkpoint
 from rfcn.core.tester import save_detections
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.result import write_result
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 
@@ -58,7 +58,7 @@ def rfcn_predictor(cfg, params):
     return GivenRoisPredictor(predictor, cfg.TEST.BATCH_IMAGES)
 
 
-def test_rfcn(cfg, folder, params, path):
+def test_given(cfg, folder, params, path):
     """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
 
     Args:
@@ -86,7 +86,7 @@ def main(argv=None):
     cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set)
     paths = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
     (_, path), = sets_with_files(cfg, cfg.dataset.test_image_set, paths)
-    test_rfcn(cfg, folder, params, path)
+    test_given(cfg, folder, params, path)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Train R-FCN on proposals from files: `python rfcn/train_rfcn.py --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+"""Train R-FCN on proposals from files: `rfcn train_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
 import sys
 from pathlib import Path
 
@@ -7,16 +7,16 @@ if __package__ in (None, ''):
 
 from lib.rcnn.sample_rois import BACKGROUND, IGNORED
 from rfcn import build, training
-from rfcn.command_line import parse_config, start_training
+from rfcn.cli.run import parse_config, start_training
 from rfcn.checkpoints import checkpoint
 from rfcn.core.module import contexts
 from rfcn.core.roi_loader import RoiLoader
 from rfcn.proposals import add_argument, proposal_paths, training_rois
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 
-def train_rfcn(cfg, output_path, paths, devices=None):
+def train_given(cfg, output_path, paths, devices=None):
     """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`.
 
     Args:
@@ -52,7 +52,7 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_argument)
     cfg, output_path = start_training(cfg, args)
-    train_rfcn(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
+    train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
 
 
 if __name__ == '__main__':

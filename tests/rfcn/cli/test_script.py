@@ -10,11 +10,11 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.script import make_parser, message, run_script
+from rfcn.cli.script import make_parser, message, run_script
 
-ROOT = Path(__file__).resolve().parents[2]
-WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/train_rpn.py', 'rfcn/train_rfcn.py',
-                      'rfcn/test.py', 'rfcn/test_rpn.py', 'rfcn/test_rfcn.py', 'rfcn/demo.py', 'rfcn/quantize.py',
+ROOT = Path(__file__).resolve().parents[3]
+WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/train_rpn.py', 'rfcn/train_given.py',
+                      'rfcn/test.py', 'rfcn/propose.py', 'rfcn/test_given.py', 'rfcn/demo.py', 'rfcn/quantize.py',
                       'rfcn/check_dataset.py', 'experiments/rfcn/rfcn_end2end_train_test.py',
                       'experiments/rfcn/rfcn_alternate_train_test.py', 'experiments/rfcn/rfcn_given_train_test.py']
 ARGUMENTS = {'rfcn/demo.py': ['--params', 'a.params', '--image', 'a.jpg', '--out', 'drawn'],
@@ -26,7 +26,7 @@ OTHERS = {
                                 r'no: there is no folder ImageSets/Main'),
     'data/fetch.py': (['voc', '2007', '--folder', 'somebody_elses'], 'somebody_elses/downloads: Not a directory'),
     'experiments/ablation.py': (['--out', 'out', 'TRAIN.learningrate=1'], 'command line: unknown key TRAIN.learning'),
-    'experiments/submission.py': (['--results', 'no', '--out', 'x'], 'no: no results of rfcn/test.py there'),
+    'experiments/submission.py': (['--results', 'no', '--out', 'x'], 'no: no results of rfcn test there'),
     'experiments/plot_curves.py': (['no.jsonl', 'x.png'], 'no.jsonl: '),
     'experiments/benchmark.py': (['infer', '--job', '{}'], None),
     'experiments/reproduce.py': (['--run', 'no'], "there is no row 'no'"),
@@ -50,14 +50,15 @@ def script(monkeypatch, capsys, tmp_path):
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             runpy.run_path(str(ROOT / path), run_name='__main__')
-        return end.value.code, capsys.readouterr().err
+        told = capsys.readouterr().err.splitlines(True)
+        return end.value.code, ''.join(line for line in told if not line.startswith('note: '))
     return run
 
 
 def test_every_script_ends_as_its_user_expects():
     scripts = {path.relative_to(ROOT).as_posix(): path.read_text() for folder in ('rfcn', 'experiments', 'data')
                for path in (ROOT / folder).rglob('*.py') if "\nif __name__ == '__main__'" in path.read_text()}
-    asks_nothing = {'rfcn/collect_env.py', 'experiments/rows/smoke.py'}     # the second is called by reproduce.py
+    asks_nothing = {'rfcn/__main__.py', 'experiments/rows/smoke.py'}     # the second is called by reproduce.py
     others = {path for path, text in scripts.items() if not text.endswith('\n    run_script(main)\n')}
     assert others == asks_nothing and set(WITH_CONFIGURATION) | set(OTHERS) <= set(scripts)
 
@@ -106,12 +107,22 @@ def test_a_second_training_in_a_folder_is_refused_and_changes_nothing_there(scri
     folder = tmp_path / 'output' / 'tiny' / 'train'
     folder.mkdir(parents=True)
     (folder / 'config.yaml').write_text('of the first')
-    for path in 'rfcn/train_end2end.py', 'rfcn/train_rpn.py', 'rfcn/train_rfcn.py', 'rfcn/train_alternate.py':
+    for path in 'rfcn/train_end2end.py', 'rfcn/train_rpn.py', 'rfcn/train_given.py', 'rfcn/train_alternate.py':
         with locked_folder(folder):
             status, printed = script(path, '--cfg', tiny_yaml())
         assert status == 1 and re.match(r'error: \S+/output/tiny/train is in use by another training', printed)
         assert printed.count('\n') == 1
     assert (folder / 'config.yaml').read_text() == 'of the first' and not (folder / 'log.txt').exists()
+
+
+def test_the_old_spelling_of_a_command_says_the_new_one(monkeypatch, capsys):
+    for path, note in (('rfcn/quantize.py', 'note: quantize.py is now the command rfcn quantize\n'),
+                       ('rfcn/check_dataset.py', 'note: check_dataset.py is now the command rfcn check\n'),
+                       ('rfcn/test.py', '')):
+        monkeypatch.setattr(sys, 'argv', [path])
+        with pytest.raises(SystemExit):
+            run_script(lambda: 0)
+        assert capsys.readouterr().err == note
 
 
 def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script, tiny_yaml, tmp_path):
@@ -124,8 +135,8 @@ def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script
 def test_a_program_of_its_own_ends_in_the_same_way(tiny_yaml):
     done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'check_dataset.py'), '--cfg', tiny_yaml(), 'SCALES=big'],
                           stderr=subprocess.PIPE, universal_newlines=True)
-    assert done.returncode == 1 and done.stderr.startswith('error: command line: SCALES must be')
-    assert done.stderr.count('\n') == 1
+    assert done.returncode == 1
+    assert re.fullmatch('note: .*rfcn check\nerror: command line: SCALES must be.*\n', done.stderr)
 
 
 def end_of(main, monkeypatch, *arguments):
@@ -159,7 +170,7 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
 
 
 def test_a_reader_that_has_enough_is_no_error():
-    code = 'import sys; sys.path[0] = %r; from rfcn.script import *; run_script(lambda: print("x\\n" * 10 ** 6))'
+    code = 'import sys; sys.path[0] = %r; from rfcn.cli.script import *; run_script(lambda: print("x\\n" * 10 ** 6))'
     process = subprocess.Popen([sys.executable, '-c', code % str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.read(10)
     process.stdout.close()

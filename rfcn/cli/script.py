@@ -12,6 +12,10 @@ import traceback
 from lib.errors import UserError
 
 TRACEBACK = '--traceback'
+# Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
+SPELLED_NOW = {'check_dataset.py': 'check', 'convert_dataset.py': 'convert', 'quantize.py': 'quantize',
+               'import_backbone.py': 'import', 'collect_env.py': 'report-env', 'train_rpn.py': 'train_rpn',
+               'train_given.py': 'train_given', 'test_given.py': 'test_given', 'propose.py': 'propose'}
 FAILED, INTERRUPTED = 1, 130
 
 
@@ -37,6 +41,9 @@ def run_script(main):
     Args:
         main: a function without arguments; the status is the number that it returns, 0 if it returns none.
     """
+    script = os.path.basename(sys.argv[0])
+    if script in SPELLED_NOW:
+        print('note: %s is now the command rfcn %s' % (script, SPELLED_NOW[script]), file=sys.stderr)
     show = TRACEBACK in sys.argv
     sys.argv[1:] = [word for word in sys.argv[1:] if word != TRACEBACK]
     try:

@@ -14,7 +14,7 @@ from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config, with_overrides
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.script import make_parser
+from rfcn.cli.script import make_parser
 
 logger = logging.getLogger('rfcn')
 

@@ -1,4 +1,4 @@
-"""Make proposals and measure their recall: `python rfcn/test_rpn.py --cfg X.yaml [--image_set SET] [KEY=VALUE ...]`.
+"""Make proposals and measure their recall: `rfcn propose --cfg X.yaml [--image_set SET] [KEY=VALUE ...]`.
 
 How many proposals and how far apart is said by TEST.PROPOSAL_NMS_THRESH, _PRE_NMS_TOP_N, _POST_NMS_TOP_N and _MIN_SIZE.
 """
@@ -12,12 +12,12 @@ import logging
 
 from lib.utils.proposals import save_proposals
 from rfcn import build
-from rfcn.command_line import parse_config, start_run
+from rfcn.cli.run import parse_config, start_run
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.core.proposer import propose_all
 from rfcn.proposals import log_recall, proposals_path
-from rfcn.script import run_script
+from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 

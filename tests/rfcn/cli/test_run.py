@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.command_line import log_to, parse_config, run_folder, start_run
+from rfcn.cli.run import log_to, parse_config, run_folder, start_run
 from rfcn.config.config import load_config
 
 
