@@ -8,7 +8,7 @@ import pytest
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.proposals import load_proposals
-from rfcn import build, test, test_rpn as propose, train_alternate
+from rfcn import build, propose, test, train_alternate
 from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.proposals import training_rois
