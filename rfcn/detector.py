@@ -4,37 +4,58 @@
     detector = Detector('config.yaml', 'rfcn_voc-0007.params')
     for found in detector.detect('street.jpg'):
         print(found.class_name, found.score, found.box)
+
+    for found in detector.detect_many(paths):
+        ...
+    picture = detector.draw('street.jpg')       # (H, W, 3) uint8 BGR
 """
 import logging
-from collections import namedtuple
+import math
+import os
+from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import DatasetError
-from lib.rcnn.detection import per_class_nms
-from lib.rcnn.merge import merge_views
-from lib.utils.image import imread, pad_to_stride, resize, transform
+from lib.utils.image import as_bgr, imread, pad_to_stride, resize, transform
+from lib.utils.show_boxes import draw_detections
 from rfcn import build
 from rfcn.config.config import load_config, with_overrides
+from rfcn.core.detect import NETWORK_LOCK, View, detect_batches
 from rfcn.core.pipeline import in_threads
-from rfcn.core.tester import image_candidates
 from rfcn.evaluate import nms_settings
 
 logger = logging.getLogger(__name__)
-Detection = namedtuple('Detection', 'class_name score box')
-Detection.__doc__ = 'One object: class_name str, score in 0..1, box (4,) float32 x1, y1, x2, y2 in pixels of the image.'
+
+# A path, a (H, W, 3) uint8 array or one of the other kinds that `Detector.detect` lists.
+Image = Any
 
 
-def as_detections(by_class, classes, score_thresh=0.0):
+class Detection(NamedTuple):
+    """One object.
+
+    class_name: str. score: in 0..1. box: (4,) float32 x1, y1, x2, y2 in pixels of the image, both corners inside.
+    """
+
+    class_name: str
+    score: float
+    box: np.ndarray
+
+
+def as_detections(by_class: Sequence[np.ndarray], classes: Sequence[str], score_thresh: float = 0.0) -> List[Detection]:
     """(n, 5) boxes and scores of each class -> list of Detection, best first."""
     found = [Detection(classes[c], float(row[4]), np.asarray(row[:4], dtype=np.float32))
              for c in range(1, len(classes)) for row in by_class[c] if row[4] >= score_thresh]
     return sorted(found, key=lambda detection: -detection.score)
 
 
-class Detector(object):
+class Detector:
     """Finds objects with a trained network.
+
+    A Detector may be used by several threads at once. Reading and resizing images and choosing the detections go on in
+    parallel; the network runs for one image at a time in a process, on all cores (or on its GPU), so several threads
+    make a program simpler and not the network faster. For several GPUs start a process for each.
 
     Args:
         cfg: path of a YAML file, or a loaded configuration; best the config.yaml that training wrote, which has the
@@ -45,77 +66,118 @@ class Detector(object):
         FileNotFoundError, ConfigError, CheckpointError.
     """
 
-    def __init__(self, cfg, params, overrides=()):
-        cfg = load_config(cfg, overrides) if isinstance(cfg, str) or hasattr(cfg, '__fspath__') else cfg
+    def __init__(self, cfg, params, overrides: Sequence[str] = ()):
+        cfg = load_config(cfg, overrides) if isinstance(cfg, (str, os.PathLike)) else cfg
         self.cfg = with_overrides(build.with_classes(cfg),
                                   {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
-        self.classes = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
-        self.predictor = build.predictor(self.cfg, str(params))
+        self.classes: Tuple[str, ...] = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
+        self.params = str(params)
+        with NETWORK_LOCK:
+            self.predictor = build.predictor(self.cfg, self.params)
 
-    def detect(self, image, score_thresh=None):
+    def detect(self, image: Image, score_thresh: Optional[float] = None, rgb: bool = False) -> List[Detection]:
         """The objects of an image, best first.
 
         Args:
-            image: path, or (H, W, 3) uint8 BGR as OpenCV reads it.
-            score_thresh: lowest score; `TEST.SCORE_THRESH` by default.
-        Returns:
-            list of Detection.
+            image: path of a file; or an array of uint8, (H, W, 3) in the order BGR as OpenCV reads it, (H, W, 4) with
+                an alpha channel, which is dropped, (H, W) or (H, W, 1) grey; or a PIL image of 8 bits a channel.
+                Pixels are taken as stored: EXIF orientation is ignored, as in training.
+            score_thresh: lowest score, 0 to 1; `TEST.SCORE_THRESH` by default.
+            rgb: an array's channels are in the order RGB(A). PIL images and files say their order themselves.
         Raises:
             FileNotFoundError, DatasetError: there is no such image, or it cannot be read.
-            ValueError: an array of another shape or dtype.
+            ValueError: an array of another shape or dtype (the message says what is expected), or a bad threshold.
         """
-        return as_detections(self.detect_by_class(image, score_thresh), self.classes)
+        return as_detections(self.detect_by_class(image, score_thresh, rgb), self.classes)
 
-    def detect_by_class(self, image, score_thresh=None):
+    def detect_by_class(self, image: Image, score_thresh: Optional[float] = None,
+                        rgb: bool = False) -> List[np.ndarray]:
         """The same as a list over classes of (n, 5) boxes and scores; class 0, the background, is empty."""
-        return next(self.detect_each([image], score_thresh))[1]
+        return next(self.detect_each([image], score_thresh, rgb=rgb))[1]
 
-    def detect_each(self, images, score_thresh=None, skip_bad=False):
-        """Many images: yields, in order, each as an array and what `detect_by_class` returns for it.
-
-        The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
+    def detect_many(self, images: Iterable[Image], score_thresh: Optional[float] = None, skip_bad: bool = False,
+                    rgb: bool = False) -> Iterator[Optional[List[Detection]]]:
+        """The objects of many images: yields, in order, what `detect` returns for each, and reads ahead.
 
         Args:
-            images: iterable of what `detect` takes. score_thresh: see there.
-            skip_bad: an image that cannot be read is logged and comes as None, []; without this it ends them all.
+            images: iterable of what `detect` takes; it may be endless. score_thresh, rgb: see there.
+            skip_bad: an image that cannot be read is logged and gives None; without this it raises.
+        """
+        for image, by_class in self.detect_each(images, score_thresh, skip_bad, rgb):
+            yield None if image is None else as_detections(by_class, self.classes)
+
+    def detect_each(self, images: Iterable[Image], score_thresh: Optional[float] = None, skip_bad: bool = False,
+                    rgb: bool = False) -> Iterator[Tuple[Optional[np.ndarray], List[np.ndarray]]]:
+        """`detect_many` for those who need the pixels: yields an image's (H, W, 3) BGR array and `detect_by_class`.
+
+        The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
+        With `skip_bad`, an image that cannot be read comes as None, [].
         """
         settings = nms_settings(self.cfg)
         if score_thresh is not None:
-            settings['thresh'] = score_thresh
-        read = in_threads(self._inputs, ((image, skip_bad) for image in images), ahead=2)
-        seen = ((image, [self._view(image, *view) for view in views]) for image, views in read)
-        return in_threads(lambda image, views: (image, views and per_class_nms(*merge_views(views), **settings)), seen)
+            settings['thresh'] = checked_thresh(score_thresh)
+        read = in_threads(self._inputs, ((image, skip_bad, rgb) for image in images), ahead=2)
+        batches = ((image, [self._view(image, *view) for view in inputs]) for image, inputs in read)
+        return ((image, by_class[0] if by_class else [])
+                for image, by_class in detect_batches(self.predictor, batches, **settings))
 
-    def _array(self, image):
-        if isinstance(image, str) or hasattr(image, '__fspath__'):
-            return imread(image, max_pixels=self.cfg.dataset.MAX_PIXELS)
-        if not (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8):
-            raise ValueError('an image is a path or a (height, width, 3) uint8 array in BGR order, not %s'
-                             % (getattr(image, 'shape', type(image).__name__),))
-        return image
+    def draw(self, image: Image, found: Optional[Sequence[Detection]] = None, score_thresh: float = 0.5,
+             rgb: bool = False) -> np.ndarray:
+        """The image with boxes, class names and scores drawn on it.
 
-    def _inputs(self, image, skip_bad):
+        Args:
+            image, rgb: see `detect`.
+            found: detections; by default those that `detect` finds.
+            score_thresh: lowest score that is drawn.
+        Returns:
+            (H, W, 3) uint8 BGR, a new array.
+        """
+        image = self._array(image, rgb)
+        by_class: List[List[np.ndarray]] = [[] for _ in self.classes]
+        for detection in self.detect(image, score_thresh) if found is None else found:
+            by_class[self.classes.index(detection.class_name)].append(np.append(detection.box, detection.score))
+        return draw_detections(image, by_class, self.classes, checked_thresh(score_thresh))
+
+    def _array(self, image, rgb):
+        if isinstance(image, (str, bytes, os.PathLike)):
+            return imread(os.fsdecode(image), max_pixels=self.cfg.dataset.MAX_PIXELS)
+        return as_bgr(image, rgb, max_pixels=self.cfg.dataset.MAX_PIXELS)
+
+    def _inputs(self, image, skip_bad, rgb):
         """The image as an array, and the network's input for each of its views: tensor, im_info, mirrored or not."""
         try:
-            image = self._array(image)
+            image = self._array(image, rgb)
         except (DatasetError, FileNotFoundError) as error:
             if not skip_bad:
                 raise
             logger.warning('skipped (on_bad_image: skip): %s', error)
             return None, ()
         mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
-        return image, [self._input(image, scale, mirror) for scale in build.test_scales(self.cfg) for mirror in mirrors]
+        return image, [self.network_input(image, scale, mirror)
+                       for scale in build.test_scales(self.cfg) for mirror in mirrors]
 
-    def _input(self, image, scale, mirror):
+    def network_input(self, image: np.ndarray, scale: Sequence[int], mirror: bool = False):
+        """What the network sees of an image at a scale (shorter side, longest side).
+
+        Returns:
+            tensor (1, 3, H, W) float32, im_info (1, 3) float32, `mirror`.
+        """
         resized, factor = resize(image[:, ::-1] if mirror else image, *scale)
         tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE),
                            np.array(self.cfg.network.PIXEL_MEANS))
         return tensor, np.array([resized.shape[:2] + (factor,)], dtype=np.float32), mirror
 
-    def _view(self, image, tensor, im_info, mirror):
-        """(scores, boxes, mirrored width) of a view of the image; see `merge_views`."""
+    @staticmethod
+    def _view(image, tensor, im_info, mirror):
         arrays = [('data', tensor), ('im_info', im_info)]
-        batch = mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
-                                provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays])
-        scores, boxes = image_candidates(self.predictor.predict(batch), im_info, 1)[0]
-        return scores, boxes, image.shape[1] if mirror else None
+        with NETWORK_LOCK:
+            batch = mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
+                                    provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays])
+        return View(batch, 1, [image.shape[1] if mirror else None])
+
+
+def checked_thresh(score_thresh: float) -> float:
+    """The threshold, or a ValueError where it is no number from 0 to 1."""
+    if isinstance(score_thresh, (int, float, np.number)) and 0 <= score_thresh <= 1 and math.isfinite(score_thresh):
+        return float(score_thresh)
+    raise ValueError('score_thresh: expected a number from 0 to 1, found %r' % (score_thresh,))

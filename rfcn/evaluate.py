@@ -2,8 +2,7 @@
 import numpy as np
 
 from rfcn import build
-from rfcn.core.augment import detect_all_views
-from rfcn.core.tester import detect_all
+from rfcn.core.detect import detect_all
 
 
 def nms_settings(cfg):
@@ -19,10 +18,7 @@ def detections(cfg, predictor, roidb, proposals=False):
     """all_boxes[class][image] = (n, 5) of the images of a list of entries; with `proposals`, of these."""
     order = by_shape(roidb)
     loaders = build.view_loaders(cfg, [roidb[i] for i in order], proposals)
-    if len(loaders) == 1:
-        all_boxes = detect_all(predictor, loaders[0], cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
-    else:
-        all_boxes = detect_all_views(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
+    all_boxes = detect_all(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
     loaders[0].log_skipped()  # those of the other views skip the same ones
     return [[of_class[i] for i in np.argsort(order)] for of_class in all_boxes]
 

@@ -19,7 +19,7 @@ from rfcn import build
 from rfcn.cli.run import parse_config, start_run
 from rfcn.config.config import dump
 from rfcn.core import quantization
-from rfcn.core.tester import save_detections
+from rfcn.core.detect import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result
 from rfcn.cli.script import run_script

@@ -12,7 +12,7 @@ import mxnet as mx
 from rfcn import build
 from rfcn.cli.run import parse_config, start_run
 from rfcn.checkpoints import checkpoint
-from rfcn.core.tester import save_detections
+from rfcn.core.detect import save_detections
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.result import write_result

@@ -13,7 +13,7 @@ from rfcn.core import quantization
 from rfcn.core.loader import Batch
 from rfcn.core.precision import has_bf16, with_bf16_weights
 from rfcn.core.predictor import Predictor
-from rfcn.core.tester import image_detections
+from rfcn.core.detect import View, choose_detections
 from rfcn.evaluate import nms_settings
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
@@ -102,6 +102,7 @@ class Detection(object):
         watch.lap('pre')
         outputs = self.predictors[precision].predict(batch)
         watch.lap('network')
-        image_detections(outputs, batch.data[1].asnumpy(), self.images, **nms_settings(self.cfg))
+        view = View(batch, self.images, [None] * self.images)
+        choose_detections([view], [outputs], **nms_settings(self.cfg))
         watch.lap('post')
         return watch.seconds

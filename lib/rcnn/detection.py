@@ -1,7 +1,7 @@
-"""From the network's output for one image to its detections."""
+"""From the network's output for one image, seen once or several times, to its detections."""
 import numpy as np
 
-from lib.bbox.bbox_transform import MAX_LOG_RATIO, clip_boxes, nonlinear_pred
+from lib.bbox.bbox_transform import MAX_LOG_RATIO, clip_boxes, flip_boxes, nonlinear_pred
 from lib.nms.nms import box_voting, nms, soft_nms
 
 
@@ -21,6 +21,24 @@ def detect(rois, cls_prob, bbox_pred, *, im_shape, scale, max_log_ratio=MAX_LOG_
     """
     boxes = clip_boxes(nonlinear_pred(rois[:, 1:], bbox_pred, max_log_ratio), im_shape)
     return cls_prob, boxes / scale
+
+
+def merge_views(views):
+    """Pool the candidates of all views of an image, for suppression to choose from.
+
+    Args:
+        views: list of (scores, boxes, mirrored_width): scores (R, C); boxes (R, 4 * M) in pixels of the view before
+            scaling; the image's width in pixels if the view is its mirror image, else None.
+    Returns:
+        scores (sum of R, C), boxes (sum of R, 4 * M) in pixels of the image.
+    """
+    boxes = [boxes if width is None else _flip_all(boxes, width) for _, boxes, width in views]
+    return np.concatenate([scores for scores, _, _ in views]), np.concatenate(boxes)
+
+
+def _flip_all(boxes, width):
+    """`flip_boxes` of (R, 4 * M) boxes."""
+    return flip_boxes(boxes.reshape(-1, 4), width).reshape(boxes.shape)
 
 
 def per_class_nms(scores, boxes, *, thresh, nms_thresh, max_per_image, class_agnostic, method='nms', vote_thresh=None):

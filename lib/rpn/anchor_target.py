@@ -83,6 +83,24 @@ def _ignore_surplus(labels, value, limit, rng):
         labels[rng.choice(candidates, size=len(candidates) - limit, replace=False)] = -1
 
 
+def class_labels(labels, anchors, gt_boxes):
+    """The labels of `assign_anchor` with the class of the object in place of 1.
+
+    Args:
+        labels: (K,) float32; 1 positive, 0 negative, -1 ignored.
+        anchors: (K, 4) float32.
+        gt_boxes: (G, 5) boxes and their classes; rows of a negative class are padding.
+    Returns:
+        (K,) float32; for a positive the class of the object that it overlaps most, whose box it learns too.
+    """
+    result = labels.copy()
+    positive = np.flatnonzero(labels == 1)
+    gt_boxes = gt_boxes[gt_boxes[:, 4] >= 0]
+    if len(positive):
+        result[positive] = gt_boxes[bbox_overlaps(anchors[positive], gt_boxes[:, :4]).argmax(axis=1), 4]
+    return result
+
+
 def as_blobs(labels, bbox_targets, bbox_weights, height, width):
     """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors a cell.
 

@@ -1,4 +1,4 @@
-"""From the RPN's output to regions of interest."""
+"""From the RPN's output to regions of interest, or to the best anchors where it tells the classes itself."""
 import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO, clip_boxes, nonlinear_pred
@@ -49,6 +49,32 @@ def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000
     if len(keep) < post_nms_top_n:
         keep = np.append(keep, rng.choice(keep, size=post_nms_top_n - len(keep)))
     return dets[keep, :4], dets[keep, 4:]
+
+
+def best_anchors(prob, deltas, im_info, *, base_anchors, stride, count):
+    """The `count` anchors of an image that are the least likely to be background.
+
+    Args:
+        prob: (C, A * H, W) float32, probabilities of the classes at each anchor, A maps of a class one after the other.
+        deltas: (4 * A, H, W) float32, the four deltas of one anchor together.
+        im_info: height and width of the image in pixels of the network's input; what lies beyond is padding.
+        base_anchors: (A, 4) anchors of the first cell.
+        stride: pixels from one cell to the next.
+    Returns:
+        anchors (count, 4), probabilities (count, C), deltas (count, 4), all float32. Where there are fewer anchors,
+        rows of 0 follow: the probability of every class is 0 there.
+    """
+    num_anchors, (height, width) = len(base_anchors), deltas.shape[1:]
+    anchors = shifted_anchors(height, width, stride, base_anchors)
+    prob = prob.reshape(-1, num_anchors, height, width).transpose(2, 3, 1, 0).reshape(len(anchors), -1)
+    deltas = deltas.transpose(1, 2, 0).reshape(-1, 4)
+    rows, columns = max(int(im_info[0] / stride), 1), max(int(im_info[1] / stride), 1)
+    inside = np.zeros((height, width, num_anchors), dtype=bool)
+    inside[:rows, :columns] = True
+    candidates = np.flatnonzero(inside)
+    best = candidates[decreasing_order(-prob[candidates, 0])[:count]]
+    missing = ((0, count - len(best)), (0, 0))
+    return tuple(np.pad(values[best], missing, mode='constant') for values in (anchors, prob, deltas))
 
 
 def _in_anchor_order(values, size):

@@ -16,8 +16,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import DatasetError
-from lib.rpn.anchor_target import as_blobs, assign_anchor
-from lib.rpn.class_specific import class_labels
+from lib.rpn.anchor_target import as_blobs, assign_anchor, class_labels
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
 from lib.utils.epoch_order import epoch_order
 from lib.utils.image import get_image, tensor_vstack

@@ -1,10 +1,10 @@
-"""Operator 'best_anchors': what a class-specific RPN found, as R-FCN's outputs, by `lib/rpn/class_specific.py`."""
+"""Operator 'best_anchors': what a class-specific RPN found, as R-FCN's outputs, by `lib/rpn/proposal.py`."""
 import json
 
 import mxnet as mx
 import numpy as np
 
-from lib.rpn import class_specific
+from lib.rpn import proposal
 from lib.rpn.generate_anchor import generate_anchors
 
 BOX_SETS = 2  # background and object, as of class-agnostic R-FCN; the first is 0
@@ -34,8 +34,7 @@ class BestAnchorsOperator(mx.operator.CustomOp):
     def forward(self, is_train, req, in_data, out_data, aux):
         found = []
         for i, inputs in enumerate(zip(*(x.asnumpy() for x in in_data))):
-            anchors, prob, deltas = class_specific.best_anchors(*inputs, base_anchors=self.base_anchors,
-                                                                **self.settings)
+            anchors, prob, deltas = proposal.best_anchors(*inputs, base_anchors=self.base_anchors, **self.settings)
             deltas = np.hstack((np.zeros_like(deltas), deltas))
             found.append((np.insert(anchors, 0, i, axis=1), prob[None], deltas[None]))
         for i, values in enumerate(zip(*found)):

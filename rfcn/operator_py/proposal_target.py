@@ -1,9 +1,9 @@
-"""Operator 'proposal_target': labels and box targets of the RoIs, by `lib/rcnn/proposal_target.py`."""
+"""Operator 'proposal_target': labels and box targets of the RoIs, by `lib/rcnn/sample_rois.py`."""
 import json
 
 import mxnet as mx
 
-from lib.rcnn.proposal_target import proposal_target as compute_targets
+from lib.rcnn.sample_rois import proposal_target as compute_targets
 
 
 def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, **settings):
@@ -12,7 +12,7 @@ def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, *
     Args:
         rois: (B*R, 5). gt_boxes: (B, G, 5); rows of class -1 are padding.
         batch_rois: RoIs kept over all images, -1 for all of them and the objects themselves.
-        settings: further keywords of `lib.rcnn.proposal_target.proposal_target`.
+        settings: further keywords of `lib.rcnn.sample_rois.proposal_target`.
     Returns:
         rois (N, 5), label (N,), bbox_target (N, 4 * num_reg_classes), bbox_weight of the same shape.
     """

@@ -1,7 +1,15 @@
 """The public Python API."""
+import itertools
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import cv2
+import mxnet as mx
 import numpy as np
 import pytest
+from PIL import Image
 
 import rfcn
 from lib.errors import CheckpointError, ConfigError, DatasetError
@@ -71,11 +79,105 @@ def test_grey_images_and_those_with_transparency_are_read(detector, tmp_path, ch
     detector.detect(path)
 
 
-@pytest.mark.parametrize('image', [np.zeros((10, 10), dtype=np.uint8), np.zeros((10, 10, 4), dtype=np.uint8),
-                                   np.zeros((10, 10, 3)), None, 3])
-def test_what_is_no_image_is_refused(detector, image):
-    with pytest.raises(ValueError, match=r'an image is a path or a \(height, width, 3\) uint8 array'):
+def same(found, others):
+    """Whether two lists of detections are equal to the last bit."""
+    return [d.class_name for d in found] == [d.class_name for d in others] and \
+        [d.score for d in found] == [d.score for d in others] and \
+        all(np.array_equal(d.box, o.box) for d, o in zip(found, others))
+
+
+def test_arrays_and_pil_images_of_every_kind_are_the_same_image(detector, picture):
+    bgr = cv2.imread(picture)
+    expected = detector.detect(bgr)
+    assert expected and same(detector.detect(bgr[:, :, ::-1], rgb=True), expected)
+    assert same(detector.detect(np.dstack((bgr, np.zeros(bgr.shape[:2], dtype=np.uint8)))), expected)
+    assert same(detector.detect(np.dstack((bgr[:, :, ::-1], bgr[:, :, 0])), rgb=True), expected)
+    assert same(detector.detect(np.asfortranarray(bgr)), expected)
+    pil = Image.fromarray(bgr[:, :, ::-1])
+    assert same(detector.detect(pil), expected) and same(detector.detect(pil.convert('RGBA')), expected)
+    assert same(detector.detect(os.fsencode(picture)), expected)
+    assert not same(detector.detect(bgr, rgb=True), expected)
+
+
+def test_grey_arrays_and_pil_images_have_three_equal_channels(detector, picture):
+    grey = cv2.imread(picture, cv2.IMREAD_GRAYSCALE)
+    expected = detector.detect(np.dstack([grey] * 3))
+    assert expected
+    for image in grey, grey[:, :, None], Image.fromarray(grey):
+        assert same(detector.detect(image), expected)
+
+
+@pytest.mark.parametrize('image, said', [
+    (np.zeros((10, 10, 3)), r'not an array of shape \(10, 10, 3\) and dtype float64; convert it: .*where white is 1$'),
+    (np.zeros((10, 10, 3), dtype=np.uint16), r'dtype uint16; convert it'),
+    (np.zeros((10, 10, 3), dtype=bool), r'dtype bool$'),
+    (np.zeros((3, 10, 12), dtype=np.uint8), r'the channels come last: image.transpose\(1, 2, 0\)'),
+    (np.zeros((0, 10, 3), dtype=np.uint8), r'shape \(0, 10, 3\) and dtype uint8, which has no pixels'),
+    (np.zeros((0,), dtype=np.uint8), r'shape \(0,\)'),
+    (np.zeros((10, 10, 2), dtype=np.uint8), r'shape \(10, 10, 2\)'),
+    (np.zeros((1, 10, 10, 3), dtype=np.uint8), r'shape \(1, 10, 10, 3\)'),
+    (mx.nd.zeros((10, 10, 3)), r'not a NDArray; call its numpy\(\) or asnumpy\(\) first'),
+    (Image.new('I', (4, 4)), 'a PIL image of mode I, which has no agreed white'),
+    (None, 'not a NoneType'), (3, 'not a int'), ([[1]], 'not a list')])
+def test_what_is_no_image_is_refused_with_what_is_expected(detector, image, said):
+    expected = r'an image is a path, a PIL image or a \(height, width, 3\) uint8 array.*'
+    with pytest.raises(ValueError, match=expected + said):
         detector.detect(image)
+
+
+def test_a_damaged_or_too_large_pil_image_is_named(detector, picture, tmp_path):
+    path = tmp_path / 'cut.jpg'
+    path.write_bytes(Path(picture).read_bytes()[:700])
+    with pytest.raises(DatasetError, match='cut.jpg: Pillow cannot decode it'):
+        detector.detect(Image.open(str(path)))
+    with pytest.raises(DatasetError, match='an image of 10000 x 9000 pixels'):
+        detector.detect(Image.new('1', (10000, 9000)))
+
+
+@pytest.mark.parametrize('thresh', [7, -0.1, math.nan, math.inf, '0.5'])
+def test_a_threshold_that_is_no_part_of_one_is_refused(detector, picture, thresh):
+    with pytest.raises(ValueError, match='score_thresh: expected a number from 0 to 1, found'):
+        detector.detect(picture, score_thresh=thresh)
+
+
+def test_threads_share_a_detector_and_get_their_own_results(detector):
+    # Pictures of twelve sizes, so that the network is bound anew amid the others' work.
+    noise = np.random.RandomState(1)
+    images = [noise.randint(0, 255, (40 + 7 * n, 60 + 5 * (n % 5), 3)).astype(np.uint8) for n in range(12)] * 2
+    expected = [detector.detect(image) for image in images]
+    assert any(expected)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(detector.detect, images, timeout=300))
+    assert all(same(one, other) for one, other in zip(found, expected))
+
+
+def test_two_detectors_in_two_threads_do_not_disturb_each_other(detector, tiny_run, picture):
+    other = Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params', ['TEST.SCORE_THRESH=0.01'])
+    expected = detector.detect(picture)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda number: (detector, other)[number % 2].detect(picture), range(20), timeout=300))
+    assert all(same(one, expected) for one in found)
+
+
+def test_many_images_come_in_order_and_may_be_endless(detector, picture):
+    expected = detector.detect(picture)
+    black = np.zeros((64, 96, 3), dtype=np.uint8)
+    many = detector.detect_many(itertools.cycle([picture, black]))
+    first, second, third = next(many), next(many), next(many)
+    assert same(first, expected) and same(third, expected) and not same(second, expected)
+    many.close()
+    assert [found is None for found in detector.detect_many(['gone.jpg', picture], skip_bad=True)] == [True, False]
+
+
+def test_a_drawing_shows_what_was_found_or_what_is_given(detector, picture):
+    image = cv2.imread(picture)
+    assert np.any(detector.draw(picture, score_thresh=0.05) != image)
+    assert np.array_equal(detector.draw(image, []), image)
+    assert np.array_equal(detector.draw(picture, score_thresh=1), image)
+    given = [Detection('red', 0.9, np.array([10, 20, 60, 50], dtype=np.float32))]
+    drawn = detector.draw(image, given)
+    assert np.any(drawn[50, 20:50] != image[50, 20:50]) and not np.any(drawn[55:] != image[55:])
+    assert np.array_equal(detector.draw(image[:, :, ::-1], given, rgb=True), drawn)
 
 
 def test_files_that_are_no_image_are_named(detector, tmp_path):

@@ -9,7 +9,7 @@ from lib.utils.proposals import load_proposals, save_proposals
 from rfcn import build, test_given, propose, train_given, train_rpn
 from rfcn.checkpoints import checkpoint
 from rfcn.core.proposer import propose_all, without_repetition
-from rfcn.core.tester import detect_all
+from rfcn.core.detect import detect_all
 from rfcn.evaluate import evaluate, nms_settings
 from rfcn.proposals import sets_with_files, with_proposals
 from rfcn.symbols import make_symbol
@@ -42,7 +42,7 @@ def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects
     imdb, = build.datasets(cfg, 'test')
     _, whole = evaluate(cfg, build.predictor(cfg, params), imdb)
     loader = build.test_loader(cfg, with_proposals(imdb, path), proposals=True)
-    apart = detect_all(test_given.rfcn_predictor(cfg, params), loader, imdb.num_classes, **nms_settings(cfg))
+    apart = detect_all(test_given.rfcn_predictor(cfg, params), [loader], imdb.num_classes, **nms_settings(cfg))
     assert sum(len(boxes) for boxes in whole[1]) > 10
     for of_class in (1, 2):
         for expected, found in zip(whole[of_class], apart[of_class]):

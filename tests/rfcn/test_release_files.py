@@ -18,7 +18,7 @@ from rfcn import build, train_end2end
 from rfcn.config import config as config_module
 from rfcn.config.config import load_config
 from rfcn.checkpoints import checkpoint
-from rfcn.core.tester import save_detections
+from rfcn.core.detect import save_detections
 from rfcn.symbols import make_symbol
 
 CFGS = Path(__file__).resolve().parents[2] / 'experiments' / 'rfcn' / 'cfgs'

@@ -2,8 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.psroi.deformable_psroi_pooling import deformable_psroi_pool
-from lib.psroi.psroi_pooling import psroi_pool, round_half_away
+from lib.psroi.psroi_pooling import deformable_psroi_pool, psroi_pool, round_half_away
 
 
 def test_halves_are_rounded_away_from_zero():

@@ -1,7 +1,7 @@
 """Candidates of several views of one image."""
 import numpy as np
 
-from lib.rcnn.merge import merge_views
+from lib.rcnn.detection import merge_views
 
 
 def test_the_candidates_of_all_views_are_pooled():

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.rcnn.proposal_target import proposal_target
+from lib.rcnn.sample_rois import proposal_target
 
 # Two images of two proposals each: one that lies apart, one that is an object.
 ROIS = np.array([[0, 80, 80, 89, 89], [0, 0, 0, 9, 9], [1, 70, 70, 79, 79], [1, 50, 50, 59, 59]], dtype=np.float32)

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.rcnn.proposal_target import proposal_target as compute_targets
+from lib.rcnn.sample_rois import proposal_target as compute_targets
 from rfcn.operator_py.proposal_target import ProposalTargetProperty, proposal_target
 
 SETTINGS = dict(fg_fraction=0.25, fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0, class_agnostic=False,

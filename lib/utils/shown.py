@@ -1,0 +1,33 @@
+"""How names from outside - of files, of classes, in errors of libraries - are shown: escaped, so that they cannot act.
+
+A file's name may hold escape sequences that colour or clear a terminal, line ends that forge a line of a log, letters
+that reverse the direction of writing, or bytes that are no UTF-8 (which Python keeps as lone surrogates). Whatever
+writes for people - logs, errors, tables, progress bars, HTML, pictures - shows names by `shown`, and whole messages,
+whose own line ends count, by `shown_text`.
+"""
+
+
+def shown(name):
+    r"""A name as printable text: what is not printable becomes \x1b, \u202e, and a byte that is no UTF-8 \xff.
+
+    Args:
+        name: str, bytes, or a path; anything else is taken by its str().
+    Returns:
+        str that can be encoded in UTF-8. Printable names, of any alphabet, stay as they are.
+    """
+    text = name.decode('utf-8', 'surrogateescape') if isinstance(name, bytes) else str(name)
+    return text if text.isprintable() else ''.join(map(_escaped, text))
+
+
+def shown_text(text):
+    """A message of one or more lines: `shown` for all but the ends of lines and tabs."""
+    text = str(text)
+    return text if text.isprintable() else ''.join(c if c in '\n\t' else _escaped(c) for c in text)
+
+
+def _escaped(character):
+    if character.isprintable():
+        return character
+    if '\udc80' <= character <= '\udcff':   # a byte that is no UTF-8, as `os.fsdecode` keeps it
+        return '\\x%02x' % (ord(character) - 0xdc00)
+    return character.encode('unicode_escape').decode('ascii')
