@@ -76,6 +76,11 @@ def coco_release(name, what, *figures):
     return release(name, what + ' on COCO test-dev', dict(zip(names, figures)), note=COCO_SERVER)
 
 
+def photographs(name, what, kind=END2END, note='no published result'):
+    """A row on real photographs that a CPU can train; its script takes the data and the weights as arguments."""
+    return Row(name, what, kind, note=note, script='experiments/rfcn/%s.sh' % name)
+
+
 COCO_TRAINED = 'paper_coco_testdev_rfcn_multiscale'
 FROM_MEMORY = 'from memory'
 VOC_SERVER = 'mAP from the VOC server'
@@ -83,6 +88,7 @@ COCO_SERVER = 'AP from the COCO server'
 SAME_R_FCN = 'also the row "R-FCN, 300 RoIs, no OHEM"'
 SAME_OHEM = 'also the rows VOC07, ResNet-101, proposals of the RPN; MatR: 79.5, pyR: 79.4'
 K40, TITAN, TRAINING = 'test %s s on a K40', 'test %s s on a Titan X (Maxwell)', ', training step %s s'
+NWPU = 'published on other draws of the same shares: Faster R-CNN 80.9, SSD 80.5, R-P-Faster R-CNN 76.5'
 R_FCN_TIME = K40 % '0.17'
 
 ROWS = [
@@ -126,8 +132,10 @@ ROWS = [
     Row('resnet_v1_50_voc0712_rfcn_end2end_ohem', "ResNet-50, the release's schedule", END2END, band=VOC_BAND,
         elsewhere={'mAP@0.5': 77.4},
         note='MatR: 77.4, five runs; pyR: 77.6 end to end, 77.4 by alternation'),
-    Row('bccd_resnet50', 'blood cells, ResNet-50', END2END, note='no published result',
-        script='experiments/rfcn/bccd_resnet50.sh'),
+    photographs('bccd_resnet50', 'blood cells, ResNet-50'),
+    photographs('voc2012_animals_resnet50', 'animals of VOC 2012, ResNet-50'),
+    photographs('voc2012_animals_resnet50_alternate', 'animals of VOC 2012, ResNet-50, by alternation', ALTERNATE),
+    photographs('nwpu_vhr10_resnet50', 'aerial pictures (NWPU VHR-10), ResNet-50', note=NWPU),
     Row('demo', 'demo, from scratch', END2END, note='no published result', cfg='experiments/demo/demo.yaml',
         script='experiments/demo/run.sh'),
     Row('demo_alternate', 'demo by alternation', ALTERNATE, note='no published result',
