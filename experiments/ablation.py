@@ -1,14 +1,14 @@
 """The paper's main claims, small enough for a CPU: variants of one network, several seeds, mean and spread.
 
     python experiments/ablation.py [--data demo] [--epochs 2] [--seeds 3] [--images 800]      # rendered things
-    python experiments/ablation.py --data voc2012_animals [--data_path DIR] [--weights PREFIX] [--seeds 2]  # photographs
-        [--only TEXT] [--time 50] [--out FOLDER] [KEY=VALUE ...]
+    python experiments/ablation.py --data voc2012_animals [--data_path DIR] [--weights FILE]          # photographs
+        [--seeds 2] [--only TEXT] [--time 50] [--out FOLDER] [KEY=VALUE ...]
 
 experiments/studies.py says what is varied. Every variant changes one thing of its study's base and has the same data,
 epochs and learning rate; a seed decides the first weights and the order of the images. A variant of TEST.* keys alone
-tests the base's network. Each run has a process of its own, so that its memory can be told. --time N then measures the
-test time of all variants on N images in turn. Writes results.json, ablation.md and ablation.png; what is in results.json
-is not trained again.
+tests the base's network. Each run has a process of its own, so that its memory can be told. --time N then measures
+the test time of all variants on N images in turn. Writes results.json, ablation.md and ablation.png; what is in
+results.json is not trained again.
 """
 import concurrent.futures
 import itertools
@@ -44,7 +44,8 @@ logger = logging.getLogger('rfcn')
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = ('mAP@0.5', 'mAP@0.7')
-COSTS = (('train_s', 'training, s a step', '%.2f'), ('peak_mb', 'peak MB', '%.0f'), ('test_s', 'test, s an image', '%.3f'))
+COSTS = (('train_s', 'training, s per step', '%.2f'), ('peak_mb', 'peak MB', '%.0f'),
+         ('test_s', 'test, s per image', '%.3f'))
 NOISE = 'A difference near the spread of the seeds shows nothing.'
 
 
@@ -71,7 +72,8 @@ def run(cfg, folder, params):
     """Train, unless there are parameters to test, and test; to be called in a process of its own.
 
     Returns:
-        dict: the metrics; params, the checkpoint's path; peak_mb of the process; train_s, seconds per step, if it trained.
+        dict: the metrics; params, the checkpoint's path; peak_mb of the process; train_s, seconds per step, if it
+        trained.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log_to(folder / 'log.txt')
@@ -214,7 +216,7 @@ def draw_bars(axes, rows):
 
 
 def prepare_data(args):
-    """The data of the study: rendered, or given. Adds where it lies to the overrides. Returns what the note says of it."""
+    """The data of the study, rendered or given: adds where it lies to the overrides. Returns what the note says."""
     if args.data == 'demo':
         make_dataset(args.out / 'data', train=args.images, val=1, test=args.test_images)
         args.overrides.insert(0, 'dataset.dataset_path=%s' % (args.out / 'data'))
@@ -225,7 +227,8 @@ def prepare_data(args):
     for found, option in ((path, '--data_path'), (weights, '--weights')):
         if not Path(found).exists():
             raise UserError('%s: there is nothing; name the place with %s' % (found, option))
-    args.overrides[:0] = ['dataset.dataset_path=%s' % path, 'network.pretrained=%s' % str(weights)[:-len('-0000.params')]]
+    prefix = str(weights)[:-len('-0000.params')]
+    args.overrides[:0] = ['dataset.dataset_path=%s' % path, 'network.pretrained=%s' % prefix]
     return {'data': args.data}
 
 
@@ -245,7 +248,7 @@ def main(argv=None):
     parser.add_argument('--images', type=int, default=800, help='rendered training images')
     parser.add_argument('--test_images', type=int, default=200, help='rendered test images')
     parser.add_argument('--only', metavar='TEXT', default='', help='variants with this in their names, and the base')
-    parser.add_argument('--time', type=int, default=0, metavar='N', help='then measure the test time on N images in turn')
+    parser.add_argument('--time', type=int, default=0, metavar='N', help='then measure the test time on N images')
     parser.add_argument('--out', type=Path, help='by default output/ablation/DATA')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='for all variants')
     args = parser.parse_intermixed_args(argv)

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any, Dict, NamedTuple
 
 HERE = Path(__file__).resolve().parent
-NO_MINING = {'TRAIN.ENABLE_OHEM': False}    # as many RoIs per image as OHEM keeps, at random: see `ablation.variant_config`
+NO_MINING = {'TRAIN.ENABLE_OHEM': False}    # as many RoIs per image as OHEM keeps, at random
 STRIDE_32 = {'network.CONV5': 'stride32', 'network.RCNN_FEAT_STRIDE': 32}
 
 
@@ -30,8 +30,8 @@ DEMO = Study(
      'bf16 convolutions': {'TRAIN.PRECISION': 'bf16'}},  # not of the paper: what faster training on a CPU costs
     {'k = 1': 'fails -> 75.5', 'conv5 at stride 32': '74.0 -> 76.6', 'no OHEM': '76.6 -> 79.5',
      'naive Faster R-CNN, RoI output 3x3': '68.9 (7x7) -> 76.6'},
-    '''A narrow network from scratch for a few epochs on rendered things of 24 to 90 pixels: this shows which way a choice
-pulls here. It cannot show how much it matters for ResNet-101 on photographs.''')
+    '''A narrow network from scratch for a few epochs on rendered things of 24 to 90 pixels: this shows which way a
+choice pulls here. It cannot show how much it matters for ResNet-101 on photographs.''')
 
 PHOTOGRAPHS = Study(
     HERE / 'rfcn' / 'cfgs' / 'ablation_voc2012_animals.yaml',
@@ -53,7 +53,7 @@ PHOTOGRAPHS = Study(
      'conv4 only': '72.5 -> 76.6', 'no OHEM': '76.6 -> 79.5', 'naive Faster R-CNN, RoI output 1x1': '61.7 -> 76.6',
      'naive Faster R-CNN, RoI output 7x7': '68.9 -> 76.6', 'Faster R-CNN, conv5 for each RoI': '79.3 -> 79.5',
      'multi-scale training': '80.5 -> 79.5'},
-    '''ResNet-50 from ImageNet weights, one short schedule for all: a variant that learns more slowly looks worse than it
-would after a full training.''')
+    '''ResNet-50 from ImageNet weights, one short schedule for all: a variant that learns more slowly looks worse than
+it would after a full training.''')
 
 STUDIES = {'demo': DEMO, 'voc2012_animals': PHOTOGRAPHS}

@@ -14,6 +14,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # on tiny networks threads wait f
 import rfcn  # before any test imports MXNet: NumPy's names for Python 3.12
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST_ID = 48     # letters of a parameter in the name of a test
 
 # Of the tiny data set: image name -> ((width, height), objects (class, x1, y1, x2, y2) counted from 1 as VOC does).
 TINY_IMAGES = {
@@ -42,6 +43,13 @@ TINY_CONFIG = {
     'TEST': {'BATCH_IMAGES': 2, 'CXX_PROPOSAL': False, 'RPN_PRE_NMS_TOP_N': 100,
              'RPN_POST_NMS_TOP_N': 16, 'RPN_MIN_SIZE': 0},
 }
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Names of tests that can be read: of a long text its beginning, bytes by their number."""
+    if isinstance(val, str) and len(val) > LONGEST_ID:
+        return '%s..%d' % (val[:LONGEST_ID], len(val))
+    return 'bytes%d' % len(val) if isinstance(val, bytes) and len(val) > 16 else None
 
 
 @pytest.fixture(scope='session')
