@@ -9,7 +9,10 @@ IoU.
 """
 __version__ = '0.1.0'
 
-from rfcn import _amx, _compat, _memory, _threads  # before anything imports MXNet
+from rfcn import _compat
+from rfcn.precision import cpu
+
+cpu.prepare()  # before anything imports MXNet
 
 
 def __getattr__(name):

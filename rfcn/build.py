@@ -9,11 +9,11 @@ from lib.utils.load_data import load_gt_roidb, load_imdbs
 from lib.utils.roidb import filter_roidb, flip_entry
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
-from rfcn.core import quantization
 from rfcn.core.loader import AnchorLoader, TestLoader
 from rfcn.core.module import contexts
-from rfcn.core.precision import use_bf16, with_bf16_weights
 from rfcn.core.predictor import Predictor
+from rfcn.precision import quantization
+from rfcn.precision.bf16 import use_bf16, with_bf16_weights
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)

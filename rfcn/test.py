@@ -18,7 +18,7 @@ from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.cli.run import parse_config, start_run
 from rfcn.config.config import dump
-from rfcn.core import quantization
+from rfcn.precision import quantization
 from rfcn.core.detect import save_detections
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result

@@ -7,7 +7,7 @@ from rfcn.cli.run import run_folder
 from rfcn.checkpoints import checkpoint, resume
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.core.module import TrainModule
-from rfcn.core.precision import use_bf16, with_bf16_convolutions
+from rfcn.precision.bf16 import use_bf16, with_bf16_convolutions
 from rfcn.core.schedule import last_epoch, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate

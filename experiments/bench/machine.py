@@ -7,8 +7,8 @@ import numpy as np
 from experiments.bench.flops import gflop
 from experiments.bench.measure import in_turn
 from rfcn import collect_env
-from rfcn.core.precision import has_bf16, with_bf16_convolutions
-from rfcn.core.quantization import quantize
+from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions
+from rfcn.precision.quantization import quantize
 
 # (channels, kernel, side of the map): large convolutions; the best of them counts
 CONVOLUTIONS = ((512, 3, 64), (1024, 1, 64), (256, 3, 96))

@@ -9,9 +9,9 @@ import numpy as np
 from lib.utils.image import get_image, tensor_vstack
 from rfcn import build
 from rfcn.config.config import ROOT, load_config
-from rfcn.core import quantization
+from rfcn.precision import quantization
 from rfcn.core.loader import Batch
-from rfcn.core.precision import has_bf16, with_bf16_weights
+from rfcn.precision.bf16 import has_bf16, with_bf16_weights
 from rfcn.core.predictor import Predictor
 from rfcn.core.detect import View, choose_detections
 from rfcn.evaluate import nms_settings

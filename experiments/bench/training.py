@@ -9,7 +9,7 @@ from experiments.bench import measure, subjects
 from rfcn import build
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.module import TrainModule
-from rfcn.core.precision import has_bf16, with_bf16_convolutions
+from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions
 from rfcn.symbols import make_symbol
 
 DATA, LABELS = ['data', 'im_info', 'gt_boxes'], ['label', 'bbox_target', 'bbox_weight']

@@ -6,7 +6,7 @@ import pytest
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from rfcn import build, test_given, propose
 from rfcn.config.config import with_overrides
-from rfcn.core import precision
+from rfcn.precision import bf16
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 

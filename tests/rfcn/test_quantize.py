@@ -9,7 +9,7 @@ from lib.errors import ConfigError
 from rfcn import demo, quantize
 from rfcn import test as test_script
 from rfcn.config.config import load_config
-from rfcn.core import quantization
+from rfcn.precision import quantization
 from rfcn.detector import Detector
 
 INT8 = 'TEST.PRECISION=int8'

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.core import quantization
+from rfcn.precision import quantization
 from rfcn.checkpoints.symbol_file import MAX_BYTES, load_symbol_file
 from tests.fuzz.seeds import small_graph
 

@@ -7,7 +7,7 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn import build
-from rfcn.core import quantization
+from rfcn.precision import quantization
 from rfcn.core.loader import Batch
 from rfcn.core.predictor import Predictor
 from rfcn.symbols import make_symbol

@@ -2,7 +2,7 @@
 import pytest
 
 from rfcn import build
-from rfcn.core.sensitivity import Sensitivity, last_convolutions, norm
+from rfcn.quantize import Sensitivity, last_convolutions, norm
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 

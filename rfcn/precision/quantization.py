@@ -82,7 +82,7 @@ def quantize(symbol, arg_params, aux_params, batches, *, fp32_layers=(), mode='n
     return Calibration(symbol, arg_params, aux_params, batches, mode=mode).graph(fp32_layers)
 
 
-class Calibration(object):
+class Calibration:
     """The ranges that the values of a test graph have, for INT8 graphs of it.
 
     Args:

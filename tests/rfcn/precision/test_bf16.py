@@ -5,9 +5,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn import _amx
-from rfcn.core import precision
-from rfcn.core.precision import has_bf16, use_bf16, with_bf16_convolutions, with_bf16_weights
+from rfcn.precision import bf16
+from rfcn.precision.bf16 import has_bf16, use_bf16, with_bf16_convolutions, with_bf16_weights
 from rfcn.core.rates import with_kept_statistics
 
 
@@ -21,7 +20,7 @@ def symbol(training_graph):
     ('avx512_bf16 amx_bf16', False, False)])    # slower than float32 on a CPU that has AMX and must not use it
 def test_the_instructions_are_looked_for_among_those_of_the_processor(tmp_path, monkeypatch, flags, amx_in_use,
                                                                       expected):
-    monkeypatch.setattr(_amx, 'IN_USE', amx_in_use)
+    monkeypatch.setattr(bf16, 'uses_amx', lambda: amx_in_use)
     (tmp_path / 'cpuinfo').write_text('processor : 0\nflags : %s\n' % flags)
     assert has_bf16(str(tmp_path / 'cpuinfo')) is expected
 
@@ -32,14 +31,14 @@ def test_a_system_that_does_not_list_its_instructions_has_none(tmp_path):
 
 @pytest.mark.parametrize('name', ['fp32', 'int8'])
 def test_other_precisions_are_not_bf16(name, monkeypatch, caplog):
-    monkeypatch.setattr(precision, 'has_bf16', lambda: True)
+    monkeypatch.setattr(bf16, 'has_bf16', lambda: True)
     assert use_bf16('bf16', 'TRAIN.PRECISION') and not use_bf16(name, 'TRAIN.PRECISION')
-    monkeypatch.setattr(precision, 'has_bf16', lambda: False)
+    monkeypatch.setattr(bf16, 'has_bf16', lambda: False)
     assert not use_bf16(name, 'TRAIN.PRECISION') and not caplog.records
 
 
 def test_without_the_instructions_float32_takes_its_place_and_the_log_says_so(monkeypatch, caplog):
-    monkeypatch.setattr(precision, 'has_bf16', lambda: False)
+    monkeypatch.setattr(bf16, 'has_bf16', lambda: False)
     assert not use_bf16('bf16', 'TRAIN.PRECISION')
     assert 'TRAIN.PRECISION is bf16, but this CPU lacks the instructions' in caplog.text
 

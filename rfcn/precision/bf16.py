@@ -4,7 +4,7 @@ import logging
 import numpy as np
 from mxnet.contrib import amp
 
-from rfcn import _amx
+from rfcn.precision.cpu import CPUINFO, cpu_flags, uses_amx
 
 logger = logging.getLogger(__name__)
 
@@ -13,15 +13,15 @@ FLOAT32, BFLOAT16 = '0', '12'               # MXNet's numbers of the types
 BF16 = dict(target_dtype='bfloat16', target_dtype_ops=['Convolution'])
 
 
-def has_bf16(cpuinfo='/proc/cpuinfo'):
+def has_bf16(cpuinfo: str = CPUINFO) -> bool:
     """Whether this CPU multiplies bfloat16 numbers faster than float32.
 
     Without the instructions MXNet emulates them. A CPU that has AMX must use it: on an Intel Xeon the AVX-512
     instructions alone were slower than float32 (a step of ResNet-101 1.4 times as long), on an AMD EPYC, which has no
     AMX, they were faster (0.6).
     """
-    flags = _amx.cpu_flags(cpuinfo)
-    return _amx.IN_USE if AMX in flags else AVX512 in flags
+    flags = cpu_flags(cpuinfo)
+    return uses_amx() if AMX in flags else AVX512 in flags
 
 
 def with_bf16_convolutions(symbol):
