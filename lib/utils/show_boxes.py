@@ -1,11 +1,11 @@
 """Draws boxes with class and score into images, and images onto a sheet. Needs no screen: everything is an array."""
 import colorsys
-import unicodedata
 
 import cv2
 import numpy as np
 
-FONT = cv2.FONT_HERSHEY_SIMPLEX
+from lib.utils.lettering import put_text, text_size
+
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -24,7 +24,7 @@ def draw_boxes(im, boxes, colors, texts, line=None):
         im: (H, W, 3) uint8 BGR.
         boxes: (n, 4) boxes; of overlapping labels the last one is on top.
         colors: list of n tuples B, G, R.
-        texts: list of n str, drawn in `plain_letters`; '' draws no label.
+        texts: list of n str; '' draws no label.
         line: thickness in pixels; by default a 250th of the image's shorter side.
     Returns:
         (H, W, 3) uint8 BGR, a new image.
@@ -36,29 +36,28 @@ def draw_boxes(im, boxes, colors, texts, line=None):
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, line)
     for (x1, y1, _, _), color, text in zip(corners, colors, texts):
         if text:
-            _draw_label(picture, x1, y1, color, plain_letters(text))
+            _draw_label(picture, x1, y1, color, text)
     return picture
-
-
-def plain_letters(text):
-    """A text in the letters of OpenCV's font: accents are left out, what it has not at all becomes a question mark."""
-    parts = unicodedata.normalize('NFKD', text)
-    return ''.join(part for part in parts if not unicodedata.combining(part)).encode('ascii', 'replace').decode()
 
 
 def _draw_label(im, x, y, color, text):
     """A label above the corner (x, y), or below it where the image ends, and never beyond its right side."""
-    scale = _font_scale(im)
-    (width, height), below = cv2.getTextSize(text, FONT, scale, 1)
-    left = max(0, min(x, im.shape[1] - width - 2))
-    bottom = y if y - height - below >= 0 else min(y + height + below, im.shape[0])
-    ink = BLACK if 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128 else WHITE
-    cv2.rectangle(im, (left, bottom - height - below), (left + width + 1, bottom), color, cv2.FILLED)
-    cv2.putText(im, text, (left + 1, bottom - below // 2 - 1), FONT, scale, ink, 1, cv2.LINE_AA)
+    size = label_size(im)
+    width, height = text_size(text, size)
+    left = max(0, min(x, im.shape[1] - width - 4))
+    top = y - height if y >= height else min(max(y, 0), max(0, im.shape[0] - height))
+    cv2.rectangle(im, (left, top), (left + width + 3, top + height - 1), color, cv2.FILLED)
+    put_text(im, text, left + 2, top, size, ink_on(color))
 
 
-def _font_scale(im):
-    return float(np.clip(min(im.shape[:2]) / 1000.0, 0.35, 1.0))
+def ink_on(color):
+    """Black or white, whichever is legible on a colour B, G, R."""
+    return BLACK if 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128 else WHITE
+
+
+def label_size(im):
+    """The height of a label's letters in pixels, which grows with the image."""
+    return int(np.clip(min(im.shape[:2]) / 32, 11, 32))
 
 
 def draw_detections(im, dets_by_class, class_names, thresh=0.0, with_scores=True):
@@ -120,7 +119,7 @@ def contact_sheet(images, columns, cell=None, margin=4, titles=None):
         small = _fit(im, width, height)
         sheet[top:top + small.shape[0], left:left + small.shape[1]] = small
         if titles:
-            cv2.putText(sheet, titles[number], (left, top + height + 13), FONT, 0.4, BLACK, 1, cv2.LINE_AA)
+            put_text(sheet, titles[number], left, top + height + 2, 11, BLACK)
     return sheet
 
 

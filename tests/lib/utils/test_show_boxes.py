@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
-from lib.utils.show_boxes import (class_colors, contact_sheet, draw_boxes, draw_detections, draw_ground_truth,
-                                  plain_letters)
+from lib.utils import lettering
+from lib.utils.lettering import put_text, text_size
+from lib.utils.show_boxes import class_colors, contact_sheet, draw_boxes, draw_detections, draw_ground_truth
 
 CLASSES = ('__background__', 'cat', 'dog')
 
@@ -70,5 +71,51 @@ def test_titles_stand_below_the_images():
     assert sheet.shape == (28, 60, 3) and (sheet[10:] < 100).any()
 
 
-def test_letters_that_the_font_lacks_lose_their_accents_or_become_question_marks():
-    assert plain_letters('Crème brûlée 0.93, Übergröße, 日本') == 'Creme brulee 0.93, Ubergro?e, ??'
+def ink(text, size=24):
+    """The rows and columns of the pixels that a text covers."""
+    im = np.full((40, 300, 3), 255, dtype=np.uint8)
+    put_text(im, text, 0, 0, size, (0, 0, 0))
+    return im[:, :, 0] < 128
+
+
+@pytest.mark.parametrize('text', ['caf\u00e9', '\u0441\u043e\u0431\u0430\u043a\u0430', '\u03b3\u03ac\u03c4\u03b1',
+                                  '\u05db\u05dc\u05d1', '\u0627\u0644'])
+def test_alphabets_are_drawn_in_their_own_letters(text):
+    # Each letter looks unlike its neighbours, as boxes for missing letters would not, and unlike its escape.
+    letters = [ink(letter) for letter in dict.fromkeys(text)]
+    assert all(letter.any() for letter in letters)
+    assert all(not np.array_equal(one, other) for i, one in enumerate(letters) for other in letters[:i])
+    assert not np.array_equal(ink(text), ink(text.encode('unicode_escape').decode()))
+
+
+def test_a_letter_that_no_font_has_is_an_escape_and_is_logged_once(caplog, monkeypatch):
+    monkeypatch.setattr(lettering, '_other_fonts', lambda: [])
+    lettering._font_of.cache_clear(), lettering._opacity.cache_clear()
+    try:
+        assert np.array_equal(ink('\u72d7 1'), ink('\\u72d7 1')) and ink('\u72d7 1').any()
+        assert caplog.text.count('no font of this machine has the letter') == 1 and 'U+72D7' in caplog.text
+    finally:
+        lettering._font_of.cache_clear(), lettering._opacity.cache_clear()
+
+
+def test_other_fonts_of_the_machine_are_asked_for_letters_that_the_first_lacks(monkeypatch):
+    default = lettering._default()
+    monkeypatch.setattr(lettering, '_other_fonts', lambda: ['second.ttf'])
+    monkeypatch.setattr(lettering, '_letters', lambda path: {ord('a')} if path == default else {ord('\u72d7')})
+    lettering._font_of.cache_clear()
+    try:
+        assert [lettering._font_of(letter) for letter in 'a\u72d7'] == [default, 'second.ttf']
+    finally:
+        lettering._font_of.cache_clear()
+
+
+def test_control_characters_of_a_name_are_drawn_escaped():
+    assert np.array_equal(ink('a\x1b[31m'), ink('a\\x1b[31m'))
+    assert text_size('a\udcff', 20) == text_size('a\\xff', 20)
+
+
+@pytest.mark.parametrize('left, top', [(-10, -5), (115, 95), (500, 0), (0, -300)])
+def test_text_that_leaves_the_image_is_cut_off(left, top):
+    im = grey()
+    put_text(im, 'dog 0.99', left, top, 20, (0, 0, 0))
+    assert im.shape == (100, 120, 3) and im.min() >= 0
