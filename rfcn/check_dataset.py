@@ -13,8 +13,6 @@ import contextlib
 import functools
 import logging
 
-from tqdm import tqdm
-
 from lib.dataset.check.anchors import better, fit_anchors, objects_at
 from lib.dataset.check.changes import plan
 from lib.dataset.check.fix import write_fixed
@@ -24,6 +22,7 @@ from lib.dataset.check.page import html_page
 from lib.dataset.check.report import MEANING, check
 from lib.dataset.check.text import EXAMPLES, anchor_text, set_text
 from lib.dataset.readers import read_annotated
+from lib.utils.progress import progress
 from lib.utils.roidb import filter_roidb
 from rfcn import build
 from rfcn.cli.run import parse_config
@@ -67,7 +66,7 @@ def check_sets(cfg, names):
             failures[name] = str(error)
             continue
         reports[name] = check(data, max_pixels=cfg.dataset.MAX_PIXELS, workers=max(1, cfg.TRAIN.WORKERS),
-                              progress=functools.partial(tqdm, desc=name, unit='image', mininterval=1))
+                              progress=functools.partial(progress, desc=name, unit='image'))
     return reports, failures
 
 

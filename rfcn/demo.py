@@ -1,7 +1,8 @@
-"""Draw detections on images, or on the frames of a video. No screen is needed.
+"""Draw detections on images, on the frames of a video, or on what a camera sees. No screen is needed.
 
-    rfcn demo --cfg X.yaml --params Y.params --image a.jpg [--image FOLDER] --out DIR
+    rfcn demo --cfg X.yaml --params Y.params --image a.jpg [--image FOLDER] --out DIR [--coco found.json]
     rfcn demo --cfg X.yaml --params Y.params --video v.mp4 [--every N] --out DIR [--json found.jsonl]
+    rfcn demo --cfg X.yaml --params Y.params --video 0 --out DIR                (camera 0; or rtsp://..., until Ctrl-C)
 
 An image's drawing is a .png in DIR, a video's a Motion JPEG .avi of the same size and frame rate.
 """
@@ -12,50 +13,68 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 import argparse
+import collections
 import contextlib
 import itertools
-import json
 import logging
+import math
 import os
-from collections import Counter
-
-import cv2
-from tqdm import tqdm
 
 from lib.errors import DatasetError
-from lib.utils.image import images_in
+from lib.utils.image import images_in, imwrite
+from lib.utils.progress import progress
+from lib.utils.result_files import CocoFile, JsonLines, VocFiles, YoloFiles
 from lib.utils.show_boxes import draw_detections
-from lib.utils.video import EXTENSION, read_frames, video_info, write_video
-from lib.utils.whole_file import whole_text
+from lib.utils.shown import shown
+from lib.utils.video import (EXTENSION, SMALLER, USUAL_RATE, is_stream, read_frames, read_stream, steady, video_info,
+                             write_video)
 from rfcn.cli.run import log_to, parse_config
-from rfcn.detector import Detector, as_detections
 from rfcn.cli.script import run_script
+from rfcn.core.interrupt import StopWish
+from rfcn.detector import Detector, as_detections
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
-    """Of this script."""
+    """Of this command."""
     parser.add_argument('--params', required=True, help='checkpoint, .params')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--image', action='append', metavar='PATH',
                         help='an image, or a folder of images, without its sub-folders; may be given several times. '
                              'One that cannot be read is an error, or left out with dataset.on_bad_image=skip')
-    source.add_argument('--video', metavar='FILE', help='a video in any format that OpenCV reads')
+    source.add_argument('--video', metavar='FILE',
+                        help='a video in any format that OpenCV reads; a number is a camera and rtsp://... a network '
+                             'stream, of which frames are left out while the network is busy, until Ctrl-C')
     parser.add_argument('--every', type=_positive, default=1, metavar='N',
                         help="of a video's frames, take the first and every N-th after it; the drawn video has fewer "
                              'frames a second and lasts as long (default 1: all)')
+    parser.add_argument('--frames', type=_positive, metavar='N', help='stop after so many frames')
+    parser.add_argument('--mp4', action='store_true',
+                        help='draw a video into an MPEG-4 file, some five times smaller, where OpenCV can')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the drawings')
     parser.add_argument('--json', metavar='FILE',
                         help='also write a line of JSON for each object: image (or video and frame, counted from 0), '
-                             'class_name, score, box (x1, y1, x2, y2 in pixels)')
-    parser.add_argument('--thresh', type=float, default=0.5, help='lowest score that is drawn (default 0.5)')
+                             'class_name, score, box (x1, y1, x2, y2 in pixels); the last three are null in the one '
+                             'line of a picture without objects')
+    parser.add_argument('--coco', metavar='FILE', help='also write the objects of the images as a COCO json file')
+    parser.add_argument('--voc', metavar='FOLDER', help='also write them as text files of VOC, one for each class')
+    parser.add_argument('--yolo', metavar='FOLDER', help='also write them as text files of YOLO, one for each image')
+    parser.add_argument('--thresh', type=_part_of_one, default=0.5,
+                        help='lowest score that is drawn and written, 0 to 1 (default 0.5)')
 
 
 def _positive(text):
     if not (text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError('expected a whole number from 1, not %r' % text)
     return int(text)
+
+
+def _part_of_one(text):
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:   # never of nan
+            return float(text)
+    raise argparse.ArgumentTypeError('expected a number from 0 to 1, not %r' % text)
 
 
 def drawing_paths(sources, folder, extension):
@@ -69,77 +88,86 @@ def drawing_paths(sources, folder, extension):
     return paths
 
 
-@contextlib.contextmanager
-def json_lines(path):
-    """A function (where: dict, list of Detection) that writes a line for each; without a path it does nothing."""
-    if path is None:
-        yield lambda where, found: None
-        return
-    with whole_text(path) as file:
-        def write(where, found):
-            for name, score, box in found:
-                line = dict(where, class_name=name, score=round(score, 6), box=[round(x, 2) for x in box.tolist()])
-                file.write(json.dumps(line, ensure_ascii=False) + '\n')
-        yield write
+def counted(number, noun):
+    """'1 object', '2 objects'."""
+    return '%d %s%s' % (number, noun, '' if number == 1 else 's')
 
 
-def draw_images(detector, images, args, note):
-    """Print what was found on each image and write its drawing."""
-    skip_bad = detector.cfg.dataset.on_bad_image == 'skip'
+def draw_images(detector, images, args):
+    """Log what was found on each image, write its drawing and the files that were asked for."""
+    kinds = [(JsonLines, args.json), (CocoFile, args.coco), (VocFiles, args.voc), (YoloFiles, args.yolo)]
     drawn = 0
-    each = detector.detect_each(images, args.thresh, skip_bad)
-    for path, drawing, (image, by_class) in zip(images, drawing_paths(images, args.out, '.png'), each):
-        if image is not None:
-            draw(path, image, by_class, detector.classes, drawing, note)
-            drawn += 1
-    if not drawn:
-        raise DatasetError('none of the %d images could be read' % len(images))
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(kind(path) if kind is JsonLines else kind(path, detector.classes[1:]))
+                   for kind, path in kinds if path]
+        each = detector.detect_each(images, args.thresh, skip_bad=detector.cfg.dataset.on_bad_image == 'skip')
+        for path, drawing, (image, by_class) in zip(images, drawing_paths(images, args.out, '.png'), each):
+            if image is not None:
+                found = as_detections(by_class, detector.classes)
+                imwrite(drawing, draw_detections(image, by_class, detector.classes))
+                for writer in writers:
+                    writer.add(path, image.shape[1::-1], found)
+                log_found(path, drawing, found)
+                drawn += 1
+        if not drawn:
+            raise DatasetError('none of the %d images could be read' % len(images))
 
 
-def draw(path, image, by_class, classes, drawing, note):
-    """One image's part of it."""
-    found = as_detections(by_class, classes)
-    if not cv2.imwrite(drawing, draw_detections(image, by_class, classes)):
-        raise OSError('%s could not be written' % drawing)
-    note({'image': path}, found)
-    logger.info('%s: %d objects, drawn in %s', path, len(found), drawing)
+def log_found(path, drawing, found):
+    """A line for the image and one for each object."""
+    logger.info('%s: %s, drawn in %s', shown(path), counted(len(found), 'object'), shown(drawing))
     for detection in found:
-        logger.info('  %-16s %.3f  %s', detection.class_name, detection.score,
+        logger.info('  %-16s %.3f  %s', shown(detection.class_name), detection.score,
                     ' '.join('%.1f' % x for x in detection.box))
 
 
-def draw_video(detector, path, args, note):
-    """Write the video of the drawings and print how many objects of each class its frames had."""
-    rate, frames = video_info(path)
-    drawing, = drawing_paths([path], args.out, EXTENSION)
-    each = detector.detect_each(read_frames(path, args.every), args.thresh)
-    each = tqdm(each, total=-(-frames // args.every) or None, desc='video', unit='frame', mininterval=1)
-    seen = Counter()
+def draw_video(detector, path, args):
+    """Write the video of the drawings and log how many objects of each class its frames had."""
+    live = is_stream(path) and not os.path.exists(path)
+    name = 'camera_%s' % path if path.isdigit() else 'stream' if live else path
+    drawing, = drawing_paths([name], args.out, SMALLER if args.mp4 else EXTENSION)
+    rate, frames = (USUAL_RATE, 0) if live else video_info(path)
+    moments, seen = collections.deque(), collections.Counter()
+    with StopWish() as stop, (JsonLines(args.json) if args.json else contextlib.nullcontext()) as lines:
 
-    def drawings():
-        for number, (frame, by_class) in zip(itertools.count(0, args.every), each):
-            found = as_detections(by_class, detector.classes)
-            seen.update(detection.class_name for detection in found)
-            note({'video': path, 'frame': number}, found)
-            yield draw_detections(frame, by_class, detector.classes)
+        def source():
+            for moment, frame in read_stream(path) if live else enumerate(read_frames(path, args.every)):
+                moments.append(moment)
+                yield frame
+                if stop.signal:
+                    return
+        each = detector.detect_each(itertools.islice(source(), args.frames), args.thresh)
+        each = progress(each, 'video', 'frame', math.ceil(frames / args.every) or None)
 
-    count = write_video(drawing, drawings(), rate / args.every)
-    logger.info('%s: %d frames, drawn in %s; objects: %s', path, count, drawing,
-                ', '.join('%d %s' % (number, name) for name, number in seen.most_common()) or 'none')
+        def drawings():
+            for number, (frame, by_class) in enumerate(each):
+                moment, found = moments.popleft(), as_detections(by_class, detector.classes)
+                seen.update(detection.class_name for detection in found)
+                if lines:
+                    where = {'seconds': round(moment, 3)} if live else {'frame': number * args.every}
+                    lines.write(dict(video=path, **where), found)
+                yield moment, draw_detections(frame, by_class, detector.classes)
+
+        drawn = steady(drawings(), rate) if live else (picture for _, picture in drawings())
+        count = write_video(drawing, drawn, rate / args.every)
+    logger.info('%s: %s, drawn in %s; objects: %s', shown(path), counted(count, 'frame'), shown(drawing),
+                ', '.join('%d %s' % (number, shown(name)) for name, number in seen.most_common()) or 'none')
 
 
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
+    if args.video and (args.coco or args.voc or args.yolo):
+        raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
+                           'frame')
     images = [path for given in args.image or () for path in (images_in(given) if os.path.isdir(given) else [given])]
     detector = Detector(cfg, args.params)
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    with json_lines(args.json) as note:
-        if args.video:
-            draw_video(detector, args.video, args, note)
-        else:
-            draw_images(detector, images, args, note)
+    if args.video:
+        draw_video(detector, args.video, args)
+    else:
+        draw_images(detector, images, args)
 
 
 if __name__ == '__main__':

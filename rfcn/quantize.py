@@ -14,9 +14,9 @@ import logging
 
 import mxnet as mx
 import numpy as np
-from tqdm import tqdm
 
 from lib.errors import ConfigError
+from lib.utils.progress import progress
 from rfcn import build
 from rfcn.cli.run import log_to, parse_config
 from rfcn.config.config import with_overrides
@@ -59,7 +59,7 @@ def check_layers(names, known):
 def calibration_batches(cfg):
     """Batches of the images to calibrate on, with a progress bar."""
     loader = build.test_loader(cfg, calibration_roidb(cfg))
-    return tqdm(loader.batches(), total=len(loader), desc='calibrate', unit='batch', mininterval=1)
+    return progress(loader.batches(), 'calibrate', 'batch', len(loader))
 
 
 def for_quantization(cfg):

@@ -9,10 +9,9 @@ import hashlib
 import logging
 import os
 
-import cv2
-
 from lib.utils import safe_pickle
-from lib.utils.image import imread
+from lib.utils.image import imread, imwrite
+from lib.utils.result_files import free_name
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import build
@@ -72,7 +71,7 @@ def fingerprint(cfg, params, imdb):
         raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
     paths = [imdb.image_path(index) for index in imdb.image_set_index]
     images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
-    digest = hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8'))
+    digest = hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8', 'surrogateescape'))
     graph = Path(quantization.symbol_path(params))  # two INT8 models of a checkpoint differ in it alone
     if cfg.TEST.PRECISION == 'int8' and graph.is_file():
         digest.update(graph.read_bytes())
@@ -82,10 +81,11 @@ def fingerprint(cfg, params, imdb):
 def draw_all(imdb, all_boxes, folder, thresh=0.5):
     """Draw the detections of every image."""
     folder.mkdir(parents=True, exist_ok=True)
+    taken = set()   # images of one name may lie in several folders
     for i, index in enumerate(imdb.image_set_index):
         drawing = draw_detections(imread(imdb.image_path(index)), [boxes[i] for boxes in all_boxes], imdb.classes,
                                   thresh)
-        cv2.imwrite(str(folder / (Path(index).name + '.png')), drawing)
+        imwrite(folder / (free_name(Path(index).name, taken) + '.png'), drawing)
 
 
 def main(argv=None):

@@ -1,18 +1,24 @@
-"""Videos as streams of frames: read and written one frame at a time, so that their length costs no memory."""
+"""Videos, cameras and network streams: read and written one frame at a time, so that their length costs no memory."""
+import collections
 import itertools
 import logging
 import math
 import os
+import threading
+import time
 
 import cv2
 
 from lib.errors import DatasetError
+from lib.utils.shown import shown
 from lib.utils.whole_file import whole_file
 
 # Motion JPEG in AVI: OpenCV's wheel can write it everywhere, at any frame rate (its MPEG-4 refuses some), and thin
-# lines stay sharp. The wheel has no H.264 encoder.
-EXTENSION, CODEC = '.avi', 'MJPG'
+# lines stay sharp. Files of MPEG-4 are some five times smaller. The wheel has no H.264 encoder.
+EXTENSION, SMALLER = '.avi', '.mp4'
+CODECS = {EXTENSION: 'MJPG', SMALLER: 'mp4v'}
 USUAL_RATE = 25.0   # frames a second, of a video that does not say
+NO_FRAME_FOR = 20.0     # seconds after which a stream that gives no frame is taken to have ended
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +61,7 @@ def read_frames(path, every=1):
     finally:
         capture.release()
     if number == 0:
-        raise DatasetError('%s: a video without a frame that OpenCV can decode' % path)
+        raise DatasetError('%s: a video without a frame that OpenCV can decode' % shown(path))
     if number < announced - rate:   # more than a second is missing; what is announced may be an estimate
         logger.warning('%s: of %d frames only %d could be read. Is the file truncated?', path, announced, number)
 
@@ -66,32 +72,106 @@ def write_video(path, frames, rate):
     The file has its name only once it is complete.
 
     Args:
-        path: ending in `EXTENSION`.
+        path: ending in one of `CODECS`.
         frames: iterable of (H, W, 3) uint8 BGR; those of another size than the first's are brought to it.
         rate: float, frames a second; three decimals are kept.
     Returns:
         number of frames.
     Raises:
-        OSError: the folder cannot be written to, the disk is full, or there were no frames.
+        OSError: the folder cannot be written to, the disk is full, there were no frames, or its name is no UTF-8.
     """
-    with whole_file(str(path), EXTENSION) as temporary:
+    extension = os.path.splitext(str(path))[1]
+    _check_name(path, OSError)
+    with whole_file(str(path), extension) as temporary:
         count = _encode(temporary, frames, rate)
         found = _count(temporary)   # OpenCV's writer does not notice a full disk
         if not 0 < count == found:
             raise OSError('%s could not be written: %d of %d frames are in it. Is the disk full?'
-                          % (path, found, count))
+                          % (shown(path), found, count))
     return count
+
+
+def is_stream(source):
+    """Whether a text names a camera, '0', or a network stream, 'rtsp://...', and no file."""
+    return source.isdigit() or '://' in source
+
+
+def read_stream(source):
+    """Yield the frames of a camera or a network stream as they come; old ones are dropped while the caller is busy.
+
+    Frames are read in a thread, which keeps the newest only, so that what is seen is never older than one frame's work.
+    The stream ends when it says so or gives no frame for `NO_FRAME_FOR` seconds.
+
+    Args:
+        source: see `is_stream`.
+    Yields:
+        seconds since the first frame, (H, W, 3) uint8 BGR.
+    Raises:
+        DatasetError: it cannot be opened, or gives no frame.
+    """
+    capture = cv2.VideoCapture(int(source)) if source.isdigit() else cv2.VideoCapture(source)
+    if not capture.isOpened():
+        raise DatasetError('%s: OpenCV cannot open this %s. Is it there, and does nobody else use it?'
+                           % (shown(source), 'camera' if source.isdigit() else 'stream'))
+    newest, arrived, ended = collections.deque(maxlen=1), threading.Condition(), threading.Event()
+
+    def read():
+        while not ended.is_set():
+            readable, frame = capture.read()
+            with arrived:
+                if readable:
+                    newest.append((time.monotonic(), frame))
+                else:
+                    ended.set()
+                arrived.notify()
+        capture.release()
+    threading.Thread(target=read, daemon=True).start()
+    first = None
+    try:
+        while True:
+            with arrived:
+                arrived.wait_for(lambda: newest or ended.is_set(), NO_FRAME_FOR)
+                if not newest:
+                    break
+                moment, frame = newest.popleft()
+            first = moment if first is None else first
+            yield moment - first, frame
+    finally:
+        ended.set()
+    if first is None:
+        raise DatasetError('%s: no frame came within %g seconds' % (shown(source), NO_FRAME_FOR))
+
+
+def steady(timed_frames, rate):
+    """Frames at a fixed rate from (seconds, frame): each is repeated until the next one's time has come."""
+    written, shown_now = 0, None
+    for seconds, frame in timed_frames:
+        for _ in range(int(seconds * rate) - written):
+            yield shown_now
+        written, shown_now = max(written, int(seconds * rate)), frame
+    if shown_now is not None:
+        yield shown_now
+
+
+def _check_name(path, error):
+    """OpenCV opens videos by their names, and ends the process where such a name is no UTF-8."""
+    try:
+        os.fspath(path).encode('utf-8')
+    except UnicodeEncodeError:
+        raise error('%s: OpenCV opens a video by its name, and this name is no UTF-8 (or the locale, LC_ALL, knows '
+                    'ASCII alone). Rename it, or set LC_ALL=C.UTF-8' % shown(path)) from None
 
 
 def _open(path):
     if not os.path.exists(path):
-        raise FileNotFoundError('%s: there is no such video' % os.path.abspath(path))
+        raise FileNotFoundError('%s: there is no such video' % shown(os.path.abspath(path)))
+    _check_name(path, DatasetError)
     # Only a file: OpenCV would also take cameras, pipes and patterns of image names.
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if os.path.isfile(path) else None
     if capture is None or not capture.isOpened():
+        found = 'what is no file' if capture is None else '%d bytes' % os.path.getsize(path)
         raise DatasetError('%s: expected a video, found %s that OpenCV cannot read: it is damaged, truncated or of an '
-                           'unknown format. Convert it to mp4, for example with ffmpeg'
-                           % (path, 'what is no file' if capture is None else '%d bytes' % os.path.getsize(path)))
+                           'unknown format. Convert it to mp4, for example with ffmpeg' % (shown(path), found))
     return capture
 
 
@@ -103,10 +183,11 @@ def _encode(path, frames, rate):
         for count, frame in enumerate(frames, 1):
             size = size or frame.shape[1::-1]
             frame = _even(frame if frame.shape[1::-1] == size else cv2.resize(frame, size))
-            if count == 1 and not writer.open(path, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*CODEC), rate,
+            if count == 1 and not writer.open(path, cv2.CAP_FFMPEG,
+                                              cv2.VideoWriter_fourcc(*CODECS[os.path.splitext(path)[1]]), rate,
                                               frame.shape[1::-1]):
                 raise OSError('%s: OpenCV cannot write a video of %d x %d pixels with %g frames a second'
-                              % ((path,) + size + (rate,)))
+                              % ((shown(path),) + size + (rate,)))
             writer.write(frame)
     finally:
         writer.release()

@@ -1,5 +1,7 @@
 """What the scripts share: arguments, the log file, the folder of a run."""
+import contextlib
 import logging
+import os
 import platform
 import sys
 from pathlib import Path
@@ -9,21 +11,41 @@ import numpy as np
 import tqdm
 
 from lib.errors import ConfigError
+from lib.utils.shown import shown, shown_text
+from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config, with_overrides
-from lib.utils.whole_file import save_text
 from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.cli.script import make_parser
+from rfcn.cli.script import make_parser, to_log_files
 
 logger = logging.getLogger('rfcn')
 
 
-class _TqdmHandler(logging.Handler):
-    """Prints log lines above a progress bar instead of through it."""
+class _ScreenHandler(logging.Handler):
+    """Prints log lines above a progress bar instead of through it.
+
+    A reader who has enough, such as `head`, ends a program that only prints. A run that logs to a file goes on there.
+    """
+
+    gone = False
 
     def emit(self, record):
-        tqdm.tqdm.write(self.format(record), file=sys.stdout)
+        if self.gone:
+            return
+        try:
+            tqdm.tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            files = [handler.baseFilename for handler in logging.getLogger().handlers
+                     if isinstance(handler, logging.FileHandler)]
+            if not files:
+                raise
+            self.gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with contextlib.suppress(OSError):
+                print('note: standard output was closed by its reader; the run goes on, its log is %s'
+                      % shown(files[0]), file=sys.stderr)
 
 
 class _FileHandler(logging.FileHandler):
@@ -36,6 +58,13 @@ class _FileHandler(logging.FileHandler):
         if not self.failed:
             print('warning: %s cannot be written: %s' % (self.baseFilename, sys.exc_info()[1]), file=sys.stderr)
         self.failed = True
+
+
+class _Formatter(logging.Formatter):
+    """Shows what is not printable, such as what a file's name may hold, as escapes."""
+
+    def format(self, record):
+        return shown_text(super().format(record))
 
 
 def parse_config(description, argv=None, add_arguments=lambda parser: None):
@@ -74,7 +103,8 @@ def start_run(cfg, args, image_set, changes=()):
     logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(), mx.__version__,
                 np.__version__)
     text = dump(cfg)
-    logger.info('configuration:\n%s', text)
+    logger.info('configuration: %s', folder / 'config.yaml')
+    to_log_files('configuration:\n' + text)
     save_text(str(folder / 'config.yaml'), text)
     return cfg, folder
 
@@ -103,7 +133,8 @@ def _begin_log(folder, level):
 
 def log_to(path, level='INFO'):
     """Log to the screen and, where a path is given, to the end of a file."""
-    handlers = [_TqdmHandler()] + ([_FileHandler(str(path))] if path else [])
-    logging.basicConfig(level=level, handlers=handlers, format='%(asctime)s %(name)s %(levelname)s %(message)s',
-                        force=True)
+    handlers = [_ScreenHandler()] + ([_FileHandler(str(path), encoding='utf-8')] if path else [])
+    for handler in handlers:
+        handler.setFormatter(_Formatter('%(asctime)s %(name)s %(levelname)s %(message)s'))
+    logging.basicConfig(level=level, handlers=handlers, force=True)
     logging.getLogger('matplotlib').setLevel(logging.WARNING)

@@ -10,6 +10,7 @@ import sys
 import traceback
 
 from lib.errors import UserError
+from lib.utils.shown import shown_text
 
 TRACEBACK = '--traceback'
 # Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
@@ -41,6 +42,7 @@ def run_script(main):
     Args:
         main: a function without arguments; the status is the number that it returns, 0 if it returns none.
     """
+    _make_streams_safe()
     script = os.path.basename(sys.argv[0])
     if script in SPELLED_NOW:
         print('note: %s is now the command rfcn %s' % (script, SPELLED_NOW[script]), file=sys.stderr)
@@ -59,9 +61,21 @@ def run_script(main):
         _tell('interrupted', show)
         sys.exit(INTERRUPTED)
     except Exception:
-        _write_to_logs('the program failed', exc_info=sys.exc_info())
+        to_log_files('the program failed', exc_info=sys.exc_info())
         raise
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _make_streams_safe():
+    """Letters that the terminal's encoding lacks are escaped; a closed stream (>&-) swallows what is written to it."""
+    for number, name in ((1, 'stdout'), (2, 'stderr')):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)     # or the next file that is opened would get its number
+            setattr(sys, name, open(number, 'w', encoding='utf-8', errors='backslashreplace', closefd=False))
+            if name == 'stdout':
+                print('note: standard output is closed; what is logged goes to the log.txt of the run', file=sys.stderr)
+        elif hasattr(getattr(sys, name), 'reconfigure'):
+            getattr(sys, name).reconfigure(errors='backslashreplace')
 
 
 def message(error):
@@ -74,13 +88,13 @@ def message(error):
 def _tell(text, show):
     """On stderr, after the traceback of the present error if it is to be shown, and in the logs."""
     if show:
-        traceback.print_exc()
-    print('error: ' + text, file=sys.stderr)
-    _write_to_logs(text)
+        print(shown_text(traceback.format_exc()), file=sys.stderr, end='')
+    print('error: ' + shown_text(text), file=sys.stderr)
+    to_log_files(text)
 
 
-def _write_to_logs(text, exc_info=None):
-    """Into the files that the run logs to, not to the screen."""
+def to_log_files(text, exc_info=None):
+    """Write into the files that the run logs to, not to the screen."""
     record = logging.LogRecord('rfcn', logging.ERROR, __file__, 0, '%s', (text,), exc_info)
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):

@@ -12,9 +12,9 @@ import threading
 from collections import namedtuple
 
 import numpy as np
-from tqdm import tqdm
 
 from lib.rcnn.detection import detect, merge_views, per_class_nms
+from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
 from rfcn.core.pipeline import in_threads
 
@@ -81,7 +81,7 @@ def detect_all(predictor, loaders, num_classes, **nms_settings):
     roidb = loaders[0].roidb
     all_boxes = [[np.zeros((0, ROIS_COLUMNS), dtype=np.float32)] * len(roidb) for _ in range(num_classes)]
     title = 'test' if len(loaders) == 1 else 'test, %d views' % len(loaders)
-    batches = tqdm(_loaded_views(loaders), total=len(loaders[0]), desc=title, unit='batch', mininterval=1)
+    batches = progress(_loaded_views(loaders), title, 'batch', len(loaders[0]))
     number = 0
     for paths, detections in detect_batches(predictor, batches, **nms_settings):
         for path, by_class in zip(paths, detections):

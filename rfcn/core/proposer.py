@@ -1,6 +1,7 @@
 """Proposals of a whole data set from an RPN."""
 import numpy as np
-from tqdm import tqdm
+
+from lib.utils.progress import progress
 
 
 def propose_all(predictor, loader):
@@ -14,7 +15,7 @@ def propose_all(predictor, loader):
         that could not be read, where the loader skips those.
     """
     proposals = []
-    for batch in tqdm(loader.batches(), total=len(loader), desc='proposals', unit='batch', mininterval=1):
+    for batch in progress(loader.batches(), 'proposals', 'batch', len(loader)):
         outputs = predictor.predict(batch)
         rois = outputs['rois'].reshape(loader.batch_size, -1, 5)
         scores = outputs['rois_score'].reshape(loader.batch_size, -1, 1)

@@ -8,9 +8,9 @@ import os
 import time
 
 import numpy as np
-from tqdm import tqdm
 
 from lib.errors import UserError
+from lib.utils.progress import progress
 from rfcn.checkpoints import checkpoint, resume
 from rfcn.core.interrupt import StopNow, StopWish
 from rfcn.core.metric import TrainingMetrics
@@ -93,25 +93,33 @@ class Trainer(object):
         self.metrics.reset()
         started, seen = time.time(), 0
         batches = batches_in(epoch, end_epoch, len(self.loader))
-        with tqdm(total=batches, initial=begin_batch, desc='epoch %d/%g' % (epoch + 1, end_epoch),
-                  unit='batch', mininterval=1) as bar:
+        with progress(desc='epoch %d/%g' % (epoch + 1, end_epoch), unit='batch', total=batches,
+                      initial=begin_batch) as bar:
             for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, begin_batch)):
                 step, updated = self._step(batch)
                 seen += self.loader.batch_size
                 bar.update()
                 if (number + 1) % self.frequent == 0 or number + 1 == batches:
                     speed = seen / (time.time() - started)
+                    left = self._seconds_left(speed, epoch, number + 1, end_epoch)
                     bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
-                                        + ', %.2f images/s' % speed)
+                                        + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)))
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
                 if stop.signal and updated and number + 1 < batches:
                     self._save_interrupted(epoch, number + 1)
                     self._leave_if(stop, epoch, number + 1)
         self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
-        means = self.metrics.get()
-        logger.info('epoch %d: %s, %.2f images/s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
-                    seen / (time.time() - started))
+        means, speed = self.metrics.get(), seen / (time.time() - started)
+        left = self._seconds_left(speed, epoch, batches, end_epoch)
+        logger.info('epoch %d: %s, %.2f images/s%s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
+                    speed, ', about %s left for all epochs' % hours(left) if left else '')
+
+    def _seconds_left(self, speed, epoch, batches_done, end_epoch):
+        """Of training, without validations, at so many images a second."""
+        last, size = math.ceil(end_epoch), len(self.loader)
+        batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last)) - batches_done
+        return batches * self.loader.batch_size / speed if speed else 0
 
     def _save_interrupted(self, epoch, batch):
         params = self.module.get_params()
@@ -207,6 +215,12 @@ class Trainer(object):
         except OSError as error:
             raise OSError('%s cannot be written (%s); the checkpoints are untouched. Is the disk full?'
                           % (self._log.name, error.strerror)) from error
+
+
+def hours(seconds):
+    """A time as '1:02:03'."""
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    return '%d:%02d:%02d' % (minutes // 60, minutes % 60, seconds)
 
 
 def validated_epochs(path):

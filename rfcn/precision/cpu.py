@@ -27,6 +27,7 @@ TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'
 AMX_FLAGS = {'amx_tile', 'amx_int8', 'amx_bf16'}    # what /proc/cpuinfo calls the instructions
 ISA_LIMIT, AMX = 'DNNL_MAX_CPU_ISA', 'AVX512_CORE_AMX'
 THREADS, PREPARED_LAYERS = 'MXNET_OMP_MAX_THREADS', 'MXNET_MKLDNN_CACHE_NUM'
+BACKEND_LINES = 'MXNET_SUBGRAPH_VERBOSE'  # MXNet's "Subgraph backend MKLDNN is activated" at each size of image
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA = 158, 0x1023, 18    # of Linux on x86-64
 
 
@@ -72,3 +73,4 @@ def prepare() -> None:
     if 'OMP_NUM_THREADS' not in os.environ and cores():
         os.environ.setdefault(THREADS, str(cores()))
     os.environ.setdefault(PREPARED_LAYERS, '0')
+    os.environ.setdefault(BACKEND_LINES, '0')

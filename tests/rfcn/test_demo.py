@@ -2,12 +2,16 @@
 import json
 import os
 import shutil
+import time
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
+from lib.dataset.pascal_voc_eval import read_detections
 from lib.errors import DatasetError
+from lib.utils import video as video_module
 from lib.utils.video import read_frames, video_info, write_video
 from rfcn import demo
 
@@ -50,9 +54,34 @@ def test_images_that_cannot_be_read_are_named(run, tmp_path):
 
 
 def test_a_drawing_that_cannot_be_written_is_named(run, tiny_voc, monkeypatch):
-    monkeypatch.setattr(cv2, 'imwrite', lambda path, image: False)
+    monkeypatch.setattr(cv2, 'imencode', lambda *arguments: (False, None))
     with pytest.raises(OSError, match='wide1.png could not be written'):
         run('--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+
+
+def test_pictures_whose_names_are_no_utf8_are_drawn_and_shown_escaped(run, tiny_voc, tmp_path, capsys):
+    name = os.fsdecode(b'caf\xe9\x1b[31m.jpg')
+    shutil.copy(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(tmp_path / name))
+    folder = run('--image', str(tmp_path / name), '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'),
+                 '--voc', str(tmp_path / 'voc'), '--yolo', str(tmp_path / 'yolo'), '--coco', str(tmp_path / 'c.json'))
+    assert os.listdir(os.fsencode(folder)) == [b'caf\xe9\x1b[31m.png']
+    output = capsys.readouterr().out
+    assert r'caf\xe9\x1b[31m.jpg: ' in output and '\x1b' not in output
+    assert {line['image'] for line in lines_of(tmp_path / 'found.jsonl')} == {str(tmp_path / name)}
+    assert json.loads((tmp_path / 'c.json').read_text())['images'][0]['file_name'] == str(tmp_path / name)
+    assert b'caf\xe9\x1b[31m.txt' in os.listdir(os.fsencode(tmp_path / 'yolo'))
+
+
+def test_a_video_whose_name_is_no_utf8_is_refused(run, video, tmp_path):
+    name = str(tmp_path / os.fsdecode(b'caf\xe9.avi'))
+    os.rename(video, name)
+    with pytest.raises(DatasetError, match=r'caf\\xe9.avi: OpenCV opens a video by its name'):
+        run('--video', name)
+
+
+@pytest.mark.parametrize('number, said', [(0, '0 objects'), (1, '1 object'), (2, '2 objects')])
+def test_one_object_is_no_plural(number, said):
+    assert demo.counted(number, 'object') == said
 
 
 def test_images_of_one_name_from_several_folders_keep_their_drawings(run, tiny_voc, tmp_path):
@@ -142,6 +171,99 @@ def test_objects_are_written_as_lines_of_json(run, tiny_voc, tmp_path):
         assert 0 <= x1 <= x2 <= 95 and 0 <= y1 <= y2 <= 63
 
 
+def test_a_picture_without_objects_has_a_line(run, tiny_voc, tmp_path):
+    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+    run('--image', picture, '--json', str(tmp_path / 'found.jsonl'), '--thresh', '1')
+    assert lines_of(tmp_path / 'found.jsonl') == [{'image': picture, 'class_name': None, 'score': None, 'box': None}]
+
+
+def test_objects_are_written_in_the_formats_of_coco_voc_and_yolo(run, tiny_voc, tmp_path):
+    pictures = [str(tiny_voc / 'JPEGImages' / name) for name in ('wide1.jpg', 'empty.jpg')]
+    run('--image', pictures[0], '--image', pictures[1], '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'),
+        '--coco', str(tmp_path / 'found.json'), '--voc', str(tmp_path / 'voc'), '--yolo', str(tmp_path / 'yolo'))
+    lines = [line for line in lines_of(tmp_path / 'found.jsonl') if line['image'] == pictures[0] and line['box']]
+    assert lines
+    index = COCO(str(tmp_path / 'found.json'))
+    assert [(index.imgs[i]['file_name'], index.imgs[i]['width']) for i in (1, 2)] == [(pictures[0], 96),
+                                                                                      (pictures[1], 80)]
+    of_first = index.loadAnns(index.getAnnIds(imgIds=[1]))
+    for annotation, line in zip(of_first, lines):
+        x1, y1, x2, y2 = line['box']
+        assert annotation['bbox'] == pytest.approx([x1, y1, x2 - x1 + 1, y2 - y1 + 1], abs=0.02)
+        assert index.cats[annotation['category_id']]['name'] == line['class_name']
+    for name in 'red', 'blue':
+        found = read_detections(str(tmp_path / 'voc' / ('comp4_det_demo_%s.txt' % name)))
+        expected = [line['box'] + [line['score']] for line in lines if line['class_name'] == name]
+        np.testing.assert_allclose(found.get('wide1', np.zeros((0, 5))).reshape(-1, 5),
+                                   np.reshape(expected, (-1, 5)), atol=0.02)
+    assert (tmp_path / 'voc' / 'images.txt').read_text().split() == ['wide1', 'empty']
+    classes = (tmp_path / 'yolo' / 'classes.txt').read_text().split()
+    rows = [row.split() for row in (tmp_path / 'yolo' / 'wide1.txt').read_text().splitlines()]
+    assert len(rows) == len(lines) and (tmp_path / 'yolo' / 'empty.txt').exists()
+    for row, line in zip(rows, lines):
+        x, y, width, height, score = map(float, row[1:])
+        assert classes[int(row[0])] == line['class_name'] and score == pytest.approx(line['score'], abs=1e-5)
+        x1, y1, x2, y2 = line['box']
+        np.testing.assert_allclose([x * 96 - width * 48, y * 64 - height * 32], [x1, y1], atol=0.02)
+        np.testing.assert_allclose([width * 96, height * 64], [x2 - x1 + 1, y2 - y1 + 1], atol=0.02)
+
+
+def test_formats_of_images_are_not_for_videos(run, video, tmp_path):
+    with pytest.raises(DatasetError, match='--coco, --voc and --yolo are for images'):
+        run('--video', video, '--coco', str(tmp_path / 'found.json'))
+
+
+class Camera:
+    """Stands in for cv2.VideoCapture: 500 frames, each of its number's grey, as fast as they are read."""
+
+    def __init__(self, source):
+        self.source, self.number = source, 0
+
+    def isOpened(self):
+        return self.source == 0
+
+    def read(self):
+        time.sleep(0.002)
+        self.number += 1
+        return self.number < 500, np.full((64, 96, 3), min(self.number, 499) // 2, dtype=np.uint8)
+
+    def release(self):
+        """Nothing to do."""
+
+
+def test_a_camera_is_drawn_until_enough_frames_were_seen(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(video_module.cv2, 'VideoCapture', Camera)
+    with pytest.raises(DatasetError, match='7: OpenCV cannot open this camera'):
+        run('--video', '7')
+    monkeypatch.setattr(video_module, 'video_info', lambda path: (25, 3))   # the count of what was written
+    monkeypatch.setattr(video_module, '_count', lambda path: 3)
+    monkeypatch.setattr(video_module, 'steady', None)
+    monkeypatch.setattr(demo, 'steady', lambda timed, rate: (frame for _, frame in timed))
+    out = run('--video', '0', '--frames', '3', '--json', str(tmp_path / 'found.jsonl'))
+    assert (out / 'camera_0.avi').exists()
+    seconds = [line['seconds'] for line in lines_of(tmp_path / 'found.jsonl')]
+    assert seconds[0] == 0 and seconds == sorted(seconds)
+
+
+def test_of_a_stream_old_frames_are_dropped_while_the_reader_is_busy(monkeypatch):
+    monkeypatch.setattr(video_module.cv2, 'VideoCapture', Camera)
+    seen = []
+    for _, frame in video_module.read_stream('0'):
+        seen.append(int(frame[0, 0, 0]))
+        time.sleep(0.1)
+    assert seen == sorted(seen) and seen[0] < 20 and 3 <= len(seen) < 100 and max(np.diff(seen)) > 5
+
+
+def test_frames_at_a_fixed_rate_repeat_those_that_stay_in_view():
+    timed = [(0.0, 'a'), (0.35, 'b'), (0.4, 'c'), (0.75, 'd')]
+    assert list(video_module.steady(timed, 10)) == ['a', 'a', 'a', 'b', 'c', 'c', 'c', 'd']
+
+
+def test_a_smaller_file_is_written_where_opencv_can(run, video):
+    out = run('--video', video, '--mp4')
+    assert [path.name for path in out.iterdir()] == ['film.mp4'] and video_info(out / 'film.mp4')[1] == 7
+
+
 @pytest.fixture
 def video(tiny_voc, tmp_path):
     """Seven frames of 96 x 64 pixels, 10 a second."""
@@ -159,16 +281,17 @@ def test_every_frame_of_a_video_is_drawn_on(run, video, tmp_path, capsys):
     for drawn, frame in zip(read_frames(out / 'film.avi'), read_frames(video)):
         assert drawn.shape == frame.shape
         assert np.abs(drawn.astype(int) - frame).max() > 100    # lines and letters, not the noise of JPEG
-    output = capsys.readouterr()
-    assert 'film.avi: 7 frames, drawn in ' in output.out and ' red' in output.out
-    assert '7/7' in output.err      # of the progress bar
+    output = capsys.readouterr().out
+    assert 'film.avi: 7 frames, drawn in ' in output and ' red' in output
 
 
 def test_a_video_without_objects_stays_as_it_is(run, video, tmp_path, capsys):
     out = run('--video', video, '--thresh', '1', '--json', str(tmp_path / 'found.jsonl'))
     for drawn, frame in zip(read_frames(out / 'film.avi'), read_frames(video)):
         assert np.abs(drawn.astype(int) - frame).mean() < 3
-    assert 'objects: none' in capsys.readouterr().out and (tmp_path / 'found.jsonl').read_text() == ''
+    assert 'objects: none' in capsys.readouterr().out
+    assert lines_of(tmp_path / 'found.jsonl') == [
+        {'video': video, 'frame': number, 'class_name': None, 'score': None, 'box': None} for number in range(7)]
 
 
 def test_of_every_third_frame_the_drawn_video_lasts_as_long(run, video, tmp_path):
@@ -213,7 +336,10 @@ def test_a_file_of_objects_that_cannot_be_written_is_named(run, video):
     ([], 'one of the arguments --image --video is required'),
     (['--image', 'a.jpg', '--video', 'b.mp4'], 'argument --video: not allowed with argument --image'),
     (['--video', 'b.mp4', '--every', '0'], "argument --every: expected a whole number from 1, not '0'"),
-    (['--video', 'b.mp4', '--every', 'x'], "argument --every: expected a whole number from 1, not 'x'")])
+    (['--video', 'b.mp4', '--every', 'x'], "argument --every: expected a whole number from 1, not 'x'"),
+    (['--image', 'a.jpg', '--thresh', '7'], "argument --thresh: expected a number from 0 to 1, not '7'"),
+    (['--image', 'a.jpg', '--thresh', 'nan'], "argument --thresh: expected a number from 0 to 1, not 'nan'"),
+    (['--image', 'a.jpg', '--thresh', '-1'], "argument --thresh: expected a number from 0 to 1, not '-1'")])
 def test_wrong_arguments_are_told(run, capsys, arguments, said):
     with pytest.raises(SystemExit):
         run(*arguments)

@@ -1,5 +1,6 @@
 """What the scripts share: arguments, the folder of a run, its log."""
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -66,3 +67,43 @@ def test_a_log_on_a_full_disk_is_said_to_be_so_once(capsys):
     for _ in range(3):
         logger.info('a line')
     assert capsys.readouterr().err == 'warning: /dev/full cannot be written: [Errno 28] No space left on device\n'
+
+
+LOGGING_RUN = '''
+import logging, sys
+from rfcn.cli.run import log_to
+from rfcn.cli.script import run_script
+def main():
+    log_to(sys.argv[1])
+    for number in range(3000):
+        logging.getLogger('rfcn').info('line %d', number)
+sys.argv[0] = 'rfcn'
+run_script(main)
+'''
+
+
+def test_a_run_whose_reader_has_enough_goes_on_in_its_log(tmp_path):
+    process = subprocess.Popen([sys.executable, '-c', LOGGING_RUN, str(tmp_path / 'log.txt')], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert 'line 0' in process.stdout.readline()
+    process.stdout.close()
+    stderr = process.stderr.read()
+    assert process.wait(60) == 0 and 'Traceback' not in stderr
+    assert 'standard output was closed by its reader; the run goes on, its log is %s' % (tmp_path / 'log.txt') in stderr
+    assert len((tmp_path / 'log.txt').read_text().splitlines()) == 3000
+
+
+def test_a_run_without_standard_output_logs_to_its_file(tmp_path):
+    command = 'exec "$0" -c "$1" "$2" >&-'
+    done = subprocess.run(['bash', '-c', command, sys.executable, LOGGING_RUN, str(tmp_path / 'log.txt')],
+                          stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr.strip() == \
+        'note: standard output is closed; what is logged goes to the log.txt of the run'
+    assert len((tmp_path / 'log.txt').read_text().splitlines()) == 3000
+
+
+def test_what_a_name_holds_cannot_act_on_the_terminal(tmp_path, capsys):
+    log_to(tmp_path / 'log.txt')
+    logging.getLogger('rfcn').warning('%s: bad', 'a\x1b[2J\x07\u202e\udcff.jpg')
+    for text in capsys.readouterr().out, (tmp_path / 'log.txt').read_text():
+        assert r'a\x1b[2J\x07\u202e\xff.jpg: bad' in text and '\x1b' not in text

@@ -1,0 +1,153 @@
+"""What was found in pictures, as files that other programs read: lines of JSON, COCO, VOC and YOLO.
+
+Each writer is a context manager; `add(path, size, found)` takes one picture: its path, (width, height), and a list of
+(class_name, score, box) with boxes x1, y1, x2, y2 in pixels, both corners inside. Files have their names once all
+pictures were added. Pictures without objects are in all of them.
+"""
+import contextlib
+import json
+import os
+from pathlib import Path
+
+from lib.dataset.pascal_voc_eval import detections_path, write_detections
+from lib.utils.shown import shown
+from lib.utils.whole_file import save_text, whole_file, whole_text
+
+
+class JsonLines:
+    """A line of JSON for each object; for a picture without any, one line whose class_name, score and box are null.
+
+    A line has the keys that say where (image, or video and frame), then class_name, score, box. A name that is no UTF-8
+    is written so that Python's json gives it back.
+
+    Args:
+        path: of the file; '-' is the standard output.
+    """
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        self._stack = contextlib.ExitStack()
+        self._file = self._stack.enter_context(whole_text(self.path))
+        self._file.reconfigure(errors='backslashreplace')   # of a lone surrogate, the very escape that JSON knows
+        return self
+
+    def __exit__(self, *error):
+        return self._stack.__exit__(*error)
+
+    def add(self, path, size, found):
+        """See the head of this file."""
+        self.write({'image': os.fspath(path)}, found)
+
+    def write(self, where, found):
+        """Lines for a picture or a frame. where: dict of the first keys."""
+        lines = [dict(where, class_name=name, score=round(float(score), 6), box=[round(float(x), 2) for x in box])
+                 for name, score, box in found] or [dict(where, class_name=None, score=None, box=None)]
+        self._file.write(''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
+
+
+class _AtTheEnd:
+    """Collects pictures and writes them at the end, unless something failed.
+
+    Args:
+        path: of the file or folder. classes: names without the background.
+    """
+
+    def __init__(self, path, classes):
+        self.path = Path(path)
+        self.classes = list(classes)
+        self.pictures = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.save()
+
+    def add(self, path, size, found):
+        """See the head of this file."""
+        self.pictures.append((os.fspath(path), size, list(found)))
+
+
+class CocoFile(_AtTheEnd):
+    """A json file of COCO's format with a score for each annotation: images, categories, annotations.
+
+    Images and categories are numbered from 1 in their order; file_name is the path as it was given.
+    """
+
+    def save(self):
+        """Write the file."""
+        numbers = {name: number for number, name in enumerate(self.classes, 1)}
+        images = [{'id': i, 'file_name': path, 'width': width, 'height': height}
+                  for i, (path, (width, height), _) in enumerate(self.pictures, 1)]
+        annotations = [dict(image_id=i, category_id=numbers[name], score=round(float(score), 6), iscrowd=0,
+                            **_coco_box(box))
+                       for i, (_, _, found) in enumerate(self.pictures, 1) for name, score, box in found]
+        data = {'images': images, 'categories': [{'id': i, 'name': name} for name, i in numbers.items()],
+                'annotations': [dict(annotation, id=i) for i, annotation in enumerate(annotations, 1)]}
+        save_text(str(self.path), json.dumps(data))     # ASCII: escapes bring every name back
+
+
+def _coco_box(box):
+    x1, y1, x2, y2 = [float(x) for x in box]
+    width, height = x2 - x1 + 1, y2 - y1 + 1
+    return dict(bbox=[round(x, 2) for x in (x1, y1, width, height)], area=round(width * height, 2))
+
+
+class VocFiles(_AtTheEnd):
+    """A folder of VOC's result files: comp4_det_demo_<class>.txt with lines `picture score x1 y1 x2 y2`.
+
+    Pixels count from 1. A picture is named by its file without extension; images.txt lists all, also those without
+    objects.
+    """
+
+    SET = 'demo'
+
+    def save(self):
+        """Write the files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        names = [shown(Path(path).stem) for path, _, _ in self.pictures]
+        _save_lines(self.path / 'images.txt', names)
+        for class_name in self.classes:
+            rows = [(name, [[*map(float, box), float(score)] for of_class, score, box in found
+                            if of_class == class_name]) for name, (_, _, found) in zip(names, self.pictures)]
+            with whole_file(detections_path(str(self.path), self.SET, class_name)) as temporary:
+                write_detections(temporary, rows, score_decimals=6, box_decimals=2)
+
+
+class YoloFiles(_AtTheEnd):
+    """A folder of YOLO's text files: for each picture, lines `class x y width height score`; empty without objects.
+
+    Classes count from 0, and classes.txt names them; the centre and the sides are parts of the picture's sides.
+    """
+
+    def save(self):
+        """Write the files."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _save_lines(self.path / 'classes.txt', self.classes)
+        taken = {'classes'}
+        for path, size, found in self.pictures:
+            name = free_name(Path(path).stem, taken)
+            _save_lines(self.path / (name + '.txt'), [self._line(size, *each) for each in found])
+
+    def _line(self, size, class_name, score, box):
+        width, height = size
+        x1, y1, x2, y2 = [float(x) for x in box]
+        numbers = (x1 + x2 + 1) / 2 / width, (y1 + y2 + 1) / 2 / height, (x2 - x1 + 1) / width, (y2 - y1 + 1) / height
+        return '%d %s %.6f' % (self.classes.index(class_name), ' '.join('%.6f' % x for x in numbers), score)
+
+
+def free_name(name, taken):
+    """`name`, or name_2, name_3 ... where it is in the set `taken`, to which what is returned is added."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = '%s_%d' % (name, number)
+    taken.add(free)
+    return free
+
+
+def _save_lines(path, lines):
+    save_text(str(path), ''.join(line + '\n' for line in lines))
