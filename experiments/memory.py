@@ -105,9 +105,9 @@ class NotingLoader(object):
     def __len__(self):
         return len(self.loader)
 
-    def batches(self, epoch=0, start=0):
+    def batches(self, *args):
         """As `Loader.batches`."""
-        for batch in self.loader.batches(epoch, start):
+        for batch in self.loader.batches(*args):
             self.samples.note()
             yield batch
 
@@ -124,7 +124,7 @@ def configuration(out, steps, overrides):
 def train(cfg, prefix):
     """Train as rfcn/train_end2end.py does. Returns Samples."""
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES)
+    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
     samples = Samples(len(loader) * cfg.TRAIN.end_epoch)
     training.train(cfg, symbol, NotingLoader(loader, samples), prefix, contexts(cfg.gpus),
                    extra_params=build.unnormalised(cfg))

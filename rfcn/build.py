@@ -9,9 +9,11 @@ from lib.utils.load_data import load_gt_roidb, load_imdbs
 from lib.utils.roidb import filter_roidb, flip_entry
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
-from rfcn.core.loader import AnchorLoader, TestLoader
+from rfcn.core.loader import ImageLoader
 from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor
+from rfcn.core.target_loaders import AnchorLoader
+from rfcn.core.workers import workers
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import use_bf16, with_bf16_weights
 from rfcn.symbols import make_symbol
@@ -63,19 +65,28 @@ def rpn_classes(symbol, num_anchors):
     return symbol.get_internals()['rpn_cls_score_output'].infer_shape(data=(1, 3, 64, 64))[1][0][1] // num_anchors
 
 
-def anchor_loader(cfg, roidb, symbol, batch_size):
-    """The loader of the end-to-end graph, or of the RPN graph, which knows no objects but by its targets."""
+def shares(devices):
+    """Keywords of a training loader: how a step is shared out to the devices of all workers."""
+    return dict(devices=devices, rank=workers().rank, ranks=workers().count)
+
+
+def anchor_loader(cfg, roidb, symbol, devices=1):
+    """The loader of the end-to-end graph, or of the RPN graph, whose batches have targets and no gt_boxes.
+
+    Args:
+        devices: how many; each gets TRAIN.BATCH_IMAGES images a step.
+    """
     train, network = cfg.TRAIN, cfg.network
     return AnchorLoader(
-        roidb, batch_size, feature_shape=feature_shape(symbol), end2end='gt_boxes' in symbol.list_arguments(),
+        roidb, train.BATCH_IMAGES, feature_shape=feature_shape(symbol), end2end='gt_boxes' in symbol.list_arguments(),
         tell_classes=rpn_classes(symbol, network.NUM_ANCHORS) > 2, max_gt_boxes=train.MAX_GT_BOXES,
         anchors=dict(base_size=network.RPN_FEAT_STRIDE, ratios=network.ANCHOR_RATIOS, scales=network.ANCHOR_SCALES),
         targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION,
                      fg_thresh=train.RPN_POSITIVE_OVERLAP, bg_thresh=train.RPN_NEGATIVE_OVERLAP,
                      clobber_positives=train.RPN_CLOBBER_POSITIVES, bbox_weights=train.RPN_BBOX_WEIGHTS,
                      untouched_objects_match=cfg.RELEASE_RULES),
-        shuffle=train.SHUFFLE, aspect_grouping=train.ASPECT_GROUPING, workers=train.WORKERS,
-        shuffle_whole_batches=not cfg.RELEASE_RULES, on_bad_image=cfg.dataset.on_bad_image,
+        shuffle=train.SHUFFLE, aspect_grouping=train.ASPECT_GROUPING, threads=train.WORKERS,
+        shuffle_whole_batches=not cfg.RELEASE_RULES, on_bad_image=cfg.dataset.on_bad_image, **shares(devices),
         **image_settings(cfg, cfg.SCALES))
 
 
@@ -91,9 +102,8 @@ def proposal_scale(cfg):
 
 def test_loader(cfg, roidb, proposals=False, scale=None):
     """The loader for testing, at the first scale for testing or at another, a pair of numbers."""
-    batch_size = cfg.TEST.BATCH_IMAGES * len(contexts(cfg.gpus))
-    return TestLoader(roidb, batch_size, proposals=proposals, workers=cfg.TRAIN.WORKERS,
-                      on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, [scale or test_scales(cfg)[0]]))
+    return ImageLoader(roidb, cfg.TEST.BATCH_IMAGES, proposals=proposals, threads=cfg.TRAIN.WORKERS,
+                       on_bad_image=cfg.dataset.on_bad_image, **image_settings(cfg, [scale or test_scales(cfg)[0]]))
 
 
 def view_loaders(cfg, roidb, proposals=False):

@@ -28,20 +28,20 @@ class GivenRoisPredictor(object):
 
     Args:
         predictor: of a test graph with inputs data and rois.
-        images_per_device: a device numbers its images from 0.
     """
 
-    def __init__(self, predictor, images_per_device):
+    def __init__(self, predictor):
         self.predictor = predictor
-        self.images_per_device = images_per_device
 
-    def predict(self, batch):
-        """See `Predictor.predict`; the batch has data, im_info and rois."""
-        data, _, rois = batch.data
-        rois[:, :, 0] = rois[:, :, 0] % self.images_per_device
-        described = [mx.io.DataDesc('data', data.shape), mx.io.DataDesc('rois', rois.shape)]
-        outputs = self.predictor.predict(mx.io.DataBatch([data, rois], provide_data=described))
-        return dict(outputs, rois=rois.asnumpy())
+    devices = property(lambda self: self.predictor.devices)
+
+    def predict_each(self, batches):
+        """See `Predictor.predict_each`; each batch has data, im_info and rois."""
+        plain = [mx.io.DataBatch([batch.data[0], batch.data[2]], provide_data=[
+            mx.io.DataDesc('data', batch.data[0].shape), mx.io.DataDesc('rois', batch.data[2].shape)])
+                 for batch in batches]
+        return [dict(outputs, rois=batch.data[2].asnumpy())
+                for outputs, batch in zip(self.predictor.predict_each(plain), batches)]
 
 
 def rfcn_predictor(cfg, params):
@@ -55,7 +55,7 @@ def rfcn_predictor(cfg, params):
     shapes = {'data': build.input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
     predictor = build.predictor_of_part(cfg, symbol, ['data', 'rois'], arg_params, aux_params)
-    return GivenRoisPredictor(predictor, cfg.TEST.BATCH_IMAGES)
+    return GivenRoisPredictor(predictor)
 
 
 def test_given(cfg, folder, params, path):

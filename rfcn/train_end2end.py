@@ -22,7 +22,7 @@ def train_net(cfg, output_path, devices=None):
     devices = devices or contexts(cfg.gpus)
     network = make_symbol(cfg)
     symbol = network.get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES * len(devices))
+    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
     save_symbol(prefix + '-symbol.json', network.get_symbol(is_train=False))    # for mx.model.load_checkpoint
     training.train(cfg, symbol, loader, prefix, devices, extra_params=build.unnormalised(cfg),

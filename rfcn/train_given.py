@@ -10,7 +10,7 @@ from rfcn import build, training
 from rfcn.cli.run import parse_config, start_training
 from rfcn.checkpoints import checkpoint
 from rfcn.core.module import contexts
-from rfcn.core.roi_loader import RoiLoader
+from rfcn.core.target_loaders import RoiLoader
 from rfcn.proposals import add_argument, proposal_paths, training_rois
 from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
@@ -25,7 +25,7 @@ def train_given(cfg, output_path, paths, devices=None):
     devices = devices or contexts(cfg.gpus)
     roidb, means, stds = training_rois(cfg, paths)
     symbol = make_symbol(cfg).get_symbol_rfcn(is_train=True)
-    loader = roi_loader(cfg, roidb, cfg.TRAIN.BATCH_IMAGES * len(devices))
+    loader = roi_loader(cfg, roidb, len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
 
     def unnormalised(arg_params):
@@ -34,18 +34,19 @@ def train_given(cfg, output_path, paths, devices=None):
     return prefix
 
 
-def roi_loader(cfg, roidb, batch_size):
-    """The loader of the R-FCN graph."""
+def roi_loader(cfg, roidb, devices=1):
+    """The loader of the R-FCN graph; each device gets TRAIN.BATCH_IMAGES images a step."""
     train = cfg.TRAIN
     sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
                     num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
                     bbox_weights=train.BBOX_WEIGHTS, pad_label=BACKGROUND if cfg.RELEASE_RULES else IGNORED)
     # As end to end and as in the release: BATCH_ROIS is shared out to the images of a device.
     rois_per_image = train.BATCH_ROIS if train.BATCH_ROIS == -1 else train.BATCH_ROIS // train.BATCH_IMAGES
-    return RoiLoader(roidb, batch_size, images_per_device=train.BATCH_IMAGES, rois_per_image=rois_per_image,
-                     fg_fraction=train.FG_FRACTION, sampling=sampling, shuffle=train.SHUFFLE, workers=train.WORKERS,
+    return RoiLoader(roidb, train.BATCH_IMAGES, rois_per_image=rois_per_image, fg_fraction=train.FG_FRACTION,
+                     sampling=sampling, shuffle=train.SHUFFLE, threads=train.WORKERS,
                      aspect_grouping=train.ASPECT_GROUPING, shuffle_whole_batches=not cfg.RELEASE_RULES,
-                     on_bad_image=cfg.dataset.on_bad_image, **build.image_settings(cfg, cfg.SCALES))
+                     on_bad_image=cfg.dataset.on_bad_image, **build.shares(devices),
+                     **build.image_settings(cfg, cfg.SCALES))
 
 
 def main(argv=None):

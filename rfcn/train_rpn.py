@@ -16,8 +16,7 @@ def train_rpn(cfg, output_path, devices=None):
     """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`."""
     devices = devices or contexts(cfg.gpus)
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=True)
-    batch_size = cfg.TRAIN.BATCH_IMAGES * len(devices)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, batch_size)
+    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
     training.train(cfg, symbol, loader, prefix, devices)
     return prefix

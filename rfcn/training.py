@@ -35,12 +35,13 @@ def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
     standing = earlier_run(cfg, prefix)
     batch = next(loader.batches())
     graph = with_bf16_convolutions(symbol) if use_bf16(cfg.TRAIN.PRECISION, 'TRAIN.PRECISION') else symbol
-    module = TrainModule(graph, names(batch.provide_data), names(batch.provide_label), devices,
+    part = batch.parts[0]
+    module = TrainModule(graph, names(part.provide_data), names(part.provide_label), devices,
                          accumulate=cfg.TRAIN.GRAD_ACCUM, fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE,
                          lr_mult=cfg.TRAIN.LR_MULT)
-    module.start(batch, *first_params(cfg, symbol, batch, standing),
+    module.start(batch, *first_params(cfg, symbol, part, standing),
                  optimizer_params=optimizer_params(cfg, len(loader)), kvstore=cfg.default.kvstore)
-    trainer = Trainer(module, loader, prefix, seed=cfg.seed, frequent=cfg.default.frequent,
+    trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent,
                       period=cfg.TRAIN.CHECKPOINT_PERIOD, keep=cfg.TRAIN.KEEP_CHECKPOINTS, extra_params=extra_params,
                       validate=validate, eval_period=cfg.TRAIN.EVAL_PERIOD)
     epoch, begin_batch = take_up(trainer, standing, cfg, loader) if standing else (0, 0)
@@ -76,9 +77,12 @@ def names(descriptions):
 
 
 def first_params(cfg, symbol, batch, standing):
-    """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new."""
-    shapes = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
-    per_device = {name: (cfg.TRAIN.BATCH_IMAGES,) + shape[1:] for name, shape in shapes.items()}
+    """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new.
+
+    Args:
+        batch: of one device.
+    """
+    per_device = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
     if standing:
         checkpoint.check_params(symbol, per_device, standing.arg_params, standing.aux_params, standing.source)
         return standing.arg_params, standing.aux_params

@@ -2,6 +2,7 @@
 import contextlib
 import logging
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -100,6 +101,14 @@ def log_handlers():
     """See `kept_log_handlers`."""
     with kept_log_handlers():
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_seeds():
+    """Operators draw from NumPy's global source until a loader's batch brings seeds."""
+    yield
+    if 'rfcn.operator_py.draws' in sys.modules:
+        sys.modules['rfcn.operator_py.draws']._sources.clear()
 
 
 @pytest.fixture(scope='session')

@@ -30,7 +30,7 @@ class Training(object):
     def __init__(self, depth, precision, roidb, plain=False):
         cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1')
         symbol = make_symbol(cfg).get_symbol(is_train=True)
-        self.loader = build.anchor_loader(cfg, roidb, symbol, 1)
+        self.loader = build.anchor_loader(cfg, roidb, symbol)
         self.batches = self._endless()
         first = next(self.batches)
         shapes = {desc.name: desc.shape for desc in first.provide_data + first.provide_label}
@@ -40,7 +40,7 @@ class Training(object):
         self.module = TrainModule(graph, DATA, LABELS, [mx.cpu()], fixed=fixed)
         if plain:
             self.module = mx.mod.Module(symbol, DATA, LABELS, context=[mx.cpu()],
-                                        fixed_param_names=self.module._fixed_param_names)
+                                        fixed_param_names=self.module.fixed_names)
             self.module.bind(first.provide_data, first.provide_label)
             self.module.init_params(arg_params=params[0], aux_params=params[1])
             self.module.init_optimizer(optimizer='sgd', optimizer_params=OPTIMIZER)
@@ -80,10 +80,8 @@ class Training(object):
 
     def frozen(self):
         """Parameters that are not trained, and the number of those that have a gradient array all the same."""
-        group = self.module._exec_group
-        gradients = dict(zip(group.param_names, group.grad_arrays))
-        fixed = self.module._fixed_param_names
-        return len(fixed), sum(gradients[name][0] is not None for name in fixed)
+        fixed = self.module.fixed_names
+        return len(fixed), sum(name in self.module.gradients() for name in fixed)
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def check_training(network, report):
         report.title = variant
         check_step(network, variant, step, report)
     report.title = ''
-    fixed = start_module(network, network.config(), 'e2e')._fixed_param_names
+    fixed = start_module(network, network.config(), 'e2e').fixed_names
     report.check('fixed parameters', len(fixed), record['fixed_params_e2e'])
     record.note('OHEM')  # stands in the variants' overrides
 
@@ -102,9 +102,7 @@ def start_module(network, cfg, graph):
 
 def gradients(module):
     """Parameter name -> gradient of the last step, of those that are trained, in float64."""
-    grads = module._exec_group.execs[0].grad_dict
-    return {name: grads[name].asnumpy().astype(np.float64) for name in module._param_names
-            if grads.get(name) is not None}
+    return {name: gradient.asnumpy().astype(np.float64) for name, gradient in module.gradients().items()}
 
 
 def check_step_outputs(vector, prefix, ours, report):
@@ -154,8 +152,9 @@ def _check_gradients(ours, record, report):
 
 def _check_update(module, theirs, report):
     """How far an update moves each parameter."""
-    weights = module._exec_group.execs[0].arg_dict
-    before = {name: weights[name].asnumpy().astype(np.float64) for name in theirs}
+    before = module.get_params()[0]
     module.update()
-    moved = [np.linalg.norm(weights[name].asnumpy() - before[name]) / (norm or 1.0) for name, norm in theirs.items()]
+    after = module.get_params()[0]
+    moved = [np.linalg.norm(after[name].asnumpy().astype(np.float64) - before[name].asnumpy()) / (norm or 1.0)
+             for name, norm in theirs.items()]
     report.check('update, l2', moved, [1.0 if norm else 0.0 for norm in theirs.values()], NORMS)

@@ -130,7 +130,8 @@ def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, cla
         gt_boxes: (B, G, 5) float32 boxes and classes; rows of a negative class are padding.
         batch_rois: number of RoIs of the whole batch, a multiple of B; -1 takes all.
         fg_fraction: largest part of them that may be foreground, unless all are taken.
-        num_classes, class_agnostic, rng, sampling: see `sample_rois`.
+        num_classes, class_agnostic, sampling: see `sample_rois`.
+        rng: source of the random draws, or a list of them, one for each image.
     Returns:
         rois, labels, bbox_targets, bbox_weights: as in `sample_rois`, image by image. With `batch_rois` -1 each image
             has as many rows as it has proposals, plus G: its first RoI takes the places of padding, with label -1 and
@@ -140,7 +141,8 @@ def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, cla
     """
     if batch_rois != -1 and batch_rois % len(gt_boxes):
         raise ValueError('%d RoIs cannot be shared out equally to %d images' % (batch_rois, len(gt_boxes)))
-    sampling.update(num_classes=num_classes, class_agnostic=class_agnostic, rng=rng)
+    sampling.update(num_classes=num_classes, class_agnostic=class_agnostic)
+    sources = rng if isinstance(rng, list) else [rng] * len(gt_boxes)
     samples = []
     for index, objects in enumerate(gt_boxes):
         candidates, objects = _with_objects(rois[rois[:, 0] == index], objects, index)
@@ -149,7 +151,7 @@ def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, cla
             rois_per_image = batch_rois // len(gt_boxes)
             fg_rois_per_image = int(np.round(fg_fraction * rois_per_image))
             limits = {'fg_rois_per_image': fg_rois_per_image, 'rois_per_image': rois_per_image}
-        sample = sample_rois(candidates, objects, **limits, **sampling)
+        sample = sample_rois(candidates, objects, rng=sources[index], **limits, **sampling)
         samples.append(_fill(sample, gt_boxes.shape[1] - len(objects)) if batch_rois == -1 else sample)
     return tuple(np.concatenate(parts) for parts in zip(*samples))
 

@@ -5,6 +5,7 @@
 A view of an image is the image at one scale, mirrored or not. Reading goes on in the threads of the loader, the network
 sees one batch after the other, and the detections of a batch are chosen in a thread while the network sees the next.
 """
+import itertools
 import logging
 import os
 import pickle
@@ -39,13 +40,24 @@ def detect_batches(predictor, batches, **nms_settings):
     Yields:
         key, list over images of lists over classes of (n, 5) boxes and scores in pixels of the original image.
     """
-    seen = ((key, views, [_see(predictor, view.batch) for view in views]) for key, views in batches)
-    return in_threads(lambda key, views, outputs: (key, choose_detections(views, outputs, **nms_settings)), seen)
+    return in_threads(lambda key, views, outputs: (key, choose_detections(views, outputs, **nms_settings)),
+                      _seen(predictor, iter(batches)))
 
 
-def _see(predictor, batch):
+def _seen(predictor, batches):
+    """Yield key, views and the outputs for each view; as many batches are seen at a time as there are devices."""
+    while True:
+        group = list(itertools.islice(batches, predictor.devices))
+        if not group:
+            return
+        outputs = [_see(predictor, of_view) for of_view in zip(*[views for _, views in group])]
+        for number, (key, views) in enumerate(group):
+            yield key, views, [of_view[number] for of_view in outputs]
+
+
+def _see(predictor, views):
     with NETWORK_LOCK:
-        return predictor.predict(batch)
+        return predictor.predict_each([view.batch for view in views])
 
 
 def choose_detections(views, outputs, **nms_settings):
@@ -75,7 +87,7 @@ def detect_all(predictor, loaders, num_classes, **nms_settings):
     """Detections of every image of a data set, in the release's layout: all_boxes[class][image] = (n, 5).
 
     Args:
-        loaders: list of `TestLoader`, one for each view, whose entries are the same images in the same order.
+        loaders: list of `ImageLoader`, one for each view, whose entries are the same images in the same order.
         nms_settings: see `detect_batches`.
     """
     roidb = loaders[0].roidb

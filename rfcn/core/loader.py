@@ -6,18 +6,19 @@
     label        (B, A*H*W)              of the RPN: 1, 0, -1
     bbox_target  (B, 4A, H, W)           and bbox_weight: of the RPN
 
-Randomness is a function of (seed, epoch, number of the batch), so a run can be taken up at any batch.
+B images are those of one device. Several devices have a batch each, of their own shape, as in the release.
+
+What is drawn for an image is a function of (seed, epoch, place of the image in the order of the epoch): it does not
+depend on the batch, the device or the worker that the image falls to, and a run can be taken up at any image.
 """
 import collections
-import functools
 import logging
+import zlib
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import DatasetError
-from lib.rpn.anchor_target import as_blobs, assign_anchor, class_labels
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
 from lib.utils.epoch_order import epoch_order
 from lib.utils.image import get_image, tensor_vstack
 from rfcn.core.pipeline import in_threads
@@ -26,39 +27,60 @@ logger = logging.getLogger(__name__)
 
 MAX_BAD_IN_A_ROW = 20  # give up when that many images in a row cannot be read
 
+Loaded = collections.namedtuple('Loaded', 'entry tensor im_info gt_boxes rng')  # an image that was read, and its draws
+
 
 class Batch(mx.io.DataBatch):
-    """A DataBatch that knows the paths of its images."""
+    """The batch of one device. It knows the paths of its images and the seeds of what the graph draws for each."""
 
-    def __init__(self, data, label, pad, images):
+    def __init__(self, data, label, pad, images, seeds=None):
         def described(arrays):
             return [mx.io.DataDesc(name, value.shape) for name, value in arrays.items()]
 
-        super(Batch, self).__init__(data=[mx.nd.array(x) for x in data.values()],
-                                    label=[mx.nd.array(x) for x in label.values()],
-                                    pad=pad, provide_data=described(data), provide_label=described(label))
+        super().__init__(data=[mx.nd.array(x) for x in data.values()], label=[mx.nd.array(x) for x in label.values()],
+                         pad=pad, provide_data=described(data), provide_label=described(label))
         self.images = images
+        self.seeds = seeds
+
+    @property
+    def parts(self):
+        """A batch for each device: this one."""
+        return [self]
 
 
-class Loader(object):
+class DeviceBatches:
+    """What several devices do in one step: `parts`, a Batch for each of them."""
+
+    def __init__(self, parts):
+        self.parts = parts
+        self.images = [path for part in parts for path in part.images]
+
+
+class Loader:
     """Base of the loaders: order, threads, images that cannot be read. Subclasses make arrays of images in `assemble`.
 
     Args:
         roidb: list of entries, see `lib/dataset/imdb.py`.
-        batch_size: images a batch, over all devices.
+        batch_size: images a device.
+        devices: of this process.
+        rank, ranks: this worker among all that share the steps: of the batches of a step it makes its own alone.
         scales: pairs (shorter side, longest side), one drawn for each image.
         stride: images are padded to a multiple of it; 0 for none.
         shuffle_whole_batches: see `lib/utils/epoch_order.py`.
-        workers: threads.
+        threads: that read ahead; 0 reads where the batch is asked for.
         on_bad_image: 'error' or 'skip': another image takes the place of one that cannot be read; `skipped` lists them.
     """
 
     def __init__(self, roidb, batch_size, *, scales, pixel_means, stride=0, shuffle=False, aspect_grouping=False,
-                 shuffle_whole_batches=True, seed=0, workers=2, on_bad_image='error', max_pixels=None):
+                 shuffle_whole_batches=True, seed=0, devices=1, rank=0, ranks=1, threads=2, on_bad_image='error',
+                 max_pixels=None):
         if not roidb:
             raise DatasetError('no image to load: the image set is empty')
         self.roidb = roidb
         self.batch_size = batch_size
+        self.devices = devices
+        self.rank = rank
+        self.step_size = batch_size * devices * ranks   # images that all devices of all workers see in a step
         self.scales = scales
         self.image_settings = dict(stride=stride, pixel_means=pixel_means)
         if max_pixels:
@@ -67,56 +89,82 @@ class Loader(object):
         self.aspect_grouping = aspect_grouping
         self.shuffle_whole_batches = shuffle_whole_batches
         self.seed = seed
-        self.workers = workers
+        self.threads = threads
         self.on_bad_image = on_bad_image
         self.skipped = collections.OrderedDict()  # path -> error
 
     def __len__(self):
-        """Batches an epoch.
+        """Steps an epoch.
 
         Departure: the release drops the last incomplete batch; here it is filled up with the epoch's first images.
         """
-        return -(-len(self.roidb) // self.batch_size)
+        return -(-len(self.roidb) // self.step_size)
 
-    def order(self, epoch):
-        """Image numbers of an epoch, (len(self) * batch_size,)."""
-        order = epoch_order(np.arange(len(self.roidb)), [e['width'] for e in self.roidb],
-                            [e['height'] for e in self.roidb], self.batch_size, shuffle=self.shuffle,
-                            aspect_grouping=self.aspect_grouping,
-                            shuffle_whole_batches=self.shuffle_whole_batches,
-                            rng=np.random.RandomState([self.seed, epoch]))
-        return np.resize(order, len(self) * self.batch_size)
+    def order(self, epoch, step_size=None):
+        """Image numbers of an epoch, (len(roidb),).
 
-    def batches(self, epoch=0, start=0):
-        """Yield the batches of an epoch from number `start` on. What fails in a thread is raised here."""
-        order = self.order(epoch).reshape(-1, self.batch_size)
-        jobs = ((order[number], epoch, number) for number in range(start, len(order)))
-        workers = self.workers
-        results = in_threads(self._load, jobs, workers, ahead=2 * workers, on_wait=self._log_wait) if workers \
-            else (self._load(*job) for job in jobs)
-        for number, (data, label, images) in enumerate(results, start):
-            pad = (number + 1) * self.batch_size - len(self.roidb)
-            yield Batch(data, label, max(0, pad), images)
+        Args:
+            step_size: of the run that began the epoch, where it is not this one: grouping by aspect depends on it.
+        """
+        return epoch_order(np.arange(len(self.roidb)), [e['width'] for e in self.roidb],
+                           [e['height'] for e in self.roidb], step_size or self.step_size, shuffle=self.shuffle,
+                           aspect_grouping=self.aspect_grouping, shuffle_whole_batches=self.shuffle_whole_batches,
+                           rng=np.random.RandomState([self.seed, epoch]))
 
-    def assemble(self, loaded, rng):
-        """A batch's arrays from each image's (entry, tensor, im_info, gt_boxes): two ordered dicts, data and label."""
+    def batches(self, epoch=0, start=0, step_size=None):
+        """Yield the batches of an epoch, one for each step. What fails in a thread is raised here.
+
+        Args:
+            start: images of the epoch that are done.
+            step_size: see `order`.
+        Returns:
+            iterator of Batch or, with several devices, of DeviceBatches.
+        """
+        order = self.order(epoch, step_size)
+        filled = self._filled(order, start)
+        jobs = ((filled[places], epoch, places) for places in self._own_places(start, len(filled)))
+        loaded = in_threads(self._load, jobs, self.threads, ahead=2 * self.threads, on_wait=self._log_wait) \
+            if self.threads else (self._load(*job) for job in jobs)
+        parts = (self._batch(*item) for item in loaded)
+        return parts if self.devices == 1 else map(DeviceBatches, zip(*[parts] * self.devices))
+
+    def assemble(self, loaded):
+        """A batch's arrays from its images, a list of Loaded: two ordered dicts, data and label."""
         raise NotImplementedError
 
-    def _load(self, indices, epoch, number):
-        rng = np.random.RandomState([self.seed, epoch, number])
+    def seeds(self, entries, epoch, places):
+        """Of what the operators on the host draw for each image of a batch."""
+        return [(self.seed * 1000003 + epoch * len(self.roidb) + int(place)) % 2 ** 32 for place in places]
+
+    def _filled(self, order, start):
+        """The order with images appended so that whole steps are left from place `start` on."""
+        return np.concatenate((order, np.resize(order, -(len(order) - start) % self.step_size)))
+
+    def _own_places(self, start, stop):
+        """Places in the order of each batch of this worker's devices, step by step, device by device."""
+        batches = np.arange(start, stop).reshape(-1, self.step_size // self.batch_size, self.batch_size)
+        first = self.rank * self.devices
+        return batches[:, first:first + self.devices].reshape(-1, self.batch_size)
+
+    def _load(self, indices, epoch, places):
         try:
-            loaded = [self._load_image(i, rng) for i in indices]
-            data, label = self.assemble(loaded, rng)
+            loaded = [self._load_image(i, np.random.RandomState([self.seed, epoch, place]))
+                      for i, place in zip(indices, places)]
+            data, label = self.assemble(loaded)
         except (DatasetError, FileNotFoundError):   # these name the file
             raise
         except Exception:
-            logger.error('batch %d cannot be made of these images: %s', number + 1, self._paths(indices))
+            logger.error('a batch cannot be made of these images: %s', self._paths(indices))
             raise
-        return data, label, [entry['image'] for entry, _, _, _ in loaded]
+        entries = [item.entry for item in loaded]
+        return data, label, int(np.sum(places >= len(self.roidb))), entries, self.seeds(entries, epoch, places)
 
-    def _log_wait(self, indices, epoch, number):
-        logger.warning('still waiting for the images of batch %d: %s. Does the disk answer?', number + 1,
-                       self._paths(indices))
+    @staticmethod
+    def _batch(data, label, pad, entries, seeds):
+        return Batch(data, label, pad, [entry['image'] for entry in entries], seeds)
+
+    def _log_wait(self, indices, epoch, places):
+        logger.warning('still waiting for these images: %s. Does the disk answer?', self._paths(indices))
 
     def _paths(self, indices):
         return ', '.join(self.roidb[index]['image'] for index in indices)
@@ -126,7 +174,7 @@ class Loader(object):
             entry = self.roidb[index]
             scale = self.scales[rng.randint(len(self.scales))] if len(self.scales) > 1 else self.scales[0]
             try:
-                return (entry,) + get_image(entry, scale[0], scale[1], **self.image_settings)
+                return Loaded(entry, *get_image(entry, scale[0], scale[1], **self.image_settings), rng)
             except (DatasetError, FileNotFoundError) as error:
                 if self.on_bad_image != 'skip':
                     raise
@@ -146,75 +194,32 @@ class Loader(object):
         self.skipped[path] = error
 
 
-class AnchorLoader(Loader):
-    """Batches for the end-to-end and the RPN graph.
+class ImageLoader(Loader):
+    """Images in their order, for detection: data and im_info. With `proposals`, also rois (B, R, 5) from the entries.
 
-    Args:
-        feature_shape: (height, width) of an image -> (H, W) of conv4.
-        anchors: dict of base_size (the stride), ratios, scales.
-        targets: keywords of `lib.rpn.anchor_target.assign_anchor`.
-        max_gt_boxes: G; 0 for the largest number of objects in `roidb`.
-        end2end: also give im_info and gt_boxes.
-        tell_classes: the label of a positive anchor is the class of its object, not 1.
+    Each batch is for one device: with several, the predictor takes as many batches at a time. The last batch is filled
+    up with its own images, and what is drawn for an image depends on its name: so a batch gives the same detections
+    whoever else has a share of the images.
     """
 
-    def __init__(self, roidb, batch_size, *, feature_shape, anchors, targets, max_gt_boxes=0, end2end=True,
-                 tell_classes=False, **settings):
-        super(AnchorLoader, self).__init__(roidb, batch_size, **settings)
-        self.feature_shape = feature_shape
-        self.base_anchors = generate_anchors(anchors['base_size'], anchors['ratios'], anchors['scales'])
-        self.stride = anchors['base_size']
-        self.targets = targets
-        self.max_gt_boxes = max_gt_boxes or max(1, max(len(entry['boxes']) for entry in roidb))
-        self.end2end = end2end
-        self.tell_classes = tell_classes
-        self._anchors = functools.lru_cache(maxsize=64)(self._shifted_anchors)
-
-    def assemble(self, loaded, rng):
-        tensors, im_infos, boxes = zip(*[item[1:] for item in loaded])
-        data = collections.OrderedDict(data=tensor_vstack(tensors))
-        height, width = self.feature_shape(*data['data'].shape[2:])
-        anchors = self._anchors(height, width)
-        targets = [as_blobs(*self._assign(anchors, gt, info[:2], rng), height, width)
-                   for gt, info in zip(boxes, im_infos)]
-        label = collections.OrderedDict((name, np.concatenate([t[name] for t in targets])) for name in targets[0])
-        if self.end2end:
-            data['im_info'] = np.array(im_infos, dtype=np.float32)
-            data['gt_boxes'] = np.stack([pad_gt_boxes(gt, self.max_gt_boxes) for gt in boxes])
-        return data, label
-
-    def _assign(self, anchors, gt_boxes, im_size, rng):
-        labels, targets, weights = assign_anchor(anchors, gt_boxes, im_size, rng=rng, **self.targets)
-        return class_labels(labels, anchors, gt_boxes) if self.tell_classes else labels, targets, weights
-
-    def _shifted_anchors(self, height, width):
-        return shifted_anchors(height, width, self.stride, self.base_anchors)
-
-
-def pad_gt_boxes(gt_boxes, rows):
-    """(n, 5) -> (rows, 5); missing rows are -1. Of more objects than `rows` the first ones are kept."""
-    padded = np.full((rows, 5), -1, dtype=np.float32)
-    count = min(rows, len(gt_boxes))
-    padded[:count] = gt_boxes[:count]
-    return padded
-
-
-class TestLoader(Loader):
-    """Images in their order, for testing: data and im_info. With `proposals`, also rois (B, R, 5) from the entries."""
-
-    __test__ = False  # not a test case
-
     def __init__(self, roidb, batch_size, *, proposals=False, **settings):
-        super(TestLoader, self).__init__(roidb, batch_size, **settings)
+        super().__init__(roidb, batch_size, **settings)
         self.proposals = proposals
 
-    def assemble(self, loaded, rng):
-        _, tensors, im_infos, _ = zip(*loaded)
-        data = collections.OrderedDict(data=tensor_vstack(tensors), im_info=np.array(im_infos, dtype=np.float32))
+    def assemble(self, loaded):
+        data = collections.OrderedDict(data=tensor_vstack([image.tensor for image in loaded]),
+                                       im_info=np.array([image.im_info for image in loaded], dtype=np.float32))
         if self.proposals:
-            data['rois'] = stack_rois([scaled_rois(entry['proposals'], i, info[2])
-                                       for i, (entry, _, info, _) in enumerate(loaded)])
+            data['rois'] = stack_rois([scaled_rois(image.entry['proposals'], i, image.im_info[2])
+                                       for i, image in enumerate(loaded)])
         return data, collections.OrderedDict()
+
+    def seeds(self, entries, epoch, places):
+        return [zlib.crc32(str(entry.get('index', entry['image'])).encode('utf-8')) for entry in entries]
+
+    def _filled(self, order, start):
+        last = order[start + (len(order) - start) // self.step_size * self.step_size:]
+        return np.concatenate((order, np.resize(last, -len(last) % self.step_size))) if len(last) else order
 
 
 def scaled_rois(proposals, image, scale):

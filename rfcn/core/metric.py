@@ -22,7 +22,7 @@ def classification(prob, label):
     return float(right), float(np.sum(-np.log(prob[np.arange(len(kept)), label] + PROB_FLOOR))), len(kept)
 
 
-class TrainingMetrics(object):
+class TrainingMetrics:
     """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss.
 
     Only of those that the graph has outputs for. All are means over what is not ignored, the box losses too: over
@@ -42,35 +42,44 @@ class TrainingMetrics(object):
         """Add one step.
 
         Args:
-            labels, outputs: name -> array (NumPy or NDArray). Labels: rpn_label, rcnn_label; the latter is an output
-                end to end.
+            labels, outputs: see `measure`.
         Returns:
             dict, the metrics of this step alone.
         """
-        values = {name: _numpy(x) for name, x in dict(labels, **outputs).items()}
-        step = collections.OrderedDict()
-        if 'rpn_cls_prob' in values:
-            prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2], or C where the RPN tells the classes
-            step.update(self._add(RPN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rpn_label'].ravel(),
-                                  values['rpn_bbox_loss']))
-        if 'cls_prob' in values:
-            prob = values['cls_prob']
-            step.update(self._add(RCNN_METRICS, prob.reshape(-1, prob.shape[-1]), values['rcnn_label'].ravel(),
-                                  values['bbox_loss']))
-        return step
+        return self.add(measure(labels, outputs))
+
+    def add(self, measured):
+        """Add one step, as the sum of what `measure` gives for each device. Returns as `update`."""
+        for name, (total, count) in measured.items():
+            self.sums[name] = self.sums.get(name, 0.0) + total
+            self.counts[name] += count
+        return collections.OrderedDict((name, _ratio(*pair)) for name, pair in measured.items())
 
     def get(self):
         """Name -> mean over the steps since `reset`."""
         return collections.OrderedDict((name, _ratio(total, self.counts[name])) for name, total in self.sums.items())
 
-    def _add(self, names, prob, label, bbox_loss):
-        right, log_loss, count = classification(prob, label)
-        step = collections.OrderedDict()
-        for name, total in zip(names, (right, log_loss, float(np.sum(bbox_loss)))):
-            self.sums[name] = self.sums.get(name, 0.0) + total
-            self.counts[name] += count
-            step[name] = _ratio(total, count)
-        return step
+
+def measure(labels, outputs):
+    """What a step adds to the metrics: name -> (sum, number of rows that it is of), of those it has outputs for.
+
+    Args:
+        labels, outputs: name -> array (NumPy or NDArray) of one device. Labels: rpn_label, rcnn_label; the latter is
+            an output end to end.
+    """
+    values = {name: _numpy(x) for name, x in dict(labels, **outputs).items()}
+    measured = collections.OrderedDict()
+    if 'rpn_cls_prob' in values:
+        prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2], or C where the RPN tells the classes
+        measured.update(_pairs(RPN_METRICS, prob, values['rpn_label'], values['rpn_bbox_loss']))
+    if 'cls_prob' in values:
+        measured.update(_pairs(RCNN_METRICS, values['cls_prob'], values['rcnn_label'], values['bbox_loss']))
+    return measured
+
+
+def _pairs(names, prob, label, bbox_loss):
+    right, log_loss, count = classification(prob.reshape(-1, prob.shape[-1]), label.ravel())
+    return [(name, (total, count)) for name, total in zip(names, (right, log_loss, float(np.sum(bbox_loss))))]
 
 
 def _ratio(total, count):

@@ -1,11 +1,12 @@
-"""MXNet's Module with what training R-FCN needs around it: which parameters are fixed, momentum by name, accumulation.
-"""
-import os
+"""A training graph on one or several devices: which parameters are fixed, gradients, updates, momentum by name."""
+import json
 
 import mxnet as mx
 
 from lib.errors import ConfigError
 from rfcn.core.rates import names_beginning_with, with_kept_statistics, with_lr_mult
+from rfcn.core.workers import Sums
+from rfcn.operator_py import draws
 
 
 def contexts(gpus):
@@ -32,40 +33,79 @@ def fixed_param_names(symbol, fragments):
     return [name for name in symbol.list_arguments() if any(fragment in name for fragment in fragments)]
 
 
-class TrainModule(mx.mod.Module):
-    """A Module for training on one or several devices.
+def parts_of(batch):
+    """The DataBatch of each device."""
+    return getattr(batch, 'parts', [batch])
+
+
+class TrainModule:
+    """A graph in training on one or several devices, each of which has batches of its own shapes.
+
+    An `mx.mod.Module` for each device computes the gradients of that device's images; they are added up over devices
+    and workers, and every device makes the same update of its own copy of the parameters (SGD with momentum).
 
     Args:
+        context: list of mx.Context, the devices.
         fixed: names or parts of names, see `fixed_param_names`; a BatchNorm so named keeps its statistics too.
         accumulate: batches whose gradients are added up before an update.
         frozen: beginnings of the names of more layers that are not trained.
         lr_mult: beginning of a name -> multiplier of the learning rate, see `with_lr_mult`.
+    Source: the release's DataParallelExecutorGroup, which also gives each device a shape of its own.
     """
 
     def __init__(self, symbol, data_names, label_names, context, fixed=(), accumulate=1, frozen=(), lr_mult=None):
         not_trained = fixed_param_names(symbol, fixed) + names_beginning_with(symbol, frozen, 'TRAIN.FREEZE')
-        fixed_names = [name for name in symbol.list_arguments()
-                       if name in not_trained and name not in label_names and name not in data_names]
-        graph = with_lr_mult(with_kept_statistics(symbol, fixed, frozen), lr_mult)
-        super(TrainModule, self).__init__(graph, data_names=data_names, label_names=label_names, context=context,
-                                          fixed_param_names=fixed_names)
+        self.fixed_names = [name for name in symbol.list_arguments()
+                            if name in not_trained and name not in label_names and name not in data_names]
+        self.graph = with_lr_mult(with_kept_statistics(symbol, fixed, frozen), lr_mult)
+        self.label_names = list(label_names)
+        self.modules = [mx.mod.Module(self.graph, data_names=data_names, label_names=label_names, context=device,
+                                      fixed_param_names=self.fixed_names) for device in context]
         self.accumulate = accumulate
+        self.optimizer = None
+        self._sums = None
+        self._updater = None
         self._pending = 0
 
-    def start(self, first_batch, arg_params, aux_params, optimizer_params, kvstore):
-        """Bind to the shapes of a batch, set the parameters, make the optimizer (SGD with momentum)."""
-        self.bind(first_batch.provide_data, first_batch.provide_label, for_training=True,
-                  grad_req='add' if self.accumulate > 1 else 'write')
-        self.set_params(arg_params, aux_params, allow_extra=True)
-        if 'dist' not in kvstore:
-            os.environ['MXNET_UPDATE_ON_KVSTORE'] = '0'  # each device updates its copy, so momentum can be read back
-        self.init_optimizer(kvstore=kvstore, optimizer='sgd', optimizer_params=optimizer_params)
+    def start(self, first_batch, arg_params, aux_params, optimizer_params, kvstore='device'):
+        """Bind to the shapes of a batch, set the parameters, make the optimizer (SGD with momentum).
+
+        Args:
+            first_batch: as in `step`.
+            kvstore: what adds the gradients up: the name of one of MXNet's stores, or that of several workers.
+        """
+        for module, part in zip(self.modules, parts_of(first_batch)):
+            module.bind(part.provide_data, part.provide_label, for_training=True,
+                        grad_req='add' if self.accumulate > 1 else 'write')
+            module.set_params(arg_params, aux_params, allow_extra=True)
+        count = len(self.modules)
+        names = {i * count + k: name for i, name in enumerate(self._param_names) for k in range(count)}
+        self.optimizer = mx.optimizer.create('sgd', sym=self.graph, param_idx2name=names, **optimizer_params)
+        self._updater = mx.optimizer.get_updater(self.optimizer)
+        self._sums = Sums(kvstore, count)
+        self._sums.add_keys({name: arrays[0] for name, arrays in self._trained()})
+        self._sums.add_keys({name: arrays[0] for name, arrays in self._learned_statistics()})
 
     def step(self, batch):
-        """Forward, backward, and an update after every `accumulate` batches. Returns whether it updated."""
+        """Forward, backward, and an update after every `accumulate` batches. Returns whether it updated.
+
+        Args:
+            batch: a DataBatch for the only device, or what has `parts`, a DataBatch for each.
+        """
         self.forward_backward(batch)
         self._pending += 1
         return self._pending == self.accumulate and self.finish_update()
+
+    def forward_backward(self, batch):
+        """The gradients of a batch, on every device those of its own part."""
+        for module, device, part in zip(self.modules, self.contexts, parts_of(batch)):
+            draws.use(device, getattr(part, 'seeds', None))
+            module.forward_backward(part)
+        statistics = self._learned_statistics()
+        if statistics:
+            mx.nd.waitall()     # as in `get_params`
+        for name, arrays in statistics:
+            self._sums.mean(name, arrays)
 
     def finish_update(self):
         """Update with the gradients since the last update, if there are any. Returns whether it updated."""
@@ -74,43 +114,90 @@ class TrainModule(mx.mod.Module):
         self.update()
         self._pending = 0
         if self.accumulate > 1:
-            for gradients in self._exec_group.grad_arrays:
+            for _, gradients in self._trained():
                 for gradient in gradients:
-                    if gradient is not None:
-                        gradient[:] = 0
+                    gradient[:] = 0
         return True
+
+    def update(self):
+        """Add the gradients up over devices and workers, and change each device's parameters by them."""
+        trained = self._trained()
+        for position, (name, gradients) in enumerate(trained):
+            self._sums.sum(name, gradients, priority=-position)
+        weights, count = self._arrays('arg_dict'), len(self.modules)
+        numbers = {name: i for i, name in enumerate(self._param_names)}
+        for k in range(count):
+            self._updater([numbers[name] * count + k for name, _ in trained],
+                          [gradients[k] for _, gradients in trained], [weights[name][k] for name, _ in trained])
 
     def get_params(self):
         """Name -> parameter, and name -> auxiliary state, as they are after the last step."""
         mx.nd.waitall()  # MXNet lets BatchNorm's statistics be read before the backward pass that writes them has ended
-        return super(TrainModule, self).get_params()
+        weights, statistics = self._arrays('arg_dict'), self._arrays('aux_dict')
+        return ({name: weights[name][0].copyto(mx.cpu()) for name in self._param_names},
+                {name: arrays[0].copyto(mx.cpu()) for name, arrays in statistics.items()})
 
-    def named_outputs(self):
-        """Output name without '_output' and '_reshape' -> NDArray of the last step, over all devices."""
+    def gradients(self):
+        """Name -> gradient on the first device, of the parameters that are trained; sums after an update."""
+        return {name: arrays[0] for name, arrays in self._trained()}
+
+    def named_outputs(self, device=0):
+        """Output name without '_output' and '_reshape' -> NDArray of the last step on a device."""
+        module = self.modules[device]
         return {name.replace('_output', '').replace('_reshape', ''): value
-                for name, value in zip(self.output_names, self.get_outputs())}
+                for name, value in zip(module.output_names, module.get_outputs())}
+
+    @property
+    def contexts(self):
+        """The devices."""
+        return [module._context[0] for module in self.modules]
 
     @property
     def num_update(self):
         """Updates so far."""
-        return self._optimizer.num_update
+        return self.optimizer.num_update
 
     @property
     def learning_rate(self):
         """Of the last update."""
-        return self._optimizer.learning_rate
+        return self.optimizer.learning_rate
 
     def momenta(self):
-        """Parameter name -> momentum; all devices hold the same one. Empty where a distributed store keeps it."""
-        if self._updater is None:
-            return {}
-        names, devices = self._optimizer.idx2name, len(self._context)
+        """Parameter name -> momentum; all devices and workers hold the same one."""
+        names, devices = self.optimizer.idx2name, len(self.modules)
         return {names[i]: state for i, state in self._updater.states.items() if state is not None and i % devices == 0}
 
     def set_momenta(self, momenta, num_update):
         """Take up training where it stood after `num_update` updates."""
-        self._optimizer.begin_num_update = self._optimizer.num_update = num_update
-        for i, name in self._optimizer.idx2name.items():
-            if name in momenta and self._updater is not None:
-                self._updater.states[i] = momenta[name].copyto(self._context[i % len(self._context)])
+        self.optimizer.begin_num_update = self.optimizer.num_update = num_update
+        for i, name in self.optimizer.idx2name.items():
+            if name in momenta:
+                self._updater.states[i] = momenta[name].copyto(self.contexts[i % len(self.modules)])
                 self._updater.states_synced[i] = True
+
+    @property
+    def _param_names(self):
+        return self.modules[0]._param_names
+
+    def _arrays(self, kind):
+        """Name -> its array on each device; kind: 'arg_dict', 'grad_dict' or 'aux_dict' of the executors."""
+        executors = [getattr(module._exec_group.execs[0], kind) for module in self.modules]
+        return {name: [arrays[name] for arrays in executors] for name in executors[0]}
+
+    def _trained(self):
+        """(name, its gradient on each device) of the parameters that are trained, in the graph's order."""
+        gradients = self._arrays('grad_dict')
+        return [(name, gradients[name]) for name in self._param_names if gradients[name][0] is not None]
+
+    def _learned_statistics(self):
+        """(name, its array on each device) of what BatchNorms learn besides parameters, where others learn it too.
+
+        Every device and worker sees other images. Their mean goes on, after each step: so a resumed run, which has one
+        set of statistics, equals one that never stopped.
+        """
+        if not self._sums.shared:
+            return []
+        learning = [node['name'] for node in json.loads(self.graph.tojson())['nodes'] if node['op'] == 'BatchNorm'
+                    and node.get('attrs', {}).get('use_global_stats', 'False') not in ('True', '1')]
+        return [(name, arrays) for name, arrays in self._arrays('aux_dict').items()
+                if name.startswith(tuple(layer + '_moving_' for layer in learning))]

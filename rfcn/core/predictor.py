@@ -3,11 +3,13 @@ import collections
 
 import mxnet as mx
 
-SIZES = 6  # bound at a time
+from rfcn.operator_py import draws
+
+SIZES = 6  # bound at a time on a device
 
 
-class Predictor(object):
-    """A test graph with its parameters, bound to the sizes of image that it saw last.
+class Predictor:
+    """A test graph with its parameters, bound on each device to the sizes of image that it saw last.
 
     To bind it to a size takes MXNet, which lays out the weights anew, a tenth of a ResNet-101's time in fp32 and as
     long as the network itself in INT8; so the latest sizes are kept. They share their parameters and their memory for
@@ -18,6 +20,7 @@ class Predictor(object):
 
     Args:
         symbol: a test graph. data_names: its inputs.
+        context: list of mx.Context, the devices.
         arg_params, aux_params: complete.
     """
 
@@ -26,33 +29,44 @@ class Predictor(object):
         self.data_names = data_names
         self.context = context
         self.params = (arg_params, aux_params)
-        self.modules = collections.OrderedDict()  # shapes of the inputs -> Module, the latest last
-        self._first = None
+        self._modules = [collections.OrderedDict() for _ in context]  # shapes of the inputs -> Module, the latest last
+        self._first = [None] * len(context)
+
+    @property
+    def devices(self):
+        """How many batches `predict_each` sees at a time."""
+        return len(self.context)
 
     def predict(self, batch):
-        """Output name without '_output' and '_reshape' -> array, over all devices.
+        """Output name without '_output' and '_reshape' -> array.
 
         Args:
-            batch: a DataBatch.
+            batch: a DataBatch for one device.
         """
-        module = self._module(batch.provide_data)
-        module.forward(batch, is_train=False)
-        return {name.replace('_output', '').replace('_reshape', ''): value.asnumpy()
-                for name, value in zip(module.output_names, module.get_outputs())}
+        return self.predict_each([batch])[0]
 
-    def _module(self, provide_data):
-        shapes = tuple(tuple(desc.shape) for desc in provide_data)
-        if shapes not in self.modules:
-            self.modules[shapes] = self._bound(provide_data)
-            if len(self.modules) > SIZES:
-                self.modules.popitem(last=False)
-        self.modules.move_to_end(shapes)
-        return self.modules[shapes]
+    def predict_each(self, batches):
+        """The same for as many batches as there are devices, or fewer, each on a device and in a shape of its own."""
+        modules = [self._module(device, batch.provide_data) for device, batch in enumerate(batches)]
+        for module, context, batch in zip(modules, self.context, batches):
+            draws.use(context, getattr(batch, 'seeds', None))
+            module.forward(batch, is_train=False)   # which does not wait for the result
+        return [{name.replace('_output', '').replace('_reshape', ''): value.asnumpy()
+                 for name, value in zip(module.output_names, module.get_outputs())} for module in modules]
 
-    def _bound(self, provide_data):
-        module = mx.mod.Module(self.symbol, data_names=self.data_names, label_names=None, context=self.context)
-        module.bind(provide_data, for_training=False, shared_module=self._first)
-        if self._first is None:
+    def _module(self, device, provide_data):
+        modules, shapes = self._modules[device], tuple(tuple(desc.shape) for desc in provide_data)
+        if shapes not in modules:
+            modules[shapes] = self._bound(device, provide_data)
+            if len(modules) > SIZES:
+                modules.popitem(last=False)
+        modules.move_to_end(shapes)
+        return modules[shapes]
+
+    def _bound(self, device, provide_data):
+        module = mx.mod.Module(self.symbol, data_names=self.data_names, label_names=None, context=self.context[device])
+        module.bind(provide_data, for_training=False, shared_module=self._first[device])
+        if self._first[device] is None:
             module.set_params(*self.params, allow_extra=True)
-            self._first = module
+            self._first[device] = module
         return module

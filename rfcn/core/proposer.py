@@ -9,7 +9,7 @@ def propose_all(predictor, loader):
 
     Args:
         predictor: a `Predictor` of the RPN's test graph.
-        loader: a `TestLoader`.
+        loader: a `ImageLoader`.
     Returns:
         list over images of (n, 5) float32 boxes in pixels of the image and scores, the best first; none for an image
         that could not be read, where the loader skips those.

@@ -13,8 +13,9 @@ from lib.errors import UserError
 from lib.utils.progress import progress
 from rfcn.checkpoints import checkpoint, resume
 from rfcn.core.interrupt import StopNow, StopWish
-from rfcn.core.metric import TrainingMetrics
+from rfcn.core.metric import TrainingMetrics, measure
 from rfcn.core.schedule import batches_in, last_epoch
+from rfcn.core.workers import Alone
 
 logger = logging.getLogger(__name__)
 
@@ -27,32 +28,32 @@ class Stopped(SystemExit):
     """A run that was asked to stop and can be resumed; the exit status is the shell's for that signal."""
 
     def __init__(self, signal):
-        super(Stopped, self).__init__(128 + signal)
+        super().__init__(128 + signal)
 
 
-class Trainer(object):
+class Trainer:
     """Trains a started TrainModule on the batches of a loader.
 
     Args:
         module: a `TrainModule` after `start`.
         loader: a `Loader`.
         prefix: of the checkpoints; beside them goes `prefix-log.jsonl`, one JSON object a line.
-        seed: of what the graph draws on the host; step n of a run draws from (seed, n) whatever came before.
         frequent: steps between log lines.
         period: epochs between checkpoints; the last epoch always gets one.
         keep: checkpoints to keep, the newest ones; 0 for all.
         extra_params: arg_params -> more parameters to save (the un-normalised box layer).
         validate: (epoch, arg_params, aux_params) -> Evaluation, called after every `eval_period` epochs; None for
             never.
+        workers: `Workers` or `Alone`: the first one writes the files, and all stop at the same batch.
     """
 
-    def __init__(self, module, loader, prefix, *, seed=0, frequent=20, period=1, keep=0,
-                 extra_params=lambda arg_params: {}, validate=None, eval_period=0):
+    def __init__(self, module, loader, prefix, *, frequent=20, period=1, keep=0,
+                 extra_params=lambda arg_params: {}, validate=None, eval_period=0, workers=Alone()):
         self.module = module
         self.loader = loader
         self.prefix = prefix
         self.metrics = TrainingMetrics()
-        self.seed = seed
+        self.workers = workers
         self.frequent = frequent
         self.period = period
         self.keep = keep
@@ -73,15 +74,15 @@ class Trainer(object):
             Stopped: after Ctrl-C or SIGTERM, with a checkpoint written.
         """
         # Without a buffer: what a full disk did not take would come up again, without a name, when the file is closed.
-        with open(self.prefix + '-log.jsonl', 'ab', buffering=0) as log, StopWish() as stop:
+        path = self.prefix + '-log.jsonl' if self.workers.first else os.devnull
+        with open(path, 'ab', buffering=0) as log, StopWish() as stop:
             self._log = log
-            if begin_epoch and not begin_batch and begin_epoch not in validated_epochs(log.name):
+            if begin_epoch and not begin_batch and self._is_unvalidated(begin_epoch):
                 self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)    # the run before ended amid it
-                self._leave_if(stop, begin_epoch)
+                self._leave_if(self._wish(stop), begin_epoch)
             for epoch in range(begin_epoch, last_epoch(end_epoch)):
                 self._epoch(epoch, end_epoch, begin_batch if epoch == begin_epoch else 0, stop)
-                self._end_epoch(epoch + 1, last_epoch(end_epoch), stop)
-                self._leave_if(stop, epoch + 1)
+                self._leave_if(self._end_epoch(epoch + 1, last_epoch(end_epoch), stop), epoch + 1)
 
     def take_up(self, momenta, progress):
         """Momentum, schedule and best score of an earlier run; parameters are the caller's."""
@@ -95,9 +96,10 @@ class Trainer(object):
         batches = batches_in(epoch, end_epoch, len(self.loader))
         with progress(desc='epoch %d/%g' % (epoch + 1, end_epoch), unit='batch', total=batches,
                       initial=begin_batch) as bar:
-            for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, begin_batch)):
+            for number, batch in zip(range(begin_batch, batches),
+                                     self.loader.batches(epoch, begin_batch * self.loader.step_size)):
                 step, updated = self._step(batch)
-                seen += self.loader.batch_size
+                seen += self.loader.step_size
                 bar.update()
                 if (number + 1) % self.frequent == 0 or number + 1 == batches:
                     speed = seen / (time.time() - started)
@@ -106,9 +108,9 @@ class Trainer(object):
                                         + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)))
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
-                if stop.signal and updated and number + 1 < batches:
+                if updated and number + 1 < batches and self._wish(stop):
                     self._save_interrupted(epoch, number + 1)
-                    self._leave_if(stop, epoch, number + 1)
+                    self._leave_if(stop.signal, epoch, number + 1)
         self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
         means, speed = self.metrics.get(), seen / (time.time() - started)
         left = self._seconds_left(speed, epoch, batches, end_epoch)
@@ -119,57 +121,86 @@ class Trainer(object):
         """Of training, without validations, at so many images a second."""
         last, size = math.ceil(end_epoch), len(self.loader)
         batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last)) - batches_done
-        return batches * self.loader.batch_size / speed if speed else 0
+        return batches * self.loader.step_size / speed if speed else 0
 
     def _save_interrupted(self, epoch, batch):
         params = self.module.get_params()
-        resume.save_states(resume.interrupted_path(self.prefix), self.module.momenta(),
-                           self._progress(epoch, batch, *params), params)
+        if self.workers.first:
+            resume.save_states(resume.interrupted_path(self.prefix), self.module.momenta(),
+                               self._progress(epoch, batch, *params), params)
+        self.workers.meet()
+
+    def _wish(self, stop):
+        """The signal that asks this run to stop, or None; the same for all workers, whichever of them heard it."""
+        if self.workers.count > 1:
+            heard = self.workers.sum([stop.signal == number for number in StopWish.SIGNALS])
+            stop.signal = next((number for number, times in zip(StopWish.SIGNALS, heard) if times), None)
+        return stop.signal
 
     @staticmethod
-    def _leave_if(stop, epoch, batch=0):
+    def _leave_if(wish, epoch, batch=0):
         """End the run if that is wished; what resuming needs has been written."""
-        if stop.signal:
+        if wish:
             logger.warning('stopped by %s after %d epochs and %d batches; TRAIN.RESUME=auto goes on from here',
-                           stop.signal.name, epoch, batch)
-            raise Stopped(stop.signal)
+                           wish.name, epoch, batch)
+            raise Stopped(wish)
+
+    def _is_unvalidated(self, epoch):
+        """Whether the log, which the first worker has, lacks the validation of an epoch."""
+        lacks = self.workers.first and epoch not in validated_epochs(self.prefix + '-log.jsonl')
+        return bool(self.workers.sum([lacks])[0])
 
     def _step(self, batch):
-        np.random.seed((self.seed * 1000003 + self.batches_done) % 2 ** 32)  # for the operators that draw on the host
         updated = self.module.step(batch)
         self.batches_done += 1
-        labels = dict(zip(self.module.label_names, batch.label))
-        outputs = self.module.named_outputs()
-        known = {'rpn_label' if 'rpn_cls_prob' in outputs else 'rcnn_label': labels['label']}
-        step = self.metrics.update(known, outputs)
+        step = self.metrics.add(self._measured(batch))
         if not np.all(np.isfinite(list(step.values()))):
             raise NonFiniteLoss('a loss is not finite after %d updates: %s. Images: %s. A lower TRAIN.lr, a longer '
                                 'warm-up or TRAIN.CLIP_GRADIENT may help; check the boxes of these images' % (
                                     self.module.num_update, ', '.join('%s %g' % item for item in step.items()),
-                                    ', '.join(batch.images)))
+                                    self._images(batch)))
         return step, updated
 
+    def _measured(self, batch):
+        """What `measure` gives for a step, summed over devices and workers."""
+        devices = []
+        for device, part in enumerate(batch.parts):
+            outputs, labels = self.module.named_outputs(device), dict(zip(self.module.label_names, part.label))
+            known = {'rpn_label' if 'rpn_cls_prob' in outputs else 'rcnn_label': labels['label']}
+            devices.append(measure(known, outputs))
+        sums = self.workers.sum(np.sum([list(measured.values()) for measured in devices], axis=0))
+        return {name: (float(total), int(count)) for name, (total, count) in zip(devices[0], sums)}
+
+    def _images(self, batch):
+        return ', '.join(data.decode('utf-8') for data in self.workers.gather(', '.join(batch.images).encode('utf-8')))
+
     def _end_epoch(self, epoch, end_epoch, stop):
-        """A checkpoint if one is due, then the validation, which may take long; a stop leaves a checkpoint anyway."""
-        saved = epoch % self.period == 0 or epoch == end_epoch or bool(stop.signal)
+        """A checkpoint if one is due, then the validation, which may take long; a stop leaves a checkpoint anyway.
+
+        Returns the wish to stop.
+        """
+        saved = epoch % self.period == 0 or epoch == end_epoch or bool(self._wish(stop))
         if saved:
             self._save(epoch)
-        self._validate(epoch, end_epoch, stop, saved)
-        if stop.signal and not saved:
+        if not self._wish(stop):
+            self._validate(epoch, end_epoch, stop, saved)
+        wish = self._wish(stop)
+        if wish and not saved:
             self._save(epoch)
+        return wish
 
     def _validate(self, epoch, end_epoch, stop, saved):
-        """Score the parameters if that is due and nobody wishes to stop, and keep them if they are the best so far.
+        """Score the parameters if that is due, and keep them if they are the best so far.
 
         Args:
             saved: whether there is a checkpoint of this epoch, which shall know the best score.
         """
         due = self.validate and self.eval_period and (epoch % self.eval_period == 0 or epoch == end_epoch)
-        if not due or stop.signal:
+        if not due:
             return
         params = self.module.get_params()
         try:
-            with stop.at_once():
+            with stop.at_once() if self.workers.count == 1 else contextlib.nullcontext():
                 evaluation = self.validate(epoch, *params)
         except StopNow:
             logger.warning('epoch %d: the validation is not finished; resuming begins it anew', epoch)
@@ -177,9 +208,11 @@ class Trainer(object):
         logger.info('epoch %d, validation:\n%s', epoch, evaluation.table)
         if evaluation.score > (-math.inf if self.best is None else self.best):  # never if NaN: nothing to score by
             self.best = evaluation.score
-            self._save_params(self.prefix + '-best.params', *params)
-            if saved:
-                self._save_states(epoch, *params)
+            if self.workers.first:
+                self._save_params(self.prefix + '-best.params', *params)
+                if saved:
+                    self._save_states(epoch, *params)
+        self.workers.meet()
         self._write(dict(evaluation.metrics, type='val', epoch=epoch))
 
     def _save_states(self, epoch, arg_params, aux_params):
@@ -190,8 +223,13 @@ class Trainer(object):
         checkpoint.save_params(path, dict(arg_params, **self.extra_params(arg_params)), aux_params)
 
     def _save(self, epoch):
-        # States first: resuming looks for parameter files, so one that is there has its states.
         params = self.module.get_params()
+        if self.workers.first:
+            self._save_files(epoch, params)
+        self.workers.meet()
+
+    def _save_files(self, epoch, params):
+        # States first: resuming looks for parameter files, so one that is there has its states.
         self._save_states(epoch, *params)
         path = checkpoint.params_path(self.prefix, epoch)
         self._save_params(path, *params)

@@ -10,6 +10,7 @@ import numpy as np
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.rpn.generate_anchor import generate_anchors
 from lib.rpn.proposal import propose
+from rfcn.operator_py import draws
 
 
 def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n,
@@ -29,17 +30,18 @@ def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios,
 class ProposalOperator(mx.operator.CustomOp):
     """Copies to the host, proposes image by image, copies back. There is no gradient."""
 
-    def __init__(self, base_anchors, settings):
-        super(ProposalOperator, self).__init__()
+    def __init__(self, base_anchors, settings, device):
+        super().__init__()
         self.base_anchors = base_anchors
         self.settings = settings
+        self.device = device
 
     def forward(self, is_train, req, in_data, out_data, aux):
         cls_prob, bbox_pred, im_info = (x.asnumpy() for x in in_data)
         num_anchors = len(self.base_anchors)
         rois, scores = [], []
-        for i in range(cls_prob.shape[0]):
-            boxes, box_scores = propose(cls_prob[i, num_anchors:], bbox_pred[i], im_info[i],
+        for i, rng in enumerate(draws.sources(self.device, len(cls_prob))):
+            boxes, box_scores = propose(cls_prob[i, num_anchors:], bbox_pred[i], im_info[i], rng=rng,
                                         base_anchors=self.base_anchors, **self.settings)
             rois.append(np.insert(boxes, 0, i, axis=1))
             scores.append(box_scores)
@@ -74,7 +76,7 @@ class ProposalProperty(mx.operator.CustomOpProp):
         return [cls_prob, bbox_pred, [cls_prob[0], 3]], outputs[:len(self.list_outputs())], []
 
     def create_operator(self, ctx, shapes, dtypes):
-        return ProposalOperator(self.base_anchors, self.settings)
+        return ProposalOperator(self.base_anchors, self.settings, ctx)
 
     def declare_backward_dependency(self, out_grad, in_data, out_data):
         return []

@@ -4,6 +4,7 @@ import json
 import mxnet as mx
 
 from lib.rcnn.sample_rois import proposal_target as compute_targets
+from rfcn.operator_py import draws
 
 
 def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, **settings):
@@ -12,7 +13,7 @@ def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, *
     Args:
         rois: (B*R, 5). gt_boxes: (B, G, 5); rows of class -1 are padding.
         batch_rois: RoIs kept over all images, -1 for all of them and the objects themselves.
-        settings: further keywords of `lib.rcnn.sample_rois.proposal_target`.
+        settings: further keywords of `lib.rcnn.proposal_target.proposal_target`.
     Returns:
         rois (N, 5), label (N,), bbox_target (N, 4 * num_reg_classes), bbox_weight of the same shape.
     """
@@ -24,13 +25,15 @@ def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, *
 class ProposalTargetOperator(mx.operator.CustomOp):
     """Copies to the host, computes, copies back. There is no gradient: the RoIs are taken as given."""
 
-    def __init__(self, settings):
-        super(ProposalTargetOperator, self).__init__()
+    def __init__(self, settings, device):
+        super().__init__()
         self.settings = settings
+        self.device = device
 
     def forward(self, is_train, req, in_data, out_data, aux):
         rois, gt_boxes = (x.asnumpy() for x in in_data)
-        for i, value in enumerate(compute_targets(rois, gt_boxes, **self.settings)):
+        rng = draws.sources(self.device, len(gt_boxes))
+        for i, value in enumerate(compute_targets(rois, gt_boxes, rng=rng, **self.settings)):
             self.assign(out_data[i], req[i], mx.nd.array(value))
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
@@ -62,7 +65,8 @@ class ProposalTargetProperty(mx.operator.CustomOpProp):
         return [rois, gt_boxes], [[rows, 5], [rows], targets, targets], []
 
     def create_operator(self, ctx, shapes, dtypes):
-        return ProposalTargetOperator(dict(self.settings, num_classes=self.num_reg_classes, batch_rois=self.batch_rois))
+        settings = dict(self.settings, num_classes=self.num_reg_classes, batch_rois=self.batch_rois)
+        return ProposalTargetOperator(settings, ctx)
 
     def declare_backward_dependency(self, out_grad, in_data, out_data):
         return []

@@ -163,7 +163,7 @@ def of_training_step(network, record):
     step = dict(overrides=overrides, npr_seed_before_forward=SALT, npr_randint_2p30_after=np.random.randint(1 << 30),
                 n_fg=int(np.sum(label > 0)), n_kept=int(np.sum(label != -1)))
     step['grad_l2'] = {name: float('%.7g' % np.linalg.norm(gradient)) for name, gradient in gradients(module).items()}
-    record.update(train={'e2e_ohem': step}, fixed_params_e2e=len(module._fixed_param_names))
+    record.update(train={'e2e_ohem': step}, fixed_params_e2e=len(module.fixed_names))
     return {'e2e_ohem_' + name: outputs[name] for name in ('cls_prob', 'bbox_loss', 'rcnn_label')}
 
 

@@ -46,6 +46,6 @@ def training_graph(tiny_cfg):
     def make(*overrides):
         cfg = tiny_cfg(*overrides)
         symbol = make_symbol(cfg).get_symbol(is_train=True)
-        loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES)
+        loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
         return cfg, symbol, arrays_of(next(loader.batches()))
     return make

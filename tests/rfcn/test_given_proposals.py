@@ -147,19 +147,20 @@ def test_proposals_of_other_images_are_refused(cfg, tmp_path):
         with_proposals(imdb, str(tmp_path / 'p.npz'))
 
 
-def test_every_device_is_given_image_numbers_of_its_own():
+def test_the_rois_are_among_the_outputs():
     class Recorder(object):
-        def predict(self, batch):
-            self.rois = batch.data[1].asnumpy()
-            return {}
+        def predict_each(self, batches):
+            self.rois = batches[0].data[1].asnumpy()
+            return [{'cls_prob': 1}]
 
     recorder = Recorder()
     rois = np.zeros((4, 2, 5), dtype=np.float32)
     rois[:, :, 0] = np.arange(4)[:, None]
     batch = mx.io.DataBatch([mx.nd.zeros((4, 3, 8, 8)), mx.nd.zeros((4, 3)), mx.nd.array(rois)])
-    outputs = test_given.GivenRoisPredictor(recorder, images_per_device=2).predict(batch)
-    np.testing.assert_array_equal(recorder.rois[:, 0, 0], [0, 1, 0, 1])
-    np.testing.assert_array_equal(outputs['rois'], recorder.rois)
+    outputs, = test_given.GivenRoisPredictor(recorder).predict_each([batch])
+    np.testing.assert_array_equal(recorder.rois, rois)
+    np.testing.assert_array_equal(outputs['rois'], rois)
+    assert outputs['cls_prob'] == 1
 
 
 @pytest.mark.parametrize('make', [propose.rpn_predictor, test_given.rfcn_predictor])

@@ -14,7 +14,7 @@ from rfcn.symbols import make_symbol
 def start(cfg):
     """First parameters of the end-to-end graph."""
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    batch = next(build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES).batches())
+    batch = next(build.anchor_loader(cfg, build.training_roidb(cfg), symbol).batches())
     params = start_params(cfg, symbol, {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label})
     return {name: value.asnumpy() for part in params for name, value in part.items()}
 

@@ -10,7 +10,8 @@ from lib.utils import safe_pickle
 from rfcn import build
 from rfcn.config.config import load_config
 from rfcn.core.detect import View, choose_detections, detect_all, save_detections
-from rfcn.core.loader import TestLoader
+from rfcn.core.loader import ImageLoader
+from rfcn.core.predictor import Predictor
 from rfcn.detector import Detector
 from rfcn.evaluate import by_shape, detections, evaluate, nms_settings
 
@@ -55,6 +56,12 @@ def test_images_that_only_fill_a_batch_up_do_not_count():
 class FakePredictor:
     """Finds in every image one box as large as the image, with a score that tells its size."""
 
+    devices = 1
+
+    def predict_each(self, batches):
+        """See `Predictor.predict_each`."""
+        return [self.predict(batch) for batch in batches]
+
     def predict(self, batch):
         """See `Predictor.predict`."""
         im_info = batch.data[1].asnumpy()
@@ -69,7 +76,7 @@ def roidb(tiny_voc):
 
 
 def loader_of(roidb, batch_size=4, **settings):
-    return TestLoader(roidb, batch_size, scales=((64, 96),), pixel_means=np.zeros(3), **settings)
+    return ImageLoader(roidb, batch_size, scales=((64, 96),), pixel_means=np.zeros(3), **settings)
 
 
 def test_every_image_gets_its_own_detections_once(roidb):
@@ -79,6 +86,19 @@ def test_every_image_gets_its_own_detections_once(roidb):
     for class_number in 1, 2:
         found = [tuple(np.round(boxes[0, 2:4] + 1)) for boxes in all_boxes[class_number]]
         np.testing.assert_allclose(found, sizes, atol=1)
+
+
+def test_the_detections_do_not_depend_on_the_number_of_devices(tiny_run, tmp_path):
+    cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.BATCH_IMAGES=1'])
+    one = build.predictor(cfg, str(tiny_run / 'tiny-0001.params'))
+    three = Predictor(one.symbol, one.data_names, [mx.cpu(i) for i in range(3)], *one.params)
+    roidb = build.datasets(cfg, 'train')[0].gt_roidb()  # landscapes, portraits and a square: other shapes on each
+    expected, found = (detect_all(predictor, [build.test_loader(cfg, roidb)], 3, **SETTINGS)
+                       for predictor in (one, three))
+    assert sum(len(boxes) for boxes in expected[1] + expected[2]) > 0
+    for of_class, others in zip(expected, found):
+        for boxes, other in zip(of_class, others):
+            np.testing.assert_allclose(boxes, other, rtol=1e-5, atol=1e-5)
 
 
 def test_an_image_that_cannot_be_read_has_no_detections(roidb, tmp_path):

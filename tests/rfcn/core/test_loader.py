@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
+from lib.rpn.anchor_target import as_blobs, assign_anchor
 from lib.utils.image import get_image
-from rfcn.core.loader import AnchorLoader, TestLoader, pad_gt_boxes, stack_rois
+from rfcn.core.loader import ImageLoader, stack_rois
+from rfcn.core.target_loaders import AnchorLoader, pad_gt_boxes
 
 MEANS = np.array([103.0, 116.0, 123.0])
 ANCHORS = dict(base_size=16, ratios=(0.5, 1, 2), scales=(1, 2, 4))
@@ -83,15 +85,75 @@ def test_a_batch_larger_than_the_data_repeats_them(roidb):
     assert batch.pad == 3 and names([batch])[0] == ['wide1', 'wide2', 'wide1', 'wide2', 'wide1']
 
 
-@pytest.mark.parametrize('workers', [1, 3])
-def test_a_run_taken_up_at_any_batch_gets_the_same_arrays(roidb, workers):
+@pytest.mark.parametrize('threads', [1, 3])
+def test_a_run_taken_up_at_any_batch_gets_the_same_arrays(roidb, threads):
     settings = dict(seed=7, scales=((64, 96), (48, 96)))
-    whole = list(loader_of(roidb, workers=workers, **settings).batches(epoch=4))
+    whole = list(loader_of(roidb, threads=threads, **settings).batches(epoch=4))
     for start in range(1, 3):
-        resumed = list(loader_of(roidb, **settings).batches(epoch=4, start=start))
+        resumed = list(loader_of(roidb, **settings).batches(epoch=4, start=2 * start))
         assert names(resumed) == names(whole[start:])
         for batch, expected in zip(resumed, whole[start:]):
             assert all(np.array_equal(a, b) for a, b in zip(arrays(batch), arrays(expected)))
+
+
+def by_image(batches):
+    """Name of the image -> its own part of each array, without padding rows and columns."""
+    return {image: [value[i] for value in arrays(batch)] + [batch.seeds[i]]
+            for batch in batches for name in names([batch]) for i, image in enumerate(name)}
+
+
+def test_what_is_drawn_for_an_image_does_not_depend_on_the_size_of_the_batch(roidb):
+    one, three = (by_image(loader_of(roidb[:2] + roidb[2:2], batch_size=size, seed=5, aspect_grouping=False).batches(3))
+                  for size in (1, 2))
+    for image in one:   # two images of one shape: no padding
+        assert all(np.array_equal(a, b) for a, b in zip(one[image], three[image]))
+
+
+def test_batches_of_one_image_draw_as_they_always_did(roidb):
+    # One source for each batch, RandomState([seed, epoch, number of the batch]); one for each step of the graph.
+    loader = loader_of(roidb, batch_size=1, seed=3)
+    second = list(loader.batches(epoch=2))[1]
+    entry = next(entry for entry in roidb if entry['image'] == second.images[0])
+    anchors = loader._anchors(*cells(*second.data[0].shape[2:]))
+    _, info, gt_boxes = get_image(entry, 64, 96, 0, MEANS)
+    label, _, _ = assign_anchor(anchors, gt_boxes, info[:2], rng=np.random.RandomState([3, 2, 1]), batch_size=32)
+    height, width = cells(*second.data[0].shape[2:])
+    assert np.array_equal(arrays(second)[3], as_blobs(label, *[np.zeros((len(label), 4))] * 2, height, width)['label'])
+    assert second.seeds == [3 * 1000003 + 2 * 6 + 1]
+
+
+def test_an_epoch_goes_on_at_any_image_with_batches_of_another_size(roidb):
+    begun = names(loader_of(roidb, batch_size=2, seed=9).batches(epoch=1))
+    rest = names(loader_of(roidb, batch_size=3, seed=9).batches(epoch=1, start=2, step_size=2))
+    # Four images are left: a batch of three, and one filled up with the first two of the epoch.
+    assert sum(rest, []) == sum(begun[1:], []) + begun[0]
+
+
+def test_devices_and_workers_share_out_the_steps_of_one_order(roidb):
+    plain = names(loader_of(roidb, batch_size=1, shuffle=False).batches())
+    two = list(loader_of(roidb, batch_size=1, shuffle=False, devices=2).batches())
+    assert [names(step.parts) for step in two] == [plain[0:2], plain[2:4], plain[4:6]]
+    assert two[0].images == sum([part.images for part in two[0].parts], [])
+    first, second = (names(loader_of(roidb, batch_size=1, shuffle=False, rank=rank, ranks=2).batches())
+                     for rank in (0, 1))
+    assert first == plain[0::2] and second == plain[1::2]
+    both = [names(step.parts) for step in loader_of(roidb, 1, shuffle=False, devices=2, rank=1, ranks=2).batches()]
+    # Steps of four; the last two places go to the first images of the epoch again.
+    assert both == [plain[2:4], plain[0:2]]
+
+
+def test_a_worker_draws_for_its_images_what_one_process_draws(roidb):
+    whole = by_image(loader_of(roidb, batch_size=1, seed=4, aspect_grouping=False).batches(2))
+    shares = [by_image(loader_of(roidb, batch_size=1, seed=4, aspect_grouping=False, rank=rank, ranks=3).batches(2))
+              for rank in range(3)]
+    assert sorted(name for share in shares for name in share) == sorted(whole)
+    for share in shares:
+        assert all(np.array_equal(a, b) for name in share for a, b in zip(share[name], whole[name]))
+
+
+def test_each_device_has_its_own_shape(roidb):
+    step = next(loader_of([roidb[3], roidb[0]], batch_size=1, shuffle=False, devices=2).batches())
+    assert [part.data[0].shape for part in step.parts] == [(1, 3, 96, 64), (1, 3, 64, 96)]
 
 
 def test_order_and_samples_are_a_function_of_the_seed(roidb):
@@ -165,8 +227,8 @@ def test_one_of_several_scales_is_drawn_for_each_image(roidb):
 
 
 def test_tests_take_images_in_their_order_without_objects(roidb):
-    batches = list(TestLoader(roidb, 4, scales=((64, 96),), pixel_means=MEANS).batches())
-    assert names(batches) == [['wide1', 'wide2', 'wide3', 'high1'], ['high2', 'empty', 'wide1', 'wide2']]
+    batches = list(ImageLoader(roidb, 4, scales=((64, 96),), pixel_means=MEANS).batches())
+    assert names(batches) == [['wide1', 'wide2', 'wide3', 'high1'], ['high2', 'empty', 'high2', 'empty']]
     assert [desc.name for desc in batches[0].provide_data] == ['data', 'im_info'] and batches[0].label == []
     assert batches[0].data[0].shape == (4, 3, 96, 96)
 
@@ -174,7 +236,7 @@ def test_tests_take_images_in_their_order_without_objects(roidb):
 def test_given_proposals_come_in_the_pixels_of_the_network(roidb):
     entries = [dict(roidb[0], proposals=np.array([[0, 0, 10, 20, 0.9], [4, 4, 8, 8, 0.1]])),
                dict(roidb[5], proposals=np.array([[10, 20, 30, 40, 0.5]]))]
-    batch, = TestLoader(entries, 2, scales=((64, 96),), pixel_means=MEANS, proposals=True).batches()
+    batch, = ImageLoader(entries, 2, scales=((64, 96),), pixel_means=MEANS, proposals=True).batches()
     # The second image is scaled by 0.8; its one proposal fills both rows.
     expected = [[[0, 0, 0, 10, 20], [0, 4, 4, 8, 8]], [[1, 8, 16, 24, 32], [1, 8, 16, 24, 32]]]
     np.testing.assert_allclose(batch.data[2].asnumpy(), expected, rtol=1e-6)
@@ -186,7 +248,7 @@ def test_shorter_lists_of_rois_repeat_their_last_row():
 
 
 def test_without_workers_images_are_read_in_the_main_thread(roidb):
-    threaded, plain = (list(loader_of(roidb, workers=workers).batches()) for workers in (2, 0))
+    threaded, plain = (list(loader_of(roidb, threads=threads).batches()) for threads in (2, 0))
     assert names(threaded) == names(plain)
     assert all(np.array_equal(a, b) for x, y in zip(threaded, plain) for a, b in zip(arrays(x), arrays(y)))
 
@@ -196,12 +258,12 @@ def test_an_empty_data_set_is_refused():
         loader_of([])
 
 
-@pytest.mark.parametrize('workers', [0, 1, 4])
-def test_an_image_that_cannot_be_read_stops_the_run_at_once_with_its_path(roidb, tmp_path, workers):
+@pytest.mark.parametrize('threads', [0, 1, 4])
+def test_an_image_that_cannot_be_read_stops_the_run_at_once_with_its_path(roidb, tmp_path, threads):
     roidb[3] = damage(roidb[3], tmp_path)
     started = time.time()
     with pytest.raises(DatasetError, match='damaged.jpg'):
-        list(loader_of(roidb, workers=workers).batches())
+        list(loader_of(roidb, threads=threads).batches())
     assert time.time() - started < 5
 
 
@@ -228,7 +290,7 @@ def test_an_unforeseen_error_of_a_thread_reaches_the_caller_and_its_images_are_n
     roidb[2] = dict(roidb[2], boxes=None)
     with pytest.raises((TypeError, ValueError)):
         list(loader_of(roidb, batch_size=1, shuffle=False, max_gt_boxes=2).batches())
-    assert caplog.messages == ['batch 3 cannot be made of these images: ' + roidb[2]['image']]
+    assert caplog.messages == ['a batch cannot be made of these images: ' + roidb[2]['image']]
 
 
 def test_images_that_do_not_come_are_named(roidb, monkeypatch, caplog):
@@ -236,13 +298,13 @@ def test_images_that_do_not_come_are_named(roidb, monkeypatch, caplog):
     loader = loader_of(roidb, shuffle=False)
     loader._load_image, load = lambda index, rng: time.sleep(0.2 * (index == 3)) or load(index, rng), loader._load_image
     assert len(list(loader.batches())) == 3
-    assert caplog.messages == ['still waiting for the images of batch 2: %s, %s. Does the disk answer?'
+    assert caplog.messages == ['still waiting for these images: %s, %s. Does the disk answer?'
                                % (roidb[2]['image'], roidb[3]['image'])]
 
 
 def test_skipped_images_are_replaced_listed_and_said_once(roidb, tmp_path, caplog):
     roidb[3] = damage(roidb[3], tmp_path)
-    loader = loader_of(roidb, on_bad_image='skip', workers=1)
+    loader = loader_of(roidb, on_bad_image='skip', threads=1)
     batches = [names(loader.batches(epoch)) for epoch in range(3)]
     assert all(len(epoch) == 3 and 'damaged' not in sum(epoch, []) for epoch in batches)
     assert list(loader.skipped) == [roidb[3]['image']]
@@ -262,7 +324,7 @@ def test_an_abandoned_epoch_leaves_no_work_behind(roidb, tmp_path):
     for i in range(40):
         shutil.copy(roidb[0]['image'], str(tmp_path / ('%d.jpg' % i)))
         copies.append(dict(roidb[0], image=str(tmp_path / ('%d.jpg' % i))))
-    loader = loader_of(copies, batch_size=1, workers=2, shuffle=False)
+    loader = loader_of(copies, batch_size=1, threads=2, shuffle=False)
     asked = []
     loader._load_image, load = lambda index, rng: asked.append(index) or load(index, rng), loader._load_image
     batches = loader.batches()

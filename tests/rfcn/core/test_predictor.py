@@ -33,7 +33,9 @@ def test_batches_of_other_sizes_give_what_a_new_predictor_gives():
         np.testing.assert_allclose(used.predict(batch)['conv'], predictor_of().predict(batch)['conv'], atol=1e-6)
 
 
-def test_two_devices_share_a_batch():
-    batch = batch_of(4, 8, 8)
-    np.testing.assert_allclose(predictor_of(2).predict(batch)['conv'], predictor_of(1).predict(batch)['conv'],
-                               atol=1e-6)
+def test_each_device_sees_a_batch_of_its_own_shape():
+    batches = [batch_of(2, 8, 8), batch_of(1, 12, 10, seed=1)]
+    found = predictor_of(2).predict_each(batches)
+    for batch, outputs in zip(batches, found):
+        np.testing.assert_allclose(outputs['conv'], predictor_of().predict(batch)['conv'], atol=1e-6)
+    assert len(predictor_of(2).predict_each(batches[:1])) == 1  # the last batches need not be enough for all

@@ -91,6 +91,20 @@ def test_a_resumed_run_equals_one_that_never_stopped_to_the_last_bit(train, over
     assert log_of(whole) == log_of(parts)
 
 
+def test_two_devices_with_batches_of_their_own_shapes_resume_to_the_last_bit(tiny_cfg, tmp_path):
+    # BatchNorm learns statistics here, on each device of other images; landscapes and portraits share a step.
+    devices, settings = [mx.cpu(0), mx.cpu(1)], ['TRAIN.BATCH_IMAGES=1', 'TRAIN.ASPECT_GROUPING=false', *SCHEDULE]
+    for folder, ends in ('whole', [2]), ('parts', [1, 2]):
+        (tmp_path / folder).mkdir()
+        for end in ends:
+            cfg = tiny_cfg('TRAIN.RESUME=auto', 'TRAIN.end_epoch=%d' % end, *settings)
+            train_net(cfg, tmp_path / folder, devices)
+    whole, parts = (str(tmp_path / folder / 'tiny') for folder in ('whole', 'parts'))
+    assert [line['step'] for line in log_of(whole)] == [1, 2, 3, 4, 5, 6]     # two of the six images a step
+    assert log_of(whole) == log_of(parts)
+    assert_same_checkpoint(whole, parts, 2)
+
+
 def test_auto_resumes_from_the_newest_complete_checkpoint_or_starts_anew(train):
     whole = train('whole', 'TRAIN.end_epoch=3', 'TRAIN.RESUME=auto')
     for suffix in '0002.params', '0002.states', '0003.params':  # the states of epoch 3 were never written

@@ -4,7 +4,7 @@ import pytest
 
 from lib.rcnn.given_rois import add_roi_targets
 from lib.utils.load_data import load_gt_roidb
-from rfcn.core.roi_loader import RoiLoader, pad_sample
+from rfcn.core.target_loaders import RoiLoader, pad_sample
 
 SAMPLING = dict(num_classes=3, class_agnostic=True)
 
@@ -20,9 +20,9 @@ def roidb(tiny_voc):
     return add_roi_targets(entries, bbox_means=(0,) * 4, bbox_stds=(1,) * 4, **SAMPLING)[0]
 
 
-def make_loader(roidb, batch_size=2, images_per_device=2, rois_per_image=-1, **settings):
-    return RoiLoader(roidb, batch_size, images_per_device=images_per_device, rois_per_image=rois_per_image,
-                     fg_fraction=0.25, sampling=SAMPLING, scales=[(64, 96)], pixel_means=np.zeros(3), **settings)
+def make_loader(roidb, batch_size=2, rois_per_image=-1, **settings):
+    return RoiLoader(roidb, batch_size, rois_per_image=rois_per_image, fg_fraction=0.25, sampling=SAMPLING,
+                     scales=[(64, 96)], pixel_means=np.zeros(3), **settings)
 
 
 def arrays(batch):
@@ -41,7 +41,7 @@ def test_shapes_are_those_that_the_graph_takes_and_the_same_in_every_batch(roidb
 
 def test_all_rois_come_foreground_first_and_the_rest_does_not_count(roidb):
     names = [entry['index'] for entry in roidb]
-    first = arrays(next(make_loader(roidb, batch_size=6, images_per_device=6).batches()))
+    first = arrays(next(make_loader(roidb, batch_size=6).batches()))
     # wide1: red (class 2) and blue (class 1), each with a proposal moved by one pixel; then the corners.
     np.testing.assert_array_equal(first['label'][names.index('wide1')], [2, 1, 2, 1, 0, 0])
     np.testing.assert_array_equal(first['label'][names.index('wide2')], [1, 1, 0, 0, -1, -1])
@@ -53,18 +53,18 @@ def test_all_rois_come_foreground_first_and_the_rest_does_not_count(roidb):
 def test_rois_are_scaled_with_their_image_and_not_rounded(roidb):
     # wide3 is 90 x 60 and becomes 96 x 64: a factor of 64 / 60. Its object is (32, 8, 71, 47).
     wide3 = [entry for entry in roidb if entry['index'] == 'wide3']
-    rois = arrays(next(make_loader(wide3, batch_size=1, images_per_device=1).batches()))['rois']
+    rois = arrays(next(make_loader(wide3, batch_size=1).batches()))['rois']
     np.testing.assert_allclose(rois[0, 0], [0, 32 * 64 / 60, 8 * 64 / 60, 71 * 64 / 60, 47 * 64 / 60], rtol=1e-6)
 
 
 def test_every_device_numbers_its_images_from_zero(roidb):
-    rois = arrays(next(make_loader(roidb, batch_size=6, images_per_device=2).batches()))['rois']
-    np.testing.assert_array_equal(rois[:, 0, 0], [0, 1, 0, 1, 0, 1])
+    step = next(make_loader(roidb, batch_size=2, devices=3).batches())
+    assert [arrays(part)['rois'][:, 0, 0].tolist() for part in step.parts] == [[0, 1], [0, 1], [0, 1]]
 
 
 def test_a_sample_has_the_given_number_of_rois_and_the_given_part_of_foreground(roidb):
     wide1 = [entry for entry in roidb if entry['index'] == 'wide1']
-    label = arrays(next(make_loader(wide1, batch_size=1, images_per_device=1, rois_per_image=4).batches()))['label']
+    label = arrays(next(make_loader(wide1, batch_size=1, rois_per_image=4).batches()))['label']
     # A quarter of 4 is one foreground RoI; both corners are background; the fourth place is padding.
     assert (label > 0).sum() == 1 and (label == 0).sum() == 2 and (label == -1).sum() == 1
 

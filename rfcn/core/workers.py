@@ -1,0 +1,146 @@
+"""Several processes at one training or test, and how their numbers are added up, by MXNet's key-value stores.
+
+A process is a worker when its environment says DMLC_ROLE=worker; docs/several_hosts.md tells what else is there. The
+servers of MXNet's store only add up what the workers push; each worker updates its own parameters.
+"""
+import functools
+import itertools
+import os
+
+import mxnet as mx
+import numpy as np
+
+from lib.errors import ConfigError
+
+# The store keeps float32: whole numbers below 2^24 come through exactly, three bytes each.
+BYTES_A_NUMBER = 3
+CHUNK = 2 ** 18     # numbers of each worker that one exchange carries
+_scopes = itertools.count()     # a key means one array for the life of the servers
+
+
+class Alone:
+    """A process that shares its work with no other; the interface of `Workers`."""
+
+    rank, count, store = 0, 1, None
+    first = True    # whether this worker writes the files of the run
+
+    def sum(self, values):
+        """Add numbers up over all workers. Returns float32 array (float64 here, as given)."""
+        return np.asarray(values)
+
+    def gather(self, data):
+        """The bytes that each worker gives, in a list by rank, for all of them."""
+        return [data]
+
+    def meet(self):
+        """Wait until all workers are here."""
+
+
+class Workers:
+    """The workers that share a parameter server.
+
+    All have to call the same methods in the same order.
+    """
+
+    def __init__(self):
+        self.store = mx.kv.create('dist_sync')
+        self.count = self.store.num_workers
+        self.rank = int(os.environ.get('DMLC_WORKER_ID', self.store.rank))
+        self._exchanges = {}    # number of values -> key and array
+        ranks = self.sum(np.eye(self.count)[self.rank])
+        if not np.all(ranks == 1):
+            raise ConfigError('DMLC_WORKER_ID must number the workers from 0 to %d, each once; this one has %d'
+                              % (self.count - 1, self.rank))
+
+    @property
+    def first(self):
+        """Whether this worker writes the files of the run."""
+        return self.rank == 0
+
+    def sum(self, values):
+        """Add numbers up over all workers. Returns float32 array; whole numbers below 2^24 are exact."""
+        values = np.asarray(values, dtype=np.float32)
+        if values.size not in self._exchanges:
+            key = 'values %d %d' % (values.size, next(_scopes))
+            self._exchanges[values.size] = key, mx.nd.zeros(values.size)
+            self.store.init(*self._exchanges[values.size])
+        key, array = self._exchanges[values.size]
+        array[:] = values.ravel()
+        self.store.push(key, array)
+        self.store.pull(key, array)
+        return array.asnumpy().reshape(values.shape)
+
+    def gather(self, data):
+        """The bytes that each worker gives, in a list by rank, for all of them."""
+        sizes = self.sum(self._row(len(data).to_bytes(BYTES_A_NUMBER * 3, 'little'), 3))
+        sizes = [int.from_bytes(_as_bytes(row), 'little') for row in sizes]
+        rounds = -(-max(sizes) // (BYTES_A_NUMBER * CHUNK))
+        step = BYTES_A_NUMBER * CHUNK
+        parts = [self.sum(self._row(data[i * step:(i + 1) * step], CHUNK)) for i in range(rounds)]
+        return [b''.join(_as_bytes(part[rank]) for part in parts)[:size] for rank, size in enumerate(sizes)]
+
+    def meet(self):
+        """Wait until all workers are here."""
+        self.sum([1])
+
+    def _row(self, data, length):
+        """(count, length): the bytes as numbers in this worker's row, zeros in those of the others."""
+        rows = np.zeros((self.count, length), dtype=np.float32)
+        padded = np.frombuffer(data.ljust(BYTES_A_NUMBER * length, b'\0'), dtype=np.uint8).reshape(length, -1)
+        rows[self.rank] = padded.astype(np.float32) @ np.array([1, 2 ** 8, 2 ** 16], dtype=np.float32)
+        return rows
+
+
+def _as_bytes(numbers):
+    """What `Workers._row` made numbers of."""
+    return np.asarray(numbers).astype('<u4').view(np.uint8).reshape(-1, 4)[:, :BYTES_A_NUMBER].tobytes()
+
+
+@functools.lru_cache(maxsize=None)
+def workers():
+    """The `Workers` that this process belongs to, or `Alone`."""
+    return Workers() if os.environ.get('DMLC_ROLE') == 'worker' else Alone()
+
+
+class Sums:
+    """Adds arrays up over the devices of this process and over the workers.
+
+    Args:
+        kvstore: the name of one of MXNet's stores on this machine, or the `store` of workers.
+        devices: how many.
+    """
+
+    def __init__(self, kvstore, devices):
+        self.workers = 1
+        self._store = None
+        if not isinstance(kvstore, str):
+            self._store, self.workers = kvstore, kvstore.num_workers
+        elif devices > 1:
+            self._store = mx.kv.create(kvstore)
+        self._devices = devices
+        self._scope = next(_scopes)
+
+    @property
+    def shared(self):
+        """Whether there is anything to add up."""
+        return self._store is not None
+
+    def add_keys(self, arrays):
+        """Say which sums there will be: name -> an array of the shape."""
+        if self.shared and arrays:
+            self._store.init([self._key(name) for name in arrays], list(arrays.values()))
+
+    def sum(self, name, arrays, priority=0):
+        """Replace the array of each device by the sum of all. It is done later, when somebody reads one of them."""
+        if self.shared:
+            self._store.push(self._key(name), arrays, priority=priority)
+            self._store.pull(self._key(name), arrays, priority=priority)
+
+    def mean(self, name, arrays):
+        """Replace the array of each device by the mean of all."""
+        self.sum(name, arrays)
+        for array in arrays:
+            array /= self._devices * self.workers
+
+    def _key(self, name):
+        return '%d %s' % (self._scope, name)
