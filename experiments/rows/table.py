@@ -60,9 +60,10 @@ def faster(name, what, paper, training, **more):
                **more)
 
 
-def coco(name, what, ap, ap50, kind=ALTERNATE, **more):
-    """A row of the paper's COCO table."""
-    return Row('paper_' + name, what, kind, {'AP': ap, 'AP50': ap50}, **more)
+def coco(name, what, ap, ap50, *by_size, kind=ALTERNATE, note='', **more):
+    """A row of the paper's COCO table; by_size: AP of small, medium and large objects."""
+    figures = dict(zip(('AP', 'AP50', 'AP_small', 'AP_medium', 'AP_large'), (ap, ap50) + by_size))
+    return Row('paper_' + name, what, kind, figures, note=note or SIZES_FROM_MEMORY, **more)
 
 
 def release(name, what, figures, **more):
@@ -83,6 +84,7 @@ def photographs(name, what, kind=END2END, note='no published result'):
 
 COCO_TRAINED = 'paper_coco_testdev_rfcn_multiscale'
 FROM_MEMORY = 'from memory'
+SIZES_FROM_MEMORY = 'small, medium, large from memory'
 VOC_SERVER = 'mAP from the VOC server'
 COCO_SERVER = 'AP from the COCO server'
 SAME_R_FCN = 'also the row "R-FCN, 300 RoIs, no OHEM"'
@@ -110,17 +112,27 @@ ROWS = [
     voc('voc07_rfcn_coco', 'R-FCN, multi-scale training, + COCO', 83.6, starts_from=COCO_TRAINED, seconds=R_FCN_TIME),
     voc('voc07_rfcn_resnet50', 'R-FCN, OHEM, ResNet-50', 77.0, note=FROM_MEMORY),
     voc('voc07_rfcn_resnet152', 'R-FCN, OHEM, ResNet-152', 79.6, note=FROM_MEMORY),
+    voc('voc07_rfcn_resnet50_multiscale', 'R-FCN, multi-scale training, ResNet-50', 78.7, note=FROM_MEMORY),
+    voc('voc07_rfcn_resnet152_multiscale', 'R-FCN, multi-scale training, ResNet-152', 80.4, note=FROM_MEMORY),
     voc('voc07_rfcn_selective_search', 'R-FCN, OHEM, on selective search', 77.2, kind=GIVEN, note=FROM_MEMORY),
     voc('voc07_rfcn_edgeboxes', 'R-FCN, OHEM, on EdgeBoxes', 77.8, kind=GIVEN, note=FROM_MEMORY),
     voc('voc12_rfcn_multiscale', 'VOC12 test: R-FCN, multi-scale training', 77.6, note=VOC_SERVER, seconds=R_FCN_TIME),
     voc('voc12_rfcn_coco', 'VOC12 test: R-FCN, multi-scale training, + COCO', 82.0, note=VOC_SERVER,
         starts_from=COCO_TRAINED, seconds=R_FCN_TIME),
-    coco('coco_val_rfcn', 'COCO val: R-FCN', 27.6, 48.9, seconds=R_FCN_TIME, note='pyR: AP 27.9'),
-    coco('coco_val_rfcn_multiscale', 'COCO val: R-FCN, multi-scale training', 27.8, 49.1, seconds=R_FCN_TIME),
-    coco('coco_testdev_rfcn_multiscale', 'COCO test-dev: R-FCN, multi-scale training', 29.9, 51.9, note=COCO_SERVER,
+    voc('voc12_faster_rcnn', 'VOC12 test: Faster R-CNN, no OHEM', 73.8, note=VOC_SERVER, seconds=K40 % '0.42'),
+    coco('coco_val_faster_rcnn', 'COCO val: Faster R-CNN, no OHEM', 27.2, 48.4, 6.6, 28.6, 45.0,
+         seconds=K40 % '0.42'),
+    coco('coco_val_rfcn', 'COCO val: R-FCN', 27.6, 48.9, 8.9, 30.5, 42.0, seconds=R_FCN_TIME,
+         note='pyR: AP 27.9; ' + SIZES_FROM_MEMORY),
+    coco('coco_val_rfcn_multiscale', 'COCO val: R-FCN, multi-scale training', 27.8, 49.1, 8.8, 30.8, 42.2,
          seconds=R_FCN_TIME),
+    coco('coco_testdev_rfcn', 'COCO test-dev: R-FCN', 29.2, 51.5, 10.3, 32.4, 43.3, seconds=R_FCN_TIME,
+         note='%s; %s; section 4.2 says this pair of multi-scale training' % (COCO_SERVER, SIZES_FROM_MEMORY)),
+    coco('coco_testdev_rfcn_multiscale', 'COCO test-dev: R-FCN, multi-scale training', 29.9, 51.9, 10.8, 32.8, 45.0,
+         note=COCO_SERVER, seconds=R_FCN_TIME),
     coco('coco_testdev_rfcn_multiscale_testing', 'COCO test-dev: R-FCN, multi-scale training and testing', 31.5, 53.2,
-         kind=TEST, note=COCO_SERVER, starts_from=COCO_TRAINED, seconds=K40 % '1.00'),
+         14.3, 35.5, 44.2, kind=TEST, note='%s; %s' % (COCO_SERVER, SIZES_FROM_MEMORY), starts_from=COCO_TRAINED,
+         seconds=K40 % '1.00'),
     release('voc0712_rfcn_end2end_ohem', 'R-FCN on VOC07', {'mAP@0.5': 79.6, 'mAP@0.7': 63.1}, band=VOC_BAND,
             seconds=TITAN % '0.16'),
     release('voc0712_rfcn_dcn_end2end_ohem', 'deformable R-FCN on VOC07', {'mAP@0.5': 82.3, 'mAP@0.7': 67.8},
