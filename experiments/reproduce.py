@@ -2,6 +2,9 @@
 
     --markdown                  the same as a table
     --run ROW [KEY=VALUE ...]   run a row from nothing to its number: data, weights, training, test
+    --explain ROW               which source gives each number of a row, what is inferred; its schedule in images
+    --cost [ROW]                hours that a row, or each of them, would train and test here and on several hosts, in
+                                fp32, bf16 and INT8: measures a step of each kind, unless --seconds-per-step says it
     --smoke [ROW]               prove that a row, or every row, runs: its YAML and full-size network, a few training
                                 steps and a test on rendered pictures; print what it costs
 """
@@ -15,6 +18,7 @@ if __package__ in (None, ''):
 
 from experiments.rows import show
 from experiments.rows.table import ROWS, find_row
+from lib.errors import UserError
 from rfcn.cli.script import make_parser, run_script
 
 FOOT = '''%d of %d rows run, %.0f s. Steps, seconds and peak of the process: with pictures of 160 pixels. Parameters,
@@ -50,19 +54,50 @@ def smoke_command(name):
     return 1 if failed else 0
 
 
+def cost_command(args):
+    """Print the hours of rows."""
+    from experiments.rows import hours
+    rows = ROWS if args.cost == 'all' else [find_row(args.cost)]
+    seconds = hours.Stopwatch()
+    if args.seconds_per_step:
+        seconds = hours.given_seconds(args.seconds_per_step, args.seconds_per_image or args.seconds_per_step / 3)
+    print('%-46s %5s  hours' % ('row', 'hosts'))
+    for row in rows:
+        try:
+            found = hours.hours(row, seconds, args.overrides)
+        except (UserError, OSError) as error:   # its images are not here
+            print('%-46s %s' % (row.name, error))
+            continue
+        for line in hours.lines(row, found, args.hosts):
+            print(line, flush=True)
+
+
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--markdown', action='store_true', help='print the table as markdown')
     what.add_argument('--run', metavar='ROW', help='run this row')
+    what.add_argument('--explain', metavar='ROW', help='tell what this row rests on')
+    what.add_argument('--cost', metavar='ROW', nargs='?', const='all', help='hours that this row, or all, would take')
     what.add_argument('--smoke', metavar='ROW', nargs='?', const='all', help='prove that this row, or all of them, run')
     parser.add_argument('--output', type=Path, help='where the rows wrote, if not in ./output')
-    parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='of --run')
+    parser.add_argument('--hosts', type=int, nargs='+', default=[1, 8], metavar='N',
+                        help='of --cost: numbers of machines like this one (default 1 and 8)')
+    parser.add_argument('--seconds-per-step', type=float, metavar='S',
+                        help='of --cost: seconds of one training step of one image; nothing is measured then')
+    parser.add_argument('--seconds-per-image', type=float, metavar='S',
+                        help='of --cost: seconds of one test image, where those of a step are given (default a third)')
+    parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='of --run, --explain and --cost')
     args = parser.parse_intermixed_args(argv)
     if args.smoke:
         return smoke_command(args.smoke)
-    if args.run:
+    if args.cost:
+        cost_command(args)
+    elif args.explain:
+        from experiments.rows.explain import explain
+        print(explain(find_row(args.explain), args.overrides))
+    elif args.run:
         from experiments.rows.commands import run
         run(find_row(args.run), args.overrides)
     else:
