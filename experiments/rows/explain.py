@@ -48,7 +48,8 @@ def schedule_lines(row, overrides):
     for step in found:
         at_rate = step.drops[0] if step.drops else step.images
         warmup = '%d at %g' % (step.warmup, step.warmup_rate) if step.warmup else 'none'
-        lines.append(STEP % (step.name, '%g' % step.rate, at_rate, step.images, step.updates, '%g' % step.epochs, warmup))
+        lines.append(STEP % (step.name, '%g' % step.rate, at_rate, step.images, step.updates, '%g' % step.epochs,
+                             warmup))
     return lines
 
 

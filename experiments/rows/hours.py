@@ -18,9 +18,9 @@ from experiments.rows.table import ALTERNATE, GIVEN, TEST
 from rfcn import build
 from rfcn.config.config import load_config, with_overrides
 from rfcn.core.module import TrainModule
-from rfcn.core.precision import has_bf16, with_bf16_convolutions, with_bf16_weights
 from rfcn.core.predictor import Predictor
-from rfcn.core.quantization import quantize
+from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions, with_bf16_weights
+from rfcn.precision.quantization import quantize
 from rfcn.symbols import make_symbol
 
 FP32, BF16, INT8, ANY = 'fp32', 'bf16', 'INT8', 'as given'
@@ -129,7 +129,8 @@ def random_batch(cfg, symbol):
 
     def boxes(shape):
         corners = rng.uniform(0, 0.7, shape[:-1] + (2,))
-        return np.concatenate((corners, corners + rng.uniform(0.05, 0.3, shape[:-1] + (2,))), -1) * ([width, height] * 2)
+        sides = rng.uniform(0.05, 0.3, shape[:-1] + (2,))
+        return np.concatenate((corners, corners + sides), -1) * ([width, height] * 2)
 
     values = {'data': lambda shape: rng.normal(0, 60, shape), 'im_info': lambda shape: np.array([[height, width, 1]]),
               'gt_boxes': lambda shape: np.concatenate((boxes(shape), np.ones(shape[:-1] + (1,))), -1),

@@ -11,7 +11,8 @@ from rfcn.train_alternate import step_config, steps_of
 IMAGES = {
     ('PascalVOC', '2007_trainval'): (5011, 5011), ('PascalVOC', '2007_test'): (4952, 4952),
     ('PascalVOC', '2012_trainval'): (11540, 11540), ('PascalVOC', '2012_test'): (10991, 10991),
-    ('coco', 'train2014'): (82783, 82081), ('coco', 'val2014'): (40504, 40137), ('coco', 'test-dev2015'): (20288, 20288),
+    ('coco', 'train2014'): (82783, 82081), ('coco', 'val2014'): (40504, 40137),
+    ('coco', 'test-dev2015'): (20288, 20288),
 }
 
 

@@ -119,7 +119,7 @@ def _anchored(key, value):
 
 def with_overrides(config, changes):
     """A frozen copy of the config with other values, {'TRAIN.lr': 0.01}; derived values are derived again."""
-    stated = _flatten(config)
+    stated = flatten(config)
     del stated['network.NUM_ANCHORS']
     if config.dataset.CLASSES or 'dataset.CLASSES' in changes:
         del stated['dataset.NUM_CLASSES']
@@ -186,12 +186,12 @@ def _nest(flat):
     return nested
 
 
-def _flatten(nested, prefix=''):
+def flatten(nested, prefix=''):
     """{'TRAIN': {'lr': 1}} to {'TRAIN.lr': 1}."""
     flat = {}
     for name, value in nested.items():
         key = prefix + str(name)
-        flat.update(_flatten(value, key + '.') if key in SECTIONS else {key: value})
+        flat.update(flatten(value, key + '.') if key in SECTIONS else {key: value})
     return flat
 
 

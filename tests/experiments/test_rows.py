@@ -40,7 +40,7 @@ def test_every_published_result_of_the_paper_and_the_release_has_a_row():
     paper = sorted(row.published.get('mAP@0.5', row.published.get('AP')) for row in ROWS if row.paper)
     # R-FCN's 76.6 and 79.5 stand in several of the paper's tables.
     assert paper == sorted([72.5, 74.0, 76.6, 61.7, 68.9, 67.6, 75.5, 76.4, 79.3, 79.5, 79.3, 80.5, 83.6, 77.6, 82.0,
-                            27.6, 27.8, 29.9, 31.5, 77.0, 79.6, 77.2, 77.8])
+                            73.8, 27.2, 27.6, 27.8, 29.2, 29.9, 31.5, 77.0, 79.6, 78.7, 80.4, 77.2, 77.8])
     assert sorted(next(iter(row.release.values())) for row in ROWS if row.release) == [32.1, 35.7, 79.6, 82.3]
 
 
@@ -54,7 +54,8 @@ def test_a_row_has_a_yaml_file_whose_network_can_be_built_and_a_script(row):
     assert text.startswith('#!/usr/bin/env bash\n')
     assert 'reproduce.py" --run "$(basename "$0" .sh)"' in text or row.script
     if row.kind == ALTERNATE:
-        assert len(steps_of(cfg)) == (5 if 'coco' in cfg.dataset.dataset else 4)    # as in the paper
+        five = 'coco' in cfg.dataset.dataset and 'faster' not in row.name   # as in the paper; its baseline is older
+        assert len(steps_of(cfg)) == (5 if five else 4)
         assert all(cfg.TRAIN.ALTERNATE[step + '_epoch'] for step in steps_of(cfg))
     elif row.kind != TEST:
         assert cfg.TRAIN.end_epoch and cfg.TRAIN.lr and cfg.TRAIN.lr_step
@@ -69,26 +70,6 @@ def test_a_script_runs_the_row_of_its_name():
     script = find_row('paper_voc07_rfcn').script_path
     printed = subprocess.check_output(['bash', str(script), 'gpus=0'], env=dict(os.environ, PYTHON='echo'))
     assert printed.decode().split()[1:] == ['--run', 'paper_voc07_rfcn', 'gpus=0']
-
-
-def test_the_paper_s_rows_have_its_schedule():
-    cfg = load_config(find_row('paper_voc07_rfcn_ohem300').cfg_path)
-    assert cfg.gpus == '0,1,2,3,4,5,6,7' and not cfg.TRAIN.warmup
-    assert cfg.TRAIN.wd == 0.0005 and cfg.TRAIN.momentum == 0.9
-    # 20,000 updates of 8 images are 4.83 of 16,551 images and their mirror images.
-    assert cfg.TRAIN.ALTERNATE.rfcn1_lr == 0.001
-    assert cfg.TRAIN.ALTERNATE.rfcn1_lr_step[0] * 2 * 16551 / 8 == pytest.approx(20000, rel=0.01)
-    assert 'The paper\'s schedule' in find_row('paper_voc07_rfcn_ohem300').cfg_path.read_text()
-    release = find_row('resnet_v1_101_voc0712_rfcn_end2end_ohem').cfg_path.read_text()
-    assert "The release's schedule" in release
-
-
-def test_every_file_of_a_row_of_the_paper_or_the_release_says_what_its_rates_are_for():
-    for row in ROWS:
-        if row.name.startswith(('paper_', 'resnet_')):
-            text = ' '.join(line.lstrip('# ') for line in row.cfg_path.read_text().splitlines())
-            assert 'schedule' in text or row.elsewhere, row.name
-            assert 'summed over' in text and 'On other GPUs (gpus=0) rates and epochs stay' in text, row.name
 
 
 def test_an_unknown_row_is_refused_with_those_of_a_similar_name():

@@ -37,7 +37,7 @@ def test_the_defaults_are_a_config_of_every_key():
     config = load_config()
     assert isinstance(config, EasyDict)
     assert config.TRAIN.RPN_BATCH_SIZE == config['TRAIN']['RPN_BATCH_SIZE'] == 256
-    assert set(config_module._flatten(config)) == set(KEYS)
+    assert set(config_module.flatten(config)) == set(KEYS)
 
 
 def test_every_default_is_of_its_own_kind_and_form():
