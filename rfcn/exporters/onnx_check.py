@@ -1,0 +1,168 @@
+"""Runs an ONNX file beside MXNet on the same pictures and compares what they find."""
+import importlib.util
+import time
+from typing import NamedTuple
+
+import mxnet as mx
+import numpy as np
+
+from lib.bbox.bbox_transform import bbox_overlaps
+from rfcn import build
+from rfcn.core.detect import View, choose_detections
+from rfcn.evaluate import nms_settings
+from rfcn.exporters.onnx_file import DETECTION_OUTPUTS, RAW_OUTPUTS
+
+ROI_LIMIT = 0.01            # pixels of the network's input
+PROBABILITY_LIMIT = 1e-4
+BOX_LIMIT = 0.1             # pixels of the image: a detection is the same if its box and its score are that close
+TIE_LIMIT = 1e-6            # scores that differ by less are equal up to rounding
+RUNTIMES = {'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
+
+
+class Comparison(NamedTuple):
+    """What a runtime gave beside MXNet, over all pictures.
+
+    rois, probabilities: largest differences, in pixels and as such; None where the file ends in detections.
+    found, same: MXNet's detections, and those of them that the runtime has too. extra: those that it alone has.
+    ties: of what the two have not in common, pairs of overlapping detections of equal score: which of the two suppresses
+    the other is left to chance, in MXNet as well.
+    seconds, mxnet_seconds: for a picture, the fastest of the repetitions.
+    """
+
+    runtime: str
+    rois: float
+    probabilities: float
+    found: int
+    same: int
+    extra: int
+    ties: int
+    seconds: float
+    mxnet_seconds: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether all differences are within the limits."""
+        close = self.rois is None or (self.rois <= ROI_LIMIT and self.probabilities <= PROBABILITY_LIMIT)
+        return close and self.same + self.ties == self.found and self.extra == self.ties
+
+    def __str__(self):
+        parts = [] if self.rois is None else ['RoIs differ by up to %.2g px, probabilities by up to %.2g'
+                                              % (self.rois, self.probabilities)]
+        parts.append('%d of %d detections are the same%s%s'
+                     % (self.same, self.found, ', %d more' % self.extra if self.extra else '',
+                        ', of which %d are the other one of two with equal scores' % self.ties if self.ties else ''))
+        parts.append('%.3f s a picture, MXNet %.3f s' % (self.seconds, self.mxnet_seconds))
+        return '%s %s MXNet: %s' % (RUNTIMES[self.runtime], 'equals' if self.equal else 'DIFFERS from',
+                                    '; '.join(parts))
+
+
+def installed_runtimes():
+    """Those of RUNTIMES that can be imported."""
+    return [name for name in RUNTIMES if importlib.util.find_spec(name)]
+
+
+def compare(detector, path: str, images, runtime: str, repeat: int = 1) -> Comparison:
+    """Run a file and the detector that it was made of.
+
+    Args:
+        detector: `rfcn.Detector`. path: of the file. images: list of (H, W, 3) uint8 BGR. runtime: of RUNTIMES.
+        repeat: how often each picture is timed.
+    """
+    run = _RUNNERS[runtime](path)
+    scale = build.test_scales(detector.cfg)[0]
+    settings = nms_settings(detector.cfg)
+    rows = []
+    for image in images:
+        data, im_info, _ = detector.network_input(image, scale)
+        batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
+                                provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])
+        expected, mxnet_seconds = _timed(lambda: detector.predictor.predict(batch), repeat)
+        found, seconds = _timed(lambda: run(data, im_info), repeat)
+        view = [View(batch, 1, [None])]
+        wanted = choose_detections(view, [expected], **settings)[0]
+        differences = None, None
+        if set(found) == set(RAW_OUTPUTS):
+            differences = _differences(expected, found)
+            given = choose_detections(view, [found], **settings)[0]
+        else:
+            given = _by_class(found, len(detector.classes))
+        rows.append(differences + _same(wanted, given, settings['nms_thresh']) + (seconds, mxnet_seconds))
+    rois, probabilities, *counts, seconds, mxnet_seconds = zip(*rows)
+    raw = rois[0] is not None
+    return Comparison(runtime, max(rois) if raw else None, max(probabilities) if raw else None, *map(sum, counts),
+                      float(np.mean(seconds)), float(np.mean(mxnet_seconds)))
+
+
+def _onnxruntime(path):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+    names = [output.name for output in session.get_outputs()]
+    return lambda data, im_info: dict(zip(names, session.run(None, {'data': data, 'im_info': im_info})))
+
+
+def _openvino(path):
+    import openvino
+    # By itself it computes in bf16 where the processor can.
+    model = openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
+    names = [next(name for name in RAW_OUTPUTS + DETECTION_OUTPUTS if name in output.names) for output in model.outputs]
+
+    def run(data, im_info):
+        found = model({'data': data, 'im_info': im_info})
+        return {name: np.array(found[output]) for name, output in zip(names, model.outputs)}
+    return run
+
+
+_RUNNERS = {'onnxruntime': _onnxruntime, 'openvino': _openvino}
+
+
+def _timed(function, repeat):
+    """The result and the seconds of the fastest of `repeat` calls, after one that does not count."""
+    result, fastest = function(), float('inf')
+    for _ in range(repeat):
+        start = time.perf_counter()
+        function()
+        fastest = min(fastest, time.perf_counter() - start)
+    return result, fastest
+
+
+def _differences(expected, found):
+    """Largest difference of RoIs and of probabilities; each RoI is compared with the nearest of the other side.
+
+    Two RoIs whose scores are equal to the last digit may stand in either order.
+    """
+    distances = np.abs(found['rois'][:, None].astype(np.float64) - expected['rois'][None]).max(axis=2)
+    nearest = distances.argmin(axis=1)
+    probabilities = np.abs(found['cls_prob'][0] - expected['cls_prob'][0][nearest]).max()
+    return float(max(distances.min(axis=1).max(), distances.min(axis=0).max())), float(probabilities)
+
+
+def _by_class(found, num_classes):
+    boxes, scores, classes = (found[name] for name in DETECTION_OUTPUTS)
+    dets = np.hstack((boxes, scores[:, None]))
+    return [dets[classes == number] for number in range(num_classes)]
+
+
+def _same(wanted, given, nms_thresh):
+    """How many detections are wanted, how many of them are given, how many more are given, and how many are ties.
+
+    Args:
+        wanted, given: lists over classes of (n, 5).
+    """
+    same = ties = 0
+    for of_class, others in zip(wanted, given):
+        missing = []
+        for row in of_class:
+            distance = np.abs(others - row)
+            close = np.flatnonzero((distance[:, :4].max(axis=1) <= BOX_LIMIT) & (distance[:, 4] <= PROBABILITY_LIMIT))
+            if len(close):
+                others = np.delete(others, close[0], axis=0)
+                same += 1
+            else:
+                missing.append(row)
+        for row in missing:
+            tied = np.flatnonzero((np.abs(others[:, 4] - row[4]) <= TIE_LIMIT)
+                                  & (bbox_overlaps(others, row[None])[:, 0] > nms_thresh))
+            if len(tied):
+                others = np.delete(others, tied[0], axis=0)
+                ties += 1
+    return sum(map(len, wanted)), same, sum(map(len, given)) - same, ties
