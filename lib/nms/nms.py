@@ -145,4 +145,4 @@ def _limit(thresh, dtype, drop_equal):
     not less.
     """
     limit = dtype.type(thresh)
-    return np.nextafter(limit, dtype.type(np.inf)) if drop_equal and limit < thresh else limit
+    return np.nextafter(limit, dtype.type(np.inf)) if drop_equal and float(limit) < thresh else limit

@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 
 import mxnet as mx
-from mxnet.contrib.quantization import calib_graph, quantize_graph
+import numpy as np
+from mxnet.contrib.quantization import _get_optimal_thresholds, calib_graph, quantize_graph
 
 from lib.errors import ConfigError
 from rfcn.checkpoints.symbol_file import load_symbol_file
@@ -106,7 +107,7 @@ class Calibration:
             fp32_layers: names of layers that stay fp32.
         """
         quantized, arg_params, aux_params, _ = self._quantized(fp32_layers)
-        calibrated = calib_graph(quantized, arg_params, aux_params, self._collected(), calib_mode=self.mode,
+        calibrated = calib_graph(quantized, arg_params, aux_params, self._collected(), calib_mode='customize',
                                  quantized_dtype='auto', logger=None)[0]
         return with_unclipped_sums(calibrated.get_backend_symbol(BACKEND))
 
@@ -117,10 +118,16 @@ class Calibration:
                               quantized_dtype='auto', quantize_mode='smart')
 
     def _collected(self):
-        """The filled collector; MXNet empties the histograms that it reads, so they are a copy."""
+        """The filled collector, with a range for each output: of 'entropy', MXNet derives them from histograms.
+
+        It empties the histograms that it reads, and its ranges are arrays of one element, which NumPy 2 does not take
+        for numbers: so they are a copy and turned into numbers.
+        """
+        if self.mode != 'entropy':
+            return self.collector
         collector = copy.copy(self.collector)
-        if hasattr(collector, 'hist_dict'):
-            collector.hist_dict = dict(collector.hist_dict)
+        ranges = _get_optimal_thresholds(dict(collector.hist_dict), 'auto')
+        collector.min_max_dict = {name: tuple(float(np.squeeze(end)) for end in ends) for name, ends in ranges.items()}
         return collector
 
 
