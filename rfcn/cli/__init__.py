@@ -73,7 +73,7 @@ def function_of(name):
     module, _, function = COMMANDS[name].function.partition(':')
     package = module.partition('.')[0]
     if package != 'rfcn':
-        if not (ROOT / package / '__init__.py').is_file() and not (ROOT / package).is_dir():
+        if not (ROOT / package).is_dir():
             raise UserError('rfcn %s needs the folder %s of the project: clone it and call the command there'
                             % (name, package))
         if str(ROOT) not in sys.path:
