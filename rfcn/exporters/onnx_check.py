@@ -24,8 +24,8 @@ class Comparison(NamedTuple):
 
     rois, probabilities: largest differences, in pixels and as such; None where the file ends in detections.
     found, same: MXNet's detections, and those of them that the runtime has too. extra: those that it alone has.
-    ties: of what the two have not in common, pairs of overlapping detections of equal score: which of the two suppresses
-    the other is left to chance, in MXNet as well.
+    ties: of what the two have not in common, pairs of overlapping detections of equal score: which of the two
+    suppresses the other is left to chance, in MXNet as well.
     seconds, mxnet_seconds: for a picture, the fastest of the repetitions.
     """
 
@@ -104,7 +104,8 @@ def _openvino(path):
     import openvino
     # By itself it computes in bf16 where the processor can.
     model = openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})
-    names = [next(name for name in RAW_OUTPUTS + DETECTION_OUTPUTS if name in output.names) for output in model.outputs]
+    names = [next(name for name in RAW_OUTPUTS + DETECTION_OUTPUTS if name in output.names)
+             for output in model.outputs]
 
     def run(data, im_info):
         found = model({'data': data, 'im_info': im_info})

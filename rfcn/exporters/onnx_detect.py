@@ -3,7 +3,7 @@ import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, size_of
-from rfcn.exporters.onnx_rpn import LAST_CORNER, decode, im_info_at
+from rfcn.exporters.onnx_rpn import decode, im_info_at, nms_corners
 
 INT64 = 7   # TensorProto.INT64
 
@@ -27,7 +27,7 @@ def detections(graph: Graph, rois: str, cls_prob: str, bbox_pred: str, im_info: 
     boxes = graph('Div', boxes, im_info_at(graph, im_info, 2))
     # NonMaxSuppression knows images, each with boxes that its classes share. Boxes of one class alone are an image.
     by_image = graph('Unsqueeze', scores, ints(0 if class_agnostic else 1))
-    selected = graph('NonMaxSuppression', graph('Add', boxes, LAST_CORNER), by_image, size_of(graph, rois, 0),
+    selected = graph('NonMaxSuppression', nms_corners(graph, boxes), by_image, size_of(graph, rois, 0),
                      np.array([nms_thresh], dtype=np.float32), np.array([thresh], dtype=np.float32))    # (n, 3)
     classes = columns(graph, selected, 1, 2) if class_agnostic else columns(graph, selected, 0, 1)      # (n, 1)
     row = columns(graph, selected, 2, 3)

@@ -1,7 +1,7 @@
 """From the RPN's output to RoIs by ONNX operators: anchors, decoding, TopK, NonMaxSuppression. For one image.
 
-Boxes hold both corners; ONNX's NonMaxSuppression takes x2 - x1 as the width. So it gets corners with x2 + 1 and
-y2 + 1, which has the same overlaps.
+Boxes hold both corners; ONNX's NonMaxSuppression takes x2 - x1 as the width. So it gets `nms_corners`, which have the
+same overlaps.
 """
 import numpy as np
 
@@ -9,7 +9,6 @@ from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.rpn.generate_anchor import generate_anchors
 from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, numbers_to, size_of
 
-LAST_CORNER = np.array([0, 0, 1, 1], dtype=np.float32)
 NOT_CHOSEN = np.float32(-1)         # score of an anchor that must not win
 LEAST_CHOSEN = np.float32(-0.5)     # scores of those that may are from 0 to 1
 
@@ -174,11 +173,22 @@ def suppress(graph: Graph, boxes: str, allowed, thresh: float, most: int) -> str
     ranks = graph('Sub', graph('Cast', size_of(graph, boxes, 0), to=FLOAT), numbers_to(graph, size_of(graph, boxes, 0)))
     if allowed is not None:
         ranks = graph('Where', allowed, ranks, np.float32(0))
-    selected = graph('NonMaxSuppression', graph('Unsqueeze', graph('Add', boxes, LAST_CORNER), ints(0)),
+    selected = graph('NonMaxSuppression', graph('Unsqueeze', nms_corners(graph, boxes), ints(0)),
                      graph('Unsqueeze', ranks, ints(0, 1)), ints(most), np.array([thresh], dtype=np.float32),
                      np.array([0.5], dtype=np.float32))
     selected = graph('Squeeze', columns(graph, selected, 2, 3), ints(1))
     return graph('TopK', selected, size_of(graph, selected, 0), outputs=2, axis=0, largest=0, sorted=1)[0]
+
+
+def nms_corners(graph: Graph, boxes: str) -> str:
+    """Boxes (..., 4) with x2 + 1 and y2 + 1 for NonMaxSuppression.
+
+    A side of less than nothing, which a narrow box has once it is scaled to the image, becomes 0: such a box overlaps
+    none. Runtimes would exchange its corners.
+    """
+    low = columns(graph, boxes, 0, 2)
+    high = graph('Max', graph('Add', columns(graph, boxes, 2, 4), np.float32(1)), low)
+    return graph('Concat', low, high, axis=-1)
 
 
 def with_image_index(graph: Graph, boxes: str, count: int) -> str:

@@ -36,7 +36,8 @@ def _top_k(x, count, axis, largest, sorted):
 def _nms(boxes, scores, most, thresh, least):
     selected = []
     for image in range(len(boxes)):
-        corners = boxes[image]
+        corners = np.hstack((np.minimum(boxes[image][:, :2], boxes[image][:, 2:]),      # either corner may come first
+                             np.maximum(boxes[image][:, :2], boxes[image][:, 2:])))
         areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
         for number, of_class in enumerate(scores[image]):
             kept = []

@@ -155,6 +155,21 @@ def test_detections_equal_those_of_lib_class_by_class(class_agnostic, max_per_im
         np.testing.assert_allclose(found, expected[number], atol=1e-4)
 
 
+def test_a_box_of_less_than_no_width_neither_suppresses_nor_is_suppressed():
+    # Of RoIs of half a pixel, halved: in pixels of the image, four times as large, x2 is 3 less than x1.
+    rois = np.array([[0, 10, 10, 9.6, 30], [0, 8, 10, 12, 30]])
+    deltas = np.zeros((1, 2, 8))
+    deltas[0, 0, 6] = -0.7
+    prob = np.array([[[0.1, 0.9], [0.2, 0.8]]])
+    settings = dict(class_agnostic=True, thresh=0.1, nms_thresh=0.01, max_per_image=0)
+    boxes, scores, _ = evaluate(
+        lambda graph: detections(graph, 'rois', 'prob', 'deltas', 'im_info', num_classes=2, **settings),
+        rois=rois, prob=prob, deltas=deltas, im_info=[[100, 100, 0.25]])
+    expected = per_class_nms(*detect(rois, prob[0], deltas[0], im_shape=(100, 100), scale=0.25), **settings)[1]
+    np.testing.assert_allclose(np.hstack((boxes, scores[:, None])), expected, atol=1e-4)
+    assert boxes[0, 2] - boxes[0, 0] + 1 < 0
+
+
 def test_detections_that_tie_with_the_last_one_stay():
     rois = np.array([[0, 100 * i, 0, 100 * i + 9, 9] for i in range(4)])
     prob = np.array([[0.1, 0.9], [0.5, 0.5], [0.5, 0.5], [0.8, 0.2]])[None]

@@ -150,8 +150,8 @@ def test_a_comparison_finds_detections_that_are_missing_moved_or_too_many():
     assert onnx_check._same(wanted, wanted, 0.3) == (2, 2, 0, 0)
     assert onnx_check._same(wanted, [wanted[0], wanted[1][:1]], 0.3) == (2, 1, 0, 0)
     assert onnx_check._same(wanted, moved, 0.3) == (2, 1, 1, 1)
-    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 0, 0, 0, 2e-6]], 0.3) == (2, 1, 1, 0)    # another score
-    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 50, 0, 50, 0]], 0.3) == (2, 0, 2, 0)     # another place
+    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 0, 0, 0, 2e-6]], 0.3) == (2, 1, 1, 0)
+    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 50, 0, 50, 0]], 0.3) == (2, 0, 2, 0)
     assert onnx_check._same([wanted[0], wanted[1][:1]], [wanted[0], wanted[1][[0, 0]]], 0.3) == (1, 1, 1, 0)
 
 
