@@ -20,7 +20,10 @@ def __getattr__(name):
     if name == 'Detector':
         from rfcn.detector import Detector
         return Detector
+    if name == 'explain':
+        from rfcn.explaining.decision import explain
+        return explain
     raise AttributeError('module rfcn has no attribute %r' % name)
 
 
-__all__ = ['Detector']
+__all__ = ['Detector', 'explain']

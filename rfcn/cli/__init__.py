@@ -25,6 +25,7 @@ COMMANDS = {
     'test': Command('rfcn.test:main', 'detect on a test set and evaluate'),
     'test_given': Command('rfcn.test_given:main', 'the same on proposals from files'),
     'demo': Command('rfcn.demo:main', 'draw detections on images or on a video'),
+    'explain': Command('rfcn.explaining.command:main', 'show why the network decides what it decides'),
     'check': Command('rfcn.check_dataset:main', 'find what is wrong with a data set, and fix it'),
     'convert': Command('rfcn.convert_dataset:main', 'convert a data set between VOC, COCO, CSV and YOLO'),
     'quantize': Command('rfcn.quantize:main', 'make an INT8 model of a checkpoint'),

@@ -1,0 +1,76 @@
+"""HTML pages that need no other file and open from disk. What is not written by these functions is escaped."""
+import base64
+from html import escape
+
+import cv2
+
+from lib.utils.shown import shown
+
+JPEG_QUALITY = 88
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%s</title><style>
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
+h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
+td, th { padding: 1px 12px 1px 0; text-align: left }
+td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
+.chosen td { font-weight: 600 } p.note { color: #555 } small { color: #555 }
+figure { display: inline-block; margin: 0 14px 14px 0; vertical-align: top; max-width: 100%% }
+figcaption { font-size: 13px; color: #555; max-width: 46em; overflow-wrap: anywhere }
+img { max-width: 100%% }
+</style></head><body>
+%s
+</body></html>
+"""
+
+
+def web_page(title, parts):
+    """A page. title: str. parts: list of str of HTML, which the functions below make."""
+    return _PAGE % (text(title), '\n'.join(['<h1>%s</h1>' % text(title)] + list(parts)))
+
+
+def text(value):
+    """Text for a page: control characters and markup are escaped."""
+    return escape(shown(value))
+
+
+def heading(value):
+    """The title of a part."""
+    return '<h2>%s</h2>' % text(value)
+
+
+def paragraph(value, note=False):
+    """Text in a paragraph; a note is paler."""
+    return '<p%s>%s</p>' % (' class="note"' if note else '', text(value))
+
+
+def figure(im, caption='', scale=1.0):
+    """A picture, (H, W, 3) uint8 BGR, within the page. scale: of its width on the page."""
+    return '<figure><img alt="%s" width="%d" src="%s"><figcaption>%s</figcaption></figure>' \
+        % (text(caption), im.shape[1] * scale, data_uri(im), text(caption))
+
+
+def data_uri(im):
+    """The text that stands for a picture in a page: png for drawings, jpg for photographs, whichever is smaller."""
+    files = [('png', cv2.imencode('.png', im)[1]),
+             ('jpeg', cv2.imencode('.jpg', im, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])]
+    kind, data = min(files, key=lambda file: len(file[1]))
+    return 'data:image/%s;base64,%s' % (kind, base64.b64encode(data.tobytes()).decode('ascii'))
+
+
+def table(heads, rows, bars=None, chosen=()):
+    """A table; all columns but the first are numbers.
+
+    Args:
+        heads: list of str. rows: list of lists of values.
+        bars: for each row the length of a bar behind it, 0 to 1; None for no bars.
+        chosen: numbers of the rows in bold.
+    """
+    lines = ['<tr>%s</tr>' % ''.join('<th>%s</th>' % text(head) for head in heads)]
+    for number, row in enumerate(rows):
+        cells = ''.join('<td%s>%s</td>' % (' class="n"' if column else '', text(value))
+                        for column, value in enumerate(row))
+        bar = '' if bars is None else '<td><div class="bar" style="width:%dpx"></div></td>' % round(300 * bars[number])
+        lines.append('<tr%s>%s%s</tr>' % (' class="chosen"' if number in chosen else '', cells, bar))
+    return '<table>%s</table>' % ''.join(lines)

@@ -1,0 +1,153 @@
+"""Pictures of an explanation, as (H, W, 3) uint8 BGR arrays: score maps over the image, bins, boxes. Colours: BGR."""
+import cv2
+import numpy as np
+
+from lib.utils.lettering import put_text, text_size
+from lib.utils.show_boxes import BLACK, WHITE, draw_boxes, ink_on
+from rfcn.symbols.strides import CONV4_STRIDE
+
+NEGATIVE, NEUTRAL, POSITIVE = (192, 76, 59), (245, 245, 245), (38, 4, 180)   # of scores: blue, white, red
+ROI, BIN, BEFORE, AFTER = (0, 200, 255), (0, 0, 0), (0, 140, 255), (60, 170, 40)
+KEPT, REMOVED, PROPOSAL, MOVED = (60, 170, 40), (60, 60, 220), (200, 120, 0), (200, 0, 200)
+GRID = 660          # pixels: about the side of a picture with k x k parts
+OPACITY = 0.55       # of a score map over the image
+
+
+def colors_of(values, limit):
+    """Scores -> colours: blue at -limit, white at 0, red at limit. (...) -> (..., 3) uint8."""
+    part = np.clip(np.asarray(values, dtype=np.float64) / max(limit, 1e-12), -1, 1)[..., None]
+    ends = np.where(part < 0, np.float64(NEGATIVE), np.float64(POSITIVE))
+    return np.round(np.float64(NEUTRAL) + np.abs(part) * (ends - np.float64(NEUTRAL))).astype(np.uint8)
+
+
+def over_image(image, values, limit, cell, opacity=OPACITY):
+    """The image in grey under a map (H, W), each cell of which covers `cell` pixels of the image."""
+    height, width = image.shape[:2]
+    rows = np.minimum((np.arange(height) / cell).astype(int), values.shape[0] - 1)
+    columns = np.minimum((np.arange(width) / cell).astype(int), values.shape[1] - 1)
+    heat = colors_of(values, limit)[rows][:, columns]
+    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, None], 3, axis=2)
+    return cv2.addWeighted(heat, opacity, grey, 1 - opacity, 0)
+
+
+def map_grid(explanation, vote):
+    """The k x k maps over the image; in map (i, j) the RoI and the cells of its bin (i, j) alone.
+
+    The bar below gives the scale, which is that of `limit_of` in all pictures of an explanation.
+    """
+    size = len(explanation.maps)
+    factor = max(GRID / size / max(explanation.image.shape[:2]), 0.05)
+    small = cv2.resize(explanation.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    cell = explanation.stride / explanation.scale * factor
+    tiles = []
+    for i in range(size):
+        for j in range(size):
+            tile = over_image(small, explanation.maps[i, j], limit_of(explanation), cell)
+            left, top, right, bottom = np.round(vote.cells[i, j] * cell).astype(int)
+            cv2.rectangle(tile, _point(vote.box[:2] * factor), _point(vote.box[2:] * factor), ROI, 1)
+            cv2.rectangle(tile, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), BIN, 2)
+            for shift in [] if vote.shifts is None else [vote.shifts[i, j] * factor]:
+                middle = np.float32([left + right, top + bottom]) / 2
+                cv2.arrowedLine(tile, _point(middle), _point(middle + shift), BIN, 1, cv2.LINE_AA, tipLength=0.3)
+            text = '%d,%d: %.2f' % (i, j, vote.pooled[i, j])
+            letters = 11 if size > 4 else 13
+            tile[:text_size(text, letters)[1], :text_size(text, letters)[0] + 4] = WHITE
+            put_text(tile, text, 2, 0, letters, BLACK)
+            tiles.append(cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=WHITE))
+    rows = [np.hstack(tiles[i * size:(i + 1) * size]) for i in range(size)]
+    return np.vstack(rows + [scale_bar(limit_of(explanation), rows[0].shape[1])])
+
+
+def limit_of(explanation):
+    """The score at the ends of the colour scale: the largest of the class's maps and pooled bins, positive or not."""
+    values = [np.abs(explanation.maps).max()] + [np.abs(vote.pooled).max() for vote in explanation.votes]
+    return float(max(values))
+
+
+def scale_bar(limit, width, height=34):
+    """The colours from -limit to limit with five values below them."""
+    bar = np.full((height, width, 3), 255, dtype=np.uint8)
+    inner = slice(30, max(31, width - 30))
+    bar[4:16, inner] = colors_of(np.linspace(-limit, limit, bar[0, inner].shape[0]), limit)
+    for part in np.linspace(0, 1, 5):
+        text = '%.3g' % (limit * (2 * part - 1))
+        put_text(bar, text, int(30 + part * (width - 60) - text_size(text, 11)[0] / 2), 17, 11, BLACK)
+    return bar
+
+
+def bin_table(values, limit, title='', cell=64):
+    """The pooled bins (k, k) as coloured cells with their numbers, and their mean, the vote."""
+    size = len(values)
+    cell = cell if size <= 4 else 44
+    table = np.full((size * cell + 44, max(size * cell, 150), 3), 255, dtype=np.uint8)
+    put_text(table, title, 0, 2, 12, BLACK)
+    colors = colors_of(values, limit)
+    for i in range(size):
+        for j in range(size):
+            top, left = 20 + i * cell, j * cell
+            table[top:top + cell - 1, left:left + cell - 1] = colors[i, j]
+            text = '%.2f' % values[i, j]
+            width, height = text_size(text, 12)
+            put_text(table, text, left + (cell - width) // 2, top + (cell - height) // 2, 12,
+                     ink_on([int(level) for level in colors[i, j]]))
+    put_text(table, 'vote (mean): %.4f' % values.mean(), 0, 22 + size * cell, 13, BLACK)
+    return table
+
+
+def side_by_side(pictures, gap=14):
+    """Pictures in a row, on white."""
+    height = max(picture.shape[0] for picture in pictures)
+    padded = [cv2.copyMakeBorder(picture, 0, height - picture.shape[0], 0, gap, cv2.BORDER_CONSTANT, value=WHITE)
+              for picture in pictures]
+    return np.hstack(padded)
+
+
+def enlarged(image, boxes=(), longest=560):
+    """The image so that its longest side has so many pixels, and boxes (n, 4) on it."""
+    factor = longest / max(image.shape[:2])
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation), boxes
+
+
+def votes_picture(explanation):
+    """The RoIs whose votes are explained, on the image."""
+    picture, boxes = enlarged(explanation.image, [vote.box for vote in explanation.votes])
+    scores = ['%s: %s %.3f' % (vote.name, explanation.class_name, vote.cls_prob[explanation.class_number])
+              for vote in explanation.votes]
+    return draw_boxes(picture, boxes, [ROI, MOVED], scores, line=2)
+
+
+def refined_picture(explanation, vote):
+    """The RoI and the box that its deltas make of it."""
+    picture, boxes = enlarged(explanation.image, [vote.box, vote.refined])
+    return draw_boxes(picture, boxes, [BEFORE, AFTER], ['before', 'after'], line=2)
+
+
+def objectness_picture(explanation):
+    """The RPN's objectness over the image: white 0, red 1."""
+    picture, _ = enlarged(explanation.image)
+    cell = CONV4_STRIDE / explanation.scale * picture.shape[0] / explanation.image.shape[0]
+    return over_image(picture, explanation.objectness, 1.0, cell)
+
+
+def proposals_picture(explanation):
+    """The RPN's best proposals with their ranks; the best on top."""
+    picture, boxes = enlarged(explanation.image, explanation.proposals)
+    ranks = ['%d' % number for number in range(1, len(boxes) + 1)]
+    return draw_boxes(picture, boxes[::-1], [PROPOSAL] * len(boxes), ranks[::-1], line=1)
+
+
+def suppression_picture(explanation, most=40):
+    """Green: what NMS keeps, with its number and score; red: the best scored that it removed, by whose number."""
+    removed = sorted(explanation.suppressed, key=lambda each: -each.score)[:most]
+    kept = explanation.kept[:most]
+    picture, boxes = enlarged(explanation.image, [each.box for each in removed] + list(kept[:, :4]))
+    picture = draw_boxes(picture, boxes[:len(removed)], [REMOVED] * len(removed),
+                         ['by %d' % (each.by + 1) if number < 8 else '' for number, each in enumerate(removed)], line=1)
+    return draw_boxes(picture, boxes[len(removed):], [KEPT] * len(kept),
+                      ['%d: %.3f' % (number, score) for number, score in enumerate(kept[:, 4], 1)], line=2)
+
+
+def _point(xy):
+    return int(round(float(xy[0]))), int(round(float(xy[1])))

@@ -1,0 +1,114 @@
+"""An explanation as PNG files and as one HTML page without outside files."""
+from pathlib import Path
+
+import numpy as np
+
+from lib.utils.image import imwrite
+from lib.utils.web_page import figure, heading, paragraph, table, web_page
+from lib.utils.whole_file import save_text
+from rfcn.explaining import figures
+
+PAGE = 'explanation.html'
+NO_MAPS = ('This network has no position-sensitive score maps: its head pools the features of a RoI and answers by a '
+           'fully connected layer, so there are no maps, bins and votes to draw.')
+DELTAS = ('dx', 'dy', 'dw', 'dh')
+
+
+def write_explanation(explanation, folder, name):
+    """Write the pictures and the page into a folder.
+
+    Args:
+        explanation: an `Explanation`. name: of the image, for the page's title.
+    Returns:
+        path of the page.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = draw_explanation(explanation)
+    for title, picture in pictures.items():
+        imwrite(folder / (title + '.png'), picture)
+    save_text(str(folder / PAGE), html_page(explanation, pictures, name))
+    return folder / PAGE
+
+
+def draw_explanation(explanation):
+    """All pictures of an explanation: dict of file name without extension -> array."""
+    pictures = {'rois': figures.votes_picture(explanation)}
+    if explanation.maps is not None:
+        for vote, name in zip(explanation.votes, ('', '_moved')):
+            pictures['maps' + name] = figures.map_grid(explanation, vote)
+        limit = figures.limit_of(explanation)
+        pictures['bins'] = figures.side_by_side([figures.bin_table(vote.pooled, limit, vote.name)
+                                                 for vote in explanation.votes])
+        of_box = explanation.votes[0].box_bins
+        pictures['box_bins'] = figures.side_by_side([figures.bin_table(values, np.abs(of_box).max(), name)
+                                                     for name, values in zip(DELTAS, of_box)])
+    pictures['box'] = figures.refined_picture(explanation, explanation.votes[0])
+    pictures['objectness'] = figures.objectness_picture(explanation)
+    pictures['proposals'] = figures.proposals_picture(explanation)
+    pictures['nms'] = figures.suppression_picture(explanation)
+    return pictures
+
+
+def html_page(explanation, pictures, name):
+    """The page, str."""
+    roi, moved = explanation.votes
+    number, class_name = explanation.class_number, explanation.class_name
+    found = explanation.detection
+    what = 'The detection %s, score %.4f, box %s.' % (class_name, found.score, _box(found.box)) if found else \
+        'The class %s in a box that was given.' % class_name
+    parts = [paragraph(what + ' It comes from the RoI %s (pixels of the image), which is explained beside the same box '
+                       'moved by half of its width.' % _box(roi.box)), figure(pictures['rois'])]
+    parts += _maps_part(explanation, pictures) if explanation.maps is not None else [paragraph(NO_MAPS)]
+    parts.append(heading('Scores of all classes'))
+    order = np.argsort(-roi.cls_prob)
+    parts.append(table(['class', 'vote', 'softmax', 'moved: vote', 'softmax'],
+                       [[explanation.classes[c], '%.4f' % roi.cls_score[c], '%.4f' % roi.cls_prob[c],
+                         '%.4f' % moved.cls_score[c], '%.4f' % moved.cls_prob[c]] for c in order],
+                       roi.cls_prob[order], [int(np.flatnonzero(order == number)[0])]))
+    parts += [heading('The box'),
+              paragraph('Deltas %s: %s becomes %s.' % (', '.join('%s %.4f' % pair for pair in zip(DELTAS, roi.deltas)),
+                                                       _box(roi.box), _box(roi.refined)))]
+    if roi.box_bins is not None:
+        parts.append(figure(pictures['box_bins'],
+                            'The pooled bins of the four box maps of the RoI; each vote is a delta.'))
+    parts.append(figure(pictures['box'], 'Orange: the RoI. Green: the box after its deltas.'))
+    parts += [heading('What the RPN proposes'),
+              figure(pictures['objectness'], 'For each cell of conv4, the highest probability of an object among its '
+                     'anchors; white 0, red 1.'),
+              figure(pictures['proposals'], 'The best %d proposals with their ranks.' % len(explanation.proposals))]
+    parts += [heading('What NMS removes of the class ' + class_name),
+              paragraph('%d candidates score above the threshold; NMS keeps %d of them (green) and removes %d (red): '
+                        'each overlaps a better scored one that is kept, whose number it bears, by more than the '
+                        'threshold. The best removed ones are drawn.'
+                        % (len(explanation.kept) + len(explanation.suppressed), len(explanation.kept),
+                           len(explanation.suppressed))),
+              figure(pictures['nms'])]
+    return web_page('%s: %s' % (name, class_name), parts)
+
+
+def _maps_part(explanation, pictures):
+    roi, moved = explanation.votes
+    size = len(explanation.maps)
+    channels = explanation.channels
+    text = ('The blob rfcn_cls has %d x %d maps for each class, those of a class together, row by row: map (i, j) of '
+            '%s is channel %d * %d + i * %d + j, so these are the channels %d to %d. Map (i, j) answers for bin (i, j) '
+            'of a RoI alone: row i, column j. The score of a bin is the mean of its map over the cells in the black '
+            'frame, and the RoI\'s score is the mean of its bins, their vote.'
+            % (size, size, explanation.class_name, explanation.class_number, size * size, size, channels[0, 0],
+               channels[-1, -1]))
+    parts = [heading('Score maps, bins, votes'), paragraph(text)]
+    if roi.shifts is not None:
+        parts.append(paragraph('This network is deformable: the arrows are the offsets by which each bin is moved '
+                               'before it is pooled; frames show the bins before. The numbers are those of the moved '
+                               'bins.'))
+    parts += [figure(pictures['maps'], 'The RoI (yellow). Vote %.4f, softmax %.4f.'
+                     % (roi.cls_score[explanation.class_number], roi.cls_prob[explanation.class_number])),
+              figure(pictures['maps_moved'], 'The same box moved by half of its width. Vote %.4f, softmax %.4f.'
+                     % (moved.cls_score[explanation.class_number], moved.cls_prob[explanation.class_number])),
+              figure(pictures['bins'], 'The pooled scores in the colours of the maps, and the votes.')]
+    return parts
+
+
+def _box(box):
+    return '(%s)' % ', '.join('%.1f' % x for x in box)
