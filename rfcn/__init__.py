@@ -9,10 +9,14 @@ IoU.
 """
 __version__ = '0.1.0'
 
+import os
+
 from rfcn import _compat
 from rfcn.precision import cpu
 
 cpu.prepare()  # before anything imports MXNet
+# Of several processes, the scheduler or a server: `rfcn.cli.script` makes it one. MXNet would do so when imported.
+HELPER_ROLE = os.environ.pop('DMLC_ROLE') if os.environ.get('DMLC_ROLE') in ('scheduler', 'server') else None
 
 
 def __getattr__(name):

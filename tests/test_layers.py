@@ -21,7 +21,8 @@ ALLOWED = {
     'rfcn.operator_py': {'lib'},
     'rfcn.symbols': {'lib', 'rfcn.operator_py', 'rfcn.config'},
     'rfcn.checkpoints': {'lib', 'rfcn.config', 'rfcn.symbols'},
-    'rfcn.core': {'lib', 'rfcn.operator_py', 'rfcn.checkpoints', 'rfcn.precision'},
+    'rfcn.core': {'lib', 'rfcn.operator_py', 'rfcn.checkpoints', 'rfcn.precision', 'rfcn.launching'},
+    'rfcn.launching': {'lib', 'rfcn.cli'},
     'rfcn.precision': {'lib', 'rfcn.checkpoints'},
 }
 LOADER = 'rfcn.core.loader'  # the only module of core that may read the configuration

@@ -4,11 +4,13 @@
         run_script(main)
 """
 import argparse
+import functools
 import logging
 import os
 import sys
 import traceback
 
+import rfcn
 from lib.errors import UserError
 from lib.utils.shown import shown_text
 
@@ -41,8 +43,28 @@ def run_script(main):
 
     Args:
         main: a function without arguments; the status is the number that it returns, 0 if it returns none.
+
+    A process that the environment makes the scheduler or a server of several is that, and does not call `main`.
     """
     _make_streams_safe()
+    if rfcn.HELPER_ROLE:
+        from rfcn.launching.roles import serve
+        main = functools.partial(serve, rfcn.HELPER_ROLE)
+    try:
+        _run(main)
+    except SystemExit as end:
+        _leave_the_others(end.code)
+        raise
+    except BaseException as error:
+        if _joined():
+            traceback.print_exc()
+            _fail('the program failed (%s: %s)' % (type(error).__name__, error))
+            _leave_the_others(FAILED)
+        raise
+
+
+def _run(main):
+    """Call `main` and end by SystemExit, or by an error of the program."""
     script = os.path.basename(sys.argv[0])
     if script in SPELLED_NOW:
         print('note: %s is now the command rfcn %s' % (script, SPELLED_NOW[script]), file=sys.stderr)
@@ -91,6 +113,29 @@ def _tell(text, show):
         print(shown_text(traceback.format_exc()), file=sys.stderr, end='')
     print('error: ' + shown_text(text), file=sys.stderr)
     to_log_files(text)
+    _fail(text)
+
+
+def _fail(text):
+    """Where this process is a worker, tell the others why it ends."""
+    if _joined():
+        _joined().fail(text)
+
+
+def _joined():
+    """The `Workers` that this process has joined, or None; MXNet is not loaded for the question."""
+    module = sys.modules.get('rfcn.core.workers')
+    return module and module.joined()
+
+
+def _leave_the_others(status):
+    """End the process of a worker, together with the others unless it failed; for other processes do nothing."""
+    if _joined():
+        _joined().leave()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 0 if status is None else FAILED)
 
 
 def to_log_files(text, exc_info=None):

@@ -5,12 +5,15 @@ servers of MXNet's store only add up what the workers push; each worker updates 
 """
 import functools
 import itertools
+import json
 import os
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import ConfigError
+from rfcn.launching.roles import check_environment
+from rfcn.launching.watch import Member, end_at_once, watch_address
 
 # The store keeps float32: whole numbers below 2^24 come through exactly, three bytes each.
 BYTES_A_NUMBER = 3
@@ -32,6 +35,10 @@ class Alone:
         """The bytes that each worker gives, in a list by rank, for all of them."""
         return [data]
 
+    def share(self, arrays):
+        """The arrays of the first worker, name -> NDArray, for all of them. What the others give does not count."""
+        return arrays
+
     def meet(self):
         """Wait until all workers are here."""
 
@@ -43,12 +50,15 @@ class Workers:
     """
 
     def __init__(self):
+        check_environment()
+        os.environ['MXNET_UPDATE_ON_KVSTORE'] = '0'     # the servers add up, and know no optimizer
+        self.count = int(os.environ['DMLC_NUM_WORKER'])
+        self.rank = rank_of(os.environ, self.count)
+        self._member = Member(watch_address(), 'worker', self.rank, end_at_once)
+        self.failed = None
         self.store = mx.kv.create('dist_sync')
-        self.count = self.store.num_workers
-        self.rank = int(os.environ.get('DMLC_WORKER_ID', self.store.rank))
         self._exchanges = {}    # number of values -> key and array
-        ranks = self.sum(np.eye(self.count)[self.rank])
-        if not np.all(ranks == 1):
+        if not np.all(self.sum(np.eye(self.count)[self.rank]) == 1):
             raise ConfigError('DMLC_WORKER_ID must number the workers from 0 to %d, each once; this one has %d'
                               % (self.count - 1, self.rank))
 
@@ -79,9 +89,36 @@ class Workers:
         parts = [self.sum(self._row(data[i * step:(i + 1) * step], CHUNK)) for i in range(rounds)]
         return [b''.join(_as_bytes(part[rank]) for part in parts)[:size] for rank, size in enumerate(sizes)]
 
+    def share(self, arrays):
+        """The arrays of the first worker, name -> NDArray, for all of them. What the others give does not count."""
+        mine = {name: [value.shape, np.dtype(value.dtype).name] for name, value in arrays.items()} if self.first else {}
+        described = json.loads(self.gather(json.dumps(mine).encode('utf-8'))[0].decode('utf-8'))
+        sums, shared = Sums(self.store, 1), {}
+        for name, (shape, dtype) in described.items():
+            value = arrays[name].astype('float32') if self.first else mx.nd.zeros(tuple(shape))
+            sums.add_keys({name: value})
+            sums.sum(name, [value])
+            shared[name] = value.astype(dtype)
+        return shared
+
     def meet(self):
         """Wait until all workers are here."""
         self.sum([1])
+
+    def leave(self):
+        """Close the store together with the others, just before the process ends by os._exit.
+
+        Python's own end would close it again, and after an error the others would wait for this worker.
+        """
+        mx.nd.waitall()
+        if self.failed is None:
+            self._member.leave()
+            mx.base.check_call(mx.base._LIB.MXKVStoreFree(self.store.handle))   # waits for the others
+
+    def fail(self, text):
+        """Tell the others that this worker ends because of an error."""
+        self.failed = text
+        self._member.fail(text)
 
     def _row(self, data, length):
         """(count, length): the bytes as numbers in this worker's row, zeros in those of the others."""
@@ -96,10 +133,29 @@ def _as_bytes(numbers):
     return np.asarray(numbers).astype('<u4').view(np.uint8).reshape(-1, 4)[:, :BYTES_A_NUMBER].tobytes()
 
 
+def rank_of(environ, count):
+    """The rank that DMLC_WORKER_ID gives.
+
+    Raises:
+        ConfigError: it is no number from 0 to count - 1.
+    """
+    text = environ.get('DMLC_WORKER_ID', '')
+    if not text.isdigit() or int(text) >= count:
+        raise ConfigError('DMLC_WORKER_ID must be the number of this worker, 0 to %d, not %r; worker 0 writes the '
+                          'checkpoints' % (count - 1, text))
+    return int(text)
+
+
 @functools.lru_cache(maxsize=None)
 def workers():
     """The `Workers` that this process belongs to, or `Alone`."""
     return Workers() if os.environ.get('DMLC_ROLE') == 'worker' else Alone()
+
+
+def joined():
+    """The `Workers` that this process has joined, or None."""
+    member = workers() if workers.cache_info().currsize else None
+    return member if isinstance(member, Workers) else None
 
 
 class Sums:

@@ -1,0 +1,1 @@
+"""Several processes, on one host or several: starting them, watching them, ending them all when one goes missing."""

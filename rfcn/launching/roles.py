@@ -1,0 +1,58 @@
+"""The processes that compute nothing: MXNet's scheduler and its servers, which only add up what the workers push."""
+import ctypes
+import os
+import sys
+
+from lib.errors import ConfigError
+from rfcn.launching.watch import Member, Watch, end_at_once, watch_address
+
+NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')
+HELPERS = ('scheduler', 'server')
+
+
+def check_environment(environ=os.environ):
+    """Raise a ConfigError where the variables of a process of several are not complete."""
+    missing = [name for name in NEEDED if not environ.get(name)]
+    if missing:
+        raise ConfigError('DMLC_ROLE is set, which makes this a process of several, but not %s. Use rfcn launch, or '
+                          'see docs/several_hosts.md' % ' and '.join(missing))
+    numbers = [name for name in NEEDED[1:] if not environ[name].isdigit() or int(environ[name]) < 1]
+    if numbers:
+        raise ConfigError('%s must be a number above 0, not %s' % (numbers[0], environ[numbers[0]]))
+
+
+def serve(role):
+    """Be the scheduler or a server until all workers have left.
+
+    MXNet starts a server of its own when it is imported with DMLC_ROLE set; that one obeys commands of anyone who
+    reaches its port, pickled Python among them. This one takes numbers alone.
+
+    Args:
+        role: 'scheduler' or 'server'.
+    """
+    check_environment()
+    if role == 'scheduler':
+        Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
+    else:
+        member = Member(watch_address(), role, None, end_at_once)
+    import mxnet as mx      # which must not see the role while it is imported
+    os.environ['DMLC_ROLE'] = role
+    store = mx.kv.create('dist')
+    controller = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_refuse)
+    mx.base.check_call(mx.base._LIB.MXKVStoreRunServer(store.handle, controller, None))
+    if role == 'server':
+        member.leave()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)     # the store has been closed; Python's own end would close it again
+
+
+def _refuse(number, body, _):
+    print('warning: a command was sent to this server and not carried out (%d)' % number, file=sys.stderr, flush=True)
+
+
+def _end(sentence):
+    print('error: %s; all processes end' % sentence, file=sys.stderr, flush=True)
+    import time
+    time.sleep(1)       # until the members have read it
+    os._exit(1)
