@@ -4,11 +4,13 @@ import logging
 
 import numpy as np
 
+from lib.dataset.published import published_classes
 from lib.errors import ConfigError
 from lib.utils.load_data import load_gt_roidb, load_imdbs
 from lib.utils.roidb import filter_roidb, flip_entry
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.for_test import load_for_test, with_classes_of
 from rfcn.core.loader import ImageLoader
 from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor
@@ -144,8 +146,7 @@ def predictor(cfg, params_path):
         ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model, or it is not for GPUs.
     """
     int8 = cfg.TEST.PRECISION == 'int8'  # whose parameters are those for testing, under the plain names
-    arg_params, aux_params = checkpoint.load_for_test(
-        params_path, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED and not int8)
+    arg_params, aux_params = load_for_test(cfg, params_path, normalised=not int8)
     quantized = quantization.load_symbol(params_path) if int8 else None
     return predictor_of_params(cfg, arg_params, aux_params, params_path, quantized)
 
@@ -192,17 +193,25 @@ def check_device(cfg, phase):
                           % (phase, cfg[phase].PRECISION))
 
 
-def with_classes(cfg):
-    """The configuration with the class names filled in from the data set where it does not give them.
+def with_classes(cfg, params=None):
+    """The configuration with the class names filled in where it does not give them: from a checkpoint that knows its
+    classes, or else from the data set; those of VOC and COCO are known without it.
 
+    Args:
+        params: path of the checkpoint that is used.
     Raises:
-        ConfigError: no names in the configuration and no data set to take them from.
+        ConfigError: no names in the configuration and nothing to take them from.
     """
+    if params:
+        cfg = with_classes_of(cfg, params)
     if cfg.dataset.CLASSES:
         return cfg
     try:
         imdb = datasets(cfg, cfg.dataset.image_set)[0]
     except FileNotFoundError as error:
+        names = published_classes(cfg.dataset.dataset, cfg.dataset.image_set)
+        if len(names) + 1 == cfg.dataset.NUM_CLASSES:
+            return with_overrides(cfg, {'dataset.CLASSES': list(names)})
         raise ConfigError('%s. The class names come from the data set unless dataset.CLASSES gives them: correct '
                           'dataset.*, or, with a trained network, use the config.yaml that training wrote'
                           % error) from None

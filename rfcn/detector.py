@@ -68,7 +68,7 @@ class Detector:
 
     def __init__(self, cfg, params, overrides: Sequence[str] = ()):
         cfg = load_config(cfg, overrides) if isinstance(cfg, (str, os.PathLike)) else cfg
-        self.cfg = with_overrides(build.with_classes(cfg),
+        self.cfg = with_overrides(build.with_classes(cfg, params),
                                   {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
         self.classes: Tuple[str, ...] = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
         self.params = str(params)

@@ -70,7 +70,7 @@ def main(argv=None):
     """Entry point. Returns 1 where the file does not compute what MXNet does."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
-    cfg = build.with_classes(cfg)
+    cfg = build.with_classes(cfg, args.params)
     Path(args.out).absolute().parent.mkdir(parents=True, exist_ok=True)
     if args.out.endswith(SYMBOL_END):
         logger.info('wrote %s and %s', *export_plain(cfg, args.params, args.out))

@@ -12,9 +12,10 @@ import logging
 
 from lib.utils.proposals import save_proposals
 from rfcn import build
-from rfcn.cli.run import parse_config, start_run
+from rfcn.cli.run import parse_config, run_folder, start_run
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.for_test import load_for_test
 from rfcn.core.proposer import propose_all
 from rfcn.proposals import log_recall, proposals_path
 from rfcn.cli.script import run_script
@@ -41,7 +42,7 @@ def rpn_predictor(cfg, params):
         CheckpointError: the parameters do not fit the configuration.
     """
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=False)
-    arg_params, aux_params = checkpoint.load_params(params)
+    arg_params, aux_params = load_for_test(cfg, params, classes=False, normalised=False)
     checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
     return build.predictor_of_part(cfg, symbol, build.TEST_INPUTS, arg_params, aux_params)
 
@@ -79,8 +80,9 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     image_set = args.image_set or cfg.dataset.test_image_set
     params = args.params or last_checkpoint(cfg, args.cfg)
-    cfg, folder = start_run(cfg, args, image_set)
-    make_proposals(cfg, folder, params, image_set)
+    folder = run_folder(cfg, args.cfg, image_set)
+    with start_run(cfg, folder, params) as cfg:
+        make_proposals(cfg, folder, params, image_set)
 
 
 if __name__ == '__main__':

@@ -11,16 +11,22 @@ if __package__ in (None, ''):
 
 import difflib
 import logging
+import os
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.progress import progress
+from lib.utils.whole_file import save_whole
 from rfcn import build
 from rfcn.cli.run import log_to, parse_config
 from rfcn.config.config import with_overrides
-from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints import checkpoint, states
+from rfcn.checkpoints.folder_lock import locked_folder
+from rfcn.checkpoints.for_test import load_for_test
+from rfcn.checkpoints.identity import Identity, settings_of
+from rfcn.checkpoints.symbol_file import with_sum
 from rfcn.core.loader import Batch
 from rfcn.core.predictor import Predictor
 from rfcn.precision import quantization
@@ -62,22 +68,30 @@ def calibration_batches(cfg):
     return progress(loader.batches(), 'calibrate', 'batch', len(loader))
 
 
-def for_quantization(cfg):
-    """The configuration under which a network is calibrated: on the CPU, in fp32."""
-    return build.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}))
+def for_quantization(cfg, params):
+    """The configuration under which the network of a checkpoint is calibrated: on the CPU, in fp32."""
+    return build.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}), params)
 
 
 def test_network(cfg, params):
     """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
+    arg_params, aux_params = load_for_test(cfg, params)
     checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
     return symbol, arg_params, aux_params
 
 
 def quantize_net(cfg, params, prefix):
     """Calibrate on training images and write the INT8 model. Returns the path of its parameters."""
-    cfg = for_quantization(cfg)
+    path = checkpoint.params_path(prefix, 0)
+    with locked_folder(os.path.dirname(path) or '.'):
+        save_int8(path, *_quantized(for_quantization(cfg, params), params))
+    logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, path)
+    return path
+
+
+def _quantized(cfg, params):
+    """The INT8 graph of a checkpoint, its parameters, and what the model says of itself."""
     settings = cfg.TEST.QUANTIZE
     symbol, arg_params, aux_params = test_network(cfg, params)
     known = quantization.convolutions(symbol)
@@ -87,11 +101,19 @@ def quantize_net(cfg, params, prefix):
     int8 = quantization.int8_layers(quantized)
     logger.info('%d of %d convolutions are INT8; these stay fp32: %s', len(int8), len(known),
                 ', '.join(name for name in known if name not in int8) or 'none')
-    path = checkpoint.params_path(prefix, 0)
-    checkpoint.save_symbol(quantization.symbol_path(path), quantized)
-    checkpoint.save_params(path, arg_params, aux_params)
-    logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, path)
-    return path
+    trained = states.identity_of_params(params)
+    return quantized, arg_params, aux_params, Identity('int8', settings_of(cfg), trained and trained.data)
+
+
+def save_int8(path, symbol, arg_params, aux_params, identity):
+    """Write an INT8 model: its graph, its parameters, and what they are; each knows the sum of the parameters."""
+    progress = states.finished(arg_params, aux_params)
+
+    def write(symbol_path, states_path, params_path):
+        Path(symbol_path).write_text(with_sum(symbol, progress.checksum), encoding='utf-8')
+        checkpoint.write_arrays(states_path, states.states_arrays({}, progress, identity))
+        checkpoint.write_arrays(params_path, checkpoint.tag_params(arg_params, aux_params))
+    save_whole([quantization.symbol_path(path), states.states_beside(path), path], write)
 
 
 def last_convolutions(symbol):
@@ -147,7 +169,7 @@ def report_layers(cfg, params):
     """Print the error that INT8 makes in the network's score and box maps: in all layers, in those that the
     configuration does not keep in fp32, in each one alone.
     """
-    cfg = for_quantization(cfg)
+    cfg = for_quantization(cfg, params)
     network, kept = test_network(cfg, params), cfg.TEST.QUANTIZE.FP32_LAYERS
     check_layers(kept, quantization.convolutions(network[0]))
     sensitivity = Sensitivity(*network, batches=calibration_batches(cfg))

@@ -15,8 +15,8 @@ from lib.utils.result_files import free_name
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import build
-from rfcn.cli.run import parse_config, start_run
-from rfcn.config.config import dump
+from rfcn.cli.run import parse_config, run_folder, start_run
+from rfcn.config.config import dump, with_overrides
 from rfcn.precision import quantization
 from rfcn.core.detect import save_detections
 from rfcn.evaluate import evaluate
@@ -32,7 +32,8 @@ def add_arguments(parser):
     parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
     parser.add_argument('--ignore_cache', action='store_true', help='detect anew even where detections are saved')
     parser.add_argument('--thresh', type=float, default=None,
-                        help='lowest score that counts (default TEST.SCORE_THRESH)')
+                        help='lowest score that counts (default TEST.SCORE_THRESH); the results go into a folder of '
+                             'their own, thresh_T')
     parser.add_argument('--vis', action='store_true', help='write drawings of the detections beside the results')
 
 
@@ -91,10 +92,13 @@ def draw_all(imdb, all_boxes, folder, thresh=0.5):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
-    overrides = {} if args.thresh is None else {'TEST.SCORE_THRESH': args.thresh}
     params = args.params or last_checkpoint(cfg, args.cfg)
-    cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set, overrides)
-    test_rcnn(cfg, folder, params, args.ignore_cache, args.vis)
+    folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
+    if args.thresh is not None:     # another result than the experiment's, which stays
+        cfg = with_overrides(cfg, {'TEST.SCORE_THRESH': args.thresh})
+        folder = folder / ('thresh_%g' % args.thresh)
+    with start_run(cfg, folder, params) as cfg:
+        test_rcnn(cfg, folder, params, args.ignore_cache, args.vis)
 
 
 if __name__ == '__main__':

@@ -10,8 +10,9 @@ import logging
 import mxnet as mx
 
 from rfcn import build
-from rfcn.cli.run import parse_config, start_run
+from rfcn.cli.run import parse_config, run_folder, start_run
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.for_test import load_for_test
 from rfcn.core.detect import save_detections
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
@@ -51,7 +52,7 @@ def rfcn_predictor(cfg, params):
         CheckpointError: the parameters do not fit the configuration.
     """
     symbol = make_symbol(cfg).get_symbol_rfcn(is_train=False)
-    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
+    arg_params, aux_params = load_for_test(cfg, params)
     shapes = {'data': build.input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
     predictor = build.predictor_of_part(cfg, symbol, ['data', 'rois'], arg_params, aux_params)
@@ -83,10 +84,11 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     params = args.params or last_checkpoint(cfg, args.cfg)
-    cfg, folder = start_run(cfg, args, cfg.dataset.test_image_set)
-    paths = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
-    (_, path), = sets_with_files(cfg, cfg.dataset.test_image_set, paths)
-    test_given(cfg, folder, params, path)
+    folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
+    with start_run(cfg, folder, params) as cfg:
+        paths = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
+        (_, path), = sets_with_files(cfg, cfg.dataset.test_image_set, paths)
+        test_given(cfg, folder, params, path)
 
 
 if __name__ == '__main__':

@@ -21,16 +21,20 @@ import logging
 
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_text
-from rfcn import build
+from rfcn import build, training
 from rfcn.cli.run import parse_config, start_training
 from rfcn.config.config import with_overrides
-from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints import checkpoint, resume, states
+from rfcn.checkpoints.data_record import data_record, summary
+from rfcn.checkpoints.folder_lock import locked_folder
+from rfcn.checkpoints.identity import Identity, settings_of
 from rfcn.core.module import fixed_param_names
 from rfcn.core.schedule import last_epoch
 from rfcn.proposals import proposals_path
 from rfcn.cli.script import run_script
-from rfcn.checkpoints.step_record import difference, record, training_settings
+from rfcn.checkpoints.step_record import difference, record, save_with_files, stands_for, training_settings
 from rfcn.symbols import make_symbol
+from rfcn.exporters.plain import symbol_beside
 from rfcn.propose import SETTINGS, make_proposals
 from rfcn.train_given import train_given
 from rfcn.train_rpn import train_rpn
@@ -55,7 +59,15 @@ def train_alternate(cfg, folder, devices=None):
             settings.
     """
     check_config(cfg)
-    steps = Steps(cfg, folder, devices)
+    with locked_folder(folder):
+        return _train_steps(cfg, Steps(cfg, folder, devices))
+
+
+def _train_steps(cfg, steps):
+    identity = Identity(training.ALTERNATE, settings_of(cfg), steps.data)
+    final = steps.prefix(cfg.TRAIN.model_prefix)
+    resume.check_neighbours(final, identity.kind, cfg.TRAIN.OVERWRITE)
+    training.write_config(cfg, str(steps.folder), identity)
     rpn1 = steps.train('rpn1')
     rfcn1 = steps.train('rfcn1', proposals=steps.propose(rpn1))
     # Departure: the release starts this step from rfcn1 at the epoch of rpn2, a checkpoint that need not exist.
@@ -64,8 +76,11 @@ def train_alternate(cfg, folder, devices=None):
     rfcn2 = steps.train('rfcn2', start=None if five else rfcn1, proposals=steps.propose(rpn2))
     # Departure: the release has keys for a fifth step and does not read them.
     rpn = steps.train(FIFTH, start=rfcn2) if five else rpn2
-    final = checkpoint.params_path(steps.prefix(cfg.TRAIN.model_prefix), FINAL_EPOCH)
-    return combine(cfg, steps.params(rpn), steps.params(rfcn2), final)
+    path = combine(cfg, steps.params(rpn), steps.params(rfcn2), checkpoint.params_path(final, FINAL_EPOCH), identity)
+    test_symbol = symbol_beside(cfg)
+    if test_symbol is not None:
+        checkpoint.save_symbol(final + '-symbol.json', test_symbol)
+    return path
 
 
 def steps_of(cfg):
@@ -109,13 +124,14 @@ def step_config(cfg, name, start=None):
     return with_overrides(cfg, changes)
 
 
-class Steps(object):
+class Steps:
     """Does what of the steps of one run has not been done yet."""
 
     def __init__(self, cfg, folder, devices):
         self.cfg = cfg
         self.folder = Path(folder)
         self.devices = devices
+        self.data = data_record(build.training_roidb(cfg))
 
     def prefix(self, name):
         """Of the checkpoints of a step."""
@@ -135,6 +151,7 @@ class Steps(object):
         """
         self._note_settings(name, start, proposals)
         if Path(self.params(name)).exists():
+            resume.at_epoch(self.prefix(name), self._epoch(name))   # its files are whole, and belong together
             logger.info('step %s: %s is there', name, self.params(name))
             return name
         logger.info('step %s', name)
@@ -142,9 +159,9 @@ class Steps(object):
         if proposals:
             imdbs = build.datasets(cfg, cfg.dataset.image_set)
             paths = [proposals_path(self.folder / proposals, imdb) for imdb in imdbs]
-            train_given(cfg, self.folder, paths, self.devices)
+            train_given(cfg, self.folder, paths, self.devices, is_step=True)
         else:
-            train_rpn(cfg, self.folder, self.devices)
+            train_rpn(cfg, self.folder, self.devices, is_step=True)
         return name
 
     def propose(self, rpn):
@@ -153,11 +170,11 @@ class Steps(object):
         settings = {key: self.cfg.TEST[key] for key in PROPOSAL_KEYS}
         settings['PROPOSAL_SCALE'] = list(build.proposal_scale(self.cfg))
         text = record(dict(settings, image_set=self.cfg.dataset.image_set), [self._record(rpn)])
-        if difference(self._record(name), text) or not self._record(name).exists():
+        if not stands_for(self._record(name), text):
             (self.folder / name).mkdir(exist_ok=True)
             image_sets = '+'.join(filter(None, [self.cfg.dataset.image_set, self.cfg.dataset.val_image_set]))
-            make_proposals(self.cfg, self.folder / name, self.params(rpn), image_sets)
-            save_text(self._record(name), text)
+            paths = make_proposals(self.cfg, self.folder / name, self.params(rpn), image_sets)
+            save_with_files(self._record(name), text, paths)
         return name
 
     def _epoch(self, name):
@@ -168,18 +185,24 @@ class Steps(object):
 
     def _note_settings(self, name, start, proposals):
         """Write down what a step is trained with; a ConfigError where it was begun with something else."""
-        settings = training_settings(step_config(self.cfg, name))
+        settings = dict(training_settings(step_config(self.cfg, name)), data=summary(self.data))
         text = record(settings, [self._record(source) for source in (start, proposals) if source])
         changed = difference(self._record(name), text)
-        if changed:
+        if changed and self.cfg.TRAIN.OVERWRITE:
+            resume.make_room(self.prefix(name), overwrite=True)
+        elif changed:
             raise ConfigError('step %s was trained with other settings, which are in %s (now: %s). Remove %s* to train '
-                              'it anew, or choose another output_path'
+                              'it anew (TRAIN.OVERWRITE=true does), or choose another output_path'
                               % (name, self._record(name), ', '.join(changed), self.prefix(name)))
         save_text(self._record(name), text)
 
 
-def combine(cfg, rpn, rfcn, path):
-    """Write the checkpoint of a network with the RPN of one checkpoint and all else of another. Returns `path`."""
+def combine(cfg, rpn, rfcn, path, identity=None):
+    """Write the checkpoint of a network with the RPN of one checkpoint and all else of another. Returns `path`.
+
+    Args:
+        identity: what it says of itself.
+    """
     arg_params, aux_params = checkpoint.load_params(rfcn)
     for_test, _ = checkpoint.load_params(rfcn, for_test=True)
     arg_params.update((name, value) for name, value in checkpoint.load_params(rpn)[0].items() if name not in arg_params)
@@ -188,7 +211,8 @@ def combine(cfg, rpn, rfcn, path):
     checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, source)
     box_layer = [layer + kind for layer in checkpoint.BBOX_LAYERS for kind in ('_weight', '_bias')]
     unnormalised = {name + checkpoint.TEST_SUFFIX: for_test[name] for name in box_layer if name in for_test}
-    checkpoint.save_params(path, dict(arg_params, **unnormalised), aux_params)
+    states.save_checkpoint(path, arg_params, aux_params, {}, states.finished(arg_params, aux_params), identity,
+                           unnormalised)
     logger.info('wrote %s', path)
     return path
 
@@ -196,8 +220,8 @@ def combine(cfg, rpn, rfcn, path):
 def main(argv=None):
     """Entry point. Returns the path of the final checkpoint."""
     cfg, args = parse_config(__doc__.splitlines()[0], argv)
-    cfg, folder = start_training(cfg, args)
-    return train_alternate(cfg, folder)
+    with start_training(cfg, args) as (cfg, folder):
+        return train_alternate(cfg, folder)
 
 
 if __name__ == '__main__':

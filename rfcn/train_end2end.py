@@ -7,9 +7,9 @@ if __package__ in (None, ''):
 
 from rfcn import build, training
 from rfcn.cli.run import parse_config, start_training
-from rfcn.checkpoints.checkpoint import save_symbol
-from rfcn.core.module import contexts
 from rfcn.cli.script import run_script
+from rfcn.core.module import contexts
+from rfcn.exporters.plain import symbol_beside
 from rfcn.symbols import make_symbol
 
 
@@ -24,17 +24,16 @@ def train_net(cfg, output_path, devices=None):
     symbol = network.get_symbol(is_train=True)
     loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
-    save_symbol(prefix + '-symbol.json', network.get_symbol(is_train=False))    # for mx.model.load_checkpoint
-    training.train(cfg, symbol, loader, prefix, devices, extra_params=build.unnormalised(cfg),
-                   validate=training.validation(cfg))
+    training.train(cfg, symbol, loader, prefix, devices, kind=training.END2END, extra_params=build.unnormalised(cfg),
+                   validate=training.validation(cfg), test_symbol=symbol_beside(cfg))
     return prefix
 
 
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv)
-    cfg, output_path = start_training(cfg, args)
-    train_net(cfg, output_path)
+    with start_training(cfg, args) as (cfg, output_path):
+        train_net(cfg, output_path)
 
 
 if __name__ == '__main__':

@@ -16,11 +16,12 @@ from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 
-def train_given(cfg, output_path, paths, devices=None):
+def train_given(cfg, output_path, paths, devices=None, is_step=False):
     """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`.
 
     Args:
         paths: of files of proposals, one for each set of `dataset.image_set`.
+        is_step: see `training.train`.
     """
     devices = devices or contexts(cfg.gpus)
     roidb, means, stds = training_rois(cfg, paths)
@@ -30,7 +31,8 @@ def train_given(cfg, output_path, paths, devices=None):
 
     def unnormalised(arg_params):
         return checkpoint.unnormalised_bbox(arg_params, means, stds, cfg.network.POOLED_SIZE ** 2)
-    training.train(cfg, symbol, loader, prefix, devices, extra_params=unnormalised)
+    training.train(cfg, symbol, loader, prefix, devices, kind=training.RFCN, extra_params=unnormalised,
+                   is_step=is_step)
     return prefix
 
 
@@ -52,8 +54,8 @@ def roi_loader(cfg, roidb, devices=1):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_argument)
-    cfg, output_path = start_training(cfg, args)
-    train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
+    with start_training(cfg, args) as (cfg, output_path):
+        train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
 
 
 if __name__ == '__main__':

@@ -2,73 +2,102 @@
 import logging
 import os
 
+from lib.utils.whole_file import save_text
 from rfcn import build
-from rfcn.cli.run import run_folder
-from rfcn.checkpoints import checkpoint, resume
+from rfcn.checkpoints import checkpoint, resume, states
+from rfcn.checkpoints.data_record import summary
 from rfcn.checkpoints.folder_lock import locked_folder
+from rfcn.checkpoints.identity import CONFIG, identity_of
+from rfcn.checkpoints.pretrained import start_params
+from rfcn.cli.run import run_folder
+from rfcn.config.config import dump
 from rfcn.core.module import TrainModule
 from rfcn.precision.bf16 import use_bf16, with_bf16_convolutions
 from rfcn.core.schedule import last_epoch, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.evaluate import evaluate
-from rfcn.checkpoints.pretrained import start_params
 
 logger = logging.getLogger(__name__)
 
+END2END, RPN, RFCN, ALTERNATE = resume.ALONE, 'rpn', 'rfcn', 'alternate'    # kinds of training
 
-def train(cfg, symbol, loader, prefix, devices, extra_params=lambda arg_params: {}, validate=None):
-    """Train a graph from where `TRAIN.RESUME` takes the run up to `TRAIN.end_epoch`.
+
+def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg_params: {}, validate=None,
+          test_symbol=None, is_step=False):
+    """Train a graph from where `TRAIN.RESUME` goes on up to `TRAIN.end_epoch`.
 
     Args:
         symbol: a training graph.
         loader: a `Loader`; the names in its batches are those of the graph's inputs.
         prefix: of the checkpoints.
         devices: list of mx.Context.
+        kind: END2END, RPN or RFCN.
         extra_params, validate: see `Trainer`.
+        test_symbol: the graph to write beside the checkpoints, as prefix-symbol.json.
+        is_step: of a training by steps, which has a config.yaml of its own in this folder.
+    Raises:
+        FolderInUse: another run writes there.
+        CheckpointError: the checkpoints that are there are another run's.
     """
     build.check_device(cfg, 'TRAIN')
     with locked_folder(os.path.dirname(prefix)):
-        _train(cfg, symbol, loader, prefix, devices, extra_params, validate)
+        identity = identity_of(cfg, kind, loader.roidb)
+        saved, same_data = resume.begin(cfg, prefix, identity)
+        if not is_step:
+            write_config(cfg, os.path.dirname(prefix), identity)
+        if test_symbol is not None:
+            checkpoint.save_symbol(prefix + '-symbol.json', test_symbol)
+        _train(cfg, symbol, loader, prefix, devices, saved, same_data,
+               dict(extra_params=extra_params, validate=validate, identity=identity))
 
 
-def _train(cfg, symbol, loader, prefix, devices, extra_params, validate):
-    standing = earlier_run(cfg, prefix)
+def write_config(cfg, folder, identity):
+    """Write config.yaml beside the checkpoints: the settings that they were trained with, and what on."""
+    told = '# A training (%s) wrote this. Its checkpoints, beside this file, are to be used with these settings.\n' \
+           '# data: %s\n' % (identity.kind, ', '.join('%s %s' % item for item in summary(identity.data).items()))
+    save_text(os.path.join(folder, CONFIG), told + dump(cfg))
+
+
+def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
     batch = next(loader.batches())
     graph = with_bf16_convolutions(symbol) if use_bf16(cfg.TRAIN.PRECISION, 'TRAIN.PRECISION') else symbol
     part = batch.parts[0]
     module = TrainModule(graph, names(part.provide_data), names(part.provide_label), devices,
                          accumulate=cfg.TRAIN.GRAD_ACCUM, fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE,
                          lr_mult=cfg.TRAIN.LR_MULT)
-    module.start(batch, *first_params(cfg, symbol, part, standing),
+    module.start(batch, *first_params(cfg, symbol, part, saved),
                  optimizer_params=optimizer_params(cfg, len(loader)), kvstore=cfg.default.kvstore)
-    trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent,
-                      period=cfg.TRAIN.CHECKPOINT_PERIOD, keep=cfg.TRAIN.KEEP_CHECKPOINTS, extra_params=extra_params,
-                      validate=validate, eval_period=cfg.TRAIN.EVAL_PERIOD)
-    epoch, begin_batch = take_up(trainer, standing, cfg, loader) if standing else (0, 0)
+    trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
+                      keep=cfg.TRAIN.KEEP_CHECKPOINTS, eval_period=cfg.TRAIN.EVAL_PERIOD, **options)
+    start = go_on(trainer, saved, same_data, cfg, loader) if saved else (0, 0, None)
     try:
-        trainer.fit(epoch, cfg.TRAIN.end_epoch, begin_batch)
+        trainer.fit(start[0], cfg.TRAIN.end_epoch, *start[1:])
     finally:
         loader.log_skipped()
 
 
-def earlier_run(cfg, prefix):
-    """The `Standing` that RESUME takes up, or None for a new run."""
-    if cfg.TRAIN.RESUME == 'auto':
-        return resume.newest(prefix)
-    return resume.at_epoch(prefix, cfg.TRAIN.begin_epoch) if cfg.TRAIN.RESUME else None
+def go_on(trainer, saved, same_data, cfg, loader):
+    """Put a trainer where a saved run stood.
 
-
-def take_up(trainer, standing, cfg, loader):
-    """Put a trainer where an earlier run stood. Returns finished epochs and batches done of the next one."""
-    progress = standing.progress
-    if progress is None:
+    Returns:
+        finished epochs, images done of the next one, and the batch size that its order was drawn for.
+    """
+    counts = dict(epoch_images=len(loader.roidb), step_images=loader.step_size, accumulate=cfg.TRAIN.GRAD_ACCUM)
+    before = saved.progress
+    if before is None:
         # parameters of the release: the schedule goes on as if this project had trained the epochs before
-        epochs = cfg.TRAIN.begin_epoch
-        updates = epochs * updates_per_epoch(len(loader), cfg.TRAIN.GRAD_ACCUM)
-        progress = resume.Progress(epochs, 0, updates, epochs * len(loader), None, None)
-    trainer.take_up(standing.momenta or {}, progress)
-    logger.info('going on from %s: %d epochs and %d batches done', standing.source, progress.epoch, progress.batch)
-    return progress.epoch, progress.batch
+        before = states.Progress(cfg.TRAIN.begin_epoch, 0, 0, 0, None, None, 0, 0, 0, 0)
+        progress = resume.fitted(before, True, **counts)
+    else:
+        progress = resume.fitted(before, same_data, **counts)
+        if before.step_images * before.accumulate != loader.step_size * cfg.TRAIN.GRAD_ACCUM:
+            logger.warning('%s: an update was made of %d images and is now made of %d. Each image is still seen once '
+                           'an epoch and the learning rate drops after the same epochs, but the result is not that of '
+                           'a run without the change; TRAIN.lr may need to follow', saved.source,
+                           before.step_images * before.accumulate, loader.step_size * cfg.TRAIN.GRAD_ACCUM)
+    trainer.go_on(saved.momenta or {}, progress)
+    logger.info('going on from %s: %d epochs and %d images done', saved.source, progress.epoch, progress.images)
+    return progress.epoch, progress.images, progress.order_images
 
 
 def names(descriptions):
@@ -76,16 +105,16 @@ def names(descriptions):
     return [description.name for description in descriptions]
 
 
-def first_params(cfg, symbol, batch, standing):
+def first_params(cfg, symbol, batch, saved):
     """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new.
 
     Args:
         batch: of one device.
     """
     per_device = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
-    if standing:
-        checkpoint.check_params(symbol, per_device, standing.arg_params, standing.aux_params, standing.source)
-        return standing.arg_params, standing.aux_params
+    if saved:
+        checkpoint.check_params(symbol, per_device, saved.arg_params, saved.aux_params, saved.source)
+        return saved.arg_params, saved.aux_params
     return start_params(cfg, symbol, per_device)
 
 
@@ -112,6 +141,10 @@ def last_checkpoint(cfg, cfg_path):
 def validation(cfg):
     """A function (epoch, arg_params, aux_params) -> Evaluation on `dataset.val_image_set`; None where there is none."""
     if not cfg.dataset.val_image_set:
+        return None
+    if not cfg.TRAIN.EVAL_PERIOD:
+        logger.warning('dataset.val_image_set is %s, but it is not validated on: TRAIN.EVAL_PERIOD is 0',
+                       cfg.dataset.val_image_set)
         return None
     imdb, = build.datasets(cfg, cfg.dataset.val_image_set)
     to_test = build.unnormalised(cfg)

@@ -1,5 +1,4 @@
 """The whole program killed, stopped and started twice: what was trained is not lost."""
-import errno
 import os
 import random
 import signal
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from rfcn.checkpoints.checkpoint import load_params, params_path
-from rfcn.checkpoints.folder_lock import FolderInUse, locked_folder
 from rfcn.checkpoints.resume import interrupted_path, newest
 from tests.conftest import ROOT
 
@@ -129,20 +127,3 @@ def test_a_stopped_run_says_so_and_goes_on_within_the_epoch(nursery, arguments, 
     assert train(nursery, arguments('stopped') + changes)[0] == 0
     assert not os.path.exists(interrupted_path(prefix(tmp_path, 'stopped')))
     assert_same_parameters(prefix(tmp_path, 'stopped'), prefix(tmp_path, 'whole'))
-
-
-def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
-    with locked_folder(tmp_path):
-        with pytest.raises(FolderInUse, match='in use by another training .process %d.' % os.getpid()):
-            with locked_folder(tmp_path):
-                pass
-    with locked_folder(tmp_path):
-        pass  # free again
-
-
-def test_a_folder_on_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, caplog):
-    def refuse(file, operation):
-        raise OSError(errno.ENOLCK, 'No locks available')
-    monkeypatch.setattr('fcntl.flock', refuse)
-    with locked_folder(tmp_path):
-        assert caplog.messages == ['%s cannot be locked (No locks available): start no second run there' % tmp_path]

@@ -44,7 +44,7 @@ def measured(row, output=None):
         if (folder / name).is_file():
             found = read((folder / name).read_text(encoding='utf-8'))
             if found and found.metrics:
-                return found._replace(changed=changed_keys(cfg, folder / 'config.yaml'))
+                return found._replace(changed=changed_keys(cfg, folder / 'test_config.yaml'))
     return None
 
 

@@ -98,21 +98,14 @@ def load_params(path, for_test=False):
     return split_params(arrays, path, for_test)
 
 
-def load_for_test(path, normalised):
-    """As `load_params` for testing.
-
-    Args:
-        normalised: targets of the box layer were normalised while training, so that a warning is due where the file has
-            only parameters for those.
-    """
-    arrays = load_arrays(path)
+def warn_of_normalised(arrays, path):
+    """Warn where a file has box parameters for normalised targets alone, which training uses and testing does not."""
     layers = [layer for layer in BBOX_LAYERS if 'arg:%s_weight' % layer in arrays]
-    if normalised and layers and 'arg:%s_weight%s' % (layers[0], TEST_SUFFIX) not in arrays:
+    if layers and 'arg:%s_weight%s' % (layers[0], TEST_SUFFIX) not in arrays:
         logger.warning('%s has no %s_weight%s: the box layer is used as it is. If it was trained on normalised '
                        'targets, as the configuration says (TRAIN.BBOX_NORMALIZATION_PRECOMPUTED: true), and was not '
                        'un-normalised afterwards, all boxes will be wrong: too large and beside the objects',
                        path, layers[0], TEST_SUFFIX)
-    return split_params(arrays, path, for_test=True)
 
 
 def split_params(arrays, source, for_test=False):
@@ -166,6 +159,16 @@ def load_arrays(path):
         raise FileNotFoundError('%s: no such parameter file' % path)
     check_params_file(path)
     try:
-        return mx.nd.load(path)
+        arrays = mx.nd.load(path)
     except mx.base.MXNetError as error:
         raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, gist(error))) from None
+    faulty = not_finite(arrays)
+    if faulty:
+        raise CheckpointError('%s holds values that are not finite, in %s: a training that went wrong wrote it. Take '
+                              'an earlier checkpoint' % (path, ', '.join(faulty)))
+    return arrays
+
+
+def not_finite(arrays):
+    """Names of the arrays that hold an infinity or no number."""
+    return sorted(name for name, value in arrays.items() if not np.isfinite(value.asnumpy()).all())

@@ -13,19 +13,26 @@ All numbers are little-endian.
 """
 import os
 import struct
+from collections import namedtuple
+
+import numpy as np
 
 from lib.errors import CheckpointError
 
 LIST_MAGIC, ARRAY_MAGIC, ARRAY_MAGIC_V1 = 0x112, 0xF993FAC9, 0xF993FAC8
 DENSE = 0
 BYTES_OF_TYPE = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1}      # float32, 64, 16, uint8, int32, 8, 64, bool
+UINT8 = 3
 DEVICES = (1, 2, 3, 5)                  # CPU, GPU, pinned, shared
 MAX_DIMENSIONS = 32
 MAX_NAME = 1024                         # bytes
 MIN_ARRAY = 4 + 4 + 8 + 4               # bytes of an array of no values: as many arrays as the file is long cannot be
 
 
-class _Reader(object):
+_Place = namedtuple('_Place', 'start size type')     # of an array's values: bytes, and MXNet's number of the type
+
+
+class _Reader:
     """Reads numbers from a file and never beyond its end."""
 
     def __init__(self, file, size):
@@ -62,25 +69,45 @@ def check_params_file(path):
             have no names.
     """
     with open(path, 'rb') as file:
-        reader = _Reader(file, os.fstat(file.fileno()).st_size)
-        try:
-            names = _walk(reader)
-        except ValueError as error:
-            raise CheckpointError('%s is damaged or is no MXNet parameter file: %s. Fetch it again'
-                                  % (path, error)) from None
-    if not names:
+        _places(file, path)
+
+
+def read_bytes(path, names):
+    """Those of the named arrays that are in a file and hold bytes: name -> uint8 array. The others are not read.
+
+    Raises:
+        CheckpointError: as `check_params_file`.
+    """
+    with open(path, 'rb') as file:
+        places = _places(file, path)
+        found = {name: places[name] for name in names if name in places and places[name].type == UINT8}
+        arrays = {}
+        for name, place in found.items():
+            file.seek(place.start)
+            arrays[name] = np.frombuffer(file.read(place.size), dtype=np.uint8)
+        return arrays
+
+
+def _places(file, path):
+    """Name -> _Place of the arrays in an open file."""
+    try:
+        places = _walk(_Reader(file, os.fstat(file.fileno()).st_size))
+    except ValueError as error:
+        raise CheckpointError('%s is damaged or is no MXNet parameter file: %s. Fetch it again'
+                              % (path, error)) from None
+    if not places:
         raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
+    return places
 
 
 def _walk(reader):
-    """The names of the arrays."""
+    """Name -> _Place of the arrays; none where they have no names."""
     magic, _ = reader.numbers('QQ')
     if magic != LIST_MAGIC:
         raise ValueError('it begins with %#x, not with %#x' % (magic, LIST_MAGIC))
     count = reader.number('Q')
     reader.require(count * MIN_ARRAY)
-    for number in range(count):
-        _walk_array(reader, number)
+    places = [_walk_array(reader, number) for number in range(count)]
     named = reader.number('Q')
     if named not in (0, count):
         raise ValueError('%d names for %d arrays' % (named, count))
@@ -89,10 +116,11 @@ def _walk(reader):
         raise ValueError('two arrays have the same name')
     if reader.file.tell() != reader.size:
         raise ValueError('%d bytes follow its end' % (reader.size - reader.file.tell()))
-    return names
+    return dict(zip(names, places))
 
 
 def _walk_array(reader, number):
+    """The _Place of an array's values, which are passed over."""
     magic = reader.number('I')
     if magic == ARRAY_MAGIC:
         storage = reader.number('i')
@@ -108,7 +136,9 @@ def _walk_array(reader, number):
     size = BYTES_OF_TYPE[value_type]
     for side in shape:
         size *= side
+    place = _Place(reader.file.tell(), size, value_type)
     reader.skip(size)
+    return place
 
 
 def _read_name(reader, number):

@@ -1,10 +1,10 @@
 """The parameters that training starts from: of a trunk, or of a whole detector, also one of other classes."""
 import logging
-from pathlib import Path
 
-from rfcn.config.config import load_config
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.class_rows import class_parameters, move_rows, same_classes
+from rfcn.checkpoints.identity import check_fine_tuning, class_names
+from rfcn.checkpoints.states import identity_of_params
 from rfcn.symbols.initialize import init_params
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,10 @@ def start_params(cfg, symbol, input_shapes):
         return arg_params, aux_params
     path = checkpoint.params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
     given, given_aux = checkpoint.load_params(path)
-    new, old = cfg.dataset.CLASSES, known_classes(cfg)
+    identity = identity_of_params(path, (given, given_aux))
+    if identity:
+        check_fine_tuning(identity, cfg, path)
+    new, old = cfg.dataset.CLASSES, cfg.network.PRETRAINED_CLASSES or class_names(identity)
     heads = [name for name in class_parameters(given, cfg.CLASS_AGNOSTIC) if name in symbol.list_arguments()]
     moved = heads if heads and old and old != new else []
     kept = {name: value for name, value in given.items() if name not in moved}
@@ -39,20 +42,6 @@ def start_params(cfg, symbol, input_shapes):
                        'others, set network.PRETRAINED_CLASSES', path,
                        ', '.join(name for name in heads if name not in fresh))
     return arg_params, aux_params
-
-
-def known_classes(cfg):
-    """Classes of the pretrained detector: `network.PRETRAINED_CLASSES`, or of the config.yaml beside it; else ()."""
-    if cfg.network.PRETRAINED_CLASSES:
-        return cfg.network.PRETRAINED_CLASSES
-    beside = Path(cfg.network.pretrained).parent / 'config.yaml'
-    if not beside.is_file():
-        return ()
-    try:
-        return load_config(str(beside)).dataset.CLASSES
-    except ValueError as error:
-        logger.warning('%s: the classes of the checkpoint beside it cannot be read: %s', beside, error)
-        return ()
 
 
 def report(path, given, arg_params, fresh):

@@ -1,34 +1,27 @@
-"""Where a training run stood, and how to take it up again.
+"""Going on with a training run: from its newest checkpoint, or from the point within an epoch where it was stopped.
 
-    prefix-0007.states       after epoch 7: momentum and progress; the parameters are in prefix-0007.params
-    prefix-interrupted.states    a run that was asked to stop within an epoch: the same and the parameters, in one file
+A checkpoint is taken up only by the run that it belongs to: with the same settings (identity.py), on the same images or
+on more of them. Its progress counts images, so that it means the same with batches of another size.
 """
-import json
+import glob
 import logging
 import os
 import re
-import zlib
 from collections import namedtuple
 from pathlib import Path
 
-import mxnet as mx
-import numpy as np
-
 from lib.errors import CheckpointError
-from rfcn.checkpoints.checkpoint import (load_arrays, load_params, params_path, save_arrays, split_params, states_path,
-                                         tag_params)
+from rfcn.checkpoints.checkpoint import load_params, params_path, split_params, states_path
+from rfcn.checkpoints.identity import CONFIG, check_resuming, identity_beside
+from rfcn.checkpoints.states import check_sum, identity_of_params, load_states
 
 logger = logging.getLogger(__name__)
 
-_MOMENTUM = 'momentum:'
-_PROGRESS = 'progress'
+ALONE = 'end2end'   # a kind of training that shares its folder with no other; those of single parts may be together
 
-Progress = namedtuple('Progress', 'epoch batch num_update batches_done best checksum')
-Progress.__doc__ = """Finished epochs, batches done of the next one, updates and batches since the start, best
-validation score, and a checksum of the parameters that belong to it."""
-
-Standing = namedtuple('Standing', 'arg_params aux_params momenta progress source')
-Standing.__doc__ = 'All that a run needs to go on; momenta and progress are None where only parameters are known.'
+SavedRun = namedtuple('SavedRun', 'arg_params aux_params momenta progress identity source')
+SavedRun.__doc__ = """All that a run needs to go on; momenta and progress are None where only parameters are known, and
+identity where nobody wrote it down."""
 
 
 def interrupted_path(prefix):
@@ -36,54 +29,60 @@ def interrupted_path(prefix):
     return prefix + '-interrupted.states'
 
 
-def checksum(arg_params, aux_params):
-    """A number that tells whether parameters and progress belong together."""
-    value = 0
-    for params in (arg_params, aux_params):
-        for name in sorted(params):
-            value = zlib.crc32(params[name].asnumpy().tobytes(), zlib.crc32(name.encode('utf-8'), value))
-    return value
-
-
-def save_states(path, momenta, progress, params=None):
-    """Write momentum and progress.
+def begin(cfg, prefix, identity):
+    """What TRAIN.RESUME goes on from; or None for a new run, for which the place of its checkpoints is then free.
 
     Args:
-        momenta: parameter name -> NDArray.
-        progress: a Progress.
-        params: arg_params, aux_params to put into the same file.
-    """
-    arrays = tag_params(*params) if params else {}
-    arrays.update((_MOMENTUM + name, value.as_in_context(mx.cpu())) for name, value in momenta.items())
-    text = json.dumps(progress._asdict()).encode('utf-8')
-    arrays[_PROGRESS] = mx.nd.array(np.frombuffer(text, dtype=np.uint8), dtype=np.uint8)
-    save_arrays(path, arrays)
-
-
-def load_states(path):
-    """What `save_states` wrote: momenta, progress, and the rest of the arrays.
-
+        identity: of the run that begins.
+    Returns:
+        a SavedRun or None, and whether its images and their order are the same.
     Raises:
-        FileNotFoundError, CheckpointError: missing, damaged, or another program's file.
+        CheckpointError: the checkpoint belongs to another run, or a new run would overwrite one.
     """
-    try:
-        arrays = load_arrays(path)
-        fields = json.loads(arrays.pop(_PROGRESS).asnumpy().astype(np.uint8).tobytes().decode('utf-8'))
-        progress = Progress(**fields)
-        _check_progress(progress)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError('%s: no training state of this project (%s)' % (path, error)) from None
-    momenta = {name[len(_MOMENTUM):]: arrays.pop(name) for name in list(arrays) if name.startswith(_MOMENTUM)}
-    return momenta, progress, arrays
+    saved = at_epoch(prefix, cfg.TRAIN.begin_epoch) if cfg.TRAIN.RESUME is True else None
+    if cfg.TRAIN.RESUME == 'auto':
+        saved = newest(prefix)
+    same_data = True
+    if saved and saved.identity:
+        try:
+            same_data = check_resuming(saved.identity, identity, cfg, saved.source)
+        except CheckpointError:
+            if not (cfg.TRAIN.OVERWRITE and cfg.TRAIN.RESUME == 'auto'):
+                raise
+            saved = None
+    if not saved:
+        make_room(prefix, cfg.TRAIN.OVERWRITE)
+    check_neighbours(prefix, identity.kind, cfg.TRAIN.OVERWRITE)
+    return saved, same_data
 
 
-def _check_progress(progress):
-    """Raise a ValueError unless the numbers are numbers."""
-    for name, value in progress._asdict().items():
-        known = (int, float, type(None)) if name in ('best', 'checksum') else (int,)
-        if isinstance(value, bool) or not isinstance(value, known) \
-                or value is not None and name != 'best' and value < 0:
-            raise ValueError('%s is %.50r' % (name, value))
+def make_room(prefix, overwrite):
+    """Remove an earlier run of the same name if that is wished. A CheckpointError if it is there and is not to go."""
+    files = sorted(path for end in ('[0-9][0-9][0-9][0-9].params', '[0-9][0-9][0-9][0-9].states', 'best.params',
+                                    'best.states', 'interrupted.states', 'log.jsonl')
+                   for path in glob.glob(glob.escape(prefix) + '-' + end))
+    if not any(path.endswith('.params') or path == interrupted_path(prefix) for path in files):
+        return      # at most what a run left that was killed before its first checkpoint
+    if not overwrite:
+        raise CheckpointError('%s holds another run (%s): TRAIN.RESUME=auto goes on with it if it is the same, '
+                              'TRAIN.OVERWRITE=true removes it, another output_path leaves it alone'
+                              % (os.path.dirname(prefix), ', '.join(map(os.path.basename, files))))
+    for path in files:
+        os.remove(path)
+    logger.warning('TRAIN.OVERWRITE: removed %d files of an earlier run, %s-*', len(files), prefix)
+
+
+def check_neighbours(prefix, kind, overwrite):
+    """An end-to-end training does not share its folder, and its config.yaml, with a run of another name."""
+    for path in sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(prefix)), '*-[0-9][0-9][0-9][0-9].states'))):
+        other = re.sub(r'-\d{4}\.states$', '', path)
+        if other == prefix or overwrite or not os.path.exists(params_path(other, int(path[-11:-7]))):
+            continue
+        told = identity_of_params(re.sub('states$', 'params', path))
+        if told and ALONE in (kind, told.kind):
+            raise CheckpointError('%s holds another run (%s-*): choose another output_path; or TRAIN.OVERWRITE=true '
+                                  'replaces its %s and leaves its checkpoints'
+                                  % (os.path.dirname(prefix), other, CONFIG))
 
 
 def at_epoch(prefix, epoch):
@@ -98,13 +97,12 @@ def at_epoch(prefix, epoch):
     path = params_path(prefix, epoch)
     arg_params, aux_params = load_params(path)
     try:
-        momenta, progress, _ = load_states(states_path(prefix, epoch))
+        momenta, progress, identity, _ = load_states(states_path(prefix, epoch))
     except (FileNotFoundError, CheckpointError) as error:
         logger.warning('%s: resumed without momentum; updates are counted from the epoch (%s)', path, error)
-        return Standing(arg_params, aux_params, None, None, path)
-    if progress.checksum != checksum(arg_params, aux_params):
-        raise CheckpointError('%s and %s are of different runs' % (path, states_path(prefix, epoch)))
-    return Standing(arg_params, aux_params, momenta, progress, path)
+        return SavedRun(arg_params, aux_params, None, None, identity_beside(path), path)
+    check_sum(progress, (arg_params, aux_params), path, states_path(prefix, epoch))
+    return SavedRun(arg_params, aux_params, momenta, progress, identity, path)
 
 
 def newest(prefix):
@@ -112,11 +110,11 @@ def newest(prefix):
 
     None where there is none. Files that are damaged or do not belong together are passed over with a warning.
     """
-    standings = (_try(at_epoch, prefix, epoch) for epoch in reversed(epochs_with_states(prefix)))
-    finished = next((s for s in standings if s and s.progress), None)
+    saved = (_try(at_epoch, prefix, epoch) for epoch in reversed(epochs_with_states(prefix)))
+    whole = next((run for run in saved if run and run.progress), None)
     stopped = _try(_interrupted, prefix) if os.path.exists(interrupted_path(prefix)) else None
-    found = [s for s in (finished, stopped) if s]
-    return max(found, key=lambda s: (s.progress.epoch, s.progress.batch)) if found else None
+    found = [run for run in (whole, stopped) if run]
+    return max(found, key=lambda run: (run.progress.epoch, run.progress.images)) if found else None
 
 
 def epochs_with_states(prefix):
@@ -134,10 +132,32 @@ def prune(prefix, keep):
             os.remove(path)
 
 
+def fitted(progress, same_data, epoch_images, step_images, accumulate):
+    """The progress of a run that goes on with other batches or on other images.
+
+    Counts of updates and batches become those of a run that had always gone this way, so that the learning rate drops
+    where it should, in epochs. An epoch that was begun is ended with the images that it has not seen; where the images
+    are not the same it starts again.
+
+    Args:
+        same_data: whether the images and their order are the same.
+        epoch_images, step_images, accumulate: as in `Progress`, now.
+    """
+    if same_data and progress[-4:-1] == (epoch_images, step_images, accumulate):
+        return progress
+    images = progress.images if same_data else 0
+    whole, left = (-(-count // step_images) for count in (epoch_images, epoch_images - images))
+    batches = (progress.epoch + 1) * whole - left
+    updates = (progress.epoch + 1) * -(-whole // accumulate) - -(-left // accumulate)
+    return progress._replace(images=images, num_update=updates, batches_done=batches, epoch_images=epoch_images,
+                             step_images=step_images, accumulate=accumulate,
+                             order_images=progress.order_images if images else step_images)
+
+
 def _interrupted(prefix):
     path = interrupted_path(prefix)
-    momenta, progress, arrays = load_states(path)
-    return Standing(*split_params(arrays, path), momenta, progress, path)
+    momenta, progress, identity, arrays = load_states(path)
+    return SavedRun(*split_params(arrays, path), momenta, progress, identity, path)
 
 
 def _try(read, *args):

@@ -15,6 +15,7 @@ from lib.errors import CheckpointError, gist
 
 MAX_BYTES = 2 ** 24     # of a file; a ResNet-101's graph has a tenth of them
 MAX_DEPTH = 2           # a fused convolution is a node that holds the graph which it was made of
+PARAMS_SUM = 'params_sum'    # among the attributes of a graph
 _NODE_KEYS = {'op', 'name', 'attrs', 'inputs', 'subgraphs'}
 
 
@@ -36,6 +37,23 @@ def load_symbol_file(path):
     except (ValueError, RecursionError, mx.base.MXNetError) as error:
         raise CheckpointError('%s is damaged or is no graph of MXNet: %s. Make it again'
                               % (path, gist(error))) from None
+
+
+def with_sum(symbol, value):
+    """The text of a graph's file that also states a sum of the parameters that it was made for."""
+    graph = json.loads(symbol.tojson())
+    graph['attrs'] = dict(graph.get('attrs', {}), **{PARAMS_SUM: ['str', str(value)]})  # MXNet reads and ignores it
+    return json.dumps(graph, indent=2)
+
+
+def sum_in(path):
+    """The sum that `with_sum` put into a file that `load_symbol_file` could read; None where there is none."""
+    with open(path, encoding='utf-8') as file:
+        attrs = json.load(file).get('attrs')
+    try:
+        return int(attrs[PARAMS_SUM][1])
+    except (KeyError, TypeError, ValueError, IndexError):
+        return None
 
 
 def _require(condition, otherwise):

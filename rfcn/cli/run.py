@@ -14,10 +14,10 @@ from lib.errors import ConfigError
 from lib.utils.shown import shown, shown_text
 from lib.utils.whole_file import save_text
 from rfcn import build
-from rfcn.collect_env import git_revision
-from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.cli.script import make_parser, to_log_files
+from rfcn.collect_env import git_revision
+from rfcn.config.config import dump, load_config
 
 logger = logging.getLogger('rfcn')
 
@@ -86,49 +86,47 @@ def run_folder(cfg, cfg_path, image_set):
     return Path(cfg.output_path) / Path(cfg_path).stem / image_set
 
 
-def start_run(cfg, args, image_set, changes=()):
-    """Make the run's folder, start its log and write the configuration beside it.
+@contextlib.contextmanager
+def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
+    """Hold a run's folder, start its log and write the configuration beside it; to the end of a `with` block.
+
+        with start_run(cfg, folder) as cfg:     # with the class names filled in
+            ...
 
     Args:
-        changes: dict of configuration keys that an argument of the script sets.
-    Returns:
-        cfg with the class names filled in, the folder.
+        params: path of the checkpoint that is used, which may know its class names.
+        config_name: the name of the configuration that is written; config.yaml is that of the training alone, which
+            writes it itself (None).
     Raises:
+        FolderInUse: another run is at work there; nothing has been written.
         ConfigError: the folder cannot be written, or there are no class names.
     """
-    folder = run_folder(cfg, args.cfg, image_set)
-    _begin_log(folder, cfg.default.log_level)
-    cfg = build.with_classes(with_overrides(cfg, dict(changes)))
-    logger.info('command: %s', ' '.join(sys.argv))
-    logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(), mx.__version__,
-                np.__version__)
-    text = dump(cfg)
-    logger.info('configuration: %s', folder / 'config.yaml')
-    to_log_files('configuration:\n' + text)
-    save_text(str(folder / 'config.yaml'), text)
-    return cfg, folder
+    with contextlib.ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked_folder(folder))
+            log_to(folder / 'log.txt', cfg.default.log_level)
+        except OSError as error:
+            raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
+                              % (folder, error.strerror)) from error
+        cfg = build.with_classes(cfg, params)
+        logger.info('command: %s', ' '.join(sys.argv))
+        logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(),
+                    mx.__version__, np.__version__)
+        text = dump(cfg)
+        to_log_files('configuration:\n' + text)
+        if config_name:
+            save_text(folder / config_name, text)
+        logger.info('configuration: in %s', folder / (config_name or 'log.txt'))
+        yield cfg
 
 
+@contextlib.contextmanager
 def start_training(cfg, args):
-    """`start_run` in the folder of the training images, which stays as it is if another training runs there.
-
-    Raises:
-        FolderInUse.
-    """
+    """`start_run` in the folder of the training images; gives the configuration and the folder."""
     folder = run_folder(cfg, args.cfg, cfg.dataset.image_set)
-    if folder.is_dir():
-        with locked_folder(folder):
-            pass
-    return start_run(cfg, args, cfg.dataset.image_set)
-
-
-def _begin_log(folder, level):
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log_to(folder / 'log.txt', level)
-    except OSError as error:
-        raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
-                          % (folder, error.strerror)) from error
+    with start_run(cfg, folder, config_name=None) as cfg:
+        yield cfg, folder
 
 
 def log_to(path, level='INFO'):

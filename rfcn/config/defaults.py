@@ -24,6 +24,8 @@ _TOP = {
     # box sizes are decoded unclipped, batches that come out even are not shuffled (docs/departures.md)
     'RELEASE_RULES': Key(False, flag),
     'seed': Key(0, whole(0, 2 ** 32 - 1)),        # ours: seed of every random draw of a run
+    'ALLOW_CHANGED': Key((), tuple_of(text)),     # ours: keys, such as network.PIXEL_MEANS, or data, that may
+                                                  # differ from a checkpoint's (docs/checkpoints.md)
 }
 
 _DEFAULT = {
@@ -103,12 +105,13 @@ _TRAIN = {
                                                   # number, rounded up
     'model_prefix': Key('', text),                # first part of a checkpoint's file name
     'RESUME': Key(False, choice(False, True, 'auto')),  # true: from begin_epoch; ours: auto, from the newest checkpoint
+    'OVERWRITE': Key(False, flag),                # ours: a new run removes another run's checkpoints from its folder
     'GRAD_ACCUM': Key(1, whole(1)),               # ours: batches whose gradients are summed for one update
     'CLIP_GRADIENT': Key(0.0, real(0)),           # ours: bound of each element of a gradient; 0 is none
     'FREEZE': Key((), tuple_of(text)),            # ours: parameters of these prefixes are not trained either
     'LR_MULT': Key({}, multipliers),              # ours: name prefix to multiplier of the learning rate
     'PRECISION': Key('fp32', choice('fp32', 'bf16')),  # ours: bf16 convolutions on a CPU that has the instructions
-    'EVAL_PERIOD': Key(0, whole(0)),              # ours: epochs between two validations; 0 is never
+    'EVAL_PERIOD': Key(1, whole(0)),              # ours: epochs between two validations on val_image_set; 0 is never
     'KEEP_CHECKPOINTS': Key(0, whole(0)),         # ours: older checkpoints than that many are deleted; 0 keeps all
     'CHECKPOINT_PERIOD': Key(1, whole(1)),        # ours: epochs between two checkpoints
     # images

@@ -11,7 +11,8 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.utils.progress import progress
-from rfcn.checkpoints import checkpoint, resume
+from rfcn.checkpoints import resume, states
+from rfcn.checkpoints.checkpoint import not_finite, params_path
 from rfcn.core.interrupt import StopNow, StopWish
 from rfcn.core.metric import TrainingMetrics, measure
 from rfcn.core.schedule import batches_in, last_epoch
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(UserError, FloatingPointError):
-    """A loss is NaN or infinite."""
+    """A loss, or what an update made of the parameters, is NaN or infinite."""
 
 
 class Stopped(SystemExit):
@@ -45,10 +46,12 @@ class Trainer:
         validate: (epoch, arg_params, aux_params) -> Evaluation, called after every `eval_period` epochs; None for
             never.
         workers: `Workers` or `Alone`: the first one writes the files, and all stop at the same batch.
+        identity: of the run, for its checkpoints.
     """
 
     def __init__(self, module, loader, prefix, *, frequent=20, period=1, keep=0,
-                 extra_params=lambda arg_params: {}, validate=None, eval_period=0, workers=Alone()):
+                 extra_params=lambda arg_params: {}, validate=None, eval_period=0, workers=Alone(),
+                 identity=None):
         self.module = module
         self.loader = loader
         self.prefix = prefix
@@ -60,44 +63,46 @@ class Trainer:
         self.extra_params = extra_params
         self.validate = validate
         self.eval_period = eval_period
+        self.identity = identity
         self.best = None
         self.batches_done = 0
 
-    def fit(self, begin_epoch, end_epoch, begin_batch=0):
-        """Train epochs begin_epoch + 1 to end_epoch (file names count from 1), the first from batch `begin_batch` on.
+    def fit(self, begin_epoch, end_epoch, done=0, drawn_for=None):
+        """Train epochs begin_epoch + 1 to end_epoch (file names count from 1).
 
         Args:
             end_epoch: a fraction ends within an epoch, whose checkpoint is the last one.
-
+            done, drawn_for: images of the first epoch that have been seen, and the images a step of the run that began
+                it: `start` and `step_size` of `Loader.batches`.
         Raises:
-            NonFiniteLoss: with the losses and the images of that batch.
+            NonFiniteLoss: with the losses and the images of that batch, or with the names of the parameters.
             Stopped: after Ctrl-C or SIGTERM, with a checkpoint written.
         """
         # Without a buffer: what a full disk did not take would come up again, without a name, when the file is closed.
         path = self.prefix + '-log.jsonl' if self.workers.first else os.devnull
         with open(path, 'ab', buffering=0) as log, StopWish() as stop:
             self._log = log
-            if begin_epoch and not begin_batch and self._is_unvalidated(begin_epoch):
+            if begin_epoch and not done and self._is_unvalidated(begin_epoch):
                 self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)    # the run before ended amid it
                 self._leave_if(self._wish(stop), begin_epoch)
             for epoch in range(begin_epoch, last_epoch(end_epoch)):
-                self._epoch(epoch, end_epoch, begin_batch if epoch == begin_epoch else 0, stop)
+                self._epoch(epoch, end_epoch, stop, *((done, drawn_for) if epoch == begin_epoch else ()))
                 self._leave_if(self._end_epoch(epoch + 1, last_epoch(end_epoch), stop), epoch + 1)
 
-    def take_up(self, momenta, progress):
-        """Momentum, schedule and best score of an earlier run; parameters are the caller's."""
+    def go_on(self, momenta, progress):
+        """Set momentum, schedule and best score of an earlier run; parameters are the caller's."""
         self.module.set_momenta(momenta, progress.num_update)
         self.best = progress.best
         self.batches_done = progress.batches_done
 
-    def _epoch(self, epoch, end_epoch, begin_batch, stop):
+    def _epoch(self, epoch, end_epoch, stop, done=0, drawn_for=None):
         self.metrics.reset()
         started, seen = time.time(), 0
         batches = batches_in(epoch, end_epoch, len(self.loader))
+        begin_batch = len(self.loader) - -(-(len(self.loader.roidb) - done) // self.loader.step_size)
         with progress(desc='epoch %d/%g' % (epoch + 1, end_epoch), unit='batch', total=batches,
                       initial=begin_batch) as bar:
-            for number, batch in zip(range(begin_batch, batches),
-                                     self.loader.batches(epoch, begin_batch * self.loader.step_size)):
+            for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, done, drawn_for)):
                 step, updated = self._step(batch)
                 seen += self.loader.step_size
                 bar.update()
@@ -109,8 +114,8 @@ class Trainer:
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
                 if updated and number + 1 < batches and self._wish(stop):
-                    self._save_interrupted(epoch, number + 1)
-                    self._leave_if(stop.signal, epoch, number + 1)
+                    self._save_interrupted(epoch, done + seen, drawn_for)
+                    self._leave_if(stop.signal, epoch, done + seen)
         self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
         means, speed = self.metrics.get(), seen / (time.time() - started)
         left = self._seconds_left(speed, epoch, batches, end_epoch)
@@ -123,11 +128,11 @@ class Trainer:
         batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last)) - batches_done
         return batches * self.loader.step_size / speed if speed else 0
 
-    def _save_interrupted(self, epoch, batch):
-        params = self.module.get_params()
+    def _save_interrupted(self, epoch, images, drawn_for):
+        params = self._params()
         if self.workers.first:
-            resume.save_states(resume.interrupted_path(self.prefix), self.module.momenta(),
-                               self._progress(epoch, batch, *params), params)
+            states.save_states(resume.interrupted_path(self.prefix), self.module.momenta(),
+                               self._progress(epoch, *params, images, drawn_for), self.identity, params)
         self.workers.meet()
 
     def _wish(self, stop):
@@ -138,11 +143,11 @@ class Trainer:
         return stop.signal
 
     @staticmethod
-    def _leave_if(wish, epoch, batch=0):
+    def _leave_if(wish, epoch, images=0):
         """End the run if that is wished; what resuming needs has been written."""
         if wish:
-            logger.warning('stopped by %s after %d epochs and %d batches; TRAIN.RESUME=auto goes on from here',
-                           wish.name, epoch, batch)
+            logger.warning('stopped by %s after %d epochs and %d images; TRAIN.RESUME=auto goes on from here',
+                           wish.name, epoch, images)
             raise Stopped(wish)
 
     def _is_unvalidated(self, epoch):
@@ -198,7 +203,7 @@ class Trainer:
         due = self.validate and self.eval_period and (epoch % self.eval_period == 0 or epoch == end_epoch)
         if not due:
             return
-        params = self.module.get_params()
+        params = self._params()
         try:
             with stop.at_once() if self.workers.count == 1 else contextlib.nullcontext():
                 evaluation = self.validate(epoch, *params)
@@ -209,39 +214,46 @@ class Trainer:
         if evaluation.score > (-math.inf if self.best is None else self.best):  # never if NaN: nothing to score by
             self.best = evaluation.score
             if self.workers.first:
-                self._save_params(self.prefix + '-best.params', *params)
-                if saved:
-                    self._save_states(epoch, *params)
+                self._save_to(self.prefix + '-best.params', epoch, params)
+                if saved:   # which shall know the best score
+                    states.save_states(states.states_beside(params_path(self.prefix, epoch)), self.module.momenta(),
+                                       self._progress(epoch, *params), self.identity)
         self.workers.meet()
         self._write(dict(evaluation.metrics, type='val', epoch=epoch))
 
-    def _save_states(self, epoch, arg_params, aux_params):
-        resume.save_states(checkpoint.states_path(self.prefix, epoch), self.module.momenta(),
-                           self._progress(epoch, 0, arg_params, aux_params))
+    def _params(self):
+        """Parameters and auxiliary states, which are finite."""
+        params = self.module.get_params()
+        faulty = not_finite(dict(params[0], **params[1]))
+        if faulty:
+            raise NonFiniteLoss('after %d updates %s hold values that are not finite, though the losses were: nothing '
+                                'of this is written, earlier checkpoints are good. A lower TRAIN.lr, a longer warm-up '
+                                'or TRAIN.CLIP_GRADIENT may help' % (self.module.num_update, ', '.join(faulty)))
+        return params
 
-    def _save_params(self, path, arg_params, aux_params):
-        checkpoint.save_params(path, dict(arg_params, **self.extra_params(arg_params)), aux_params)
+    def _save_to(self, path, epoch, params):
+        states.save_checkpoint(path, *params, self.module.momenta(), self._progress(epoch, *params), self.identity,
+                               self.extra_params(params[0]))
 
     def _save(self, epoch):
-        params = self.module.get_params()
+        params = self._params()
         if self.workers.first:
             self._save_files(epoch, params)
         self.workers.meet()
 
     def _save_files(self, epoch, params):
-        # States first: resuming looks for parameter files, so one that is there has its states.
-        self._save_states(epoch, *params)
-        path = checkpoint.params_path(self.prefix, epoch)
-        self._save_params(path, *params)
+        path = params_path(self.prefix, epoch)
+        self._save_to(path, epoch, params)
         logger.info('wrote %s', path)
         if os.path.exists(resume.interrupted_path(self.prefix)):
             os.remove(resume.interrupted_path(self.prefix))  # this checkpoint is further on
         if self.keep:
             resume.prune(self.prefix, self.keep)
 
-    def _progress(self, epoch, batch, arg_params, aux_params):
-        return resume.Progress(epoch, batch, self.module.num_update, self.batches_done, self.best,
-                               resume.checksum(arg_params, aux_params))
+    def _progress(self, epoch, arg_params, aux_params, images=0, drawn_for=None):
+        return states.Progress(epoch, images, self.module.num_update, self.batches_done, self.best,
+                               states.checksum(arg_params, aux_params), len(self.loader.roidb), self.loader.step_size,
+                               self.module.accumulate, drawn_for or self.loader.step_size)
 
     def _write(self, line):
         # JSON has no NaN, the score of a class without objects.

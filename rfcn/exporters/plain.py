@@ -6,13 +6,19 @@
 `mx.mod.Module` and `gluon.SymbolBlock.imports` load the pair in a process that does not have this project.
 """
 import json
+import logging
 import re
+
+import mxnet as mx
 
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_whole
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.for_test import load_for_test
 from rfcn.config.config import with_overrides
 from rfcn.symbols import make_symbol
+
+logger = logging.getLogger(__name__)
 
 SYMBOL_END = '-symbol.json'
 
@@ -39,6 +45,24 @@ def plain_symbol(cfg):
     return symbol
 
 
+def symbol_beside(cfg):
+    """`plain_symbol` for the parameter files of a training; None where MXNet alone cannot compute the network.
+
+    It reads the box layer's parameters under the names that they have there for testing, `rfcn_bbox_weight_test`: those
+    without `_test` are of normalised targets.
+    """
+    try:
+        graph = json.loads(plain_symbol(cfg).tojson())
+    except ConfigError as error:
+        logger.info('no graph is written beside the checkpoints: %s', error)
+        return None
+    box_layer = [layer + kind for layer in checkpoint.BBOX_LAYERS for kind in ('_weight', '_bias')]
+    for node in graph['nodes']:
+        if node['name'] in box_layer:
+            node['name'] += checkpoint.TEST_SUFFIX
+    return mx.sym.load_json(json.dumps(graph))
+
+
 def plain_config(cfg):
     """The configuration of `plain_symbol`."""
     return with_overrides(cfg, {'TEST.BATCH_IMAGES': 1, 'TEST.CXX_PROPOSAL': True})
@@ -59,7 +83,7 @@ def export_plain(cfg, params, path):
     if not path.endswith(SYMBOL_END):
         raise ConfigError('%s: the graph of plain MXNet must be called PREFIX%s' % (path, SYMBOL_END))
     symbol = plain_symbol(cfg)
-    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
+    arg_params, aux_params = load_for_test(cfg, params)
     checkpoint.check_params(symbol, {'data': (1, 3, 256, 256), 'im_info': (1, 3)}, arg_params, aux_params, params)
     known = set(symbol.list_arguments() + symbol.list_auxiliary_states())
     arrays = {name: value for name, value in checkpoint.tag_params(arg_params, aux_params).items()

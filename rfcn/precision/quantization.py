@@ -15,8 +15,10 @@ import mxnet as mx
 import numpy as np
 from mxnet.contrib.quantization import _get_optimal_thresholds, calib_graph, quantize_graph
 
-from lib.errors import ConfigError
-from rfcn.checkpoints.symbol_file import load_symbol_file
+from lib.errors import CheckpointError, ConfigError
+from rfcn.checkpoints.checkpoint import load_params
+from rfcn.checkpoints.states import checksum
+from rfcn.checkpoints.symbol_file import load_symbol_file, sum_in
 
 logger = logging.getLogger(__name__)
 
@@ -68,13 +70,17 @@ def load_symbol(params):
 
     Raises:
         ConfigError: there is none.
-        CheckpointError: the file is damaged.
+        CheckpointError: the file is damaged, or belongs to other parameters.
     """
     path = symbol_path(params)
     symbol = load_symbol_file(path) if Path(path).is_file() else None
     if symbol is None or not int8_layers(symbol):
         raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it '
                           'with rfcn quantize --cfg X.yaml --params %s' % (params, path, params))
+    stated = sum_in(path)
+    if stated is not None and stated != checksum(*load_params(params)):
+        raise CheckpointError('%s and %s are not of one INT8 model: the graph was made for other parameters, perhaps '
+                              'by an rfcn quantize that was interrupted. Make the model again' % (path, params))
     return symbol
 
 

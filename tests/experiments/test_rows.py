@@ -117,14 +117,14 @@ def test_a_run_with_other_settings_is_told_apart_and_not_judged(tmp_path):
     folder, = [path.parent for path in tmp_path.rglob('result.json')]
 
     def outcome(*overrides):
-        (folder / 'config.yaml').write_text(dump(load_config(row.cfg_path, overrides)))
+        (folder / 'test_config.yaml').write_text(dump(load_config(row.cfg_path, overrides)))
         return show.lines(tmp_path, [row])[0][1][4]
     own = '90.0 (2026-11-22 12:00, abc1234, seed 3, 8 x K40) ok'
     elsewhere = ['gpus=', 'output_path=/o', 'dataset.dataset_path=/d', 'network.pretrained=/w/resnet_v1_101', 'seed=3']
     assert outcome() == outcome(*elsewhere) == outcome('network.POOL1=padded') == own
     assert outcome('TRAIN.ALTERNATE.rpn1_epoch=1', 'network.pretrained=/w/mine') == \
         '90.0 (2026-11-22 12:00, abc1234, seed 3, 8 x K40; other network.pretrained, TRAIN.ALTERNATE.rpn1_epoch)'
-    (folder / 'config.yaml').write_text('nonsense: 1')
+    (folder / 'test_config.yaml').write_text('nonsense: 1')
     assert show.lines(tmp_path, [row])[0][1][4].endswith('8 x K40; other settings, which this version cannot read)')
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.io
 
 from rfcn.config.config import dump, load_config
-from rfcn.checkpoints import resume
+from rfcn.checkpoints import states
 
 SIZE = (24, 18)     # width, height of the images
 _PICTURE = np.random.RandomState(0).randint(0, 255, (18, 24, 3)).astype(np.uint8)
@@ -57,7 +57,8 @@ def _mxnet_files():
     with tempfile.TemporaryDirectory() as folder:
         paths = os.path.join(folder, 'a.params'), os.path.join(folder, 'a.states')
         mx.nd.save(paths[0], params)
-        resume.save_states(paths[1], {'conv_weight': mx.nd.ones((4, 6))}, resume.Progress(1, 2, 3, 4, 0.5, 6))
+        progress = states.Progress(1, 2, 3, 4, 0.5, 6, 7, 8, 9, 10)
+        states.save_states(paths[1], {'conv_weight': mx.nd.ones((4, 6))}, progress)
         return [open(path, 'rb').read() for path in paths]
 
 

@@ -16,7 +16,7 @@ from lib.utils import proposals, safe_pickle
 from lib.utils.image import MAX_PIXELS, image_size, imread
 from lib.utils.roidb import append_flipped_images
 from rfcn.config.config import load_config
-from rfcn.checkpoints import checkpoint, resume
+from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.symbol_file import load_symbol_file
 
 OUR_ERRORS = (DatasetError, ConfigError, CheckpointError, FileNotFoundError)
@@ -100,7 +100,7 @@ class Targets(object):
         arrays = checkpoint.load_arrays(self.path('a.params'))
         for value in arrays.values():
             value.asnumpy()
-        (resume.load_states if 'progress' in arrays else checkpoint.load_params)(self.path('a.params'))
+        (states.load_states if 'progress' in arrays else checkpoint.load_params)(self.path('a.params'))
 
     def symbol(self, data):
         self.write('a-symbol.json', data)

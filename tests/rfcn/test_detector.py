@@ -199,7 +199,7 @@ def test_of_many_images_a_bad_one_ends_them_or_leaves_its_place_empty(detector, 
 
 def test_an_image_stride_pads_without_moving_boxes(tiny_run, picture):
     detector = Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params',
-                        ['network.IMAGE_STRIDE=32', 'SCALES=[50, 80]'])
+                        ['network.IMAGE_STRIDE=32', 'TEST.SCALES=[50, 80]'])
     assert all(detection.box[2] <= 95 and detection.box[3] <= 63 for detection in detector.detect(picture))
 
 

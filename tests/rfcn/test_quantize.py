@@ -1,16 +1,18 @@
 """The script `rfcn/quantize.py`, and its INT8 models in the other scripts."""
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lib.errors import ConfigError
+from lib.errors import CheckpointError, ConfigError
 from rfcn import demo, quantize
 from rfcn import test as test_script
 from rfcn.config.config import load_config
 from rfcn.precision import quantization
 from rfcn.detector import Detector
+from rfcn.train_end2end import train_net
 
 INT8 = 'TEST.PRECISION=int8'
 
@@ -30,7 +32,8 @@ def int8_params(tiny_run, config, tmp_path_factory):
 def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(config, tiny_run, tmp_path, capsys):
     quantize.main(['--cfg', config, '--params', str(tiny_run / 'tiny-0001.params'), '--out', str(tmp_path / 'small'),
                    'TEST.QUANTIZE.FP32_LAYERS=[conv1]', 'TEST.QUANTIZE.CALIB_IMAGES=2'])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['small-0000.params', 'small-symbol.json']
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        '.lock', 'small-0000.params', 'small-0000.states', 'small-symbol.json']
     quantized = quantization.load_symbol(str(tmp_path / 'small-0000.params'))
     assert 'conv1' not in quantization.int8_layers(quantized) and 'rfcn_cls' in quantization.int8_layers(quantized)
     assert 'convolutions are INT8; these stay fp32: conv1\n' in capsys.readouterr().out
@@ -40,7 +43,7 @@ def test_a_misspelt_layer_is_refused_with_the_one_that_was_meant(config, tiny_ru
     cfg = load_config(config, ['TEST.QUANTIZE.FP32_LAYERS=[conv_1]'])
     with pytest.raises(ConfigError, match="no convolution 'conv_1'; did you mean conv1"):
         quantize.quantize_net(cfg, str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'small'))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ['.lock']
 
 
 def test_calibration_images_are_training_images_spread_over_the_set(config):
@@ -89,8 +92,18 @@ def test_a_plain_checkpoint_is_no_int8_model(config, tiny_run):
 
 
 def test_a_graph_of_another_network_is_refused(config, int8_params):
-    with pytest.raises(Exception, match='num_filter|conv_new_1|shape'):
+    with pytest.raises(CheckpointError, match='network.POOLED_SIZE was 3, now 7'):
         Detector(config, int8_params, [INT8, 'network.POOLED_SIZE=7'])
+
+
+@pytest.mark.parametrize('name', ['tiny-int8-0000.params', 'tiny-int8-0000.states', 'tiny-int8-symbol.json'])
+def test_a_mixture_of_two_int8_models_is_refused(config, tiny_cfg, int8_params, tmp_path, name):
+    other = train_net(tiny_cfg('seed=1'), tmp_path) + '-0001.params'
+    mixed = quantize.quantize_net(tiny_cfg('seed=1'), other, str(tmp_path / 'tiny-int8'))
+    Detector(config, mixed, [INT8])
+    shutil.copy(str(Path(int8_params).parent / name), str(tmp_path))
+    with pytest.raises(CheckpointError, match='are not of one INT8 model|are of different runs'):
+        Detector(config, mixed, [INT8])
 
 
 def test_int8_is_for_the_cpu(config, int8_params):

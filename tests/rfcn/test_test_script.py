@@ -40,15 +40,16 @@ def test_the_script_takes_the_last_checkpoint_of_the_training_and_prints_a_table
     assert [len(of_class) for of_class in all_boxes] == [3, 3, 3]  # of the background too, though empty
     written = sorted(path.name for path in folder.glob('results/voc/Main/*'))
     assert written == ['comp4_det_test_blue.txt', 'comp4_det_test_red.txt']
-    assert load_config(folder / 'config.yaml').dataset.CLASSES == ('blue', 'red')
+    assert load_config(folder / 'test_config.yaml').dataset.CLASSES == ('blue', 'red')
 
 
-def test_a_threshold_on_the_command_line_is_that_of_detections(tiny_run, tmp_path, capsys):
+def test_a_threshold_on_the_command_line_is_that_of_detections_and_its_results_stand_apart(tiny_run, tmp_path, capsys):
     script.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
                  '--thresh', '0.99', 'output_path=%s' % tmp_path])
-    all_boxes = safe_pickle.load(str(tmp_path / 'config' / 'test' / 'voc_test_detections.pkl'))
+    all_boxes = safe_pickle.load(str(tmp_path / 'config' / 'test' / 'thresh_0.99' / 'voc_test_detections.pkl'))
     assert not any(len(boxes) for of_class in all_boxes for boxes in of_class)
     assert 'AP@0.5' in capsys.readouterr().out
+    assert not (tmp_path / 'config' / 'test' / 'result.json').exists()      # that of the experiment
 
 
 def test_saved_detections_are_evaluated_again_with_the_same_result(detect):
@@ -98,6 +99,16 @@ def test_a_missing_checkpoint_says_what_to_do(tiny_yaml):
         script.main(['--cfg', tiny_yaml(), 'TEST.test_epoch=9'])
 
 
-def test_a_checkpoint_of_another_shape_is_named(tiny_yaml, tiny_run):
-    with pytest.raises(CheckpointError, match='tiny-0001.params does not fit the network'):
-        script.main(['--cfg', tiny_yaml(), '--params', str(tiny_run / 'tiny-0001.params'), 'network.POOLED_SIZE=7'])
+def test_a_checkpoint_of_another_shape_is_named(tiny_yaml, tiny_run, tmp_path):
+    alone = shutil.copy(str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'alone.params'))
+    with pytest.raises(CheckpointError, match='alone.params does not fit the network'):
+        script.main(['--cfg', tiny_yaml(), '--params', alone, 'network.POOLED_SIZE=7'])
+
+
+def test_testing_on_the_images_of_the_training_leaves_its_configuration(tiny_run, tmp_path):
+    folder = shutil.copytree(str(tiny_run), str(tmp_path / 'tiny' / 'train'))
+    before = open(folder + '/config.yaml').read()
+    yaml = shutil.copy(str(tiny_run / 'config.yaml'), str(tmp_path / 'tiny.yaml'))
+    script.main(['--cfg', yaml, 'output_path=%s' % tmp_path, 'dataset.test_image_set=train', 'TEST.NMS=0.6'])
+    assert open(folder + '/config.yaml').read() == before
+    assert load_config(folder + '/test_config.yaml').TEST.NMS == 0.6

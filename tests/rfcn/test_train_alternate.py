@@ -138,7 +138,7 @@ def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, tr
     asked = []
     monkeypatch.setattr(propose, 'rpn_predictor', lambda cfg, params: None)
     monkeypatch.setattr(propose, 'propose_all', lambda predictor, loader: asked.append(loader.scales))
-    monkeypatch.setattr(propose, 'save_proposals', lambda *arguments: None)
+    monkeypatch.setattr(propose, 'save_proposals', lambda path, *arguments: Path(path).touch())
     monkeypatch.setattr(propose, 'log_recall', lambda *arguments: None)
     steps = train_alternate.Steps(config_of(tiny_voc, *overrides), tmp_path, None)
     (tmp_path / 'rpn1.yaml').write_text('')

@@ -101,7 +101,7 @@ def test_a_checkpoint_that_is_not_there_and_a_config_beside_it_that_is_damaged(d
     where = detector(['any', 'other'])
     (tmp_path / 'config.yaml').write_text('no: [config')
     start(tiny_cfg(*where))
-    assert 'config.yaml: the classes of the checkpoint beside it cannot be read' in caplog.text
+    assert 'config.yaml: what it says of the checkpoint beside it cannot be read' in caplog.text
     (tmp_path / 'old-0003.params').write_bytes(b'damaged')
     with pytest.raises(CheckpointError):
         start(tiny_cfg(*where))

@@ -6,8 +6,10 @@ import pytest
 from lib.errors import CheckpointError
 from rfcn.checkpoints import resume
 from rfcn.checkpoints.checkpoint import params_path, save_params, states_path
+from rfcn.checkpoints.states import Progress, checksum, load_states, save_checkpoint, save_states
 
-PROGRESS = resume.Progress(epoch=1, batch=0, num_update=70, batches_done=140, best=0.625, checksum=None)
+PROGRESS = Progress(epoch=1, images=0, num_update=70, batches_done=140, best=0.625, checksum=None, epoch_images=280,
+                    step_images=2, accumulate=2, order_images=2)
 
 
 @pytest.fixture
@@ -23,18 +25,17 @@ def params(value):
 
 
 def save_epoch(prefix, epoch):
-    progress = PROGRESS._replace(epoch=epoch, checksum=resume.checksum(*params(epoch)))
-    resume.save_states(states_path(prefix, epoch), {'conv_weight': mx.nd.full((2, 3), -epoch)}, progress)
-    save_params(params_path(prefix, epoch), *params(epoch))
+    progress = PROGRESS._replace(epoch=epoch, checksum=checksum(*params(epoch)))
+    save_checkpoint(params_path(prefix, epoch), *params(epoch), {'conv_weight': mx.nd.full((2, 3), -epoch)}, progress)
 
 
-def save_interruption(prefix, epoch, batch):
-    progress = PROGRESS._replace(epoch=epoch, batch=batch)
-    resume.save_states(resume.interrupted_path(prefix), {}, progress, params(epoch + 0.5))
+def save_interruption(prefix, epoch, images):
+    progress = PROGRESS._replace(epoch=epoch, images=images)
+    save_states(resume.interrupted_path(prefix), {}, progress, params=params(epoch + 0.5))
 
 
-def weight(standing):
-    return float(standing.arg_params['conv_weight'][0, 0].asscalar())
+def weight(saved):
+    return float(saved.arg_params['conv_weight'][0, 0].asscalar())
 
 
 def cut_in_half(path):
@@ -45,23 +46,23 @@ def cut_in_half(path):
 
 def test_momentum_and_progress_come_back_as_they_were_saved(tmp_path):
     path = str(tmp_path / 'net-0001.states')
-    for progress in PROGRESS, PROGRESS._replace(best=None, batch=7):
-        resume.save_states(path, {'conv_weight': mx.nd.array([1, 2, 3])}, progress)
-        momenta, found, rest = resume.load_states(path)
-        assert found == progress and rest == {}
+    for progress in PROGRESS, PROGRESS._replace(best=None, images=7):
+        save_states(path, {'conv_weight': mx.nd.array([1, 2, 3])}, progress)
+        momenta, found, identity, rest = load_states(path)
+        assert found == progress and rest == {} and identity is None
         assert np.array_equal(momenta['conv_weight'].asnumpy(), [1, 2, 3])
 
 
 def test_the_newest_epoch_is_taken_up(prefix):
-    standing = resume.newest(prefix)
-    assert weight(standing) == 2 and standing.progress.epoch == 2
-    assert float(standing.momenta['conv_weight'][0, 0].asscalar()) == -2
+    saved = resume.newest(prefix)
+    assert weight(saved) == 2 and saved.progress.epoch == 2
+    assert float(saved.momenta['conv_weight'][0, 0].asscalar()) == -2
 
 
 def test_an_interruption_within_a_later_epoch_is_newer(prefix):
     save_interruption(prefix, 2, 5)
-    standing = resume.newest(prefix)
-    assert weight(standing) == 2.5 and standing.progress.batch == 5
+    saved = resume.newest(prefix)
+    assert weight(saved) == 2.5 and saved.progress.images == 5
 
 
 def test_an_interruption_before_the_last_epoch_is_older(prefix):
@@ -95,14 +96,14 @@ def test_parameters_of_another_run_are_not_mixed_with_these_states(prefix):
 
 def test_parameters_without_states_resume_without_momentum(prefix, caplog):
     save_params(params_path(prefix, 7), *params(7))  # as the release's, whose states are pickles
-    standing = resume.at_epoch(prefix, 7)
-    assert weight(standing) == 7 and standing.momenta is None and standing.progress is None
+    saved = resume.at_epoch(prefix, 7)
+    assert weight(saved) == 7 and saved.momenta is None and saved.progress is None
     assert 'without momentum' in caplog.text
 
 
 def test_a_parameter_file_is_no_training_state(prefix):
     with pytest.raises(CheckpointError, match='net-0001.params: no training state of this project'):
-        resume.load_states(params_path(prefix, 1))
+        load_states(params_path(prefix, 1))
 
 
 def test_only_epochs_with_both_files_can_be_resumed_from(tmp_path):
@@ -118,3 +119,26 @@ def test_pruning_keeps_the_newest(prefix):
     save_epoch(prefix, 3)
     resume.prune(prefix, 2)
     assert resume.epochs_with_states(prefix) == [2, 3]
+
+
+# A run of 280 images an epoch, 2 a batch, 2 batches an update: 140 batches and 70 updates an epoch.
+@pytest.mark.parametrize('epoch, images, now, expected', [
+    (3, 0, (280, 2, 2), (0, 210, 420, 2)),      # nothing has changed
+    (3, 0, (280, 4, 2), (0, 105, 210, 4)),      # 70 batches, 35 updates an epoch
+    (3, 0, (280, 2, 1), (0, 420, 420, 2)),
+    (3, 0, (300, 2, 2), (0, 225, 450, 2)),      # the data have grown
+    # 80 images are seen. 200 are left: 25 batches of 8, 13 updates. An epoch: 35 batches, 18 updates.
+    (3, 80, (280, 8, 2), (80, 4 * 18 - 13, 4 * 35 - 25, 2)),
+])
+def test_progress_means_the_same_with_batches_of_another_size(epoch, images, now, expected):
+    progress = PROGRESS._replace(epoch=epoch, images=images, num_update=210, batches_done=420)
+    fitted = resume.fitted(progress, True, *now)
+    assert (fitted.images, fitted.num_update, fitted.batches_done, fitted.order_images) == expected
+    assert (fitted.epoch, fitted.epoch_images, fitted.step_images, fitted.accumulate) == (epoch,) + now
+
+
+def test_an_epoch_that_was_begun_on_other_images_starts_again():
+    progress = PROGRESS._replace(epoch=3, images=80, num_update=230, batches_done=460)
+    fitted = resume.fitted(progress, False, 280, 2, 2)
+    assert (fitted.images, fitted.num_update, fitted.batches_done) == (0, 210, 420)
+    assert resume.fitted(progress, True, 280, 2, 2) == progress

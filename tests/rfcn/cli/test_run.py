@@ -1,4 +1,5 @@
 """What the scripts share: arguments, the folder of a run, its log."""
+import fcntl
 import logging
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn.cli.run import log_to, parse_config, run_folder, start_run
-from rfcn.config.config import load_config
+from rfcn.config.config import load_config, with_overrides
 
 
 def test_arguments_and_overrides_come_in_any_order(tiny_yaml):
@@ -39,12 +40,15 @@ def test_a_run_writes_into_a_folder_of_its_configuration_and_image_set(tiny_cfg,
 def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tiny_cfg, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['train.py', '--cfg', 'x.yaml'])
     cfg, args = parse_config('a script', ['--cfg', tiny_yaml(), 'dataset.CLASSES=[]', 'seed=8'])
-    cfg, folder = start_run(cfg, args, 'train', {'TEST.NMS': 0.5})
+    folder = run_folder(cfg, args.cfg, 'train')
     assert folder == tmp_path / 'output' / 'tiny' / 'train'
+    with start_run(with_overrides(cfg, {'TEST.NMS': 0.5}), folder) as cfg:
+        with open(folder / '.lock') as lock, pytest.raises(BlockingIOError):     # it is held to the end
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     log = (folder / 'log.txt').read_text()
     for text in 'command: train.py --cfg x.yaml', 'MXNet 1.9', 'NumPy 1.', 'revision', 'seed: 8':
         assert text in log
-    written = load_config(folder / 'config.yaml')
+    written = load_config(folder / 'test_config.yaml')
     assert written == cfg and (written.seed, written.TEST.NMS) == (8, 0.5)
     assert written.dataset.CLASSES == ('blue', 'red')  # of the data
 

@@ -1,4 +1,5 @@
 """How scripts end: what the user can mend is told in one sentence, whichever script it is."""
+import fcntl
 import logging
 import re
 import runpy
@@ -9,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.cli.script import make_parser, message, run_script
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -108,9 +108,10 @@ def test_a_second_training_in_a_folder_is_refused_and_changes_nothing_there(scri
     folder.mkdir(parents=True)
     (folder / 'config.yaml').write_text('of the first')
     for path in 'rfcn/train_end2end.py', 'rfcn/train_rpn.py', 'rfcn/train_given.py', 'rfcn/train_alternate.py':
-        with locked_folder(folder):
+        with open(folder / '.lock', 'a') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)    # as another process would hold it
             status, printed = script(path, '--cfg', tiny_yaml())
-        assert status == 1 and re.match(r'error: \S+/output/tiny/train is in use by another training', printed)
+        assert status == 1 and re.match(r'error: \S+/output/tiny/train is in use by another run', printed)
         assert printed.count('\n') == 1
     assert (folder / 'config.yaml').read_text() == 'of the first' and not (folder / 'log.txt').exists()
 

@@ -10,7 +10,7 @@ import pytest
 
 from lib.dataset.imdb import Evaluation
 from rfcn import build, evaluate
-from rfcn.checkpoints import checkpoint, resume
+from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.core.interrupt import StopWish
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer, validated_epochs
 from rfcn.train_end2end import train_net
@@ -38,7 +38,7 @@ def log_of(prefix, kind='train'):
 def arrays_of(prefix, epoch):
     """Everything in the two files of a checkpoint, by name."""
     arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(prefix, epoch))
-    momenta, progress, _ = resume.load_states(checkpoint.states_path(prefix, epoch))
+    momenta, progress, _, _ = states.load_states(checkpoint.states_path(prefix, epoch))
     arrays = {('param', name): value.asnumpy() for name, value in list(arg_params.items()) + list(aux_params.items())}
     arrays.update((('momentum', name), value.asnumpy()) for name, value in momenta.items())
     return arrays, progress
@@ -159,12 +159,18 @@ def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
     assert {'mAP@0.5', 'AP@0.5/red', 'AP@0.5/blue'} <= set(lines[0])
     arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_test=True)
     assert 'rfcn_bbox_weight' in arg_params
-    assert resume.load_states(checkpoint.states_path(prefix, 3))[1].best == max(line['mAP@0.5'] for line in lines)
+    assert states.load_states(checkpoint.states_path(prefix, 3))[1].best == max(line['mAP@0.5'] for line in lines)
 
 
-class FakeModule(object):
+class FakeLoader:
+    """Of no images."""
+    roidb, step_size = [], 1
+
+
+class FakeModule:
     """Parameters that say which epoch they are of."""
     num_update = learning_rate = 0
+    accumulate = 1
     label_names = []
 
     def get_params(self):
@@ -183,7 +189,7 @@ def evaluation_of(score):
 def validated(tmp_path, scores, period=100):
     """Numbers of the epochs at which a Trainer kept the best checkpoint, for the scores of each validation."""
     kept = []
-    trainer = Trainer(FakeModule(), None, str(tmp_path / 'x'), eval_period=1, period=period,
+    trainer = Trainer(FakeModule(), FakeLoader(), str(tmp_path / 'x'), eval_period=1, period=period,
                       validate=lambda number, *params: evaluation_of(scores[number - 1]),
                       extra_params=lambda arg_params: kept.append(epoch) or {})
     with open(str(tmp_path / 'x-log.jsonl'), 'wb') as trainer._log:
@@ -198,7 +204,7 @@ def test_the_best_checkpoint_is_that_of_the_highest_score(tmp_path):
 
 def test_the_checkpoint_of_an_epoch_knows_the_score_of_its_own_validation(tmp_path):
     validated(tmp_path, [0.2, 0.6, 0.5], period=1)
-    assert [resume.load_states(checkpoint.states_path(str(tmp_path / 'x'), epoch))[1].best
+    assert [states.load_states(checkpoint.states_path(str(tmp_path / 'x'), epoch))[1].best
             for epoch in (1, 2, 3)] == [0.2, 0.6, 0.6]
 
 

@@ -85,7 +85,7 @@ def test_a_network_of_operators_in_python_is_refused(tiny_cfg):
 
 def test_parameters_of_another_configuration_are_refused(trained, tmp_path):
     cfg, params = trained
-    with pytest.raises(CheckpointError, match='rfcn_cls_weight has shape'):
+    with pytest.raises(CheckpointError, match='tells other classes apart: it knows blue, red; the conf'):
         export_plain(with_overrides(cfg, {'dataset.CLASSES': ['red', 'green', 'blue']}), params,
                      str(tmp_path / 'plain-symbol.json'))
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,166 @@
+"""What a checkpoint says of itself, and whether it agrees with the configuration that it is used with.
+
+    kind       what was trained: end2end, rpn, rfcn, alternate
+    settings   every key of the configuration, by its dotted name: classes, anchors, means, scales, schedule, seed, ...
+    data       a `DataRecord` of the images
+
+A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
+takes its place; its kind and data are then unknown. `ALLOW_CHANGED` lists keys that may differ on purpose.
+"""
+import functools
+import json
+import logging
+import os
+from collections import namedtuple
+from pathlib import Path
+
+from lib.errors import CheckpointError, ConfigError
+from rfcn.checkpoints.data_record import data_change, data_record
+from rfcn.config.config import load_config, thaw
+from rfcn.config.defaults import KEYS
+from rfcn.config.kinds import show
+
+logger = logging.getLogger(__name__)
+
+CONFIG = 'config.yaml'
+CLASSES, DATA, SCALES, WEIGHTS = 'dataset.CLASSES', 'data', 'SCALES', 'network.pretrained'
+_ANCHORS = ('network.ANCHOR_SCALES', 'network.ANCHOR_RATIOS')
+# Keys of `network` that do not say what its parameters mean.
+_NOT_MEANING = (WEIGHTS, 'network.pretrained_epoch', 'network.PRETRAINED_CLASSES', 'network.FIXED_PARAMS',
+                'network.FIXED_PARAMS_SHARED', 'network.NUM_ANCHORS', 'network.IMAGE_STRIDE')
+# Keys of `TRAIN` that do not change what the steps compute, or that resuming takes into account.
+_NOT_TRAINING = ('WORKERS', 'RESUME', 'OVERWRITE', 'begin_epoch', 'end_epoch', 'model_prefix', 'CHECKPOINT_PERIOD',
+                 'KEEP_CHECKPOINTS', 'EVAL_PERIOD', 'BATCH_IMAGES', 'GRAD_ACCUM')
+# Keys that fine-tuning takes over from the first network: what comes in, and what its box and anchor layers mean.
+_FINE_TUNING = ('network.PIXEL_MEANS', 'network.STRIDE_IN_3X3', 'network.POOL1', 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED',
+                'TRAIN.BBOX_MEANS', 'TRAIN.BBOX_STDS')
+
+Identity = namedtuple('Identity', 'kind settings data')
+
+
+def identity_of(cfg, kind, roidb):
+    """The identity of a training with this configuration on these images."""
+    return Identity(kind, settings_of(cfg), data_record(roidb))
+
+
+def settings_of(cfg):
+    """Dotted key -> plain value, as JSON gives it back."""
+    values = thaw(cfg)
+    return {key: json.loads(json.dumps(functools.reduce(lambda level, name: level[name], key.split('.'), values)))
+            for key in KEYS}
+
+
+def identity_beside(params):
+    """What config.yaml says beside a parameter file; None where there is none that can be read."""
+    path = Path(params).parent / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        return Identity(None, settings_of(load_config(str(path))), None)
+    except ValueError as error:
+        logger.warning('%s: what it says of the checkpoint beside it cannot be read: %s', path, error)
+        return None
+
+
+def meaning_keys():
+    """Keys that say what the parameters of a network mean, the classes aside."""
+    return [key for key in KEYS if key in ('symbol', 'CLASS_AGNOSTIC')
+            or key.startswith('network.') and key not in _NOT_MEANING]
+
+
+def training_keys():
+    """Keys that change what a training learns."""
+    of_train = [key for key in KEYS if key.startswith('TRAIN.') and not key.startswith('TRAIN.ALTERNATE.')
+                and key[len('TRAIN.'):] not in _NOT_TRAINING]
+    return meaning_keys() + [CLASSES, SCALES, 'network.IMAGE_STRIDE', 'RELEASE_RULES', 'seed', WEIGHTS] + of_train
+
+
+def check_for_test(identity, cfg, source):
+    """Compare a checkpoint with the configuration that it is tested with. Classes: see for_test.py.
+
+    Raises:
+        CheckpointError: they differ in what changes the result.
+    """
+    keys = meaning_keys() + ([] if cfg.TEST.SCALES else [SCALES])
+    changed = _differences(identity, cfg, keys)
+    if SCALES in changed and identity.settings[SCALES][:1] == settings_of(cfg)[SCALES][:1]:
+        del changed[SCALES]         # the first one is tested at
+    hint = ' (TEST.SCALES tests at other sizes than were trained on)' if SCALES in changed else ''
+    _refuse(changed, cfg, source, 'Use the config.yaml that the training wrote' + hint)
+
+
+def check_fine_tuning(identity, cfg, source):
+    """Compare a checkpoint with the configuration that goes on from its parameters. Raises as `check_for_test`."""
+    keys = list(_FINE_TUNING)
+    if identity.settings['network.NUM_ANCHORS'] == cfg.network.NUM_ANCHORS:     # else these layers start anew
+        keys += _ANCHORS
+    _refuse(_differences(identity, cfg, keys), cfg, source, 'Take over the values of the checkpoint')
+
+
+def check_resuming(identity, now, cfg, source):
+    """Compare a checkpoint with the training that goes on from it.
+
+    Args:
+        identity, now: of the checkpoint, and of the training.
+    Returns:
+        whether images and their order are the same.
+    Raises:
+        CheckpointError: another kind of training, other settings, or data that have not only grown.
+    """
+    if identity.kind not in (None, now.kind):
+        raise CheckpointError('%s is of another kind of training (%s, and this is %s): choose another output_path, or '
+                              'begin anew in its place with TRAIN.OVERWRITE=true' % (source, identity.kind, now.kind))
+    changed = _differences(identity, cfg, training_keys())
+    change = identity.data and data_change(identity.data, now.data)
+    if change and (change.gone or change.changed):
+        changed[DATA] = ('%d images, of which %d are gone and %d have other boxes or another size'
+                         % (len(identity.data.sums), change.gone, change.changed), '%d images, %d of them new'
+                         % (len(now.data.sums), change.new))
+    _refuse(changed, cfg, source, 'Go on with the settings and data that the run was begun with; or begin anew in '
+                                  'another output_path (network.pretrained goes on from these parameters), or in its '
+                                  'place with TRAIN.OVERWRITE=true')
+    if change:
+        logger.warning('%s: the data have changed since (%d images are gone, %d new, %d have other boxes%s): the epoch '
+                       'that was begun starts again, and what follows is not what it would have been without the '
+                       'change', source, change.gone, change.new, change.changed,
+                       ', the list has another order' if change.reordered else '')
+    return not change
+
+
+def class_names(identity):
+    """The classes of a checkpoint, without background; () where they are not known."""
+    return tuple(identity.settings[CLASSES]) if identity else ()
+
+
+def is_allowed(key, cfg):
+    """Whether a key may differ from the checkpoint's.
+
+    Raises:
+        ConfigError: ALLOW_CHANGED names something that does not exist.
+    """
+    unknown = [name for name in cfg.ALLOW_CHANGED if name not in KEYS and name != DATA]
+    if unknown:
+        raise ConfigError('ALLOW_CHANGED: there is no key %s; expected keys of the configuration, such as '
+                          'network.PIXEL_MEANS, or data' % ', '.join(unknown))
+    return key in cfg.ALLOW_CHANGED
+
+
+def _differences(identity, cfg, keys):
+    """Key -> its value in the checkpoint, its value now. Keys that the checkpoint does not know are passed over."""
+    before, now = identity.settings, settings_of(cfg)
+    return {key: (show(before[key]), show(now[key])) for key in keys
+            if key in before and _comparable(key, before[key]) != _comparable(key, now[key])}
+
+
+def _comparable(key, value):
+    return os.path.basename(value) if key == WEIGHTS else value     # the folder may have been moved
+
+
+def _refuse(changed, cfg, source, remedy):
+    left = {key: values for key, values in changed.items() if not is_allowed(key, cfg)}
+    if left:
+        told = '; '.join('%s was %s, now %s' % (key, *values) for key, values in left.items())
+        raise CheckpointError('%s was trained with something else: %s. %s. Where the change is meant: '
+                              'ALLOW_CHANGED=[%s]' % (source, told, remedy, ','.join(left)))
+    for key, (before, now) in changed.items():
+        logger.warning('%s: %s was %s, now %s, as ALLOW_CHANGED allows', source, key, before, now)
