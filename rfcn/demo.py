@@ -25,7 +25,7 @@ from lib.utils.image import images_in, imwrite
 from lib.utils.progress import progress
 from lib.utils.result_files import CocoFile, JsonLines, VocFiles, YoloFiles
 from lib.utils.show_boxes import draw_detections
-from lib.utils.shown import shown
+from lib.utils.shown import counted, shown
 from lib.utils.video import (EXTENSION, SMALLER, USUAL_RATE, is_stream, read_frames, read_stream, steady, video_info,
                              write_video)
 from rfcn.cli.run import log_to, parse_config
@@ -86,11 +86,6 @@ def drawing_paths(sources, folder, extension):
         paths.append(next(path for path in candidates if os.path.realpath(path) not in taken))
         taken.add(os.path.realpath(paths[-1]))
     return paths
-
-
-def counted(number, noun):
-    """'1 object', '2 objects'."""
-    return '%d %s%s' % (number, noun, '' if number == 1 else 's')
 
 
 def draw_images(detector, images, args):

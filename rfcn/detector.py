@@ -173,6 +173,7 @@ class Detector:
         with NETWORK_LOCK:
             batch = mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
                                     provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays])
+        batch.seeds = [0]   # of what operators on the host draw: the same for each call, whoever calls
         return View(batch, 1, [image.shape[1] if mirror else None])
 
 

@@ -31,3 +31,8 @@ def _escaped(character):
     if '\udc80' <= character <= '\udcff':   # a byte that is no UTF-8, as `os.fsdecode` keeps it
         return '\\x%02x' % (ord(character) - 0xdc00)
     return character.encode('unicode_escape').decode('ascii')
+
+
+def counted(number, noun):
+    """'1 object', '2 objects'."""
+    return '%d %s%s' % (number, noun, '' if number == 1 else 's')

@@ -1,26 +1,37 @@
-"""Show why the network decides what it decides: score maps, bins, votes, boxes, proposals, NMS.
+"""Show why the network decides what it decides, or what training images teach it.
 
     rfcn explain --cfg X.yaml --params Y.params --image a.jpg [--class NAME] [--detection N] --out DIR
     rfcn explain --cfg X.yaml --params Y.params --image a.jpg --box 40 30 180 220 --class dog --out DIR
+    rfcn explain --train --cfg X.yaml [--params Y.params] [--images 4 | --image 000012.jpg] --out DIR
 
-Writes PNG files and one page, explanation.html, which needs no other file.
+The first two take one decision apart: score maps, bins, votes, box, proposals, NMS. The third shows what training makes
+of its images: anchors, proposals, RoIs, losses, which of them OHEM keeps, and what no anchor or RoI learns; it is the
+first look where a training finds nothing. PNG files and one page that needs no other file.
 """
 import logging
 
+from lib.errors import ConfigError, UserError
 from lib.utils.shown import shown
+from rfcn import build
 from rfcn.cli.run import log_to, parse_config
 from rfcn.detector import Detector
 from rfcn.explaining.decision import explain
 from rfcn.explaining.page import write_explanation
-from lib.errors import UserError
+from rfcn.explaining.training import training_images
+from rfcn.explaining.training_page import write_training_page
 
 logger = logging.getLogger('rfcn')
 
 
 def add_arguments(parser):
     """Of this command."""
-    parser.add_argument('--params', required=True, help='checkpoint, .params')
-    parser.add_argument('--image', required=True, metavar='PATH', help='an image')
+    parser.add_argument('--params',
+                        help='checkpoint, .params; with --train by default the first values of the training')
+    parser.add_argument('--image', metavar='PATH',
+                        help='an image; with --train one of the training set, by the end of its path')
+    parser.add_argument('--train', action='store_true', help='show what training images teach')
+    parser.add_argument('--images', type=int, default=1, metavar='N',
+                        help='with --train: the first N images of the first epoch (default 1)')
     parser.add_argument('--class', dest='class_name', metavar='NAME',
                         help='the class to explain (default: that of the detection, or the likeliest of the box)')
     what = parser.add_mutually_exclusive_group()
@@ -31,13 +42,15 @@ def add_arguments(parser):
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the pictures and the page')
 
 
-def main(argv=None):
-    """Entry point."""
-    cfg, args = parse_config(__doc__, argv, add_arguments)
-    log_to(None, cfg.default.log_level)
+def explain_decision(cfg, args):
+    """One image, one decision."""
+    if not args.params or not args.image:
+        raise ConfigError('to explain a decision, name --params and --image; what training sees is shown with --train')
     detector = Detector(cfg, args.params)
     try:
         explanation = explain(detector, args.image, args.box, args.class_name, args.detection)
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError('%s: %s' % (shown(args.image), error)) from error
     page = write_explanation(explanation, args.out, args.image)
@@ -45,3 +58,21 @@ def main(argv=None):
     logger.info('%s: %s, vote %.4f, softmax %.4f', shown(args.image), shown(explanation.class_name),
                 roi.cls_score[explanation.class_number], roi.cls_prob[explanation.class_number])
     logger.info('wrote %s', shown(page))
+
+
+def explain_training(cfg, args):
+    """What training images teach."""
+    taught = []
+    for image in training_images(build.with_classes(cfg), args.params, args.images, args.image and [args.image]):
+        logger.info('%s: %s', shown(image.path), shown(' '.join(image.sentences())))
+        taught.append(image)
+    logger.info('wrote %s', shown(write_training_page(taught, args.out)))
+
+
+def main(argv=None):
+    """Entry point."""
+    cfg, args = parse_config(__doc__, argv, add_arguments)
+    log_to(None, cfg.default.log_level)
+    if args.images < 1:
+        raise ConfigError('--images: expected a whole number from 1, not %d' % args.images)
+    (explain_training if args.train else explain_decision)(cfg, args)

@@ -79,11 +79,6 @@ def test_a_video_whose_name_is_no_utf8_is_refused(run, video, tmp_path):
         run('--video', name)
 
 
-@pytest.mark.parametrize('number, said', [(0, '0 objects'), (1, '1 object'), (2, '2 objects')])
-def test_one_object_is_no_plural(number, said):
-    assert demo.counted(number, 'object') == said
-
-
 def test_images_of_one_name_from_several_folders_keep_their_drawings(run, tiny_voc, tmp_path):
     pictures = [tiny_voc / 'JPEGImages' / 'wide1.jpg', tmp_path / 'wide1.jpeg', tmp_path / 'wide1_2.jpg']
     shutil.copy(str(tiny_voc / 'JPEGImages' / 'high1.jpg'), str(pictures[1]))

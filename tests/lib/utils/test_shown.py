@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.utils.shown import shown, shown_text
+from lib.utils.shown import counted, shown, shown_text
 
 
 @pytest.mark.parametrize('name, expected', [
@@ -24,3 +24,8 @@ def test_what_is_not_printable_is_escaped(name, expected):
 
 def test_the_lines_of_a_message_stay_lines():
     assert shown_text('a\n\tb\x1b[2J\r') == 'a\n\tb\\x1b[2J\\r'
+
+
+@pytest.mark.parametrize('number, said', [(0, '0 objects'), (1, '1 object'), (2, '2 objects')])
+def test_one_object_is_no_plural(number, said):
+    assert counted(number, 'object') == said

@@ -1,0 +1,125 @@
+"""What a training image teaches: from the loader and the graph of the training, and nothing computed a second way."""
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.bbox.bbox_transform import bbox_overlaps
+from lib.errors import ConfigError, DatasetError
+from lib.rcnn.ohem import box_annotator_ohem, cross_entropy, smooth_l1
+from rfcn import build
+from rfcn.explaining import command, training
+from rfcn.explaining.training import training_images
+from rfcn.symbols import make_symbol
+
+
+@pytest.fixture
+def first(tiny_cfg):
+    """A function (KEY=VALUE, ...) -> configuration and what its first training image teaches."""
+    def make(*overrides, **arguments):
+        cfg = tiny_cfg(*overrides)
+        return cfg, next(training_images(cfg, **arguments))
+    return make
+
+
+def test_the_image_and_its_boxes_are_those_of_the_loader(first, tiny_voc):
+    cfg, taught = first('TRAIN.SHUFFLE=false', paths=['wide1.jpg'])
+    stored = cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+    assert taught.path.endswith('wide1.jpg') and np.array_equal(taught.image, stored)    # of scale 1, not mirrored
+    np.testing.assert_array_equal(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]])    # red is 2, blue 1
+    assert [each.class_name for each in taught.objects] == ['red', 'blue']
+
+
+@pytest.mark.parametrize('overrides', [[], ['TRAIN.FLIP=true', 'SCALES=[[48, 96]]'], ['network.IMAGE_STRIDE=32'],
+                                       ['TRAIN.BATCH_ROIS=16']])
+def test_anchors_are_those_that_train(first, overrides):
+    cfg, taught = first('TRAIN.BATCH_IMAGES=1', *overrides)
+    symbol = make_symbol(cfg).get_symbol(is_train=True)
+    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
+    label = next(loader.batches()).label[0].asnumpy()[0]
+    assert [(taught.anchor_labels == value).sum() for value in (-1, 0, 1)] == [(label == value).sum()
+                                                                               for value in (-1, 0, 1)]
+    # Every positive anchor overlaps an object by 0.7 or is the best that there is.
+    positive = taught.anchors[taught.anchor_labels > 0]
+    overlaps = bbox_overlaps(positive, taught.gt_boxes[:, :4])
+    best = np.array([each.best_anchor for each in taught.objects])
+    assert len(positive) and ((overlaps >= 0.7) | np.isclose(overlaps, best)).any(axis=1).all()
+    assert sum(each.anchors for each in taught.objects) == len(positive)
+
+
+@pytest.mark.parametrize('overrides', [[], ['CLASS_AGNOSTIC=false'], ['TRAIN.CXX_PROPOSAL=true'],
+                                       ['symbol=small_faster_rcnn']])
+def test_losses_and_kept_rois_are_those_of_the_graph(first, overrides, monkeypatch):
+    seen = {}
+    forward = training._forward
+
+    def spy(graph, params, batch):
+        internals = graph.get_internals()
+        names = [name for name in ('cls_score_reshape_output', 'rcnn_cls_output', 'bbox_pred_vote_output',
+                                   'rcnn_bbox_output') if name in internals.list_outputs()]
+        seen.update(forward(training.mx.sym.Group(list(graph) + [internals[name] for name in names]), params, batch))
+        return seen
+    monkeypatch.setattr(training, '_forward', spy)
+    _, taught = first('TRAIN.BATCH_ROIS_OHEM=6', *overrides)
+    rois, score = taught.rois, seen.get('cls_score_reshape', seen.get('rcnn_cls'))
+    pred = seen.get('bbox_pred_vote', seen.get('rcnn_bbox'))
+    targets, weights = seen['proposal_target_bbox_target'], seen['proposal_target_bbox_weight']
+    counts = rois.labels >= 0
+    np.testing.assert_allclose(rois.cls_loss[counts], cross_entropy(score, rois.labels)[counts], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(rois.box_loss, (weights * smooth_l1(pred - targets)).sum(axis=1), rtol=1e-4, atol=1e-5)
+    kept, _ = box_annotator_ohem(score, pred, rois.labels, targets, weights, roi_per_img=6)
+    assert rois.kept.sum() == 6
+    loss = rois.cls_loss + rois.box_loss
+    assert loss[rois.kept].min() >= loss[counts & ~rois.kept].max() - 1e-5
+    assert np.isclose(np.sort(loss[kept >= 0]), np.sort(loss[rois.kept]), atol=1e-4).all()
+
+
+def test_without_ohem_all_sampled_rois_back_propagate(first):
+    _, taught = first('TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=16')
+    assert len(taught.rois.labels) == 8     # of one of two images
+    assert np.array_equal(taught.rois.kept, taught.rois.labels >= 0)
+
+
+def test_foreground_rois_are_to_become_the_boxes_of_their_objects(first):
+    for overrides in [], ['CLASS_AGNOSTIC=false'], ['TRAIN.BBOX_NORMALIZATION_PRECOMPUTED=false']:
+        _, taught = first(*overrides, paths=['wide1.jpg'])
+        foreground = taught.rois.labels > 0
+        assert foreground.sum() >= 2    # the objects themselves are RoIs
+        owners = taught.rois.owners[foreground]
+        np.testing.assert_allclose(taught.rois.targets[foreground], taught.gt_boxes[owners, :4], atol=0.01)
+        np.testing.assert_array_equal(taught.rois.labels[foreground], taught.gt_boxes[owners, 4])
+
+
+def test_words_tell_which_objects_no_anchor_fits(first):
+    _, taught = first('network.ANCHOR_SCALES=[1]', 'network.ANCHOR_RATIOS=[1]', paths=['wide1.jpg'])
+    said = ' '.join(taught.sentences())
+    assert re.search(r'^2 objects; \d+ anchors? positive, \d+ negative of 24\.', said)
+    assert '2 of 2 objects have no positive anchor of IoU >= 0.7: red (best 0.25), blue (best 0.16).' in said
+    _, empty = first(paths=['empty.jpg'])
+    assert empty.sentences()[0].startswith('0 objects; 0 anchors positive') and empty.objects == []
+
+
+def test_images_without_rois_are_shown_as_far_as_they_go(first, tmp_path):
+    _, taught = first('symbol=small_class_rpn', paths=['wide1.jpg'])
+    assert taught.rois is None and taught.proposals is None
+    np.testing.assert_allclose(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]], atol=0.2)
+
+
+def test_the_command_writes_a_sheet_and_a_page(tiny_run, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = ['--train', '--cfg', str(tiny_run / 'config.yaml'), '--out', str(out)]
+    command.main(arguments + ['--params', str(tiny_run / 'tiny-0001.params'), '--images', '3'])
+    assert sorted(path.name for path in out.iterdir()) == ['sheet.jpg', 'training.html', 'training_1.png',
+                                                           'training_2.png', 'training_3.png']
+    page = (out / 'training.html').read_text(encoding='utf-8')
+    assert page.count('<h2>') == 3 and not re.search(r'(src|href)="(?!data:image/)', page)
+    assert 'anchors positive' in capsys.readouterr().out
+    command.main(arguments + ['--image', 'high2.jpg'])      # with the parameters that training starts from
+    assert '1 training image teaches' in (out / 'training.html').read_text(encoding='utf-8')
+    with pytest.raises(DatasetError, match='gone.jpg: no image of the training set train has this path'):
+        command.main(arguments + ['--image', 'gone.jpg'])
+    with pytest.raises(ConfigError, match='--images: expected a whole number from 1'):
+        command.main(arguments + ['--images', '0'])
+    with pytest.raises(ConfigError, match='name --params and --image'):
+        command.main(arguments[1:])
