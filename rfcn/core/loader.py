@@ -215,7 +215,8 @@ class ImageLoader(Loader):
         return data, collections.OrderedDict()
 
     def seeds(self, entries, epoch, places):
-        return [zlib.crc32(str(entry.get('index', entry['image'])).encode('utf-8', 'surrogateescape')) for entry in entries]
+        names = [str(entry.get('index', entry['image'])) for entry in entries]
+        return [zlib.crc32(name.encode('utf-8', 'surrogateescape')) for name in names]
 
     def _filled(self, order, start):
         last = order[start + (len(order) - start) // self.step_size * self.step_size:]
