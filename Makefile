@@ -3,6 +3,7 @@
 #   MXNET=NAME     mxnet (CPU) or mxnet-cu112 (NVIDIA GPU, CUDA 11); left out, init.sh looks for a GPU and decides
 #   PYTHON=NAME    the interpreter to make the virtual environment with; left out, init.sh looks for one
 #   ARGS='...'     more arguments for pytest
+#   IMAGES=DIR     make compare: the folder demo of a clone of msracver/Deformable-ConvNets
 VENV ?= .venv
 MXNET ?= auto
 PYTHON ?=
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready-$(MXNET)
 BUILT := $(VENV)/.built
 SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: help demo test test-slow fuzz bench build clean
+.PHONY: help compare demo test test-slow fuzz bench build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +32,9 @@ test-slow: $(BUILT)  ## run the tests that take more than a minute each
 
 fuzz: $(BUILT)  ## read 20,000 damaged files: each gives a result or one of our errors (ARGS='COUNT --seed N' for others)
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+compare: $(BUILT)  ## compare with the original's numbers; IMAGES=DIR, its folder demo, for what needs its photographs
+	$(BIN)/python -W ignore experiments/compare_release.py $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)
 
 bench: $(BUILT)  ## measure this machine, short form: inference, training, kernels, scaling (ARGS='infer' for one of them)
 	$(BIN)/python -W ignore experiments/benchmark.py --short $(ARGS)

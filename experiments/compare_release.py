@@ -14,11 +14,14 @@ import os
 import time
 
 from experiments.compare import boxes, coco, detections, graphs, images, networks, proposals, targets, training, voc
+from experiments.compare.pictures import NoPicture, Pictures
 from experiments.compare.report import Report
 from experiments.compare.vectors import Vector
 from rfcn.cli.script import make_parser, run_script
 
 logger = logging.getLogger(__name__)
+
+OWN = Path(__file__).resolve().parents[1] / 'tests' / 'vectors' / 'release'
 
 CASES = {
     'anchors': boxes.check_anchors,
@@ -46,11 +49,13 @@ NETWORK = 'net_'  # followed by any name
 COMPANIONS = {'README.md': None, 'paramgen.py': None, 'images': None, 'small.png': 'image', 'voc_det_*.txt': 'voc_eval'}
 
 
-def compare_release(directory, only=None, stream=None):
+def compare_release(directory, only=None, stream=None, pictures=None):
     """Compare with the vectors of a directory.
 
     Args:
         directory: pathlib.Path. only: name of a vector; None for all.
+        pictures: folder of the photographs that the vectors were computed from; by default `images` in the directory.
+            What needs one that is not there is left out, and said to be.
         stream: where the table goes; None for standard output.
     Returns:
         whether there was something to compare and all of it is near enough and understood.
@@ -59,7 +64,7 @@ def compare_release(directory, only=None, stream=None):
     names, unknown = list_vectors(directory)
     for name in names:
         if only in (None, name):
-            check_vector(Vector(directory, name), report)
+            check_vector(Vector(directory, name, Pictures(pictures or directory / 'images')), report)
     report.start('')
     for path in unknown if only is None else ():
         report.not_understood(path)
@@ -88,6 +93,10 @@ def check_vector(vector, report):
     report.start(vector.name)
     try:
         CASES.get(vector.name, networks.check_network)(vector, report)
+    except NoPicture as error:
+        report.title = ''
+        report.left_out('what needs the photograph', error)
+        return
     except Exception as error:  # whatever a vector of another format makes the comparison do
         logger.debug('%s', vector.name, exc_info=True)
         report.failed('the comparison stopped', error)
@@ -100,14 +109,17 @@ def check_vector(vector, report):
 def main(argv=None):
     """Entry point. Returns the exit code."""
     parser = make_parser(__doc__.partition('\n')[0])
-    parser.add_argument('--vectors', metavar='DIR', required=True, type=Path, help='folder of the vectors')
+    parser.add_argument('--vectors', metavar='DIR', default=OWN, type=Path,
+                        help="folder of the vectors; default: tests/vectors/release, the original's numbers")
+    parser.add_argument('--images', metavar='DIR', type=Path,
+                        help='folder of the photographs that come with the original (its demo/); default: VECTORS/images')
     parser.add_argument('--only', metavar='NAME', help='one vector, such as nms or net_voc1')
     args = parser.parse_args(argv)
     if not args.vectors.is_dir():
         parser.error('%s: there is no such folder' % args.vectors)
     logging.basicConfig(level=logging.ERROR)  # the data sets warn of objects that are left out
     os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
-    return 0 if compare_release(args.vectors, args.only) else 1
+    return 0 if compare_release(args.vectors, args.only, pictures=args.images) else 1
 
 
 if __name__ == '__main__':

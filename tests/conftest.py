@@ -55,10 +55,16 @@ def pytest_make_parametrize_id(config, val, argname):
 
 @pytest.fixture(scope='session')
 def golden():
-    """The folder with the numbers that the original's own code computed; the test is skipped where it is absent."""
-    folder = Path(os.environ.get('RFCN_GOLDEN', ROOT.parent / 'shared' / 'golden'))
+    """The folder with the numbers that the original's own code computed."""
+    return ROOT / 'tests' / 'vectors' / 'release'
+
+
+@pytest.fixture(scope='session')
+def pictures():
+    """The photographs that some of these numbers were computed from; the test is skipped where they are absent."""
+    folder = Path(os.environ.get('RFCN_PICTURES', ROOT.parent / 'shared' / 'golden' / 'images'))
     if not folder.is_dir():
-        pytest.skip('the golden vectors are not here: set RFCN_GOLDEN to their folder')
+        pytest.skip("the original's demo pictures are not here: set RFCN_PICTURES to their folder")
     return folder
 
 

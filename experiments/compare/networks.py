@@ -30,7 +30,8 @@ class Network(object):
         self.vector = vector
         self.record = vector.record
         self.salt = self.record['salt']
-        self.inputs = {'data': transform(vector['image_bgr_uint8'], PIXEL_MEANS), 'im_info': vector['im_info']}
+        self.image = vector.picture('image_bgr_uint8', 'picture')
+        self.inputs = {'data': transform(self.image, PIXEL_MEANS), 'im_info': vector['im_info']}
         self._parameters = {}
 
     def config(self, section='TRAIN', **changes):
@@ -71,7 +72,7 @@ def check_network(vector, report):
     """All graphs of one network."""
     network = Network(vector)
     network.record.note('which', 'image', 'min_rpn_score_gap')  # where the vector comes from, how near scores lie
-    report.check('input', vector['image_bgr_uint8'].shape, (network.record['H'], network.record['W'], 3))
+    report.check('input', network.image.shape, (network.record['H'], network.record['W'], 3))
     for variant in sorted({match.group(1) for match in vector.matching(r'test_((?:py|cxx)\d*)_.+')}):
         _check_test(network, variant, report)
     _check_maps(network, report)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-OK, DEPARTS, SHORT, UNKNOWN = 'ok', 'departs', 'FALLS SHORT', 'NOT UNDERSTOOD'
+OK, DEPARTS, SHORT, UNKNOWN, LEFT_OUT = 'ok', 'departs', 'FALLS SHORT', 'NOT UNDERSTOOD', 'left out'
 _LAYOUT = '%-15s %-46s %-12s %8s %8s  %-20s %s'
 _NOTHING = float('nan')
 
@@ -85,7 +85,7 @@ def _length(value):
     return '%d entries' % len(value) if isinstance(value, (list, tuple, dict, set)) else 'text'
 
 
-class Report(object):
+class Report:
     """Prints the rows as they come and counts their verdicts.
 
     Attributes:
@@ -94,7 +94,7 @@ class Report(object):
 
     def __init__(self, stream=None):
         self.stream = stream or sys.stdout
-        self.counts = {OK: 0, DEPARTS: 0, SHORT: 0, UNKNOWN: 0}
+        self.counts = {OK: 0, DEPARTS: 0, SHORT: 0, UNKNOWN: 0, LEFT_OUT: 0}
         self.start('')
         self._print(_LAYOUT % ('case', 'what', 'shape', 'max abs', 'max rel', 'tolerance', 'verdict'))
 
@@ -141,6 +141,10 @@ class Report(object):
     def not_understood(self, what):
         """A row for a file, an array or a key that nothing here reads."""
         self._row(what, UNKNOWN)
+
+    def left_out(self, what, reason):
+        """A row for what cannot be compared here, for want of a photograph."""
+        self._row(what, LEFT_OUT, str(reason))
 
     def failed(self, what, error):
         """A row for a comparison that could not be made."""

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from experiments.compare.pictures import Pictures
+
 
 class Record(Mapping):
     """A JSON object that remembers which of its keys were read."""
@@ -65,17 +67,19 @@ def unread(value, path=''):
     return []
 
 
-class Vector(object):
+class Vector:
     """One case of a directory: `vector['name']` is an array of its npz, `vector.record` the content of its json.
 
     Attributes:
         name: str. directory: pathlib.Path.
         record: Record, or list of them; None without a json file.
+        pictures: `Pictures` that it was computed from.
     """
 
-    def __init__(self, directory, name):
+    def __init__(self, directory, name, pictures=None):
         self.name = name
         self.directory = directory
+        self.pictures = pictures or Pictures(directory / 'images')
         self.arrays = {}
         self.record = None
         self._seen = set()
@@ -101,6 +105,14 @@ class Vector(object):
     def indices(self, pattern):
         """Sorted numbers i for which an array fits `pattern`, in which %d stands for i."""
         return sorted({int(match.group(1)) for match in self.matching(re.escape(pattern).replace('%d', r'(\d+)'))})
+
+    def picture(self, array, key):
+        """Pixels (height, width, 3) uint8: those of the npz, or else of the photograph that the json names under `key`.
+
+        Raises:
+            NoPicture: the photograph is not there.
+        """
+        return self[array] if array in self else self.pictures.image(plain(self.record[key]))
 
     def cases(self, pattern):
         """(i, record[i]) for every i of `indices`; all entries of the json must have their arrays, and the reverse."""

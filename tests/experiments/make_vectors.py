@@ -1,4 +1,4 @@
-"""Writes tests/vectors, an example of the format: `python tests/experiments/make_vectors.py`.
+"""Writes tests/vectors/own, an example of the format: `python tests/experiments/make_vectors.py`.
 
 The tests compare with it, also where the original's numbers are absent. The numbers of single functions follow from the
 rules by hand; the arithmetic stands beside them. Those of the network are what this project computed when it had been
@@ -20,13 +20,13 @@ from experiments.compare.network_training import anchor_targets, gradients, star
 from experiments.compare.networks import SEED_TEST, Network
 from experiments.compare.vectors import Vector
 
-FOLDER = Path(__file__).resolve().parents[1] / 'vectors'
+FOLDER = Path(__file__).resolve().parents[1] / 'vectors' / 'own'
 SALT, SIDE, PROPOSALS = 5, 144, 20
 
 
 def save(name, record=None, **arrays):
     """Write a vector."""
-    FOLDER.mkdir(exist_ok=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     if record is not None:
         (FOLDER / (name + '.json')).write_text(json.dumps(record, sort_keys=True) + '\n')
     if arrays:
