@@ -1,7 +1,8 @@
-"""Compare with the original's numbers: `rfcn compare --vectors DIR [--only NAME]`.
+"""Compare with the original's numbers: `rfcn compare [--vectors DIR] [--only NAME] [--images DIR]`.
 
-DIR holds what the original's own code computed, and from what; experiments/compare/FORMAT.md describes it. Prints a row
-for each array. Exits with 1 if a number falls short or anything in DIR is not understood.
+DIR, by default tests/vectors/release, holds what the original's own code computed, and from what;
+experiments/compare/FORMAT.md describes it. Prints a row for each array. Exits with 1 if a number falls short or
+anything in DIR is not understood. experiments/compare/recorder.py writes such a folder in a checkout of the original.
 """
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ def main(argv=None):
     parser.add_argument('--vectors', metavar='DIR', default=OWN, type=Path,
                         help="folder of the vectors; default: tests/vectors/release, the original's numbers")
     parser.add_argument('--images', metavar='DIR', type=Path,
-                        help='folder of the photographs that come with the original (its demo/); default: VECTORS/images')
+                        help="folder of the original's photographs, its demo; default: VECTORS/images")
     parser.add_argument('--only', metavar='NAME', help='one vector, such as nms or net_voc1')
     args = parser.parse_args(argv)
     if not args.vectors.is_dir():
