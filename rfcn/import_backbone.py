@@ -1,7 +1,12 @@
-"""Make a pretrained trunk from another project's classifier: `rfcn import --gluoncv resnet50_v1`.
+"""Take over a network of another project: an ImageNet classifier as a backbone, or a complete R-FCN of its authors.
 
-Writes model/pretrained_model/resnet_v1_<depth>-0000.params, in the names and for the input of this project: red, green,
-blue from 0 to 255 less their means. Prints what was left out and which keys the configuration needs.
+    rfcn import --gluoncv resnet50_v1                       a backbone, into model/pretrained_model
+    rfcn import --caffe resnet101_rfcn_final.caffemodel     a detector, into model/resnet101_rfcn_final
+    rfcn import --mxnet rfcn_coco-0000.params
+
+A backbone's file has the names and the input of this project: red, green, blue from 0 to 255 less their means; what was
+left out and which keys the configuration needs is printed. A detector's folder holds its parameters and a config.yaml,
+ready for `rfcn demo`, `rfcn test` and `Detector`. See docs/in_and_out.md.
 """
 import sys
 from pathlib import Path
@@ -9,13 +14,19 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
+import re
+
 import mxnet as mx
 import yaml
 
+from lib.utils.whole_file import save_text
+from rfcn import build
 from rfcn.checkpoints import checkpoint
+from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.importers.fold import RELEASE_MEANS, fold_trunk
-from rfcn.importers.sources import from_caffe, from_gluoncv, from_mxnet, from_torch
+from rfcn.importers.sources import detector_in, from_caffe, from_gluoncv, from_mxnet, from_torch
 from rfcn.cli.script import make_parser, run_script
+from rfcn.symbols import make_symbol
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 
 READERS = {'gluoncv': from_gluoncv, 'torch': from_torch, 'caffe': from_caffe, 'mxnet': from_mxnet}
@@ -86,7 +97,11 @@ def parse(argv):
                         help="saved or exported by GluonCV, or with the release's names")
     parser.add_argument('--means', choices=('release', 'source'), default='release',
                         help='which means of the pixels the trunk shall expect (default: %(default)s)')
-    parser.add_argument('--output', metavar='FOLDER', default='model/pretrained_model', help='default: %(default)s')
+    parser.add_argument('--output', metavar='FOLDER',
+                        help='default: model/pretrained_model, for a detector model/NAME OF THE FILE')
+    parser.add_argument('--backbone', action='store_true', help='take the backbone alone, also of a detector')
+    parser.add_argument('--classes', metavar='A,B,...', default='',
+                        help="a detector's classes without background, where they are not VOC's or COCO's")
     return parser.parse_args(argv)
 
 
@@ -106,11 +121,50 @@ def convert(kind, given, folder, means='release'):
     return settings(source, prefix, means)
 
 
+def write_detector(detector, given, folder):
+    """Check an imported detector against the network, write it with its configuration and print what to do with it.
+
+    Args:
+        detector: `rfcn.importers.detector.ImportedDetector`. given: path of the source. folder: to write to.
+    Returns:
+        path of the parameters.
+    """
+    name = re.sub(r'-\d{4}$', '', Path(given).stem)
+    cfg = with_overrides(load_config(), dict(detector.settings, **{
+        'TRAIN.model_prefix': name, 'output_path': str(Path('output', name).absolute())}))
+    network = make_symbol(cfg)
+    symbol, inputs = (network.get_symbol(is_train=False), build.input_shapes(cfg)) if detector.has_rpn else \
+        (network.get_symbol_rfcn(is_train=False), {'data': (1, 3, 256, 256), 'rois': (1, 1, 5)})
+    arg_params, aux_params = [{key: mx.nd.array(value) for key, value in params.items()}
+                              for params in (detector.arg_params, detector.aux_params)]
+    checkpoint.check_params(symbol, inputs, arg_params, aux_params, given)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    path = checkpoint.params_path(str(Path(folder, name)), 0)
+    checkpoint.save_params(path, arg_params, aux_params)
+    config = str(Path(folder, 'config.yaml'))
+    save_text(config, dump(cfg))
+    what = '%s, %d classes, %s box%s, %d x %d bins' % (
+        cfg.symbol, len(cfg.dataset.CLASSES), 'one' if cfg.CLASS_AGNOSTIC else 'a', '' if cfg.CLASS_AGNOSTIC
+        else ' a class', cfg.network.POOLED_SIZE, cfg.network.POOLED_SIZE)
+    print('%s and %s: %s' % (path, config, what))
+    if detector.has_rpn:
+        print('Try it: rfcn demo --cfg %s --params %s --image PICTURE --out DIR' % (config, path))
+    else:
+        print('It has no RPN, as the models of the Matlab project: give it proposals, rfcn test_given --cfg %s --params '
+              '%s --proposals FILE' % (config, path))
+    return path
+
+
 def main(argv=None):
     """Entry point."""
     args = parse(argv)
     kind = next(kind for kind in READERS if getattr(args, kind))
-    convert(kind, getattr(args, kind), args.output, args.means)
+    given = getattr(args, kind)
+    detector = None if args.backbone else detector_in(kind, given, tuple(filter(None, args.classes.split(','))))
+    if detector:
+        write_detector(detector, given, args.output or str(Path('model', re.sub(r'-\d{4}$', '', Path(given).stem))))
+    else:
+        convert(kind, given, args.output or str(Path('model', 'pretrained_model')), args.means)
 
 
 if __name__ == '__main__':

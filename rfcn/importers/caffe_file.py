@@ -1,4 +1,4 @@
-"""Reads the trunk of a .caffemodel with OpenCV, which matches layers by name: its own prototxt is not needed."""
+"""Reads a .caffemodel with OpenCV, which matches layers by name: its own prototxt is not needed."""
 import cv2
 import numpy as np
 
@@ -9,12 +9,17 @@ from rfcn.symbols.resnet_v1 import RESNET_V1
 _INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }'
 # Each layer stands alone after the input: only its blobs are read, nothing is computed.
 _LAYER = 'layer { name: "%s" type: "%s" bottom: "data" top: "%s" %s }'
+# The layers of an R-FCN that no BatchNorm follows -> this project's name for them.
+HEADS = dict({name: name for name in ('rpn_cls_score', 'rpn_bbox_pred', 'conv_new_1', 'rfcn_cls', 'rfcn_bbox')},
+             **{'rpn_conv/3x3': 'rpn_conv_3x3'})
 _SETTINGS = {'Convolution': 'convolution_param { num_output: 1 kernel_size: 1 }', 'BatchNorm': '',
              'Scale': 'scale_param { bias_term: true }'}
 
 
 def load_caffe(path):
     """The parameters of Caffe's ResNet (conv1, bn_conv1, scale_conv1, res2a_branch1, ...) by the release's names.
+
+    Of an R-FCN the RPN and the head as well.
 
     Returns:
         dict of name -> array; BatchNorm's sums are divided by their scale factor.
@@ -27,7 +32,7 @@ def load_caffe(path):
         model = np.frombuffer(file.read(), dtype=np.uint8)
     try:
         # A convolution may be without blobs, a BatchNorm may not: so see first which layers there are.
-        convolutions = _blobs(model, {name: 'Convolution' for name in names})
+        convolutions = _blobs(model, {name: 'Convolution' for name in names + list(HEADS)})
         blobs = _blobs(model, {layer: kind for name in names if convolutions[name]
                                for layer, kind in zip(_layers(name), _SETTINGS)})
     except cv2.error as error:
@@ -37,6 +42,9 @@ def load_caffe(path):
     for name in names:
         if convolutions[name]:
             params.update(_params(name, *[blobs[layer] for layer in _layers(name)], path))
+    for layer, name in HEADS.items():
+        params.update({name + end: blob if end == '_weight' else blob.ravel()
+                       for end, blob in zip(('_weight', '_bias'), convolutions[layer])})
     return params
 
 

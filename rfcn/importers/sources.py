@@ -7,6 +7,7 @@ from collections import namedtuple
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import load_arrays
 from rfcn.importers.caffe_file import load_caffe
+from rfcn.importers.detector import import_detector, is_detector
 from rfcn.importers.fold import RELEASE_MEANS, Input
 from rfcn.importers.naming import find_trunk
 from rfcn.importers.torch_file import load_torch
@@ -36,8 +37,25 @@ def from_caffe(path):
 
 def from_mxnet(path):
     """A .params file: saved or exported by GluonCV or MXNet's model zoo, or with the release's names."""
-    arrays = load_arrays(path)
-    return _source({re.sub('^(arg|aux):', '', name): value.asnumpy() for name, value in arrays.items()}, path)
+    return _source(load_mxnet(path), path)
+
+
+def load_mxnet(path):
+    """Name -> array of a .params file."""
+    return {re.sub('^(arg|aux):', '', name): value.asnumpy() for name, value in load_arrays(path).items()}
+
+
+def detector_in(kind, path, classes=()):
+    """The R-FCN that a file of Caffe or MXNet holds, or None where it holds a classifier.
+
+    Args:
+        kind: 'caffe', 'mxnet' or another, which has no detectors. classes: see `import_detector`.
+    Returns:
+        `rfcn.importers.detector.ImportedDetector`.
+    """
+    load, source_input = {'caffe': (load_caffe, _CAFFE), 'mxnet': (load_mxnet, _RELEASE)}.get(kind, (None, None))
+    params = load(path) if load else {}
+    return import_detector(params, source_input, path, classes) if is_detector(params) else None
 
 
 def from_gluoncv(name):

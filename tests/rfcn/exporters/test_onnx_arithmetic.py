@@ -1,7 +1,4 @@
 """The exporter's nodes compute what lib and MXNet compute. They run in NumPy here; no package of ONNX is needed."""
-import importlib.util
-from pathlib import Path
-
 import mxnet as mx
 import numpy as np
 import pytest
@@ -13,10 +10,7 @@ from lib.rpn.proposal import best_anchors, propose
 from rfcn.exporters import onnx_pool, onnx_rpn
 from rfcn.exporters.onnx_detect import detections
 from rfcn.exporters.onnx_graph import Graph
-
-_spec = importlib.util.spec_from_file_location('numpy_runtime', str(Path(__file__).with_name('numpy_runtime.py')))
-numpy_runtime = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(numpy_runtime)
+from tests.rfcn.exporters import numpy_runtime
 
 ANCHORS = dict(stride=16, scales=(1, 2), ratios=(0.5, 1, 2))
 BASE = generate_anchors(16, ANCHORS['ratios'], ANCHORS['scales'])
