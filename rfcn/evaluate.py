@@ -6,10 +6,11 @@ from rfcn.core.detect import detect_all
 
 
 def nms_settings(cfg):
-    """Keywords of `lib.rcnn.detection.per_class_nms` from a configuration."""
+    """Keywords of `lib.rcnn.detection.per_class_nms` from a configuration; by RELEASE_RULES also `max_log_ratio`."""
     test = cfg.TEST
     thresh = test.SOFT_NMS_SIGMA if test.NMS_METHOD == 'soft_gaussian' else test.NMS
-    return dict(thresh=test.SCORE_THRESH, nms_thresh=thresh, max_per_image=test.max_per_image,
+    released = {'max_log_ratio': None} if cfg.RELEASE_RULES else {}
+    return dict(released, thresh=test.SCORE_THRESH, nms_thresh=thresh, max_per_image=test.max_per_image,
                 class_agnostic=cfg.CLASS_AGNOSTIC, method=test.NMS_METHOD.replace('soft_', ''),
                 vote_thresh=test.BOX_VOTING_THRESH if test.BOX_VOTING else None)
 

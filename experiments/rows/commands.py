@@ -100,18 +100,23 @@ def package_of(image_set):
 
 
 def weight_settings(cfg):
-    """Make the trunk's weights of GluonCV's where they are missing. Returns the KEY=VALUE to use them with.
+    """Make the trunk's weights of GluonCV's where there are none. Returns the KEY=VALUE to use them with.
 
-    GluonCV's networks pad before pool1, which the importer says and `<prefix>.yaml` remembers.
+    Weights that are there are used as they are: put the release's own file, Caffe's ResNet, in their place before the
+    first run. GluonCV's networks pad before pool1, which the importer says and `<prefix>.yaml` remembers.
     """
     prefix = Path(cfg.network.pretrained)
     depth = re.fullmatch(r'resnet_v1_(\d+)', prefix.name)
     if not depth:
         return []
     note = prefix.with_suffix('.yaml')
-    if not Path(params_path(str(prefix), cfg.network.pretrained_epoch)).is_file():
+    path = params_path(str(prefix), cfg.network.pretrained_epoch)
+    if not Path(path).is_file():
+        logger.warning('%s is not there: it is made of GluonCV\'s %s. The release, MatR and pyR start from Caffe\'s; '
+                       'docs/rows.md, "The trunk", tells the difference', path, GLUONCV % depth.group(1))
         asked_for = import_backbone.convert('gluoncv', GLUONCV % depth.group(1), prefix.parent)
         note.write_text(yaml.safe_dump({key: asked_for[key] for key in import_backbone.UNLIKE_RELEASE
                                          if key in asked_for}))
     settings = yaml.safe_load(note.read_text()) if note.is_file() else {}
+    logger.info('starting from %s, %s', path, 'GluonCV\'s trunk' if note.is_file() else 'as it was put there')
     return ['network.%s=%s' % (key, value) for key, value in settings.items()]

@@ -14,6 +14,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.rcnn.detection import detect, merge_views, per_class_nms
 from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
@@ -36,7 +37,7 @@ def detect_batches(predictor, batches, **nms_settings):
     Args:
         predictor: of a test graph; `Predictor`.
         batches: iterable of (key, list of `View`): the views of the same images, which are seen one after the other.
-        nms_settings: keywords of `lib.rcnn.detection.per_class_nms`.
+        nms_settings: keywords of `choose_detections`.
     Yields:
         key, list over images of lists over classes of (n, 5) boxes and scores in pixels of the original image.
     """
@@ -60,27 +61,28 @@ def _see(predictor, views):
         return predictor.predict_each([view.batch for view in views])
 
 
-def choose_detections(views, outputs, **nms_settings):
+def choose_detections(views, outputs, max_log_ratio=MAX_LOG_RATIO, **nms_settings):
     """The detections of the images of one batch from what the network says of each view.
 
     Args:
         views: list of `View`, of the same images.
         outputs: for each view, of `Predictor.predict`: rois (B*R, 5), cls_prob (B, R, C), bbox_pred
             (B, R, 4 * num_reg_classes).
-        nms_settings: see `detect_batches`.
+        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`. nms_settings: see `detect_batches`.
     Returns:
         list over images of lists over classes of (n, 5).
     """
-    candidates = [_candidates(view, of_view) for view, of_view in zip(views, outputs)]
+    candidates = [_candidates(view, of_view, max_log_ratio) for view, of_view in zip(views, outputs)]
     return [per_class_nms(*merge_views(of_image), **nms_settings) for of_image in zip(*candidates)]
 
 
-def _candidates(view, outputs):
+def _candidates(view, outputs, max_log_ratio):
     """The scores, boxes and mirrored width of each image of a view, as `merge_views` takes them."""
     im_info = view.batch.data[1].asnumpy()                                       # (B, 3)
     rois = outputs['rois'].reshape(len(im_info), -1, ROIS_COLUMNS)
     return [detect(rois[i], outputs['cls_prob'][i], outputs['bbox_pred'][i], im_shape=im_info[i, :2],
-                   scale=im_info[i, 2]) + (view.mirrored_widths[i],) for i in range(view.images)]
+                   scale=im_info[i, 2], max_log_ratio=max_log_ratio) + (view.mirrored_widths[i],)
+            for i in range(view.images)]
 
 
 def detect_all(predictor, loaders, num_classes, **nms_settings):

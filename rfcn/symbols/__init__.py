@@ -29,12 +29,21 @@ SYMBOLS = {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk])
            for trunk in TRUNKS for detector in DETECTORS}
 
 
+_OFFSETS = ('it draws where deformable layers look. Train resnet_v1_101_rfcn_dcn; docs/rows.md, "Names of the release", '
+            'says what to type')
+# Networks of the release that there is no counterpart of, and what to do instead.
+NOT_HERE = {'deform_conv_demo': _OFFSETS, 'deform_psroi_demo': _OFFSETS,
+            'rfcn_demo': 'write resnet_v1_101_rfcn or resnet_v1_101_rfcn_dcn; rfcn demo --image FILE draws'}
+
+
 def make_symbol(cfg):
     """The network that `cfg.symbol` names: an object with get_symbol, get_symbol_rpn and get_symbol_rfcn.
 
     Raises:
         ConfigError: no network of that name.
     """
+    if cfg.symbol in NOT_HERE:
+        raise ConfigError('symbol: %s of the release is not here: %s' % (cfg.symbol, NOT_HERE[cfg.symbol]))
     if cfg.symbol not in SYMBOLS:
         raise ConfigError('symbol: no network is called %r; there are %s' % (cfg.symbol, ', '.join(sorted(SYMBOLS))))
     detector, trunk = SYMBOLS[cfg.symbol]

@@ -40,7 +40,7 @@ def test_the_data_are_fetched_only_for_the_project_s_own_folder(calls):
                      ('make_dataset', ROOT / 'data' / 'demo')]
 
 
-def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch, tmp_path):
+def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch, tmp_path, caplog):
     made = []
 
     def fake_import(*arguments):
@@ -51,6 +51,7 @@ def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch
     cfg = load_config(find_row('paper_voc07_rfcn').cfg_path, ['network.pretrained=%s' % (tmp_path / 'resnet_v1_101')])
     assert commands.weight_settings(cfg) == commands.weight_settings(cfg) == ['network.POOL1=padded']
     assert made == [('gluoncv', 'resnet101_v1', tmp_path)]
+    assert 'is made of GluonCV\'s resnet101_v1. The release, MatR and pyR start from Caffe\'s' in caplog.text
 
 
 def test_weights_of_another_origin_are_taken_as_they_are(tmp_path):

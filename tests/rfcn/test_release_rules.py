@@ -1,10 +1,13 @@
 """RELEASE_RULES: true follows the release where this project departs from it on purpose."""
 import json
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 from rfcn import build
+from rfcn.core.detect import View, choose_detections
+from rfcn.evaluate import nms_settings
 from rfcn.symbols import make_symbol
 from rfcn.train_given import roi_loader
 
@@ -13,7 +16,7 @@ PLAIN, RELEASE = (), ('RELEASE_RULES=true',)
 
 def loader_of(cfg):
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    return build.anchor_loader(cfg, build.training_roidb(cfg), symbol, cfg.TRAIN.BATCH_IMAGES)
+    return build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
 
 
 def settings_of(cfg, operator, training=True):
@@ -39,7 +42,7 @@ def test_padding_is_background_and_sizes_are_unclipped(tiny_cfg):
 
 def test_padding_of_given_proposals_is_background_too(tiny_cfg):
     roidb = [dict(build.training_roidb(tiny_cfg())[0], rois=np.zeros((1, 4)))]
-    assert [roi_loader(tiny_cfg(*rules), roidb, 2).sampling['pad_label'] for rules in (PLAIN, RELEASE)] == [-1, 0]
+    assert [roi_loader(tiny_cfg(*rules), roidb).sampling['pad_label'] for rules in (PLAIN, RELEASE)] == [-1, 0]
 
 
 def test_an_object_that_no_anchor_touches_matches_the_anchors_of_overlap_0(tiny_cfg):
@@ -52,3 +55,15 @@ def test_batches_that_come_out_even_are_not_shuffled(tiny_cfg):
     orders = {rules: {tuple(loader_of(tiny_cfg(*even, *rules)).order(epoch)[::2] % 2) for epoch in range(8)}
               for rules in (PLAIN, RELEASE)}
     assert orders == {RELEASE: {(0, 1)}, PLAIN: {(0, 1), (1, 0)}}
+
+
+def test_detections_are_decoded_unclipped(tiny_cfg):
+    # One RoI of 11 pixels whose width is to be e^5 = 148-fold: 62.5-fold at most, unless the release decides.
+    outputs = {'rois': np.array([[0, 500, 10, 510, 20]]), 'cls_prob': np.array([[[0.0, 0.0, 1.0]]]),
+               'bbox_pred': np.array([[[0, 0, 0, 0, 0, 0, 5, 0]]], dtype=float)}
+    batch = mx.io.DataBatch([mx.nd.zeros((1, 3, 32, 3000)), mx.nd.array([[32, 3000, 1]])])
+    widths = []
+    for rules in (PLAIN, RELEASE):
+        (_, _, found), = choose_detections([View(batch, 1, [None])], [outputs], **nms_settings(tiny_cfg(*rules)))
+        widths.append(found[0, 2] - found[0, 0] + 1)
+    assert widths == [pytest.approx(11 * 62.5, abs=0.01), pytest.approx(505 + np.exp(5) * 11 / 2 + 0.5, abs=0.1)]

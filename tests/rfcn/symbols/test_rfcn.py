@@ -172,3 +172,10 @@ def test_one_image_of_a_batch_does_not_see_the_others(tiny_cfg, run):
     count = len(np.unique(rois, axis=0))  # after them come repetitions, drawn at random
     np.testing.assert_allclose(both[0][:count], rois[:count], atol=1e-3)
     np.testing.assert_allclose(both[1][0, :count], scores[0, :count], atol=1e-5)
+
+
+@pytest.mark.parametrize('name, hint', [('deform_conv_demo', 'resnet_v1_101_rfcn_dcn'),
+                                        ('deform_psroi_demo', 'docs/rows.md'), ('rfcn_demo', 'rfcn demo --image')])
+def test_a_network_of_the_release_that_is_not_here_is_refused_with_a_hint(tiny_cfg, name, hint):
+    with pytest.raises(ConfigError, match='symbol: %s of the release is not here: .*%s' % (name, hint)):
+        make_symbol(tiny_cfg('symbol=' + name))
