@@ -110,12 +110,18 @@ def enlarged(image, boxes=(), longest=560):
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation), boxes
 
 
-def votes_picture(explanation):
-    """The RoIs whose votes are explained, on the image."""
-    picture, boxes = enlarged(explanation.image, [vote.box for vote in explanation.votes])
+def maps_and_bins(explanation, vote):
+    """The maps of the class, and beside them the pooled bins of a RoI and its vote (the paper's Figures 3 and 4)."""
+    return side_by_side([map_grid(explanation, vote), bin_table(vote.pooled, limit_of(explanation), vote.name)])
+
+
+def votes_picture(explanation, most=2):
+    """The RoIs whose votes are explained, or the first of them, on the image."""
+    votes = explanation.votes[:most]
+    picture, boxes = enlarged(explanation.image, [vote.box for vote in votes])
     scores = ['%s: %s %.3f' % (vote.name, explanation.class_name, vote.cls_prob[explanation.class_number])
-              for vote in explanation.votes]
-    return draw_boxes(picture, boxes, [ROI, MOVED], scores, line=2)
+              for vote in votes]
+    return draw_boxes(picture, boxes, [ROI, MOVED][:most], scores, line=2)
 
 
 def refined_picture(explanation, vote):

@@ -36,10 +36,8 @@ def draw_explanation(explanation):
     pictures = {'rois': figures.votes_picture(explanation)}
     if explanation.maps is not None:
         for vote, name in zip(explanation.votes, ('', '_moved')):
-            pictures['maps' + name] = figures.map_grid(explanation, vote)
-        limit = figures.limit_of(explanation)
-        pictures['bins'] = figures.side_by_side([figures.bin_table(vote.pooled, limit, vote.name)
-                                                 for vote in explanation.votes])
+            pictures['maps' + name] = figures.maps_and_bins(explanation, vote)
+        pictures['idea'] = figures.side_by_side([figures.votes_picture(explanation, 1), pictures['maps']])
         of_box = explanation.votes[0].box_bins
         pictures['box_bins'] = figures.side_by_side([figures.bin_table(values, np.abs(of_box).max(), name)
                                                      for name, values in zip(DELTAS, of_box)])
@@ -105,8 +103,7 @@ def _maps_part(explanation, pictures):
     parts += [figure(pictures['maps'], 'The RoI (yellow). Vote %.4f, softmax %.4f.'
                      % (roi.cls_score[explanation.class_number], roi.cls_prob[explanation.class_number])),
               figure(pictures['maps_moved'], 'The same box moved by half of its width. Vote %.4f, softmax %.4f.'
-                     % (moved.cls_score[explanation.class_number], moved.cls_prob[explanation.class_number])),
-              figure(pictures['bins'], 'The pooled scores in the colours of the maps, and the votes.')]
+                     % (moved.cls_score[explanation.class_number], moved.cls_prob[explanation.class_number]))]
     return parts
 
 

@@ -172,11 +172,11 @@ def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_run, 
                  picture, '--out', str(out)]
     command.main(arguments)
     assert {path.name for path in out.iterdir()} == {
-        'rois.png', 'maps.png', 'maps_moved.png', 'bins.png', 'box_bins.png', 'box.png', 'objectness.png',
+        'idea.png', 'rois.png', 'maps.png', 'maps_moved.png', 'box_bins.png', 'box.png', 'objectness.png',
         'proposals.png', 'nms.png', 'explanation.html'}
     assert all(cv2.imread(str(path)) is not None for path in out.glob('*.png'))
     page = (out / 'explanation.html').read_text(encoding='utf-8')
-    assert page.count('<img') == 9 and not re.search(r'(src|href)="(?!data:image/)', page)
+    assert page.count('<img') == 8 and not re.search(r'(src|href)="(?!data:image/)', page)
     assert 'is channel 2 * 9 + i * 3 + j, so these are the channels 18 to 26' in page or \
         'is channel 1 * 9 + i * 3 + j, so these are the channels 9 to 17' in page
     assert 'explanation.html' in capsys.readouterr().out
