@@ -149,6 +149,25 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
                        _unique(outputs['rois'][:, 1:])[:PROPOSALS] / scale, kept, suppressed)
 
 
+def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
+                rgb: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+    """What the head says of any boxes, without proposals, NMS or thresholds.
+
+    Args:
+        detector, image, rgb: see `explain`. boxes: (n, 4) in pixels of the image.
+    Returns:
+        votes (n, C) float32 and their softmax (n, C) float32.
+    Raises:
+        ConfigError, ValueError: as `explain`.
+    """
+    _check(detector, None)
+    array = detector._array(image, rgb)
+    tensor, im_info, _ = detector.network_input(array, build.test_scales(detector.cfg)[0])
+    rois = np.stack([_checked_box(box, array) for box in boxes]) * np.float32(im_info[0, 2])
+    head = _Networks(detector).vote(tensor, rois)
+    return head.get('cls_score', head.get('rcnn_cls')), head['cls_prob']
+
+
 class _Networks:
     """The detector's graph with its inner blobs, and the same network on given RoIs."""
 
