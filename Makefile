@@ -1,6 +1,6 @@
 # make demo, make test: the first call sets everything up (init.sh), later ones do not.
 #   VENV=DIR       where the virtual environment is or shall be
-#   MXNET=NAME     mxnet (CPU) or mxnet-cu112 (NVIDIA GPU, CUDA 11); left out, init.sh looks for a GPU and decides
+#   MXNET=NAME     mxnet (CPU) or mxnet-cu112 (NVIDIA GPU; brings CUDA 11); left out, init.sh looks for a GPU and decides
 #   PYTHON=NAME    the interpreter to make the virtual environment with; left out, init.sh looks for one
 #   ARGS='...'     more arguments for pytest
 #   IMAGES=DIR     make compare: the folder demo of a clone of msracver/Deformable-ConvNets
@@ -13,7 +13,7 @@ READY := $(VENV)/.ready-$(MXNET)
 BUILT := $(VENV)/.built
 SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: help compare demo test test-slow fuzz bench build clean
+.PHONY: help compare demo test test-slow test-pythons lint fuzz bench build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +30,13 @@ test: $(BUILT)  ## run the tests and print the line coverage of lib and rfcn
 test-slow: $(BUILT)  ## run the tests that take more than a minute each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-pythons:  ## run the tests with each Python 3.8 to 3.14 that is here, in turn (ARGS='tests/lib' for a part of them)
+	.ci/test_pythons.sh $(ARGS)
+
+lint: $(BUILT)  ## check the style, and that shell scripts can be parsed
+	$(BIN)/ruff check $(ARGS)
+	for script in init.sh .ci/*.sh data/*.sh experiments/*/*.sh; do bash -n $$script || exit 1; done
+
 fuzz: $(BUILT)  ## read 20,000 damaged files: each gives a result or one of our errors (ARGS='COUNT --seed N' for others)
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
 
@@ -42,14 +49,14 @@ bench: $(BUILT)  ## measure this machine, short form: inference, training, kerne
 build: $(BUILT)  ## compile the Cython modules that changed
 
 clean:  ## remove what was compiled and the caches; the virtual environment, data and output stay
-	rm -rf build rfcn.egg-info .pytest_cache .hypothesis .coverage $(BUILT)
+	rm -rf build .editable/rfcn.egg-info .pytest_cache .ruff_cache .hypothesis .coverage $(BUILT)
 	find lib -name '*.so' -delete
 	find data experiments lib rfcn tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): init.sh pyproject.toml
+$(READY): init.sh pyproject.toml constraints.txt setup.py
 	VENV="$(VENV)" MXNET="$(MXNET)" PYTHON="$(PYTHON)" ./init.sh
 
 # init.sh compiles as well; after it nothing is newer than $(BUILT).
-$(BUILT): $(READY) pyproject.toml $(SOURCES)
-	@[ -e $@ ] && [ -z "$$(find $^ -newer $@)" ] || $(BIN)/python -c "import setuptools; setuptools.setup()" --quiet build_ext --inplace
+$(BUILT): $(READY) setup.py $(SOURCES)
+	@[ -e $@ ] && [ -z "$$(find $^ -newer $@)" ] || $(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@

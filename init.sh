@@ -1,38 +1,67 @@
 #!/usr/bin/env bash
 # Sets the project up: a virtual environment with the pinned packages, the compiled library, the release's folders.
 #
-#   ./init.sh                                   a Python 3.8 to 3.12 of the PATH, and the MXNet that fits this machine
+#   ./init.sh                                   a Python 3.8 to 3.14 of the PATH, and the MXNet that fits this machine
 #   PYTHON=python3.9 MXNET=mxnet-cu112 VENV=/some/where ./init.sh
 set -euo pipefail
 cd "$(dirname "$0")"
 VENV=${VENV:-.venv}
 MXNET=${MXNET:-auto}
 PYTHON=${PYTHON:-}
+VERSIONS='3.13 3.14 3.12 3.11 3.10 3.9 3.8'     # in the order in which they are taken: the newest packages first
+GPU_MEGABYTES=6500      # measured: what a new environment with mxnet-cu112 takes, and the packages while pip unpacks them
+CPU_MEGABYTES=1500
 
 say() { echo "init.sh: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
 # A command named python3.9 need not be one (pyenv's stand-ins may refuse to run), so each is asked.
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
+fits() { case " $VERSIONS " in *" ${1:-none} "*) ;; *) return 1 ;; esac; }
 
+# Prints nothing where no Python fits.
 find_python() {
-    local version candidate found= pyenv=${PYENV_ROOT:-$HOME/.pyenv}/versions
-    for version in 3.11 3.10 3.9 3.12 3.8; do
+    local version candidate pyenv=${PYENV_ROOT:-${HOME:-/nowhere}/.pyenv}/versions
+    for version in $VERSIONS; do
         for candidate in ${PYTHON:-"python$version" python3 python "$pyenv/$version".*/bin/python}; do
             [ "$(version_of "$candidate")" != "$version" ] || { echo "$candidate"; return; }
         done
     done
-    for candidate in ${PYTHON:-python3 python python3.13 python3.14}; do found="$found $(version_of "$candidate")"; done
+}
+
+no_python() {
+    local found=
+    for candidate in ${PYTHON:-python3 python python3.7 python3.15}; do found="$found $(version_of "$candidate")"; done
     found=$(echo $found | tr ' ' '\n' | sort -u | paste -sd' ' -)
-    fail "MXNet 1.9.1 runs on Python 3.8 to 3.12, and here is ${found:-no Python}: install one of these versions" \
-         "(apt-get install python3.11 python3.11-venv, or pyenv install 3.11)" \
-         "and name it, PYTHON=/path/to/python3.11 $0."
+    say "MXNet 1.9.1 runs here on Python 3.8 to 3.14, and this machine has ${found:-no Python}. Install one:"
+    say "    Debian 13:     apt-get install python3.13 python3.13-venv"
+    say "    Debian 12:     apt-get install python3.11 python3.11-venv"
+    say "    Ubuntu 24.04:  apt-get install python3.12 python3.12-venv      26.04: python3.14 python3.14-venv"
+    say "    conda:         conda create -n rfcn python=3.13, then PYTHON=\$(conda run -n rfcn which python) $0"
+    fail "    anywhere:      pip install uv, then $0 again: uv brings a Python of its own"
+}
+
+make_venv() {
+    local python
+    if [ -x "$VENV/bin/python" ]; then
+        fits "$(version_of "$VENV/bin/python")" && return
+        fail "$VENV holds no Python 3.8 to 3.14: delete that folder, or choose another with VENV=."
+    fi
+    python=$(find_python)
+    if [ -n "$python" ]; then
+        say "making $VENV with $python ($(version_of "$python"))."
+        "$python" -m venv "$VENV" && return
+        rm -rf "$VENV"
+        fail "$python has no venv: apt-get install python$(version_of "$python")-venv"
+    fi
+    [ -z "$PYTHON" ] && command -v uv >/dev/null || no_python
+    say "no Python 3.8 to 3.14 is here; uv makes $VENV with its Python 3.13."
+    uv venv --quiet --seed --python 3.13 "$VENV" || fail "uv could not get Python 3.13; its message stands above."
 }
 
 # The mxnet-cu112 wheel holds machine code for sm_50, 60, 70, 80 and 86 and no PTX, which a later GPU could compile.
 choose_mxnet() {
-    local python=$1 gpus name capability usable= cpu='installing mxnet, which computes on the CPU:'
-    local cuda='import ctypes; [ctypes.CDLL(name) for name in ("libcudart.so.11.0", "libcudnn.so.8", "libnccl.so.2")]'
+    local gpus name capability usable= cpu='installing mxnet, which computes on the CPU:'
     if [ "$MXNET" != auto ]; then
         say "installing $MXNET, as asked."
         echo "$MXNET"
@@ -42,35 +71,29 @@ choose_mxnet() {
     while IFS=, read -r name capability; do
         case "${capability// /}" in [5-8].*) usable=$name ;; esac
     done <<< "$gpus"
-    if [ -z "$gpus" ]; then
-        say "$cpu nvidia-smi shows no NVIDIA GPU."
-    elif [ -z "$usable" ]; then
-        say "$cpu mxnet-cu112 has code for compute capability 5.0 to 8.9, and here is $(echo $gpus)."
-    elif ! "$python" -c "$cuda" 2>/dev/null; then
-        say "$cpu for the GPU ($usable) mxnet-cu112 would need CUDA 11, cuDNN 8 and NCCL 2 on the loader's path." \
-            "Once they are there: make build MXNET=mxnet-cu112."
-    else
-        say "installing mxnet-cu112: $usable, CUDA 11, cuDNN 8 and NCCL 2 are here."
+    if [ -n "$usable" ]; then
+        say "installing mxnet-cu112 and the CUDA 11 libraries that it needs, for $usable."
         echo mxnet-cu112
         return
+    fi
+    if [ -z "$gpus" ]; then
+        say "$cpu nvidia-smi shows no NVIDIA GPU."
+    else
+        say "$cpu mxnet-cu112 has code for compute capability 5.0 to 8.9, and here is $(echo $gpus)."
     fi
     echo mxnet
 }
 
-make_venv() {
-    local python
-    if [ -x "$VENV/bin/python" ]; then
-        case "$(version_of "$VENV/bin/python")" in
-            3.8|3.9|3.10|3.11|3.12) return ;;
-            *) fail "$VENV holds no Python 3.8 to 3.12: delete that folder, or choose another with VENV=." ;;
-        esac
-    fi
-    python=$(find_python)
-    say "making $VENV with $python ($(version_of "$python"))."
-    "$python" -m venv "$VENV" && return
-    rm -rf "$VENV"
-    fail "$python has no venv: apt-get install python$(version_of "$python")-venv"
+# Of the disk that holds $VENV, unless the packages are there already.
+check_space() {
+    local needed=$1 free
+    free=$(df -Pm "$VENV" | awk 'NR == 2 {print $4}')
+    [ "$free" -ge "$needed" ] || fail "$2 needs some $needed MB on the disk of $VENV, and $free MB are free." \
+        "Make room, or choose another disk with VENV=${3:-}."
 }
+
+install() { "$VENV/bin/python" -m pip install --constraint constraints.txt "$@" || fail "pip failed; its message stands above."; }
+is_installed() { "$VENV/bin/python" -m pip show --quiet "$1" 2>/dev/null; }
 
 # The Debian package of a shared library that an import asked for in vain.
 package_of() {
@@ -78,31 +101,35 @@ package_of() {
         *libGL.so*) echo libgl1 ;;
         *libgthread*|*libglib*) echo libglib2.0-0 ;;
         *libgomp*) echo libgomp1 ;;
-        *libcu*|*libnccl*|*libnvrtc*) echo 'CUDA 11, cuDNN 8 and NCCL 2 (or set up again with MXNET=mxnet)' ;;
     esac
 }
 
 check_import() {
     local message package
-    message=$("$VENV/bin/python" -W ignore -c "import rfcn, $1" 2>&1) && return
+    message=$("$VENV/bin/python" -W ignore -c "import rfcn; from rfcn._compat import needing_mxnet
+with needing_mxnet():
+    import $1" 2>&1) && return
     message=$(tail -n 1 <<< "$message")
     package=$(package_of "$message")
-    fail "import $1 fails: $message${package:+. What is missing: apt-get install $package}"
+    fail "import $1 fails: ${message#rfcn._compat.MXNetMissing: }${package:+. What is missing: apt-get install $package}"
 }
 
 make_venv
-"$VENV/bin/python" -m pip install --quiet 'pip>=23' || fail "pip failed; its message stands above."
-mxnet=$(choose_mxnet "$VENV/bin/python")
+mxnet=$(choose_mxnet)
 case "$mxnet" in
-    mxnet) other=mxnet-cu112 ;;
-    mxnet-cu112) other=mxnet ;;
+    mxnet) other=mxnet-cu112 needed=$CPU_MEGABYTES ;;
+    mxnet-cu112) other=mxnet needed=$GPU_MEGABYTES ;;
     *) fail "MXNET must be mxnet or mxnet-cu112, not $mxnet." ;;
 esac
+is_installed "$mxnet" || check_space "$needed" "$mxnet with what belongs to it" ", or MXNET=mxnet"
 rm -f "$VENV"/.ready-*
-if "$VENV/bin/python" -m pip show --quiet "$other" 2>/dev/null; then
+if is_installed "$other"; then
     "$VENV/bin/python" -m pip uninstall --quiet --yes "$other" "$mxnet"  # both own the folder mxnet
 fi
-"$VENV/bin/python" -m pip install --editable ".[$mxnet,test]" || fail "pip failed; its message stands above."
+"$VENV/bin/python" -m pip install --quiet 'pip>=23' || fail "pip failed; its message stands above."
+install setuptools wheel cython
+install --no-build-isolation --editable ".[$mxnet,zoo,dev]"
+install --no-deps "$mxnet"      # it claims to need NumPy < 2; pyproject.toml tells more
 check_import cv2
 check_import mxnet
 mkdir -p data output model/pretrained_model

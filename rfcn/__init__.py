@@ -7,27 +7,28 @@ Vocabulary: boxes (N, 4) as `lib/bbox/bbox_transform.py` defines them; gt_boxes 
 number of the image in the batch, box; dets (N, 5) = box, score; deltas are what box regression predicts; overlaps are
 IoU.
 """
-__version__ = '0.1.0'
-
 import os
 
-from rfcn import _compat
+from rfcn import _own_lib  # before anything imports `lib`
+from rfcn import _compat, _cuda
 from rfcn.precision import cpu
 
 cpu.prepare()  # before anything imports MXNet
 # Of several processes, the scheduler or a server: `rfcn.cli.script` makes it one. MXNet would do so when imported.
 HELPER_ROLE = os.environ.pop('DMLC_ROLE') if os.environ.get('DMLC_ROLE') in ('scheduler', 'server') else None
 
+__version__ = '0.1.0'
+__all__ = ['Detector', 'explain', '__version__']
+
 
 def __getattr__(name):
     # On demand, so that `lib` and the configuration can be used without loading MXNet.
     if name == 'Detector':
-        from rfcn.detector import Detector
+        with _compat.needing_mxnet():
+            from rfcn.detector import Detector
         return Detector
     if name == 'explain':
-        from rfcn.explaining.decision import explain
+        with _compat.needing_mxnet():
+            from rfcn.explaining.decision import explain
         return explain
     raise AttributeError('module rfcn has no attribute %r' % name)
-
-
-__all__ = ['Detector', 'explain']

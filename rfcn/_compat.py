@@ -1,9 +1,12 @@
-"""MXNet 1.9.1 and GluonCV 0.10 on a NumPy newer than they are. Imported before either of them.
+"""MXNet 1.9.1 and GluonCV 0.10 on a NumPy newer than they are, and what is said where MXNet is missing.
 
-They use names that NumPy 1.18 to 2.4 removed. Given back to NumPy here where they are absent, they are found on every
-version, and none of them warns. Nothing that NumPy has is replaced.
+Imported before either of them. They use names that NumPy 1.18 to 2.4 removed. Given back to NumPy here where they are
+absent, they are found on every version, and none of them warns. Nothing that NumPy has is replaced.
 """
 import builtins
+import contextlib
+
+from lib.errors import UserError
 
 try:
     import numpy as np
@@ -39,6 +42,33 @@ def give_back(namespace):
     names.update((name, _financial(name)) for name in FINANCIAL)
     for name, value in names.items():
         namespace.setdefault(name, value)
+
+
+class MXNetMissing(UserError, ImportError):
+    """MXNet is not installed, or a library that it needs is not here."""
+
+
+@contextlib.contextmanager
+def needing_mxnet():
+    """Around an import that needs MXNet.
+
+    Raises:
+        MXNetMissing: with what to do, in place of Python's and the loader's own words.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != 'mxnet':
+            raise
+        raise MXNetMissing('MXNet is not installed in this Python: call make build in the project and use its '
+                           '.venv/bin/python, or pip install --no-deps mxnet==1.9.1') from error
+    except OSError as error:
+        if not str(error).startswith('libcu'):
+            raise
+        library = str(error).partition(':')[0]
+        source = "NVIDIA's driver" if library == 'libcuda.so.1' else 'pip install rfcn[mxnet-cu112]'
+        raise MXNetMissing('mxnet-cu112 needs the library %s, which is not here; it comes with %s. To compute on the '
+                           'CPU: make build MXNET=mxnet' % (library, source)) from error
 
 
 if np is not None:

@@ -26,6 +26,7 @@ from lib.utils.progress import progress
 from lib.utils.roidb import filter_roidb
 from rfcn import build
 from rfcn.cli.run import parse_config
+from rfcn.collect_env import LIB_NAME
 from rfcn.cli.script import run_script
 
 WORST = 6  # objects that the anchors fit least, shown in the page
@@ -40,7 +41,7 @@ def add_arguments(parser):
 @contextlib.contextmanager
 def quiet_lib():
     """Keep the warnings of `lib` to itself: what it warns of is in the report."""
-    logger = logging.getLogger('lib')
+    logger = logging.getLogger(LIB_NAME)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

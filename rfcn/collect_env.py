@@ -13,9 +13,13 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
+from lib import errors
+from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
 
 ROOT = Path(__file__).resolve().parents[1]
+LIB = Path(errors.__file__).resolve().parent
+LIB_NAME = errors.__name__.rpartition('.')[0]   # lib, or rfcn.lib in an installed copy
 PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib',
             'tqdm')
 SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
@@ -32,7 +36,9 @@ def run(*command):
 
 
 def git_revision():
-    """Short hash of the project's commit, with + where files differ from it; 'unknown' outside a checkout."""
+    """Short hash of the project's commit, with + where files differ from it; the version outside a checkout."""
+    if not (ROOT / '.git').exists():    # an installed copy may lie in a folder of somebody else's commits
+        return 'version ' + __version__
     return run('git', '-C', str(ROOT), 'describe', '--always', '--dirty=+') or 'unknown'
 
 
@@ -50,7 +56,7 @@ def package_version(name):
 
 def not_compiled():
     """The Cython modules of lib, by name, that have not been compiled: NumPy does their work."""
-    names = ('.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in sorted(ROOT.glob('lib/**/*.pyx')))
+    names = ('.'.join((LIB_NAME,) + path.relative_to(LIB).with_suffix('').parts) for path in sorted(LIB.rglob('*.pyx')))
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 

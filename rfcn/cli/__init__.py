@@ -10,6 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from lib.errors import UserError
+from rfcn._compat import needing_mxnet
 from rfcn.cli.script import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +80,8 @@ def function_of(name):
                             % (name, package))
         if str(ROOT) not in sys.path:
             sys.path.insert(0, str(ROOT))
-    return getattr(importlib.import_module(module), function)
+    with needing_mxnet():
+        return getattr(importlib.import_module(module), function)
 
 
 def main(argv=None):

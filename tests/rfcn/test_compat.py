@@ -1,0 +1,98 @@
+"""NumPy's removed names, MXNet where it is missing, the CUDA libraries, the package `lib`."""
+import builtins
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.errors import UserError
+from rfcn import _cuda, _own_lib, cli
+from rfcn._compat import FINANCIAL, RENAMED, SAME, give_back, needing_mxnet
+
+ROOT = Path(__file__).resolve().parents[2]
+BEFORE_NUMPY_2 = int(np.__version__.partition('.')[0]) < 2
+
+
+@pytest.mark.parametrize('name', ['bool', 'object', 'int', 'float'])
+def test_the_names_of_pythons_own_types_are_there_and_warn_of_nothing(name, recwarn):
+    own = np.bool_ if name == 'bool' and not BEFORE_NUMPY_2 else getattr(builtins, name)
+    assert getattr(np, name) is own
+    assert not recwarn.list
+
+
+def test_a_numpy_without_the_names_gets_all_of_them():
+    bare = {name: getattr(np, name) for name in ('float64', 'complex128', 'str_', 'bytes_', 'prod', 'cumprod', 'any',
+                                                 'all', 'isin', 'vstack', 'round')}
+    bare['trapezoid'] = lambda y: sum(y[1:] + y[:-1]) / 2
+    give_back(bare)
+    assert set(SAME) | set(RENAMED) | set(FINANCIAL) <= set(bare)
+    assert bare['PINF'] == float('inf') == -bare['NINF'] and bare['NaN'] != bare['NaN'] and bare['float_'] is np.float64
+    assert bare['product']([2, 3]) == 6 and bare['in1d']([1, 2], [2]).tolist() == [False, True]
+    assert bare['trapz'](np.array([1, 3])) == 2 and bare['bool'] is bool
+    np.testing.assert_array_equal(bare['msort']([[2, 1], [1, 2]]), [[1, 1], [2, 2]])
+    with pytest.raises(NotImplementedError, match='NumPy has no npv any more: the package numpy-financial has it'):
+        bare['npv'](0.1, [1])
+
+
+def test_what_numpy_has_is_not_replaced():
+    own = dict(bool='own', trapz='own', npv='own', Inf='own')
+    give_back(own)
+    assert (own['bool'], own['trapz'], own['npv'], own['Inf']) == ('own', 'own', 'own', 'own')
+
+
+def test_importing_the_project_and_mxnet_prints_no_warning():
+    done = subprocess.run([sys.executable, '-c', 'import rfcn, mxnet'], cwd=str(ROOT), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    assert done.returncode == 0 and b'np.bool' not in done.stdout
+
+
+def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
+    absent = ModuleNotFoundError("No module named 'mxnet'", name='mxnet')
+    for raised, told in ((absent, 'MXNet is not installed in this Python: call make build'),
+                         (OSError('libcuda.so.1: cannot open shared object file'), "libcuda.so.1.*NVIDIA's driver"),
+                         (OSError('libcudnn.so.8: cannot open'), r'libcudnn.so.8.*pip install rfcn\[mxnet-cu112')):
+        with pytest.raises(UserError, match=told) as caught, needing_mxnet():
+            raise raised
+        assert isinstance(caught.value, ImportError)
+    monkeypatch.setitem(cli.COMMANDS, 'broken', cli.Command('rfcn.no_such_module:main', ''))
+    with pytest.raises(ModuleNotFoundError, match='rfcn.no_such_module'):    # a fault of ours is told as one
+        cli.function_of('broken')
+
+
+def test_without_mxnet_the_project_can_be_imported_and_says_what_is_missing(tmp_path):
+    code = ('import sys; sys.modules["mxnet"] = None; import rfcn, lib.nms.nms; print(rfcn.__version__)\n'
+            'try: rfcn.Detector\n'
+            'except ImportError as error: print(error)')
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE, universal_newlines=True)
+    version, sentence = done.stdout.splitlines()
+    assert version.count('.') == 2 and sentence.startswith('MXNet is not installed in this Python: call make build')
+
+
+def test_cuda_libraries_are_loaded_by_their_full_paths_in_the_order_of_their_needs(tmp_path, monkeypatch):
+    for name in 'cublas/lib/libcublas.so.11', 'cublas/lib/libcublasLt.so.11', 'cudnn/lib/libcudnn.so.8', 'x/other.so':
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    loaded = []
+    monkeypatch.setattr(_cuda.ctypes, 'CDLL', loaded.append)
+    _cuda.load([tmp_path / 'nowhere', tmp_path])
+    assert loaded == [str(tmp_path / name) for name in ('cublas/lib/libcublasLt.so.11', 'cublas/lib/libcublas.so.11',
+                                                        'cudnn/lib/libcudnn.so.8')]
+    assert _cuda.is_installed('pytest') and not _cuda.is_installed('no-such-package-of-anybody')
+
+
+def test_another_package_called_lib_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    (tmp_path / '__init__.py').touch()
+    assert _own_lib.use_own_lib(ROOT / 'lib') is None       # the one that is loaded
+    with pytest.raises(ImportError, match=r'needs the package lib beside it, but .*lib is loaded.*pip install'):
+        _own_lib.use_own_lib(tmp_path)
+
+
+def test_a_folder_called_lib_in_the_current_one_does_not_get_in_the_way(tmp_path):
+    (tmp_path / 'lib').mkdir()
+    (tmp_path / 'lib' / '__init__.py').write_text('raise SystemExit("the wrong one")')
+    code = 'import rfcn, lib; print(lib.__file__)'
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), env={'PYTHONPATH': str(ROOT)},
+                          stdout=subprocess.PIPE, universal_newlines=True)
+    assert done.stdout == str(ROOT / 'lib' / '__init__.py') + '\n'
