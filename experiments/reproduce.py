@@ -2,6 +2,7 @@
 
     --markdown                  the same as a table
     --run ROW [KEY=VALUE ...]   run a row from nothing to its number: data, weights, training, test
+    --run ROW --params FILE     test a network that is there, such as one of rfcn import; nothing is trained
     --explain ROW               which source gives each number of a row, what is inferred; its schedule in images
     --cost [ROW]                hours that a row, or each of them, would train and test here and on several hosts, in
                                 fp32, bf16 and INT8: measures a step of each kind, unless --seconds-per-step says it
@@ -81,6 +82,7 @@ def main(argv=None):
     what.add_argument('--explain', metavar='ROW', help='tell what this row rests on')
     what.add_argument('--cost', metavar='ROW', nargs='?', const='all', help='hours that this row, or all, would take')
     what.add_argument('--smoke', metavar='ROW', nargs='?', const='all', help='prove that this row, or all of them, run')
+    parser.add_argument('--params', type=Path, metavar='FILE', help='of --run: a network to test, .params')
     parser.add_argument('--output', type=Path, help='where the rows wrote, if not in ./output')
     parser.add_argument('--hosts', type=int, nargs='+', default=[1, 8], metavar='N',
                         help='of --cost: numbers of machines like this one (default 1 and 8)')
@@ -98,8 +100,11 @@ def main(argv=None):
         from experiments.rows.explain import explain
         print(explain(find_row(args.explain), args.overrides))
     elif args.run:
-        from experiments.rows.commands import run
-        run(find_row(args.run), args.overrides)
+        from experiments.rows.commands import run, test_published
+        if args.params:
+            test_published(find_row(args.run), args.params, args.overrides)
+        else:
+            run(find_row(args.run), args.overrides)
     else:
         print(show.as_markdown(args.output) if args.markdown else show.as_text(args.output))
     return 0

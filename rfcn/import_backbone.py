@@ -150,8 +150,8 @@ def write_detector(detector, given, folder):
     if detector.has_rpn:
         print('Try it: rfcn demo --cfg %s --params %s --image PICTURE --out DIR' % (config, path))
     else:
-        print('It has no RPN, as the models of the Matlab project: give it proposals, rfcn test_given --cfg %s --params '
-              '%s --proposals FILE' % (config, path))
+        print('It has no RPN, as the models of the Matlab project. Give it proposals:\n'
+              'rfcn test_given --cfg %s --params %s --proposals FILE' % (config, path))
     return path
 
 

@@ -1,4 +1,5 @@
-"""Running a row from nothing to its number: data, weights, training, test."""
+"""Running a row from nothing to its number: data, weights, training, test; or testing a network that is there."""
+import json
 import logging
 import re
 import subprocess
@@ -13,8 +14,9 @@ from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_r
 from lib.errors import UserError
 from rfcn import import_backbone, test
 from rfcn.cli.run import run_folder
-from rfcn.config.config import load_config
+from rfcn.config.config import flatten, load_config
 from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.identity import CLASSES, meaning_keys
 from rfcn.core.module import contexts
 from rfcn.train_alternate import FINAL_EPOCH
 
@@ -37,6 +39,42 @@ def run(row, overrides=()):
     if row.starts_from:
         train_first(find_row(row.starts_from), overrides)
     run_scripts(row, overrides + trunk_settings(row, overrides))
+
+
+def test_published(row, params, overrides=()):
+    """Test a network that is there, such as one of `rfcn import`, on a row's images. Nothing is trained.
+
+    Args:
+        params: path of its parameters; a config.yaml beside them says what must be as the network was trained.
+    Raises:
+        UserError: the row tests on proposals from files.
+    """
+    if row.kind == GIVEN:
+        raise UserError('%s tests on proposals from files: rfcn test_given --cfg %s --params %s --proposals FILE'
+                        % (row.name, row.cfg_path, params))
+    overrides = settings_beside(params) + list(overrides)
+    cfg = load_config(row.cfg_path, overrides)
+    contexts(cfg.gpus)
+    fetch_data(cfg, [cfg.dataset.test_image_set])
+    from experiments.rows import hours, schedule     # they take a second
+    images = schedule.test_images(cfg)
+    seconds = hours.test_pixels(cfg) * hours.Stopwatch()(cfg, hours.WHOLE, False, hours.FP32)
+    logger.info('%d images at %.2f s: about %.1f hours on this machine in fp32, all else being quick', images, seconds,
+                images * seconds / 3600)
+    test.main(['--cfg', str(row.cfg_path)] + overrides + ['--params', str(params)])
+
+
+def settings_beside(params):
+    """KEY=VALUE texts of what must be as the network was trained, from the config.yaml beside a parameter file.
+
+    None where there is no such file.
+    """
+    path = Path(params).parent / 'config.yaml'
+    if not path.is_file():
+        return []
+    stated = flatten(load_config(str(path)))
+    return ['%s=%s' % (key, json.dumps(stated[key]))
+            for key in meaning_keys() + [CLASSES, 'TEST.RPN_MIN_SIZE', 'TEST.CXX_PROPOSAL'] if stated[key] != ()]
 
 
 def trunk_settings(row, overrides):
@@ -79,14 +117,18 @@ def final_params(row, overrides=()):
     return Path(params_path(str(prefix), FINAL_EPOCH))
 
 
-def fetch_data(cfg):
-    """Load or draw the image sets of a configuration that looks for them in the project's data folder, once."""
+def fetch_data(cfg, image_sets=None):
+    """Load or draw the image sets of a configuration that looks for them in the project's data folder, once.
+
+    Args:
+        image_sets: names; those for training and for testing by default.
+    """
     folder = Path(cfg.dataset.dataset_path)
     kind = {ROOT / 'data' / 'VOCdevkit': 'voc', ROOT / 'data' / 'coco': 'coco'}.get(folder)
     if folder == ROOT / 'data' / 'demo':
         make_dataset(folder)
     elif kind:
-        sets = '+'.join([cfg.dataset.image_set, cfg.dataset.test_image_set]).split('+')
+        sets = '+'.join(image_sets or [cfg.dataset.image_set, cfg.dataset.test_image_set]).split('+')
         packages = sorted({package_of(image_set) for image_set in sets})
         call([sys.executable, str(ROOT / 'data' / 'fetch.py'), kind] + packages)
 

@@ -12,6 +12,7 @@ from lib.errors import ConfigError
 from lib.utils.whole_file import save_whole
 from rfcn import build
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.for_test import load_for_test
 from rfcn.config.config import with_overrides
 from rfcn.evaluate import nms_settings
 from rfcn.exporters.onnx_detect import detections
@@ -37,7 +38,7 @@ def export_onnx(cfg, params: str, path: str, with_detections: bool = False) -> N
     """
     cfg = with_overrides(cfg, {'TEST.BATCH_IMAGES': 1})
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = checkpoint.load_for_test(params, cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED)
+    arg_params, aux_params = load_for_test(cfg, params)
     checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
     graph = onnx_graph(cfg, symbol, arg_params, aux_params, with_detections)
     save_whole([path], lambda temporary: graph.save(temporary, metadata(cfg), integer_outputs=('classes',)))

@@ -1,6 +1,6 @@
 """Complete detectors of the authors: their parameters by this project's names, and the configuration that they need.
 
-    Caffe   YuwenXiong/py-R-FCN (with an RPN) and daijifeng001/R-FCN (Matlab: the RPN is another file, or RoIs are given)
+    Caffe   YuwenXiong/py-R-FCN, with an RPN, and daijifeng001/R-FCN (Matlab), which takes given RoIs
     MXNet   msracver/Deformable-ConvNets, plain and deformable
 
 What differs between the projects is small. Score maps of one output stand together, row of bins by row; anchors of one

@@ -83,7 +83,8 @@ def resnet50(height, width, atrous=False):
             name = 'res%s_branch' % unit
             shortcut = net.conv_bn(name + '1', x, filters, channels, 1, stride, relu=False) if number == 0 else x
             x = net.conv_bn(name + '2a', x, filters // 4, channels, 1, stride)
-            x = net.conv_bn(name + '2b', x, filters // 4, filters // 4, 3, 1, dilation=2 if atrous and stage == 5 else 1)
+            dilation = 2 if atrous and stage == 5 else 1
+            x = net.conv_bn(name + '2b', x, filters // 4, filters // 4, 3, 1, dilation=dilation)
             x = net.conv_bn(name + '2c', x, filters, filters // 4, 1, 1, relu=False)
             x = net.layer('res%s_relu' % unit, 'ReLU', [net.layer('res' + unit, 'Eltwise', [shortcut, x])])
             channels = filters

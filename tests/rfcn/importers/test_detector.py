@@ -79,7 +79,8 @@ def test_the_configuration_is_that_of_py_rfcn(caffe):
 
 def test_the_imported_detector_detects(caffe):
     folder = caffe[1] / 'imported'
-    detector = Detector(str(folder / 'config.yaml'), str(folder / 'resnet50_rfcn_final-0000.params'), ['SCALES=[96,130]'])
+    params = str(folder / 'resnet50_rfcn_final-0000.params')
+    detector = Detector(str(folder / 'config.yaml'), params, ['TEST.SCALES=[[96,130]]'])
     found = detector.detect(np.random.RandomState(0).randint(0, 256, SIZE + (3,)).astype(np.uint8))
     assert found and {one.class_name for one in found} <= {'cat', 'dog'}
 
