@@ -157,7 +157,7 @@ def test_a_comparison_finds_detections_that_are_missing_moved_or_too_many():
 
 def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run, tmp_path):
     pytest.importorskip('onnxruntime', reason='onnxruntime ' + INSTALL)
-    cfg = load_config(str(tiny_run / 'config.yaml'), ['network.IMAGE_STRIDE=32', 'SCALES=[[224, 300]]'])
+    cfg = load_config(str(tiny_run / 'config.yaml'), ['network.IMAGE_STRIDE=32', 'TEST.SCALES=[[224, 300]]'])
     params = str(tiny_run / 'tiny-0001.params')
     export_onnx(cfg, params, str(tmp_path / 'model.onnx'), with_detections=True)
     image = np.ascontiguousarray(export.made_up_images()[0][:224, :300])    # at the network's scale already
