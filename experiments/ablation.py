@@ -59,7 +59,7 @@ def variant_config(study, variant, seed, epochs, overrides=()):
     if variant_changes.get('TRAIN.ENABLE_OHEM') is False:
         variant_changes['TRAIN.BATCH_ROIS'] = cfg.TRAIN.BATCH_ROIS_OHEM * cfg.TRAIN.BATCH_IMAGES
     changes = {'seed': seed, 'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [0.75 * epochs], 'TRAIN.EVAL_PERIOD': 0,
-               'TRAIN.CHECKPOINT_PERIOD': epochs, 'dataset.val_image_set': ''}
+               'TRAIN.CHECKPOINT_PERIOD': epochs, 'TRAIN.OVERWRITE': True, 'dataset.val_image_set': ''}
     return with_overrides(build.with_classes(with_overrides(cfg, changes)), variant_changes)
 
 

@@ -118,7 +118,8 @@ def configuration(out, steps, overrides):
     epochs = max(1, round(steps * cfg.TRAIN.BATCH_IMAGES / (2 * PICTURES)))
     return build.with_classes(with_overrides(cfg, {
         'SCALES': SCALES, 'dataset.dataset_path': str(out / 'data'), 'dataset.val_image_set': '',
-        'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [], 'TRAIN.CHECKPOINT_PERIOD': epochs}))
+        'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [], 'TRAIN.CHECKPOINT_PERIOD': epochs,
+        'TRAIN.OVERWRITE': True}))
 
 
 def train(cfg, prefix):
@@ -127,7 +128,7 @@ def train(cfg, prefix):
     loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
     samples = Samples(len(loader) * cfg.TRAIN.end_epoch)
     training.train(cfg, symbol, NotingLoader(loader, samples), prefix, contexts(cfg.gpus),
-                   extra_params=build.unnormalised(cfg))
+                   kind=training.END2END, extra_params=build.unnormalised(cfg))
     return samples
 
 

@@ -7,7 +7,8 @@ python=${PYTHON:-.venv/bin/python}
 run=output/demo/demo
 
 "$python" experiments/demo/make_dataset.py --out data/demo
-"$python" experiments/rfcn/rfcn_end2end_train_test.py --cfg experiments/demo/demo.yaml "$@"
+"$python" experiments/rfcn/rfcn_end2end_train_test.py --cfg experiments/demo/demo.yaml \
+    TRAIN.RESUME=auto TRAIN.OVERWRITE=true "$@"
 "$python" experiments/draw_sheet.py --cfg "$run/train/config.yaml" --detections "$run"/test/*_detections.pkl \
     --out "$run/detections.jpg" --count 24 --width 1920
 "$python" experiments/plot_curves.py "$run/train/rfcn_demo-log.jsonl" "$run/curves.png"

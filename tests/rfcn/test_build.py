@@ -7,10 +7,25 @@ import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from rfcn import build, test_given, propose
-from rfcn.config.config import with_overrides
+from rfcn.config.config import load_config, with_overrides
 from rfcn.precision import bf16
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
+
+
+@pytest.mark.parametrize('overrides, count, first', [
+    (['dataset.image_set=2007_trainval+2012_trainval'], 20, 'aeroplane'),
+    (['dataset.dataset=coco', 'dataset.image_set=train2014+valminusminival2014', 'dataset.NUM_CLASSES=81'], 80,
+     'person'),
+])
+def test_the_class_names_of_the_releases_models_are_known_without_the_data(tmp_path, overrides, count, first):
+    cfg = build.with_classes(load_config(None, ['dataset.dataset_path=%s' % tmp_path] + overrides))
+    assert len(cfg.dataset.CLASSES) == count and cfg.dataset.CLASSES[0] == first
+
+
+def test_a_published_set_with_another_number_of_classes_is_not_guessed(tmp_path):
+    with pytest.raises(ConfigError, match='The class names come from the data set unless'):
+        build.with_classes(load_config(None, ['dataset.dataset_path=%s' % tmp_path, 'dataset.NUM_CLASSES=5']))
 
 
 def test_several_image_sets_are_joined(tiny_cfg):

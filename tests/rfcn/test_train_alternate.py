@@ -11,7 +11,9 @@ from lib.utils.proposals import load_proposals
 from rfcn import build, propose, test, train_alternate
 from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.states import identity_of_params
 from rfcn.proposals import training_rois
+from tests.conftest import TINY_SETS
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / 'experiments'
 SHARED = ('conv1', 'bn_conv1', 'res2', 'bn2', 'res3', 'bn3', 'res4', 'bn4')
@@ -34,7 +36,8 @@ def config_of(tiny_voc, *overrides):
 
 
 def params_of(folder, step, epoch=None, **how):
-    return checkpoint.load_params(checkpoint.params_path(str(folder / step), epoch or STEPS[step]), **how)
+    epoch = STEPS[step] if epoch is None else epoch
+    return checkpoint.load_params(checkpoint.params_path(str(folder / step), epoch), **how)
 
 
 def is_shared(name):
@@ -276,3 +279,53 @@ def test_an_rpn_of_another_network_is_refused(trained, tiny_voc, tmp_path):
 def test_the_configuration_for_resnet_101_can_be_trained():
     path = EXPERIMENTS / 'rfcn' / 'cfgs' / 'resnet_v1_101_voc0712_rfcn_alternate_ohem.yaml'
     train_alternate.check_config(load_config(str(path)))
+
+
+def test_proposals_that_are_not_those_of_the_note_are_made_anew(copied):
+    cfg, folder = copied
+    path = folder / 'rpn1_proposals' / (NAME + '_rpn.npz')
+    before = path.read_bytes()
+    path.write_bytes((folder / 'rpn2_proposals' / (NAME + '_rpn.npz')).read_bytes())
+    train_alternate.train_alternate(cfg, folder)
+    assert [found.tolist() for found in load_proposals(str(path), TINY_SETS['train'])] == [
+        found.tolist() for found in load_proposals_of(before, folder)]
+
+
+def load_proposals_of(content, folder):
+    (folder / 'before.npz').write_bytes(content)
+    return load_proposals(str(folder / 'before.npz'), TINY_SETS['train'])
+
+
+def test_steps_on_other_data_are_refused(copied, own_tiny_voc):
+    cfg, folder = copied
+    moved = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc), 'dataset.root_path': str(own_tiny_voc)})
+    train_alternate.train_alternate(moved, folder)      # the same data in another place
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('wide1\nhigh1\n')
+    with pytest.raises(ConfigError, match=r'step rpn1 was trained with other set.*now: data: {images: 2, objects: 4'):
+        train_alternate.train_alternate(moved, folder)
+
+
+def test_a_step_of_two_runs_is_refused(copied):
+    cfg, folder = copied
+    arg_params, aux_params = params_of(folder, 'rpn1')
+    path = checkpoint.params_path(str(folder / 'rpn1'), STEPS['rpn1'])
+    checkpoint.save_params(path, dict(arg_params, conv1_weight=arg_params['conv1_weight'] + 1), aux_params)
+    with pytest.raises(CheckpointError, match=r'rpn1-\d+.params and .*rpn1-\d+.states are of different runs'):
+        train_alternate.train_alternate(cfg, folder)
+
+
+def test_the_final_checkpoint_says_what_it_is_and_loads_in_plain_mxnet(trained):
+    _, folder = trained
+    told = identity_of_params(str(folder / 'final-0000.params'), params_of(folder, 'final', 0))
+    assert told.kind == 'alternate' and told.settings['dataset.CLASSES'] == ['blue', 'red'] and len(told.data.sums) == 6
+    symbol, arg_params, _ = mx.model.load_checkpoint(str(folder / 'final'), 0)
+    assert set(symbol.list_arguments()) - set(arg_params) == {'data', 'im_info'}
+    assert '# data: images 6, objects 7' in (folder / 'config.yaml').read_text()
+
+
+def test_a_changed_step_is_trained_anew_if_that_is_meant(copied):
+    cfg, folder = copied
+    changed = with_overrides(cfg, {'TRAIN.ALTERNATE.rfcn2_lr': 0.05, 'TRAIN.ALTERNATE.rfcn2_epoch': 1,
+                                   'TRAIN.OVERWRITE': True})
+    train_alternate.train_alternate(changed, folder)
+    assert sorted(path.name for path in folder.glob('rfcn2-*.params')) == ['rfcn2-0001.params']
