@@ -15,8 +15,8 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
 
-from lib.dataset.pascal_voc import VOC_CLASSES
-from lib.dataset.pascal_voc_eval import read_detections
+from lib.dataset.voc import VOC_CLASSES
+from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
 from rfcn.cli.script import make_parser, run_script
 

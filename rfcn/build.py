@@ -6,8 +6,8 @@ import numpy as np
 
 from lib.dataset.published import published_classes
 from lib.errors import ConfigError
-from lib.utils.load_data import load_gt_roidb, load_imdbs
-from lib.utils.roidb import filter_roidb, flip_entry
+from lib.dataset import load_gt_roidb, load_imdbs
+from lib.dataset.roidb import filter_roidb, flip_entry
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.for_test import load_for_test, with_classes_of

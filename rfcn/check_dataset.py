@@ -22,8 +22,8 @@ from lib.dataset.check.page import html_page
 from lib.dataset.check.report import MEANING, check
 from lib.dataset.check.text import EXAMPLES, anchor_text, set_text
 from lib.dataset.readers import read_annotated
+from lib.dataset.roidb import filter_roidb
 from lib.utils.progress import progress
-from lib.utils.roidb import filter_roidb
 from rfcn import build
 from rfcn.cli.run import parse_config
 from rfcn.collect_env import LIB_NAME

@@ -8,7 +8,7 @@ from lib.errors import ConfigError
 from lib.rcnn.given_rois import add_roi_targets
 from lib.rpn.recall import recall_table
 from lib.utils.proposals import fit_proposals, load_proposals
-from lib.utils.roidb import append_flipped_images, filter_roidb
+from lib.dataset.roidb import append_flipped_images, filter_roidb
 from rfcn import build
 from rfcn.cli.run import run_folder
 

@@ -9,7 +9,8 @@ import numpy as np
 from experiments.compare.report import PLAIN, Tolerance
 from experiments.compare.roidb import check_roidb
 from experiments.compare.vectors import plain
-from lib.dataset.coco import COCO
+from lib.dataset import make_dataset
+from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_eval import STATISTICS
 
 PRINTED = Tolerance('1 decimal', absolute=0.050001)
@@ -22,7 +23,7 @@ def check_coco_eval(vector, report):
     record = vector.record
     with tempfile.TemporaryDirectory() as folder:
         write_data(Path(folder), plain(record['instances']))
-        imdb = COCO(IMAGE_SET, folder, folder, classes=record['classes'])
+        imdb = make_dataset('coco', IMAGE_SET, folder, folder, classes=record['classes'], box_rule=RELEASE)
         report.check('category ids', imdb.category_ids, plain(record['class_to_coco_ind']))
         check_roidb(report, imdb.gt_roidb(), record['gt_roidb'], ('index', lambda entry: int(entry['index'])))
         all_boxes = [[np.array(dets).reshape(-1, 5) for dets in of_class] for of_class in record['all_boxes']]

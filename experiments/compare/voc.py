@@ -9,9 +9,9 @@ import numpy as np
 from experiments.compare.report import EXACT, PLAIN, Tolerance
 from experiments.compare.roidb import check_roidb
 from experiments.compare.vectors import plain
-from lib.dataset.pascal_voc import PascalVOC
-from lib.dataset.pascal_voc_eval import evaluate_detections, read_detections, voc_eval, write_detections
-from lib.utils.roidb import append_flipped_images, filter_roidb
+from lib.dataset import make_dataset
+from lib.dataset.voc_eval import evaluate_detections, read_detections, voc_eval, write_detections
+from lib.dataset.roidb import append_flipped_images, filter_roidb
 
 DECIMALS = {'score_decimals': 3, 'box_decimals': 1}
 ROUNDED = 'all decimals are evaluated; the release writes, and so evaluates, 3 of the score and 1 of the box'
@@ -31,7 +31,8 @@ def check_voc_eval(vector, report):
     with tempfile.TemporaryDirectory() as folder:
         write_devkit(Path(folder) / 'VOC2007', plain(record['gt']), record['ids'],
                      image_sizes(record['gt_roidb_with_flips']))
-        imdb, with_thin = (PascalVOC(IMAGE_SET, folder, folder, **more) for more in ({}, {'min_box_side': 1}))
+        imdb, with_thin = (make_dataset('PascalVOC', IMAGE_SET, folder, folder, **more)
+                           for more in ({}, {'min_box_side': 1}))
         detections = {name: {image: np.array(rows) for image, rows in images.items()}
                       for name, images in plain(record['dets']).items()}
         written = {name: _write(Path(folder), name, images, record['ids']) for name, images in detections.items()}

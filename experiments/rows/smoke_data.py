@@ -9,7 +9,7 @@ from experiments.demo.make_dataset import annotation
 from experiments.demo.scene import draw_scene
 from experiments.demo.shapes import CLASSES
 from lib.bbox.bbox_transform import clip_boxes
-from lib.dataset.pascal_voc import VOC_CLASSES
+from lib.dataset.voc import VOC_CLASSES
 from lib.utils.proposals import save_proposals
 from rfcn import build
 from rfcn.checkpoints import checkpoint

@@ -1,21 +1,48 @@
-"""The data sets by name. An own one derives from `lib.dataset.imdb.IMDB` and gets a line in `DATASETS`."""
-from lib.dataset.box_list import YOLO, CSVList
-from lib.dataset.coco import COCO
-from lib.dataset.pascal_voc import PascalVOC
+"""The data sets by name: a reader of a format, and an evaluation. An own one gets a line in `DATASETS`."""
+from lib.dataset.coco import read_coco
+from lib.dataset.coco_eval import CocoScored
+from lib.dataset.csv_list import read_csv
+from lib.dataset.imdb import check_usable
+from lib.dataset.roidb import append_flipped_images
+from lib.dataset.voc import read_voc
+from lib.dataset.voc_eval import VocScored
+from lib.dataset.yolo import read_yolo
 from lib.errors import DatasetError
 
-DATASETS = {'PascalVOC': PascalVOC, 'coco': COCO, 'csv': CSVList, 'yolo': YOLO}
+# Name in the configuration -> function that reads an image set, the options that it takes, class of the data set.
+DATASETS = {'PascalVOC': (read_voc, ('sets',), VocScored), 'coco': (read_coco, (), CocoScored),
+            'csv': (read_csv, ('sets', 'origin'), VocScored), 'yolo': (read_yolo, (), VocScored)}
 
 
-def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, **options):
-    """Open a data set.
+def read_annotated(name, image_set, dataset_path, classes=None, *, sets=None, origin=0):
+    """Read the annotations of an image set.
 
     Args:
         name: one of `DATASETS`.
         image_set: name of a list of images in it, such as '2007_trainval'.
-        root_path: folder for what is shared by data sets.
         dataset_path: folder of the data set.
         classes: class names or a text file of them; None takes those of the data.
+        sets: names of all image sets that are used together: of data without a list of classes, their labels are the
+            classes.
+        origin: 0 or 1, which number the first pixel of a row has in a CSV list.
+    Returns:
+        AnnotatedSet.
+    Raises:
+        FileNotFoundError: there are no such data. DatasetError: they cannot be read at all.
+    """
+    if name not in DATASETS:
+        raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(DATASETS)))
+    read, takes, _ = DATASETS[name]
+    options = {'sets': sets, 'origin': origin}
+    return read(image_set, dataset_path, classes, **{option: options[option] for option in takes})
+
+
+def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, sets=None, origin=0, **options):
+    """Open a data set.
+
+    Args:
+        name, image_set, dataset_path, classes, sets, origin: as of `read_annotated`.
+        root_path: not used, as in the release.
         options: further keyword arguments of the class.
     Returns:
         IMDB.
@@ -23,6 +50,47 @@ def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, **op
         DatasetError: the name is unknown, or the data are not what they should be.
         FileNotFoundError: they are not there.
     """
-    if name not in DATASETS:
-        raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(sorted(DATASETS))))
-    return DATASETS[name](image_set, root_path, dataset_path, classes=classes, **options)
+    data = read_annotated(name, image_set, dataset_path, classes, sets=sets, origin=origin)
+    return DATASETS[name][2](data, **options)
+
+
+def load_imdbs(name, image_sets, root_path, dataset_path, **options):
+    """Open each image set of 'a+b'.
+
+    Args:
+        name, root_path, dataset_path, options: as in `make_dataset`.
+        image_sets: names joined by '+', such as '2007_trainval+2012_trainval'.
+    Returns:
+        list of IMDB.
+    Raises:
+        DatasetError: they differ in their classes.
+    """
+    names = [image_set.strip() for image_set in image_sets.split('+')]
+    options.setdefault('sets', names)
+    imdbs = [make_dataset(name, image_set, root_path, dataset_path, **options) for image_set in names]
+    for imdb in imdbs[1:]:
+        if imdb.classes != imdbs[0].classes:
+            raise DatasetError('%s and %s differ in their classes: %s and %s. Give the classes for both'
+                               % (imdbs[0].name, imdb.name, imdbs[0].classes[1:], imdb.classes[1:]))
+    return imdbs
+
+
+def load_gt_roidb(name, image_sets, root_path, dataset_path, *, flip=False, **options):
+    """The images of 'a+b' with their objects.
+
+    Args:
+        name, image_sets, root_path, dataset_path, options: as in `load_imdbs`.
+        flip: whether the mirror images follow: those of a set directly after it, as in the release.
+    Returns:
+        roidb, a list of entries, and the list of IMDBs.
+    Raises:
+        DatasetError, FileNotFoundError: as the data sets do; DatasetError with counts if no object is left to train
+            on.
+    """
+    imdbs = load_imdbs(name, image_sets, root_path, dataset_path, **options)
+    check_usable(imdbs)
+    roidb = []
+    for imdb in imdbs:
+        entries = imdb.gt_roidb()
+        roidb += append_flipped_images(entries) if flip else entries
+    return roidb, imdbs

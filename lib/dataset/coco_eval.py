@@ -1,11 +1,19 @@
 """COCO's evaluation of boxes, computed by pycocotools."""
 import contextlib
 import io
+import json
+import os
 
+import numpy as np
 from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 
-from lib.dataset.imdb import Evaluation
+from lib.dataset.annotations import CROWD
+from lib.dataset.box_rule import RELEASE
+from lib.dataset.coco import to_bbox
+from lib.dataset.files import read_text
+from lib.dataset.imdb import IMDB, Evaluation
+from lib.errors import DatasetError
 
 # The 12 numbers of COCO in the order of pycocotools: average precision, and average recall with 1, 10, 100 detections.
 STATISTICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
@@ -14,33 +22,116 @@ IOU_50 = 0      # the first of the ten IoU thresholds 0.50, 0.55 ... 0.95
 ALL_AREAS, MAX_100 = 0, -1
 
 
-def evaluate_results(data, results, category_ids):
-    """Evaluate detections of boxes.
+class CocoScored(IMDB):
+    """A data set that is evaluated as COCO.
 
-    Args:
-        data: dict, the annotations, as `read_coco_json` returns them.
-        results: list of dicts image_id, category_id, bbox, score.
-        category_ids: dict of class name -> id in `data`; only these classes are evaluated.
-    Returns:
-        Evaluation. Metrics: STATISTICS, 'mAP@0.5' (AP50 again), 'AP/<class>' and 'AP@0.5/<class>'; NaN where there are
-        no such objects. The score is AP, the mean over IoU 0.50 to 0.95.
+    Objects count as they are trained on: their boxes fitted into the image by the one rule, those left out that it
+    drops. Crowds, and objects that are difficult or to be ignored, need not be found. Of COCO's own sets, and under the
+    release's rule, each object counts as it is written, as in COCO's kit.
+
+    Attributes:
+        category_ids: dict of class name -> id in the file, None where that has no categories.
     """
+
+    def __init__(self, data, **options):
+        super().__init__(data, **options)
+        ids = dict(zip([str(number) for number in data.ids.images], data.ids.images))
+        self.image_ids = [ids[index] for index in self.image_set_index]
+        self.category_ids = data.ids.categories
+
+    def evaluate_detections(self, all_boxes, output_dir=None):
+        """COCO's average precision and recall; test images without annotations are not evaluated.
+
+        With `output_dir`, also writes output_dir/detections_<image_set>_results.json, which the test server takes.
+
+        Returns:
+            Evaluation. Metrics: STATISTICS, 'mAP@0.5' (AP50 again), 'AP/<class>' and 'AP@0.5/<class>'; NaN where there
+            are no such objects. The score is AP, the mean over IoU 0.50 to 0.95.
+        """
+        self.check_detections(all_boxes)
+        results = self.make_results(all_boxes)
+        if output_dir is not None:
+            os.makedirs(output_dir, exist_ok=True)
+            with open(self.result_file(output_dir), 'w', encoding='utf-8') as file:
+                json.dump(results, file)
+        return self._evaluate(results)
+
+    def evaluate_files(self, output_dir):
+        """Evaluate the detections that `evaluate_detections` wrote into `output_dir`."""
+        return self._evaluate(json.loads(read_text(self.result_file(output_dir), 'detections')))
+
+    def result_file(self, output_dir):
+        """Path of the written detections within `output_dir`."""
+        return os.path.join(output_dir, 'detections_%s_results.json' % self.image_set)
+
+    def make_results(self, all_boxes):
+        """Detections in COCO's result format: a list of dicts image_id, category_id, bbox = x, y, w, h, and score."""
+        if None in self.category_ids.values():
+            raise DatasetError('%s: has no categories, so that the ids of the classes are not known. Add them to it'
+                               % self.data.pictures[0].source)
+        return [{'image_id': image, 'category_id': self.category_ids[name],
+                 'bbox': [x1, y1, x2 - x1 + 1, y2 - y1 + 1], 'score': score}
+                for name, of_class in zip(self.classes[1:], all_boxes[1:])
+                for image, dets in zip(self.image_ids, of_class)
+                for x1, y1, x2, y2, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist()]
+
+    def _evaluate(self, results):
+        if not self.has_annotations or not self.judged.known.any():
+            return Evaluation(float('nan'), {}, '%s has no annotations: nothing was evaluated' % self.name)
+        images = {identifier: number for number, identifier in enumerate(self.image_ids, 1)}
+        classes = {self.category_ids[name]: number for number, name in enumerate(self.classes) if number}
+        results = [dict(result, image_id=images[result['image_id']], category_id=classes[result['category_id']])
+                   for result in results]
+        return _evaluate_results(self.ground_truth(), results, self.classes[1:])
+
+    def ground_truth(self):
+        """The content of a json file in COCO's format, with images and categories numbered from 1: pycocotools makes
+        arrays of them, which larger ids would not fit.
+        """
+        judged, as_written = self.judged, self.data.official or self.box_rule == RELEASE
+        counts = judged.known if as_written else judged.kept
+        boxes = judged.items['box'] if as_written else judged.boxes
+        annotations = []
+        for number in np.flatnonzero(counts):
+            item, bbox = judged.items[number], to_bbox(boxes[number].tolist())
+            area = float(item['area']) if as_written or item['area'] > 0 else bbox[2] * bbox[3]
+            annotations.append({'id': len(annotations) + 1, 'image_id': int(judged.owners[number]) + 1, 'bbox': bbox,
+                                'area': bbox[2] * bbox[3] if np.isnan(area) else area,
+                                'category_id': int(item['label']) + 1, 'iscrowd': int(item['flags'] & CROWD > 0),
+                                'need_not_be_found': bool(item['flags'])})
+        return {'images': [{'id': number + 1, 'width': picture.size[0], 'height': picture.size[1]}
+                           for number, picture in enumerate(self.data.pictures)],
+                'categories': [{'id': number, 'name': name} for number, name in enumerate(self.classes) if number],
+                'annotations': annotations}
+
+
+class _BoxEvaluation(COCOeval):
+    """COCOeval that leaves difficult and ignored objects out as it does crowds; it overwrites the key `ignore`."""
+
+    def _prepare(self):
+        super()._prepare()
+        for objects in self._gts.values():
+            for one in objects:
+                one['ignore'] = one['need_not_be_found']
+
+
+def _evaluate_results(data, results, names):
+    """Evaluation of results, whose images and categories are numbered from 1, in the order of `names`."""
     with contextlib.redirect_stdout(io.StringIO()):             # pycocotools prints its progress
         truth = _index(data)
         found = truth.loadRes(results) if results else _index(dict(data, annotations=[]))
-        evaluation = COCOeval(truth, found, 'bbox')
-        evaluation.params.catIds = sorted(category_ids.values())
+        evaluation = _BoxEvaluation(truth, found, 'bbox')
+        evaluation.params.catIds = list(range(1, len(names) + 1))
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     metrics = {name: _or_nan(value) for name, value in zip(STATISTICS, evaluation.stats)}
     metrics['mAP@0.5'] = metrics['AP50']
     precision = evaluation.eval['precision'][:, :, :, ALL_AREAS, MAX_100]          # (IoUs, recalls, classes)
-    for name, identifier in category_ids.items():
-        of_class = precision[:, :, evaluation.params.catIds.index(identifier)]
-        metrics['AP/' + name] = _mean(of_class)
-        metrics['AP@0.5/' + name] = _mean(of_class[IOU_50])
-    return Evaluation(metrics['AP'], metrics, _table(metrics, category_ids))
+    for number, name in enumerate(names):
+        metrics['AP/' + name] = _mean(precision[:, :, number])
+        metrics['AP@0.5/' + name] = _mean(precision[IOU_50, :, number])
+    return Evaluation(metrics['AP'], metrics, _table(metrics, names))
 
 
 def _index(data):
@@ -59,10 +150,10 @@ def _mean(precision):
     return _or_nan(precision[precision > -1].mean() if (precision > -1).any() else -1)
 
 
-def _table(metrics, category_ids):
-    width = max(map(len, list(category_ids) + ['class']))
+def _table(metrics, names):
+    width = max(map(len, list(names) + ['class']))
     lines = ['%-*s%9s%9s' % (width, 'class', 'AP', 'AP50')]
     lines += ['%-*s%9.4f%9.4f' % (width, name, metrics['AP/' + name], metrics['AP@0.5/' + name])
-              for name in category_ids]
+              for name in names]
     lines += ['%-*s%9.4f%9.4f' % (width, 'mean', metrics['AP'], metrics['AP50'])]
     return '\n'.join(lines + ['%s %.4f' % (name, metrics[name]) for name in STATISTICS])

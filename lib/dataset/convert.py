@@ -1,61 +1,73 @@
 """Converts data sets between the layout of PASCAL VOC, COCO's json, a CSV list of boxes and YOLO's text files."""
-import os
+from typing import Callable, Dict, List, Tuple
 
-from lib.dataset.annotated import unknown_labels
-from lib.dataset.convert_common import place_images
-from lib.dataset.readers import read_annotated
-from lib.dataset.write_coco import write_coco
-from lib.dataset.write_csv import write_csv
-from lib.dataset.write_voc import write_voc
-from lib.dataset.write_yolo import write_yolo
+from lib.dataset import read_annotated
+from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels
+from lib.dataset.coco import write_coco
+from lib.dataset.csv_list import write_csv
+from lib.dataset.output import place_images
+from lib.dataset.voc import write_voc
+from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
 from lib.utils.image import image_size
+from lib.utils.whole_folder import whole_folder
 
 WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
 
 
-def convert(source, target, image_sets, dataset_path, out, *, classes=None, images='copy'):
-    """Convert image sets of a data set.
+def convert(source: str, target: str, image_sets: List[str], dataset_path: str, out: str, *, classes=None,
+            images: str = 'copy', origin: int = 0,
+            progress: Callable = iter) -> Tuple[Dict[str, AnnotatedSet], List[str]]:
+    """Convert image sets of a data set, all of them or, where something is wrong, none.
 
-    Boxes, classes and their order, sizes and names of images, and images without objects are kept. Of COCO's json,
-    segmentations, key points, ids and licences are not; of VOC's XML, pose, parts and flags other than difficult are
-    not.
+    Boxes as written, classes and their order, sizes and names of images, and images without objects are kept. Of COCO's
+    json, segmentations, key points, ids and licences are not; of VOC's XML, pose, parts and flags other than difficult
+    are not.
 
     Args:
         source, target: 'PascalVOC', 'coco', 'csv' or 'yolo'.
-        image_sets: list of names.
+        image_sets: names.
         dataset_path: folder of the data set.
-        out: folder, new or empty.
+        out: folder, new or empty. It gets its name when all is written.
         classes: names, or a file of them; by default those of the data.
         images: 'copy', 'link' (symbolic links) or 'none'.
+        origin: of a CSV list.
+        progress: wraps the list of pictures, such as tqdm.
     Returns:
-        dict image set -> AnnotatedSet that was written; list of str, what the target format cannot say.
+        image set -> AnnotatedSet that was written; what the target format cannot say.
     Raises:
         DatasetError, FileNotFoundError: the data have a fault, or `out` is not empty.
     """
     for name in (source, target):
         if name not in WRITERS:
             raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(WRITERS)))
-    if os.path.isdir(out) and os.listdir(out):
-        raise DatasetError('%s: expected a new or empty folder, found files in it. Give another one' % out)
-    sets = {image_set: _complete(read_annotated(source, image_set, dataset_path, classes)) for image_set in image_sets}
+    with whole_folder(out) as folder:
+        sets = {}
+        for name in image_sets:
+            data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
+            sets['all' if name == '.' else name] = _complete(data)
+        _check_classes(sets)
+        lost, folders = WRITERS[target](sets, folder)
+        for image_set, data in sets.items():
+            place_images(progress(data.pictures), folders[image_set], images)
+    return sets, lost
+
+
+def _check_classes(sets):
     if len({data.classes for data in sets.values()}) > 1:
         raise DatasetError('the sets differ in their classes: %s. Give them with --classes'
                            % '; '.join('%s: %s' % (name, ', '.join(data.classes)) for name, data in sets.items()))
     unprintable = [name for data in sets.values() for name in data.classes if not name.isprintable()]
     if unprintable:
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
-    os.makedirs(out, exist_ok=True)
-    lost, folders = WRITERS[target](sets, out)
-    for image_set, data in sets.items():
-        place_images(data.pictures, folders[image_set], images)
-    return sets, lost
 
 
 def _complete(data):
     """A set without faults, with the size of every image."""
-    for fault in data.faults + unknown_labels(data):
+    for fault in stopping(data.faults) + unknown_labels(data):
         raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
                            % fault.text.rstrip('.'))
+    if not data.annotated:
+        raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
     return data._replace(pictures=[picture._replace(size=picture.size or image_size(picture.path))
                                    for picture in data.pictures])

@@ -1,35 +1,43 @@
-"""Data sets as a list of boxes, one a line, in a CSV file."""
+"""Data sets as a list of boxes, one a line, in a CSV file: reads and writes them."""
 import csv
 import os
 
-from lib.dataset import annotated as kinds
-from lib.dataset.annotated import AnnotatedSet, Faults, Item, Picture, class_names, existing, label_finder, short_name
-from lib.dataset.imdb import CLASS_FILE, annotated_size, inside
+from lib.dataset import annotations as kinds
+from lib.dataset.annotations import (CROWD, DIFFICULT, IGNORED, LARGEST, AnnotatedSet, Faults, Items, Labels, Picture,
+                                     annotated_size, class_names, flag_bits, read_flag)
+from lib.dataset.files import (CLASS_FILE, check_regular, decoded, existing, find_image, inside, names_of_set,
+                               read_file, short_name)
+from lib.dataset.output import number_text, write_lines
 from lib.errors import DatasetError
 
 # Column -> the names it may have in the first line. Without such a line the first six columns are in this order.
 COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_id'), 'x1': ('x1', 'xmin'),
-           'y1': ('y1', 'ymin'),
-           'x2': ('x2', 'xmax'), 'y2': ('y2', 'ymax'), 'class': ('class', 'label', 'name', 'class_name'),
-           'width': ('width',), 'height': ('height',), 'difficult': ('difficult',), 'crowd': ('crowd', 'iscrowd')}
+           'y1': ('y1', 'ymin'), 'x2': ('x2', 'xmax'), 'y2': ('y2', 'ymax'),
+           'class': ('class', 'label', 'name', 'class_name'), 'width': ('width',), 'height': ('height',),
+           'difficult': ('difficult',), 'crowd': ('crowd', 'iscrowd'), 'ignore': ('ignore', 'ignored')}
 CORNERS = ('x1', 'y1', 'x2', 'y2')
 PLAIN = ('image',) + CORNERS + ('class',)
-LARGEST = 1e9           # a larger number is no pixel
+FLAGS = ('difficult', 'crowd', 'ignore')
 DELIMITERS = ',;\t'
-_FALSE, _TRUE = ('', '0', 'false', 'no'), ('1', 'true', 'yes')
+_WHAT = 'a CSV file of boxes'
+_FIRST_LINE = 2 ** 16   # characters: no first line is longer
 
 
 def find_list(image_set, dataset_path):
-    """Path of the CSV file of a set: <set>.csv in the data set's folder or in its folder annotations."""
-    tried = [os.path.join(dataset_path, folder, image_set + '.csv') for folder in ('', 'annotations')]
+    """Path of the CSV file of a set: <set>.csv in the data set's folder, in its folder annotations or in that of the
+    set; FileNotFoundError if there is none.
+    """
+    tried = [os.path.join(dataset_path, folder, name + '.csv') for name in names_of_set(image_set)
+             for folder in ('', 'annotations')]
+    tried += [os.path.join(dataset_path, name, '_annotations.csv') for name in names_of_set(image_set)]     # Roboflow
     for path in tried:
-        if os.path.isfile(path):
-            return path
+        if os.path.exists(path):
+            return inside(dataset_path, os.path.relpath(path, dataset_path))
     raise FileNotFoundError("there is no list of boxes of the image set '%s': tried %s"
                             % (image_set, ', '.join(map(os.path.abspath, tried))))
 
 
-def read_csv(image_set, dataset_path, classes=None):
+def read_csv(image_set, dataset_path, classes=None, *, sets=None, origin=0):
     """Read a set: a line for each object, and a line with a name alone for an image without objects.
 
         image,x1,y1,x2,y2,class
@@ -37,86 +45,117 @@ def read_csv(image_set, dataset_path, classes=None):
         b.jpg,,,,,
 
     Corners are pixels counted from 0, both inside the box. The first line may be missing; if it is there, columns may
-    be in any order, have the names in COLUMNS, and include width and height of the image, difficult and crowd. They are
-    separated by commas, semicolons or tabs. Images lie in images/<set>/, in images/ or in the data set's folder itself.
+    be in any order, have the names in COLUMNS, and include width and height of the image, difficult, crowd and ignore.
+    They are separated by commas, semicolons or tabs. Images lie in images/<set>/, in images/, in <set>/ or in the data
+    set's folder itself.
 
     Args:
         image_set: 'train' for <dataset_path>/train.csv.
         dataset_path: folder.
-        classes: names, or a file of them; by default those of classes.txt in the data set's folder, or else all labels
-            of all CSV files beside this one, sorted, so that the sets of a data set agree.
+        classes: names, or a file of them; by default those of classes.txt in the data set's folder, or else the labels
+            of all `sets`, sorted.
+        sets: names of the sets that are used together; by default this one alone. Other CSV files mean nothing.
+        origin: 1 where pixels are counted from 1.
     Returns:
         AnnotatedSet.
     Raises:
         FileNotFoundError: there is no such file.
         DatasetError: it is no CSV file, or lists nothing.
     """
-    path = find_list(image_set, dataset_path)
-    faults = Faults()
-    rows = read_rows(path)
-    folders = [os.path.join(dataset_path, name) for name in (os.path.join('images', image_set), 'images', '')]
-    pictures, sizes = _group(path, rows, faults)
-    if not pictures:
+    path, faults = find_list(image_set, dataset_path), Faults()
+    labels, items, sizes = Labels(), Items(), {}
+    names = _read_lines(path, (labels, items, sizes), faults, origin)
+    if not names:
         raise DatasetError("%s: expected lines 'image,x1,y1,x2,y2,class', found none" % path)
     if classes is None:
-        classes = existing(os.path.join(dataset_path, CLASS_FILE)) or _labels(path)
+        classes = existing(os.path.join(dataset_path, CLASS_FILE)) \
+            or sorted(set(labels.names).union(*(_labels_of(name, dataset_path, path) for name in sets or ())))
     classes = class_names(classes, path)
-    find = label_finder(classes)
-    pictures = [Picture(name, short_name(name, image_set), _find_image(folders, name, faults), path, sizes.get(name),
-                        [item._replace(label=find(item.label)) for item in items]) for name, items in pictures.items()]
+    table, places = labels.resolve(classes)
+    folders = [os.path.join(dataset_path, folder) for name in names_of_set(image_set)
+               for folder in (os.path.join('images', name), name)] + [os.path.join(dataset_path, 'images'), dataset_path]
+    folders = [folder for folder in folders if os.path.isdir(folder)]
+    paths = [_image_path(dataset_path, folders, name, faults) for name in names]
+    pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name), of)
+                for name, found, of in zip(names, paths, items.of_pictures(len(names), places))]
     name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
-    return AnnotatedSet(name, 'csv', classes, pictures, faults, 'line %d')
+    return AnnotatedSet(name, image_set, 'csv', table, len(classes), pictures, faults, 'line %d')
+
+
+def _read_lines(path, target, faults, origin):
+    """Names of the images in the order of the file; their objects are added to the target: Labels, Items, and a dict
+    of image name -> annotated size.
+    """
+    labels, items, sizes = target
+    numbers = {}
+    for line, row in read_rows(path):
+        name = faults.attempt(kinds.ITEM_FAULT, row.get('image', ''), line, _image_name, path, line, row)
+        if name is None:
+            continue
+        picture = numbers.setdefault(name, len(numbers))
+        if row.get('width'):
+            size = _size(row)
+            if size:
+                sizes[name] = size
+        if row.get('class') or any(row.get(column) for column in CORNERS):
+            try:
+                box, flags = _object(path, line, row)
+            except DatasetError as error:
+                faults.note(kinds.ITEM_FAULT, name, line, error)
+                continue
+            items.add(picture, line, labels.number(row['class']), tuple(value - origin for value in box), flags)
+    return list(numbers)
 
 
 def read_rows(path):
-    """The lines of a CSV file: list of (line number counted from 1, dict column -> text)."""
-    lines = raw_rows(path)
-    names = header(path, lines[0][1]) if lines else None
-    return [(number, dict(zip(names or PLAIN, row))) for number, row in (lines[1:] if names else lines)]
+    """Yield the lines of a CSV file: (line number counted from 1, dict column -> text)."""
+    columns = None
+    for number, row in raw_rows(path):
+        if columns is None:
+            names = header(path, row)
+            columns = names or [(column, place) for place, column in enumerate(PLAIN)]
+            if names:
+                continue
+        width = len(row)
+        yield number, {column: row[place] for column, place in columns if place < width}
 
 
 def raw_rows(path):
-    """The same as list of (line number, list of texts), the first line with the others, blank ones left out."""
+    """Yield the same as (line number, list of texts), the first line with the others, blank ones left out."""
     try:
+        check_regular(path)
         with open(path, encoding='utf-8-sig', newline='') as file:
-            start = file.readline()
+            start = file.readline(_FIRST_LINE)
             file.seek(0)
             reader = csv.reader(file, delimiter=max(DELIMITERS, key=start.count), strict=True)
-            return [(reader.line_num, [cell.strip() for cell in row]) for row in reader
-                    if any(cell.strip() for cell in row)]
+            for row in reader:
+                row = [cell.strip() for cell in row]
+                if any(row):
+                    yield reader.line_num, row
+    except FileNotFoundError:
+        raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), _WHAT)) from None
+    except UnicodeDecodeError:
+        decoded(read_file(path, _WHAT), path, _WHAT)        # raises an error that tells place and remedy
+        raise
     except (OSError, ValueError, csv.Error) as error:
-        raise DatasetError('%s: expected a CSV file of boxes, in UTF-8, cannot be read: %s' % (path, error)) from error
+        raise DatasetError('%s: expected %s, in UTF-8, cannot be read: %s' % (path, _WHAT, error)) from error
 
 
 def header(path, row):
-    """The columns that a file's first line names, None if it is no such line. DatasetError if it lacks one."""
-    meaning = {name: column for column, names in COLUMNS.items() for name in names}
-    names = [meaning.get(cell.lower()) for cell in row]
-    if 'image' not in names:
+    """The columns that a file's first line names, as pairs (column, its place); None if it is no such line.
+
+    Of two columns that mean the same the first name in COLUMNS counts. DatasetError if a column is missing.
+    """
+    cells = [cell.lower() for cell in row]
+    places = {column: cells.index(next(name for name in names if name in cells))
+              for column, names in COLUMNS.items() if any(name in cells for name in names)}
+    if 'image' not in places:
         return None
-    missing = [column for column in PLAIN if column not in names]
+    missing = [column for column in PLAIN if column not in places]
     if missing:
         raise DatasetError('%s: line 1: names the columns %.200s and lacks %s. A box is two corners, counted from 0'
                            % (path, ', '.join(row), ', '.join(missing)))
-    return names
-
-
-def _group(path, rows, faults):
-    """Image name -> its items, in the order of the file, and image name -> annotated size."""
-    pictures, sizes = {}, {}
-    for number, row in rows:
-        name = faults.attempt(kinds.ITEM, row.get('image', ''), number, _image_name, path, number, row)
-        if name is None:
-            continue
-        items = pictures.setdefault(name, [])
-        size = _size(row)
-        if size:
-            sizes[name] = size
-        if any(row.get(column) for column in CORNERS + ('class',)):
-            item = faults.attempt(kinds.ITEM, name, number, _item, path, number, row)
-            if item is not None:
-                items.append(item)
-    return pictures, sizes
+    return list(places.items())
 
 
 def _image_name(path, number, row):
@@ -126,23 +165,18 @@ def _image_name(path, number, row):
     return name
 
 
-def _item(path, number, row):
+def _object(path, number, row):
+    """Box as written and flags of a line."""
     try:
-        box = tuple(float(row[column]) for column in CORNERS)
+        box = [float(row[column]) for column in CORNERS]
         fulfilled = all(abs(value) < LARGEST for value in box) and row['class']        # false for NaN too
     except (KeyError, ValueError):
         fulfilled = False
     if not fulfilled:
         raise DatasetError('%s: line %d: expected four numbers x1, y1, x2, y2 and a class, found %.200s'
                            % (path, number, ', '.join(row.get(column, '') for column in CORNERS + ('class',))))
-    difficult, crowd = (_flag(path, number, column, row.get(column, '')) for column in ('difficult', 'crowd'))
-    return Item(number, row['class'], box, difficult, crowd)
-
-
-def _flag(path, number, column, text):
-    if text.lower() not in _FALSE + _TRUE:
-        raise DatasetError('%s: line %d: %s must be 0 or 1, not %.100s' % (path, number, column, text))
-    return text.lower() in _TRUE
+    where = '%s: line %d' % (path, number)
+    return box, flag_bits(*(bool(row.get(flag)) and read_flag(row[flag], where, flag) for flag in FLAGS))
 
 
 def _size(row):
@@ -152,26 +186,48 @@ def _size(row):
         return None
 
 
-def _find_image(folders, name, faults):
-    for folder in folders:
-        path = faults.attempt(kinds.NAME, name, None, inside, folder, name)
-        if path is None:
-            return ''
-        if existing(path):
-            return path
-    faults.note(kinds.MISSING, name, None, '%s: there is no such image in %s'
-                % (name, ', '.join(map(os.path.abspath, folders))))
+def _image_path(dataset_path, folders, name, faults):
+    try:
+        return find_image(dataset_path, folders, name)
+    except FileNotFoundError as error:
+        faults.note(kinds.MISSING, name, None, error)
+    except DatasetError as error:
+        faults.note(kinds.NAME, name, None, error)
     return ''
 
 
-def _labels(path):
-    """The labels of all CSV files in the folder that are lists of boxes, sorted."""
-    folder, labels = os.path.dirname(path) or '.', set()
-    for name in sorted(os.listdir(folder)):
-        if name.lower().endswith('.csv'):
-            try:
-                labels.update(row.get('class', '') for _, row in read_rows(os.path.join(folder, name)) if row.get('x1'))
-            except DatasetError:
-                if os.path.join(folder, name) == path:
-                    raise
-    return sorted(labels - {''})
+def _within(name, path, dataset_path):
+    """The name of an image within the data set's folder, where it is absolute in the list."""
+    return os.path.relpath(path, dataset_path).replace(os.sep, '/') if path and os.path.isabs(name) else name
+
+
+def _labels_of(image_set, dataset_path, own):
+    """The labels of another set; what cannot be read is its own affair."""
+    try:
+        path = find_list(image_set, dataset_path)
+        return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if row.get('x1')} - {''}
+    except (DatasetError, FileNotFoundError):
+        return set()
+
+
+def write_csv(sets, out):
+    """Write sets: <set>.csv with the columns that `read_csv` reads, and classes.txt.
+
+    Arguments and results as of `write_voc`.
+    """
+    for image_set, data in sets.items():
+        with open(os.path.join(out, image_set + '.csv'), 'w', encoding='utf-8', newline='') as file:
+            writer = csv.writer(file)
+            writer.writerow(PLAIN + ('width', 'height') + FLAGS)
+            writer.writerows(row for picture in data.pictures for row in _rows(data, picture))
+        write_lines(os.path.join(out, CLASS_FILE), data.classes)
+    return [], {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
+
+
+def _rows(data, picture):
+    for item in picture.items:
+        flags = [int(item['flags'] & flag > 0) for flag in (DIFFICULT, CROWD, IGNORED)]
+        yield ([picture.name] + list(map(number_text, item['box'].tolist())) + [data.label(item)] + list(picture.size)
+               + flags)
+    if not len(picture.items):
+        yield [picture.name] + [''] * 5 + list(picture.size) + [''] * 3

@@ -1,14 +1,21 @@
-"""What every data set offers: class names, a list of images, their objects, and an evaluation of detections."""
-import os
+"""A data set: images with their objects, as one of the readers found them, and an evaluation of detections."""
+import logging
+from collections import Counter
 from typing import Dict, NamedTuple
 
-from lib.errors import DatasetError
-from lib.utils.image import image_size
-from lib.utils.roidb import make_entry
+import numpy as np
 
-BACKGROUND = '__background__'
-CLASS_FILE = 'classes.txt'      # class names of own data, one a line
-LONGEST_SIDE = 10 ** 6          # of an image, pixels; a longer one does not exist
+from lib.dataset import annotations as kinds
+from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels, with_background
+from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, counted, hints, judge, usage_text
+from lib.dataset.roidb import make_entry
+from lib.errors import DatasetError
+from lib.utils.image import image_head
+
+logger = logging.getLogger(__name__)
+
+EXAMPLES = 5                # of each kind of fault, named in the log
+HEADS_AT_START = 20000      # images: the orientations of larger sets are left to the checker
 
 
 class Evaluation(NamedTuple):
@@ -18,24 +25,51 @@ class Evaluation(NamedTuple):
     table: str                  # the same to read
 
 
-class IMDB(object):
-    """A set of images with their objects; a data set derives from it and overrides what raises NotImplementedError.
+class IMDB:
+    """A set of images with their objects; the evaluations (voc_eval.py, coco_eval.py) derive from it.
 
     Detections of a whole set are `all_boxes[class][image]` = (n, 5) float array of box and score, boxes in pixels
     counted from 0; `all_boxes[0]`, the background's, is not used.
 
+    Args:
+        data: AnnotatedSet.
+        on_unknown_class: 'error', or 'ignore': objects of other classes are left out, to train on some of the classes.
+        on_bad_image: 'error', or 'skip': images whose header cannot be read are left out, with a warning.
+        use_difficult: whether objects flagged as difficult, crowds or ignored are trained on.
+        min_box_side, box_rule: of `fit_boxes`.
     Attributes:
         name: str, used in the names of result files.
         classes: tuple of str, '__background__' first.
         image_set_index: list of str, the images' names within the set.
+    Raises:
+        FileNotFoundError: an image is not there. DatasetError: anything else is wrong with the annotations.
     """
 
-    def __init__(self, name, classes, image_set_index):
-        self.name = name
-        self.classes = with_background(classes, name)
-        self.image_set_index = list(image_set_index)
-        if not self.image_set_index:
-            raise DatasetError('%s: the list of images is empty' % name)
+    def __init__(self, data: AnnotatedSet, *, on_unknown_class='error', on_bad_image='error', use_difficult=False,
+                 min_box_side=MIN_SIDE, box_rule=CLIP):
+        if on_unknown_class not in ('error', 'ignore'):
+            raise DatasetError("%s: on_unknown_class must be 'error' or 'ignore', not %r"
+                               % (data.name, on_unknown_class))
+        faults = list(data.faults) + (unknown_labels(data) if on_unknown_class == 'error' else [])
+        for fault in stopping(faults, on_bad_image, on_unknown_class):
+            raise (FileNotFoundError if fault.kind == kinds.MISSING else DatasetError)(fault.text)
+        bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
+        for text in bad.values():
+            logger.warning('%s: left out (on_bad_image: skip)', text)
+        data = data._replace(pictures=[picture for picture in data.pictures if picture.index not in bad])
+        if not data.pictures:
+            raise DatasetError('%s: the list of images is empty' % data.name)
+        self.data = data
+        self.name = data.name
+        self.image_set = data.image_set
+        self.classes = with_background(data.classes, data.name)
+        self.image_set_index = [picture.index for picture in data.pictures]
+        self.min_box_side = min_box_side
+        self.box_rule = box_rule
+        self.use_difficult = use_difficult
+        self._pictures = None
+        self._judged = None
+        _log_faults(faults)
 
     @property
     def num_classes(self):
@@ -47,20 +81,48 @@ class IMDB(object):
         """Number of images."""
         return len(self.image_set_index)
 
+    @property
+    def has_annotations(self):
+        """Whether the objects are known."""
+        return self.data.annotated
+
     def image_path(self, index):
-        """Path of the image file of that name. Raises FileNotFoundError."""
-        raise NotImplementedError
+        """Path of the image file of that name."""
+        if self._pictures is None:
+            self._pictures = {picture.index: picture for picture in self.data.pictures}
+        return self._pictures[index].path
+
+    @property
+    def judged(self):
+        """`Judged`: which of the objects are used, and their boxes as they fit into the images."""
+        if self._judged is None:
+            self.data, turned = with_sizes(self.data)
+            sizes = [picture.size for picture in self.data.pictures]
+            self._judged = judge(self.data, sizes, min_side=self.min_box_side, use_difficult=self.use_difficult,
+                                 rule=self.box_rule)
+            _log_some(turned + hints(self.data, sizes))
+            self._log_objects(self._judged)
+        return self._judged
 
     def gt_roidb(self):
-        """List of roidb entries (see lib/utils/roidb.py), one for each image.
-
-        Raises DatasetError or FileNotFoundError.
-        """
-        raise NotImplementedError
+        """List of roidb entries (see lib/dataset/roidb.py), one for each image, with the objects that are used."""
+        used = self.judged.used
+        boxes = self.judged.boxes[used].astype(np.float32)
+        labels = self.judged.items['label'][used].astype(np.int32) + 1
+        ends = np.searchsorted(self.judged.owners[used], np.arange(self.num_images + 1))
+        return [make_entry(picture.path, picture.index, picture.size[1], picture.size[0], boxes[start:end],
+                           labels[start:end])
+                for picture, start, end in zip(self.data.pictures, ends, ends[1:])]
 
     def test_roidb(self):
         """The entries to detect on: with their objects, if these are known."""
         return self.gt_roidb()
+
+    def check_usable(self, what='trained on'):
+        """Raise a DatasetError with counts unless some object is used; nothing is asked of images whose objects nobody
+        tells.
+        """
+        check_usable([self], what)
 
     def evaluate_detections(self, all_boxes, output_dir=None):
         """Compare detections with the ground truth; with `output_dir`, write them there to be evaluated again or
@@ -73,15 +135,6 @@ class IMDB(object):
         """
         raise NotImplementedError
 
-    def image_roidb(self):
-        """List of roidb entries without objects: for testing, where there may be no annotations."""
-        entries = []
-        for index in self.image_set_index:
-            path = self.image_path(index)
-            width, height = image_size(path)
-            entries.append(make_entry(path, index, height, width))
-        return entries
-
     def check_detections(self, all_boxes):
         """Raise a DatasetError unless `all_boxes` has a list for each class and in it an array for each image."""
         lengths = sorted({len(of_class) for of_class in all_boxes[1:]})
@@ -91,50 +144,81 @@ class IMDB(object):
                                % (self.name, self.num_classes, self.num_images, len(all_boxes),
                                   ' or '.join(map(str, lengths)) or 'no'))
 
+    def _log_objects(self, judged):
+        """Warn of each box that is clipped or dropped, some of each kind; then the counts."""
+        faults = kinds.Faults()
+        for number in np.flatnonzero(judged.known & (judged.verdicts > 0)):
+            picture, item = self.data.pictures[judged.owners[number]], judged.items[number]
+            kind = VERDICTS[judged.verdicts[number]]
+            faults.note(kind, picture.index, int(item['number']), '%s: %s' % (box_text(self.data, picture, item),
+                        '%s: clipped' % kind if kind == kinds.CLIPPED else '%s: dropped' % kind))
+        _log_some(faults)
+        empty = self.num_images - len(np.unique(judged.owners[judged.used]))
+        logger.info('%s: %s, %d without objects to train on; %s', self.name, counted(self.num_images, 'image'), empty,
+                    usage_text(judged))
 
-def annotated_size(width, height):
-    """Width and height of an image as its annotation has them, or None if no image has that size."""
-    return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
+
+def box_text(data, picture, item, size=None):
+    """File, place, box and image size, for messages."""
+    return '%s, box (%s) in an image of %d x %d pixels' % (
+        (data.where(picture, item), ', '.join('%g' % value for value in item['box'])) + (size or picture.size))
 
 
-def with_background(classes, source):
-    """The class names as a tuple with '__background__' first, whether it was given or not.
+def with_sizes(data):
+    """The set with the size of every image, read from its header where the annotations do not tell; and faults for the
+    images with an orientation other than 1.
 
     Raises:
-        DatasetError: there is no class, or one twice, or one without a name; `source` says where they come from.
+        FileNotFoundError, DatasetError: an image that should tell its size cannot be read.
     """
-    names = tuple(str(name).strip() for name in classes)
-    names = names if names[:1] == (BACKGROUND,) else (BACKGROUND,) + names
-    doubled = sorted({name for name in names if names.count(name) > 1 or not name})
-    if doubled or len(names) < 2:
-        raise DatasetError('%s: expected one or more different class names, found %s'
-                           % (source, 'twice or empty: %s' % doubled if doubled else 'none'))
-    return names
+    pictures, turned = [], kinds.Faults()
+    for picture in data.pictures:
+        head = None
+        if picture.size is None:
+            try:
+                head = image_head(picture.path)
+            except (DatasetError, FileNotFoundError) as error:
+                raise type(error)('%s: has no <size> of the image, and the image does not tell: %s'
+                                  % (picture.source, error) if data.format == 'PascalVOC' else str(error)) from error
+        elif len(data.pictures) <= HEADS_AT_START:
+            try:
+                head = image_head(picture.path)
+            except (DatasetError, FileNotFoundError):
+                pass                                    # it stops when, or is skipped where, its pixels are read
+        if head is not None and head.orientation != 1:
+            turned.note(kinds.TURNED, picture.index, None, turned_text(picture.path, head.orientation))
+        pictures.append(picture if picture.size else picture._replace(size=head.size))
+    return data._replace(pictures=pictures), turned
 
 
-def read_lines(path, what):
-    """The lines of a text file without the blank ones.
-
-    Raises FileNotFoundError or DatasetError naming `what` and the file.
-    """
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            return [line.strip() for line in file if line.strip()]
-    except FileNotFoundError:
-        raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), what)) from None
-    except (OSError, ValueError) as error:
-        raise DatasetError('%s: expected %s, in UTF-8, cannot be read: %s' % (path, what, error)) from error
+def turned_text(path, orientation):
+    """What is to be known of an image with an orientation."""
+    return ('%s: has the EXIF or TIFF orientation %d: viewers turn it, the network sees the pixels as stored. '
+            'Boxes must refer to the pixels as stored; check_dataset --fix OUT --upright writes upright pictures with '
+            'boxes that fit' % (path, orientation))
 
 
-def read_classes(classes):
-    """Class names from a list of them, or from a text file with one a line."""
-    return read_lines(classes, 'a class name a line') if isinstance(classes, (str, os.PathLike)) else list(classes)
+def check_usable(imdbs, what='trained on'):
+    """Raise a DatasetError with counts unless one of the data sets has an object that is used."""
+    known = [imdb for imdb in imdbs if imdb.has_annotations]
+    if known and not any(imdb.judged.used.any() for imdb in known):
+        raise DatasetError('; '.join('%s: %s' % (imdb.name, usage_text(imdb.judged, what)) for imdb in known)
+                           + '. Correct the annotations; the checker names each of them')
 
 
-def inside(folder, name):
-    """Join a folder and a name that was read from a file; a DatasetError if the result would not lie in the folder."""
-    folder = os.path.abspath(folder)
-    path = os.path.normpath(os.path.join(folder, name))
-    if os.path.isabs(name) or '\0' in name or not path.startswith(os.path.join(folder, '')):
-        raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
-    return path
+def _log_faults(faults):
+    """Warn of the faults that the reader noted and that do not stop."""
+    quiet = (kinds.LABEL, kinds.IMAGE)
+    _log_some([fault for fault in faults if fault.kind not in quiet])
+
+
+def _log_some(faults):
+    """Log the first of each kind, and how many more there are."""
+    seen = Counter()
+    for fault in faults:
+        seen[fault.kind] += 1
+        if seen[fault.kind] <= EXAMPLES:
+            logger.warning('%s', fault.text)
+    for kind, count in seen.items():
+        if count > EXAMPLES:
+            logger.warning('%s: %d more like this; the checker lists them', kind, count - EXAMPLES)

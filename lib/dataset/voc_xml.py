@@ -1,16 +1,23 @@
-"""Reads the annotation of one image in the XML format of PASCAL VOC."""
+"""The annotation of one image in the XML format of PASCAL VOC: reads and writes it."""
 import math
+import re
 from typing import List, NamedTuple, Optional, Tuple
+from xml.etree import ElementTree
 from xml.etree.ElementTree import ParseError
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from lib.dataset.imdb import annotated_size
+from lib.dataset.annotations import LARGEST, annotated_size, read_flag
+from lib.dataset.files import decoded, read_file
+from lib.dataset.output import number_text
 from lib.errors import DatasetError
 
-LARGEST = 1e9               # a larger number is no pixel
-_CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+MAX_BYTES = 2 ** 25     # of an XML file: some 100,000 objects
+MAX_TAG = 2 ** 16       # bytes of a tag: the parser's time grows faster than the number of attributes
+_LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_TAG)
+_ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 
 
 class VocObject(NamedTuple):
@@ -27,32 +34,54 @@ class Annotation(NamedTuple):
     objects: List[VocObject]
 
 
-def read_annotation(path):
-    """Read an annotation file. Entities are not expanded and nothing outside the file is opened.
+def parse(path):
+    """The root element, <annotation>, with its namespaces taken away.
 
-    Args:
-        path: file; its root has children `filename`, `size` and any number of `object`s.
-    Returns:
-        Annotation.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is no XML, or declares entities, or an object has no name or no box of four numbers.
+        DatasetError: it is no XML, or declares entities, or is that of another tool.
     """
-    root = parse(path)
-    objects = [read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
-    return Annotation(text_of(root, 'filename'), read_size(root), objects)
-
-
-def parse(path):
-    """The root of an XML file; raises as `read_annotation`."""
+    data = read_file(path, 'XML', MAX_BYTES)
+    if _LONG_TAG.search(data):
+        raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_TAG))
     try:
-        return defusedxml.ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise FileNotFoundError('%s: there is no such annotation file' % path) from None
+        root = defusedxml.ElementTree.fromstring(data)
     except DefusedXmlException as error:
         raise DatasetError('%s: the file declares entities or external parts; refused (%s)' % (path, error)) from error
-    except (ParseError, OSError, ValueError, LookupError) as error:
-        raise DatasetError('%s: expected XML: %s' % (path, error)) from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise DatasetError('%s: expected XML: %s%s' % (path, error, _advice(data, path))) from error
+    for node in root.iter():
+        if isinstance(node.tag, str):
+            node.tag = node.tag.rpartition('}')[2]
+    if root.tag.lower() != 'annotation':
+        raise DatasetError('%s: expected the XML of PASCAL VOC, whose root is <annotation>, found <%.50s>%s'
+                           % (path, root.tag, _origin(root)))
+    nested = sum(1 for _ in root.iter('object')) - len(root.findall('object'))
+    if nested:
+        raise DatasetError('%s: expected each <object> directly within <annotation>, found %d elsewhere: this is the '
+                           'XML of another tool. Export it as PASCAL VOC' % (path, nested))
+    return root
+
+
+def _advice(data, path):
+    """What to do about bytes that are no XML: they may be in an encoding that the parser does not know."""
+    named = _ENCODING.match(data[:200])
+    if named and named.group(1).lower() not in (b'utf-8', b'utf8'):
+        return '. Its encoding is %s: save it as UTF-8' % named.group(1).decode('ascii')
+    try:
+        decoded(data, path, 'XML')
+    except DatasetError as error:
+        return '. ' + str(error).partition('cannot be read: ')[2]
+    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else ''
+
+
+def _origin(root):
+    """Whose file it may be, from its root."""
+    if root.tag.lower() == 'html':
+        return ': an HTML page, perhaps of an error. Fetch the file again'
+    if root.tag.lower() == 'annotations':
+        return ' (of CVAT?). Export the data as PASCAL VOC'
+    return ': the file of another tool. Export the data as PASCAL VOC'
 
 
 def text_of(node, tag):
@@ -71,10 +100,7 @@ def _number(node, tag):
 def read_size(root):
     """(width, height) of an annotation; None where it does not tell."""
     node = root.find('size')
-    if node is None:
-        return None
-    width, height = _number(node, 'width'), _number(node, 'height')
-    return annotated_size(width, height)
+    return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
 
 
 def read_object(path, number, node):
@@ -83,8 +109,51 @@ def read_object(path, number, node):
     label, frame = text_of(node, 'name'), node.find('bndbox')
     if not label:
         raise DatasetError('%s: object %d has no <name>' % (path, number))
-    box = tuple(math.nan if frame is None else _number(frame, tag) for tag in _CORNERS)
+    box = tuple(math.nan if frame is None else _number(frame, tag) for tag in CORNERS)
     if not all(abs(value) < LARGEST for value in box):          # false for NaN too
         raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s'
-                           % (path, number, label, ', '.join(_CORNERS)))
-    return VocObject(label, box, text_of(node, 'difficult').lower() in ('1', 'true'))
+                           % (path, number, label, ', '.join(CORNERS)))
+    where = '%s: object %d (%s)' % (path, number, label)
+    return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
+
+
+def read_annotation(path):
+    """Read an annotation file. Entities are not expanded and nothing outside the file is opened.
+
+    Args:
+        path: file; its root has children `filename`, `size` and any number of `object`s.
+    Returns:
+        Annotation.
+    Raises:
+        FileNotFoundError, DatasetError: as `parse` and `read_object`.
+    """
+    root = parse(path)
+    objects = [read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
+    return Annotation(text_of(root, 'filename'), read_size(root), objects)
+
+
+def annotation(data, picture):
+    """The XML element of a picture of an AnnotatedSet."""
+    root = ElementTree.Element('annotation')
+    _add(root, 'filename', picture.name.rpartition('/')[2])
+    size = ElementTree.SubElement(root, 'size')
+    for tag, value in zip(('width', 'height', 'depth'), picture.size + (3,)):
+        _add(size, tag, str(value))
+    for item in picture.items:
+        node = ElementTree.SubElement(root, 'object')
+        _add(node, 'name', data.label(item))
+        _add(node, 'difficult', str(int(item['flags'] > 0)))
+        add_box(ElementTree.SubElement(node, 'bndbox'), item['box'])
+    return root
+
+
+def add_box(node, box):
+    """Write a box, counted from 0, into a <bndbox>, whose numbers count from 1."""
+    for tag, value in zip(CORNERS, box):
+        child = node.find(tag)
+        child = ElementTree.SubElement(node, tag) if child is None else child
+        child.text = number_text(value + 1)
+
+
+def _add(node, tag, text):
+    ElementTree.SubElement(node, tag).text = text

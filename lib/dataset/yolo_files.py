@@ -1,7 +1,10 @@
-"""Which images, labels and class names a data set of YOLO text files has."""
+"""Which images, labels and class names a data set of YOLO text files has: data.yaml and the folders around it."""
 import os
+import re
+from typing import Dict, List
 
-from lib.dataset.imdb import CLASS_FILE, inside, read_lines
+from lib.dataset.files import (CLASS_FILE, existing, files_below, inside, is_inside, names_of_set, read_lines,
+                               read_text)
 from lib.errors import DatasetError
 from lib.utils import safe_yaml
 from lib.utils.image import IMAGE_EXTENSIONS
@@ -9,72 +12,128 @@ from lib.utils.image import IMAGE_EXTENSIONS
 DESCRIPTIONS = ('data.yaml', 'dataset.yaml', 'data.yml')
 NAME_LISTS = (CLASS_FILE, 'obj.names')
 MAX_BYTES = 65536       # of a description: some 2,000 names
+_WHOLE = re.compile('[0-9]{1,9}')
 
 
-def read_description(dataset_path):
-    """The content of data.yaml: a dict, empty where there is no such file."""
-    if not os.path.isdir(dataset_path):
-        raise FileNotFoundError('%s: there is no such folder; expected a data set of YOLO text files'
-                                % os.path.abspath(dataset_path))
-    path = next((os.path.join(dataset_path, name) for name in DESCRIPTIONS
-                 if os.path.isfile(os.path.join(dataset_path, name))), None)
-    if path is None:
-        return {}
+class Description:
+    """What data.yaml says; every value is text, so that `yes` stays yes and `1.0` stays 1.0.
+
+    Args:
+        dataset_path: folder.
+    Raises:
+        FileNotFoundError: there is no such folder. DatasetError: the file cannot be read.
+    """
+
+    def __init__(self, dataset_path):
+        if not os.path.isdir(dataset_path):
+            raise FileNotFoundError('%s: there is no such folder; expected a data set of YOLO text files'
+                                    % os.path.abspath(dataset_path))
+        self.folder = dataset_path
+        self.path = next((path for path in (os.path.join(dataset_path, name) for name in DESCRIPTIONS)
+                          if os.path.lexists(path)), None)
+        self.content = _read(self.path) if self.path else {}
+
+    def _error(self, text, *values):
+        return DatasetError('%s: %s' % (self.path or os.path.join(self.folder, DESCRIPTIONS[0]), text % values))
+
+    def names(self, image_set) -> Dict[int, str]:
+        """Class number -> name: of `names`, a list or a mapping, or of classes.txt; {} where neither is."""
+        names = self.content.get('names')
+        if names in (None, ''):
+            folders = [''] + [folder for name in names_of_set(image_set) for folder in (name, 'labels/' + name)]
+            lists = [os.path.join(self.folder, folder, name) for folder in folders + ['labels'] for name in NAME_LISTS]
+            names = next((read_lines(path, 'a class name a line') for path in lists if existing(path)), [])
+        if isinstance(names, list):
+            names = {str(number): name for number, name in enumerate(names)}
+        pairs = list(names.items()) if isinstance(names, dict) else [('', names)]
+        for number, name in pairs:
+            if not _WHOLE.fullmatch(str(number)) or not isinstance(name, str):
+                raise self._error('names: expected a list of names or a mapping from class number to name, found %.80r',
+                                  (number, name))
+        numbered = {int(number): name.strip() for number, name in pairs}
+        count = self.content.get('nc')
+        if isinstance(count, str) and _WHOLE.fullmatch(count) and int(count) != len(numbered):
+            raise self._error('nc says %s classes, names has %d. Correct one of them', count, len(numbered))
+        return dict(sorted(numbered.items()))
+
+    def keypoint_values(self):
+        """How many numbers of a label line are key points: of `kpt_shape`, [points, numbers a point]; 0 without it."""
+        shape = self.content.get('kpt_shape')
+        if shape in (None, '', 'null', '~'):
+            return 0
+        if not isinstance(shape, list) or len(shape) != 2 or not all(
+                isinstance(side, str) and _WHOLE.fullmatch(side) for side in shape):
+            raise self._error('kpt_shape: expected [number of key points, 2 or 3], found %.80r', shape)
+        return int(shape[0]) * int(shape[1])
+
+    def entries(self, image_set):
+        """Paths, within the folder, of the folders and lists that are stated for a set; [] where none is stated.
+
+        Raises:
+            DatasetError: an entry is not there, or is no path.
+        """
+        key = next((name for name in names_of_set(image_set) if self.content.get(name) not in _NOTHING), None)
+        stated = self.content.get(key, [])
+        stated = stated if isinstance(stated, list) else [stated]
+        for entry in stated:
+            if not isinstance(entry, str) or not entry.strip():
+                raise self._error("%s: expected the path of a folder or a list of images, found %.80r", key, entry)
+        return [self._resolved(key, entry.strip()) for entry in stated]
+
+    def _resolved(self, key, entry):
+        """The place of an entry within the folder.
+
+        It is relative to `path`, if that lies in this folder, or else to the folder itself. `../train/images` is what
+        Roboflow writes for the folder train/images.
+        """
+        entry = entry.replace('\\', '/')
+        base = self.content.get('path')
+        candidates = [os.path.join(base, entry)] if isinstance(base, str) and base else []
+        candidates += [entry, re.sub(r'^(\.\./)+', '', os.path.normpath(entry))]
+        for candidate in candidates:
+            if is_inside(self.folder, candidate) or os.path.normpath(candidate) == '.':
+                path = self.folder if os.path.normpath(candidate) == '.' else inside(self.folder, candidate)
+                if os.path.exists(path):
+                    return os.path.relpath(path, self.folder)
+        raise self._error("%s: there is no folder or list of images '%s' in %s. Correct the entry", key, entry,
+                          os.path.abspath(self.folder))
+
+
+_NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])
+
+
+def _read(path):
+    text = read_text(path, "keys 'names', 'train' and so on, in at most %d bytes (write more names into classes.txt, "
+                           'one a line)' % MAX_BYTES, MAX_BYTES)
     try:
-        with open(path, 'rb') as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError('larger than %d bytes. Write the names into classes.txt, one a line' % MAX_BYTES)
-        content = safe_yaml.parse(data.decode('utf-8-sig'))
-    except (OSError, ValueError) as error:
+        content = safe_yaml.parse(text, as_text=True)
+    except ValueError as error:
         raise DatasetError('%s: %s' % (path, error)) from error
     if not isinstance(content, dict):
         raise DatasetError("%s: expected keys 'names', 'train' and so on, found %.80r" % (path, content))
     return content
 
 
-def read_names(dataset_path, description):
-    """Class number -> name: of the description's `names`, a list or a mapping, or of classes.txt; {} where neither is.
-    """
-    names = description.get('names')
-    if names is None:
-        lists = [os.path.join(dataset_path, name) for name in NAME_LISTS]
-        names = next((read_lines(path, 'a class name a line') for path in lists if os.path.isfile(path)), [])
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    pairs = list(names.items()) if isinstance(names, dict) else [(None, names)]
-    bad = [pair for pair in pairs if type(pair[0]) is not int or pair[0] < 0
-           or not isinstance(pair[1], (str, int, float))]
-    if bad:
-        raise DatasetError('%s: names: expected a list of names or a mapping from class number to name, found %.80r'
-                           % (os.path.join(dataset_path, DESCRIPTIONS[0]), bad[0]))
-    if type(description.get('nc')) is int and description['nc'] != len(names):
-        raise DatasetError('%s: nc says %d classes, names has %d. Correct one of them'
-                           % (os.path.join(dataset_path, DESCRIPTIONS[0]), description['nc'], len(names)))
-    return {number: str(name).strip() for number, name in sorted(pairs)}
-
-
-def find_images(image_set, dataset_path, description):
+def find_images(image_set, dataset_path, description) -> List[str]:
     """The images of a set.
 
-    They are those of the description's entry `image_set` (folders or lists of paths), if it lies in the data set's
-    folder, or else of the list <image_set>.txt, or the folder images/<image_set>, <image_set>/images or <image_set>.
+    They are those of the description's entry `image_set` (folders or lists of paths), or else of the list
+    <image_set>.txt, or the folder images/<image_set>, <image_set>/images or <image_set>; '.' is the folder itself.
 
     Returns:
         list of paths relative to the data set's folder, with '/'.
     Raises:
-        FileNotFoundError: there is none of these. DatasetError: a name leads out of the folder, or there is no image.
+        FileNotFoundError: there is none of these. DatasetError: an entry is not there, a name leads out of the folder,
+            or there is no image.
     """
-    entries = description.get(image_set) or []
-    entries = [entry for entry in (entries if isinstance(entries, list) else [entries]) if isinstance(entry, str)]
-    # `../train/images` is what one tool writes for the folder train/images: it finds its place by the candidates below.
-    stated = [entry for entry in entries if _is_inside(dataset_path, entry)
-              and os.path.exists(os.path.join(dataset_path, entry))]
-    tried = [image_set + '.txt', 'images/' + image_set, image_set + '/images', image_set]
-    found = stated or [name for name in tried if os.path.exists(inside(dataset_path, name))][:1]
+    found = description.entries(image_set) or (['.'] if image_set == '.' else [])
+    tried = [place for name in names_of_set(image_set)
+             for place in (name + '.txt', 'images/' + name, name + '/images', name)]
+    if not found:
+        found = [name for name in tried if os.path.exists(inside(dataset_path, name))][:1]
     if not found:
         raise FileNotFoundError("%s: there are no images of the set '%s': tried %s"
-                                % (os.path.abspath(dataset_path), image_set, ', '.join(entries + tried)))
+                                % (os.path.abspath(dataset_path), image_set, ', '.join(tried)))
     names = [name for entry in found for name in _listed(dataset_path, entry)]
     if not names:
         raise DatasetError('%s: there is no image %s in %s'
@@ -82,30 +141,41 @@ def find_images(image_set, dataset_path, description):
     return list(dict.fromkeys(names))
 
 
-def _is_inside(folder, name):
-    try:
-        return bool(inside(folder, name))
-    except DatasetError:
-        return False
-
-
 def _listed(dataset_path, entry):
-    path = inside(dataset_path, entry)
+    path = os.path.join(dataset_path, entry)
     if os.path.isdir(path):
-        found = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
-        return sorted(_relative(dataset_path, name) for name in found if name.lower().endswith(IMAGE_EXTENSIONS))
-    return [line.replace('\\', '/') for line in read_lines(path, 'the path of an image a line')]
+        return [os.path.relpath(name, dataset_path).replace(os.sep, '/')
+                for name in files_below(path, IMAGE_EXTENSIONS)]
+    return [_within(dataset_path, line) for line in read_lines(path, 'the path of an image a line')]
 
 
-def _relative(dataset_path, path):
-    return os.path.relpath(path, dataset_path).replace(os.sep, '/')
+def _within(dataset_path, line):
+    """A path of a list, relative to the data set's folder if it lies there."""
+    name = line.replace('\\', '/')
+    if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
+        name = name[1:-1]
+    if is_inside(dataset_path, name):
+        return os.path.relpath(inside(dataset_path, name), os.path.abspath(dataset_path)).replace(os.sep, '/')
+    return name
 
 
-def label_path(image_path):
-    """Where the labels of an image are: beside it, or in the folder labels where it lies in a folder images."""
-    folders = os.path.dirname(image_path).split(os.sep)
+def label_paths(name):
+    """Where the labels of an image may be, the likeliest first.
+
+    They are in the folder labels that stands for a folder images of its path, the last one first; or beside it, in a
+    folder labels there, or below the data set's folder labels.
+
+    Args:
+        name: path of the image within the data set's folder, with '/': what lies around that means nothing.
+    Returns:
+        list of paths within the folder.
+    """
+    folders = name.split('/')[:-1]
+    stem = os.path.splitext(name.rpartition('/')[2])[0] + '.txt'
+    found = []
     for number in range(len(folders) - 1, -1, -1):
-        if folders[number] == 'images':
-            folders[number] = 'labels'
-            break
-    return os.path.join(os.sep.join(folders), os.path.splitext(os.path.basename(image_path))[0] + '.txt')
+        if folders[number].lower() == 'images':
+            label = 'labels' if folders[number].islower() else 'Labels'
+            found.append('/'.join(folders[:number] + [label] + folders[number + 1:] + [stem]))
+    others = [folders, folders + ['labels'], ['labels'] + folders]
+    return list(dict.fromkeys(found + ['/'.join(path + [stem]) for path in others]))

@@ -9,7 +9,7 @@ def add_roi_targets(roidb, *, num_classes, class_agnostic, thresh=0.5, bbox_mean
     """Make RoIs of the objects and the proposals of each image, and match them with the objects.
 
     Args:
-        roidb: list of entries with boxes, gt_classes and proposals (m, 4 or more), see `lib/utils/roidb.py`.
+        roidb: list of entries with boxes, gt_classes and proposals (m, 4 or more), see `lib/dataset/roidb.py`.
         The others: see `lib.bbox.bbox_regression.add_bbox_regression_targets`.
     Returns:
         roidb: list of new entries; instead of proposals they have

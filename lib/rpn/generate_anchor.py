@@ -47,3 +47,19 @@ def shifted_anchors(height, width, stride, base_anchors):
     anchors[..., 0::2] = base_anchors[:, 0::2] + shift_x[None, :, None, None]
     anchors[..., 1::2] = base_anchors[:, 1::2] + shift_y[:, None, None, None]
     return anchors.reshape(-1, 4)
+
+
+def cells_inside(anchors, sides, stride=16):
+    """In which cells an anchor of the first cell, moved there, lies inside an image.
+
+    Args:
+        anchors: (A, 4) boxes of the first cell. sides: (n, 2) width and height of images, pixels of the network's input.
+        stride: pixels from one cell to the next.
+    Returns:
+        first, last: (n, A, 2) float64, numbers of the first and of the last such cell along x and y; first > last where
+        there is none.
+    """
+    anchors, sides = np.asarray(anchors, dtype=np.float64), np.asarray(sides, dtype=np.float64)
+    first = np.maximum(np.ceil(-anchors[:, :2] / stride), 0)                                  # (A, 2)
+    last = np.floor((sides[:, None] - 1 - anchors[:, 2:]) / stride)                           # (n, A, 2)
+    return np.broadcast_to(first, last.shape), last

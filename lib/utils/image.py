@@ -1,6 +1,7 @@
 """From an image file to the network's input: read, resize, subtract the means, stack."""
 import os
 import stat
+from typing import NamedTuple, Tuple
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from lib.bbox.bbox_transform import clip_boxes
 from lib.errors import DatasetError
 from lib.utils.image_header import chunks_fit, header_size
+from lib.utils.orientation import as_stored, orientation
 from lib.utils.shown import shown
 from lib.utils.whole_file import whole_file
 
@@ -19,6 +21,7 @@ MAX_PIXELS = 80000000
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
+_ORIENTATION_ANYWHERE = (b'II*\0', b'MM\0*', b'RIFF')    # TIFF, WebP: it may stand at the end
 
 
 def imread(path, max_pixels=MAX_PIXELS):
@@ -51,7 +54,7 @@ def _decode(path, data):
     try:
         # Departure: the release calls cv2.imread, which hands out the readable part of a truncated jpg over grey.
         # imdecode refuses.
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return cv2.imdecode(np.frombuffer(as_stored(data), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise DatasetError('%s: OpenCV cannot decode it: %s' % (shown(path), error.err)) from error
 
@@ -141,16 +144,31 @@ def imwrite(path, im, quality=95):
         file.write(data.tobytes())
 
 
-def image_size(path):
-    """Width and height of an image in pixels as stored, from its header.
+class Head(NamedTuple):
+    """What the header of an image tells."""
+    size: Tuple[int, int]   # width, height in pixels as stored
+    orientation: int        # 1 to 8; see orientation.py
+
+
+def image_head(path):
+    """Size and orientation of an image from its header.
 
     Raises:
         FileNotFoundError, DatasetError: as `imread`.
     """
-    size = header_size(read_bytes(path, HEAD_BYTES)) or header_size(read_bytes(path))
+    data = read_bytes(path, HEAD_BYTES)
+    size = header_size(data)
+    if size is None or data.startswith(_ORIENTATION_ANYWHERE):
+        data = read_bytes(path)
+        size = header_size(data)
     if size is None:
         raise _no_image(path, os.path.getsize(path))
-    return size
+    return Head(size, orientation(data))
+
+
+def image_size(path):
+    """Width and height of an image in pixels as stored, from its header. Raises as `imread`."""
+    return image_head(path).size
 
 
 def images_in(folder):

@@ -11,7 +11,7 @@ _JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xff\xd0-\xd8]')
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # P1 to P6, width and height of at most nine digits, with comments between them.
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n){1,99}([0-9]{1,9})(?:\s|#[^\n]*\n){1,99}([0-9]{1,9})\s')
-_PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
+PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_FORMATS = {1: 'B', 3: 'H', 4: 'I'}
 
@@ -56,8 +56,8 @@ def chunks_fit(data):
     Args:
         data: bytes, the whole file.
     """
-    position = len(_PNG_MAGIC)
-    while data.startswith(_PNG_MAGIC) and position + 8 <= len(data):
+    position = len(PNG_MAGIC)
+    while data.startswith(PNG_MAGIC) and position + 8 <= len(data):
         length, kind = struct.unpack_from('>I4s', data, position)
         position += 12 + length     # length, kind, content, checksum
         if position > len(data):
@@ -92,17 +92,22 @@ def _webp_size(data):
     return 0, 0
 
 
-def _tiff_size(data):
-    order = '<' if data[:2] == b'II' else '>'
-    start = struct.unpack_from(order + 'I', data, 4)[0]
-    count = struct.unpack_from(order + 'H', data, start)[0]
-    sizes = {}
-    for entry in range(start + 2, start + 2 + 12 * count, 12):
+def tiff_entries(data, start):
+    """(tag, format and place of its value in the data) of the first directory of a TIFF that begins at `start`."""
+    order = '<' if data[start:start + 2] == b'II' else '>'
+    directory = start + struct.unpack_from(order + 'I', data, start + 4)[0]
+    count = struct.unpack_from(order + 'H', data, directory)[0]
+    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(order + 'HH', data, entry)
+        yield tag, order + _TIFF_FORMATS.get(kind, ''), entry + 8
+
+
+def _tiff_size(data):
+    sizes = {}
+    for tag, kind, place in tiff_entries(data, 0):
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            value = struct.unpack_from(order + _TIFF_FORMATS[kind], data, entry + 8)[0]
             # where one stands there twice, readers differ in their choice
-            sizes[tag] = max(value, sizes.get(tag, 0))
+            sizes[tag] = max(struct.unpack_from(kind, data, place)[0], sizes.get(tag, 0))
     return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
 
 
@@ -111,5 +116,5 @@ def _pnm_size(data):
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
-_READERS = ((b'\xff\xd8', _jpeg_size), (_PNG_MAGIC, _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
+_READERS = ((b'\xff\xd8', _jpeg_size), (PNG_MAGIC, _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
             (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size), (b'P', _pnm_size))

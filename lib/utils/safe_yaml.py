@@ -21,14 +21,22 @@ class _Loader(yaml.SafeLoader):
         return super(_Loader, self).construct_mapping(node, deep)
 
 
-def parse(text):
+class _TextLoader(_Loader):
+    """The same without types: yes, 1.0, null and 2024-01-01 stay the texts that they are."""
+
+    yaml_implicit_resolvers = {}
+
+
+def parse(text, as_text=False):
     """The value of a YAML text. The caller limits its length: 64 kB take up to a second.
 
+    Args:
+        as_text: whether every value is to be a text, in lists and mappings.
     Raises:
         ValueError: 'line 3: not valid YAML: ...'.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_TextLoader if as_text else _Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 'line %d: ' % (mark.line + 1) if mark else ''

@@ -98,7 +98,7 @@ def remove_leftovers(folder):
     removed = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         found = _LEFTOVER.search(entry.name)
-        if found and entry.is_file(follow_symlinks=False) and not _lives(int(found.group(1))):
+        if found and entry.is_file(follow_symlinks=False) and not process_lives(int(found.group(1))):
             os.remove(entry.path)
             removed.append(entry.name)
     return removed
@@ -146,7 +146,7 @@ def _reason(error):
     return error.strerror if isinstance(error, OSError) and error.strerror else gist(error)
 
 
-def _lives(process):
+def process_lives(process):
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -6,7 +6,7 @@ class.
 """
 import re
 
-from lib.dataset.imdb import BACKGROUND
+from lib.dataset.annotations import BACKGROUND
 
 CLASS_LAYERS = ('rfcn_cls', 'rfcn_cls_offset_t', 'rcnn_cls')
 BOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')     # only where they are class-specific

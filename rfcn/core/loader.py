@@ -60,7 +60,7 @@ class Loader:
     """Base of the loaders: order, threads, images that cannot be read. Subclasses make arrays of images in `assemble`.
 
     Args:
-        roidb: list of entries, see `lib/dataset/imdb.py`.
+        roidb: list of entries, see `lib/dataset/roidb.py`.
         batch_size: images a device.
         devices: of this process.
         rank, ranks: this worker among all that share the steps: of the batches of a step it makes its own alone.

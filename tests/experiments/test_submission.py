@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments import submission
-from lib.dataset.pascal_voc import VOC_CLASSES
-from lib.dataset.pascal_voc_eval import detections_path, write_detections
+from lib.dataset.voc import VOC_CLASSES
+from lib.dataset.voc_eval import detections_path, write_detections
 from lib.errors import DatasetError
 
 

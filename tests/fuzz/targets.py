@@ -14,7 +14,7 @@ from lib.dataset.readers import read_annotated
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import proposals, safe_pickle
 from lib.utils.image import MAX_PIXELS, image_size, imread
-from lib.utils.roidb import append_flipped_images
+from lib.dataset.roidb import append_flipped_images
 from rfcn.config.config import load_config
 from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.symbol_file import load_symbol_file

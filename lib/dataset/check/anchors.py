@@ -1,29 +1,32 @@
 """How well the anchors' sizes and shapes fit those of the objects, and which would fit better."""
-from collections import Counter
 from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.generate_anchor import cells_inside, generate_anchors
 from lib.utils.image import resize_scale
 
 CELL = 16                   # pixels: ANCHOR_SCALES are in units of it, and anchors stand that far apart
-CENTRE = (CELL - 1) / 2     # of the first cell
 SMALLEST = 0.5              # of the suggested scales: smaller objects need larger images, not smaller anchors
 BINS = np.linspace(0, 1, 11)
 ALIKE = 1.15                # two scales or ratios that differ by less are one
+SAMPLED = 20000             # objects: of more some are taken
+_CHUNK = 4096
 GAIN = 0.02                 # of the mean IoU, from which on other anchors are worth a change
 
 
 class Objects(NamedTuple):
     """Objects as the network sees them; each stands there once for every scale of the configuration."""
     sides: np.ndarray       # (n, 2) float64, width and height, pixels
-    offsets: np.ndarray     # (n, 2) float64, how far its centre is from that of the nearest cell, pixels
+    centres: np.ndarray     # (n, 2) float64, pixels
+    images: np.ndarray      # (n, 2) float64, width and height of its image, pixels
     weights: np.ndarray     # (n,) float64 of sum 1; all classes together weigh the same, as in the mean AP
 
 
 class Fit(NamedTuple):
-    """How well anchors fit. IoUs are those of an object with the best of all anchors."""
+    """How well anchors fit. IoUs are those of an object with the best of the anchors inside its image: training ignores
+    the others.
+    """
     scales: Tuple[float, ...]
     ratios: Tuple[float, ...]
     overlaps: np.ndarray    # (n,) float64, one for each object
@@ -43,31 +46,59 @@ class Fit(NamedTuple):
         return np.histogram(self.overlaps, bins=BINS)[0]
 
 
-def objects_at(pairs, scales):
+def objects_at(boxes, labels, sizes, scales):
     """Objects at the network's scales.
 
     Args:
-        pairs: of `usable_items`.
+        boxes: (n, 4) of the objects. labels: (n,) int, their classes. sizes: (n, 2) width and height of their images.
         scales: pairs (shorter side, longest side) of the configuration; each counts.
     """
-    counts = Counter(item.label for _, item in pairs)
-    weights = [1 / counts[item.label] / len(counts) / len(scales) for _ in scales for _, item in pairs]
-    factors = [resize_scale(picture.size, *scale) for scale in scales for picture, _ in pairs]
-    boxes = np.array([item.box for _ in scales for _, item in pairs], dtype=np.float64).reshape(-1, 4)
-    first, last, factors = boxes[:, :2], boxes[:, 2:], np.array(factors)[:, None]
-    beside = (first + last) / 2 * factors - CENTRE      # a multiple of CELL at the centre of a cell
-    offsets = np.abs((beside + CELL / 2) % CELL - CELL / 2)
-    return Objects((last - first + 1) * factors, offsets, np.array(weights))
+    boxes, sizes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4), np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    labels = np.asarray(labels, dtype=np.int64)
+    counts = np.bincount(labels) if len(labels) else np.zeros(0)
+    weights = 1 / counts[labels] / (counts > 0).sum() / len(scales) if len(labels) else np.zeros(0)
+    factors = np.concatenate([_factors(sizes, *scale) for scale in scales])[:, None]
+    boxes, sizes = np.tile(boxes, (len(scales), 1)), np.tile(sizes, (len(scales), 1))
+    first, last = boxes[:, :2], boxes[:, 2:]
+    return Objects((last - first + 1) * factors, (first + last) / 2 * factors, np.round(sizes * factors),
+                   np.tile(weights, len(scales)))
+
+
+def _factors(sizes, target, longest):
+    """`resize_scale` of each image."""
+    known, places = np.unique(sizes, axis=0, return_inverse=True)
+    return np.array([resize_scale(tuple(size), target, longest) for size in known])[places.ravel()]
+
+
+def sample(rows):
+    """At most SAMPLED of the rows, evenly spaced."""
+    return rows if len(rows) <= SAMPLED else rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
 
 
 def fit_anchors(objects, scales, ratios):
-    """Fit of anchors to Objects: the anchors stand at the cells' centres, an object has the nearest ones."""
-    anchors = generate_anchors(CELL, ratios, scales)
-    anchors = anchors[:, 2:] - anchors[:, :2] + 1                                   # (A, 2)
-    sides, offsets = objects.sides[:, None], objects.offsets[:, None]               # (n, 1, 2)
-    common = np.minimum(np.minimum(sides, anchors), (sides + anchors) / 2 - offsets).clip(0).prod(axis=2)    # (n, A)
-    union = sides.prod(axis=2) + anchors.prod(axis=1) - common
-    return Fit(tuple(scales), tuple(ratios), (common / union).max(axis=1), objects.weights)
+    """Fit of anchors to Objects: an object has the nearest anchor of each kind that lies inside its image."""
+    base = generate_anchors(CELL, ratios, scales).astype(np.float64)                # (A, 4)
+    anchors, middle = base[:, 2:] - base[:, :2] + 1, (base[:, 2:] + base[:, :2]) / 2
+    overlaps = np.zeros(len(objects.sides))
+    for start in range(0, len(overlaps), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        first, last = cells_inside(base, objects.images[part], CELL)                # (n, A, 2)
+        sides, centres = objects.sides[part][:, None], objects.centres[part][:, None]
+        cells = np.clip(np.round((centres - middle) / CELL), first, np.maximum(first, last))
+        offsets = np.abs(centres - middle - cells * CELL)
+        common = np.minimum(np.minimum(sides, anchors), (sides + anchors) / 2 - offsets).clip(0).prod(axis=2)
+        union = sides.prod(axis=2) + anchors.prod(axis=1) - common
+        overlaps[part] = np.where((last >= first).all(axis=2), common / union, 0).max(axis=1)
+    return Fit(tuple(scales), tuple(ratios), overlaps, objects.weights)
+
+
+def anchorless(images, scales, ratios):
+    """(n,) bool: images (width, height in pixels of the network's input) inside which no anchor lies: they train
+    nothing.
+    """
+    images = np.asarray(images, dtype=np.float64).reshape(-1, 2)
+    first, last = cells_inside(generate_anchors(CELL, ratios, scales), images, CELL)
+    return ~(last >= first).all(axis=2).any(axis=1)
 
 
 def suggest(objects, num_scales, num_ratios):

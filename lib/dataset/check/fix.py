@@ -5,63 +5,106 @@ import os
 import shutil
 from xml.etree import ElementTree
 
-from lib.dataset.check.fix_coco import cleaned_json
-from lib.dataset.check.fix_csv import cleaned_rows
-from lib.dataset.coco import find_annotations
-from lib.dataset.convert_common import write_lines
-from lib.dataset.csv_list import find_list
-from lib.dataset.imdb import CLASS_FILE, inside
-from lib.dataset.pascal_voc import VOC_CLASSES, PascalVOC
-from lib.dataset.read_yolo import numbered_lines
-from lib.dataset.voc_xml import parse
-from lib.dataset.write_voc import add_box
-from lib.dataset.write_yolo import label_line, names_lines
-from lib.dataset.yolo_files import read_description, read_names
+import cv2
+import numpy as np
+from PIL import Image, ImageFile
+
+from lib.dataset.coco import find_annotations, read_json, to_bbox
+from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
+from lib.dataset.files import CLASS_FILE, existing, inside, read_text
+from lib.dataset.output import number_text, write_lines
+from lib.dataset.voc import Lists, find_layout
+from lib.dataset.voc_xml import add_box, parse
+from lib.dataset.yolo import label_line, names_lines, numbered_lines
+from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
+from lib.utils.image import MAX_PIXELS, image_head, imread
+from lib.utils.orientation import upright
+
+JPEG_QUALITY = 95       # of pictures that are written anew
 
 
-def write_fixed(data, changes, image_set, dataset_path, out):
+def write_fixed(data, changes, image_set, dataset_path, out, origin=0, max_pixels=MAX_PIXELS):
     """Write the annotations of a set to another folder, with links to the images that are kept.
 
     Args:
-        data: AnnotatedSet. changes: Changes. image_set, dataset_path: what it was read from. out: folder.
-    Raises:
-        DatasetError: the set is there already.
+        data: AnnotatedSet. changes: Changes. image_set, dataset_path, origin: what it was read from.
+        out: folder, into which other sets of the data set may have been written.
     """
     kept = [picture for picture in data.pictures if picture.index not in changes.pictures]
-    _WRITERS[data.format](kept, changes, image_set, dataset_path, out)
+    _WRITERS[data.format](kept, changes, image_set, dataset_path, out, origin)
     for picture in kept:
-        target = os.path.join(out, os.path.relpath(picture.path, dataset_path))
+        target = _same_place(picture.path, dataset_path, out)
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        if not os.path.lexists(target):
+        if os.path.lexists(target):
+            continue
+        if picture.index in changes.upright or picture.index in changes.again:
+            _write_picture(picture.path, target, changes.upright.get(picture.index, 1), max_pixels)
+        else:
             os.symlink(os.path.abspath(picture.path), target)
 
 
-def _new(path):
-    """The path, its folder made. DatasetError if there is such a file."""
-    if os.path.exists(path):
-        raise DatasetError('%s: is there already; expected a folder without the set. Give another one' % path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return path
+def _write_picture(path, target, orientation, max_pixels):
+    """Write the pixels of a picture anew, upright and without an orientation, as far as they can be read."""
+    try:
+        im = imread(path, max_pixels)
+    except DatasetError:
+        im = readable_part(path, max_pixels)
+    extension = os.path.splitext(target)[1].lower()
+    written, data = cv2.imencode(extension, upright(im, orientation), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not written:
+        raise DatasetError('%s: cannot be written as %s' % (target, extension))
+    with open(target, 'wb') as file:
+        file.write(data.tobytes())
+
+
+def readable_part(path, max_pixels=MAX_PIXELS):
+    """The pixels of a truncated picture, grey where they are missing.
+
+    Returns:
+        (H, W, 3) uint8 BGR as stored.
+    Raises:
+        DatasetError: nothing of it can be read.
+    """
+    width, height = image_head(path).size
+    if max_pixels and width * height > max_pixels:
+        raise DatasetError('%s: an image of %d x %d pixels, more than the limit' % (path, width, height))
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        with open(path, 'rb') as file, Image.open(file) as picture:
+            return np.asarray(picture.convert('RGB'))[:, :, ::-1].copy()
+    except Exception as error:      # a damaged file raises nearly anything
+        raise DatasetError('%s: nothing of it can be read: %s' % (path, error)) from error
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _same_place(path, dataset_path, out):
-    return os.path.join(out, os.path.relpath(path, dataset_path))
+    return os.path.join(out, os.path.relpath(os.path.abspath(path), os.path.abspath(dataset_path)))
 
 
-def _fix_voc(kept, changes, image_set, dataset_path, out):
-    layout = PascalVOC(image_set, '', dataset_path, classes=VOC_CLASSES)    # for its paths; its classes are not used
-    folder = _same_place(layout.folder, dataset_path, out)
-    write_lines(_new(_same_place(layout.list_path(), dataset_path, out)), [picture.index for picture in kept])
+def _new(path, dataset_path, out):
+    """Where a file of the data set has its counterpart; the folder is made."""
+    target = _same_place(path, dataset_path, out)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    return target
+
+
+def _fix_voc(kept, changes, image_set, dataset_path, out, _):
+    layout = find_layout(image_set, dataset_path)
+    if isinstance(layout, Lists):
+        write_lines(_new(layout.list_path, dataset_path, out), [picture.index for picture in kept])
     for picture in kept:
-        target = _same_place(picture.source, dataset_path, out)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if not os.path.isfile(picture.source):
+            continue
+        target = _new(picture.source, dataset_path, out)
         boxes, size = changes.boxes.get(picture.index, {}), changes.sizes.get(picture.index)
         if boxes or size:
             ElementTree.ElementTree(_changed_xml(parse(picture.source), boxes, size)).write(target, encoding='utf-8')
         else:
             shutil.copyfile(picture.source, target)
-    _copy_classes(layout.folder, folder)
+    _copy_classes(layout.folder, _same_place(layout.folder, dataset_path, out))
 
 
 def _changed_xml(root, boxes, size):
@@ -70,46 +113,130 @@ def _changed_xml(root, boxes, size):
             root.remove(node)
         elif number in boxes:
             add_box(node.find('bndbox'), boxes[number])
-    for tag, value in zip(('width', 'height'), size or ()):
-        root.find('size').find(tag).text = str(value)
+    if size:
+        node = root.find('size')
+        node = ElementTree.SubElement(root, 'size') if node is None else node
+        for tag, value in zip(('width', 'height'), size):
+            child = node.find(tag)
+            child = ElementTree.SubElement(node, tag) if child is None else child
+            child.text = str(value)
     return root
 
 
-def _fix_coco(kept, changes, image_set, dataset_path, out):
+def _fix_coco(kept, changes, image_set, dataset_path, out, _):
     path = find_annotations(image_set, dataset_path)
-    with open(_new(_same_place(path, dataset_path, out)), 'w', encoding='utf-8') as file:
-        json.dump(cleaned_json(path, kept, changes), file)
+    with open(_new(path, dataset_path, out), 'w', encoding='utf-8') as file:
+        json.dump(_cleaned_json(path, kept, changes), file)
 
 
-def _fix_csv(kept, changes, image_set, dataset_path, out):
+def _cleaned_json(path, kept, changes):
+    """The content of a json file without what is faulty; all other keys stay."""
+    faulty = set()
+    read_json(path, lambda key, number, error: faulty.add((key, number)))
+    data = json.loads(read_text(path, 'json'))
+    for key in ('images', 'categories'):
+        data[key] = [item for number, item in enumerate(data.get(key, ())) if (key, number) not in faulty]
+    stay = {picture.index: picture for picture in kept}
+    data['images'] = [image for image in data['images'] if _index(image['id']) in stay]
+    for image in data['images']:
+        if os.path.isabs(image['file_name']):
+            image['file_name'] = stay[_index(image['id'])].name
+        if _index(image['id']) in changes.sizes:
+            image['width'], image['height'] = changes.sizes[_index(image['id'])]
+    boxes = changes.of_items()
+    data['annotations'] = [_changed_annotation(annotation, boxes.get(number))
+                           for number, annotation in enumerate(data.get('annotations', ()))
+                           if ('annotations', number) not in faulty and _index(annotation['image_id']) in stay
+                           and boxes.get(number, True) is not None]
+    return data
+
+
+def _index(identifier):
+    return str(int(identifier) if isinstance(identifier, float) else identifier)
+
+
+def _changed_annotation(annotation, box):
+    if box is None:
+        return annotation
+    x, y, width, height = annotation['bbox']
+    changed = dict(annotation, bbox=to_bbox(box))
+    if annotation.get('area') == width * height:        # else it is the area of a segmentation
+        changed['area'] = changed['bbox'][2] * changed['bbox'][3]
+    return changed
+
+
+def _fix_csv(kept, changes, image_set, dataset_path, out, origin):
     path = find_list(image_set, dataset_path)
-    with open(_new(_same_place(path, dataset_path, out)), 'w', encoding='utf-8', newline='') as file:
-        csv.writer(file).writerows(cleaned_rows(path, kept, changes))
+    with open(_new(path, dataset_path, out), 'w', encoding='utf-8', newline='') as file:
+        csv.writer(file).writerows(_cleaned_rows(path, kept, changes, origin))
     _copy_classes(dataset_path, out)
 
 
-def _fix_yolo(kept, changes, image_set, dataset_path, out):
-    write_lines(_new(os.path.join(out, image_set + '.txt')), [picture.index for picture in kept])
+def _cleaned_rows(path, kept, changes, origin):
+    """The rows of a CSV file without what is faulty, the first line and other columns as they were.
+
+    An image that loses its last object keeps a row with its name.
+    """
+    columns, left = None, {picture.index: True for picture in kept}
+    names_within = {picture.index: picture.name for picture in kept if os.path.isabs(picture.index)}
+    boxes, width = changes.of_items(), len(PLAIN)
+    for number, row in raw_rows(path):
+        if columns is None:
+            names = header(path, row)
+            columns = dict(names or [(column, place) for place, column in enumerate(PLAIN)])
+            width = len(row)
+            if names:
+                yield row
+                continue
+        index = row[columns['image']].replace('\\', '/')
+        if index in left and boxes.get(number, True) is not None:
+            left[index] = False
+            row[columns['image']] = names_within.get(index, row[columns['image']])
+            yield _changed_row(row, columns, boxes.get(number), changes.sizes.get(index), origin)
+    for index, without in left.items():
+        if without:
+            row = [''] * width
+            row[columns['image']] = names_within.get(index, index)
+            yield row
+
+
+def _changed_row(row, columns, box, size, origin):
+    values = dict(zip(CORNERS, (number_text(value + origin) for value in box or ())))
+    values.update(zip(('width', 'height'), map(str, size or ())))
+    row = list(row)
+    for column, value in values.items():
+        if columns.get(column, len(row)) < len(row):
+            row[columns[column]] = value
+    return row
+
+
+def _fix_yolo(kept, changes, image_set, dataset_path, out, _):
+    name = 'all' if image_set == '.' else image_set
+    write_lines(os.path.join(out, name + '.txt'), [picture.index for picture in kept])
     for picture in kept:
         if os.path.isfile(picture.source):
-            lines = _changed_lines(numbered_lines(picture.source), changes.boxes.get(picture.index, {}), picture.size)
-            write_lines(_same_place(picture.source, dataset_path, out), lines)
-    names = read_names(dataset_path, read_description(dataset_path))
+            size = changes.sizes.get(picture.index, picture.size)
+            lines = _changed_lines(numbered_lines(picture.source), changes.boxes.get(picture.index, {}), size)
+            write_lines(_new(picture.source, dataset_path, out), lines)
+    description = Description(dataset_path)
+    names, shape = description.names(image_set), description.content.get('kpt_shape')
     if names:
-        write_lines(os.path.join(out, 'data.yaml'), names_lines(names))
+        stated = ['kpt_shape: [%s]' % ', '.join(shape)] if isinstance(shape, list) else []
+        write_lines(os.path.join(out, 'data.yaml'), stated + names_lines(names))
 
 
 def _changed_lines(lines, boxes, size):
     for number, line in lines:
         if boxes.get(number):
-            yield label_line(int(line.split()[0]), boxes[number], *size)
+            yield label_line(int(float(line.split()[0])), boxes[number], *size)
         elif number not in boxes:
             yield line
 
 
 def _copy_classes(folder, out):
     source = inside(folder, CLASS_FILE)
-    if os.path.isfile(source):
+    if existing(source):
+        os.makedirs(out, exist_ok=True)
         shutil.copyfile(source, os.path.join(out, CLASS_FILE))
 
 

@@ -5,8 +5,7 @@ from html import escape
 import numpy as np
 
 from lib.dataset.check.anchors import BINS
-from lib.dataset.check.items import class_counts
-from lib.dataset.check.report import MEANING
+from lib.dataset.check.report import MEANING, class_counts
 from lib.dataset.check.text import fit_text
 from lib.dataset.check.thumbnails import data_uri, thumbnail
 
@@ -36,8 +35,9 @@ def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=
 
     Args:
         title, verdict: str. good: whether training would start.
-        reports: list of Report. anchors: (Objects, Fit, Fit or None, worst) of the training images, worst being pairs
-            (picture, item) that the anchors fit least. extra: faults between sets.
+        reports: list of Report. anchors: (Objects, Fit, Fit or None, worst) of the training images, worst being
+            (AnnotatedSet, picture, number of the item, IoU) of those that the anchors fit least. extra: faults between
+            sets.
     Returns:
         str.
     """
@@ -55,13 +55,13 @@ def _set_part(report, max_pixels):
     counts = class_counts(data)
     rows = [(label, '%d' % objects, '%d' % images, objects) for label, (objects, images) in counts.items()]
     parts = ['<h2>%s</h2><p>%d images, %d of them without objects; %d objects.</p>'
-             % (escape(data.name), len(data.pictures), sum(not picture.items for picture in data.pictures),
+             % (escape(data.name), len(data.pictures), sum(not len(picture.items) for picture in data.pictures),
                 sum(len(picture.items) for picture in data.pictures)), _bars(('class', 'objects', 'images'), rows)]
     pictures = {picture.index: picture for picture in data.pictures}
     for kind, faults in report.by_kind().items():
-        parts.append(_fault_list(kind, faults, _fault_pictures(pictures, faults, max_pixels)))
+        parts.append(_fault_list(kind, faults, _fault_pictures(data, pictures, faults, max_pixels)))
     chosen = np.unique(np.linspace(0, len(data.pictures) - 1, SAMPLES).astype(int))
-    samples = ''.join(_figure(data.pictures[i], (), '', max_pixels) for i in chosen)
+    samples = ''.join(_figure(data, data.pictures[i], (), '', max_pixels) for i in chosen)
     parts.append('<h3>Some images as annotated</h3>' + samples)
     return '\n'.join(parts)
 
@@ -73,19 +73,19 @@ def _fault_list(kind, faults, pictures):
             % (escape(kind), len(faults), escape(MEANING[kind]), pictures, '' if pictures else ' open', text, more))
 
 
-def _fault_pictures(pictures, faults, max_pixels):
+def _fault_pictures(data, pictures, faults, max_pixels):
     """The images with most faults of a kind, each with all its bad boxes."""
     bad = OrderedDict()
     for fault in faults:
         if fault.index in pictures:
             bad.setdefault(fault.index, []).append(fault.number)
     worst = sorted(bad, key=lambda index: -len(bad[index]))[:PICTURES]
-    return ''.join(_figure(pictures[index], [number for number in bad[index] if number is not None], '', max_pixels)
-                   for index in worst)
+    return ''.join(_figure(data, pictures[index], [number for number in bad[index] if number is not None], '',
+                           max_pixels) for index in worst)
 
 
-def _figure(picture, bad, note, max_pixels):
-    small = thumbnail(picture, bad, max_pixels=max_pixels)
+def _figure(data, picture, bad, note, max_pixels):
+    small = thumbnail(picture, data.labels, bad, max_pixels=max_pixels)
     if small is None:
         return ''
     caption = escape(picture.name + ' ' + note)
@@ -110,7 +110,7 @@ def _anchor_part(objects, fit, suggestion, worst, max_pixels):
     parts.append('<h3>Sides of the objects at the network\'s scale, pixels</h3>' + _size_table(objects.sides))
     if worst:
         parts.append('<h3>Objects that the anchors fit least</h3>' + ''.join(
-            _figure(picture, [item.number], 'IoU %.2f' % overlap, max_pixels) for picture, item, overlap in worst))
+            _figure(data, picture, [number], 'IoU %.2f' % overlap, max_pixels) for data, picture, number, overlap in worst))
     return '\n'.join(parts)
 
 

@@ -1,26 +1,31 @@
 """Checks an image set: all that is wrong with it, and what it holds."""
+from collections import OrderedDict
 from typing import Dict, List, NamedTuple
 
-from lib.dataset import annotated as kinds
-from lib.dataset.annotated import AnnotatedSet, Fault, unknown_labels
-from lib.dataset.check.images import Look, look_at_all, same_images
-from lib.dataset.check.items import absent_classes, alike_classes, box_faults
+import numpy as np
+
+from lib.dataset import annotations as kinds
+from lib.dataset.annotations import AnnotatedSet, Fault, Faults, stopping, unknown_labels
+from lib.dataset.box_rule import MIN_SIDE, VERDICTS, Judged, hints, judge, usage_text
+from lib.dataset.check.pictures import DECODED, Look, frame, look_at_all, same_images, turned_pictures
+from lib.dataset.imdb import box_text
 from lib.utils.image import MAX_PIXELS
 
 # What a fault means for training. The first stop it; of the others the last word says what training does.
 MEANING = {
-    kinds.ANNOTATION: 'the annotation cannot be read', kinds.ITEM: 'the annotation of an object cannot be read',
+    kinds.ANNOTATION: 'the annotation cannot be read', kinds.ITEM_FAULT: 'the annotation of an object cannot be read',
     kinds.NAME: 'a name leads out of the folder', kinds.DUPLICATE_ID: 'an id stands for two things',
     kinds.MISSING: 'there is no such image', kinds.IMAGE: 'the image is damaged, truncated or too large',
     kinds.SIZE: 'the annotation was made for an image of another size', kinds.LABEL: 'the label is no class',
-    kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped', kinds.OUTSIDE: 'dropped',
-    kinds.TINY: 'thinner than 2 pixels: dropped, but not of a COCO json',
-    kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice', kinds.SAME_IMAGE: 'trained on twice',
-    kinds.OVERLAP: 'the result of the test is too good', kinds.ABSENT: 'not learned from it, not tested with it',
+    kinds.UNUSABLE: 'no object is left', kinds.TURNED: 'the pixels as stored are trained on',
+    kinds.CANDIDATES: 'the first is taken', kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped',
+    kinds.OUTSIDE: 'dropped', kinds.FAR: 'by more than half of its side: dropped',
+    kinds.TINY: 'thinner than 2 pixels: dropped', kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice',
+    kinds.SAME_IMAGE: 'trained on twice', kinds.OVERLAP: 'the result of the test is too good',
+    kinds.CROWDED: "the limit of COCO's evaluation", kinds.BESIDE: 'they do not count',
+    kinds.HINT: 'all boxes may be wrong', kinds.ABSENT: 'not learned from it, not tested with it',
     kinds.ALIKE: 'taken as different classes',
 }
-_STOP = (kinds.ANNOTATION, kinds.ITEM, kinds.NAME, kinds.DUPLICATE_ID, kinds.MISSING)
-_STOP_UNLESS_SKIPPED = (kinds.IMAGE, kinds.SIZE)
 
 
 class Report(NamedTuple):
@@ -28,28 +33,119 @@ class Report(NamedTuple):
     data: AnnotatedSet
     looks: Dict[str, Look]
     faults: List[Fault]
+    judged: Judged          # what the one rule makes of the items, by the sizes that the images have
+    sizes: np.ndarray       # (pictures, 2) width and height, NaN where it is not known
+    decoded: bool           # whether pixels were read, not headers alone
 
     def by_kind(self):
         """Kind -> its faults, in the order of MEANING, without the kinds that did not occur."""
-        found = {kind: [fault for fault in self.faults if fault.kind == kind] for kind in MEANING}
-        return {kind: faults for kind, faults in found.items() if faults}
+        found = OrderedDict((kind, []) for kind in MEANING)
+        for fault in self.faults:
+            found[fault.kind].append(fault)
+        return OrderedDict((kind, faults) for kind, faults in found.items() if faults)
 
     def stopping(self, on_bad_image='error', on_unknown_class='error'):
         """The faults that stop training, or do not let it begin."""
-        kinds_that_stop = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
-            + ((kinds.LABEL,) if on_unknown_class == 'error' else ())
-        return [fault for fault in self.faults if fault.kind in kinds_that_stop]
+        return stopping(self.faults, on_bad_image, on_unknown_class)
+
+    def usable(self):
+        """(n,) int, rows of `judged`: the objects that training uses, of images that can be read."""
+        readable = np.array([look.size is not None for look in self.looks.values()], dtype=bool)
+        return np.flatnonzero(self.judged.used & readable[self.judged.owners]) if len(readable) else np.zeros(0, int)
 
 
-def check(data, *, max_pixels=MAX_PIXELS, min_side=2, workers=2, progress=iter):
-    """Check an AnnotatedSet; arguments as of `look_at_all` and `box_faults`. Returns a Report."""
-    looks = look_at_all(data, max_pixels, workers, progress)
+def check(data, *, max_pixels=MAX_PIXELS, min_side=MIN_SIDE, workers=2, progress=iter, decode=None,
+          on_unknown_class='error'):
+    """Check an AnnotatedSet.
+
+    Args:
+        max_pixels, workers, progress: of `look_at_all`. min_side: of `fit_boxes`.
+        decode: whether pixels are read and compared, not headers alone; None: of sets of up to DECODED images.
+        on_unknown_class: 'ignore' where objects of other classes are left out on purpose.
+    Returns:
+        Report.
+    """
+    decode = len(data.pictures) <= DECODED if decode is None else decode
+    looks = look_at_all(data, max_pixels, workers, progress, decode)
+    frames = [frame(picture, looks[picture.index]) or (np.nan, np.nan) for picture in data.pictures]
+    sizes = np.array(frames, dtype=np.float64).reshape(-1, 2)
+    judged = judge(data, sizes, min_side=min_side)
     faults = list(data.faults) + [found.fault for found in looks.values() if found.fault]
-    faults += unknown_labels(data) + box_faults(data, looks, min_side) + same_images(data, looks)
-    faults += absent_classes(data) + alike_classes(data)
-    return Report(data, looks, _without_repetitions(faults))
+    faults += unknown_labels(data) if on_unknown_class == 'error' else []
+    faults += _box_faults(data, judged, sizes, on_unknown_class) + _doubled(data, judged)
+    faults += turned_pictures(data, looks) + same_images(data, looks) + hints(data, sizes)
+    faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, judged)
+    return Report(data, looks, _without_repetitions(faults), judged, sizes, decode)
 
 
 def _without_repetitions(faults):
     """YOLO's reader notes an image that cannot be read already, for it needs its size."""
-    return list({(fault.kind, fault.index, fault.number, fault.text): fault for fault in faults}.values())
+    return list(OrderedDict(((fault.kind, fault.index, fault.number, fault.text), fault) for fault in faults).values())
+
+
+def _box_faults(data, judged, sizes, on_unknown_class):
+    """Faults for the boxes that training drops or clips."""
+    faults = Faults()
+    rows = judged.verdicts > 0
+    for row in np.flatnonzero(rows & judged.known if on_unknown_class == 'ignore' else rows):
+        picture, item = data.pictures[judged.owners[row]], judged.items[row]
+        size = sizes[judged.owners[row]]
+        text = '%s: box (%s), whatever the size of the image' % (
+            data.where(picture, item), ', '.join('%g' % value for value in item['box'])) \
+            if np.isnan(size).any() else box_text(data, picture, item, (int(size[0]), int(size[1])))
+        faults.note(VERDICTS[judged.verdicts[row]], picture.index, int(item['number']), text)
+    return faults
+
+
+def _doubled(data, judged):
+    """Faults for the objects that have the class and the box of an earlier one of their image."""
+    faults = Faults()
+    columns = np.column_stack([judged.owners, judged.items['label'], judged.items['box']])
+    order = np.lexsort(columns.T[::-1])         # stable: the earlier of two equal ones comes first
+    same = (columns[order][1:] == columns[order][:-1]).all(axis=1)
+    for row in np.sort(order[1:][same]):
+        picture, item = data.pictures[judged.owners[row]], judged.items[row]
+        faults.note(kinds.DOUBLED, picture.index, int(item['number']),
+                    '%s: an earlier object of the class has the same box (%s)'
+                    % (data.where(picture, item), ', '.join('%g' % value for value in item['box'])))
+    return faults
+
+
+def class_counts(data):
+    """Class -> (objects, images with such objects), in the order of the classes; then unknown labels, if any."""
+    items, owners = data.table()
+    objects = np.bincount(items['label'], minlength=len(data.labels))
+    pairs = np.unique(np.column_stack([owners, items['label']]), axis=0)
+    images = np.bincount(pairs[:, 1].astype(int), minlength=len(data.labels))
+    numbers = list(range(data.num_classes)) + sorted(
+        (number for number in range(data.num_classes, len(data.labels)) if objects[number]),
+        key=lambda number: data.labels[number])
+    return OrderedDict((data.labels[number], (int(objects[number]), int(images[number]))) for number in numbers)
+
+
+def _absent_classes(data):
+    """Faults for the classes that have no object."""
+    faults = Faults()
+    for label, (objects, _) in class_counts(data).items():
+        if not objects:
+            faults.note(kinds.ABSENT, '', None, "%s: the class '%s' has no object" % (data.name, label))
+    return faults
+
+
+def _alike_classes(data):
+    """Faults for classes of objects whose names differ in upper case or blanks alone: mostly a slip in a label."""
+    faults, first = Faults(), {}
+    for label in data.classes:
+        other = first.setdefault(''.join(label.lower().split()), label)
+        if other != label:
+            faults.note(kinds.ALIKE, '', None, "%s: the classes '%s' and '%s' are two: correct the labels if they mean "
+                        'the same' % (data.name, other, label))
+    return faults
+
+
+def _unusable(data, judged):
+    """A fault where no object of the set is trained on."""
+    faults = Faults()
+    if data.annotated and not judged.used.any():
+        faults.note(kinds.UNUSABLE, '', None, '%s: %s' % (data.name, usage_text(judged)))
+    return faults

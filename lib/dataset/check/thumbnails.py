@@ -15,12 +15,13 @@ MARGIN = 0.25                           # of the image's shorter side: the most 
 NAMED = 8                               # of more objects the labels are left out, they would hide the image
 
 
-def thumbnail(picture, bad=(), max_pixels=None):
+def thumbnail(picture, labels, bad=(), max_pixels=None):
     """A picture with its boxes, the bad ones in red; shows the surroundings of the first bad one, beyond the border
     too.
 
     Args:
-        picture: Picture. bad: numbers of items; without any the whole image is shown.
+        picture: Picture. labels: names of its items' labels. bad: numbers of items; without any the whole image is
+            shown.
     Returns:
         (h, w, 3) uint8 BGR, None if the image cannot be read.
     """
@@ -30,19 +31,19 @@ def thumbnail(picture, bad=(), max_pixels=None):
         im = None
     if im is None:
         return None
-    wrong = [item for item in picture.items if item.number in bad]
-    right = [item for item in picture.items if item.number not in bad]
-    view = _view(wrong[0].box, im.shape[:2]) if wrong else (0, 0) + im.shape[1::-1]
+    is_bad = np.isin(picture.items['number'], list(bad))
+    wrong, right = picture.items[is_bad], picture.items[~is_bad]
+    view = _view(wrong[0]['box'], im.shape[:2]) if len(wrong) else (0, 0) + im.shape[1::-1]
     small, scale = _crop(im, view)
-    names = not wrong and len(right) <= NAMED
+    names = not len(wrong) and len(right) <= NAMED
     small = draw_boxes(small, _seen(right, view, scale), [GOOD] * len(right),
-                       [item.label if names else '' for item in right])
-    return draw_boxes(small, _seen(wrong, view, scale), [BAD] * len(wrong), [item.label for item in wrong])
+                       [labels[item['label']] if names else '' for item in right])
+    return draw_boxes(small, _seen(wrong, view, scale), [BAD] * len(wrong), [labels[item['label']] for item in wrong])
 
 
 def _seen(items, view, scale):
     """Boxes of items in pixels of the small picture."""
-    return [(np.array(item.box) - view[:2] * 2 + [0, 0, 1, 1]) * scale for item in items]
+    return list((items['box'] - view[:2] * 2 + [0, 0, 1, 1]) * scale)
 
 
 def _view(box, shape):

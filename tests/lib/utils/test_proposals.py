@@ -6,7 +6,7 @@ import scipy.io
 
 from lib.errors import DatasetError
 from lib.utils.proposals import attach_proposals, fit_proposals, load_proposals
-from lib.utils.roidb import append_flipped_images, make_entry
+from lib.dataset.roidb import append_flipped_images, make_entry
 
 INDEXES = ['000005', '000007', '000009']
 

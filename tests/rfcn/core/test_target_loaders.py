@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lib.rcnn.given_rois import add_roi_targets
-from lib.utils.load_data import load_gt_roidb
+from lib.dataset import load_gt_roidb
 from rfcn.core.target_loaders import RoiLoader, pad_sample
 
 SAMPLING = dict(num_classes=3, class_agnostic=True)

@@ -13,7 +13,8 @@ from urllib.parse import quote
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps
-from lib.dataset.imdb import Evaluation, read_lines
+from lib.dataset.files import read_lines
+from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
 
 THRESHOLDS = (0.5, 0.7)
@@ -188,3 +189,78 @@ def evaluate_files(folder, image_set, truth, **options):
     """Evaluate saved detections: one file for each class of `truth`. Options as of `evaluate_detections`."""
     detections = {name: read_detections(detections_path(folder, image_set, name)) for name in truth}
     return evaluate_detections(detections, truth, **options)
+
+
+class VocScored(IMDB):
+    """A data set whose detections are evaluated as PASCAL VOC's: its own layout, CSV lists and YOLO files.
+
+    Objects count as they are trained on: their boxes fitted into the image by the one rule, those left out that it
+    drops. Flagged ones (difficult, crowds, ignored) need not be found. Of VOC's own data (a year's folder) each object
+    counts as it is written, as in the development kit.
+
+    Args:
+        data, options: as of `IMDB`.
+        use_07_metric: whether average precision is that of VOC2007 (11 points) or the area under the curve. By default
+            that of VOC2007 for VOC's data of before 2010, and the area for all others.
+        score_decimals, box_decimals: digits in the written detections; None writes all. The release wrote 3 and 1.
+    """
+
+    def __init__(self, data, *, use_07_metric=None, score_decimals=None, box_decimals=None, **options):
+        super().__init__(data, **options)
+        early = data.official and data.name.startswith('VOC200')
+        self.use_07_metric = early if use_07_metric is None else use_07_metric
+        self.decimals = {'score_decimals': score_decimals, 'box_decimals': box_decimals}
+
+    def ground_truth(self):
+        """What detections are compared with: the boxes of each class in each image, and whether they are difficult.
+
+        Returns:
+            dict of class name -> dict of image name -> ((n, 4) float64 boxes counted from 0, (n,) bool difficult).
+        """
+        judged = self.judged
+        counts = judged.known if self.data.official else judged.kept
+        boxes = judged.items['box'] if self.data.official else judged.boxes
+        truth = {name: {} for name in self.classes[1:]}
+        for number, name in enumerate(self.classes[1:]):
+            rows = np.flatnonzero(counts & (judged.items['label'] == number))
+            starts = np.flatnonzero(np.diff(judged.owners[rows], prepend=-1))
+            for of_image in np.split(rows, starts[1:]) if len(rows) else ():
+                truth[name][self.image_set_index[judged.owners[of_image[0]]]] = (
+                    boxes[of_image], judged.items['flags'][of_image] > 0)
+        return truth
+
+    def result_folder(self, output_dir):
+        """Folder of the written detections within `output_dir`: of VOC as the archive for the test server has it."""
+        voc = self.data.format == 'PascalVOC'
+        name = self.name[:-len(self.image_set) - 1]
+        return os.path.join(output_dir, 'results', name, 'Main') if voc else os.path.join(output_dir, 'results',
+                                                                                          self.name)
+
+    def evaluate_detections(self, all_boxes, output_dir=None):
+        """Average precision of each class at IoU 0.5 and 0.7 as PASCAL VOC defines it.
+
+        With `output_dir`, also writes a file of detections for each class into `result_folder(output_dir)`. Images
+        without annotations are not evaluated.
+        """
+        self.check_detections(all_boxes)
+        if output_dir is not None:
+            self.write_results(all_boxes, output_dir)
+        if not self.has_annotations:
+            return Evaluation(float('nan'), {}, '%s has no annotations: nothing was evaluated' % self.name)
+        detections = {name: dict(zip(self.image_set_index, of_class))
+                      for name, of_class in zip(self.classes[1:], all_boxes[1:])}
+        return evaluate_detections(detections, self.ground_truth(), use_07_metric=self.use_07_metric)
+
+    def evaluate_files(self, output_dir):
+        """Evaluate the detections that `evaluate_detections` wrote into `output_dir`."""
+        return evaluate_files(self.result_folder(output_dir), self.image_set, self.ground_truth(),
+                              use_07_metric=self.use_07_metric)
+
+    def write_results(self, all_boxes, output_dir):
+        """Write a file of detections for each class; returns their folder."""
+        folder = self.result_folder(output_dir)
+        os.makedirs(folder, exist_ok=True)
+        for name, of_class in zip(self.classes[1:], all_boxes[1:]):
+            pairs = zip(self.image_set_index, of_class)
+            write_detections(detections_path(folder, self.image_set, name), pairs, **self.decimals)
+        return folder

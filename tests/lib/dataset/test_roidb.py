@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.roidb import append_flipped_images, count_objects, filter_roidb, flip_entry, is_wide, make_entry
+from lib.dataset.roidb import append_flipped_images, count_objects, filter_roidb, flip_entry, is_wide, make_entry
 
 
 def entry(boxes=((2, 3, 10, 20),), classes=None, width=40, height=30):

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from lib.dataset.pascal_voc_eval import (detections_path, evaluate_detections, evaluate_files, match_detections,
+from lib.dataset.voc_eval import (detections_path, evaluate_detections, evaluate_files, match_detections,
                                          precision_recall, read_detections, voc_ap, voc_eval, write_detections)
 from lib.errors import DatasetError
 

@@ -3,7 +3,7 @@ import filecmp
 import os
 import shutil
 
-from lib.dataset.imdb import inside
+from lib.dataset.files import inside
 from lib.errors import DatasetError
 from lib.utils.image import IMAGE_EXTENSIONS
 

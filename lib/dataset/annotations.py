@@ -1,0 +1,269 @@
+"""Annotations of image sets as they stand in their files: THE item.
+
+Every format is read into an `AnnotatedSet`: nothing is clipped, nothing dropped, and what is wrong is in a list of
+faults. Training, the checker, its cleaned copies, the converters and the evaluation all work on it, and judge its
+boxes by the rule in `box_rule.py`.
+"""
+import logging
+from collections import OrderedDict
+from typing import Callable, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from lib.dataset.files import read_lines
+from lib.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+# THE item: an annotated object.
+ITEM = np.dtype([
+    ('number', np.int64),       # its place in the picture's source: of an object, annotation or line
+    ('label', np.int32),        # index into AnnotatedSet.labels, whose first ones are the classes
+    ('box', np.float64, 4),     # x1, y1, x2, y2 as everywhere: pixels counted from 0, both corners inside
+    ('flags', np.uint8),        # DIFFICULT | CROWD | IGNORED
+    ('area', np.float64),       # pixels of its outline, where the format tells (COCO); else NaN
+])
+DIFFICULT, CROWD, IGNORED = 1, 2, 4     # a crowd is a group as one box
+FLAG_NAMES = OrderedDict([(CROWD, 'crowds'), (DIFFICULT, 'difficult'), (IGNORED, 'ignored')])
+
+BACKGROUND = '__background__'
+LONGEST_SIDE = 10 ** 6  # of an image, pixels; a longer one does not exist
+LARGEST = 1e9           # a larger number in an annotation is no pixel
+
+# What may be wrong with a data set. Those of an item (a box) or a picture, which a cleaned copy leaves out or mends:
+ANNOTATION = 'unreadable annotation'
+ITEM_FAULT = 'unreadable object'
+NAME = 'name outside the folder'
+DUPLICATE_ID = 'duplicate id'
+LISTED_TWICE = 'listed twice'
+MISSING = 'missing image'
+IMAGE = 'unreadable image'
+SIZE = 'size differs'
+LABEL = 'unknown label'
+INVERTED = 'inverted box'
+OUTSIDE = 'box outside the image'
+FAR = 'box far outside the image'
+CLIPPED = 'box sticks out'
+TINY = 'tiny box'
+DOUBLED = 'same box twice'
+TURNED = 'picture with an orientation'
+CANDIDATES = 'two files for one picture'
+# Those of the set as a whole:
+HINT = 'hint'
+BESIDE = 'files that no image set names'
+UNUSABLE = 'nothing to train on'
+CROWDED = 'more than 100 objects'
+SAME_IMAGE = 'same image twice'
+OVERLAP = 'image in both sets'
+ABSENT = 'class without objects'
+ALIKE = 'class names alike'
+
+
+class Picture(NamedTuple):
+    """An annotated image."""
+    index: str                                  # its name within the set
+    name: str                                   # path of the image within the folder of images, with '/'
+    path: str                                   # of the image; '' if it is not there
+    source: str                                 # path of the annotation file
+    size: Optional[Tuple[int, int]]             # width, height as annotated; None where the source does not tell
+    items: np.ndarray                           # (n,) of ITEM
+
+
+class Fault(NamedTuple):
+    """Something wrong."""
+    kind: str                                   # one of the above
+    index: str                                  # of the picture; '' if it concerns none
+    number: Optional[int]                       # of the item; None if it concerns none
+    text: str                                   # file, place, what was expected and found
+
+
+class AnnotatedSet(NamedTuple):
+    """A set of images with their objects."""
+    name: str
+    image_set: str
+    format: str                                 # a key of lib.dataset.DATASETS
+    labels: Tuple[str, ...]                     # names of the items' labels: the classes first
+    num_classes: int                            # without the background
+    pictures: List[Picture]
+    faults: List[Fault]
+    place: str                                  # what an item's number counts: 'object %d', 'annotations[%d]', 'line %d'
+    annotated: bool = True                      # false for test images whose objects nobody tells
+    official: bool = False                      # the data of a benchmark, evaluated as by its own kit
+    ids: object = None                          # of a COCO json: CocoIds
+
+    @property
+    def classes(self):
+        """Names of the classes, without the background."""
+        return self.labels[:self.num_classes]
+
+    def label(self, item):
+        """The name of an item's label."""
+        return self.labels[item['label']]
+
+    def where(self, picture, item):
+        """File and place of an item, for messages."""
+        return '%s: %s (%s)' % (picture.source or picture.path, self.place % item['number'], self.label(item))
+
+    def table(self):
+        """All items, (N,) of ITEM, and the number of the picture that each belongs to, (N,) int."""
+        counts = [len(picture.items) for picture in self.pictures]
+        items = np.concatenate([picture.items for picture in self.pictures]) if counts else np.zeros(0, ITEM)
+        return items, np.repeat(np.arange(len(counts)), counts)
+
+
+class Faults(list):
+    """A list of Fault that a reader fills while it goes on."""
+
+    def note(self, kind, index, number, text):
+        """Add one."""
+        self.append(Fault(kind, index, number, str(text)))
+
+    def attempt(self, kind, index, number, read: Callable, *args):
+        """What `read` returns, or None with a fault noted if it raises one of our errors."""
+        try:
+            return read(*args)
+        except (DatasetError, FileNotFoundError) as error:
+            self.note(MISSING if isinstance(error, FileNotFoundError) and kind == IMAGE else kind, index, number, error)
+            return None
+
+
+class Labels:
+    """Numbers for labels while a set is read, in the order in which they are met; `resolve` gives those of the set."""
+
+    def __init__(self):
+        self.names = []
+        self._numbers = {}
+
+    def number(self, name):
+        """Of a label."""
+        number = self._numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+    def resolve(self, classes):
+        """The labels of the set, its classes first, and the place of each of `names` in them, (n,) int.
+
+        A label means the class of its name, or else the one that differs in upper and lower case alone.
+        """
+        known = {name.lower(): number for number, name in enumerate(classes)}
+        known.update((name, number) for number, name in enumerate(classes))
+        labels, places = list(classes), []
+        for name in self.names:
+            place = known.get(name, known.get(name.lower()))
+            if place is None:
+                place = len(labels)
+                labels.append(name)
+            places.append(place)
+        return tuple(labels), np.array(places, dtype=np.int32)
+
+
+class Items:
+    """Items that a reader collects, in columns; `of_pictures` makes arrays of them."""
+
+    def __init__(self):
+        self._rows = []         # chunks of finished rows
+        self._chunk = []
+        self._owners = []
+
+    def add(self, picture, number, label, box, flags=0, area=np.nan):
+        """Add one. `picture` is the number of its picture."""
+        self._chunk.append((picture, (number, label, box, flags, area)))
+        if len(self._chunk) == 65536:
+            self._close()
+
+    def _close(self):
+        owners, rows = zip(*self._chunk) if self._chunk else ((), ())
+        self._owners.append(np.array(owners, dtype=np.int64))
+        self._rows.append(np.array(list(rows), dtype=ITEM))
+        self._chunk = []
+
+    def of_pictures(self, count, places=None):
+        """List of `count` arrays of ITEM, those of each picture in the order in which they were added.
+
+        `places` is what `Labels.resolve` says of the labels.
+        """
+        self._close()
+        owners, rows = np.concatenate(self._owners), np.concatenate(self._rows)
+        if places is not None and len(rows):
+            rows['label'] = places[rows['label']]
+        order = np.argsort(owners, kind='stable')
+        rows, ends = rows[order], np.searchsorted(owners[order], np.arange(count + 1))
+        return [rows[start:end] for start, end in zip(ends, ends[1:])]
+
+
+def no_items():
+    """An array of no items."""
+    return np.zeros(0, ITEM)
+
+
+_FALSE, _TRUE = ('', '0', 'false', 'no', 'null', 'none'), ('1', 'true', 'yes')
+
+
+def read_flag(value, where, name):
+    """A flag as a bool: 0, 1, true, false and null, as they are or as text in any case.
+
+    Raises:
+        DatasetError: anything else; `where` and `name` say where it stands.
+    """
+    text = '' if value is None else str(value).strip().lower() if isinstance(value, (str, bool, int, float)) else '?'
+    if text in ('0.0', '1.0'):
+        text = text[0]
+    if text not in _FALSE + _TRUE:
+        raise DatasetError('%s: %s must be 0 or 1 (or true, false, null), not %.100r' % (where, name, value))
+    return text in _TRUE
+
+
+def flag_bits(difficult=False, crowd=False, ignored=False):
+    """The flags of an item."""
+    return DIFFICULT * difficult | CROWD * crowd | IGNORED * ignored
+
+
+def annotated_size(width, height):
+    """Width and height of an image as its annotation has them, or None if no image has that size."""
+    return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
+
+
+def with_background(classes, source):
+    """The class names as a tuple with '__background__' first, whether it was given or not.
+
+    Raises:
+        DatasetError: there is no class, or one twice, or one without a name; `source` says where they come from.
+    """
+    names = tuple(str(name).strip() for name in classes)
+    names = names if names[:1] == (BACKGROUND,) else (BACKGROUND,) + names
+    doubled = sorted({name for name in names if names.count(name) > 1 or not name})
+    if doubled or len(names) < 2:
+        raise DatasetError('%s: expected one or more different class names, found %s'
+                           % (source, 'twice or empty: %s' % doubled if doubled else 'none'))
+    return names
+
+
+def class_names(classes, source):
+    """The names of a list, or of a text file with one a line, without the background. Raises as `with_background`."""
+    names = read_lines(classes, 'a class name a line') if not isinstance(classes, (list, tuple)) else classes
+    return with_background(names, source)[1:]
+
+
+def unknown_labels(data):
+    """Faults for the items whose label is no class of the set."""
+    faults = Faults()
+    for picture in data.pictures if len(data.labels) > data.num_classes else ():
+        for item in picture.items[picture.items['label'] >= data.num_classes]:
+            faults.note(LABEL, picture.index, int(item['number']),
+                        "%s: unknown class '%s'; known are %s. Correct the label, "
+                        'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
+                        % (data.where(picture, item), data.label(item), ', '.join(data.classes)))
+    return faults
+
+
+# What stops training, or does not let it begin; the second only where a bad image is not skipped.
+_STOP = (ANNOTATION, ITEM_FAULT, NAME, DUPLICATE_ID, MISSING)
+_STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
+
+
+def stopping(faults, on_bad_image='error', on_unknown_class='error'):
+    """Those of the faults that stop training."""
+    kinds = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
+        + ((LABEL,) if on_unknown_class == 'error' else ())
+    return [fault for fault in faults if fault.kind in kinds]

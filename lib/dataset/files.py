@@ -1,0 +1,165 @@
+"""Which files belong to a data set, and how they are opened: one rule for all formats.
+
+- Names that begin with a dot never belong (.DS_Store, ._a.jpg, .ipynb_checkpoints).
+- Links are followed. A folder that is met a second time, through a link that loops or to a folder of the same set, is
+  left out and logged.
+- Names that were read from a file stay inside the data set's folder; absolute ones are taken if they do.
+- Only regular files are read, not pipes and devices, which may never end. Texts are UTF-8.
+"""
+import logging
+import os
+import stat
+
+from lib.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+CLASS_FILE = 'classes.txt'      # class names of own data, one a line
+# Image sets that tools call otherwise. Each stands for the others where its own folder or file is not there.
+SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'testing'))
+
+
+def names_of_set(image_set):
+    """The name of an image set, then those that tools give the same set: 'val', 'valid', 'validation'."""
+    same = next((names for names in SAME_SETS if image_set in names), ())
+    return [image_set] + [name for name in same if name != image_set]
+
+
+def check_regular(path):
+    """Raise FileNotFoundError if there is no such file, OSError if it is a folder, a pipe or a device."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((word for test, word in _KINDS if test(mode)), 'something else')
+        raise OSError('a regular file is expected, this is %s' % kind)
+
+
+_KINDS = ((stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'), (stat.S_ISCHR, 'a device'),
+          (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
+
+
+def read_file(path, what, most=None):
+    """The bytes of a regular file.
+
+    Args:
+        what: what the file should hold, for errors: 'expected <what>'.
+        most: bytes; a longer file is refused.
+    Raises:
+        FileNotFoundError, DatasetError: they name the file.
+    """
+    try:
+        check_regular(path)
+        with open(path, 'rb') as file:
+            data = file.read() if most is None else file.read(most + 1)
+    except FileNotFoundError:
+        raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), what)) from None
+    except (OSError, ValueError) as error:
+        raise DatasetError('%s: expected %s, cannot be read: %s' % (path, what, _reason(error))) from error
+    if most is not None and len(data) > most:
+        raise DatasetError('%s: expected %s, found a file larger than %d bytes' % (path, what, most))
+    return data
+
+
+def read_text(path, what, most=None):
+    """The text of a regular file in UTF-8, without a byte order mark. Arguments and errors as of `read_file`."""
+    return decoded(read_file(path, what, most), path, what)
+
+
+def decoded(data, path, what):
+    """Bytes of a file as text; a DatasetError that advises UTF-8 if they are in another encoding."""
+    try:
+        return data.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise DatasetError('%s: expected %s, in UTF-8, cannot be read: byte %#04x at position %d is not UTF-8%s. '
+                           'Save the file as UTF-8' % (path, what, data[error.start], error.start, _guess(data))) \
+            from error
+
+
+def _guess(data):
+    """Which encoding bytes may be in, for a message."""
+    if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
+        return ' (it looks like UTF-16, which Windows calls Unicode)'
+    return ' (another encoding, such as GB2312, Latin-1 or Windows-1252?)'
+
+
+def _reason(error):
+    return getattr(error, 'strerror', None) or str(error)
+
+
+def read_lines(path, what):
+    """The lines of a text file, stripped, without the blank ones. Arguments and errors as of `read_file`."""
+    return [line.strip() for line in read_text(path, what).splitlines() if line.strip()]
+
+
+def existing(path):
+    """The path if there is a regular file, else ''."""
+    return path if os.path.isfile(path) else ''
+
+
+def belongs(name):
+    """Whether a file or folder of this name may belong to a data set."""
+    return not name.startswith('.')
+
+
+def inside(folder, name):
+    """Join a folder and a name that was read from a file; a DatasetError if the result would not lie in the folder."""
+    folder = os.path.abspath(folder)
+    path = os.path.normpath(os.path.join(folder, name))
+    for base in (folder, os.path.realpath(folder)):
+        if path.startswith(os.path.join(base, '')) and '\0' not in name:
+            return os.path.join(folder, path[len(os.path.join(base, '')):])
+    raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
+
+
+def is_inside(folder, name):
+    """Whether `inside` takes the name."""
+    try:
+        return bool(inside(folder, name))
+    except DatasetError:
+        return False
+
+
+def find_image(dataset_path, folders, name):
+    """Path of an image that an annotation names.
+
+    Args:
+        dataset_path: folder of the data set; an absolute name must lie in it.
+        folders: those that a relative name may lie in, tried one after the other.
+        name: as written, also with the separators of Windows.
+    Raises:
+        DatasetError: the name leads out of the folder. FileNotFoundError: there is no such image.
+    """
+    name = name.replace('\\', '/')
+    if os.path.isabs(name):
+        path = inside(dataset_path, name)
+        if os.path.isfile(path):
+            return path
+    else:
+        for folder in folders:
+            path = inside(folder, name)
+            if os.path.isfile(path):
+                return path
+    raise FileNotFoundError('%s: there is no such image in %s' % (name, ', '.join(map(os.path.abspath, folders))))
+
+
+def files_below(folder, extensions):
+    """Paths of the files below a folder that have one of the extensions, sorted by folder and name."""
+    found, seen = [], set()
+    for path, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(path)
+        if place in seen:
+            logger.warning('%s: a link to %s, which has been read already: left out', path, place)
+            folders[:] = []
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if belongs(name))
+        found += [os.path.join(path, name) for name in sorted(names)
+                  if belongs(name) and name.lower().endswith(extensions)]
+    return sorted(found)
+
+
+def short_name(name, image_set):
+    """'a.jpg' for images/train/a.jpg and train/images/a.jpg: the path within the folder of the set's images."""
+    parts = [part for part in name.split('/') if part != '.']
+    if 'images' in parts[:-1]:
+        parts = parts[len(parts) - 1 - parts[::-1].index('images') + 1:]
+    return '/'.join(parts[1:] if len(parts) > 1 and parts[0] == image_set else parts)

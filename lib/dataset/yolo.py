@@ -1,0 +1,195 @@
+"""Data sets of YOLO's text files: reads and writes them. A file for each image, a line `class cx cy w h` for each
+object.
+
+The centre and the size of a box are fractions of the image's width and height. With x = (cx - w / 2) * width the box
+covers the pixels from x on: x1 = x, x2 = x + w * width - 1, as in COCO's format.
+"""
+import json
+import os
+
+from lib.dataset import annotations as kinds
+from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names
+from lib.dataset.files import inside, read_text, short_name
+from lib.dataset.output import check_stems, write_lines
+from lib.dataset.yolo_files import DESCRIPTIONS, Description, find_images, label_paths
+from lib.errors import DatasetError
+from lib.utils.image import image_size
+
+MOST = 2            # a larger number is no fraction of an image, but pixels perhaps
+DECIMALS = 9        # of pixels: what lies behind is rounding error, which makes 176 of 175.99999999999997
+EXPECTED = "'class cx cy w h', fractions of the image's width and height"
+
+
+def read_yolo(image_set, dataset_path, classes=None):
+    """Read a set. An image without a file of labels has no objects.
+
+    Args:
+        image_set: 'train' for the images that `find_images` finds; for their labels see `label_paths`.
+        dataset_path: folder.
+        classes: names, or a file of them. Where the data have names (data.yaml or classes.txt) these are the ones to
+            take, otherwise the names of classes 0, 1, ...; by default all of the data.
+    Returns:
+        AnnotatedSet.
+    Raises:
+        FileNotFoundError, DatasetError: there are no images, or no class names, or data.yaml states what is not there.
+    """
+    description = Description(dataset_path)
+    wanted = None if classes is None else class_names(classes, dataset_path)
+    names = _numbered_names(dataset_path, description.names(image_set), wanted)
+    classes = wanted or class_names(list(names.values()), description.path or dataset_path)
+    reader = _Reader(dataset_path, names, description.keypoint_values(), set(names.values()) - set(classes))
+    found = [reader.picture(image_set, name) for name in find_images(image_set, dataset_path, description)]
+    pictures = [picture for picture in found if picture is not None]
+    if reader.labelled == 0 and pictures:
+        reader.faults.note(kinds.ANNOTATION, '', None, '%s: there is no such file, nor labels of any other of the %d '
+                           "images; expected a line 'class cx cy w h' for each object"
+                           % (pictures[0].source, len(pictures)))
+    table, places = reader.labels.resolve(classes)
+    pictures = [picture._replace(items=items)
+                for picture, items in zip(pictures, reader.items.of_pictures(len(pictures), places))]
+    set_name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
+    return AnnotatedSet(set_name, image_set, 'yolo', table, len(classes), pictures, reader.faults, 'line %d')
+
+
+def _numbered_names(dataset_path, names, wanted):
+    """Class number -> name, of the data or else of `wanted`. DatasetError if neither has any, or a class is not there.
+    """
+    names = names or dict(enumerate(wanted or ()))
+    if not names:
+        raise DatasetError('%s: expected class names in data.yaml or classes.txt, found none. Write them there, or set '
+                           'dataset.CLASSES' % os.path.abspath(dataset_path))
+    absent = [name for name in wanted or () if name not in names.values()]
+    if absent:
+        raise DatasetError('%s: no class %s; there are %s'
+                           % (dataset_path, ', '.join(absent), ', '.join(names.values())))
+    return names
+
+
+class _Reader:
+    """Reads the images of a set one after the other.
+
+    Args:
+        names: class number -> name. unwanted: names of classes that are left out.
+        keypoint_values: numbers of a line that are key points.
+    """
+
+    def __init__(self, dataset_path, names, keypoint_values, unwanted):
+        self.dataset_path, self.names, self.keypoint_values = dataset_path, names, keypoint_values
+        self.unwanted = unwanted
+        self.faults, self.labels, self.items = Faults(), Labels(), Items()
+        self.count = self.labelled = 0
+        self._owners = {}           # file of labels -> the image whose it is
+
+    def picture(self, image_set, name):
+        """Picture of an image, its items in `items`; None if its labels are another image's."""
+        path = self.faults.attempt(kinds.NAME, name, None, inside, self.dataset_path, name)
+        if path is None:
+            self.count += 1
+            return Picture(name, name, '', '', None, kinds.no_items())
+        source, exists = self._labels_of(name)
+        owner = self._owners.setdefault(source, name) if exists else name
+        if owner != name:
+            self.faults.note(kinds.DUPLICATE_ID, name, None, '%s: belongs to %s and to %s. Rename one of them and '
+                             'give it labels of its own' % (source, short_name(owner, image_set),
+                                                            short_name(name, image_set)))
+            return None
+        self.labelled += exists
+        size = self.faults.attempt(kinds.IMAGE, name, None, image_size, path)
+        if size and exists:
+            self._read_lines(name, source, size)
+        self.count += 1
+        return Picture(name, short_name(name, image_set), path if size or os.path.isfile(path) else '', source, size,
+                       kinds.no_items())
+
+    def _labels_of(self, name):
+        """Path of the labels of an image, and whether the file is there."""
+        paths = [os.path.join(os.path.abspath(self.dataset_path), path) for path in label_paths(name)]
+        found = [path for path in paths if os.path.lexists(path)]
+        if len(found) > 1:
+            self.faults.note(kinds.CANDIDATES, name, None, '%s: its labels could be %s or %s; the first are taken'
+                             % (name, found[0], found[1]))
+        return (found or paths)[0], bool(found)
+
+    def _read_lines(self, name, source, size):
+        for number, line in self.faults.attempt(kinds.ANNOTATION, name, None, numbered_lines, source) or ():
+            item = self.faults.attempt(kinds.ITEM_FAULT, name, number, read_line, source, number, line, size,
+                                       self.keypoint_values)
+            if item is not None:
+                label = self.names.get(item[0], str(item[0]))
+                if label not in self.unwanted:
+                    self.items.add(self.count, number, self.labels.number(label), item[1])
+
+
+def numbered_lines(path):
+    """The lines of a label file that are not blank, with their numbers counted from 1."""
+    lines = read_text(path, "lines 'class cx cy w h'").splitlines()
+    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def read_line(path, number, line, size, keypoint_values=0):
+    """Class number and box of a line `class cx cy w h`, or of a polygon `class x y x y x y ...`, of which the bounding
+    box is taken.
+
+    Args:
+        size: width and height of the image. keypoint_values: numbers that may follow the box and are key points.
+    Raises:
+        DatasetError: the line is neither.
+    """
+    try:
+        label, *values = map(float, line.split())
+        fulfilled = all(abs(value) < MOST for value in values)       # false for NaN too
+    except ValueError:
+        fulfilled, label, values = False, 0, []
+    if keypoint_values and len(values) == 4 + keypoint_values:
+        # key points may lie anywhere, and have a third number
+        fulfilled, values = all(abs(value) < MOST for value in values[:4]), values[:4]
+    if not fulfilled or not (len(values) == 4 or not keypoint_values and len(values) >= 6 and len(values) % 2 == 0):
+        raise DatasetError("%s: line %d: expected %s%s, found %.200r"
+                           % (path, number, EXPECTED,
+                              ' and %d numbers of key points' % keypoint_values if keypoint_values else '', line))
+    if not float(label).is_integer():
+        raise DatasetError('%s: line %d: expected a whole number as class (%s), found %.200r'
+                           % (path, number, EXPECTED, line))
+    return int(label), _to_box(values, *size)
+
+
+def _to_box(values, width, height):
+    if len(values) == 4:
+        x, y, w, h = values
+        left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    else:
+        left, top, right, bottom = min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+    corners = left * width, top * height, right * width - 1, bottom * height - 1
+    return tuple(round(value, DECIMALS) for value in corners)
+
+
+def write_yolo(sets, out):
+    """Write sets: labels/<set>/*.txt, data.yaml.
+
+    Arguments and results as of `write_voc`.
+    """
+    flagged = 0
+    for image_set, data in sets.items():
+        check_stems(data.pictures, 'labels/' + image_set)
+        flagged += int((data.table()[0]['flags'] > 0).sum())
+        for picture in data.pictures:
+            path = os.path.join(out, 'labels', image_set, os.path.splitext(picture.name)[0] + '.txt')
+            write_lines(path, [label_line(item['label'], item['box'].tolist(), *picture.size)
+                               for item in picture.items])
+    places = ['%s: %s' % (json.dumps(image_set), json.dumps('images/' + image_set)) for image_set in sets]
+    names = names_lines(dict(enumerate(next(iter(sets.values())).classes)))
+    write_lines(os.path.join(out, DESCRIPTIONS[0]), places + names)
+    lost = '%d objects were difficult, ignored or crowds: they are like any other now, YOLO cannot say it' % flagged
+    return [lost] * bool(flagged), {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
+
+
+def names_lines(names):
+    """The lines of data.yaml that give class numbers their names. A JSON text is a YAML text too."""
+    return ['names:'] + ['  %d: %s' % (number, json.dumps(name, ensure_ascii=False)) for number, name in names.items()]
+
+
+def label_line(number, box, width, height):
+    """The line of a box: class, centre and size as fractions of the image."""
+    x1, y1, x2, y2 = box
+    values = (x1 + x2 + 1) / 2 / width, (y1 + y2 + 1) / 2 / height, (x2 - x1 + 1) / width, (y2 - y1 + 1) / height
+    return ' '.join([str(number)] + [repr(float(value)) for value in values])
