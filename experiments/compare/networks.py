@@ -19,7 +19,7 @@ OUTPUT_NAMES = {'rpn_cls_prob': 'rpn_cls_act', 'score': 'rois_score'}  # where o
 OF_RPN = ('rpn_cls_act_reshape_output', 'rpn_bbox_pred_output')
 
 
-class Network(object):
+class Network:
     """A vector with its configuration, inputs and parameters.
 
     Args:

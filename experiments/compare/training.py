@@ -11,7 +11,7 @@ from rfcn.checkpoints.checkpoint import unnormalised_bbox
 from rfcn.core.loader import Loader
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.schedule import lr_schedule
-from rfcn.operator_py.box_annotator_ohem import box_annotator_ohem
+from rfcn.symbols.rfcn_head import box_annotator_ohem
 
 WHOLE_BATCHES = ('batches are shuffled also where they come out even; the release then shuffles none '
                  '(shuffle_whole_batches=False)')

@@ -14,6 +14,7 @@ import difflib
 import functools
 import logging
 import os
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Union
 
 import yaml
 from easydict import EasyDict
@@ -24,6 +25,8 @@ from rfcn.config.defaults import KEYS, LEGACY, ORDER
 from rfcn.config.kinds import class_names, show
 
 logger = logging.getLogger(__name__)
+
+PathLike = Union[str, os.PathLike]
 
 # A config needs some 4 kB. The limit keeps a hostile file from costing more than a second.
 MAX_BYTES = 65536
@@ -54,7 +57,7 @@ class Config(EasyDict):
         return Config, (dict(self),)
 
 
-def load_config(path=None, overrides=()):
+def load_config(path: Optional[PathLike] = None, overrides: Iterable[str] = ()) -> 'Config':
     """Read a configuration.
 
     Relative paths in a file (and the defaults') are relative to the project's folder, so that a script does the same
@@ -76,7 +79,7 @@ def load_config(path=None, overrides=()):
     return _complete(stated, 'config' if path is None else os.fspath(path))
 
 
-def base_files(path):
+def base_files(path: str) -> List[str]:
     """The file itself, its base, the base of that, and so on: list of paths.
 
     Raises:
@@ -117,7 +120,7 @@ def _anchored(key, value):
     return os.path.normpath(os.path.join(ROOT, value)) if key in PATH_KEYS and value else value
 
 
-def with_overrides(config, changes):
+def with_overrides(config: Config, changes: Mapping[str, Any]) -> Config:
     """A frozen copy of the config with other values, {'TRAIN.lr': 0.01}; derived values are derived again."""
     stated = flatten(config)
     del stated['network.NUM_ANCHORS']
@@ -128,14 +131,14 @@ def with_overrides(config, changes):
     return _complete(stated, 'with_overrides')
 
 
-def thaw(config):
+def thaw(config: Any) -> Any:
     """Plain dicts and lists with the config's values, free to be changed."""
     if isinstance(config, dict):
         return {name: thaw(value) for name, value in config.items()}
     return [thaw(value) for value in config] if isinstance(config, tuple) else config
 
 
-def dump(config):
+def dump(config: Config) -> str:
     """YAML text that loads back to the same config."""
     return yaml.safe_dump(thaw(config), default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
 
@@ -186,7 +189,7 @@ def _nest(flat):
     return nested
 
 
-def flatten(nested, prefix=''):
+def flatten(nested: Mapping, prefix: str = '') -> Dict[str, Any]:
     """{'TRAIN': {'lr': 1}} to {'TRAIN.lr': 1}."""
     flat = {}
     for name, value in nested.items():

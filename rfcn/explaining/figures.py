@@ -4,7 +4,7 @@ import numpy as np
 
 from lib.utils.lettering import put_text, text_size
 from lib.utils.show_boxes import BLACK, WHITE, draw_boxes, ink_on
-from rfcn.symbols.strides import CONV4_STRIDE
+from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 
 NEGATIVE, NEUTRAL, POSITIVE = (192, 76, 59), (245, 245, 245), (38, 4, 180)   # of scores: blue, white, red
 ROI, BIN, BEFORE, AFTER = (0, 200, 255), (0, 0, 0), (0, 140, 255), (60, 170, 40)

@@ -29,8 +29,8 @@ SYMBOLS = {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk])
            for trunk in TRUNKS for detector in DETECTORS}
 
 
-_OFFSETS = ('it draws where deformable layers look. Train resnet_v1_101_rfcn_dcn; docs/rows.md, "Names of the release", '
-            'says what to type')
+_OFFSETS = ('it draws where deformable layers look. Train resnet_v1_101_rfcn_dcn; docs/rows.md, "Names of the release",'
+            ' says what to type')
 # Networks of the release that there is no counterpart of, and what to do instead.
 NOT_HERE = {'deform_conv_demo': _OFFSETS, 'deform_psroi_demo': _OFFSETS,
             'rfcn_demo': 'write resnet_v1_101_rfcn or resnet_v1_101_rfcn_dcn; rfcn demo --image FILE draws'}

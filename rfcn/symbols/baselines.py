@@ -13,7 +13,7 @@ from rfcn.operator_py.best_anchors import best_anchors
 from rfcn.symbols.rfcn import RFCN
 from rfcn.symbols.rfcn_head import RFCNHead
 from rfcn.symbols.rpn import rpn_head, rpn_losses
-from rfcn.symbols.strides import CONV4_STRIDE, check_strides, conv5_stride
+from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 
 
 class NaiveHead(RFCNHead):
@@ -43,7 +43,7 @@ class ConvRoIHead(NaiveHead):
     """
 
     def __init__(self, conv5, **settings):
-        super(ConvRoIHead, self).__init__(**settings)
+        super().__init__(**settings)
         self.conv5 = conv5
 
     def predict(self, conv4, rois):
@@ -60,7 +60,7 @@ class NaiveRCNN(RFCN):
     """
 
     def __init__(self, cfg, trunk):
-        super(NaiveRCNN, self).__init__(cfg, trunk)
+        super().__init__(cfg, trunk)
         self.head = NaiveHead(**head_settings(self))
 
 
@@ -68,7 +68,7 @@ class FasterRCNN(RFCN):
     """Convolutions up to conv4 are shared; see `RFCN` for the graphs. conv5's stride is inside of a RoI: 14 bins."""
 
     def __init__(self, cfg, trunk):
-        super(FasterRCNN, self).__init__(cfg, _UpToConv4(trunk))
+        super().__init__(cfg, _UpToConv4(trunk))
         self.head = ConvRoIHead(trunk.conv5, **head_settings(self))
 
     @staticmethod
@@ -76,7 +76,7 @@ class FasterRCNN(RFCN):
         return CONV4_STRIDE
 
 
-class _UpToConv4(object):
+class _UpToConv4:
     """A trunk that ends with conv4."""
 
     def __init__(self, trunk):
@@ -94,7 +94,7 @@ def head_settings(network):
                 spatial_scale=1.0 / settings.RCNN_FEAT_STRIDE, channels=settings.CONV_NEW_CHANNELS)
 
 
-class ClassRPN(object):
+class ClassRPN:
     """Anchors on conv5, each with a score for every class and one box.
 
     Args, errors: see `RFCN`.

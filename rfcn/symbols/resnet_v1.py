@@ -8,8 +8,13 @@ from string import ascii_lowercase
 
 import mxnet as mx
 
+from lib.errors import ConfigError
+
 BN_EPS = 1e-5
 DEFORMABLE_GROUPS = 4
+# Pixels of the image a cell of conv4, and of conv5 by network.CONV5.
+CONV4_STRIDE = 16
+CONV5_STRIDE = {'atrous': 16, 'stride32': 32, 'none': CONV4_STRIDE}
 
 # units of conv2..conv5; filters of their units' last convolution; bottleneck units or basic ones; stem '7x7' (stride 4
 # with its pooling) or '3x3' (stride 2); whether BatchNorm keeps the statistics it was given
@@ -41,7 +46,7 @@ def unit_names(architecture, stage):
     return ['%d%s' % (stage, letter) for letter in ascii_lowercase[:count]]
 
 
-class ResNetV1(object):
+class ResNetV1:
     """A trunk: `conv4(data)` at stride 16 and `conv5(conv4)`.
 
     Args:
@@ -138,3 +143,23 @@ class ResNetV1(object):
         # The release's broadcast_add gives the same numbers, but on a CPU it is slow and keeps convolution and sum
         # from being fused.
         return self._relu(mx.sym.elemwise_add(shortcut, residual, name='res' + unit), unit)
+
+
+def conv5_stride(cfg):
+    """Pixels a cell of what the trunk gives as conv5."""
+    return CONV5_STRIDE[cfg.network.CONV5]
+
+
+def check_strides(cfg, rpn, rcnn=None):
+    """Compare the strides of the configuration with those of the network.
+
+    Args:
+        rpn: pixels a cell of the map that the RPN sits on.
+        rcnn: of the map that RoIs are pooled from; None if there is none.
+    Raises:
+        ConfigError: they differ; boxes would lie in another place than their features.
+    """
+    for key, stride in (('RPN_FEAT_STRIDE', rpn), ('RCNN_FEAT_STRIDE', rcnn)):
+        if stride is not None and cfg.network[key] != stride:
+            raise ConfigError('network.%s is %d, but %s with network.CONV5 %s has %d pixels a cell there: write %s: %d'
+                              % (key, cfg.network[key], cfg.symbol, cfg.network.CONV5, stride, key, stride))

@@ -7,10 +7,10 @@ from lib.rcnn.sample_rois import BACKGROUND, IGNORED
 from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.rfcn_head import RFCNHead, rcnn_losses
 from rfcn.symbols.rpn import rpn_head, rpn_losses, rpn_proposals, two_class_view
-from rfcn.symbols.strides import CONV4_STRIDE, check_strides, conv5_stride
+from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 
 
-class RFCN(object):
+class RFCN:
     """Reads the configuration and assembles trunk, RPN and head. Shapes: see the glossary in `rfcn/__init__.py`.
 
     Args:

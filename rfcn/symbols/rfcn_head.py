@@ -1,14 +1,14 @@
-"""The R-FCN head: position-sensitive score maps, position-sensitive RoI pooling, vote, losses (R-FCN, section 2)."""
+"""The R-FCN head: position-sensitive score maps and RoI pooling, vote, OHEM, losses (R-FCN, section 2)."""
 import mxnet as mx
 
-from rfcn.operator_py.box_annotator_ohem import box_annotator_ohem
+from lib.rcnn.sample_rois import IGNORED
 
-IGNORE_LABEL = -1
+LOG_FLOOR = 1e-14      # keeps the logarithm of a probability that underflowed finite, as in the release
 SAMPLES_PER_PART = 4   # deformable pooling: samples a bin and side
 TRANS_STD = 0.1        # deformable pooling: offsets are in tenths of the RoI's size
 
 
-class RFCNHead(object):
+class RFCNHead:
     """k*k*C class maps and k*k*4 box maps a class; the vote is the mean of a RoI's bins.
 
     Bin (i, j) of a RoI is the mean of map (i, j) alone.
@@ -89,8 +89,35 @@ def rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, batch_ima
         label, bbox_weight = box_annotator_ohem(cls_score, bbox_pred, label, bbox_target, bbox_weight, batch_images,
                                                 rois_per_image)
     cls_prob = mx.sym.SoftmaxOutput(cls_score, label, name='cls_prob', normalization='valid', use_ignore=True,
-                                    ignore_label=IGNORE_LABEL)
+                                    ignore_label=IGNORED)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='bbox_loss_', scalar=1.0)
     # Divided by the images too: see the departure in rpn.rpn_losses.
     bbox_loss = mx.sym.MakeLoss(loss, name='bbox_loss', grad_scale=1.0 / (rois_per_image * batch_images))
     return cls_prob, bbox_loss, label
+
+
+def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights, batch_images, rois_per_image):
+    """Online hard example mining, by MXNet's own operators; `lib/rcnn/ohem.py` is the same rule in NumPy.
+
+    The `rois_per_image` RoIs of each image with the largest loss are kept; the others get label -1 and weight 0.
+    The release calls back into Python here; ranking by two sorts gives the same RoIs and needs no callback, so a
+    training graph with `CXX_PROPOSAL` leaves C++ once, for the RoIs' targets.
+
+    Args:
+        cls_score: (B*R, C) before the softmax. bbox_pred, bbox_targets, bbox_weights: (B*R, 4 * num_reg_classes).
+        labels: (B*R,); RoIs of label -1 are never kept.
+    Returns:
+        labels (B*R,) and bbox_weights of the same shape as given; no gradient flows through them.
+    Source: R-FCN section 2; the release's operator_py/box_annotator_ohem.py.
+    """
+    log_prob = mx.sym.log(mx.sym.softmax(cls_score) + LOG_FLOOR)
+    cls_loss = 0 - mx.sym.pick(log_prob, mx.sym.maximum(labels, 0), axis=1)
+    bbox_loss = mx.sym.sum(bbox_weights * mx.sym.smooth_l1(bbox_pred - bbox_targets, scalar=1.0), axis=1)
+    counts = labels >= 0
+    loss = mx.sym.where(counts, cls_loss + bbox_loss, mx.sym.ones_like(labels) * -1)  # real losses are never negative
+    by_image = mx.sym.reshape(loss, shape=(batch_images, -1))
+    rank = mx.sym.argsort(mx.sym.argsort(by_image, axis=1, is_ascend=False), axis=1)  # 0: the image's largest loss
+    kept = mx.sym.reshape(rank < rois_per_image, shape=(-1,)) * counts
+    labels = mx.sym.where(kept, labels, mx.sym.ones_like(labels) * -1)
+    return mx.sym.BlockGrad(labels, name='labels_ohem'), mx.sym.BlockGrad(
+        mx.sym.broadcast_mul(bbox_weights, mx.sym.expand_dims(kept, axis=1)), name='bbox_weights_ohem')

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.rcnn.ohem import box_annotator_ohem as ohem_of_lib
-from rfcn.operator_py.box_annotator_ohem import box_annotator_ohem
+from rfcn.symbols.rfcn_head import box_annotator_ohem
 
 NAMES = 'cls_score', 'bbox_pred', 'labels', 'bbox_targets', 'bbox_weights'
 
