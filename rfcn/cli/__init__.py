@@ -32,6 +32,7 @@ COMMANDS = {
     'quantize': Command('rfcn.quantize:main', 'make an INT8 model of a checkpoint'),
     'export': Command('rfcn.export:main', 'write a trained network for other programs: ONNX, plain MXNet'),
     'import': Command('rfcn.import_backbone:main', 'make a pretrained backbone from another project\'s classifier'),
+    'launch': Command('rfcn.launching.launch:main', 'train or test as several processes, on one host or several'),
     'report-env': Command('rfcn.collect_env:main', 'print what a bug report needs to say about this machine'),
     'fetch': Command('data.fetch:main', 'download PASCAL VOC or COCO'),
     'reproduce': Command('experiments.reproduce:main', 'list, run or try the rows of the published tables'),

@@ -2,9 +2,10 @@
 import ctypes
 import os
 import sys
+import time
 
 from lib.errors import ConfigError
-from rfcn.launching.watch import Member, Watch, end_at_once, watch_address
+from rfcn.launching.watch import MISSING_STATUS, Member, Watch, end_at_once, watch_address
 
 NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')
 HELPERS = ('scheduler', 'server')
@@ -53,6 +54,5 @@ def _refuse(number, body, _):
 
 def _end(sentence):
     print('error: %s; all processes end' % sentence, file=sys.stderr, flush=True)
-    import time
     time.sleep(1)       # until the members have read it
-    os._exit(1)
+    os._exit(MISSING_STATUS)

@@ -20,6 +20,7 @@ import time
 
 BEAT = 2.0              # seconds between two signs of life
 SILENCE = 20.0          # seconds without one after which a process is missing
+MISSING_STATUS = 75     # how a process ends because another one is missing; the cause has another status
 PATIENCE = 600.0        # seconds that the processes wait for each other at the start
 LEAVING = 30.0          # seconds that the orderly end may take once the first process leaves
 MAX_LINE = 2 ** 16      # bytes
@@ -268,4 +269,4 @@ def end_at_once(sentence):
     """Say why and end this process, whatever its threads wait for."""
     print('error: %s; this process ends too. TRAIN.RESUME=auto goes on from the newest checkpoint' % sentence,
           file=sys.stderr, flush=True)
-    os._exit(1)
+    os._exit(MISSING_STATUS)

@@ -1,0 +1,162 @@
+"""Starts and ends the processes of `rfcn launch` on one host. Run as a file, with the standard library alone.
+
+The launcher writes lines of JSON to its standard input, and reads lines of JSON from its standard output:
+
+    {"port": "10.0.0.1"}                    -> {"port": 43210}: a port of that address that is free, and the next one too
+    {"start": {"name": "worker 0", ...}}    see `Agent.start`
+    {"stop": ["worker 0"], "signal": 15}    send a signal
+    {}                                      a sign of life, every BEAT seconds, from both sides
+                                            -> {"line": "text", "of": "worker 0"}: what a process with "show" prints
+                                            -> {"ended": "worker 0", "status": -9}
+
+When the launcher ends, or is silent for SILENCE seconds, the processes are asked to stop and, PATIENCE seconds later,
+killed: none stays behind.
+"""
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+BEAT = 2.0
+SILENCE = 25.0      # longer than the silence of a member of the run, which says who is missing
+PATIENCE = 15.0
+THREADS = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
+TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'    # hyper-threads of one core say the same
+
+
+class Agent:
+    """The processes of this host."""
+
+    def __init__(self):
+        self.processes = {}     # name -> Popen
+        self.heard = time.monotonic()
+        self._lock = threading.Lock()
+
+    def serve(self):
+        """Do what the launcher says until it has nothing more to say."""
+        for work in (self._beat, self._watch_launcher):
+            threading.Thread(target=work, daemon=True).start()
+        for line in sys.stdin:
+            self.heard = time.monotonic()
+            message = json.loads(line)
+            if 'port' in message:
+                self.tell(port=free_port(message['port']))
+            if 'start' in message:
+                self.start(**message['start'])
+            for name in message.get('stop', ()):
+                self._send_signal(name, message['signal'])
+        self.end_all()
+
+    def start(self, name, command, folder, variables, log, share=None, show=False):
+        """Start a process.
+
+        Args:
+            command: list of words. folder: to start it in. variables: of its environment, beside those of the agent.
+            log: file for what it prints, made here with its folder. show: also tell the launcher.
+            share: [i, n], the i-th of n shares of the cores; None for all of them.
+        """
+        cpus, threads = share_of_cores(*share) if share else (None, 1)
+        variables = dict({name: str(threads) for name in THREADS}, **variables)
+        try:
+            path = os.path.join(folder, log)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, 'ab') as file:
+                process = subprocess.Popen(
+                    command, cwd=folder, env=dict(os.environ, **variables), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if show else file, stderr=subprocess.STDOUT, start_new_session=True,
+                    preexec_fn=lambda: os.sched_setaffinity(0, cpus) if cpus else None)
+        except OSError as error:
+            self.tell(line='%s cannot be started: %s' % (name, error), of=name)
+            self.tell(ended=name, status=127)
+            return
+        self.processes[name] = process
+        threading.Thread(target=self._follow, args=(name, process, path if show else None), daemon=True).start()
+
+    def tell(self, **message):
+        """Send a line to the launcher, if it is still there."""
+        try:
+            with self._lock:
+                sys.stdout.write(json.dumps(message) + '\n')
+                sys.stdout.flush()
+        except (OSError, ValueError):
+            pass
+
+    def end_all(self):
+        """Ask the processes to stop, kill what is left later, and end."""
+        for number, seconds in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
+            for name in list(self.processes):
+                self._send_signal(name, number)
+            deadline = time.monotonic() + seconds
+            while any(process.poll() is None for process in self.processes.values()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        os._exit(0)
+
+    def _send_signal(self, name, number):
+        process = self.processes.get(name)
+        if process and process.poll() is None:
+            try:
+                if number == signal.SIGKILL:
+                    os.killpg(process.pid, number)  # with what it started
+                else:
+                    process.send_signal(number)
+            except ProcessLookupError:
+                pass
+
+    def _follow(self, name, process, path):
+        if path:
+            with open(path, 'ab', buffering=0) as log:
+                for line in process.stdout:
+                    log.write(line)
+                    self.tell(line=line.decode('utf-8', 'replace').rstrip('\n'), of=name)
+        self.tell(ended=name, status=process.wait())
+
+    def _beat(self):
+        while True:
+            self.tell()
+            time.sleep(BEAT)
+
+    def _watch_launcher(self):
+        while time.monotonic() - self.heard < SILENCE:
+            time.sleep(1.0)
+        print('the launcher has not answered for %d seconds' % SILENCE, file=sys.stderr)
+        self.end_all()
+
+
+def share_of_cores(number, count):
+    """The processors of the number-th of `count` equal shares of this host's cores, and how many cores these are.
+
+    (None, 1) where there are fewer cores than shares: then nothing is pinned.
+    """
+    cores = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        try:
+            with open(TOPOLOGY % cpu) as file:
+                core = file.read()
+        except OSError:
+            core = cpu
+        cores.setdefault(core, []).append(cpu)
+    cores = list(cores.values())
+    mine = cores[len(cores) * number // count:len(cores) * (number + 1) // count]
+    return (sum(mine, []), len(mine)) if len(cores) >= count else (None, 1)
+
+
+def free_port(address):
+    """A port of this host's address that is free, as is the one after it."""
+    while True:
+        with socket.create_server((address, 0)) as first:
+            port = first.getsockname()[1]
+            try:
+                with socket.create_server((address, port + 1)):
+                    return port
+            except (OSError, OverflowError):
+                continue
+
+
+if __name__ == '__main__':
+    for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(_number, signal.SIG_IGN)  # the launcher decides; where it ends, so does standard input
+    Agent().serve()

@@ -1,0 +1,103 @@
+"""Which host runs which processes, and what each of them is told by its environment."""
+import os
+import socket
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+from lib.errors import ConfigError
+
+LOCAL = 'this host'
+
+Host = namedtuple('Host', 'name slots path python address variables')
+Host.__doc__ = """A line of the file of hosts: name as ssh takes it, LOCAL for this host; workers it takes; folder of
+the project there; interpreter; address that the others reach it at; variables of the environment."""
+
+Process = namedtuple('Process', 'name role rank host')
+
+
+def local_host(workers):
+    """This host, for all workers of a launch without a file of hosts."""
+    return Host(LOCAL, workers, os.getcwd(), sys.executable, '127.0.0.1', {})
+
+
+def read_hosts(path):
+    """The hosts of a file: a line each, `NAME [slots=N] [path=DIR] [python=FILE] [address=IP] [VARIABLE=VALUE ...]`.
+
+    Empty lines and those that begin with # do not count. By default a host takes one worker; path is the present
+    folder, python the present interpreter, and the address is looked up.
+
+    Raises:
+        ConfigError: naming the line and what is wrong with it.
+        FileNotFoundError.
+    """
+    hosts = []
+    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
+        words = line.split()
+        if words and not words[0].startswith('#'):
+            hosts.append(_host(words, '%s, line %d' % (path, number)))
+    if not hosts:
+        raise ConfigError('%s: expected a line for each host, found none' % path)
+    names = [host.name for host in hosts]
+    if len(set(names)) < len(names):
+        raise ConfigError('%s: a host is named twice; give it slots=N for N workers' % path)
+    return hosts
+
+
+def _host(words, where):
+    settings = {}
+    for word in words[1:]:
+        key, equals, value = word.partition('=')
+        if not equals or not key:
+            raise ConfigError('%s: expected slots=N, path=DIR, python=FILE, address=IP or VARIABLE=VALUE, found %s'
+                              % (where, word))
+        settings[key] = value
+    slots = settings.pop('slots', '1')
+    if not slots.isdigit() or int(slots) < 1:
+        raise ConfigError('%s: slots must be a number above 0, not %s' % (where, slots))
+    path, python = settings.pop('path', os.getcwd()), settings.pop('python', sys.executable)
+    address = settings.pop('address', None) or _address(words[0], where)
+    unknown = [key for key in settings if key.islower()]
+    if unknown:
+        raise ConfigError('%s: unknown key %s; variables of the environment are in capitals' % (where, unknown[0]))
+    return Host(words[0], int(slots), path, python, address, settings)
+
+
+def _address(name, where):
+    try:
+        return socket.gethostbyname(name.rpartition('@')[2])
+    except OSError as error:
+        raise ConfigError('%s: the address of %s is not known here (%s); write address=IP' % (where, name, error)
+                          ) from None
+
+
+def plan(hosts, workers, servers):
+    """The processes of a launch: the scheduler on the first host, workers host by host, servers in turn.
+
+    Returns:
+        list of Process; names are 'scheduler', 'server 0', ..., 'worker 0', ...
+    Raises:
+        ConfigError: there are more workers than slots.
+    """
+    slots = [host for host in hosts for _ in range(host.slots)]
+    if workers > len(slots):
+        raise ConfigError('%d workers do not fit into the %d slots of the hosts: give them slots=N'
+                          % (workers, len(slots)))
+    used = list(dict.fromkeys(slots[:workers]))
+    return ([Process('scheduler', 'scheduler', None, hosts[0])]
+            + [Process('server %d' % i, 'server', None, used[i % len(used)]) for i in range(servers)]
+            + [Process('worker %d' % i, 'worker', i, slots[i]) for i in range(workers)])
+
+
+def variables_of(process, root, port, workers, servers):
+    """The environment that makes a process what it is; docs/several_hosts.md lists these for other launchers.
+
+    Args:
+        root, port: address of the scheduler.
+    """
+    variables = {'DMLC_ROLE': process.role, 'DMLC_PS_ROOT_URI': root, 'DMLC_PS_ROOT_PORT': str(port),
+                 'DMLC_NUM_WORKER': str(workers), 'DMLC_NUM_SERVER': str(servers),
+                 'DMLC_NODE_HOST': process.host.address}
+    if process.role == 'worker':
+        variables['DMLC_WORKER_ID'] = str(process.rank)
+    return dict(variables, **process.host.variables)

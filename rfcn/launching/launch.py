@@ -1,0 +1,262 @@
+"""Run a command as several processes, on this host or on several, that share its work.
+
+    rfcn launch --workers 4 -- train --cfg X.yaml
+    rfcn launch --hosts hosts.txt --servers 2 -- test --cfg X.yaml
+
+Training is that of one process with as many devices; of testing each worker does its share. What worker 0 prints is
+shown, and everything is in the files of --logs on the host of each process. Ctrl-C stops a training with a checkpoint.
+docs/several_hosts.md tells how it is done, and how to start the processes by other means.
+"""
+import argparse
+import json
+import logging
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from lib.errors import ConfigError, UserError
+from rfcn.cli.script import make_parser, run_script
+from rfcn.launching import agent
+from rfcn.launching.hosts import LOCAL, local_host, plan, read_hosts, variables_of
+from rfcn.launching.watch import MISSING_STATUS
+
+logger = logging.getLogger(__name__)
+
+COMMANDS = ('train', 'train_rpn', 'train_given', 'test', 'test_given')    # those whose work can be shared
+SSH = 'ssh -o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=4'
+FAULT_GRACE = 30.0      # seconds for the others to end by themselves once a process has failed
+STOP_GRACE = 50.0       # seconds for the workers to stop in order once that is wished
+KILL_GRACE = 8.0        # seconds for what is left to end
+SILENCE = 25.0          # seconds after which an agent does not answer
+
+
+class LaunchFailed(UserError, RuntimeError):
+    """A process ended with an error or went missing."""
+
+
+class Connection:
+    """To the agent of a host: its process, and its messages as they come, in a queue shared by all.
+
+    Args:
+        host: Host. rsh: words of the remote shell. inbox: queue of (Connection, message); None when it has ended.
+    """
+
+    def __init__(self, host, rsh, inbox):
+        self.host = host
+        self.heard = time.monotonic()
+        self.lost = False
+        command = [sys.executable, agent.__file__] if host.name == LOCAL else \
+            [*rsh, host.name, host.python, '%s/rfcn/launching/agent.py' % host.path.rstrip('/')]
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            start_new_session=True)
+        except OSError as error:
+            raise ConfigError('%s cannot be started: %s' % (command[0], error.strerror)) from error
+        threading.Thread(target=self._read, args=(inbox,), daemon=True).start()
+
+    def tell(self, **message):
+        """Send a line, if the agent is still there."""
+        try:
+            self.process.stdin.write(json.dumps(message).encode('utf-8') + b'\n')
+            self.process.stdin.flush()
+        except (OSError, ValueError):
+            pass
+
+    def close(self):
+        """End the agent and what it started."""
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
+
+    def _read(self, inbox):
+        for line in self.process.stdout:
+            self.heard = time.monotonic()
+            try:
+                inbox.put((self, json.loads(line.decode('utf-8'))))
+            except ValueError:
+                print(line.decode('utf-8', 'replace'), end='', file=sys.stderr)     # what a login shell says
+        inbox.put((self, None))
+
+
+class Launch:
+    """A run of several processes.
+
+    Args:
+        processes: of `plan`. command: words after `rfcn`. rsh: words of the remote shell.
+        logs: folder of the log files, in the folder of the project on each host. servers: how many.
+    """
+
+    def __init__(self, processes, command, rsh, logs, servers):
+        self.processes = {process.name: process for process in processes}
+        self.command = command
+        self.logs = logs
+        self.workers = sum(process.role == 'worker' for process in processes)
+        self.servers = servers
+        self.running = set(self.processes)
+        self.faults = []        # sentences, the first is the cause where that can be told
+        self.signal = None
+        self.deadline = None    # when the next harder step is taken
+        self.killed = False
+        self.inbox = queue.Queue()
+        hosts = list(dict.fromkeys(process.host.name for process in processes))
+        by_name = {process.host.name: process.host for process in processes}
+        self.connections = {name: Connection(by_name[name], rsh, self.inbox) for name in hosts}
+
+    def run(self):
+        """Start all processes and wait until all have ended. Returns the exit status.
+
+        Raises:
+            LaunchFailed: one of them failed or went missing.
+        """
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            self._start(self._ask_for_port())
+            beat = 0.0
+            while self.running and not self._all_lost():
+                if time.monotonic() - beat > agent.BEAT:
+                    beat = time.monotonic()
+                    self._tell_all()
+                self._check_time()
+                self._handle(*self._next())
+        finally:
+            for connection in self.connections.values():
+                connection.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.signal:
+            return 128 + self.signal
+        if self.faults:
+            raise LaunchFailed('%s; all processes have ended, what they said is in %s' % (self.faults[0], self.logs))
+        return 0
+
+    def _ask_for_port(self):
+        first = self.connections[self.processes['scheduler'].host.name]
+        first.tell(port=first.host.address)
+        deadline = time.monotonic() + agent.SILENCE
+        while time.monotonic() < deadline and not self.signal:
+            connection, message = self._next()
+            if message and 'port' in message:
+                return message['port']
+            if connection and message is None:
+                break
+        raise LaunchFailed('the host %s does not answer: can it be reached, and is rfcn in its folder %s?'
+                           % (first.host.name, first.host.path))
+
+    def _start(self, port):
+        root = self.processes['scheduler'].host.address
+        on_host = {}
+        for process in self.processes.values():
+            if process.role == 'worker':
+                on_host.setdefault(process.host.name, []).append(process)
+        for name, process in self.processes.items():
+            share = None
+            if process.role == 'worker':
+                share = [on_host[process.host.name].index(process), len(on_host[process.host.name])]
+            self.connections[process.host.name].tell(start=dict(
+                name=name, command=[process.host.python, '-m', 'rfcn', *self.command], folder=process.host.path,
+                variables=variables_of(process, root, port, self.workers, self.servers), share=share,
+                log=self._log(name), show=process.rank == 0))
+
+    def _log(self, name):
+        return os.path.join(self.logs, name.replace(' ', '-') + '.log')
+
+    def _next(self):
+        try:
+            return self.inbox.get(timeout=0.2)
+        except queue.Empty:
+            return None, {}
+
+    def _handle(self, connection, message):
+        if connection and message is None:
+            self._lose(connection, 'ended the connection')
+        elif message and 'line' in message:
+            print(message['line'], flush=True)
+        elif message and message.get('ended') in self.running:
+            self.running.discard(message['ended'])
+            self._judge(message['ended'], message['status'])
+
+    def _judge(self, name, status):
+        """Note a fault if the end of a process is one."""
+        if status == 0 or self.signal or self.killed:
+            return
+        how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else 'ended with status %d' % status
+        host = self.processes[name].host.name
+        sentence = '%s (%s) %s, see %s' % (name, host, how, self._log(name))
+        self.faults.insert(0 if status < 0 else len(self.faults), sentence) if status != MISSING_STATUS else None
+        self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
+
+    def _lose(self, connection, how):
+        gone = {name for name in self.running if self.processes[name].host is connection.host}
+        if gone and not connection.lost and not self.signal:
+            self.faults.insert(0, 'the host %s %s: %s went missing' % (connection.host.name, how, ', '.join(sorted(gone))))
+            self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
+        connection.lost = True
+        self.running -= gone
+
+    def _all_lost(self):
+        return all(connection.lost for connection in self.connections.values())
+
+    def _check_time(self):
+        now = time.monotonic()
+        for connection in self.connections.values():
+            if now - connection.heard > SILENCE and not connection.lost:
+                self._lose(connection, 'has not answered for %d seconds' % SILENCE)
+        if self.signal and not self.deadline:
+            logger.info('stopping the workers; again to end them at once')
+            self._tell_all(stop=[name for name in self.running if self.processes[name].role == 'worker'],
+                           signal=int(signal.SIGTERM))
+            self.deadline = now + STOP_GRACE
+        if self.deadline and now > self.deadline:
+            if self.killed:
+                self.running.clear()
+            self.killed = True
+            self._tell_all(stop=sorted(self.running), signal=int(signal.SIGKILL))
+            self.deadline = now + KILL_GRACE
+
+    def _note(self, number, frame):
+        if self.signal:
+            self.deadline = 0.1     # now
+        self.signal = number
+
+    def _tell_all(self, **message):
+        for connection in self.connections.values():
+            connection.tell(**message)
+
+
+def main(argv=None):
+    """Entry point. Returns the exit status."""
+    parser = make_parser(__doc__)
+    parser.add_argument('--workers', type=int, help='how many share the work; by default as many as the hosts take, or 2')
+    parser.add_argument('--servers', type=int, default=1, help='processes that add up gradients (default 1)')
+    parser.add_argument('--hosts', help='file of hosts, a line each: NAME [slots=N] [path=DIR] [python=FILE] '
+                                        '[address=IP] [VARIABLE=VALUE ...]')
+    parser.add_argument('--rsh', default=SSH, help='remote shell (default: %(default)s)')
+    parser.add_argument('--logs', help='folder of the log files (default launch_logs/<date and time>)')
+    parser.add_argument('command', nargs=argparse.REMAINDER, metavar='-- NAME ...', help='what rfcn is to do')
+    args = parser.parse_args(argv)
+    command = args.command[1:] if args.command[:1] == ['--'] else args.command
+    if not command or command[0] not in COMMANDS:
+        raise ConfigError('rfcn launch shares out %s, as in rfcn launch --workers 2 -- train --cfg X.yaml; found %s'
+                          % (', '.join(COMMANDS), command[0] if command else 'no command'))
+    hosts = read_hosts(args.hosts) if args.hosts else [local_host(args.workers or 2)]
+    workers = sum(host.slots for host in hosts) if args.workers is None else args.workers
+    if workers < 1 or args.servers < 1:
+        raise ConfigError('--workers and --servers must be above 0, not %d and %d' % (workers, args.servers))
+    logging.basicConfig(level='INFO', format='launch: %(message)s', stream=sys.stderr)
+    logs = args.logs or os.path.join('launch_logs', time.strftime('%Y%m%d-%H%M%S'))
+    processes = plan(hosts, workers, args.servers)
+    for process in processes:
+        logger.info('%s: %s, log %s', process.name, process.host.name,
+                    Path(process.host.path) / logs / (process.name.replace(' ', '-') + '.log'))
+    return Launch(processes, command, shlex.split(args.rsh), logs, args.servers).run()
+
+
+if __name__ == '__main__':
+    run_script(main)
