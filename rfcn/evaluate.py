@@ -1,8 +1,14 @@
-"""Detections of a data set and how good they are; used while training and by `rfcn/test.py`."""
+"""Detections of a data set and how good they are; used while training and by `rfcn/test.py`.
+
+Of several workers each detects on its share of the images, and all get the detections of all.
+"""
+import io
+
 import numpy as np
 
 from rfcn import build
 from rfcn.core.detect import detect_all
+from rfcn.core.workers import workers
 
 
 def nms_settings(cfg):
@@ -17,11 +23,48 @@ def nms_settings(cfg):
 
 def detections(cfg, predictor, roidb, proposals=False):
     """all_boxes[class][image] = (n, 5) of the images of a list of entries; with `proposals`, of these."""
-    order = by_shape(roidb)
-    loaders = build.view_loaders(cfg, [roidb[i] for i in order], proposals)
-    all_boxes = detect_all(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
-    loaders[0].log_skipped()  # those of the other views skip the same ones
-    return [[of_class[i] for i in np.argsort(order)] for of_class in all_boxes]
+    group = workers()
+    mine = share_of(by_shape(roidb), cfg.TEST.BATCH_IMAGES, group.rank, group.count)
+    all_boxes = [[] for _ in range(cfg.dataset.NUM_CLASSES)]
+    if mine:
+        loaders = build.view_loaders(cfg, [roidb[i] for i in mine], proposals)
+        all_boxes = detect_all(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
+        loaders[0].log_skipped()  # those of the other views skip the same ones
+    shares = [unpacked(data) for data in group.gather(packed(all_boxes, mine))]
+    return joined(shares, cfg.dataset.NUM_CLASSES, len(roidb))
+
+
+def share_of(order, batch_images, rank, count):
+    """Every count-th batch of a list of image numbers: of the same images as in the batches of one worker."""
+    batches = [order[start:start + batch_images] for start in range(0, len(order), batch_images)]
+    return [image for batch in batches[rank::count] for image in batch]
+
+
+def packed(all_boxes, images):
+    """The detections of some images as bytes; `images` are their numbers. Nothing else can be read out of them."""
+    found = [(c, image, boxes) for c, of_class in enumerate(all_boxes) for image, boxes in zip(images, of_class)]
+    places = np.array([(c, image, len(boxes)) for c, image, boxes in found], dtype=np.int64).reshape(-1, 3)
+    file = io.BytesIO()
+    np.save(file, places, allow_pickle=False)
+    np.save(file, np.concatenate([boxes for _, _, boxes in found] + [np.zeros((0, 5), np.float32)]), allow_pickle=False)
+    return file.getvalue()
+
+
+def unpacked(data):
+    """(class, image, boxes) of each class of each image that `packed` was given."""
+    file = io.BytesIO(data)
+    places, boxes = (np.load(file, allow_pickle=False) for _ in range(2))
+    ends = np.cumsum(places[:, 2])
+    return [(c, image, boxes[end - length:end].copy()) for (c, image, length), end in zip(places.tolist(), ends)]
+
+
+def joined(shares, num_classes, images):
+    """all_boxes[class][image] of what `unpacked` gives of each worker."""
+    all_boxes = [[None] * images for _ in range(num_classes)]
+    for share in shares:
+        for c, image, boxes in share:
+            all_boxes[c][image] = boxes
+    return all_boxes
 
 
 def by_shape(roidb):
@@ -39,4 +82,4 @@ def evaluate(cfg, predictor, imdb, output_path=None):
         Evaluation, all_boxes.
     """
     all_boxes = detections(cfg, predictor, imdb.test_roidb())
-    return imdb.evaluate_detections(all_boxes, output_path), all_boxes
+    return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes

@@ -19,6 +19,7 @@ from rfcn.cli.run import parse_config, run_folder, start_run
 from rfcn.config.config import dump, with_overrides
 from rfcn.precision import quantization
 from rfcn.core.detect import save_detections
+from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 from rfcn.result import write_result
 from rfcn.cli.script import run_script
@@ -41,17 +42,25 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
     """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
 
     Saved detections are used again only if they came from the same parameters, configuration and images, and of INT8
-    models from the same graph.
+    models from the same graph. Of several workers each detects on its share, and the first one writes the files.
     """
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(folder) / (imdb.name + '_detections.pkl')
-    origin = fingerprint(cfg, params, imdb)
-    if not ignore_cache and saved.exists() and origin_path(saved).exists() and origin_path(saved).read_text() == origin:
+    origin, group = fingerprint(cfg, params, imdb), workers()
+    group.check_equal('the checkpoint', hashlib.sha256(Path(params).read_bytes()).hexdigest(),
+                      'Copy %s of the first host to the others' % params)
+    usable = not ignore_cache and saved.exists() and origin_path(saved).exists() \
+        and origin_path(saved).read_text() == origin
+    if group.sum([group.first and usable])[0]:
+        if not group.first:
+            return None
         logger.info('evaluating the saved detections %s; --ignore_cache detects anew', saved)
         all_boxes = safe_pickle.load(str(saved))
         evaluation = imdb.evaluate_detections(all_boxes, str(folder))
     else:
         evaluation, all_boxes = evaluate(cfg, build.predictor(cfg, params), imdb, str(folder))
+        if not group.first:
+            return evaluation
         save_detections(all_boxes, str(saved))
         save_text(origin_path(saved), origin)
     logger.info('%s\n%s', params, evaluation.table)

@@ -14,6 +14,7 @@ from rfcn.cli.run import parse_config, run_folder, start_run
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.for_test import load_for_test
 from rfcn.core.detect import save_detections
+from rfcn.core.workers import workers
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.result import write_result
@@ -60,13 +61,15 @@ def rfcn_predictor(cfg, params):
 
 
 def test_given(cfg, folder, params, path):
-    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
+    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation of the first worker.
 
     Args:
         params: path of a checkpoint. path: of the proposals.
     """
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
     all_boxes = detections(cfg, rfcn_predictor(cfg, params), with_proposals(imdb, path), proposals=True)
+    if not workers().first:
+        return None
     save_detections(all_boxes, str(Path(folder) / (imdb.name + '_detections.pkl')))
     evaluation = imdb.evaluate_detections(all_boxes, str(folder))
     logger.info('%s\n%s', params, evaluation.table)

@@ -1,13 +1,17 @@
 """A training run, whatever graph it trains: where it begins, its first parameters, its optimizer, its loop."""
+import contextlib
+import hashlib
+import json
 import logging
 import os
 
+from lib.errors import ConfigError
 from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.checkpoints.data_record import summary
 from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.checkpoints.identity import CONFIG, identity_of
+from rfcn.checkpoints.identity import CONFIG, identity_of, training_keys
 from rfcn.checkpoints.pretrained import start_params
 from rfcn.cli.run import run_folder
 from rfcn.config.config import dump
@@ -15,6 +19,7 @@ from rfcn.core.module import TrainModule
 from rfcn.precision.bf16 import use_bf16, with_bf16_convolutions
 from rfcn.core.schedule import last_epoch, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
+from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 
 logger = logging.getLogger(__name__)
@@ -40,15 +45,49 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
         CheckpointError: the checkpoints that are there are another run's.
     """
     build.check_device(cfg, 'TRAIN')
-    with locked_folder(os.path.dirname(prefix)):
-        identity = identity_of(cfg, kind, loader.roidb)
-        saved, same_data = resume.begin(cfg, prefix, identity)
-        if not is_step:
+    identity = identity_of(cfg, kind, loader.roidb)
+    check_workers(cfg, identity, loader.roidb)
+    first = workers().first
+    with locked_folder(os.path.dirname(prefix)) if first else contextlib.nullcontext():
+        saved, same_data = share_saved(*resume.begin(cfg, prefix, identity) if first else (None, True))
+        if first and not is_step:
             write_config(cfg, os.path.dirname(prefix), identity)
-        if test_symbol is not None:
+        if first and test_symbol is not None:
             checkpoint.save_symbol(prefix + '-symbol.json', test_symbol)
         _train(cfg, symbol, loader, prefix, devices, saved, same_data,
                dict(extra_params=extra_params, validate=validate, identity=identity))
+
+
+def check_workers(cfg, identity, roidb):
+    """Raise a ConfigError where the workers would not train the same network on the same images."""
+    if 'dist' in cfg.default.kvstore and workers().store is None:
+        raise ConfigError('default.kvstore is %s, but this process is the only one: rfcn launch starts several, and '
+                          'needs no kvstore' % cfg.default.kvstore)
+    settings = {key: identity.settings[key] for key in training_keys()}
+    workers().check_equal('the configuration', json.dumps(settings, sort_keys=True),
+                          'Give all of them the same --cfg and KEY=VALUE')
+    if workers().count > 1:     # it looks at each file
+        sizes = ' '.join(str(os.path.getsize(entry['image'])) for entry in roidb if os.path.exists(entry['image']))
+        workers().check_equal('the data set', '%s %s' % (sorted(summary(identity.data).items()),
+                                                         hashlib.sha256(sizes.encode('ascii')).hexdigest()),
+                              'Copy the data of the first host to the others')
+
+
+def share_saved(saved, same_data):
+    """What `resume.begin` gives the first worker, for all of them."""
+    group = workers()
+    if group.count == 1:
+        return saved, same_data
+    told = saved and dict(progress=saved.progress and saved.progress._asdict(), source=str(saved.source))
+    told, same_data = json.loads(group.gather(json.dumps([told, same_data]).encode('utf-8'))[0].decode('utf-8'))
+    if told is None:
+        return None, same_data
+    momenta = (saved.momenta or {}) if saved else {}
+    params = checkpoint.tag_params(saved.arg_params, saved.aux_params) if saved else {}
+    momenta, params = group.share(momenta), group.share(params)
+    progress = states.Progress(**told['progress']) if told['progress'] else None
+    return resume.SavedRun(*checkpoint.split_params(params, told['source']), momenta, progress, None,
+                           told['source']), same_data
 
 
 def write_config(cfg, folder, identity):
@@ -66,9 +105,11 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
                          accumulate=cfg.TRAIN.GRAD_ACCUM, fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE,
                          lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, part, saved),
-                 optimizer_params=optimizer_params(cfg, len(loader)), kvstore=cfg.default.kvstore)
+                 optimizer_params=optimizer_params(cfg, len(loader)),
+                 kvstore=workers().store or cfg.default.kvstore)
     trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
-                      keep=cfg.TRAIN.KEEP_CHECKPOINTS, eval_period=cfg.TRAIN.EVAL_PERIOD, **options)
+                      keep=cfg.TRAIN.KEEP_CHECKPOINTS, eval_period=cfg.TRAIN.EVAL_PERIOD,
+                      workers=workers(), **options)
     start = go_on(trainer, saved, same_data, cfg, loader) if saved else (0, 0, None)
     try:
         trainer.fit(start[0], cfg.TRAIN.end_epoch, *start[1:])
@@ -115,7 +156,8 @@ def first_params(cfg, symbol, batch, saved):
     if saved:
         checkpoint.check_params(symbol, per_device, saved.arg_params, saved.aux_params, saved.source)
         return saved.arg_params, saved.aux_params
-    return start_params(cfg, symbol, per_device)
+    params = start_params(cfg, symbol, per_device) if workers().first else ({}, {})
+    return checkpoint.split_params(workers().share(checkpoint.tag_params(*params)), 'the parameters of worker 0')
 
 
 def optimizer_params(cfg, batches):

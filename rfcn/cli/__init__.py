@@ -5,6 +5,7 @@ command is called, so that `rfcn --help` and a mistyped name are answered at onc
 """
 import difflib
 import importlib
+import os
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -39,6 +40,7 @@ COMMANDS = {
     'benchmark': Command('experiments.benchmark:main', 'measure the speed of this machine'),
     'compare': Command('experiments.compare_release:main', 'compare with numbers that the original\'s code computed'),
 }
+SHARED = ('train', 'train_rpn', 'train_given', 'test', 'test_given')     # whose work several processes can share
 RENAMED = {'train_end2end': 'train', 'train_rfcn': 'train_given', 'test_rpn': 'propose', 'test_rfcn': 'test_given',
            'check_dataset': 'check', 'convert_dataset': 'convert', 'import_backbone': 'import',
            'collect_env': 'report-env'}     # what scripts were called before there was one command
@@ -95,6 +97,9 @@ def main(argv=None):
         print(_version())
         return 0
     name = find_command(words[0])
+    if os.environ.get('DMLC_ROLE') and name not in SHARED:
+        raise UserError('DMLC_ROLE is set: several processes share the work of %s, not that of %s'
+                        % (', '.join(SHARED), name))
     sys.argv = ['rfcn ' + name] + words[1:]     # what --help and the first line of a log show
     return function_of(name)(words[1:])
 

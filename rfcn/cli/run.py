@@ -18,6 +18,7 @@ from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.cli.script import make_parser, to_log_files
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config
+from rfcn.core.workers import workers
 
 logger = logging.getLogger('rfcn')
 
@@ -97,15 +98,19 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
         params: path of the checkpoint that is used, which may know its class names.
         config_name: the name of the configuration that is written; config.yaml is that of the training alone, which
             writes it itself (None).
+    Of several workers the first one alone writes there; the others log to the screen.
+
     Raises:
         FolderInUse: another run is at work there; nothing has been written.
         ConfigError: the folder cannot be written, or there are no class names.
     """
+    first = workers().first
     with contextlib.ExitStack() as held:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            held.enter_context(locked_folder(folder))
-            log_to(folder / 'log.txt', cfg.default.log_level)
+            if first:
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked_folder(folder))
+            log_to(folder / 'log.txt' if first else None, cfg.default.log_level)
         except OSError as error:
             raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
                               % (folder, error.strerror)) from error
@@ -115,7 +120,7 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
                     mx.__version__, np.__version__)
         text = dump(cfg)
         to_log_files('configuration:\n' + text)
-        if config_name:
+        if config_name and first:
             save_text(folder / config_name, text)
         logger.info('configuration: in %s', folder / (config_name or 'log.txt'))
         yield cfg

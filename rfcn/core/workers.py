@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 import os
+import socket
 
 import mxnet as mx
 import numpy as np
@@ -38,6 +39,9 @@ class Alone:
     def share(self, arrays):
         """The arrays of the first worker, name -> NDArray, for all of them. What the others give does not count."""
         return arrays
+
+    def check_equal(self, what, text, remedy):
+        """Raise a ConfigError where a worker's text is not that of the first. What it is, and what to do, are told."""
 
     def meet(self):
         """Wait until all workers are here."""
@@ -100,6 +104,16 @@ class Workers:
             sums.sum(name, [value])
             shared[name] = value.astype(dtype)
         return shared
+
+    def check_equal(self, what, text, remedy):
+        """Raise a ConfigError where a worker's text is not that of the first. What it is, and what to do, are told."""
+        here = json.dumps([text, socket.gethostname()]).encode('utf-8')
+        texts = [json.loads(data.decode('utf-8')) for data in self.gather(here)]
+        others = ['worker %d (host %s)' % (rank, host) for rank, (other, host) in enumerate(texts)
+                  if other != texts[0][0]]
+        if others:
+            raise ConfigError('%s is not the same for all workers: %s has another one than worker 0 (host %s). %s'
+                              % (what, ', '.join(others), texts[0][1], remedy))
 
     def meet(self):
         """Wait until all workers are here."""

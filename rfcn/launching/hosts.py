@@ -83,7 +83,7 @@ def plan(hosts, workers, servers):
     if workers > len(slots):
         raise ConfigError('%d workers do not fit into the %d slots of the hosts: give them slots=N'
                           % (workers, len(slots)))
-    used = list(dict.fromkeys(slots[:workers]))
+    used = list({host.name: host for host in slots[:workers]}.values())
     return ([Process('scheduler', 'scheduler', None, hosts[0])]
             + [Process('server %d' % i, 'server', None, used[i % len(used)]) for i in range(servers)]
             + [Process('worker %d' % i, 'worker', i, slots[i]) for i in range(workers)])

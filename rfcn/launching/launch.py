@@ -28,7 +28,6 @@ from rfcn.launching.watch import MISSING_STATUS
 
 logger = logging.getLogger(__name__)
 
-COMMANDS = ('train', 'train_rpn', 'train_given', 'test', 'test_given')    # those whose work can be shared
 SSH = 'ssh -o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=4'
 FAULT_GRACE = 30.0      # seconds for the others to end by themselves once a process has failed
 STOP_GRACE = 50.0       # seconds for the workers to stop in order once that is wished
@@ -189,7 +188,8 @@ class Launch:
         how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else 'ended with status %d' % status
         host = self.processes[name].host.name
         sentence = '%s (%s) %s, see %s' % (name, host, how, self._log(name))
-        self.faults.insert(0 if status < 0 else len(self.faults), sentence) if status != MISSING_STATUS else None
+        if status != MISSING_STATUS:    # else it ended because of another one
+            self.faults.insert(0 if status < 0 else len(self.faults), sentence)
         self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
 
     def _lose(self, connection, how):
@@ -242,9 +242,10 @@ def main(argv=None):
     parser.add_argument('command', nargs=argparse.REMAINDER, metavar='-- NAME ...', help='what rfcn is to do')
     args = parser.parse_args(argv)
     command = args.command[1:] if args.command[:1] == ['--'] else args.command
-    if not command or command[0] not in COMMANDS:
+    from rfcn.cli import SHARED
+    if not command or command[0] not in SHARED:
         raise ConfigError('rfcn launch shares out %s, as in rfcn launch --workers 2 -- train --cfg X.yaml; found %s'
-                          % (', '.join(COMMANDS), command[0] if command else 'no command'))
+                          % (', '.join(SHARED), command[0] if command else 'no command'))
     hosts = read_hosts(args.hosts) if args.hosts else [local_host(args.workers or 2)]
     workers = sum(host.slots for host in hosts) if args.workers is None else args.workers
     if workers < 1 or args.servers < 1:
