@@ -15,7 +15,7 @@ if __package__ in (None, ''):
 import cv2
 import numpy as np
 
-from lib.dataset.pascal_voc_eval import match_detections
+from lib.dataset.voc_eval import match_detections
 from lib.utils import safe_pickle
 from lib.utils.image import imread
 from lib.utils.show_boxes import class_colors, draw_boxes

@@ -1,7 +1,7 @@
 """The class names of the published data sets, for models of theirs where the data are not at hand."""
 import re
 
-from lib.dataset.pascal_voc import VOC_CLASSES
+from lib.dataset.voc import VOC_CLASSES
 
 # In the order of COCO's category numbers, which is that of `lib.dataset.coco.COCO`.
 COCO_CLASSES = (

@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from lib.dataset.pascal_voc_eval import detections_path, write_detections
+from lib.dataset.voc_eval import detections_path, write_detections
 from lib.utils.shown import shown
 from lib.utils.whole_file import save_text, whole_file, whole_text
 

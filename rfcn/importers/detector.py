@@ -14,7 +14,7 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from lib.dataset.pascal_voc import VOC_CLASSES
+from lib.dataset.voc import VOC_CLASSES
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import TEST_SUFFIX
 from rfcn.config.config import load_config, with_overrides

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from lib.dataset.pascal_voc_eval import read_detections
+from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
 from lib.utils import video as video_module
 from lib.utils.video import read_frames, video_info, write_video

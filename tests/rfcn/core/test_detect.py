@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.dataset.pascal_voc import PascalVOC
+from lib.dataset.voc import PascalVOC
 from lib.utils import safe_pickle
 from rfcn import build
 from rfcn.config.config import load_config

@@ -23,7 +23,7 @@ def cells(height, width):
 @pytest.fixture
 def roidb(tiny_voc):
     """Entries of the six training images."""
-    from lib.dataset.pascal_voc import PascalVOC
+    from lib.dataset.voc import PascalVOC
     return PascalVOC('train', '', str(tiny_voc)).gt_roidb()
 
 
