@@ -76,7 +76,7 @@ def write_pictures(folder, image_set, rng):
     (folder / 'ImageSets' / 'Main' / (image_set + '.txt')).write_text('\n'.join(names) + '\n')
 
 
-class Samples(object):
+class Samples:
     """Megabytes of the process, noted about 500 times in `total` steps."""
 
     def __init__(self, total):
@@ -92,7 +92,7 @@ class Samples(object):
         self.count += 1
 
 
-class NotingLoader(object):
+class NotingLoader:
     """A loader that notes the memory whenever a batch is taken."""
 
     def __init__(self, loader, samples):

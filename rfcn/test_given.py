@@ -25,7 +25,7 @@ from rfcn.training import last_checkpoint
 logger = logging.getLogger(__name__)
 
 
-class GivenRoisPredictor(object):
+class GivenRoisPredictor:
     """A `Predictor` of the R-FCN graph that answers as the end-to-end one does: with the RoIs among its outputs.
 
     Args:

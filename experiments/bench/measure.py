@@ -46,7 +46,7 @@ def in_turn(functions, rounds, warm_up=1):
             for name, of_name in parts.items()}
 
 
-class Stopwatch(object):
+class Stopwatch:
     """Seconds between laps: `lap(name)` gives the time since the last one a name."""
 
     def __init__(self):

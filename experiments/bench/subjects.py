@@ -62,7 +62,7 @@ def write_images(folder, count):
     return roidb
 
 
-class Detection(object):
+class Detection:
     """Detection with a network of random weights, from an image file to boxes.
 
     Args:

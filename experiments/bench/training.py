@@ -19,7 +19,7 @@ STEPS = 2  # at a time, before the other precision has its turn
 LAYERS = ('convolution', 'BatchNorm', 'ReLU', 'sum', 'cast')  # kinds of operators that are the network's arithmetic
 
 
-class Training(object):
+class Training:
     """Training of one network on images whose numbers of objects differ.
 
     Args:

@@ -26,7 +26,7 @@ _COMPLEX = 0x800            # of the flags; the class is in the lowest byte
 _MIN_ELEMENT = 8            # bytes
 
 
-class _Elements(object):
+class _Elements:
     """The elements of some bytes, one after the other."""
 
     def __init__(self, data, order):

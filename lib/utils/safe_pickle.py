@@ -16,7 +16,7 @@ from lib.errors import DatasetError
 _NUMBERS = re.compile(r'[biufSU][0-9]{1,4}|\?')
 
 
-class _Type(object):
+class _Type:
     """Stands for a NumPy type while a pickle is read."""
 
     def __init__(self, name, align=False, copy=True):
@@ -40,7 +40,7 @@ class _Array(np.ndarray):
             length *= side
         if length != len(data) or min(shape, default=0) < 0:
             raise pickle.UnpicklingError('an array of shape %r has %d bytes' % (shape, len(data)))
-        super(_Array, self).__setstate__((1, shape, kind.dtype, bool(columns_first), data))
+        super().__setstate__((1, shape, kind.dtype, bool(columns_first), data))
 
 
 def _as_bytes(data):

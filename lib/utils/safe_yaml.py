@@ -10,7 +10,7 @@ class _Loader(yaml.SafeLoader):
             alias = self.peek_event()
             problem = 'aliases are not read: write *%s out' % alias.anchor
             raise yaml.MarkedYAMLError(None, None, problem, alias.start_mark)
-        return super(_Loader, self).compose_node(parent, index)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -18,7 +18,7 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen:
                 raise yaml.MarkedYAMLError(None, None, '%.80r is given twice' % key.value, key.start_mark)
             seen.add(key.value)
-        return super(_Loader, self).construct_mapping(node, deep)
+        return super().construct_mapping(node, deep)
 
 
 class _TextLoader(_Loader):

@@ -11,7 +11,7 @@ class StopNow(KeyboardInterrupt):
     """A wish to stop that came within `StopWish.at_once`."""
 
 
-class StopWish(object):
+class StopWish:
     """While active, the first Ctrl-C or SIGTERM only sets `signal`; a second Ctrl-C interrupts at once, as usual.
 
         with StopWish() as stop:

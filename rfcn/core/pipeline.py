@@ -22,7 +22,7 @@ class _Worker(threading.Thread):
     """
 
     def __init__(self, tasks):
-        super(_Worker, self).__init__(daemon=True)
+        super().__init__(daemon=True)
         self.tasks = tasks
         self.busy = False
         _workers.add(self)

@@ -27,7 +27,7 @@ class BestAnchorsOperator(mx.operator.CustomOp):
     """Copies to the host, chooses image by image, copies back. For testing alone: there is no gradient."""
 
     def __init__(self, base_anchors, settings):
-        super(BestAnchorsOperator, self).__init__()
+        super().__init__()
         self.base_anchors = base_anchors
         self.settings = settings
 
@@ -46,7 +46,7 @@ class BestAnchorsProperty(mx.operator.CustomOpProp):
     """Names and shapes of the operator 'best_anchors'."""
 
     def __init__(self, settings, scales, ratios):
-        super(BestAnchorsProperty, self).__init__(need_top_grad=False)
+        super().__init__(need_top_grad=False)
         self.settings = json.loads(settings)
         self.base_anchors = generate_anchors(self.settings['stride'], json.loads(ratios), json.loads(scales))
 

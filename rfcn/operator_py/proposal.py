@@ -58,7 +58,7 @@ class ProposalProperty(mx.operator.CustomOpProp):
     """Names and shapes of the operator 'proposal'."""
 
     def __init__(self, scales, ratios, settings, output_score):
-        super(ProposalProperty, self).__init__(need_top_grad=False)
+        super().__init__(need_top_grad=False)
         self.settings = json.loads(settings)
         self.base_anchors = generate_anchors(self.settings['stride'], json.loads(ratios), json.loads(scales))
         self.output_score = json.loads(output_score)

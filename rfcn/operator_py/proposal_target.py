@@ -46,7 +46,7 @@ class ProposalTargetProperty(mx.operator.CustomOpProp):
     """Names and shapes of the operator 'proposal_target'."""
 
     def __init__(self, num_reg_classes, batch_images, batch_rois, settings):
-        super(ProposalTargetProperty, self).__init__(need_top_grad=False)
+        super().__init__(need_top_grad=False)
         self.num_reg_classes = int(num_reg_classes)
         self.batch_images = int(batch_images)
         self.batch_rois = int(batch_rois)

@@ -57,7 +57,7 @@ def test_a_process_of_its_own_has_a_peak_of_its_own(monkeypatch):
     assert json.loads(commands[0][-1]) == {'depth': 50, 'job': 'train_memory'}
 
 
-class FakeProcess(object):
+class FakeProcess:
     stdout = b'something a library prints\n12.5\n'
 
 
@@ -80,7 +80,7 @@ def test_detection_is_timed_in_each_precision_and_in_parts(tmp_path):
     assert fp32['of fp32'] == 1 and int8['of fp32'] == pytest.approx(int8['total'] / fp32['total'])
 
 
-class FakeDetection(object):
+class FakeDetection:
     """Detection that says how long it took."""
 
     def __init__(self, depth, roidb, precisions):

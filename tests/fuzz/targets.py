@@ -30,7 +30,7 @@ ANNOTATIONS = {  # kind -> the file it is written to, the layout of its data set
 }
 
 
-class Targets(object):
+class Targets:
     """Functions by kind, which work on files in a folder of their own."""
 
     def __init__(self, folder, seeds):

@@ -50,7 +50,7 @@ def test_more_than_a_second_or_500_megabytes_is_too_much():
     assert fuzz.excesses(1.3, 501 * 2 ** 20) == ['took 1.3 seconds', 'took 501 MB']
 
 
-class BadTargets(object):
+class BadTargets:
     """A reader with faults, chosen by the number of the file."""
 
     def __init__(self):

@@ -148,7 +148,7 @@ def test_proposals_of_other_images_are_refused(cfg, tmp_path):
 
 
 def test_the_rois_are_among_the_outputs():
-    class Recorder(object):
+    class Recorder:
         def predict_each(self, batches):
             self.rois = batches[0].data[1].asnumpy()
             return [{'cls_prob': 1}]

@@ -146,7 +146,7 @@ def release_parameters(num_classes, num_anchors, deformable):
     return shapes
 
 
-class Shaped(object):
+class Shaped:
     """Stands for an array of which only the shape is asked for."""
 
     def __init__(self, shape):

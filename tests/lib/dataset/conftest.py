@@ -18,7 +18,7 @@ def annotation_text(objects, size=(40, 30), filename='', extra=''):
     return '<annotation><filename>%s</filename>%s%s%s</annotation>' % (filename, size, items, extra)
 
 
-class VocFolder(object):
+class VocFolder:
     """Writes a data set in the layout of VOC, image by image."""
 
     def __init__(self, folder):

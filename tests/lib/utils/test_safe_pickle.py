@@ -39,7 +39,7 @@ def test_what_python_2_wrote_is_read(tmp_path):
     assert array.tolist() == [1, 2] and array.dtype == np.float32
 
 
-class Evil(object):
+class Evil:
     def __init__(self, *call):
         self.call = call
 

@@ -90,12 +90,12 @@ def trunk_features():
     return features
 
 
-class _Storage(object):
+class _Storage:
     def __init__(self, kind, key, array):
         self.kind, self.key, self.array = kind, key, array
 
 
-class _Tensor(object):
+class _Tensor:
     def __init__(self, rebuild, *arguments):
         self.reduced = rebuild, arguments + (False, collections.OrderedDict())
 

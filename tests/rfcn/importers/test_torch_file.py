@@ -33,7 +33,7 @@ def test_a_pickled_model_is_refused_with_what_to_do(write_torch, tmp_path, legac
         load_torch(str(tmp_path / 'a.pth'))
 
 
-class Evil(object):
+class Evil:
     def __reduce__(self):
         return os.mkdir, ('evil',)
 

@@ -64,7 +64,7 @@ class Balance(HTMLParser):
     """Counts elements that are open."""
 
     def __init__(self):
-        super(Balance, self).__init__()
+        super().__init__()
         self.open, self.seen = [], set()
 
     def handle_starttag(self, tag, attrs):
