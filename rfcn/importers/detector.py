@@ -14,6 +14,7 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
+from lib.dataset.published import COCO_CLASSES
 from lib.dataset.voc import VOC_CLASSES
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import TEST_SUFFIX
@@ -28,15 +29,6 @@ BOX_STDS = (0.1, 0.1, 0.2, 0.2)                     # both projects' BBOX_NORMAL
 ANCHOR_SCALES = {9: (8, 16, 32), 12: (4, 8, 16, 32)}    # by the anchors a cell, three ratios: VOC's models, COCO's
 _DEFORMABLE_PARTS = re.compile(r'res5\w_branch2b_offset_|rfcn_(cls|bbox)_offset_t_')
 
-COCO_CLASSES = (
-    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
-    'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant',
-    'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard',
-    'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
-    'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange', 'broccoli',
-    'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed', 'dining table', 'toilet',
-    'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator',
-    'book', 'clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush')      # in the order of their numbers
 KNOWN_CLASSES = {len(names) + 1: names for names in (VOC_CLASSES, COCO_CLASSES)}
 
 

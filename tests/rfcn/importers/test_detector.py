@@ -4,12 +4,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.dataset.published import COCO_CLASSES
 from lib.errors import CheckpointError
 from lib.psroi.psroi_pooling import psroi_pool
 from rfcn import Detector, import_backbone
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config
-from rfcn.importers.detector import COCO_CLASSES, PY_RFCN_MEANS
+from rfcn.importers.detector import PY_RFCN_MEANS
 from rfcn.importers.fold import RELEASE_MEANS
 from rfcn.importers.sources import detector_in
 from rfcn.symbols import make_symbol
@@ -179,7 +180,3 @@ def test_the_backbone_of_a_detector_alone_can_be_asked_for(caffe, tmp_path, caps
     import_backbone.main(['--caffe', path, '--backbone', '--output', str(tmp_path)])
     assert (tmp_path / 'resnet_v1_50-0000.params').is_file()
     assert 'left out: conv_new_1_bias' in capsys.readouterr().out
-
-
-def test_there_are_80_classes_of_coco():
-    assert len(set(COCO_CLASSES)) == 80
