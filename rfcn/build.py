@@ -6,8 +6,11 @@ import numpy as np
 
 from lib.dataset.published import published_classes
 from lib.errors import ConfigError
-from lib.dataset import load_gt_roidb, load_imdbs
+from lib.dataset import load_imdbs, roidb_of
+from lib.dataset.box_rule import RELEASE
+from lib.dataset.check.anchors import anchorless
 from lib.dataset.roidb import filter_roidb, flip_entry
+from lib.utils.image import resize_scale
 from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.for_test import load_for_test, with_classes_of
@@ -25,25 +28,55 @@ logger = logging.getLogger(__name__)
 TEST_INPUTS = ['data', 'im_info']
 
 
+_opened = {}    # data sets that `with_classes` opened, kept for the first who asks for them: files are read once
+
+
 def datasets(cfg, image_sets):
     """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
+    kept = _opened.pop(_reading(cfg, image_sets), None)
+    _opened.clear()
+    if kept and (kept[0].data.classes == tuple(cfg.dataset.CLASSES) or not cfg.dataset.CLASSES):
+        return kept
     return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                      **_dataset_options(cfg))
+                      **reading_options(cfg), **dataset_options(cfg))
+
+
+def _reading(cfg, image_sets):
+    """What the content of data sets depends on, but for the class names."""
+    keys = (key for key in cfg.dataset if key not in ('CLASSES', 'NUM_CLASSES'))
+    return (image_sets, cfg.RELEASE_RULES) + tuple((key, cfg.dataset[key]) for key in keys)
 
 
 def training_roidb(cfg):
-    """Entries of all training images, flipped copies included; without those that have no object if so configured."""
-    roidb = load_gt_roidb(cfg.dataset.dataset, cfg.dataset.image_set, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                          flip=cfg.TRAIN.FLIP, **_dataset_options(cfg))[0]
+    """Entries of all training images, flipped copies included; without those that have no object if so configured.
+
+    Raises:
+        DatasetError: with counts, where no object is left to train on.
+    """
+    roidb = roidb_of(datasets(cfg, cfg.dataset.image_set), flip=cfg.TRAIN.FLIP)
     return filter_roidb(roidb, keep_empty=cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES)
 
 
-def _dataset_options(cfg):
+def all_sets(cfg):
+    """Names of all image sets that a configuration uses: those to train on first."""
+    names = [name.strip() for name in cfg.dataset.image_set.split('+')]
+    others = (cfg.dataset.test_image_set, cfg.dataset.val_image_set)
+    return list(dict.fromkeys(names + [name for name in others if name]))
+
+
+def reading_options(cfg):
+    """Keywords of `lib.dataset.read_annotated`."""
+    return dict(classes=cfg.dataset.CLASSES or None, sets=all_sets(cfg), origin=cfg.dataset.CSV_ORIGIN)
+
+
+def dataset_options(cfg):
     """Keywords of a data set's class."""
-    options = dict(classes=cfg.dataset.CLASSES or None, on_unknown_class=cfg.dataset.on_unknown_class)
-    if cfg.dataset.USE_07_METRIC != 'auto' and cfg.dataset.dataset != 'coco':  # COCO's evaluation has its own AP
+    options = dict(on_unknown_class=cfg.dataset.on_unknown_class, on_bad_image=cfg.dataset.on_bad_image)
+    if cfg.dataset.dataset == 'coco':       # whose evaluation has its own AP
+        return dict(options, box_rule=RELEASE) if cfg.RELEASE_RULES else options
+    if cfg.dataset.USE_07_METRIC != 'auto':
         options['use_07_metric'] = cfg.dataset.USE_07_METRIC
-    return options
+    return dict(options, min_box_side=1) if cfg.RELEASE_RULES else options
 
 
 def feature_shape(symbol):
@@ -72,6 +105,20 @@ def shares(devices):
     return dict(devices=devices, rank=workers().rank, ranks=workers().count)
 
 
+def check_anchors(cfg, roidb):
+    """Raise a ConfigError where no anchor lies inside any image of a roidb: the RPN would learn nothing.
+
+    Departure: the release fails at such an image.
+    """
+    sizes = np.unique([(entry['width'], entry['height']) for entry in roidb], axis=0)
+    images = [np.round(size * resize_scale(tuple(size), *scale)) for size in sizes for scale in cfg.SCALES]
+    scales, ratios = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS
+    if anchorless(images, scales, ratios).all():
+        raise ConfigError('network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s at SCALES=%s: none of these anchors lies '
+                          'inside a training image, so that they can train nothing. rfcn check tells which would fit'
+                          % tuple(str(list(value)).replace(' ', '') for value in (scales, ratios, cfg.SCALES)))
+
+
 def anchor_loader(cfg, roidb, symbol, devices=1):
     """The loader of the end-to-end graph, or of the RPN graph, whose batches have targets and no gt_boxes.
 
@@ -79,6 +126,7 @@ def anchor_loader(cfg, roidb, symbol, devices=1):
         devices: how many; each gets TRAIN.BATCH_IMAGES images a step.
     """
     train, network = cfg.TRAIN, cfg.network
+    check_anchors(cfg, roidb)
     return AnchorLoader(
         roidb, train.BATCH_IMAGES, feature_shape=feature_shape(symbol), end2end='gt_boxes' in symbol.list_arguments(),
         tell_classes=rpn_classes(symbol, network.NUM_ANCHORS) > 2, max_gt_boxes=train.MAX_GT_BOXES,
@@ -207,7 +255,7 @@ def with_classes(cfg, params=None):
     if cfg.dataset.CLASSES:
         return cfg
     try:
-        imdb = datasets(cfg, cfg.dataset.image_set)[0]
+        imdbs = datasets(cfg, cfg.dataset.image_set)
     except FileNotFoundError as error:
         names = published_classes(cfg.dataset.dataset, cfg.dataset.image_set)
         if len(names) + 1 == cfg.dataset.NUM_CLASSES:
@@ -215,4 +263,5 @@ def with_classes(cfg, params=None):
         raise ConfigError('%s. The class names come from the data set unless dataset.CLASSES gives them: correct '
                           'dataset.*, or, with a trained network, use the config.yaml that training wrote'
                           % error) from None
-    return with_overrides(cfg, {'dataset.CLASSES': list(imdb.classes[1:])})
+    _opened[_reading(cfg, cfg.dataset.image_set)] = imdbs
+    return with_overrides(cfg, {'dataset.CLASSES': list(imdbs[0].classes[1:])})

@@ -1,7 +1,7 @@
 """Check a data set: `rfcn check --cfg X.yaml [--html OUT.html] [--fix OUT] [KEY=VALUE ...]`.
 
-Reads every annotation and every image once and prints all that is wrong, how many objects each class has, and how the
-anchors fit them. Exit status 0 if training would start, 1 if not.
+Reads every annotation and every image once, as training does, and prints all that is wrong, how many objects each class
+has, how many are used, and how the anchors fit them. Exit status 0 if training would start, 1 if not.
 """
 import sys
 from pathlib import Path
@@ -13,17 +13,21 @@ import contextlib
 import functools
 import logging
 
-from lib.dataset.check.anchors import better, fit_anchors, objects_at
-from lib.dataset.check.changes import plan
-from lib.dataset.check.fix import write_fixed
-from lib.dataset.check.images import shared_images
-from lib.dataset.check.items import usable_items
+import numpy as np
+
+from lib.dataset import DATASETS, read_annotated, roidb_of
+from lib.dataset import annotations as kinds
+from lib.dataset.check.anchors import anchorless, better, fit_anchors, objects_at, sample
+from lib.dataset.check.changes import SHOWN, STORED, plan
+from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
+from lib.dataset.check.pictures import shared_images
 from lib.dataset.check.report import MEANING, check
 from lib.dataset.check.text import EXAMPLES, anchor_text, set_text
-from lib.dataset.readers import read_annotated
-from lib.dataset.roidb import filter_roidb
+from lib.dataset.imdb import check_usable
+from lib.errors import DatasetError
 from lib.utils.progress import progress
+from lib.utils.whole_folder import whole_folder
 from rfcn import build
 from rfcn.cli.run import parse_config
 from rfcn.collect_env import LIB_NAME
@@ -36,6 +40,13 @@ def add_arguments(parser):
     """Of this script."""
     parser.add_argument('--html', help='write the report as a page with pictures of the worst cases')
     parser.add_argument('--fix', metavar='OUT', help='write a cleaned copy of the annotations to this new folder')
+    parser.add_argument('--upright', choices=[SHOWN, STORED], nargs='?', const=SHOWN,
+                        help='with --fix: turn pictures with an orientation upright. Their boxes were drawn on the '
+                             'picture as viewers show it (shown, the default) or refer to the pixels as stored')
+    parser.add_argument('--reencode', action='store_true',
+                        help='with --fix: write truncated pictures anew, with what can be read of them')
+    parser.add_argument('--pixels', action='store_true', default=None,
+                        help='read the pixels of large sets too, not the headers alone')
 
 
 @contextlib.contextmanager
@@ -53,45 +64,69 @@ def quiet_lib():
 def image_sets(cfg):
     """Names of the sets to check: those to train on, then those to test and validate on."""
     training = [name.strip() for name in cfg.dataset.image_set.split('+')]
-    others = [cfg.dataset.test_image_set, cfg.dataset.val_image_set]
-    return training, [name for name in dict.fromkeys(others) if name and name not in training]
+    return training, [name for name in build.all_sets(cfg) if name not in training]
 
 
-def check_sets(cfg, names):
+def check_sets(cfg, names, pixels=None):
     """Report of each set; and a text for each that cannot be read at all."""
     reports, failures = {}, {}
     for name in names:
         try:
-            data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, cfg.dataset.CLASSES or None)
+            data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **build.reading_options(cfg))
         except (ValueError, FileNotFoundError) as error:
             failures[name] = str(error)
             continue
         reports[name] = check(data, max_pixels=cfg.dataset.MAX_PIXELS, workers=max(1, cfg.TRAIN.WORKERS),
-                              progress=functools.partial(progress, desc=name, unit='image'))
+                              min_side=build.dataset_options(cfg).get('min_box_side', 2), decode=pixels,
+                              progress=functools.partial(progress, desc=name, unit='image'),
+                              on_unknown_class=cfg.dataset.on_unknown_class)
     return reports, failures
 
 
-def obstacles(cfg, reports, failures, training):
+def obstacles(cfg, reports, failures):
     """Why training would not start, or would stop at an image: a list of texts, empty if it would go on."""
-    texts = [failures[name] for name in training if name in failures]
+    training, _ = image_sets(cfg)
+    used = training + [name for name in [cfg.dataset.val_image_set] if name]
+    texts = [failures[name] for name in used if name in failures]
     settings = dict(on_bad_image=cfg.dataset.on_bad_image, on_unknown_class=cfg.dataset.on_unknown_class)
-    texts += [fault.text for name in training if name in reports for fault in reports[name].stopping(**settings)]
+    looked_at = used if cfg.TRAIN.EVAL_PERIOD else training         # whose images are read
+    texts += [fault.text for name in looked_at if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
-        try:
-            filter_roidb(build.training_roidb(cfg))  # what training itself does
+        try:        # what training itself does, with the annotations that were read
+            imdbs = {name: DATASETS[cfg.dataset.dataset][2](reports[name].data, **build.dataset_options(cfg))
+                     for name in dict.fromkeys(used)}
+            build.check_anchors(cfg, roidb_of([imdbs[name] for name in training]))
+            for name in used[len(training):]:
+                check_usable([imdbs[name]], 'validated on')
         except (ValueError, FileNotFoundError) as error:
             texts.append(str(error))
     return texts
 
 
 def compare_anchors(cfg, reports):
-    """The training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least.
+    """The training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least; and how
+    many images have no anchor inside, of how many.
     """
-    pairs = [pair for report in reports for pair in usable_items(report.data, report.looks)]
-    objects = objects_at(pairs, cfg.SCALES)
-    fit = fit_anchors(objects, cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS)
-    order = fit.overlaps[:len(pairs)].argsort(kind='stable')[:WORST]
-    return objects, fit, better(fit, objects), [pairs[i] + (fit.overlaps[i],) for i in order]
+    scales, ratios = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS
+    rows = [(number, row) for number, report in enumerate(reports) for row in sample(report.usable())]
+    boxes = np.array([reports[number].judged.boxes[row] for number, row in rows]).reshape(-1, 4)
+    labels = [reports[number].judged.items['label'][row] for number, row in rows]
+    sizes = [reports[number].sizes[reports[number].judged.owners[row]] for number, row in rows]
+    objects = objects_at(boxes, np.array(labels, dtype=int), np.array(sizes).reshape(-1, 2), cfg.SCALES)
+    fit = fit_anchors(objects, scales, ratios)
+    worst = [_example(reports[rows[i][0]], rows[i][1]) + (fit.overlaps[i],)
+             for i in fit.overlaps[:len(rows)].argsort(kind='stable')[:WORST]]
+    all_sizes = np.concatenate([report.sizes for report in reports] or [np.zeros((0, 2))])
+    all_sizes = all_sizes[~np.isnan(all_sizes).any(axis=1)]
+    none = np.zeros((len(all_sizes), 4))
+    images = objects_at(none, np.zeros(len(none), int), all_sizes, cfg.SCALES).images
+    without = anchorless(images, scales, ratios).reshape(len(cfg.SCALES), -1).all(axis=0).sum() if len(images) else 0
+    return objects, fit, better(fit, objects), worst, int(without), len(all_sizes)
+
+
+def _example(report, row):
+    """AnnotatedSet, Picture and number of an item."""
+    return report.data, report.data.pictures[report.judged.owners[row]], int(report.judged.items['number'][row])
 
 
 def shared(reports, training):
@@ -109,7 +144,8 @@ def report_text(reports, failures, overlaps, anchors):
     if overlaps:
         parts.append('\n'.join(['%s: %d (%s)' % (overlaps[0].kind, len(overlaps), MEANING[overlaps[0].kind])]
                                + ['    ' + fault.text for fault in overlaps[:EXAMPLES]]))
-    return '\n\n'.join(parts + [anchor_text(*anchors[:3])])
+    objects, fit, suggestion, _, without, images = anchors
+    return '\n\n'.join(parts + [anchor_text(objects, fit, suggestion, without, images)])
 
 
 def verdict_text(stops):
@@ -120,39 +156,62 @@ def verdict_text(stops):
     return 'training would not run: %s%s' % (stops[0], more)
 
 
-def fix(cfg, reports, out):
-    """Write cleaned copies and print what was changed."""
-    for name, report in reports.items():
-        changes = plan(report)
-        write_fixed(report.data, changes, name, cfg.dataset.dataset_path, out)
-        print('\n%s: cleaned copy in %s' % (name, out))
-        print('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')
+def untestable(cfg, reports):
+    """A text where nothing could be tested on the test set, else ''."""
+    report = reports.get(cfg.dataset.test_image_set)
+    faults = report.by_kind().get(kinds.UNUSABLE) if report else None
+    return 'a test would not run: ' + faults[0].text if faults else ''
 
 
-def run(cfg, html=None, fix_folder=None):
-    """Check, print, and write what is asked for. Returns the obstacles to training."""
+def fix(cfg, reports, out, upright=None, reencode=False):
+    """Write cleaned copies of all sets, or of none, and print what was changed."""
+    origin, limit = cfg.dataset.CSV_ORIGIN, cfg.dataset.MAX_PIXELS
+    with whole_folder(out) as folder:
+        for name, report in reports.items():
+            changes = plan(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
+            write_fixed(report.data, changes, name, cfg.dataset.dataset_path, folder, origin, limit)
+            print('\n%s: cleaned copy in %s' % (name, out))
+            print('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')
+
+
+def _readable(report, max_pixels):
+    """Index of each damaged picture of which something can be read."""
+    paths = {picture.index: picture.path for picture in report.data.pictures}
+    found = []
+    for fault in report.by_kind().get(kinds.IMAGE, ()):
+        try:
+            readable_part(paths[fault.index], max_pixels)
+        except (DatasetError, FileNotFoundError):
+            continue
+        found.append(fault.index)
+    return found
+
+
+def run(cfg, args):
+    """Check, print, and write what is asked for. Returns whether training would start and the test set is usable."""
     training, others = image_sets(cfg)
     with quiet_lib():
-        reports, failures = check_sets(cfg, training + others)
-        stops = obstacles(cfg, reports, failures, training)
+        reports, failures = check_sets(cfg, training + others, args.pixels)
+        anchors = compare_anchors(cfg, [reports[name] for name in training if name in reports])
+        stops = obstacles(cfg, reports, failures)
     overlaps = shared(reports, training)
-    anchors = compare_anchors(cfg, [reports[name] for name in training if name in reports])
-    verdict = verdict_text(stops)
+    verdict = '\n'.join(filter(None, [verdict_text(stops), untestable(cfg, reports)]))
     print('\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict))
-    if html:
+    good = not stops and not untestable(cfg, reports)
+    if args.html:
         title = 'Data set %s' % cfg.dataset.dataset_path
-        page = html_page(title, verdict, not stops, list(reports.values()), anchors, overlaps, cfg.dataset.MAX_PIXELS)
-        Path(html).write_text(page, encoding='utf-8', errors='replace')
-        print('the page is ' + html)
-    if fix_folder:
-        fix(cfg, reports, fix_folder)
-    return stops
+        page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
+        Path(args.html).write_text(page, encoding='utf-8', errors='replace')
+        print('the page is ' + args.html)
+    if args.fix:
+        fix(cfg, reports, args.fix, args.upright, args.reencode)
+    return good
 
 
 def main(argv=None):
     """Entry point. Returns the exit status."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
-    return 1 if run(cfg, args.html, args.fix) else 0
+    return 0 if run(cfg, args) else 1
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
+from lib.dataset.box_rule import counted
 from lib.dataset.convert import convert
 from rfcn.cli.script import make_parser, run_script
 
@@ -23,6 +24,8 @@ def parse(argv=None):
                         help='class names separated by commas, or a file with one a line (default: those of the data)')
     parser.add_argument('--images', choices=['copy', 'link', 'none'], default='copy',
                         help='what becomes of the images (default copy)')
+    parser.add_argument('--origin', type=int, choices=[0, 1], default=0,
+                        help='number of the first pixel of a row in a CSV list that is read (default 0)')
     return parser.parse_args(argv)
 
 
@@ -31,10 +34,10 @@ def main(argv=None):
     args = parse(argv)
     classes = args.classes and (args.classes if Path(args.classes).is_file() else args.classes.split(','))
     sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
-                         classes=classes or None, images=args.images)
+                         classes=classes or None, images=args.images, origin=args.origin)
     for image_set, data in sets.items():
-        objects = sum(len(picture.items) for picture in data.pictures)
-        print('%s: %d images, %d objects of %d classes' % (image_set, len(data.pictures), objects, len(data.classes)))
+        print('%s: %s, %s of %s' % (image_set, counted(len(data.pictures), 'image'),
+                                    counted(len(data.table()[0]), 'object'), counted(len(data.classes), 'class')))
     for line in lost:
         print('note: ' + line)
     print('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'

@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from lib.dataset.imdb import check_usable
 from rfcn import build
 from rfcn.core.detect import detect_all
 from rfcn.core.workers import workers
@@ -80,6 +81,10 @@ def evaluate(cfg, predictor, imdb, output_path=None):
 
     Returns:
         Evaluation, all_boxes.
+    Raises:
+        DatasetError: with counts, where no object is left to be found.
     """
+    if imdb.has_annotations:
+        check_usable([imdb], 'tested on')
     all_boxes = detections(cfg, predictor, imdb.test_roidb())
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 
+from lib.dataset.imdb import check_usable
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_text
 from rfcn import build
@@ -189,6 +190,7 @@ def validation(cfg):
                        cfg.dataset.val_image_set)
         return None
     imdb, = build.datasets(cfg, cfg.dataset.val_image_set)
+    check_usable([imdb], 'validated on')
     to_test = build.unnormalised(cfg)
 
     def validate(epoch, arg_params, aux_params):

@@ -88,9 +88,14 @@ def load_gt_roidb(name, image_sets, root_path, dataset_path, *, flip=False, **op
             on.
     """
     imdbs = load_imdbs(name, image_sets, root_path, dataset_path, **options)
+    return roidb_of(imdbs, flip=flip), imdbs
+
+
+def roidb_of(imdbs, *, flip=False):
+    """The images of data sets with their objects, to train on; see `load_gt_roidb`."""
     check_usable(imdbs)
     roidb = []
     for imdb in imdbs:
         entries = imdb.gt_roidb()
         roidb += append_flipped_images(entries) if flip else entries
-    return roidb, imdbs
+    return roidb

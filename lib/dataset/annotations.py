@@ -32,6 +32,7 @@ LARGEST = 1e9           # a larger number in an annotation is no pixel
 
 # What may be wrong with a data set. Those of an item (a box) or a picture, which a cleaned copy leaves out or mends:
 ANNOTATION = 'unreadable annotation'
+NOT_ANNOTATED = 'missing annotation'
 ITEM_FAULT = 'unreadable object'
 NAME = 'name outside the folder'
 DUPLICATE_ID = 'duplicate id'
@@ -86,7 +87,7 @@ class AnnotatedSet(NamedTuple):
     num_classes: int                            # without the background
     pictures: List[Picture]
     faults: List[Fault]
-    place: str                                  # what an item's number counts: 'object %d', 'annotations[%d]', 'line %d'
+    place: str                                  # of an item's number: 'object %d', 'annotations[%d]' or 'line %d'
     annotated: bool = True                      # false for test images whose objects nobody tells
     official: bool = False                      # the data of a benchmark, evaluated as by its own kit
     ids: object = None                          # of a COCO json: CocoIds
@@ -123,7 +124,8 @@ class Faults(list):
         try:
             return read(*args)
         except (DatasetError, FileNotFoundError) as error:
-            self.note(MISSING if isinstance(error, FileNotFoundError) and kind == IMAGE else kind, index, number, error)
+            missing = {IMAGE: MISSING, ANNOTATION: NOT_ANNOTATED} if isinstance(error, FileNotFoundError) else {}
+            self.note(missing.get(kind, kind), index, number, error)
             return None
 
 
@@ -258,7 +260,7 @@ def unknown_labels(data):
 
 
 # What stops training, or does not let it begin; the second only where a bad image is not skipped.
-_STOP = (ANNOTATION, ITEM_FAULT, NAME, DUPLICATE_ID, MISSING)
+_STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, MISSING)
 _STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
 
 

@@ -132,8 +132,8 @@ def hints(data, sizes):
 
 
 def counted(number, thing):
-    """'1 object', '2 objects'."""
-    return '%d %s%s' % (number, thing, '' if number == 1 else 's')
+    """'1 object', '2 objects', '2 classes'."""
+    return '%d %s%s' % (number, thing, '' if number == 1 else 'es' if thing.endswith('s') else 's')
 
 
 def usage_text(judged, what='trained on'):

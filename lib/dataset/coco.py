@@ -15,6 +15,7 @@ from lib.dataset.json_lists import LIST, items_of_lists
 from lib.errors import DatasetError
 
 ROBOFLOW = '_annotations.coco.json'     # lies beside the pictures of a set
+_REFERENCES = 'the image_id of one of the images', 'the id of one of the categories'
 MOST_DETECTIONS = 100                   # an image, that COCO's average precision looks at
 # COCO's own sets are evaluated as by its kit: each object counts as it is written.
 _OFFICIAL = re.compile(r'(train|val|minival|valminusminival|test|test-dev)(2014|2015|2017)')
@@ -110,8 +111,8 @@ class _Named:
         """Take an item; DatasetError if it is not as it should be."""
         identifier = _identifier(item.get('id'))
         _require(identifier is not None, where, 'a whole number as id', item)
-        _require(not self.kept or type(identifier) is type(self.kept[0]['id']), where, 'an id of the kind of the others',
-                 item)
+        _require(not self.kept or type(identifier) is type(self.kept[0]['id']), where,
+                 'an id of the kind of the others', item)
         _require(str(identifier) not in self._seen, where, 'an id that no other one has', item)
         _require(isinstance(item.get(self.name), str), where, 'a ' + self.name, item)
         self._seen.add(str(identifier))
@@ -142,8 +143,8 @@ class _Columns:
         crowd, ignored, difficult = (key in item and read_flag(item[key], where, key)
                                      for key in ('iscrowd', 'ignore', 'difficult'))
         identifiers = _identifier(item.get('image_id')), _identifier(item.get('category_id'))
-        _require(identifiers[0] is not None, where, 'the image_id of one of the images', item)
-        _require(identifiers[1] is not None, where, 'the id of one of the categories', item)
+        for identifier, expected in zip(identifiers, _REFERENCES):
+            _require(identifier is not None, where, expected, item)
         for known, column, identifier in zip(self.references, self.refers, identifiers):
             column.append(known.setdefault(identifier, len(known)))
         x, y, width, height = box
@@ -167,9 +168,8 @@ class _Columns:
             number = int(items['number'][row])
             side = 0 if owners[row] < 0 else 1
             value = list(self.references[side])[self.refers[side][row]]
-            on_fault('annotations', number, DatasetError(
-                '%s: annotations[%d]: expected %s, found %.100r'
-                % (path, number, ('the image_id of one of the images', 'the id of one of the categories')[side], value)))
+            on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r'
+                                                         % (path, number, _REFERENCES[side], value)))
         items['label'] = labels
         good = (owners >= 0) & (labels >= 0)
         return items[good], owners[good]
@@ -202,6 +202,8 @@ def read_coco(image_set, dataset_path, classes=None):
     path, faults = find_annotations(image_set, dataset_path), Faults()
     content = read_json(path, lambda key, number, error: faults.note(_kind(key, error), '', number, error))
     named = list(content.categories.values())
+    if not named and faults:
+        raise DatasetError(faults[0].text)
     classes = class_names(named if classes is None else classes, path)
     absent = [name for name in classes if name not in named] if named else []
     if absent:
@@ -238,8 +240,9 @@ def _items_of_images(content, classes):
 def _picture(source, dataset_path, folders, image, items, faults):
     index = str(image['id'])
     path = faults.attempt(kinds.IMAGE, index, None, find_image, dataset_path, folders, image['file_name']) or ''
-    folder = next((folder for folder in folders if path.startswith(os.path.join(os.path.abspath(folder), ''))), '')
-    name = os.path.relpath(path, folder).replace(os.sep, '/') if path else image['file_name']
+    name = image['file_name'].replace('\\', '/')
+    name = os.path.relpath(path, dataset_path).replace(os.sep, '/') if path and os.path.isabs(name) \
+        else os.path.normpath(name).replace(os.sep, '/')
     sides = image.get('width'), image.get('height')
     size = annotated_size(*sides) if all(type(side) is int for side in sides) else None
     return Picture(index, name, path, source, size, items)

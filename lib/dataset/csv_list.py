@@ -71,13 +71,14 @@ def read_csv(image_set, dataset_path, classes=None, *, sets=None, origin=0):
         classes = existing(os.path.join(dataset_path, CLASS_FILE)) \
             or sorted(set(labels.names).union(*(_labels_of(name, dataset_path, path) for name in sets or ())))
     classes = class_names(classes, path)
-    table, places = labels.resolve(classes)
-    folders = [os.path.join(dataset_path, folder) for name in names_of_set(image_set)
-               for folder in (os.path.join('images', name), name)] + [os.path.join(dataset_path, 'images'), dataset_path]
+    table, order = labels.resolve(classes)
+    places = [folder for name in names_of_set(image_set) for folder in (os.path.join('images', name), name)]
+    folders = [os.path.join(dataset_path, folder) for folder in places + ['images', '']]
     folders = [folder for folder in folders if os.path.isdir(folder)]
     paths = [_image_path(dataset_path, folders, name, faults) for name in names]
-    pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name), of)
-                for name, found, of in zip(names, paths, items.of_pictures(len(names), places))]
+    pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name),
+                        objects)
+                for name, found, objects in zip(names, paths, items.of_pictures(len(names), order))]
     name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
     return AnnotatedSet(name, image_set, 'csv', table, len(classes), pictures, faults, 'line %d')
 

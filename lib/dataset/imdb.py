@@ -52,7 +52,8 @@ class IMDB:
                                % (data.name, on_unknown_class))
         faults = list(data.faults) + (unknown_labels(data) if on_unknown_class == 'error' else [])
         for fault in stopping(faults, on_bad_image, on_unknown_class):
-            raise (FileNotFoundError if fault.kind == kinds.MISSING else DatasetError)(fault.text)
+            absent = fault.kind in (kinds.MISSING, kinds.NOT_ANNOTATED)
+            raise (FileNotFoundError if absent else DatasetError)(fault.text)
         bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
         for text in bad.values():
             logger.warning('%s: left out (on_bad_image: skip)', text)
@@ -117,12 +118,6 @@ class IMDB:
     def test_roidb(self):
         """The entries to detect on: with their objects, if these are known."""
         return self.gt_roidb()
-
-    def check_usable(self, what='trained on'):
-        """Raise a DatasetError with counts unless some object is used; nothing is asked of images whose objects nobody
-        tells.
-        """
-        check_usable([self], what)
 
     def evaluate_detections(self, all_boxes, output_dir=None):
         """Compare detections with the ground truth; with `output_dir`, write them there to be evaluated again or
@@ -194,16 +189,19 @@ def with_sizes(data):
 def turned_text(path, orientation):
     """What is to be known of an image with an orientation."""
     return ('%s: has the EXIF or TIFF orientation %d: viewers turn it, the network sees the pixels as stored. '
-            'Boxes must refer to the pixels as stored; check_dataset --fix OUT --upright writes upright pictures with '
+            'Boxes must refer to the pixels as stored; rfcn check --fix OUT --upright writes upright pictures with '
             'boxes that fit' % (path, orientation))
 
 
 def check_usable(imdbs, what='trained on'):
     """Raise a DatasetError with counts unless one of the data sets has an object that is used."""
-    known = [imdb for imdb in imdbs if imdb.has_annotations]
-    if known and not any(imdb.judged.used.any() for imdb in known):
-        raise DatasetError('; '.join('%s: %s' % (imdb.name, usage_text(imdb.judged, what)) for imdb in known)
-                           + '. Correct the annotations; the checker names each of them')
+    for imdb in imdbs:
+        if not imdb.has_annotations:
+            raise DatasetError('%s: has no annotations, so that nothing of it can be %s; expected %s and so on'
+                               % (imdb.name, what, imdb.data.pictures[0].source))
+    if not any(imdb.judged.used.any() for imdb in imdbs):
+        raise DatasetError('; '.join('%s: %s' % (imdb.name, usage_text(imdb.judged, what)) for imdb in imdbs)
+                           + '. Correct the annotations; rfcn check names each object')
 
 
 def _log_faults(faults):

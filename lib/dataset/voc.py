@@ -256,8 +256,8 @@ def _labels_of(other, layout):
     for stem in index:
         path = os.path.join(other.annotations, stem + '.xml')
         try:
-            labels |= {text_of(node, 'name') for node in parse(path).findall('object')} if os.path.isfile(path) else set()
-        except DatasetError:
+            labels.update(text_of(node, 'name') for node in parse(path).findall('object'))
+        except (DatasetError, FileNotFoundError):
             pass
     return labels - {''}
 
@@ -285,7 +285,7 @@ def _names(paths):
 
 
 def write_voc(sets, out):
-    """Write sets: Annotations/*.xml, ImageSets/Main/<set>.txt, classes.txt. Crowds and ignored objects become difficult.
+    """Write sets: Annotations/*.xml, ImageSets/Main/<set>.txt, classes.txt. Crowds and ignored objects are difficult.
 
     Args:
         sets: dict of image set -> AnnotatedSet whose pictures have sizes.

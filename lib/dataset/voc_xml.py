@@ -1,5 +1,6 @@
 """The annotation of one image in the XML format of PASCAL VOC: reads and writes it."""
 import math
+import os
 import re
 from typing import List, NamedTuple, Optional, Tuple
 from xml.etree import ElementTree
@@ -41,6 +42,8 @@ def parse(path):
         FileNotFoundError: there is no such file.
         DatasetError: it is no XML, or declares entities, or is that of another tool.
     """
+    if not os.path.lexists(path):
+        raise FileNotFoundError('%s: there is no such annotation file' % path)
     data = read_file(path, 'XML', MAX_BYTES)
     if _LONG_TAG.search(data):
         raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_TAG))

@@ -9,6 +9,7 @@ import os
 
 from lib.dataset import annotations as kinds
 from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names
+from lib.dataset.box_rule import counted
 from lib.dataset.files import inside, read_text, short_name
 from lib.dataset.output import check_stems, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, find_images, label_paths
@@ -179,7 +180,8 @@ def write_yolo(sets, out):
     places = ['%s: %s' % (json.dumps(image_set), json.dumps('images/' + image_set)) for image_set in sets]
     names = names_lines(dict(enumerate(next(iter(sets.values())).classes)))
     write_lines(os.path.join(out, DESCRIPTIONS[0]), places + names)
-    lost = '%d objects were difficult, ignored or crowds: they are like any other now, YOLO cannot say it' % flagged
+    lost = '%s difficult, ignored or %s: like any other now, YOLO cannot say it' % (
+        counted(flagged, 'object') + (' was' if flagged == 1 else ' were'), 'a crowd' if flagged == 1 else 'crowds')
     return [lost] * bool(flagged), {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
 
 

@@ -103,8 +103,9 @@ _NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])
 
 
 def _read(path):
-    text = read_text(path, "keys 'names', 'train' and so on, in at most %d bytes (write more names into classes.txt, "
-                           'one a line)' % MAX_BYTES, MAX_BYTES)
+    if os.path.isfile(path) and os.path.getsize(path) > MAX_BYTES:
+        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one a line' % (path, MAX_BYTES))
+    text = read_text(path, "keys 'names', 'train' and so on", MAX_BYTES)
     try:
         content = safe_yaml.parse(text, as_text=True)
     except ValueError as error:

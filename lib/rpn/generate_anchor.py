@@ -53,7 +53,8 @@ def cells_inside(anchors, sides, stride=16):
     """In which cells an anchor of the first cell, moved there, lies inside an image.
 
     Args:
-        anchors: (A, 4) boxes of the first cell. sides: (n, 2) width and height of images, pixels of the network's input.
+        anchors: (A, 4) boxes of the first cell.
+        sides: (n, 2) width and height of images, pixels of the network's input.
         stride: pixels from one cell to the next.
     Returns:
         first, last: (n, A, 2) float64, numbers of the first and of the last such cell along x and y; first > last where

@@ -5,12 +5,11 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from lib.dataset import make_dataset
+from lib.dataset import make_dataset, read_annotated
 from lib.dataset.check.changes import plan
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check
 from lib.dataset.check.text import set_text
-from lib.dataset.readers import read_annotated
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import proposals, safe_pickle
 from lib.utils.image import MAX_PIXELS, image_size, imread

@@ -57,20 +57,20 @@ def test_what_only_training_itself_notices_is_reported_too(run):
 def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_tiny_voc, tmp_path, tiny_yaml):
     (own_tiny_voc / 'JPEGImages' / 'high2.jpg').unlink()
     path = own_tiny_voc / 'Annotations' / 'wide2.xml'
-    path.write_text(path.read_text().replace('<xmax>52', '<xmax>1000'))
+    path.write_text(path.read_text().replace('<xmax>52', '<xmax>120'))
     status, printed = run('--html', str(tmp_path / 'report.html'), '--fix', str(tmp_path / 'clean'))
     assert status == 1 and 'box is now (4, 16, 95, 47)' in printed and 'image left out: ' in printed
     page = (tmp_path / 'report.html').read_text()
     assert 'missing image: 1' in page and 'data:image/png;base64,' in page
     assert main(['--cfg', tiny_yaml(tmp_path / 'clean')]) == 0
-    with pytest.raises(DatasetError, match='train.txt: is there already; expected a folder without the set'):
+    with pytest.raises(DatasetError, match='clean: expected a new or empty folder, found files in it'):
         run('--fix', str(tmp_path / 'clean'))
 
 
 def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run, monkeypatch):
-    def refuse(cfg):
+    def refuse(cfg, roidb):
         raise ValueError('no such luck')
-    monkeypatch.setattr(build, 'training_roidb', refuse)
+    monkeypatch.setattr(build, 'check_anchors', refuse)
     status, printed = run()
     assert status == 1 and 'training would not run: no such luck' in printed
 

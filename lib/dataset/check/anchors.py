@@ -53,7 +53,8 @@ def objects_at(boxes, labels, sizes, scales):
         boxes: (n, 4) of the objects. labels: (n,) int, their classes. sizes: (n, 2) width and height of their images.
         scales: pairs (shorter side, longest side) of the configuration; each counts.
     """
-    boxes, sizes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4), np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+    sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
     labels = np.asarray(labels, dtype=np.int64)
     counts = np.bincount(labels) if len(labels) else np.zeros(0)
     weights = 1 / counts[labels] / (counts > 0).sum() / len(scales) if len(labels) else np.zeros(0)

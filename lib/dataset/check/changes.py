@@ -8,7 +8,7 @@ from lib.dataset.box_rule import FIRST_DROPPED, MIN_SIDE, fit_boxes, uninverted
 from lib.dataset.check.pictures import frame, lies_on_its_side
 from lib.utils.orientation import lies_sideways, upright_box
 
-_LOSES_THE_PICTURE = (kinds.ANNOTATION, kinds.NAME, kinds.MISSING, kinds.IMAGE)
+_LOSES_THE_PICTURE = (kinds.ANNOTATION, kinds.NOT_ANNOTATED, kinds.NAME, kinds.MISSING, kinds.IMAGE)
 _LOSES_THE_ITEM = (kinds.ITEM_FAULT, kinds.OUTSIDE, kinds.FAR, kinds.TINY, kinds.DOUBLED)
 _MENDS_THE_BOX = (kinds.CLIPPED, kinds.INVERTED)
 _DONE_BY_THE_READER = {kinds.LISTED_TWICE: 'listed once', kinds.DUPLICATE_ID: 'the first one kept'}

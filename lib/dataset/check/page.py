@@ -110,7 +110,8 @@ def _anchor_part(objects, fit, suggestion, worst, max_pixels):
     parts.append('<h3>Sides of the objects at the network\'s scale, pixels</h3>' + _size_table(objects.sides))
     if worst:
         parts.append('<h3>Objects that the anchors fit least</h3>' + ''.join(
-            _figure(data, picture, [number], 'IoU %.2f' % overlap, max_pixels) for data, picture, number, overlap in worst))
+            _figure(data, picture, [number], 'IoU %.2f' % overlap, max_pixels)
+            for data, picture, number, overlap in worst))
     return '\n'.join(parts)
 
 

@@ -13,7 +13,8 @@ from lib.utils.image import MAX_PIXELS
 
 # What a fault means for training. The first stop it; of the others the last word says what training does.
 MEANING = {
-    kinds.ANNOTATION: 'the annotation cannot be read', kinds.ITEM_FAULT: 'the annotation of an object cannot be read',
+    kinds.ANNOTATION: 'the annotation cannot be read', kinds.NOT_ANNOTATED: 'there is no such file',
+    kinds.ITEM_FAULT: 'the annotation of an object cannot be read',
     kinds.NAME: 'a name leads out of the folder', kinds.DUPLICATE_ID: 'an id stands for two things',
     kinds.MISSING: 'there is no such image', kinds.IMAGE: 'the image is damaged, truncated or too large',
     kinds.SIZE: 'the annotation was made for an image of another size', kinds.LABEL: 'the label is no class',

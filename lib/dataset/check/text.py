@@ -64,8 +64,8 @@ def _quantiles(values):
 def fit_text(title, fit):
     """Lines about the fit of some anchors."""
     return ('%s: network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s\n'
-            '  IoU of an object and the best anchor inside the image: mean of the classes %.3f; 0.7 reached by %.1f %%, 0.5 by %.1f %%; '
-            'below 0.3: %.1f %%'
+            '  IoU of an object and the best anchor inside the image: mean of the classes %.3f; '
+            '0.7 reached by %.1f %%, 0.5 by %.1f %%; below 0.3: %.1f %%'
             % (title, _list(fit.scales), _list(fit.ratios), fit.mean, 100 * fit.share(0.7), 100 * fit.share(0.5),
                100 - 100 * fit.share(0.3)))
 

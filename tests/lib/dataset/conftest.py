@@ -5,10 +5,17 @@ import cv2
 import numpy as np
 import pytest
 
+from lib.dataset.annotations import ITEM
+
 ROOT = Path(__file__).resolve().parents[3]
 
 OBJECT = ('<object><name>%s</name><difficult>%d</difficult><bndbox><xmin>%g</xmin><ymin>%g</ymin><xmax>%g</xmax>'
           '<ymax>%g</ymax></bndbox></object>')
+
+
+def items_of(*objects):
+    """(n,) of ITEM: objects are tuples number, label, box and, if given, flags."""
+    return np.array([tuple(item) + (0,) * (4 - len(item)) + (np.nan,) for item in objects], dtype=ITEM)
 
 
 def annotation_text(objects, size=(40, 30), filename='', extra=''):

@@ -1,6 +1,9 @@
 """Conversions between the formats: what a format can say comes back as it was."""
 import os
+import subprocess
+import sys
 import tempfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,21 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.dataset.annotated import AnnotatedSet, Item, Picture
+from lib.dataset import read_annotated
+from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, ITEM, AnnotatedSet, Picture, no_items
 from lib.dataset.convert import WRITERS, convert
-from lib.dataset.convert_common import place_images
-from lib.dataset.readers import read_annotated
+from lib.dataset.output import place_images
 from lib.errors import DatasetError
 from rfcn.convert_dataset import main
 
+ROOT = Path(__file__).resolve().parents[3]
 FORMATS = sorted(WRITERS)
 CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y')
 SIZE = (40, 30)
 IMAGE = cv2.imencode('.png', np.zeros((30, 40, 3), dtype=np.uint8))[1].tobytes()
 
 corner = st.one_of(st.integers(-5, 45), st.floats(-5, 45).map(lambda value: round(value, 6)))
-items = st.lists(st.tuples(st.sampled_from(CLASSES), st.tuples(corner, corner, corner, corner), st.booleans(),
-                           st.booleans()), max_size=4)
+items = st.lists(st.tuples(st.integers(0, len(CLASSES) - 1), st.tuples(corner, corner, corner, corner),
+                           st.sampled_from([0, DIFFICULT, CROWD, IGNORED, DIFFICULT | CROWD])), max_size=4)
 sets = st.dictionaries(st.sampled_from(['a.png', 'b c.PNG', 'sub/d.png', 'ä.png', 'e,f;g 1.png']), items, min_size=1)
 
 
@@ -34,19 +38,19 @@ def make_set(folder, pictures):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, 'wb') as file:
             file.write(IMAGE)
-        made.append(Picture(name, name, path, '', SIZE, [Item(number, *values) for number,
-                                                         values in enumerate(objects)]))
-    return AnnotatedSet('made', '', CLASSES, made, [], '')
+        made.append(Picture(name, name, path, '', SIZE, np.array([(number,) + values + (np.nan,) for number, values
+                                                                  in enumerate(objects)], dtype=ITEM)))
+    return AnnotatedSet('made', 'train', '', CLASSES, len(CLASSES), made, [], '')
 
 
 def content(data, flags):
     """What all formats keep: for each image its size and its objects; flags that the format cannot say are left out."""
-    return {picture.name: (picture.size or SIZE, [(item.label, np.round(item.box, 6).tolist()) + tuple(
-        flags(item)) for item in picture.items]) for picture in data.pictures}
+    return {picture.name: (picture.size or SIZE, [(data.label(item), np.round(item['box'], 6).tolist(),
+                                                   flags(int(item['flags']))) for item in picture.items])
+            for picture in data.pictures}
 
 
-FLAGS = {'PascalVOC': lambda item: [item.difficult or item.crowd], 'yolo': lambda item: [],
-         'coco': lambda item: [item.difficult, item.crowd], 'csv': lambda item: [item.difficult, item.crowd]}
+FLAGS = {'PascalVOC': bool, 'yolo': lambda flags: None, 'coco': int, 'csv': int}
 
 
 @pytest.mark.parametrize('target', FORMATS)
@@ -79,7 +83,7 @@ def test_there_and_back_again_loses_only_what_the_other_format_cannot_say(start,
         first, last = (read_annotated(start, 'train', place) for place in (places[0], places[2]))
         assert first.classes == last.classes
         keeps_flags = start in ('yolo', middle) or middle in ('coco', 'csv')
-        flags = FLAGS[start] if keeps_flags else (lambda item: []) if middle == 'yolo' else FLAGS['PascalVOC']
+        flags = FLAGS[start] if keeps_flags else FLAGS['yolo' if middle == 'yolo' else 'PascalVOC']
         assert content(first, flags) == content(last, flags)
 
 
@@ -88,8 +92,7 @@ def test_sets_of_a_real_data_set_keep_every_object(real_data, tmp_path):
     before, after = read_annotated('PascalVOC', 'test', str(real_data / 'bccd')), read_annotated('yolo', 'test',
                                                                                                  str(tmp_path / 'yolo'))
     assert sum(len(picture.items) for picture in before.pictures) == 945
-    boxes = [[item.box for picture in data.pictures for item in picture.items]
-             for data in (before, after._replace(pictures=sorted(after.pictures, key=lambda picture: picture.name)))]
+    boxes = [data.table()[0]['box'].tolist() for data in (before, after)]
     assert sorted(boxes[0]) == sorted(boxes[1])     # whole numbers come back exactly
 
 
@@ -109,8 +112,8 @@ def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_pa
                  str(tmp_path / 'out')]
     main(arguments)
     printed = capsys.readouterr().out
-    assert 'train: 1 images, 1 objects of 1 classes' in printed and 'test: 1 images, 0 objects' in printed
-    assert 'note: 1 objects were difficult or crowds' in printed and 'dataset.dataset=yolo' in printed
+    assert 'train: 1 image, 1 object of 1 class\n' in printed and 'test: 1 image, 0 objects' in printed
+    assert 'note: 1 object was difficult, ignored or a crowd' in printed and 'dataset.dataset=yolo' in printed
     assert (tmp_path / 'out/labels/train/x.txt').read_text() == '0 0.15 0.23333333333333334 0.25 0.3333333333333333\n'
     assert (tmp_path / 'out/images/test/y.jpg').read_bytes() == (voc_pair / 'JPEGImages/y.jpg').read_bytes()
     with pytest.raises(DatasetError, match='out: expected a new or empty folder'):
@@ -143,5 +146,36 @@ def test_another_file_of_the_same_name_is_never_written_over(tmp_path):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'a.png').write_bytes(b'precious')
     with pytest.raises(DatasetError, match='another file of this name is there'):
-        place_images([Picture('a', 'a.png', str(tmp_path / 'a.png'), '', None, [])], str(tmp_path / 'out'))
+        place_images([Picture('a', 'a.png', str(tmp_path / 'a.png'), '', None, no_items())], str(tmp_path / 'out'))
     assert (tmp_path / 'out' / 'a.png').read_bytes() == b'precious'
+
+
+@pytest.mark.parametrize('target', FORMATS)
+def test_a_conversion_that_fails_halfway_leaves_nothing_and_can_be_done_again(target, voc_pair, tmp_path, monkeypatch):
+    import lib.dataset.convert as module
+    placed = module.place_images
+
+    def full_disk(*args):
+        placed(*args)
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(module, 'place_images', full_disk)
+    with pytest.raises(OSError, match='No space left'):
+        convert('PascalVOC', target, ['train', 'test'], str(voc_pair), str(tmp_path / 'out'))
+    assert [path.name for path in tmp_path.iterdir()] == ['pets']
+    monkeypatch.setattr(module, 'place_images', placed)
+    (tmp_path / 'out').mkdir()                      # an empty folder will do
+    convert('PascalVOC', target, ['train', 'test'], str(voc_pair), str(tmp_path / 'out'))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out', 'pets']
+    assert len(read_annotated(target, 'train', str(tmp_path / 'out')).pictures) == 1
+
+
+def test_what_a_killed_conversion_left_says_what_it_is_and_goes_with_the_next_one(voc_pair, tmp_path, monkeypatch):
+    code = ('import os, lib.dataset.convert as c\nc.place_images = lambda *args: os._exit(9)\n'
+            'c.convert("PascalVOC", "yolo", ["train"], %r, %r)' % (str(voc_pair), str(tmp_path / 'out')))
+    assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT)).returncode == 9
+    left, = tmp_path.glob('out.unfinished-*')
+    note = (left / 'UNFINISHED.txt').read_text()
+    assert 'is what an interrupted program has left of' in note and str(tmp_path / 'out') in note
+    assert not (tmp_path / 'out').exists()
+    convert('PascalVOC', 'yolo', ['train'], str(voc_pair), str(tmp_path / 'out'))
+    assert not left.exists() and not (tmp_path / 'out' / 'UNFINISHED.txt').exists()

@@ -60,8 +60,10 @@ def test_what_sticks_out_is_clipped_and_what_is_outside_or_inverted_is_dropped_w
 
 def test_class_names_come_from_the_config_from_a_file_or_from_all_lists(folder):
     (folder / 'val.csv').write_text('c.jpg,1,2,9,9,zebra\n')
-    (folder / 'prices.csv').write_text('item,price\ncar,9\n')       # another table is left alone
-    assert open_set(folder, 'a.jpg,1,2,9,9,cat\n').classes[1:] == ('cat', 'zebra')
+    (folder / 'predictions.csv').write_text('a.jpg,1,2,3,4,0.93\n')      # no set that is used: it is left alone
+    text = 'a.jpg,1,2,9,9,cat\n'
+    assert open_set(folder, text, sets=['train', 'val', 'test']).classes[1:] == ('cat', 'zebra')
+    assert open_set(folder, text).classes[1:] == ('cat',)
     assert make_dataset('csv', 'val', '',
                         str(folder)).gt_roidb()[0]['image'] == str(folder / 'images' / 'val' / 'c.jpg')
     assert open_set(folder, 'a.jpg,1,2,9,9,Cat\n', classes=['dog', 'cat']).gt_roidb()[0]['gt_classes'].tolist() == [2]
@@ -79,14 +81,15 @@ def test_an_unknown_class_is_refused_or_left_out(folder):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('a.jpg,1,2,x,4,cat\n',
-     r'train\.csv: line 1: expected four numbers x1, y1, x2, y2 and a class, found 1, 2, x, 4, cat'),
+    ('a.jpg,1,2,3,4,cat\na.jpg,1,2,x,4,cat\n',
+     r'train\.csv: line 2: expected four numbers x1, y1, x2, y2 and a class, found 1, 2, x, 4, cat'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,nan,4,cat\n', r'line 2: expected four numbers'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2\n', r'line 2: expected four numbers'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,3,4,\n', r'line 2: expected four numbers x1, y1, x2, y2 and a class'),
     ('a.jpg,1,2,3,4,cat\n,1,2,3,4,cat\n', r'line 2: has no name of an image'),
     ('image,x1,y1,x2,class\na.jpg,1,2,3,cat\n', r'line 1: names the columns image, x1, y1, x2, class and lacks y2'),
-    ('image,x1,y1,x2,y2,class,difficult\na.jpg,1,2,3,4,cat,maybe\n', r'line 2: difficult must be 0 or 1, not maybe'),
+    ('image,x1,y1,x2,y2,class,difficult\na.jpg,1,2,3,4,cat,\na.jpg,1,2,3,4,cat,maybe\n',
+     r"line 3: difficult must be 0 or 1 \(or true, false, null\), not 'maybe'"),
     ('a.jpg,1,2,3,4,cat\n../secret.jpg,1,2,3,4,cat\n', r"the name '../secret.jpg' leads out of this folder; refused"),
     ('', r"expected lines 'image,x1,y1,x2,y2,class', found none"),
     ('a.jpg,,,,,\n', r'expected one or more different class names, found none'),

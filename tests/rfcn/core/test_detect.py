@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.dataset.voc import PascalVOC
+from lib.dataset import make_dataset
 from lib.utils import safe_pickle
 from rfcn import build
 from rfcn.config.config import load_config
@@ -72,7 +72,7 @@ class FakePredictor:
 @pytest.fixture
 def roidb(tiny_voc):
     """Of the six training images."""
-    return PascalVOC('train', '', str(tiny_voc)).gt_roidb()
+    return make_dataset('PascalVOC', 'train', '', str(tiny_voc)).gt_roidb()
 
 
 def loader_of(roidb, batch_size=4, **settings):

@@ -23,8 +23,8 @@ def cells(height, width):
 @pytest.fixture
 def roidb(tiny_voc):
     """Entries of the six training images."""
-    from lib.dataset.voc import PascalVOC
-    return PascalVOC('train', '', str(tiny_voc)).gt_roidb()
+    from lib.dataset import make_dataset
+    return make_dataset('PascalVOC', 'train', '', str(tiny_voc)).gt_roidb()
 
 
 def loader_of(roidb, batch_size=2, **settings):

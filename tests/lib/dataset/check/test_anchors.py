@@ -2,16 +2,20 @@
 import numpy as np
 import pytest
 
-from lib.dataset.annotated import Item, Picture
-from lib.dataset.check.anchors import Objects, better, fit_anchors, objects_at, suggest
+from lib.dataset.check.anchors import CELL, Objects, anchorless, better, fit_anchors, objects_at, sample, suggest
 from lib.dataset.check.text import anchor_text
 
 
-def objects_of(sides, offsets=0.0, weights=None):
-    """Objects of these sides (n, 2), at the centres of cells and of one class unless said otherwise."""
+LARGE = 4096      # pixels: sides of an image that no anchor leaves
+MIDDLE = 7.5 + 100 * CELL
+
+
+def objects_of(sides, offsets=0.0, weights=None, image=LARGE):
+    """Objects of these sides (n, 2), at the centres of cells, in a large image, of one class unless said otherwise."""
     sides = np.array(sides, dtype=np.float64).reshape(-1, 2)
     weights = np.ones(len(sides)) if weights is None else np.array(weights, dtype=np.float64)
-    return Objects(sides, np.zeros_like(sides) + offsets, weights / max(weights.sum(), 1))
+    return Objects(sides, np.full_like(sides, MIDDLE) + offsets, np.full_like(sides, image),
+                   weights / max(weights.sum(), 1))
 
 
 def test_the_fit_of_an_object_is_its_iou_with_the_best_anchor():
@@ -32,14 +36,37 @@ def test_an_object_between_the_cells_fits_less_and_a_small_one_may_miss_all_anch
 
 def test_objects_are_taken_at_every_scale_of_the_network_and_every_class_weighs_the_same():
     # 40 x 30 to a shorter side of 60: twice; to 600, but at most 120 for the longer: three times. The box 1..10, 2..6
-    # has its centre at (5.5, 4): (11, 8) and (16.5, 12). Centres of cells are at 7.5 and 23.5.
-    picture = Picture('a', 'a', 'a', '', (40, 30), [])
-    cat, dog = Item(0, 'cat', (1, 2, 10, 6)), Item(1, 'dog', (0, 0, 15, 15))
-    found = objects_at([(picture, cat)], [(60, 100), (600, 120)])
-    assert found.sides.tolist() == [[20, 10], [30, 15]] and found.offsets.tolist() == [[3.5, 0.5], [7, 4.5]]
-    assert found.weights.tolist() == [0.5, 0.5]
-    assert objects_at([(picture, cat)] * 4 + [(picture, dog)], [(30, 100)]).weights.tolist() == [0.125] * 4 + [0.5]
-    assert objects_at([], [(30, 100)]).sides.shape == (0, 2)
+    # has its centre at (5.5, 4): (11, 8) and (16.5, 12).
+    found = objects_at([[1, 2, 10, 6]], [0], [[40, 30]], [(60, 100), (600, 120)])
+    assert found.sides.tolist() == [[20, 10], [30, 15]] and found.centres.tolist() == [[11, 8], [16.5, 12]]
+    assert found.weights.tolist() == [0.5, 0.5] and found.images.tolist() == [[80, 60], [120, 90]]
+    boxes = [[1, 2, 10, 6]] * 4 + [[0, 0, 15, 15]]
+    assert objects_at(boxes, [0] * 4 + [1], [[40, 30]] * 5, [(30, 100)]).weights.tolist() == [0.125] * 4 + [0.5]
+    assert objects_at([], [], [], [(30, 100)]).sides.shape == (0, 2)
+
+
+def test_an_anchor_that_leaves_the_image_fits_nothing():
+    # An anchor of 32 x 32 around the centre of a cell reaches from -8 to 23: it is inside from the second cell on. In
+    # an image of 64 pixels its centres may be 23.5 and 39.5.
+    corner, within = [7.5, 7.5], [23.5, 23.5]
+    objects = Objects(np.full((2, 2), 32.0), np.array([corner, within]), np.full((2, 2), 64.0), np.full(2, 0.5))
+    # 16 pixels apart on both axes: 16 x 16 in common of 2 x 1024 - 256.
+    assert fit_anchors(objects, (2,), (1,)).overlaps.tolist() == [256 / 1792, 1]
+    assert fit_anchors(objects, (8,), (1,)).overlaps.tolist() == [0, 0]     # 128 x 128 is never inside
+
+
+def test_images_inside_which_no_anchor_lies_are_told():
+    # 32 x 32 needs 40 pixels: from 8 to 39.
+    assert anchorless([[40, 40], [39, 40], [40, 39], [400, 39]], (2,), (1,)).tolist() == [False, True, True, True]
+    assert anchorless([[39, 39]], (2, 1), (1,)).tolist() == [False]
+    text = anchor_text(objects_of([[16, 16]]), fit_anchors(objects_of([[16, 16]]), (1,), (1,)), None, 3, 7)
+    assert 'no anchor lies inside 3 of 7 images: they train nothing' in text
+
+
+def test_of_very_many_objects_some_are_taken_from_all_over():
+    assert sample(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
+    taken = sample(np.arange(10 ** 6))
+    assert len(taken) == 20000 and (taken[0], taken[-1]) == (0, 999999) and (np.diff(taken) > 0).all()
 
 
 def test_sizes_and_shapes_of_two_kinds_are_suggested_as_they_are():

@@ -7,14 +7,20 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset.annotated import Item, Picture
+from lib.dataset import read_annotated
+from lib.dataset.annotations import ITEM, Picture
 from lib.dataset.check.anchors import Objects, fit_anchors
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check
 from lib.dataset.check.thumbnails import BAD, OUTSIDE, SIDE, data_uri, thumbnail
-from lib.dataset.readers import read_annotated
 
+LABELS = ('cat', 'dog')
 EVIL = '<script>alert("x")</script>&'
+
+
+def items_of(*objects):
+    """(n,) of ITEM of tuples number, label, box."""
+    return np.array([item + (0, np.nan) for item in objects], dtype=ITEM)
 
 
 @pytest.fixture
@@ -22,40 +28,40 @@ def picture(tmp_path):
     """A white image of 400 x 200 pixels with a box of 4 x 4 pixels and one beyond the right border."""
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((200, 400, 3), 255, dtype=np.uint8))
     return Picture('a', 'a.png', str(tmp_path / 'a.png'), '', None,
-                   [Item(0, 'cat', (100, 100, 103, 103)), Item(7, 'dog', (420, 50, 460, 90))])
+                   items_of((0, 0, (100, 100, 103, 103)), (7, 1, (420, 50, 460, 90))))
 
 
 def test_without_a_bad_box_the_whole_image_is_shown(picture):
-    assert thumbnail(picture).shape == (SIDE // 2, SIDE, 3)
+    assert thumbnail(picture, LABELS).shape == (SIDE // 2, SIDE, 3)
 
 
 def test_a_small_bad_box_is_enlarged_and_red(picture):
-    small = thumbnail(picture, bad=[0])
+    small = thumbnail(picture, LABELS, bad=[0])
     # Seen are 20 pixels around it: 43 pixels enlarged to SIDE, the box is 24 pixels wide.
     red = np.argwhere((small == BAD).all(axis=2))
     assert np.ptp(red, axis=0).max() >= 20 and max(small.shape) == SIDE
 
 
 def test_what_lies_beyond_the_border_is_grey_and_its_box_is_seen(picture):
-    small = thumbnail(picture, bad=[7])
+    small = thumbnail(picture, LABELS, bad=[7])
     assert (small == OUTSIDE).all(axis=2).mean() > 0.2
     assert (small == BAD).all(axis=2).any() and (small == 255).all(axis=2).any()
 
 
 @pytest.mark.parametrize('box', [(1e9 - 1, 0, 1e9 - 1, 5), (-1e9, -1e9, 1e9, 1e9), (5, 5, -1e6, -1e6), (0, 0, 0, 0)])
 def test_no_box_is_too_odd_for_a_picture(picture, box):
-    small = thumbnail(picture._replace(items=[Item(0, 'cat', box)]), bad=[0])
+    small = thumbnail(picture._replace(items=items_of((0, 0, box))), LABELS, bad=[0])
     assert min(small.shape[:2]) >= 1 and max(small.shape) == SIDE
 
 
 def test_an_image_that_cannot_be_read_has_no_picture(picture, tmp_path):
-    assert thumbnail(picture._replace(path='')) is None
+    assert thumbnail(picture._replace(path=''), LABELS) is None
     (tmp_path / 'a.png').write_bytes(b'none')
-    assert thumbnail(picture) is None
+    assert thumbnail(picture, LABELS) is None
 
 
 def test_a_picture_is_a_png_within_the_page(picture):
-    kind, data = data_uri(thumbnail(picture)).split(',')
+    kind, data = data_uri(thumbnail(picture, LABELS)).split(',')
     assert kind == 'data:image/png;base64'
     assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).shape == (SIDE // 2, SIDE, 3)
 
@@ -81,9 +87,9 @@ def test_all_text_from_the_data_is_escaped_and_no_other_file_is_needed(tmp_path)
     (tmp_path / 'train.csv').write_text('&a.png,1,2,30,40,"%s"\n&a.png,1,2,1,2,<b>\n<i>.png,,,,,\n'
                                         % EVIL.replace('"', '""'))
     report = check(read_annotated('csv', 'train', str(tmp_path), ['<b>', EVIL]))
-    objects = Objects(np.array([[30., 40.]]), np.zeros((1, 2)), np.ones(1))
+    objects = Objects(np.array([[30., 40.]]), np.full((1, 2), 50.0), np.full((1, 2), 300.0), np.ones(1))
     fit = fit_anchors(objects, (8,), (1,))
-    worst = [(report.data.pictures[0], report.data.pictures[0].items[0], 0.1)]
+    worst = [(report.data, report.data.pictures[0], 1, 0.1)]
     page = html_page(EVIL, EVIL, False, [report], (objects, fit, fit, worst), report.faults[:1])
     assert '<script' not in page and '<i>' not in page and '<b>.png' not in page
     assert '&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;' in page and '&amp;a.png' in page
