@@ -201,6 +201,8 @@ def read_coco(image_set, dataset_path, classes=None):
     """
     path, faults = find_annotations(image_set, dataset_path), Faults()
     content = read_json(path, lambda key, number, error: faults.note(_kind(key, error), '', number, error))
+    if not content.images:
+        raise DatasetError(faults[0].text if faults else '%s: the list of images is empty' % path)
     named = list(content.categories.values())
     if not named and faults:
         raise DatasetError(faults[0].text)
