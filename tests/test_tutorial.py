@@ -67,6 +67,6 @@ def test_the_list_in_the_tutorial_is_one_that_is_read(tmp_path):
     from lib.dataset.csv_list import read_rows
     text = next(text for language, text in blocks() if text.startswith('image,x1'))
     (tmp_path / 'train.csv').write_text(text)
-    assert read_rows(str(tmp_path / 'train.csv')) == [
+    assert list(read_rows(str(tmp_path / 'train.csv'))) == [
         (2, {'image': 'a.jpg', 'x1': '12', 'y1': '30', 'x2': '111', 'y2': '95.5', 'class': 'car'}),
         (3, dict(image='b.jpg', **dict.fromkeys(('x1', 'y1', 'x2', 'y2', 'class'), '')))]
