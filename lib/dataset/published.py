@@ -3,7 +3,7 @@ import re
 
 from lib.dataset.voc import VOC_CLASSES
 
-# In the order of COCO's category numbers, which is that of `lib.dataset.coco.COCO`.
+# In the order of COCO's category numbers, which is that of its json files.
 COCO_CLASSES = (
     'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
     'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant',

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError
-from lib.utils.roidb import make_entry
+from lib.dataset.roidb import make_entry
 from rfcn import build
 from rfcn import test as test_script
 from rfcn.checkpoints import checkpoint, identity, states
