@@ -113,9 +113,10 @@ class Trainer:
                                         + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)))
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
-                if updated and number + 1 < batches and self._wish(stop):
+                wish = self._wish(stop) if updated and number + 1 < batches else None
+                if wish:
                     self._save_interrupted(epoch, done + seen, drawn_for)
-                    self._leave_if(stop.signal, epoch, done + seen)
+                    self._leave_if(wish, epoch, done + seen)
         self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
         means, speed = self.metrics.get(), seen / (time.time() - started)
         left = self._seconds_left(speed, epoch, batches, end_epoch)
@@ -137,10 +138,11 @@ class Trainer:
 
     def _wish(self, stop):
         """The signal that asks this run to stop, or None; the same for all workers, whichever of them heard it."""
-        if self.workers.count > 1:
-            heard = self.workers.sum([stop.signal == number for number in StopWish.SIGNALS])
-            stop.signal = next((number for number, times in zip(StopWish.SIGNALS, heard) if times), None)
-        return stop.signal
+        if self.workers.count == 1:
+            return stop.signal
+        # A signal may come during the exchange: it is left in `stop` for the next one.
+        heard = self.workers.sum([stop.signal == number for number in StopWish.SIGNALS])
+        return next((number for number, times in zip(StopWish.SIGNALS, heard) if times), None)
 
     @staticmethod
     def _leave_if(wish, epoch, images=0):

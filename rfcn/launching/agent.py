@@ -2,7 +2,7 @@
 
 The launcher writes lines of JSON to its standard input, and reads lines of JSON from its standard output:
 
-    {"port": "10.0.0.1"}                    -> {"port": 43210}: a port of that address that is free, and the next one too
+    {"port": "10.0.0.1"}                    -> {"port": 43210}: of that address, free, as is the next one
     {"start": {"name": "worker 0", ...}}    see `Agent.start`
     {"stop": ["worker 0"], "signal": 15}    send a signal
     {}                                      a sign of life, every BEAT seconds, from both sides

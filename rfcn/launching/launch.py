@@ -24,7 +24,7 @@ from lib.errors import ConfigError, UserError
 from rfcn.cli.script import make_parser, run_script
 from rfcn.launching import agent
 from rfcn.launching.hosts import LOCAL, local_host, plan, read_hosts, variables_of
-from rfcn.launching.watch import MISSING_STATUS
+from rfcn.launching.watch import ALL_END, MISSING_STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -100,6 +100,8 @@ class Launch:
         self.servers = servers
         self.running = set(self.processes)
         self.faults = []        # sentences, the first is the cause where that can be told
+        self.failed = False     # whether a process has ended with an error
+        self.told = ''          # what the scheduler says of who is missing
         self.signal = None
         self.deadline = None    # when the next harder step is taken
         self.killed = False
@@ -131,8 +133,9 @@ class Launch:
                 signal.signal(number, handler)
         if self.signal:
             return 128 + self.signal
-        if self.faults:
-            raise LaunchFailed('%s; all processes have ended, what they said is in %s' % (self.faults[0], self.logs))
+        if self.faults or self.failed:
+            reason = (self.faults + [self.told or 'a process ended because another one is missing'])[0]
+            raise LaunchFailed('%s; what the processes said is in %s' % (reason, self.logs))
         return 0
 
     def _ask_for_port(self):
@@ -161,7 +164,7 @@ class Launch:
             self.connections[process.host.name].tell(start=dict(
                 name=name, command=[process.host.python, '-m', 'rfcn', *self.command], folder=process.host.path,
                 variables=variables_of(process, root, port, self.workers, self.servers), share=share,
-                log=self._log(name), show=process.rank == 0))
+                log=self._log(name), show=process.rank == 0 or process.role == 'scheduler'))
 
     def _log(self, name):
         return os.path.join(self.logs, name.replace(' ', '-') + '.log')
@@ -176,10 +179,16 @@ class Launch:
         if connection and message is None:
             self._lose(connection, 'ended the connection')
         elif message and 'line' in message:
-            print(message['line'], flush=True)
+            self._show(message['of'], message['line'])
         elif message and message.get('ended') in self.running:
             self.running.discard(message['ended'])
             self._judge(message['ended'], message['status'])
+
+    def _show(self, name, line):
+        if name == 'scheduler' and line.startswith('error: '):
+            self.told = line[len('error: '):].replace(ALL_END, '')  # who is missing
+        else:
+            print(line, flush=True)
 
     def _judge(self, name, status):
         """Note a fault if the end of a process is one."""
@@ -188,6 +197,7 @@ class Launch:
         how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else 'ended with status %d' % status
         host = self.processes[name].host.name
         sentence = '%s (%s) %s, see %s' % (name, host, how, self._log(name))
+        self.failed = True
         if status != MISSING_STATUS:    # else it ended because of another one
             self.faults.insert(0 if status < 0 else len(self.faults), sentence)
         self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
@@ -195,7 +205,8 @@ class Launch:
     def _lose(self, connection, how):
         gone = {name for name in self.running if self.processes[name].host is connection.host}
         if gone and not connection.lost and not self.signal:
-            self.faults.insert(0, 'the host %s %s: %s went missing' % (connection.host.name, how, ', '.join(sorted(gone))))
+            self.faults.insert(0, 'the host %s %s: %s went missing'
+                               % (connection.host.name, how, ', '.join(sorted(gone))))
             self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
         connection.lost = True
         self.running -= gone
@@ -233,7 +244,8 @@ class Launch:
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
-    parser.add_argument('--workers', type=int, help='how many share the work; by default as many as the hosts take, or 2')
+    parser.add_argument('--workers', type=int,
+                        help='how many share the work; by default as many as the hosts take, or 2')
     parser.add_argument('--servers', type=int, default=1, help='processes that add up gradients (default 1)')
     parser.add_argument('--hosts', help='file of hosts, a line each: NAME [slots=N] [path=DIR] [python=FILE] '
                                         '[address=IP] [VARIABLE=VALUE ...]')

@@ -5,7 +5,7 @@ import sys
 import time
 
 from lib.errors import ConfigError
-from rfcn.launching.watch import MISSING_STATUS, Member, Watch, end_at_once, watch_address
+from rfcn.launching.watch import ALL_END, MISSING_STATUS, Member, Watch, end_at_once, watch_address
 
 NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')
 HELPERS = ('scheduler', 'server')
@@ -53,6 +53,6 @@ def _refuse(number, body, _):
 
 
 def _end(sentence):
-    print('error: %s; all processes end' % sentence, file=sys.stderr, flush=True)
+    print('error: %s%s' % (sentence, ALL_END), file=sys.stderr, flush=True)
     time.sleep(1)       # until the members have read it
     os._exit(MISSING_STATUS)

@@ -21,6 +21,7 @@ import time
 BEAT = 2.0              # seconds between two signs of life
 SILENCE = 20.0          # seconds without one after which a process is missing
 MISSING_STATUS = 75     # how a process ends because another one is missing; the cause has another status
+ALL_END = '; all processes end'     # what the scheduler adds to the sentence
 PATIENCE = 600.0        # seconds that the processes wait for each other at the start
 LEAVING = 30.0          # seconds that the orderly end may take once the first process leaves
 MAX_LINE = 2 ** 16      # bytes
