@@ -58,7 +58,8 @@ def script(monkeypatch, capsys, tmp_path):
 def test_every_script_ends_as_its_user_expects():
     scripts = {path.relative_to(ROOT).as_posix(): path.read_text() for folder in ('rfcn', 'experiments', 'data')
                for path in (ROOT / folder).rglob('*.py') if "\nif __name__ == '__main__'" in path.read_text()}
-    # The second is called by reproduce.py, the third is copied into a checkout of the original, rfcn launch runs the last.
+    # The second is called by reproduce.py, the third is copied into a checkout of the original, rfcn launch runs the
+    # fourth.
     asks_nothing = {'rfcn/__main__.py', 'experiments/rows/smoke.py', 'experiments/compare/recorder.py',
                     'rfcn/launching/agent.py'}
     others = {path for path, text in scripts.items() if not text.endswith('\n    run_script(main)\n')}
