@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.utils.image import get_image, tensor_vstack
 from rfcn import build
-from rfcn.config.config import ROOT, load_config
+from rfcn.config.config import PROJECT, load_config
 from rfcn.precision import quantization
 from rfcn.core.loader import Batch
 from rfcn.precision.bf16 import has_bf16, with_bf16_weights
@@ -19,7 +19,7 @@ from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 from experiments.bench.measure import Stopwatch, unfused
 
-CONFIG = ROOT + '/experiments/rfcn/cfgs/resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml'
+CONFIG = PROJECT + '/experiments/rfcn/cfgs/resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml'
 HEIGHT, WIDTH = 600, 1000
 FP32, UNFUSED, BF16, INT8 = 'fp32', 'fp32 unfused', 'bf16', 'int8'
 PRECISIONS = (FP32, UNFUSED) + (BF16,) * has_bf16() + (INT8,)

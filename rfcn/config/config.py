@@ -12,6 +12,7 @@ config can change.
 import copy
 import difflib
 import functools
+import glob
 import logging
 import os
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Union
@@ -31,7 +32,8 @@ PathLike = Union[str, os.PathLike]
 # A config needs some 4 kB. The limit keeps a hostile file from costing more than a second.
 MAX_BYTES = 65536
 BASE = 'BASE'
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
+_ABOVE = os.path.realpath(os.path.join(os.path.realpath(__file__), '..', '..', '..'))
+PROJECT = _ABOVE if os.path.isfile(os.path.join(_ABOVE, 'pyproject.toml')) else None    # None in an installed copy
 PATH_KEYS = ('output_path', 'network.pretrained', 'dataset.root_path', 'dataset.dataset_path')
 CLASS_KEYS = ('dataset.CLASSES', 'network.PRETRAINED_CLASSES')
 # A derived number, and the keys that it follows from: where those are stated anew, an older statement of it gives way.
@@ -60,8 +62,9 @@ class Config(EasyDict):
 def load_config(path: Optional[PathLike] = None, overrides: Iterable[str] = ()) -> 'Config':
     """Read a configuration.
 
-    Relative paths in a file (and the defaults') are relative to the project's folder, so that a script does the same
-    from any folder; those in overrides are relative to the current one.
+    Relative paths in a file are relative to that file, unless they name something in the project's folder; those in a
+    file of the project, and the defaults, are relative to the project's folder. So a script does the same from any
+    folder. Relative paths in overrides are relative to the current folder, as are the defaults of an installed copy.
 
     Args:
         path: a YAML file; None starts from the defaults.
@@ -102,7 +105,7 @@ def _read_chain(path):
     stated = {}
     for file in reversed(base_files(path)):
         values = {name: value for name, value in _read(file).items() if name != BASE}
-        checked = {key: _anchored(key, value) for key, value in _check(values, file).items()}
+        checked = {key: _anchored(key, value, file) for key, value in _check(values, file).items()}
         _put_over(stated, _read_class_files(checked, file, os.path.dirname(file)))
     return stated
 
@@ -115,9 +118,22 @@ def _put_over(stated, newer):
     stated.update(newer)
 
 
-def _anchored(key, value):
-    """A relative path of a file or of the defaults, made absolute."""
-    return os.path.normpath(os.path.join(ROOT, value)) if key in PATH_KEYS and value else value
+def _anchored(key, value, file=None):
+    """A path of a file, or of the defaults where there is none, made absolute. Other values stay as they are."""
+    if key not in PATH_KEYS or not value or os.path.isabs(value):
+        return value
+    return os.path.normpath(os.path.join(_folder_of(key, value, file), value))
+
+
+def _folder_of(key, value, file):
+    """What a relative path of a file is relative to; see `load_config`. Outputs lie beside the file in any case."""
+    own = os.getcwd() if file is None else os.path.dirname(os.path.realpath(file))
+    if PROJECT is None:
+        return own
+    if file is None or os.path.commonpath([PROJECT, own]) == PROJECT:
+        return PROJECT
+    there = key != 'output_path' and glob.glob(os.path.join(PROJECT, glob.escape(value)) + '*')     # * for prefixes
+    return PROJECT if there and not glob.glob(os.path.join(own, glob.escape(value)) + '*') else own
 
 
 def with_overrides(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -139,8 +155,13 @@ def thaw(config: Any) -> Any:
 
 
 def dump(config: Config) -> str:
-    """YAML text that loads back to the same config."""
-    return yaml.safe_dump(thaw(config), default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
+    """YAML text that loads back to the same config, wherever it is written: its paths are absolute."""
+    values = thaw(config)
+    for key in PATH_KEYS:
+        *sections, name = key.split('.')
+        section = functools.reduce(dict.__getitem__, sections, values)
+        section[name] = section[name] and os.path.abspath(section[name])
+    return yaml.safe_dump(values, default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _parse(text, source):

@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import yaml
 from easydict import EasyDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -376,3 +377,57 @@ def test_the_scale_of_proposals_is_one_pair_or_none():
     assert load_config(overrides=['TEST.PROPOSAL_SCALE=[600, 1000]']).TEST.PROPOSAL_SCALE == ((600, 1000),)
     message = message_of(overrides=['TEST.PROPOSAL_SCALE=[[600, 1000], [400, 667]]'])
     assert 'TEST.PROPOSAL_SCALE must be one pair [shorter side, longest side], not ((600, 1000), (400, 667))' in message
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder that stands for the project's, with the data set data/mine and the backbone model/resnet."""
+    folder = tmp_path / 'project'
+    for path in ('data/mine/x', 'model/resnet-0000.params', 'experiments/x'):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).touch()
+    monkeypatch.setattr(config_module, 'PROJECT', str(folder))
+    return folder
+
+
+PATHS = '{output_path: out, network: {pretrained: model/resnet}, dataset: {root_path: data, dataset_path: data/mine}}'
+
+
+def paths_of(config):
+    return [config.output_path, config.network.pretrained, config.dataset.root_path, config.dataset.dataset_path]
+
+
+def test_paths_in_a_file_of_the_project_are_relative_to_the_project(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (project / 'experiments' / 'a.yaml').write_text(PATHS)
+    expected = [str(project / path) for path in ('out', 'model/resnet', 'data', 'data/mine')]
+    assert paths_of(load_config('project/experiments/a.yaml')) == expected
+    assert load_config().dataset.root_path == str(project / 'data')      # the defaults too
+
+
+def test_paths_in_another_file_are_relative_to_that_file_unless_they_name_something_in_the_project(project, tmp_path):
+    (tmp_path / 'a.yaml').write_text(PATHS)
+    beside, there = str(tmp_path), str(project)
+    assert paths_of(load_config(tmp_path / 'a.yaml')) == [beside + '/out', there + '/model/resnet', there + '/data',
+                                                          there + '/data/mine']
+    (project / 'out').mkdir()
+    (tmp_path / 'data' / 'mine').mkdir(parents=True)
+    assert paths_of(load_config(tmp_path / 'a.yaml')) == [beside + '/out', there + '/model/resnet', beside + '/data',
+                                                          beside + '/data/mine']
+
+
+def test_an_installed_copy_knows_no_folder_but_the_file_s_and_the_current_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(config_module, 'PROJECT', None)
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    (tmp_path / 'a.yaml').write_text(PATHS)
+    assert paths_of(load_config('../a.yaml')) == [str(tmp_path / path) for path in ('out', 'model/resnet', 'data',
+                                                                                    'data/mine')]
+    assert load_config().dataset.root_path == str(tmp_path / 'here' / 'data')
+
+
+def test_a_written_configuration_holds_no_relative_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(None, ['output_path=out'])
+    assert config.output_path == 'out'
+    assert yaml.safe_load(dump(config))['output_path'] == str(tmp_path / 'out')
