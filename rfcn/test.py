@@ -21,6 +21,7 @@ from rfcn.precision import quantization
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
+from rfcn.report.command import add_shared_arguments, write_report
 from rfcn.result import write_result
 from rfcn.cli.script import run_script
 from rfcn.training import last_checkpoint
@@ -36,13 +37,19 @@ def add_arguments(parser):
                         help='lowest score that counts (default TEST.SCORE_THRESH); the results go into a folder of '
                              'their own, thresh_T')
     parser.add_argument('--vis', action='store_true', help='write drawings of the detections beside the results')
+    parser.add_argument('--report', metavar='DIR', help='write a page of what was found, what goes wrong and what that '
+                                                        'costs: see rfcn report')
+    add_shared_arguments(parser)
 
 
-def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
+def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
     """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
 
     Saved detections are used again only if they came from the same parameters, configuration and images, and of INT8
     models from the same graph. Of several workers each detects on its share, and the first one writes the files.
+
+    Args:
+        report: a function (imdb, all_boxes, evaluation), called at the end.
     """
     imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(folder) / (imdb.name + '_detections.pkl')
@@ -67,6 +74,8 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False):
     write_result(cfg, folder, params, evaluation)
     if vis:
         draw_all(imdb, all_boxes, Path(folder) / 'drawings')
+    if report:
+        report(imdb, all_boxes, evaluation)
     return evaluation
 
 
@@ -107,7 +116,10 @@ def main(argv=None):
         cfg = with_overrides(cfg, {'TEST.SCORE_THRESH': args.thresh})
         folder = folder / ('thresh_%g' % args.thresh)
     with start_run(cfg, folder, params) as cfg:
-        test_rcnn(cfg, folder, params, args.ignore_cache, args.vis)
+        def report(imdb, all_boxes, evaluation):
+            write_report(cfg, imdb, all_boxes, evaluation, args.report, params=params, against=args.against,
+                         thresh=args.report_score, pictures=args.report_pictures)
+        test_rcnn(cfg, folder, params, args.ignore_cache, args.vis, report if args.report else None)
 
 
 if __name__ == '__main__':

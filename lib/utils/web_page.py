@@ -10,6 +10,7 @@ JPEG_QUALITY = 88
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>%s</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
 h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
@@ -18,7 +19,12 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background
 .chosen td { font-weight: 600 } p.note { color: #555 } small { color: #555 }
 figure { display: inline-block; margin: 0 14px 14px 0; vertical-align: top; max-width: 100%% }
 figcaption { font-size: 13px; color: #555; max-width: 46em; overflow-wrap: anywhere }
-img { max-width: 100%% }
+img, svg { max-width: 100%%; height: auto } .scroll { overflow-x: auto; margin: 6px 0 }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px }
+.grid { display: flex; flex-wrap: wrap; gap: 10px } summary { cursor: pointer }
+.facts td { overflow-wrap: anywhere; vertical-align: top } .facts td:first-child { min-width: 6em; color: #555 }
+table.matrix td { min-width: 2em; padding: 2px 5px; text-align: right; font-size: 12px }
+table.matrix th { font-size: 12px; padding: 2px 5px }
 </style></head><body>
 %s
 </body></html>
@@ -59,6 +65,17 @@ def data_uri(im):
     return 'data:image/%s;base64,%s' % (kind, base64.b64encode(data.tobytes()).decode('ascii'))
 
 
+def facts(pairs):
+    """Names and values, a line each."""
+    return '<table class="facts">%s</table>' % ''.join('<tr><td>%s</td><td>%s</td></tr>' % (text(name), text(value))
+                                                       for name, value in pairs)
+
+
+def details(summary, value):
+    """Text as it stands, which opens on a click."""
+    return '<details><summary>%s</summary><pre>%s</pre></details>' % (text(summary), text(value))
+
+
 def table(heads, rows, bars=None, chosen=()):
     """A table; all columns but the first are numbers.
 
@@ -71,6 +88,7 @@ def table(heads, rows, bars=None, chosen=()):
     for number, row in enumerate(rows):
         cells = ''.join('<td%s>%s</td>' % (' class="n"' if column else '', text(value))
                         for column, value in enumerate(row))
-        bar = '' if bars is None else '<td><div class="bar" style="width:%dpx"></div></td>' % round(300 * bars[number])
+        bar = '' if bars is None else '<td><div class="bar" style="width:calc(%.3f * min(300px, 25vw))"></div></td>' \
+            % bars[number]
         lines.append('<tr%s>%s%s</tr>' % (' class="chosen"' if number in chosen else '', cells, bar))
-    return '<table>%s</table>' % ''.join(lines)
+    return '<div class="scroll"><table>%s</table></div>' % ''.join(lines)

@@ -1,0 +1,157 @@
+"""Make one page of what a test found: what is good, what goes wrong, what that costs, and the worst pictures.
+
+    rfcn test --cfg config.yaml --params X.params --report DIR
+    rfcn report --cfg config.yaml --out DIR [--detections FILE.pkl] [--against OTHER_DIR]
+
+DIR gets report.html, which needs no other file, and report.json, which --against of another report reads. The
+detections are those that `rfcn test` saved. See docs/report.md.
+"""
+import datetime
+import json
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lib.errors import DatasetError, UserError
+from lib.utils import safe_pickle
+from lib.utils.image import imread
+from lib.utils.whole_file import save_text
+from rfcn import build
+from rfcn.cli.run import log_to, parse_config, run_folder
+from rfcn.collect_env import git_revision
+from rfcn.config.config import dump
+from rfcn.report import analysis
+from rfcn.report.page import Content, report_page
+from rfcn.report.pictures import side_by_side
+from rfcn.result import machine
+
+logger = logging.getLogger(__name__)
+PAGE, SUMMARY = 'report.html', 'report.json'
+MOST_BYTES = 2 ** 22    # of a summary
+
+
+def add_arguments(parser):
+    """Of this command."""
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder of the report')
+    parser.add_argument('--detections', metavar='FILE.pkl',
+                        help='saved detections; by default those that rfcn test wrote with this configuration')
+    add_shared_arguments(parser)
+
+
+def add_shared_arguments(parser):
+    """Of this command and of `rfcn test --report`."""
+    parser.add_argument('--against', metavar='DIR', help='folder of another report: show the differences')
+    parser.add_argument('--report_score', type=float, default=0.5, metavar='S',
+                        help="of the report: lowest score in its pictures and its table of what is taken for what "
+                             '(default 0.5)')
+    parser.add_argument('--report_pictures', type=int, default=12, metavar='N',
+                        help='of the report: number of pictures (default 12)')
+
+
+def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against=None, thresh=0.5, pictures=12):
+    """Write report.html and report.json.
+
+    Args:
+        imdb: the data set that was tested on. all_boxes: [class][image] = (n, 5). evaluation: of `imdb`.
+        folder: to write to. params: path of the checkpoint. against: folder of another report.
+        thresh: lowest score in pictures and counts. pictures: how many.
+    Returns:
+        path of the page.
+    Raises:
+        UserError: the images have no annotations, or `against` is no folder of a report.
+    """
+    if not imdb.has_annotations:
+        raise UserError('%s has no annotations: there is nothing that a report could compare the detections with'
+                        % imdb.name)
+    before = read_summary(against) if against else None
+    imdb.check_detections(all_boxes)
+    objects = analysis.objects_of(imdb)
+    judged = analysis.judge_detections(objects, all_boxes)
+    content = _content(cfg, imdb, evaluation, objects, judged, params, before, thresh)
+    content = content._replace(pictures=list(_pictures(cfg, imdb, objects, judged, thresh, pictures)))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    save_text(str(Path(folder, SUMMARY)), json.dumps(summary(content), indent=1) + '\n')
+    save_text(str(Path(folder, PAGE)), report_page(content))
+    logger.info('wrote %s', Path(folder, PAGE))
+    return str(Path(folder, PAGE))
+
+
+def _content(cfg, imdb, evaluation, objects, judged, params, before, thresh):
+    number = imdb.num_classes
+    wanted = objects.labels[~objects.excused]
+    seen = judged.scores >= thresh
+    counts = {kind: int((seen & (judged.verdicts == verdict)).sum()) for kind, verdict in analysis.KINDS.items()}
+    counts[analysis.MISSED] = int(analysis.missed_objects(objects, judged).sum())
+    areas = objects.areas[~objects.excused]
+    facts = [('images', imdb.num_images), ('objects', len(wanted)), ('detections', len(judged.scores)),
+             ('parameters', params), ('commit', git_revision()), ('machine', machine(cfg.gpus)),
+             ('date', datetime.datetime.now().isoformat(timespec='seconds'))]
+    return Content(
+        title='Test on %s' % imdb.name, facts=facts, metrics=evaluation.metrics, classes=list(imdb.classes[1:]),
+        objects=np.bincount(wanted, minlength=number)[1:].tolist(),
+        curves=analysis.class_curves(objects, judged, number), sizes=analysis.size_curves(objects, judged, number),
+        size_objects={name: int(((areas >= least) & (areas < limit)).sum())
+                      for name, (least, limit) in analysis.SIZES.items()},
+        costs=analysis.error_costs(objects, judged, number), counts=counts,
+        matrix=analysis.confusion(objects, judged, number, thresh), histogram=analysis.score_histogram(judged),
+        thresh=thresh, pictures=[], settings=dump(cfg), against=before)
+
+
+def _pictures(cfg, imdb, objects, judged, thresh, count):
+    """Yield picture and caption of the images with the most mistakes."""
+    for image in analysis.worst_images(objects, judged, thresh, count):
+        index = imdb.image_set_index[image]
+        try:
+            im = imread(imdb.image_path(index), cfg.dataset.MAX_PIXELS)
+        except (DatasetError, FileNotFoundError) as error:
+            logger.warning('left out of the report: %s', error)
+            continue
+        yield side_by_side(im, image, objects, judged, imdb.classes, thresh), index
+
+
+def summary(content):
+    """What report.json holds: enough for another report to compare itself with. JSON has no NaN: None."""
+    def plain(values):
+        return {name: None if math.isnan(value) else float(value) for name, value in values.items()}
+    return {'title': content.title, 'date': dict(content.facts)['date'], 'facts': dict(content.facts),
+            'metrics': plain({name: value for name, value in content.metrics.items() if '/' not in name}),
+            'classes': plain({name: content.metrics.get('AP@0.5/' + name, math.nan) for name in content.classes}),
+            'sizes': plain({name: analysis.mean_ap(curves) for name, curves in content.sizes.items()}),
+            'costs': plain(content.costs), 'counts': content.counts}
+
+
+def read_summary(folder):
+    """The summary of another report. Raises a UserError where there is none, or where it is damaged."""
+    path = Path(folder, SUMMARY)
+    if not path.is_file():
+        raise UserError('%s: no such file; --against expects the folder of another report' % path)
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError('it has more than %d bytes' % MOST_BYTES)
+        found = json.loads(path.read_text(encoding='utf-8'))
+        numbers = {key: {str(name): None if value is None else float(value) for name, value in found[key].items()}
+                   for key in ('metrics', 'classes', 'sizes', 'costs')}
+        return dict(numbers, title=str(found['title']), date=str(found['date']))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError('%s: is damaged or no summary of a report (%s: %s). Make that report again'
+                        % (path, type(error).__name__, error)) from None
+
+
+def main(argv=None):
+    """Entry point."""
+    cfg, args = parse_config(__doc__, argv, add_arguments)
+    log_to(None, cfg.default.log_level)
+    cfg = build.with_classes(cfg)
+    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    saved = Path(args.detections or run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
+                 / (imdb.name + '_detections.pkl'))
+    if not saved.is_file():
+        raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
+    all_boxes = safe_pickle.load(str(saved))
+    evaluation = imdb.evaluate_detections(all_boxes)
+    note = saved.parent / 'result.json'
+    params = str(json.loads(note.read_text(encoding='utf-8')).get('params', '')) if note.is_file() else ''
+    write_report(cfg, imdb, all_boxes, evaluation, args.out, params=params, against=args.against,
+                 thresh=args.report_score, pictures=args.report_pictures)

@@ -1,0 +1,145 @@
+"""The page and the commands: of VOC and of COCO, compared with another, and names that look like markup."""
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+
+from lib.dataset.convert import convert
+from lib.errors import UserError
+from lib.utils.safe_pickle import load as load_pickle
+from rfcn import build, test
+from rfcn.config.config import load_config
+from rfcn.report import analysis, command
+from rfcn.report.page import Content, report_page
+
+TAGS = {'html', 'head', 'meta', 'title', 'style', 'body', 'h1', 'h2', 'p', 'div', 'table', 'tr', 'td', 'th', 'svg',
+        'path', 'polyline', 'rect', 'text', 'figure', 'figcaption', 'img', 'details', 'summary', 'pre'}
+EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m'
+
+
+class Page(HTMLParser):
+    """The tags, the attributes and the text of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.found, self.words = set(), [], ''
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.found += attrs
+
+    def handle_data(self, data):
+        self.words += data
+
+
+def content(**changes):
+    one = analysis.curve(np.array([0.9, 0.8]), np.array([True, False]), 2)
+    fields = dict(title='Test', facts=[('date', '2026')], metrics={'mAP@0.5': 0.5, 'AP@0.5/cat': 0.5},
+                  classes=['cat'], objects=[2], curves=[one], sizes={'small': [one]}, size_objects={'small': 2},
+                  costs={'class': 0.25}, counts={'class': 1}, matrix=np.array([[0, 1], [1, 1]]),
+                  histogram=np.array([[0, 1], [1, 0]]), thresh=0.5, pictures=[], settings='a: 1', against=None)
+    return Content(**dict(fields, **changes))
+
+
+def test_names_cannot_inject_markup():
+    picture = np.zeros((4, 4, 3), dtype=np.uint8)
+    page = Page(report_page(content(
+        title=EVIL, facts=[(EVIL, EVIL)], metrics={'mAP@0.5': 0.5, 'AP@0.5/' + EVIL: 0.5}, classes=[EVIL],
+        settings=EVIL, pictures=[(picture, EVIL)],
+        against={'title': EVIL, 'date': EVIL, 'metrics': {}, 'classes': {EVIL: 0.4}, 'sizes': {}, 'costs': {}})))
+    assert page.tags <= TAGS
+    assert not [name for name, _ in page.found if name.startswith('on')]
+    assert all(value.startswith('data:image/') for name, value in page.found if name in ('src', 'href'))
+    assert 'alert(1)' in page.words and '\x1b' not in page.words
+    assert ("content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in page.found
+
+
+def test_a_number_that_there_is_not_is_a_dash():
+    nothing = analysis.curve(np.zeros(0), np.zeros(0, dtype=bool), 0)
+    words = Page(report_page(content(metrics={'mAP@0.5': float('nan')}, curves=[nothing], sizes={'small': [nothing]},
+                                     costs={'class': float('nan')}))).words
+    assert 'nan' not in words.lower()
+
+
+@pytest.fixture(scope='module')
+def tested(tiny_run, tmp_path_factory):
+    """Folder of a report that `rfcn test` wrote, path of the configuration, and of the saved detections."""
+    folder = tmp_path_factory.mktemp('report')
+    config = folder / 'tiny.yaml'
+    settings = yaml.safe_load((tiny_run / 'config.yaml').read_text())
+    config.write_text(yaml.safe_dump(dict(settings, output_path=str(folder / 'output'))))
+    params = str(tiny_run / 'tiny-0001.params')
+    test.main(['--cfg', str(config), '--params', params, '--report', str(folder / 'one'), '--report_score', '0.2'])
+    saved, = (folder / 'output').rglob('*_detections.pkl')
+    return folder, config, saved
+
+
+def test_a_test_writes_a_page_with_its_numbers(tested):
+    folder, _, saved = tested
+    words = Page((folder / 'one' / 'report.html').read_text()).words
+    result = json.loads((saved.parent / 'result.json').read_text())
+    assert 'mAP@0.5%.1f' % (100 * result['metrics']['mAP@0.5']) in words
+    for part in ('How good it is', 'Average precision of each class', 'Small and large objects', 'missed: objects that',
+                 'What objects are taken for', 'Scores', 'Pictures with the most mistakes', 'wide1', 'Settings'):
+        assert part in words, part
+    summary = json.loads((folder / 'one' / 'report.json').read_text())
+    assert summary['metrics']['mAP@0.5'] == result['metrics']['mAP@0.5'] and set(summary['classes']) == {'blue', 'red'}
+
+
+def test_saved_detections_are_reported_and_compared(tested, tmp_path):
+    folder, config, saved = tested
+    summary = json.loads((folder / 'one' / 'report.json').read_text())
+    summary['metrics']['mAP@0.5'] -= 0.1
+    (tmp_path / 'before').mkdir()
+    (tmp_path / 'before' / 'report.json').write_text(json.dumps(summary))
+    command.main(['--cfg', str(config), '--out', str(tmp_path / 'two'), '--against', str(tmp_path / 'before')])
+    words = Page((tmp_path / 'two' / 'report.html').read_text()).words
+    assert 'Compared with Test on tiny' in words.replace(summary['title'], 'Test on tiny') and '+10.0' in words
+
+
+def test_coco_is_reported_as_voc_is(tested, tiny_voc, tmp_path):
+    folder, config, saved = tested
+    cfg = load_config(str(config))
+    convert('PascalVOC', 'coco', [cfg.dataset.test_image_set], str(tiny_voc), str(tmp_path / 'coco'),
+            classes=list(cfg.dataset.CLASSES))
+    overrides = ['dataset.dataset=coco', 'dataset.dataset_path=%s' % (tmp_path / 'coco')]
+    command.main(['--cfg', str(config), '--out', str(tmp_path / 'out'), '--detections', str(saved)] + overrides)
+    words = Page((tmp_path / 'out' / 'report.html').read_text()).words
+    assert 'AP_small' in words and 'AP75' in words
+    found, before = [json.loads(path.read_text()) for path in (tmp_path / 'out' / 'report.json',
+                                                               folder / 'one' / 'report.json')]
+    # VOC has no areas of outlines, so both take those of the boxes.
+    for part in ('costs', 'sizes'):
+        assert found[part] == pytest.approx(before[part], abs=1e-9)
+
+
+def test_curves_have_the_area_of_voc_s_own_evaluation(tested):
+    folder, config, saved = tested
+    cfg = build.with_classes(load_config(str(config)))
+    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    all_boxes = load_pickle(str(saved))
+    objects = analysis.objects_of(imdb)
+    curves = analysis.class_curves(objects, analysis.judge_detections(objects, all_boxes), imdb.num_classes)
+    assert analysis.mean_ap(curves) == pytest.approx(imdb.evaluate_detections(all_boxes).metrics['mAP_area@0.5'])
+
+
+@pytest.mark.parametrize('text, message', [
+    (None, 'no such file; --against expects the folder of another report'),
+    ('[]', 'is damaged or no summary of a report'),
+    ('{"metrics": {"mAP": "<b>"}, "classes": {}, "sizes": {}, "costs": {}, "title": "", "date": ""}', 'is damaged'),
+    ('[' * 100000, 'is damaged'),
+])
+def test_what_is_no_summary_is_refused(text, message, tmp_path):
+    if text:
+        (tmp_path / 'report.json').write_text(text)
+    with pytest.raises(UserError, match=message):
+        command.read_summary(str(tmp_path))
+
+
+def test_without_saved_detections_the_command_says_what_writes_them(tested, tmp_path):
+    _, config, _ = tested
+    with pytest.raises(UserError, match='no such file of detections; rfcn test writes it'):
+        command.main(['--cfg', str(config), '--out', str(tmp_path), '--detections', str(tmp_path / 'none.pkl')])
