@@ -217,12 +217,21 @@ def write_csv(sets, out):
     Arguments and results as of `write_voc`.
     """
     for image_set, data in sets.items():
-        with open(os.path.join(out, image_set + '.csv'), 'w', encoding='utf-8', newline='') as file:
-            writer = csv.writer(file)
-            writer.writerow(PLAIN + ('width', 'height') + FLAGS)
-            writer.writerows(row for picture in data.pictures for row in _rows(data, picture))
+        write_list(os.path.join(out, image_set + '.csv'), ((data, picture) for picture in data.pictures))
         write_lines(os.path.join(out, CLASS_FILE), data.classes)
     return [], {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
+
+
+def write_list(path, pictures):
+    """Write one list of boxes.
+
+    Args:
+        pictures: iterable of (AnnotatedSet, Picture of it with its size).
+    """
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(PLAIN + ('width', 'height') + FLAGS)
+        writer.writerows(row for data, picture in pictures for row in _rows(data, picture))
 
 
 def _rows(data, picture):

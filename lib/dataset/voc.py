@@ -69,6 +69,24 @@ class Lists:
                 if name.endswith('.txt') and belongs(name)]
 
 
+class Unlisted(Lists):
+    """A folder of XML files and one of pictures without lists: one set of all annotations."""
+
+    def __init__(self, folder, annotations, images):
+        super().__init__(folder, '', '.')
+        self.list_path = self.annotations = os.path.join(self.folder, annotations)
+        self.images = os.path.join(self.folder, images)
+
+    def index(self):
+        """Names of all annotations, sorted."""
+        return [os.path.relpath(path[:-4], self.annotations).replace(os.sep, '/')
+                for path in files_below(self.annotations, ('.xml',))]
+
+    def all_sets(self):
+        """This one alone."""
+        return [self]
+
+
 class Flat:
     """Pictures and XML files side by side, in a folder for each set."""
 
@@ -99,8 +117,15 @@ def has_xml(folder):
     return any(name.endswith('.xml') for name in names) and any(name.endswith(IMAGE_EXTENSIONS) for name in names)
 
 
+def two_folders(dataset_path):
+    """Names of the folders of XML files and of pictures that lie side by side; None where they are not there."""
+    annotations, images = [next((name for name in names if os.path.isdir(os.path.join(dataset_path, name))), None)
+                           for names in (('Annotations', 'annotations'), ('JPEGImages', 'images', 'Images'))]
+    return (annotations, images) if annotations and images else None
+
+
 def find_layout(image_set, dataset_path):
-    """`Lists` or `Flat` of an image set; FileNotFoundError if the data set has neither."""
+    """`Lists`, `Unlisted` or `Flat` of an image set; FileNotFoundError if the data set has none of them."""
     layouts = [(dataset_path, '', image_set)]
     match = re.match(r'(\d{4})_(.+)', image_set)
     if match:
@@ -108,6 +133,9 @@ def find_layout(image_set, dataset_path):
     for folder, year, name in layouts:
         if os.path.isdir(os.path.join(folder, 'ImageSets', 'Main')):
             return Lists(folder, year, name)
+    apart = two_folders(dataset_path) if image_set == '.' else None
+    if apart:
+        return Unlisted(dataset_path, *apart)
     for name in names_of_set(image_set):
         folder = os.path.join(dataset_path, name)
         if os.path.isdir(folder) and has_xml(folder):
@@ -167,7 +195,8 @@ def read_voc(image_set, dataset_path, classes=None, *, sets=None):
     Args:
         image_set: '2007_trainval' for dataset_path/VOC2007/{Annotations,ImageSets/Main,JPEGImages}; 'trainval' if these
             three folders lie in dataset_path itself, or if dataset_path/trainval holds pictures and XML files. '.' is
-            dataset_path itself, with pictures and XML files.
+            dataset_path itself, with pictures and XML files, or with two folders, Annotations and
+            JPEGImages or images, and no lists.
         dataset_path: folder.
         classes: names, or a text file of them, one a line. By default the 20 of VOC for a year's folder, otherwise
             those of classes.txt in the folder, or else the labels of all lists in ImageSets/Main, sorted: the same for

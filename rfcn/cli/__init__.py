@@ -29,6 +29,7 @@ COMMANDS = {
     'report': Command('rfcn.report.command:main', 'a page of what a test found and what its errors cost'),
     'demo': Command('rfcn.demo:main', 'draw detections on images or on a video'),
     'explain': Command('rfcn.explaining.command:main', 'show why the network decides what it decides'),
+    'prepare': Command('rfcn.prepare:main', 'from a folder of annotated pictures to a configuration that trains'),
     'check': Command('rfcn.check_dataset:main', 'find what is wrong with a data set, and fix it'),
     'convert': Command('rfcn.convert_dataset:main', 'convert a data set between VOC, COCO, CSV and YOLO'),
     'quantize': Command('rfcn.quantize:main', 'make an INT8 model of a checkpoint'),

@@ -1,0 +1,155 @@
+"""Finds the annotations in a folder: their format, and the image sets that are there.
+
+Looked for, the likeliest first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), csv files, folders of XML
+files beside or below the pictures (VOC), folders of labels (YOLO).
+"""
+import contextlib
+import logging
+import os
+import re
+from typing import List, NamedTuple, Tuple
+
+from lib.dataset.coco import ROBOFLOW
+from lib.dataset.csv_list import PLAIN, header, raw_rows
+from lib.dataset.files import SAME_SETS, belongs, files_below
+from lib.dataset.voc import has_xml, two_folders
+from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
+from lib.errors import DatasetError
+from lib.utils.image import IMAGE_EXTENSIONS
+
+logger = logging.getLogger(__name__)
+
+WHOLE = '.'                 # the name of the set that is the folder itself
+_CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
+
+
+class Found(NamedTuple):
+    """A data set in a folder."""
+    format: str                     # a key of lib.dataset.DATASETS
+    image_sets: Tuple[str, ...]     # names that its reader takes
+
+
+def find_dataset(folder) -> Found:
+    """The likeliest data set of a folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder. DatasetError: it holds no annotations of a format that we read.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError('%s: there is no such folder' % os.path.abspath(folder))
+    for name, find in (('yolo', _described), ('PascalVOC', _listed), ('coco', _json_files), ('csv', _csv_files),
+                       ('PascalVOC', _xml_folders), ('yolo', _label_folders)):
+        sets = find(folder)
+        if sets:
+            return Found(name, tuple(dict.fromkeys(sets)))
+    raise DatasetError('%s: found no annotations. Expected XML files (VOC, LabelImg), a json file with images and '
+                       'annotations (COCO), a csv file with the columns image, x1, y1, x2, y2, class, or data.yaml or '
+                       'text files of labels (YOLO)' % os.path.abspath(folder))
+
+
+def role_of(image_set):
+    """'train', 'val' or 'test' for a set that tools call so, with a year or without; None for another."""
+    name = re.sub(r'^\d{4}_|_?\d{4}$', '', image_set)
+    return next((names[0] for names in SAME_SETS if name in names), None)
+
+
+def _folders(folder):
+    """Names of the folders in a folder that belong to a data set, sorted."""
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and belongs(entry.name)) \
+        if os.path.isdir(folder) else []
+
+
+def _files(folder, ending):
+    return sorted(entry.name for entry in os.scandir(folder)
+                  if entry.is_file() and belongs(entry.name) and entry.name.lower().endswith(ending)) \
+        if os.path.isdir(folder) else []
+
+
+def _described(folder) -> List[str]:
+    """The sets that a data.yaml states; of one that states none, those of its folders."""
+    if not any(os.path.isfile(os.path.join(folder, name)) for name in DESCRIPTIONS):
+        return []
+    description, stated = Description(folder), []
+    for names in SAME_SETS:
+        try:
+            stated += names[:1] if description.entries(names[0]) else []
+        except DatasetError as error:
+            if names[0] == 'train':
+                raise
+            logger.warning('%s. The set is left out', error)    # Roboflow states sets that it did not write
+    return stated or _label_folders(folder) or [WHOLE]
+
+
+def _listed(folder) -> List[str]:
+    """The lists of ImageSets/Main, without those of single classes: cat_train is one where there is a train."""
+    names = [name[:-4] for name in _files(os.path.join(folder, 'ImageSets', 'Main'), '.txt')]
+    return [name for name in names if not any(name.endswith('_' + other) for other in names)]
+
+
+def _json_files(folder) -> List[str]:
+    found = []
+    for place in ('annotations', ''):
+        for name in _files(os.path.join(folder, place), '.json'):
+            if _is_coco(os.path.join(folder, place, name)):
+                found.append(name[:-5].replace('instances_', '', 1) if name.startswith('instances_') else name[:-5])
+    return found + [name for name in _folders(folder) if os.path.isfile(os.path.join(folder, name, ROBOFLOW))]
+
+
+def _is_coco(path):
+    """Whether a json file has the keys of COCO's; other files, such as detections, lie about as well."""
+    wanted, tail = {b'"images"', b'"annotations"', b'"categories"'}, b''
+    with open(path, 'rb') as file:
+        while wanted:
+            chunk = file.read(_CHUNK)
+            if not chunk:
+                return False
+            wanted = {key for key in wanted if key not in tail + chunk}
+            tail = chunk[-32:]
+    return True
+
+
+def _csv_files(folder) -> List[str]:
+    found = []
+    for place in ('', 'annotations'):
+        for name in _files(os.path.join(folder, place), '.csv'):
+            with contextlib.suppress(DatasetError):     # another table
+                path = os.path.join(folder, place, name)
+                _, row = next(raw_rows(path), (0, []))
+                if header(path, row) or _is_box(row):
+                    found.append(name[:-4])
+    found += [name for name in _folders(folder) if os.path.isfile(os.path.join(folder, name, '_annotations.csv'))]
+    return [name for name in found if role_of(name)] or found   # predictions.csv beside train.csv is no set
+
+
+def _is_box(row):
+    """Whether the first line of a list without a header names an image and either nothing else or a box and a class."""
+    if len(row) != len(PLAIN) or not row[0].lower().endswith(IMAGE_EXTENSIONS):
+        return False
+    with contextlib.suppress(ValueError):
+        return not any(row[1:]) or bool([float(cell) for cell in row[1:5]] and row[5])
+    return False
+
+
+def _xml_folders(folder) -> List[str]:
+    apart = two_folders(folder)
+    if has_xml(folder) or apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
+        return [WHOLE]
+    return [name for name in _folders(folder) if has_xml(os.path.join(folder, name))]
+
+
+def _label_folders(folder) -> List[str]:
+    """Folders of pictures with labels: images/train, train/images, train; or the folder itself."""
+    of_images = [name for name in _folders(os.path.join(folder, 'images')) if role_of(name)]
+    named = of_images or [name for name in _folders(folder) if role_of(name)]
+    if named and _has_labels(folder):
+        return named
+    return [WHOLE] if _has_labels(folder) else []
+
+
+def _has_labels(folder):
+    """Whether a picture below the folder has a file of labels."""
+    for path in files_below(folder, IMAGE_EXTENSIONS):
+        name = os.path.relpath(path, folder).replace(os.sep, '/')
+        if any(os.path.isfile(os.path.join(folder, labels)) for labels in label_paths(name)):
+            return True
+    return False

@@ -1,0 +1,301 @@
+"""From a folder of annotated pictures to a configuration that trains: `rfcn prepare FOLDER [--minutes M]`.
+
+Finds pictures and annotations (VOC, COCO, CSV, YOLO, as tools lay them out), refuses what training would refuse, splits
+the pictures into train, val and test unless they are split already, and writes beside them
+
+    prepared_train.csv, prepared_val.csv, prepared_test.csv     the boxes of each set
+    prepared.yaml                                               the configuration
+
+Pictures that are equal or nearly so stay on one side. Anchors, scale and the number of bins follow from the objects,
+epochs from the number of pictures, the minutes, and the speed of a few training steps.
+
+Example: rfcn prepare photos --minutes 60 --pretrained model/pretrained_model/resnet_v1_50
+"""
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+
+import cv2
+import numpy as np
+import yaml
+
+from lib.dataset import read_annotated
+from lib.dataset.annotations import stopping, unknown_labels
+from lib.dataset.box_rule import judge
+from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
+from lib.dataset.csv_list import write_list
+from lib.dataset.find import find_dataset, role_of
+from lib.dataset.split import alike_groups, fingerprint, split
+from lib.errors import DatasetError
+from lib.utils.image import image_size, imread
+from lib.utils.progress import progress
+from lib.utils.whole_file import save_text, whole_files
+from rfcn import check_dataset
+from rfcn.cli.run import log_to
+from rfcn.cli.script import make_parser, run_script
+from rfcn.config.config import load_config
+from rfcn.train_end2end import train_net
+
+logger = logging.getLogger('rfcn')
+
+NAME = 'prepared'
+SHARES = {'train': 0.7, 'val': 0.15, 'test': 0.15}
+SEED = 0
+MEASURED_STEPS = 6          # training steps whose time tells the number of epochs
+FEWEST_EPOCHS = 3
+# What differs between a network that starts from a classifier's weights and the small one that starts from nothing.
+# scale: (least, most) of the shorter side; object: the side in pixels that a small object of each class should get by
+# it; bins: the side in pixels from which on the middle object gets 7 x 7 bins, not 3 x 3; epochs: the most.
+PRETRAINED = dict(scale=(320, 800), object=48, bins=112, epochs=30, batch=1, lr=0.002, network={
+    'PIXEL_MEANS': [103.06, 115.90, 123.15], 'FIXED_PARAMS': ['conv1', 'bn_conv1', 'res2', 'bn2', 'gamma', 'beta']},
+    train={'PRECISION': 'bf16', 'RPN_PRE_NMS_TOP_N': 6000, 'RPN_POST_NMS_TOP_N': 300})
+SMALL = dict(scale=(96, 400), object=40, bins=112, epochs=60, batch=4, lr=0.03, network={
+    'PIXEL_MEANS': [103.06, 115.90, 123.15], 'FIXED_PARAMS': [], 'CONV_NEW_CHANNELS': 128, 'RPN_CHANNELS': 64,
+    'SMALL_CHANNELS': [16, 48, 96, 192]},
+    train={'BATCH_ROIS_OHEM': 64, 'RPN_BATCH_SIZE': 128, 'RPN_PRE_NMS_TOP_N': 1000, 'RPN_POST_NMS_TOP_N': 150})
+
+
+def read_folder(folder):
+    """All pictures of a folder and the role of each set.
+
+    Returns:
+        dict image set -> AnnotatedSet with the size of each picture, its name seen from the folder.
+    Raises:
+        DatasetError, FileNotFoundError: there is nothing, or something that stops training.
+    """
+    found = find_dataset(folder)
+    names = [name for name in found.image_sets if not name.startswith(NAME)]
+    logger.info('%s: %s annotations; image sets: %s', folder, found.format, ', '.join(names))
+    sets = {}
+    for name in names:
+        data = read_annotated(found.format, name, folder, sets=names)
+        for fault in stopping(data.faults) + unknown_labels(data):
+            raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
+                               % fault.text.rstrip('.'))
+        if data.annotated:
+            sets[name] = data._replace(pictures=[picture._replace(
+                name=os.path.relpath(picture.path, folder).replace(os.sep, '/'),
+                size=picture.size or image_size(picture.path)) for picture in data.pictures])
+    if not sets:
+        raise DatasetError('%s: the pictures have no annotations' % folder)
+    if len({data.classes for data in sets.values()}) > 1:
+        raise DatasetError('%s: the sets differ in their classes: %s. Make them the same'
+                           % (folder, '; '.join('%s: %s' % (name, ', '.join(data.classes))
+                                                for name, data in sets.items())))
+    return sets
+
+
+def assign(sets):
+    """Share the pictures out over 'train', 'val' and 'test'.
+
+    Sets that tools call so keep their pictures. Of the others, and where one of the three is missing, pictures are
+    split so that none that are alike are apart.
+
+    Returns:
+        dict role -> list of (AnnotatedSet, Picture).
+    Raises:
+        DatasetError: there are fewer than three pictures that differ.
+    """
+    given, free = {role: [] for role in SHARES}, {}
+    for name, data in sets.items():
+        for picture in data.pictures:
+            if role_of(name):
+                given[role_of(name)].append((data, picture))
+            else:
+                free[picture.path] = data, picture
+    for _, picture in sum(given.values(), []):      # trainval beside train and val adds nothing
+        free.pop(picture.path, None)
+    free, missing = list(free.values()), [role for role in SHARES if not given[role]]
+    if missing and not free:
+        free, given['train'], missing = given['train'], [], ['train'] + [role for role in missing if role != 'train']
+    if free:
+        roles = missing or ['train']
+        for role, numbers in zip(roles, split_pictures([picture for _, picture in free], roles)):
+            given[role] += [free[i] for i in numbers]
+    if not given['train']:
+        raise DatasetError('there is no picture to train on, only the sets %s' % ', '.join(sets))
+    return given
+
+
+def split_pictures(pictures, roles):
+    """Numbers of the pictures of each role."""
+    prints = [fingerprint(cv2.cvtColor(imread(picture.path), cv2.COLOR_BGR2GRAY))
+              for picture in progress(pictures, desc='pictures that are alike', unit='image')]
+    groups = alike_groups(prints)
+    if len(groups) < len(roles):
+        raise DatasetError('%d pictures that differ: too few for the sets %s. Add pictures'
+                           % (len(groups), ', '.join(roles)))
+    together = sum(len(group) for group in groups if len(group) > 1)
+    if together:
+        logger.info('%d pictures are nearly like another one; such stay in one set', together)
+    shares = np.array([SHARES[role] for role in roles])
+    return split(groups, [picture.items['label'] for picture in pictures], shares / shares.sum(),
+                 np.random.RandomState(SEED))
+
+
+def write_lists(folder, shared):
+    """The three CSV lists, all or none."""
+    paths = [os.path.join(folder, '%s_%s.csv' % (NAME, role)) for role in shared]
+    with whole_files(paths) as temporaries:
+        for temporary, pairs in zip(temporaries, shared.values()):
+            write_list(temporary, pairs)
+
+
+def settings(data, pretrained):
+    """The keys that follow from the training data, an AnnotatedSet, and from the weights: scale, anchors, bins."""
+    kind = PRETRAINED if pretrained else SMALL
+    sizes = np.array([picture.size for picture in data.pictures], dtype=float)
+    judged = judge(data, sizes)
+    rows = np.flatnonzero(judged.used)
+    if not len(rows):
+        raise DatasetError('none of the objects can be trained on; rfcn check says why')
+    boxes, labels, of_image = judged.boxes[rows], judged.items['label'][rows], sizes[judged.owners[rows]]
+    shorter = sizes.min(axis=1)
+    shares = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)) / of_image.min(axis=1)
+    small = min(np.percentile(shares[labels == label], 25) for label in np.unique(labels))
+    side = int(np.clip(kind['object'] / small, kind['scale'][0], kind['scale'][1]))
+    side = min(side, max(kind['scale'][0], int(np.median(shorter))))    # larger pictures show nothing more
+    side = -(-side // 16) * 16
+    scale = [side, int(side * 5 / 3)]
+    objects = objects_at(boxes, labels, of_image, [scale])
+    fit = suggest(objects, 4, 3)
+    fit = better(fit, objects) or fit       # a fifth size, where it is worth it
+    logger.info('scale %s; anchors: sizes %s x 16 pixels, height / width %s, mean IoU with the objects %.2f',
+                scale, list(fit.scales), list(fit.ratios), fit_anchors(objects, fit.scales, fit.ratios).mean)
+    middle = float(np.median(np.sqrt(np.prod(objects.sides, axis=1))))
+    return {'SCALES': scale, 'network': {'ANCHOR_SCALES': list(fit.scales), 'ANCHOR_RATIOS': list(fit.ratios),
+                                         'POOLED_SIZE': 7 if middle >= kind['bins'] else 3}}
+
+
+def configuration(folder, classes, found, pretrained):
+    """The configuration as nested dicts, without its schedule."""
+    kind = PRETRAINED if pretrained else SMALL
+    network = dict({'pretrained': os.path.abspath(pretrained)} if pretrained else {}, **kind['network'])
+    proposals = {'CXX_PROPOSAL': False, 'RPN_MIN_SIZE': 0,
+                 **{key: value for key, value in kind['train'].items() if key.startswith('RPN_P')}}
+    return {'output_path': os.path.abspath('output'),
+            'symbol': 'resnet_v1_50_rfcn' if pretrained else 'small_rfcn', 'SCALES': found['SCALES'],
+            'network': dict(network, **found['network']),
+            'dataset': {'dataset': 'csv', 'dataset_path': os.path.abspath(folder), 'CLASSES': list(classes),
+                        'image_set': NAME + '_train', 'val_image_set': NAME + '_val',
+                        'test_image_set': NAME + '_test', 'USE_07_METRIC': False},
+            'TRAIN': dict({'model_prefix': 'rfcn', 'lr': kind['lr'], 'BATCH_IMAGES': kind['batch'], 'ENABLE_OHEM': True,
+                           'BATCH_ROIS': -1, 'BBOX_NORMALIZATION_PRECOMPUTED': True, 'CXX_PROPOSAL': False,
+                           'RPN_MIN_SIZE': 0}, **kind['train']),
+            'TEST': dict(proposals, BATCH_IMAGES=kind['batch'])}
+
+
+def seconds_per_step(config, images):
+    """Seconds of a training step here, from a few of them on the data, in a folder that is removed."""
+    batch = config['TRAIN']['BATCH_IMAGES']
+    times = []
+    with tempfile.TemporaryDirectory() as folder, silence():
+        path = os.path.join(folder, 'speed.yaml')
+        save_text(path, as_yaml(config))
+        for steps in (2, 2 + MEASURED_STEPS):   # the first ones set up
+            os.makedirs(os.path.join(folder, str(steps)))
+            cfg = load_config(path, ['TRAIN.end_epoch=%r' % min(1.0, steps * batch / (2 * images)),
+                                     'dataset.val_image_set='])
+            started = time.perf_counter()
+            train_net(cfg, os.path.join(folder, str(steps)))
+            times.append(time.perf_counter() - started)
+    steps = min(MEASURED_STEPS, max(1, 2 * images // batch - 2))
+    return max(1e-3, (times[1] - times[0]) / steps)
+
+
+@contextlib.contextmanager
+def silence():
+    """No log but errors."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def schedule(images, seconds, minutes, kind):
+    """Keys of the schedule: as many epochs as the minutes allow, validations left out, and no more than are of use.
+
+    Args:
+        images: of the training set; with their mirror images an epoch has twice as many.
+        seconds: of a step.
+    """
+    updates = -(-2 * images // kind['batch'])
+    affordable = minutes * 60 * 0.85 / (updates * seconds)      # the rest: validation and checkpoints
+    epochs = int(np.clip(affordable, FEWEST_EPOCHS, kind['epochs']))
+    if affordable < FEWEST_EPOCHS:
+        logger.warning('%g minutes are %.1f epochs; trained are %d, in some %.0f minutes', minutes, affordable,
+                       FEWEST_EPOCHS, FEWEST_EPOCHS * updates * seconds / 60 / 0.85)
+    return {'end_epoch': epochs, 'lr_step': '%g,%g' % (round(0.75 * epochs, 2), round(0.92 * epochs, 2)),
+            'warmup': True, 'warmup_lr': kind['lr'] / 10, 'warmup_step': int(np.clip(updates * epochs // 20, 10, 500)),
+            'EVAL_PERIOD': max(1, epochs // 5), 'CHECKPOINT_PERIOD': max(1, epochs // 5)}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Keys one below the other, lists on one line."""
+
+
+_Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence('tag:yaml.org,2002:seq', value, True))
+
+
+def as_yaml(config):
+    """The text of a configuration, its keys in the order given."""
+    return yaml.dump(config, Dumper=_Dumper, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1000)
+
+
+def prepare(folder, minutes=60.0, pretrained=''):
+    """See the module. Returns the path of the configuration.
+
+    Raises:
+        DatasetError, FileNotFoundError: the folder holds nothing to train on; nothing has been written.
+    """
+    folder = str(folder)
+    shared = assign(read_folder(folder))
+    for role, pairs in shared.items():
+        logger.info('%s: %d pictures, %d objects', role, len(pairs), sum(len(picture.items) for _, picture in pairs))
+    data = shared['train'][0][0]
+    training = data._replace(pictures=[picture for _, picture in shared['train']])
+    config = configuration(folder, data.classes, settings(training, pretrained), pretrained)
+    write_lists(folder, shared)
+    if not pretrained:
+        logger.info('without --pretrained a small network starts from random weights: good for a try and for simple '
+                    'things; for photographs give a ResNet-50 (data/README.md says where from)')
+    images = len(shared['train'])
+    seconds = seconds_per_step(config, images)
+    logger.info('a training step takes %.2f s here', seconds)
+    config['TRAIN'].update(schedule(images, seconds, minutes, PRETRAINED if pretrained else SMALL))
+    config['TEST']['test_epoch'] = config['TRAIN']['end_epoch']
+    path = os.path.join(folder, NAME + '.yaml')
+    save_text(path, '# Written by: rfcn prepare. What the keys mean: rfcn/config/defaults.py.\n' + as_yaml(config))
+    return path
+
+
+def main(argv=None):
+    """Entry point. Returns the exit status."""
+    parser = make_parser(__doc__)
+    parser.add_argument('folder', metavar='FOLDER', help='of the pictures and annotations')
+    parser.add_argument('--minutes', type=float, default=60, help='that the training may take (default 60)')
+    parser.add_argument('--pretrained', default='', metavar='PREFIX', help='weights of a ResNet-50, PREFIX-0000.params')
+    args = parser.parse_args(argv)
+    log_to(None)
+    if not args.minutes > 0:
+        raise DatasetError('--minutes must be more than 0, not %g' % args.minutes)
+    if args.pretrained and not os.path.isfile(args.pretrained + '-0000.params'):
+        raise FileNotFoundError('%s-0000.params: no such file; --pretrained takes what stands before -0000.params'
+                                % args.pretrained)
+    path = prepare(args.folder, args.minutes, args.pretrained)
+    status = check_dataset.main(['--cfg', path])
+    print('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, path, path))
+    return status
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,0 +1,69 @@
+"""What is found in a folder of annotated pictures, in the layouts that tools write."""
+import json
+
+import pytest
+
+from lib.dataset.find import find_dataset, role_of
+from lib.errors import DatasetError
+
+XML = '<annotation><object><name>cat</name></object></annotation>'
+COCO = json.dumps({'info': {'a': 1}, 'images': [], 'annotations': [], 'categories': []})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function (path -> text, ...) -> a folder with these files; pictures are empty files."""
+    def make(**files):
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return tmp_path
+    return lambda files: make(**files)
+
+
+@pytest.mark.parametrize('files, expected', [
+    ({'ImageSets/Main/train.txt': 'a', 'ImageSets/Main/val.txt': 'b', 'ImageSets/Main/cat_train.txt': 'a 1',
+      'Annotations/a.xml': XML}, ('PascalVOC', ('train', 'val'))),
+    ({'Annotations/a.xml': XML, 'JPEGImages/a.jpg': ''}, ('PascalVOC', ('.',))),
+    ({'annotations/a.xml': XML, 'images/a.png': ''}, ('PascalVOC', ('.',))),
+    ({'a.xml': XML, 'a.jpg': ''}, ('PascalVOC', ('.',))),                                         # LabelImg
+    ({'train/a.xml': XML, 'train/a.jpg': '', 'valid/b.xml': XML, 'valid/b.jpg': ''},              # Roboflow
+     ('PascalVOC', ('train', 'valid'))),
+    ({'annotations/instances_train2017.json': COCO, 'annotations/instances_val2017.json': COCO,
+      'annotations/person_keypoints.json': '{"images": []}'}, ('coco', ('train2017', 'val2017'))),
+    ({'all.json': COCO, 'detections.json': '[]'}, ('coco', ('all',))),
+    ({'train/_annotations.coco.json': COCO, 'test/_annotations.coco.json': COCO}, ('coco', ('test', 'train'))),
+    ({'boxes.csv': 'filename,xmin,ymin,xmax,ymax,class\n'}, ('csv', ('boxes',))),
+    ({'train.csv': 'a.jpg,1,2,3,4,cat\n', 'predictions.csv': 'a.jpg,1,2,3,4,0.9\n', 'notes.csv': 'a,b\n'},
+     ('csv', ('train',))),
+    ({'data.yaml': 'train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat]\n',
+      'train/images/a.jpg': '', 'valid/images/b.jpg': ''}, ('yolo', ('val', 'train'))),           # Roboflow, no test
+    ({'images/train/a.jpg': '', 'labels/train/a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('train',))),
+    ({'a.jpg': '', 'a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('.',))),
+])
+def test_format_and_sets_of_a_folder_are_found(folder, files, expected):
+    assert tuple(find_dataset(folder(files))) == expected
+
+
+def test_hidden_files_are_no_annotations(folder):
+    with pytest.raises(DatasetError, match='found no annotations'):
+        find_dataset(folder({'._a.xml': XML, '.b/train.csv': 'a.jpg,1,2,3,4,cat\n', 'a.jpg': ''}))
+
+
+def test_a_folder_that_is_not_there_and_one_without_annotations_are_told(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match='there is no such folder'):
+        find_dataset(tmp_path / 'no')
+    with pytest.raises(DatasetError, match='Expected XML files'):
+        find_dataset(folder({'a.jpg': ''}))
+
+
+def test_a_train_entry_that_is_not_there_is_an_error(folder):
+    with pytest.raises(DatasetError, match="train: there is no folder or list of images 'images/trian'"):
+        find_dataset(folder({'data.yaml': 'train: images/trian\nnames: [cat]\n', 'images/train/a.jpg': ''}))
+
+
+@pytest.mark.parametrize('name, role', [('train', 'train'), ('valid', 'val'), ('2007_test', 'test'),
+                                        ('val2017', 'val'), ('trainval', None), ('.', None)])
+def test_sets_have_roles_by_the_names_that_tools_give(name, role):
+    assert role_of(name) == role

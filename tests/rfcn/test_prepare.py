@@ -1,0 +1,119 @@
+"""From a folder of annotated pictures to a configuration that trains."""
+import csv
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.dataset.annotations import AnnotatedSet, Picture, no_items
+from lib.errors import DatasetError
+from rfcn import prepare
+from rfcn.config.config import load_config
+from tests.conftest import TINY_COLOURS, tiny_annotation
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """A folder of 14 pictures with XML beside them, two of them nearly alike."""
+    monkeypatch.chdir(tmp_path)
+    folder, rng = tmp_path / 'photos', np.random.RandomState(0)
+    folder.mkdir()
+    for number in range(14):
+        picture = cv2.resize(rng.randint(60, 190, (6, 9, 3)).astype(np.uint8), (160, 120))
+        x, y, label = rng.randint(1, 90), rng.randint(1, 60), ('red', 'blue')[number % 2]
+        picture[y:y + 50, x:x + 60] = TINY_COLOURS[label]
+        cv2.imwrite(str(folder / ('p%02d.png' % number)), picture)
+        box = (label, x + 1, y + 1, x + 60, y + 50)
+        (folder / ('p%02d.xml' % number)).write_text(tiny_annotation((160, 120), [box]))
+    shutil.copy(str(folder / 'p00.xml'), str(folder / 'twin.xml'))
+    cv2.imwrite(str(folder / 'twin.jpg'), cv2.imread(str(folder / 'p00.png')))
+    return folder
+
+
+def names_of(path):
+    """Names of the images of a CSV list."""
+    with open(str(path)) as file:
+        return {row['image'] for row in csv.DictReader(file)}
+
+
+def test_a_folder_becomes_three_lists_and_a_configuration_that_trains(photos, capsys, monkeypatch):
+    monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images: 0.1)
+    assert prepare.main([str(photos), '--minutes', '1']) == 0
+    lists = [names_of(photos / ('prepared_%s.csv' % role)) for role in ('train', 'val', 'test')]
+    assert sum(len(names) for names in lists) == 15 and len(set.union(*lists)) == 15
+    assert all(('p00.png' in names) == ('twin.jpg' in names) for names in lists)     # not on both sides
+    printed = capsys.readouterr().out
+    assert 'training would start' in printed and 'next: rfcn train --cfg' in printed
+    cfg = load_config(str(photos / 'prepared.yaml'))
+    assert cfg.dataset.CLASSES == ('blue', 'red') and cfg.dataset.val_image_set == 'prepared_val'
+    assert (cfg.symbol, cfg.TEST.test_epoch) == ('small_rfcn', cfg.TRAIN.end_epoch)
+    assert not cfg.dataset.USE_07_METRIC and cfg.TRAIN.EVAL_PERIOD >= 1
+    # objects of 60 x 50 in pictures of 120 pixels, shrunk to 96: a square of 44 pixels, 2.7 cells of 16
+    assert cfg.SCALES == ((96, 160),) and cfg.network.ANCHOR_SCALES == (2.7,)
+
+
+def test_the_speed_is_that_of_training_steps_on_the_data(photos):
+    sets = prepare.assign(prepare.read_folder(str(photos)))
+    prepare.write_lists(str(photos), sets)
+    data = sets['train'][0][0]._replace(pictures=[picture for _, picture in sets['train']])
+    config = prepare.configuration(str(photos), data.classes, prepare.settings(data, ''), '')
+    assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train'])) < 60
+
+
+def test_epochs_follow_from_pictures_minutes_and_speed():
+    # 200 pictures and their mirror images are 400 updates of 1 s: 60 minutes, less 15 %, are 7.65 epochs
+    found = prepare.schedule(200, 1.0, 60, prepare.PRETRAINED)
+    assert (found['end_epoch'], found['lr_step'], found['EVAL_PERIOD']) == (7, '5.25,6.44', 1)
+    assert found['warmup_step'] == 400 * 7 // 20
+    assert prepare.schedule(200, 1.0, 1e6, prepare.PRETRAINED)['end_epoch'] == 30
+
+
+def test_too_few_minutes_are_told(caplog):
+    assert prepare.schedule(200, 1.0, 1, prepare.PRETRAINED)['end_epoch'] == prepare.FEWEST_EPOCHS
+    assert '1 minutes are 0.1 epochs; trained are 3' in caplog.text
+
+
+def of_sets(**counts):
+    """AnnotatedSets of pictures that are not there."""
+    return {name: AnnotatedSet(name, name, 'csv', ('cat',), 1, [
+        Picture('%s%d' % (name, i), '', '%s%d' % (name, i), '', (9, 9), no_items()) for i in range(count)], [], '')
+        for name, count in counts.items()}
+
+
+def test_sets_that_tools_name_keep_their_pictures(monkeypatch):
+    monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles: [
+        range(i, len(pictures), len(roles)) for i in range(len(roles))])
+    sizes = {role: len(pairs) for role, pairs in prepare.assign(of_sets(train=6, valid=3, test=2)).items()}
+    assert sizes == {'train': 6, 'val': 3, 'test': 2}
+    sizes = {role: len(pairs) for role, pairs in prepare.assign(of_sets(train=6, val=3)).items()}
+    assert sizes == {'train': 3, 'val': 3, 'test': 3}       # the test pictures come from the training's
+
+
+def test_a_set_beside_its_parts_adds_no_picture_twice():
+    sets = of_sets(train=2, val=1, test=1)
+    sets['trainval'] = sets['train']._replace(pictures=sets['train'].pictures + sets['val'].pictures)
+    assert {role: len(pairs) for role, pairs in prepare.assign(sets).items()} == {'train': 2, 'val': 1, 'test': 1}
+
+
+def test_what_stops_training_is_told_before_anything_is_written(photos):
+    (photos / 'p01.xml').write_text('<annotation><object></annotation>')
+    with pytest.raises(DatasetError, match=r'p01\.xml.*rfcn check lists all faults'):
+        prepare.main([str(photos)])
+    assert not list(photos.glob('prepared*'))
+
+
+def test_too_few_pictures_are_told(tmp_path, photos):
+    few = tmp_path / 'few'
+    few.mkdir()
+    for name in ('p00.png', 'p00.xml', 'twin.jpg', 'twin.xml'):
+        shutil.copy(str(photos / name), str(few))
+    with pytest.raises(DatasetError, match='1 pictures that differ: too few for the sets train, val, test'):
+        prepare.prepare(few)
+
+
+def test_weights_and_minutes_are_checked_first(photos):
+    with pytest.raises(FileNotFoundError, match='--pretrained takes what stands before'):
+        prepare.main([str(photos), '--pretrained', 'no'])
+    with pytest.raises(DatasetError, match='--minutes must be more than 0'):
+        prepare.main([str(photos), '--minutes', 'nan'])
