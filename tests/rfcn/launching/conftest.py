@@ -1,0 +1,70 @@
+"""Runs of several processes on the tiny data set."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+# One image a worker; operators on the host that draw at random; landscapes and portraits in one step.
+SETTINGS = ['TRAIN.BATCH_IMAGES=1', 'default.frequent=1', 'TRAIN.BATCH_ROIS=16', 'TRAIN.ENABLE_OHEM=false',
+            'TRAIN.ASPECT_GROUPING=false', 'SCALES=[[64, 96], [48, 96]]']
+
+
+class Launched:
+    """A running `rfcn launch`."""
+
+    def __init__(self, folder, options, command):
+        self.output = folder / 'launch.txt'
+        self.mark = 'output_path=%s' % next(word for word in command if word.startswith('output_path=')).split('=')[1]
+        words = [sys.executable, '-m', 'rfcn', 'launch', '--logs', str(folder / 'logs'), *options, '--', *command]
+        environment = dict(os.environ, OMP_WAIT_POLICY='passive')
+        self.process = subprocess.Popen(words, cwd=str(ROOT), env=environment, stdout=self.output.open('w'),
+                                        stderr=subprocess.STDOUT)
+
+    def wait(self, seconds=120):
+        """The exit status and what was printed."""
+        try:
+            status = self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(timeout=70)
+            pytest.fail('the launcher did not end within %d seconds: %s' % (seconds, self.output.read_text()[-2000:]))
+        return status, self.output.read_text()
+
+    def wait_for_lines(self, path, lines):
+        """Wait until a log has so many lines."""
+        for _ in range(1200):
+            if path.exists() and len(path.read_text().splitlines()) >= lines:
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        pytest.fail('no such progress: %s' % self.output.read_text()[-2000:])
+
+    def processes(self):
+        """Numbers of the running processes by the names that the launcher gave them."""
+        found = {}
+        for folder in Path('/proc').glob('[0-9]*'):
+            try:
+                words = (folder / 'cmdline').read_bytes().decode().split('\0')
+                if self.mark not in words or 'launch' in words:
+                    continue
+                pairs = (folder / 'environ').read_bytes().decode().split('\0')
+                told = dict(pair.split('=', 1) for pair in pairs if '=' in pair)
+            except OSError:
+                continue    # it has just ended
+            name = {'worker': 'worker %s' % told.get('DMLC_WORKER_ID'), 'server': 'server 0'}
+            found[name.get(told['DMLC_ROLE'], told['DMLC_ROLE'])] = int(folder.name)
+        return found
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """A function (words of the command, options of rfcn launch) -> Launched."""
+    def start(*command, options=('--workers', '2')):
+        return Launched(tmp_path, options, command)
+    return start

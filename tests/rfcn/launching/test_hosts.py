@@ -1,0 +1,121 @@
+"""Hosts, who runs where, and what each process is told."""
+import os
+import socket
+
+import numpy as np
+import pytest
+
+from lib.errors import ConfigError, UserError
+from rfcn.cli import main
+from rfcn.core.workers import rank_of
+from rfcn.evaluate import joined, packed, share_of, unpacked
+from rfcn.launching import agent
+from rfcn.launching.hosts import local_host, plan, read_hosts, variables_of
+from rfcn.launching.roles import check_environment
+
+
+@pytest.fixture
+def hosts_file(tmp_path):
+    """A function (text) -> path of a file of hosts."""
+    def write(text):
+        (tmp_path / 'hosts').write_text(text)
+        return str(tmp_path / 'hosts')
+    return write
+
+
+def test_a_line_of_a_file_of_hosts(hosts_file):
+    host, other = read_hosts(hosts_file('# comment\nme@b slots=2 path=/p python=/v/python address=10.0.0.2 A_B=c\n\n'
+                                        'localhost\n'))
+    assert host == ('me@b', 2, '/p', '/v/python', '10.0.0.2', {'A_B': 'c'})
+    assert other.slots == 1 and other.path == os.getcwd() and other.address == '127.0.0.1'
+
+
+@pytest.mark.parametrize('text, message', [
+    ('', 'expected a line for each host, found none'), ('a slots=0 address=1.1.1.1', 'line 1: slots must be a number'),
+    ('a slot', 'line 1: expected slots=N, path=DIR'), ('a slotz=2 address=1.1.1.1', 'line 1: unknown key slotz'),
+    ('no.such.host.invalid', 'line 1: the address of no.such.host.invalid is not known here'),
+    ('a address=1.1.1.1\na address=1.1.1.1', 'a host is named twice')])
+def test_a_wrong_line_is_named(hosts_file, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_hosts(hosts_file(text))
+
+
+def test_workers_fill_the_hosts_and_servers_take_turns(hosts_file):
+    hosts = read_hosts(hosts_file('a slots=2 address=10.0.0.1\nb slots=2 address=10.0.0.2\nc address=10.0.0.3\n'))
+    placed = [(process.name, process.host.name) for process in plan(hosts, workers=3, servers=3)]
+    assert placed == [('scheduler', 'a'), ('server 0', 'a'), ('server 1', 'b'), ('server 2', 'a'), ('worker 0', 'a'),
+                      ('worker 1', 'a'), ('worker 2', 'b')]
+    with pytest.raises(ConfigError, match='6 workers do not fit into the 5 slots'):
+        plan(hosts, workers=6, servers=1)
+
+
+def test_what_a_worker_is_told():
+    *_, worker = plan([local_host(2)], workers=2, servers=1)
+    assert variables_of(worker, '127.0.0.1', 9000, 2, 1) == {
+        'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROOT_PORT': '9000', 'DMLC_NUM_WORKER': '2',
+        'DMLC_NUM_SERVER': '1', 'DMLC_NODE_HOST': '127.0.0.1', 'DMLC_WORKER_ID': '1'}
+
+
+def test_the_cores_are_shared_out(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {8, 9, 10, 11, 12})
+    monkeypatch.setattr(agent, 'TOPOLOGY', '/no/such/file/%d')  # each processor is a core of its own
+    shares = [agent.share_of_cores(i, 2) for i in range(2)]
+    assert shares == [([8, 9], 2), ([10, 11, 12], 3)]
+    assert agent.share_of_cores(5, 6) == (None, 1)
+
+
+def test_hyper_threads_stay_together(monkeypatch, tmp_path):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {0, 1, 2, 3})
+    for cpu, core in enumerate(['0,2', '1,3', '0,2', '1,3']):
+        (tmp_path / str(cpu)).write_text(core)
+    monkeypatch.setattr(agent, 'TOPOLOGY', str(tmp_path / '%d'))
+    assert [agent.share_of_cores(i, 2) for i in range(2)] == [([0, 2], 1), ([1, 3], 1)]
+
+
+def test_a_free_port_is_free_and_so_is_the_next():
+    port = agent.free_port('127.0.0.1')
+    with socket.create_server(('127.0.0.1', port)), socket.create_server(('127.0.0.1', port + 1)):
+        pass
+
+
+@pytest.mark.parametrize('variables, message', [
+    ({}, 'but not DMLC_PS_ROOT_URI and DMLC_PS_ROOT_PORT and DMLC_NUM_WORKER'),
+    (dict(DMLC_PS_ROOT_URI='a', DMLC_PS_ROOT_PORT='x', DMLC_NUM_WORKER='1', DMLC_NUM_SERVER='1'),
+     'DMLC_PS_ROOT_PORT must be a number above 0, not x')])
+def test_an_incomplete_environment_is_refused(variables, message):
+    with pytest.raises(ConfigError, match=message):
+        check_environment(variables)
+
+
+@pytest.mark.parametrize('text', ['', '-1', '2', 'a'])
+def test_a_worker_needs_a_number_of_its_own(text):
+    assert rank_of({'DMLC_WORKER_ID': '1'}, 2) == 1
+    with pytest.raises(ConfigError, match='DMLC_WORKER_ID must be the number of this worker, 0 to 1, not'):
+        rank_of({'DMLC_WORKER_ID': text}, 2)
+
+
+@pytest.mark.parametrize('words', [['launch'], ['launch', '--', 'demo'], ['launch', '--workers', '0', '--', 'train']])
+def test_what_cannot_be_launched_is_refused(words):
+    with pytest.raises(ConfigError, match='shares out train, train_rpn|must be above 0'):
+        main(words)
+
+
+def test_a_command_that_is_not_shared_is_no_worker(monkeypatch):
+    monkeypatch.setenv('DMLC_ROLE', 'worker')
+    with pytest.raises(UserError, match='several processes share the work of train'):
+        main(['demo'])
+
+
+def test_the_batches_of_all_workers_are_those_of_one():
+    order = [4, 2, 0, 1, 3, 5, 6]
+    assert [share_of(order, 2, rank, 3) for rank in range(3)] == [[4, 2, 6], [0, 1], [3, 5]]
+    assert share_of(order, 2, 0, 1) == order and share_of(order, 2, 5, 6) == []
+
+
+def test_detections_pass_through_bytes_unchanged():
+    boxes = np.arange(20, dtype=np.float32).reshape(4, 5)
+    shares = [packed([[boxes[:0]], [boxes[:3]]], [1]), packed([[boxes[:0]], [boxes[3:]]], [0]), packed([[], []], [])]
+    found = joined([unpacked(data) for data in shares], num_classes=2, images=2)
+    assert [[of_image.tolist() for of_image in of_class] for of_class in found] == [
+        [[], []], [boxes[3:].tolist(), boxes[:3].tolist()]]
+    assert found[0][0].shape == (0, 5) and found[1][1].dtype == np.float32
