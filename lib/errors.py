@@ -21,6 +21,11 @@ class CheckpointError(UserError, ValueError):
 
 
 def gist(error):
-    """The line of an error's text that says what is wrong; MXNet's have a traceback of C++ before it."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return next((line for line in lines if line.startswith('MXNetError: ')), lines[0])
+    """The line of an error's text that says what is wrong.
+
+    Errors of MXNet, and of other processes, begin with a traceback: there it is the last line that is not indented.
+    """
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if not lines[0].startswith('Traceback'):
+        return next((line for line in lines if line.startswith('MXNetError: ')), lines[0])
+    return next((line for line in reversed(lines[1:]) if not line[0].isspace()), lines[-1].strip())

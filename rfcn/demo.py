@@ -28,6 +28,7 @@ from lib.utils.show_boxes import draw_detections
 from lib.utils.shown import counted, shown
 from lib.utils.video import (EXTENSION, SMALLER, USUAL_RATE, is_stream, read_frames, read_stream, steady, video_info,
                              write_video)
+from lib.utils.whole_file import STDOUT
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
 from rfcn.core.interrupt import StopWish
@@ -56,7 +57,8 @@ def add_arguments(parser):
     parser.add_argument('--json', metavar='FILE',
                         help='also write a line of JSON for each object: image (or video and frame, counted from 0), '
                              'class_name, score, box (x1, y1, x2, y2 in pixels); the last three are null in the one '
-                             'line of a picture without objects')
+                             'line of a picture without objects. - is the standard output; the log then goes to '
+                             'stderr')
     parser.add_argument('--coco', metavar='FILE', help='also write the objects of the images as a COCO json file')
     parser.add_argument('--voc', metavar='FOLDER', help='also write them as text files of VOC, one for each class')
     parser.add_argument('--yolo', metavar='FOLDER', help='also write them as text files of YOLO, one for each image')
@@ -152,7 +154,7 @@ def draw_video(detector, path, args):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
-    log_to(None, cfg.default.log_level)
+    log_to(None, cfg.default.log_level, 'stderr' if args.json in STDOUT else 'stdout')
     if args.video and (args.coco or args.voc or args.yolo):
         raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
                            'frame')

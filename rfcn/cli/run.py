@@ -31,12 +31,17 @@ class _ScreenHandler(logging.Handler):
 
     gone = False
 
+    def __init__(self, stream='stdout'):
+        super().__init__()
+        self.stream = stream
+
     def emit(self, record):
         if self.gone:
             return
         try:
-            tqdm.tqdm.write(self.format(record), file=sys.stdout)
-            sys.stdout.flush()
+            stream = getattr(sys, self.stream)
+            tqdm.tqdm.write(self.format(record), file=stream)
+            stream.flush()
         except BrokenPipeError:
             files = [handler.baseFilename for handler in logging.getLogger().handlers
                      if isinstance(handler, logging.FileHandler)]
@@ -134,9 +139,13 @@ def start_training(cfg, args):
         yield cfg, folder
 
 
-def log_to(path, level='INFO'):
-    """Log to the screen and, where a path is given, to the end of a file."""
-    handlers = [_ScreenHandler()] + ([_FileHandler(str(path), encoding='utf-8')] if path else [])
+def log_to(path, level='INFO', stream='stdout'):
+    """Log to the screen and, where a path is given, to the end of a file.
+
+    Args:
+        stream: 'stderr' where the standard output takes results.
+    """
+    handlers = [_ScreenHandler(stream)] + ([_FileHandler(str(path), encoding='utf-8')] if path else [])
     for handler in handlers:
         handler.setFormatter(_Formatter('%(asctime)s %(name)s %(levelname)s %(message)s'))
     logging.basicConfig(level=level, handlers=handlers, force=True)

@@ -234,8 +234,12 @@ class Trainer:
         return params
 
     def _save_to(self, path, epoch, params):
-        states.save_checkpoint(path, *params, self.module.momenta(), self._progress(epoch, *params), self.identity,
-                               self.extra_params(params[0]))
+        try:
+            states.save_checkpoint(path, *params, self.module.momenta(), self._progress(epoch, *params), self.identity,
+                                   self.extra_params(params[0]))
+        except OSError as error:
+            lost = '' if os.path.isdir(os.path.dirname(path) or '.') else ', and so are the checkpoints that were there'
+            raise OSError('%s What was trained since the last checkpoint is lost%s' % (error, lost)) from error
 
     def _save(self, epoch):
         params = self._params()

@@ -16,3 +16,16 @@ def test_the_gist_of_an_error_of_mxnet_is_what_failed():
     with pytest.raises(mx.base.MXNetError) as error:
         mx.sym.load_json('[]')
     assert gist(error.value).startswith("MXNetError: Check failed: ch == '{'")
+
+
+def test_the_gist_of_a_file_that_mxnet_cannot_open_names_the_reason(tmp_path):
+    with pytest.raises(mx.base.MXNetError) as error:
+        mx.nd.save(str(tmp_path / 'nowhere' / 'x.params'), [mx.nd.ones(1)])
+    assert gist(error.value).startswith('LocalFileSystem: Check failed') and 'No such file' in gist(error.value)
+
+
+def test_the_gist_of_an_error_of_another_process_is_its_reason():
+    text = ('Traceback (most recent call last):\n  File "a.py", line 3, in f\n    g()\nKeyError: 3\n\nDuring handling of '
+            'the above exception, another exception occurred:\n\nTraceback (most recent call last):\n'
+            '  File "b.py", line 1\n    h()\nOSError: no room\n')
+    assert gist(RuntimeError(text)) == 'OSError: no room'
