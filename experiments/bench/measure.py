@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -87,7 +88,9 @@ def operator_seconds(function):
     A training graph must have been bound under `single_operators`, or many operators count as one.
     """
     mx.nd.waitall()
-    mx.profiler.set_config(profile_symbolic=True, profile_imperative=True, aggregate_stats=True, filename='/dev/null')
+    # MXNet removes the file that it is to write to, which it never does here: a device there would be gone.
+    unused = os.path.join(tempfile.gettempdir(), 'rfcn-profile-%d.json' % os.getpid())
+    mx.profiler.set_config(profile_symbolic=True, profile_imperative=True, aggregate_stats=True, filename=unused)
     mx.profiler.set_state('run')
     function()
     mx.nd.waitall()

@@ -25,7 +25,7 @@ def test_the_gist_of_a_file_that_mxnet_cannot_open_names_the_reason(tmp_path):
 
 
 def test_the_gist_of_an_error_of_another_process_is_its_reason():
-    text = ('Traceback (most recent call last):\n  File "a.py", line 3, in f\n    g()\nKeyError: 3\n\nDuring handling of '
-            'the above exception, another exception occurred:\n\nTraceback (most recent call last):\n'
+    text = ('Traceback (most recent call last):\n  File "a.py", line 3, in f\n    g()\nKeyError: 3\n\nDuring handling '
+            'of the above exception, another exception occurred:\n\nTraceback (most recent call last):\n'
             '  File "b.py", line 1\n    h()\nOSError: no room\n')
     assert gist(RuntimeError(text)) == 'OSError: no room'

@@ -2,6 +2,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 
 import cv2
@@ -14,6 +16,7 @@ from lib.errors import DatasetError
 from lib.utils import video as video_module
 from lib.utils.video import read_frames, video_info, write_video
 from rfcn import demo
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -344,7 +347,7 @@ def test_wrong_arguments_are_told(run, capsys, arguments, said):
 def test_lines_of_json_go_to_the_standard_output_and_the_log_elsewhere(tiny_run, tiny_voc, tmp_path):
     done = subprocess.run([sys.executable, '-m', 'rfcn', 'demo', '--cfg', str(tiny_run / 'config.yaml'), '--params',
                            str(tiny_run / 'tiny-0001.params'), '--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'),
-                           '--out', str(tmp_path), '--json', '-', '--thresh', '0'], cwd=str(ROOT), stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, check=True)
+                           '--out', str(tmp_path), '--json', '-', '--thresh', '0'], cwd=str(ROOT),
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines and all(line['image'].endswith('wide1.jpg') for line in lines) and b'drawn in' in done.stderr
