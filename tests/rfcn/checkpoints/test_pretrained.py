@@ -75,7 +75,7 @@ def test_the_same_number_of_other_classes_is_not_taken_for_the_same(detector, ti
 
 
 def test_without_names_rows_are_taken_in_their_order_with_a_warning(detector, tiny_cfg, tmp_path, caplog):
-    new = start(tiny_cfg(*detector(['any', 'other'])))
+    new = start(tiny_cfg(*detector(['any', 'red'])))
     np.testing.assert_array_equal(new['rfcn_cls_weight'], old_arrays(tmp_path)['rfcn_cls_weight'])
     assert 'the classes that rfcn_cls_weight, rfcn_cls_bias tell apart are not known' in caplog.text
 
@@ -98,7 +98,7 @@ def test_rows_of_another_k_are_listed_even_where_the_names_are_known(detector, t
 
 
 def test_a_checkpoint_that_is_not_there_and_a_config_beside_it_that_is_damaged(detector, tiny_cfg, tmp_path, caplog):
-    where = detector(['any', 'other'])
+    where = detector(['any', 'red'])
     (tmp_path / 'config.yaml').write_text('no: [config')
     start(tiny_cfg(*where))
     assert 'config.yaml: what it says of the checkpoint beside it cannot be read' in caplog.text
