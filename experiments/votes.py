@@ -61,7 +61,7 @@ def shifted_scores(detector, roidb):
 
 
 def without_positions(detector, path):
-    """The same detector with each class's k x k score maps replaced by their mean; its parameters are written to `path`.
+    """The detector with each class's k x k score maps replaced by their mean; its parameters are written to `path`.
     """
     arg_params, aux_params = checkpoint.load_params(detector.params)
     bins = detector.cfg.network.POOLED_SIZE ** 2
