@@ -8,9 +8,9 @@
 """
 import logging
 import os
-import stat
 
 from lib.errors import DatasetError
+from lib.utils.limits import check_regular
 
 logger = logging.getLogger(__name__)
 
@@ -23,18 +23,6 @@ def names_of_set(image_set):
     """The name of an image set, then those that tools give the same set: 'val', 'valid', 'validation'."""
     same = next((names for names in SAME_SETS if image_set in names), ())
     return [image_set] + [name for name in same if name != image_set]
-
-
-def check_regular(path):
-    """Raise FileNotFoundError if there is no such file, OSError if it is a folder, a pipe or a device."""
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kind = next((word for test, word in _KINDS if test(mode)), 'something else')
-        raise OSError('a regular file is expected, this is %s' % kind)
-
-
-_KINDS = ((stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'), (stat.S_ISCHR, 'a device'),
-          (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
 
 
 def read_file(path, what, most=None):

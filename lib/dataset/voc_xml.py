@@ -13,11 +13,10 @@ from lib.dataset.annotations import LARGEST, annotated_size, read_flag
 from lib.dataset.files import decoded, read_file
 from lib.dataset.output import number_text
 from lib.errors import DatasetError
+from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-MAX_BYTES = 2 ** 25     # of an XML file: some 100,000 objects
-MAX_TAG = 2 ** 16       # bytes of a tag: the parser's time grows faster than the number of attributes
-_LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_TAG)
+_LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_XML_TAG)
 _ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 
 
@@ -44,9 +43,9 @@ def parse(path):
     """
     if not os.path.lexists(path):
         raise FileNotFoundError('%s: there is no such annotation file' % path)
-    data = read_file(path, 'XML', MAX_BYTES)
+    data = read_file(path, 'XML', MAX_XML_BYTES)
     if _LONG_TAG.search(data):
-        raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_TAG))
+        raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
     try:
         root = defusedxml.ElementTree.fromstring(data)
     except DefusedXmlException as error:

@@ -8,10 +8,10 @@ from lib.dataset.files import (CLASS_FILE, existing, files_below, inside, is_ins
 from lib.errors import DatasetError
 from lib.utils import safe_yaml
 from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.limits import MAX_YAML_BYTES
 
 DESCRIPTIONS = ('data.yaml', 'dataset.yaml', 'data.yml')
 NAME_LISTS = (CLASS_FILE, 'obj.names')
-MAX_BYTES = 65536       # of a description: some 2,000 names
 _WHOLE = re.compile('[0-9]{1,9}')
 
 
@@ -103,9 +103,9 @@ _NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])
 
 
 def _read(path):
-    if os.path.isfile(path) and os.path.getsize(path) > MAX_BYTES:
-        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one a line' % (path, MAX_BYTES))
-    text = read_text(path, "keys 'names', 'train' and so on", MAX_BYTES)
+    if os.path.isfile(path) and os.path.getsize(path) > MAX_YAML_BYTES:
+        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one a line' % (path, MAX_YAML_BYTES))
+    text = read_text(path, "keys 'names', 'train' and so on", MAX_YAML_BYTES)
     try:
         content = safe_yaml.parse(text, as_text=True)
     except ValueError as error:

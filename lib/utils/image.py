@@ -1,6 +1,5 @@
 """From an image file to the network's input: read, resize, subtract the means, stack."""
 import os
-import stat
 from typing import NamedTuple, Tuple
 
 import cv2
@@ -9,14 +8,12 @@ from PIL import Image
 
 from lib.bbox.bbox_transform import clip_boxes
 from lib.errors import DatasetError
-from lib.utils.image_header import chunks_fit, header_size
+from lib.utils.image_header import chunks_fit, header_size, scan_fits
+from lib.utils.limits import MAX_PIXELS, open_input
 from lib.utils.orientation import as_stored, orientation
 from lib.utils.shown import shown
 from lib.utils.whole_file import whole_file
 
-# Larger images are refused. OpenCV holds an image twice while it hands it to Python, six bytes a pixel: 80 million need
-# 480 MB, however small the file is. Full-frame cameras make 61 million.
-MAX_PIXELS = 80000000
 # Of the images in data sets; `imread` also reads the others.
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
@@ -42,7 +39,7 @@ def imread(path, max_pixels=MAX_PIXELS):
     data = read_bytes(path)
     size = header_size(data)
     _check_size(path, size, max_pixels)
-    im = _decode(path, data) if size and chunks_fit(data) else None
+    im = _decode(path, data) if size and chunks_fit(data) and scan_fits(data, size) else None
     if im is None:
         raise _no_image(path, len(data))
     _check_size(path, im.shape[1::-1], max_pixels)
@@ -192,9 +189,7 @@ def images_in(folder):
 def read_bytes(path, most=-1):
     """The bytes of an image file, at most so many, or an error that names it."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):     # a pipe or a device may never end
-            raise OSError('it is no regular file')
-        with open(path, 'rb') as file:
+        with open_input(path) as file:
             data = file.read(most)
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such image' % shown(os.path.abspath(path))) from None

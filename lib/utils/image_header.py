@@ -8,6 +8,7 @@ import struct
 
 # A JPEG marker: 0xFF and a code. 0xFF00 is a stuffed data byte and 0xFFD0 to 0xFFD7 restart the same scan.
 _JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xff\xd0-\xd8]')
+_HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # P1 to P6, width and height of at most nine digits, with comments between them.
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n){1,99}([0-9]{1,9})(?:\s|#[^\n]*\n){1,99}([0-9]{1,9})\s')
@@ -65,6 +66,19 @@ def chunks_fit(data):
         if kind == b'IEND':
             break                   # what follows is nobody's business
     return True
+
+
+def scan_fits(data, size):
+    """Whether a JPEG has bytes enough for its size; True for other formats and for arithmetic coding.
+
+    Of every 8 x 8 pixels the Huffman codes take at least one bit. OpenCV decodes a header with nothing behind to grey.
+
+    Args:
+        data: bytes, the whole file. size: its `header_size`.
+    """
+    if not data.startswith(b'\xff\xd8') or not any(bytes((0xFF, frame)) in data for frame in _HUFFMAN_FRAMES):
+        return True
+    return 8 * len(data) >= size[0] * size[1] / 64
 
 
 def _png_size(data):

@@ -14,9 +14,9 @@ import zlib
 import numpy as np
 
 from lib.errors import DatasetError
+from lib.utils.limits import MAX_ARRAY_BYTES, open_input
 
 HEADER_BYTES = 128
-MAX_BYTES = 2 ** 32     # unpacked, as in safe_npz
 _MATRIX, _COMPRESSED = 14, 15
 _DTYPES = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
 _TEXTS = {2: 'latin-1', 4: 'utf-16', 16: 'utf-8', 17: 'utf-16', 18: 'utf-32'}     # of an array of characters
@@ -60,7 +60,7 @@ class _Elements:
         return np.frombuffer(content, self.order + _DTYPES[kind])
 
 
-def load(path, names, most=MAX_BYTES):
+def load(path, names, most=MAX_ARRAY_BYTES):
     """The cell arrays of these names, as far as the file has them.
 
     Args:
@@ -71,7 +71,7 @@ def load(path, names, most=MAX_BYTES):
     Raises:
         DatasetError: the file is damaged or of another kind, or one of them is no cell array of numbers and texts.
     """
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         data = file.read()
     try:
         return _load(data, names, most)

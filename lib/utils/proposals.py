@@ -15,10 +15,12 @@ import numpy as np
 from lib.errors import DatasetError
 from lib.utils import mat_file, safe_npz, safe_pickle
 from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES
 from lib.utils.whole_file import whole_file
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
 TOLERANCE = 1.0
+LEAST_LIMIT = 2 ** 28   # bytes: so large a file may be in any case
 
 
 def save_proposals(path, index, all_proposals):
@@ -70,7 +72,7 @@ def load_proposals(path, indexes):
     extension = os.path.splitext(path)[1].lower()
     if extension not in readers:
         raise DatasetError('%s: proposals are read from %s' % (path, ', '.join(sorted(readers))))
-    arrays, names = readers[extension](path)
+    arrays, names = readers[extension](path, most_bytes(len(indexes)))
     if names is not None:
         arrays = _by_name(arrays, names, indexes, path)
     elif len(arrays) != len(indexes):
@@ -116,9 +118,14 @@ def _by_name(arrays, names, indexes, path):
     return [arrays[number[_bare(index)]] for index in indexes]
 
 
-def _read_mat(path):
+def most_bytes(images):
+    """What proposals of so many images may unpack to; a file may hold those of other sets, too."""
+    return min(MAX_ARRAY_BYTES, max(LEAST_LIMIT, 4 * images * MAX_PROPOSAL_BYTES))
+
+
+def _read_mat(path, most):
     """Arrays of x1, y1, x2, y2 (, score) from 0, and names or None."""
-    content, found = mat_file.load(path, ('boxes', 'bbs', 'images'))
+    content, found = mat_file.load(path, ('boxes', 'bbs', 'images'), most)
     key = next((key for key in ('boxes', 'bbs') if key in content), None)
     if key is None:
         raise DatasetError("%s: a cell array 'boxes' (y1, x1, y2, x2) or 'bbs' (x, y, width, height, score) expected, "
@@ -144,8 +151,8 @@ def _from_edge_boxes(cell, path):
     return np.stack([x - 1, y - 1, x + width - 2, y + height - 2, score], axis=1)
 
 
-def _read_npz(path):
-    names, counts, dets = safe_npz.load(path, ('index', 'counts', 'dets'))
+def _read_npz(path, most):
+    names, counts, dets = safe_npz.load(path, ('index', 'counts', 'dets'), most)
     if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' \
             or counts.min(initial=0) < 0 or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
@@ -153,7 +160,7 @@ def _read_npz(path):
     return np.split(dets, np.cumsum(counts)[:-1]), names.tolist()
 
 
-def _read_pickle(path):
+def _read_pickle(path, _):
     content = safe_pickle.load(path)
     if isinstance(content, dict):
         return list(content.values()), [str(name) for name in content]

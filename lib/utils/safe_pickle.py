@@ -12,6 +12,7 @@ import struct
 import numpy as np
 
 from lib.errors import DatasetError
+from lib.utils.limits import open_input
 
 _NUMBERS = re.compile(r'[biufSU][0-9]{1,4}|\?')
 
@@ -107,7 +108,7 @@ def load(path):
         FileNotFoundError: no such file.
         DatasetError: the file is damaged or holds objects of other classes.
     """
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         try:
             # A map reads no more than there is; a file makes room for all that it is asked for.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -18,6 +18,7 @@ from collections import namedtuple
 import numpy as np
 
 from lib.errors import CheckpointError
+from lib.utils.limits import open_input
 
 LIST_MAGIC, ARRAY_MAGIC, ARRAY_MAGIC_V1 = 0x112, 0xF993FAC9, 0xF993FAC8
 DENSE = 0
@@ -68,7 +69,7 @@ def check_params_file(path):
         CheckpointError: it is no such file, or cut off, or its counts and lengths contradict its size, or the arrays
             have no names.
     """
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         _places(file, path)
 
 
@@ -78,7 +79,7 @@ def read_bytes(path, names):
     Raises:
         CheckpointError: as `check_params_file`.
     """
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         places = _places(file, path)
         found = {name: places[name] for name in names if name in places and places[name].type == UINT8}
         arrays = {}

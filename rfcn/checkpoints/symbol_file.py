@@ -7,15 +7,18 @@
 The op of a variable is null.
 """
 import json
+import math
 import os
+import re
 
 import mxnet as mx
 
 from lib.errors import CheckpointError, gist
+from lib.utils.limits import MAX_GRAPH_BYTES, MAX_GRAPH_COUNT, MAX_GRAPH_NODES, open_input
 
-MAX_BYTES = 2 ** 24     # of a file; a ResNet-101's graph has a tenth of them
 MAX_DEPTH = 2           # a fused convolution is a node that holds the graph which it was made of
 PARAMS_SUM = 'params_sum'    # among the attributes of a graph
+COUNTS = {'sections', 'reps', 'repeats', 'N'}     # attributes that say how many there are, besides all of num_...
 _NODE_KEYS = {'op', 'name', 'attrs', 'inputs', 'subgraphs'}
 
 
@@ -29,12 +32,11 @@ def load_symbol_file(path):
     if not os.path.isfile(path):
         raise FileNotFoundError('%s: no such graph' % path)
     try:
-        _require(os.path.getsize(path) <= MAX_BYTES, 'it has more than %d bytes' % MAX_BYTES)
-        with open(path, encoding='utf-8') as file:
+        with open_input(path, 'r', MAX_GRAPH_BYTES, encoding='utf-8') as file:
             graph = json.load(file)
         _check(graph, MAX_DEPTH)
         return mx.sym.load_json(json.dumps(graph))
-    except (ValueError, RecursionError, mx.base.MXNetError) as error:
+    except (OSError, ValueError, RecursionError, mx.base.MXNetError) as error:
         raise CheckpointError('%s is damaged or is no graph of MXNet: %s. Make it again'
                               % (path, gist(error))) from None
 
@@ -65,6 +67,7 @@ def _check(graph, depth):
     """Raise a ValueError or an MXNetError unless MXNet can read the graph."""
     _require(depth and isinstance(graph, dict) and isinstance(graph.get('nodes'), list), 'it has no list of nodes')
     nodes = graph['nodes']
+    _require(len(nodes) <= MAX_GRAPH_NODES, 'it has %d nodes, more than %d' % (len(nodes), MAX_GRAPH_NODES))
     for number, node in enumerate(nodes):
         _check_node(node, number, depth)
     _require(len({node['name'] for node in nodes}) == len(nodes), 'two nodes have the same name')
@@ -80,10 +83,19 @@ def _check_node(node, number, depth):
     attrs, subgraphs = node.get('attrs', {}), node.get('subgraphs', [])
     _require(isinstance(attrs, dict) and all(isinstance(value, str) for value in attrs.values()),
              'the attrs of node %d are no texts' % number)
+    for name, value in attrs.items():
+        if name.startswith('num_') or name in COUNTS:
+            _require(_count(value) <= MAX_GRAPH_COUNT, '%s of node %d is %.20s, more than %d'
+                     % (name, number, value, MAX_GRAPH_COUNT))
     _require(_are_entries(node.get('inputs'), number), 'the inputs of node %d are no outputs of earlier nodes' % number)
     _require(isinstance(subgraphs, list), 'the subgraphs of node %d are no list' % number)
     for graph in subgraphs:
         _check(graph, depth - 1)
+
+
+def _count(text):
+    """The largest whole number in an attribute's text: of '(2, 3)' 3, of 'None' 0."""
+    return max(map(int, re.findall(r'\d+', text[:4096])), default=0) if len(text) <= 4096 else math.inf
 
 
 def _are_entries(entries, nodes):

@@ -22,6 +22,7 @@ from easydict import EasyDict
 
 from lib.errors import ConfigError
 from lib.utils import safe_yaml
+from lib.utils.limits import MAX_YAML_BYTES, open_input
 from rfcn.config.defaults import KEYS, LEGACY, ORDER
 from rfcn.config.kinds import class_names, show
 
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 PathLike = Union[str, os.PathLike]
 
-# A config needs some 4 kB. The limit keeps a hostile file from costing more than a second.
-MAX_BYTES = 65536
 BASE = 'BASE'
 _ABOVE = os.path.realpath(os.path.join(os.path.realpath(__file__), '..', '..', '..'))
 PROJECT = _ABOVE if os.path.isfile(os.path.join(_ABOVE, 'pyproject.toml')) else None    # None in an installed copy
@@ -174,16 +173,16 @@ def _parse(text, source):
 def _read_text(path, asked_by=None):
     """The text of a file; `asked_by` is the file that names it as its base."""
     try:
-        with open(path, 'rb') as file:
-            data = file.read(MAX_BYTES + 1)
+        with open_input(path) as file:
+            data = file.read(MAX_YAML_BYTES + 1)
         text = data.decode('utf-8-sig')
     except FileNotFoundError:
         seen_from = 'the %s of %s' % (BASE, asked_by) if asked_by else 'seen from %s' % os.getcwd()
         raise FileNotFoundError('%s: no such file (%s)' % (path, seen_from)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError('%s: cannot be read: %s' % (path, error)) from error
-    if len(data) > MAX_BYTES:
-        raise ConfigError('%s: larger than %d bytes, this is no configuration' % (path, MAX_BYTES))
+    if len(data) > MAX_YAML_BYTES:
+        raise ConfigError('%s: larger than %d bytes, this is no configuration' % (path, MAX_YAML_BYTES))
     return text
 
 

@@ -3,6 +3,7 @@ import cv2
 import numpy as np
 
 from lib.errors import CheckpointError
+from lib.utils.limits import open_input
 from rfcn.importers.naming import trunk_layers
 from rfcn.symbols.resnet_v1 import RESNET_V1
 
@@ -28,7 +29,7 @@ def load_caffe(path):
         CheckpointError: OpenCV cannot read it, or a layer has other blobs than Caffe's.
     """
     names = sorted({layer.name for depth in RESNET_V1 for layer in trunk_layers(depth)})
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         model = np.frombuffer(file.read(), dtype=np.uint8)
     try:
         # A convolution may be without blobs, a BatchNorm may not: so see first which layers there are.

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 
 from lib.errors import CheckpointError
+from lib.utils.limits import open_input
 
 _MAGIC = 0x1950a86a20f9469cfc6c
 _DTYPES = {'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8',
@@ -51,7 +52,7 @@ def load_torch(path):
         FileNotFoundError: no such file.
         CheckpointError: damaged, no state dict, or other objects in it.
     """
-    with open(path, 'rb') as file:
+    with open_input(path) as file:
         try:
             tensors, storages = (_read_zip if zipfile.is_zipfile(file) else _read_legacy)(file)
             for key in ('state_dict', 'model'):

@@ -5,7 +5,8 @@ import pytest
 
 from lib.errors import CheckpointError
 from rfcn.precision import quantization
-from rfcn.checkpoints.symbol_file import MAX_BYTES, load_symbol_file
+from lib.utils.limits import MAX_GRAPH_BYTES
+from rfcn.checkpoints.symbol_file import load_symbol_file
 from tests.fuzz.seeds import small_graph
 
 FUSED = small_graph().get_backend_symbol('MKLDNN_QUANTIZE')
@@ -30,7 +31,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('text', ['', '[]', 'null', '{"nodes": 3}', '{"nodes": [', '[' * 100000, '{"nodes": [null]}',
-                                  ' ' * (MAX_BYTES + 1)])
+                                  ' ' * (MAX_GRAPH_BYTES + 1)])
 def test_what_is_no_graph_is_refused(tmp_path, text):
     with pytest.raises(CheckpointError, match='a-symbol.json is damaged or is no graph of MXNet: '):
         load_symbol_file(written(tmp_path, text))

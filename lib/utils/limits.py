@@ -1,0 +1,69 @@
+"""How much is read of files that are not trusted, all limits in one place, and the way in that holds them.
+
+Each limit is far above what real files hold, and low enough that the memory and seconds behind it do no harm.
+"""
+import errno
+import os
+import stat
+
+# An image of more is refused before it is decoded. OpenCV holds an image twice while it hands it to Python, six bytes a
+# pixel: 80 million need 480 MB, however small the file is. Full-frame cameras make 61 million.
+MAX_PIXELS = 80000000
+# Of an annotation of one image in XML: some 100,000 objects; and of one of its tags, since the parser's time grows faster
+# than the number of attributes.
+MAX_XML_BYTES, MAX_XML_TAG = 2 ** 25, 2 ** 16
+# Of a configuration, of data.yaml: YAML is slow, 64 kB take up to a second.
+MAX_YAML_BYTES = 2 ** 16
+# Of a graph: a ResNet-152 has 1,700 nodes in 200 kB. MXNet takes two seconds for 10,000 nodes.
+MAX_GRAPH_BYTES, MAX_GRAPH_NODES = 2 ** 24, 10000
+# Of a number in a graph that says how many there are of something (filters, outputs, parts): a wide layer has 10,000.
+# MXNet makes room for as many outputs as a node says it has.
+MAX_GRAPH_COUNT = 2 ** 20
+# Of a file of proposals, unpacked: those of 100,000 images are 4 GB.
+MAX_ARRAY_BYTES = 2 ** 32
+# Of the proposals of one image: 20,000 boxes of five float64. A file of few images must not unpack to gigabytes.
+MAX_PROPOSAL_BYTES = 20000 * 5 * 8
+
+_KINDS = ((stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'), (stat.S_ISCHR, 'a device'),
+          (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
+
+
+class NoInput(OSError):
+    """A file that is not read; `filename` names it, the text says why."""
+
+    def __str__(self):
+        return self.strerror
+
+
+def open_input(path, mode='rb', most=None, **settings):
+    """`open` for reading a file that is not trusted: a regular file of at most `most` bytes, or an error.
+
+    A FIFO, a device or a socket may never end, and opening a FIFO waits until somebody writes to it.
+
+    Args:
+        path: str or path. mode, settings: as of `open`.
+    Raises:
+        FileNotFoundError, PermissionError: as of `open`.
+        NoInput: it is no regular file (the message says what it is), or larger.
+    """
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK), **settings)
+    try:
+        state = os.fstat(file.fileno())
+        _check_kind(path, state.st_mode)
+        if most is not None and state.st_size > most:
+            raise NoInput(errno.EFBIG, 'it has %d bytes, more than %d' % (state.st_size, most), os.fspath(path))
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def check_regular(path):
+    """Raise FileNotFoundError if there is no such file, NoInput if it is a folder, a pipe or a device."""
+    _check_kind(path, os.stat(path).st_mode)
+
+
+def _check_kind(path, mode):
+    if not stat.S_ISREG(mode):
+        kind = next((word for test, word in _KINDS if test(mode)), 'something else')
+        raise NoInput(errno.EINVAL, 'a regular file is expected, this is %s' % kind, os.fspath(path))

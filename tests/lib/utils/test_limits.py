@@ -1,0 +1,127 @@
+"""What is read of files that are not trusted is bounded, by limits in one place."""
+import json
+import os
+import struct
+import threading
+import time
+
+import cv2
+import mxnet as mx
+import numpy as np
+import pytest
+
+from lib.dataset.csv_list import raw_rows
+from lib.dataset.files import read_text
+from lib.dataset.json_lists import items_of_lists
+from lib.dataset.voc_xml import read_annotation
+from lib.errors import CheckpointError, ConfigError, DatasetError
+from lib.utils import limits, mat_file, proposals, safe_npz, safe_pickle
+from lib.utils.image import imread
+from lib.utils.limits import open_input
+from rfcn.checkpoints.symbol_file import load_symbol_file
+from rfcn.config.config import load_config
+
+READERS = {
+    'configuration': (load_config, ConfigError), 'XML': (read_annotation, DatasetError),
+    'COCO': (lambda path: list(items_of_lists(path)), DatasetError), 'image': (imread, DatasetError),
+    'CSV': (lambda path: list(raw_rows(path)), DatasetError),
+    'text': (lambda path: read_text(path, 'names'), DatasetError),
+    'npz': (lambda path: safe_npz.load(path, ('a',)), DatasetError), 'pickle': (safe_pickle.load, OSError),
+    'mat': (lambda path: mat_file.load(path, ('a',)), OSError)}
+
+
+@pytest.mark.parametrize('reader', READERS)
+def test_a_fifo_is_refused_at_once_and_called_by_its_name(reader, tmp_path):
+    path = str(tmp_path / 'fifo')
+    os.mkfifo(path)
+    read, expected = READERS[reader]
+    caught = []
+
+    def attempt():
+        try:
+            read(path)
+        except Exception as error:
+            caught.append(error)
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive(), 'the reader waits for somebody to write'
+    assert isinstance(caught[0], expected) and 'this is a named pipe (FIFO)' in str(caught[0])
+
+
+def test_regular_files_are_read_and_larger_ones_than_a_limit_are_not(tmp_path):
+    path = tmp_path / 'a.txt'
+    path.write_bytes(b'caf\xc3\xa9')
+    with open_input(path, 'r', 5, encoding='utf-8') as file:
+        assert file.read() == 'caf\u00e9'
+    with pytest.raises(OSError, match='it has 5 bytes, more than 4'):
+        open_input(path, most=4)
+    with pytest.raises(OSError, match='this is a folder|Is a directory'):
+        open_input(tmp_path)
+    with pytest.raises(OSError, match='this is a device'):
+        open_input('/dev/zero')
+    with pytest.raises(FileNotFoundError):
+        open_input(tmp_path / 'gone')
+
+
+def graph(attrs, count=1):
+    """The text of a graph of a variable and `count` nodes."""
+    nodes = [{'op': 'null', 'name': 'data', 'inputs': []}]
+    nodes += [{'op': 'SliceChannel', 'name': 'n%d' % n, 'attrs': attrs, 'inputs': [[0, 0, 0]]} for n in range(count)]
+    return json.dumps({'nodes': nodes, 'arg_nodes': [0], 'heads': [[count, 0, 0]], 'node_row_ptr': [],
+                       'attrs': {'mxnet_version': ['int', 10901]}})
+
+
+@pytest.mark.parametrize('attrs, count, said', [
+    ({'num_outputs': '1999999999'}, 1, 'num_outputs of node 1 is 1999999999, more than'),
+    ({'num_outputs': '2', 'num_args': '4294967295'}, 1, 'num_args of node 1 is 4294967295, more than'),
+    ({'num_outputs': '2', 'sections': '(7, 99999999)'}, 1, r'sections of node 1 is \(7, 99999999\), more than'),
+    ({'num_outputs': '2'}, 100000, 'it has 100001 nodes, more than')])
+def test_a_graph_that_asks_for_too_much_is_refused_at_once(tmp_path, attrs, count, said):
+    path = tmp_path / 'graph.json'
+    path.write_text(graph(attrs, count))
+    start = time.time()
+    with pytest.raises(CheckpointError, match=said):
+        load_symbol_file(str(path))
+    assert time.time() - start < 10
+
+
+def test_usual_graphs_are_read(tmp_path):
+    path = tmp_path / 'graph.json'
+    parts = mx.sym.SliceChannel(mx.sym.Variable('data'), num_outputs=20, name='parts')
+    mx.sym.Concat(*[parts[i] for i in range(20)], num_args=20, name='all').save(str(path))
+    assert load_symbol_file(str(path)).list_outputs() == ['all_output']
+
+
+def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
+    path = tmp_path / 'a.xml'
+    start = time.time()
+    for text, said in [('<annotation %s/>' % ' '.join('a%d="1"' % n for n in range(500000)),
+                        'a tag of more than %d bytes' % limits.MAX_XML_TAG),
+                       ('<annotation>%s</annotation>' % (' ' * limits.MAX_XML_BYTES),
+                        'larger than %d bytes' % limits.MAX_XML_BYTES)]:
+        path.write_text(text)
+        with pytest.raises(DatasetError, match=said):
+            read_annotation(str(path))
+    assert time.time() - start < 5
+
+
+def test_proposals_of_a_few_images_do_not_unpack_to_gigabytes(tmp_path, monkeypatch):
+    path = str(tmp_path / 'bomb.npz')
+    dets = np.zeros((300000, 4), dtype=np.float32)
+    np.savez_compressed(path, index=np.array(['a']), counts=np.array([len(dets)]), dets=dets)
+    assert os.path.getsize(path) < 2 ** 14
+    monkeypatch.setattr(proposals, 'LEAST_LIMIT', 2 ** 20)
+    with pytest.raises(DatasetError, match='it would unpack to 480.* bytes, more than 3200000'):
+        proposals.load_proposals(path, ['a'])
+
+
+def test_a_jpg_with_fewer_bytes_than_its_size_needs_is_refused(tmp_path):
+    path = tmp_path / 'a.jpg'
+    assert cv2.imwrite(str(path), np.full((600, 800, 3), 7, dtype=np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 1])
+    data = path.read_bytes()
+    assert imread(str(path)).shape == (600, 800, 3)     # the least that an encoder makes of such an image
+    frame = data.index(b'\xff\xc0')
+    path.write_bytes(data[:frame + 5] + struct.pack('>HH', 8000, 8000) + data[frame + 9:])
+    with pytest.raises(DatasetError, match='a.jpg: expected an image'):
+        imread(str(path))
