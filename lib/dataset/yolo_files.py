@@ -104,7 +104,8 @@ _NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])
 
 def _read(path):
     if os.path.isfile(path) and os.path.getsize(path) > MAX_YAML_BYTES:
-        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one a line' % (path, MAX_YAML_BYTES))
+        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one a line'
+                           % (path, MAX_YAML_BYTES))
     text = read_text(path, "keys 'names', 'train' and so on", MAX_YAML_BYTES)
     try:
         content = safe_yaml.parse(text, as_text=True)

@@ -9,8 +9,8 @@ import stat
 # An image of more is refused before it is decoded. OpenCV holds an image twice while it hands it to Python, six bytes a
 # pixel: 80 million need 480 MB, however small the file is. Full-frame cameras make 61 million.
 MAX_PIXELS = 80000000
-# Of an annotation of one image in XML: some 100,000 objects; and of one of its tags, since the parser's time grows faster
-# than the number of attributes.
+# Of an annotation of one image in XML: some 100,000 objects; and of one of its tags, since the parser's time grows
+# faster than the number of attributes.
 MAX_XML_BYTES, MAX_XML_TAG = 2 ** 25, 2 ** 16
 # Of a configuration, of data.yaml: YAML is slow, 64 kB take up to a second.
 MAX_YAML_BYTES = 2 ** 16

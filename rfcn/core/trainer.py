@@ -110,7 +110,8 @@ class Trainer:
                     speed = seen / (time.time() - started)
                     left = self._seconds_left(speed, epoch, number + 1, end_epoch)
                     bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
-                                        + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)))
+                                        + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)),
+                                        refresh=False)
                     self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
                 wish = self._wish(stop) if updated and number + 1 < batches else None
