@@ -201,7 +201,8 @@ def _curves(content):
 
 def _curve(name, each):
     """A small drawing of the curve of a class."""
-    chosen = np.unique(np.linspace(0, len(each.recall) - 1, POINTS).astype(int)) if len(each.recall) else []
+    hits = np.flatnonzero(np.diff(each.recall, prepend=0) > 0)
+    chosen = hits[np.unique(np.linspace(0, len(hits) - 1, POINTS).astype(int))] if len(hits) else hits
     points = ' '.join('%.1f,%.1f' % (WIDTH * each.recall[i], HEIGHT * (1 - each.precision[i])) for i in chosen)
     grid = ''.join('<path d="M0 %g H%d M%g 0 V%d" stroke="%s"/>' % (HEIGHT * part, WIDTH, WIDTH * part, HEIGHT, GRID)
                    for part in (0, 0.25, 0.5, 0.75, 1))

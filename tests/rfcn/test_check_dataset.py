@@ -61,7 +61,7 @@ def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_
     status, printed = run('--html', str(tmp_path / 'report.html'), '--fix', str(tmp_path / 'clean'))
     assert status == 1 and 'box is now (4, 16, 95, 47)' in printed and 'image left out: ' in printed
     page = (tmp_path / 'report.html').read_text()
-    assert 'missing image: 1' in page and 'data:image/png;base64,' in page
+    assert 'missing image: 1' in page and 'src="data:image/' in page
     assert main(['--cfg', tiny_yaml(tmp_path / 'clean')]) == 0
     with pytest.raises(DatasetError, match='clean: expected a new or empty folder, found files in it'):
         run('--fix', str(tmp_path / 'clean'))

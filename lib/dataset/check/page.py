@@ -7,27 +7,12 @@ import numpy as np
 from lib.dataset.check.anchors import BINS
 from lib.dataset.check.report import MEANING, class_counts
 from lib.dataset.check.text import fit_text
-from lib.dataset.check.thumbnails import data_uri, thumbnail
+from lib.dataset.check.thumbnails import thumbnail
+from lib.utils.web_page import data_uri, web_page
 
 PICTURES = 6        # of each kind
 LISTED = 200        # faults of each kind that are written out
 SAMPLES = 6         # images that are shown as they are
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>%s</title><style>
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
-h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
-td, th { padding: 1px 12px 1px 0; text-align: left }
-td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
-.other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 }
-pre { white-space: pre-wrap; font-size: 13px }
-figure { display: inline-block; margin: 0 10px 10px 0; vertical-align: top; width: 260px; font-size: 12px;
-  overflow-wrap: anywhere }
-img { max-width: 100%% } details { margin: 4px 0 }
-</style></head><body>
-%s
-</body></html>
-"""
 
 
 def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=None):
@@ -42,12 +27,12 @@ def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=
         str.
     """
     kind = 'good' if good else 'bad'
-    parts = ['<h1>%s</h1>' % escape(title), '<p class="%s"><b>%s</b></p>' % (kind, escape(verdict))]
+    parts = ['<p class="%s"><b>%s</b></p>' % (kind, escape(verdict))]
     parts += [_set_part(report, max_pixels) for report in reports]
     if extra:
         parts.append('<h2>Between the sets</h2>' + _fault_list(extra[0].kind, list(extra), ''))
     parts += [_anchor_part(*anchors, max_pixels=max_pixels)] if anchors else []
-    return _PAGE % (escape(title), '\n'.join(parts))
+    return web_page(title, parts)
 
 
 def _set_part(report, max_pixels):
@@ -89,7 +74,7 @@ def _figure(data, picture, bad, note, max_pixels):
     if small is None:
         return ''
     caption = escape(picture.name + ' ' + note)
-    return '<figure><img alt="" src="%s"><figcaption>%s</figcaption></figure>' % (data_uri(small), caption)
+    return '<figure class="small"><img alt="" src="%s"><figcaption>%s</figcaption></figure>' % (data_uri(small), caption)
 
 
 def _bars(heads, rows):

@@ -1,6 +1,4 @@
 """Small pictures of what is wrong, as data that a HTML page holds in itself."""
-import base64
-
 import cv2
 import numpy as np
 
@@ -68,8 +66,3 @@ def _crop(im, view):
         return cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST), scale
     flags = cv2.INTER_NEAREST if scale > 1 else cv2.INTER_LINEAR
     return cv2.warpAffine(im, moved, size, flags=flags, borderValue=OUTSIDE), scale
-
-
-def data_uri(im):
-    """The text that stands for a png file in a HTML page."""
-    return 'data:image/png;base64,' + base64.b64encode(cv2.imencode('.png', im)[1].tobytes()).decode('ascii')

@@ -12,7 +12,8 @@ from lib.dataset.annotations import ITEM, Picture
 from lib.dataset.check.anchors import Objects, fit_anchors
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check
-from lib.dataset.check.thumbnails import BAD, OUTSIDE, SIDE, data_uri, thumbnail
+from lib.dataset.check.thumbnails import BAD, OUTSIDE, SIDE, thumbnail
+from lib.utils.web_page import data_uri
 
 LABELS = ('cat', 'dog')
 EVIL = '<script>alert("x")</script>&'
@@ -93,7 +94,7 @@ def test_all_text_from_the_data_is_escaped_and_no_other_file_is_needed(tmp_path)
     page = html_page(EVIL, EVIL, False, [report], (objects, fit, fit, worst), report.faults[:1])
     assert '<script' not in page and '<i>' not in page and '<b>.png' not in page
     assert '&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;' in page and '&amp;a.png' in page
-    assert not re.search(r'(src|href)="(?!data:image/png;base64,)', page)
+    assert not re.search(r'(src|href)="(?!data:image/(png|jpeg);base64,)', page)
     balance = Balance()
     balance.feed(page)
     assert balance.open == [] and {'table', 'img', 'pre', 'h2'} <= balance.seen
