@@ -29,7 +29,8 @@ def lines_of(prefix, kind='train'):
 def arrays_of(prefix, epoch):
     arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(str(prefix), epoch))
     momenta = states.load_states(checkpoint.states_path(str(prefix), epoch))[0]
-    named = [*arg_params.items(), *aux_params.items(), *[('momentum ' + name, value) for name, value in momenta.items()]]
+    named = [*arg_params.items(), *aux_params.items(),
+             *[('momentum ' + name, value) for name, value in momenta.items()]]
     return {name: value.asnumpy() for name, value in named}
 
 
@@ -88,8 +89,8 @@ def test_a_stopped_run_goes_on_to_the_last_bit_and_correctly_with_one_process(ti
 @pytest.mark.parametrize('name', ['worker 1'] + [pytest.param(name, marks=pytest.mark.slow)
                                                  for name in ('worker 0', 'server 0', 'scheduler')])
 def test_where_a_process_is_killed_all_end_and_it_is_named(tiny_yaml, tmp_path, launch, name):
-    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'out'), *SETTINGS, 'TRAIN.end_epoch=2000',
-                 'TRAIN.KEEP_CHECKPOINTS=2')
+    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'out'), *SETTINGS,
+                 'TRAIN.end_epoch=2000', 'TRAIN.KEEP_CHECKPOINTS=2')
     run.wait_for_lines(tmp_path / 'out' / RUN / 'tiny-log.jsonl', 7)
     processes = run.processes()
     assert set(processes) == {'worker 0', 'worker 1', 'server 0', 'scheduler'}
@@ -123,7 +124,8 @@ def test_of_a_test_each_worker_does_its_share_and_the_files_are_those_of_one_pro
     status, printed = run.wait()
     assert status == 0, printed
     one, other = tmp_path / 'one' / 'config' / 'train', tmp_path / 'workers' / 'config' / 'train'
-    names = ['voc_train_detections.pkl'] + ['results/voc/Main/comp4_det_train_%s.txt' % name for name in ('red', 'blue')]
+    results = 'results/voc/Main/comp4_det_train_%s.txt'
+    names = ['voc_train_detections.pkl', results % 'red', results % 'blue']
     for name in names:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     assert (one / names[1]).stat().st_size > 0
