@@ -93,7 +93,7 @@ def test_an_empty_file_and_a_folder_are_named(tmp_path):
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(str(tmp_path / 'a.jpg'))
     for read in (imread, image_size):
-        with pytest.raises(DatasetError, match=r'a\.jpg: cannot be read: a regular file is expected, this is a named pipe'):
+        with pytest.raises(DatasetError, match=r'a\.jpg: cannot be read: a regular file is expected.* named pipe'):
             read(str(tmp_path / 'a.jpg'))
 
 
