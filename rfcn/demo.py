@@ -33,13 +33,14 @@ from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
 from rfcn.core.interrupt import StopWish
 from rfcn.detector import Detector, as_detections
+from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
     """Of this command."""
-    parser.add_argument('--params', required=True, help='checkpoint, .params')
+    parser.add_argument('--params', help='checkpoint, .params; by default the one that a test of the configuration takes')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--image', action='append', metavar='PATH',
                         help='an image, or a folder of images, without its sub-folders; may be given several times. '
@@ -159,7 +160,7 @@ def main(argv=None):
         raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
                            'frame')
     images = [path for given in args.image or () for path in (images_in(given) if os.path.isdir(given) else [given])]
-    detector = Detector(cfg, args.params)
+    detector = Detector(cfg, args.params or last_checkpoint(cfg, args.cfg))
     Path(args.out).mkdir(parents=True, exist_ok=True)
     if args.video:
         draw_video(detector, args.video, args)

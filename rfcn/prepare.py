@@ -18,10 +18,10 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 import contextlib
+import json
 import logging
 import os
 import tempfile
-import time
 
 import cv2
 import numpy as np
@@ -49,7 +49,7 @@ logger = logging.getLogger('rfcn')
 NAME = 'prepared'
 SHARES = {'train': 0.7, 'val': 0.15, 'test': 0.15}
 SEED = 0
-MEASURED_STEPS = 6          # training steps whose time tells the number of epochs
+MEASURED_STEPS = 12         # training steps whose time tells the number of epochs
 FEWEST_EPOCHS = 3
 # What differs between a network that starts from a classifier's weights and the small one that starts from nothing.
 # scale: (least, most) of the shorter side; object: the side in pixels that a small object of each class should get by
@@ -194,21 +194,17 @@ def configuration(folder, classes, found, pretrained):
 
 
 def seconds_per_step(config, images):
-    """Seconds of a training step here, from a few of them on the data, in a folder that is removed."""
+    """Seconds of a training step here: the median of a few on the data, in a folder that is removed."""
     batch = config['TRAIN']['BATCH_IMAGES']
-    times = []
     with tempfile.TemporaryDirectory() as folder, silence():
         path = os.path.join(folder, 'speed.yaml')
         save_text(path, as_yaml(config))
-        for steps in (2, 2 + MEASURED_STEPS):   # the first ones set up
-            os.makedirs(os.path.join(folder, str(steps)))
-            cfg = load_config(path, ['TRAIN.end_epoch=%r' % min(1.0, steps * batch / (2 * images)),
-                                     'dataset.val_image_set='])
-            started = time.perf_counter()
-            train_net(cfg, os.path.join(folder, str(steps)))
-            times.append(time.perf_counter() - started)
-    steps = min(MEASURED_STEPS, max(1, 2 * images // batch - 2))
-    return max(1e-3, (times[1] - times[0]) / steps)
+        cfg = load_config(path, ['TRAIN.end_epoch=%r' % min(1.0, MEASURED_STEPS * batch / (2 * images)),
+                                 'default.frequent=1', 'dataset.val_image_set='])
+        with open(train_net(cfg, folder) + '-log.jsonl', encoding='utf-8') as lines:
+            speeds = [json.loads(line)['images_per_s'] for line in lines]      # each the mean of the steps up to it
+    ends = [0] + [number * batch / speed for number, speed in enumerate(speeds, 1)]
+    return float(np.median(np.diff(ends)[len(speeds) // 4:]))                  # the first steps set up
 
 
 @contextlib.contextmanager
