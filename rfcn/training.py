@@ -5,8 +5,12 @@ import json
 import logging
 import os
 
+import numpy as np
+
 from lib.dataset.imdb import check_usable
-from lib.errors import ConfigError
+from lib.errors import ConfigError, DatasetError
+from lib.utils.image import imread
+from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.checkpoints import checkpoint, resume, states
@@ -26,6 +30,7 @@ from rfcn.evaluate import evaluate
 logger = logging.getLogger(__name__)
 
 END2END, RPN, RFCN, ALTERNATE = resume.ALONE, 'rpn', 'rfcn', 'alternate'    # kinds of training
+PICTURES = 4    # of detections, of each validation
 
 
 def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg_params: {}, validate=None,
@@ -182,7 +187,10 @@ def last_checkpoint(cfg, cfg_path):
 
 
 def validation(cfg):
-    """A function (epoch, arg_params, aux_params) -> Evaluation on `dataset.val_image_set`; None where there is none."""
+    """A function (epoch, arg_params, aux_params) -> Evaluation on `dataset.val_image_set` and pictures of detections.
+
+    None where there is no such set.
+    """
     if not cfg.dataset.val_image_set:
         return None
     if not cfg.TRAIN.EVAL_PERIOD:
@@ -196,5 +204,17 @@ def validation(cfg):
     def validate(epoch, arg_params, aux_params):
         test_params = {name[:-len(checkpoint.TEST_SUFFIX)]: value for name, value in to_test(arg_params).items()}
         predictor = build.predictor_of_params(cfg, dict(arg_params, **test_params), aux_params, 'epoch %d' % epoch)
-        return evaluate(cfg, predictor, imdb)[0]
+        evaluation, all_boxes = evaluate(cfg, predictor, imdb)
+        return evaluation, pictures_of(cfg, imdb, all_boxes) if workers().first else []
     return validate
+
+
+def pictures_of(cfg, imdb, all_boxes):
+    """(name, image) of the detections on some images of a data set, evenly spaced over it."""
+    found = []
+    for image in np.unique(np.linspace(0, imdb.num_images - 1, PICTURES).astype(int)):
+        index = imdb.image_set_index[image]
+        with contextlib.suppress(DatasetError, FileNotFoundError):      # on_bad_image: skip
+            im = imread(imdb.image_path(index), cfg.dataset.MAX_PIXELS)
+            found.append((index, draw_detections(im, [of_class[image] for of_class in all_boxes], imdb.classes, 0.5)))
+    return found

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised box deltas
 TEST_SUFFIX = '_test'
+CURVES = '-curves'      # ends the name of the folder of a run's curves
 
 
 def params_path(prefix, epoch):

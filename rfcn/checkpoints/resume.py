@@ -7,11 +7,12 @@ import glob
 import logging
 import os
 import re
+import shutil
 from collections import namedtuple
 from pathlib import Path
 
 from lib.errors import CheckpointError
-from rfcn.checkpoints.checkpoint import load_params, params_path, split_params, states_path
+from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
 from rfcn.checkpoints.identity import CONFIG, check_resuming, identity_beside
 from rfcn.checkpoints.states import check_sum, identity_of_params, load_states
 
@@ -69,6 +70,7 @@ def make_room(prefix, overwrite):
                               % (os.path.dirname(prefix), ', '.join(map(os.path.basename, files))))
     for path in files:
         os.remove(path)
+    shutil.rmtree(prefix + CURVES, ignore_errors=True)
     logger.warning('TRAIN.OVERWRITE: removed %d files of an earlier run, %s-*', len(files), prefix)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from lib.errors import UserError
 from lib.utils.progress import progress
 from rfcn.checkpoints import resume, states
-from rfcn.checkpoints.checkpoint import not_finite, params_path
+from rfcn.checkpoints.checkpoint import CURVES, not_finite, params_path
+from rfcn.core.curves import Curves
 from rfcn.core.interrupt import StopNow, StopWish
 from rfcn.core.metric import TrainingMetrics, measure
 from rfcn.core.schedule import batches_in, last_epoch
@@ -38,13 +39,13 @@ class Trainer:
     Args:
         module: a `TrainModule` after `start`.
         loader: a `Loader`.
-        prefix: of the checkpoints; beside them goes `prefix-log.jsonl`, one JSON object a line.
+        prefix: of the checkpoints; beside them go `prefix-log.jsonl`, one JSON object a line, and `prefix-curves`.
         frequent: steps between log lines.
         period: epochs between checkpoints; the last epoch always gets one.
         keep: checkpoints to keep, the newest ones; 0 for all.
         extra_params: arg_params -> more parameters to save (the un-normalised box layer).
-        validate: (epoch, arg_params, aux_params) -> Evaluation, called after every `eval_period` epochs; None for
-            never.
+        validate: (epoch, arg_params, aux_params) -> Evaluation and pictures of detections, (name, image) each; called
+            after every `eval_period` epochs; None for never.
         workers: `Workers` or `Alone`: the first one writes the files, and all stop at the same batch.
         identity: of the run, for its checkpoints.
     """
@@ -64,6 +65,7 @@ class Trainer:
         self.validate = validate
         self.eval_period = eval_period
         self.identity = identity
+        self.curves = Curves(prefix + CURVES)
         self.best = None
         self.batches_done = 0
 
@@ -80,7 +82,7 @@ class Trainer:
         """
         # Without a buffer: what a full disk did not take would come up again, without a name, when the file is closed.
         path = self.prefix + '-log.jsonl' if self.workers.first else os.devnull
-        with open(path, 'ab', buffering=0) as log, StopWish() as stop:
+        with open(path, 'ab', buffering=0) as log, contextlib.closing(self.curves), StopWish() as stop:
             self._log = log
             if begin_epoch and not done and self._is_unvalidated(begin_epoch):
                 self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)    # the run before ended amid it
@@ -209,7 +211,7 @@ class Trainer:
         params = self._params()
         try:
             with stop.at_once() if self.workers.count == 1 else contextlib.nullcontext():
-                evaluation = self.validate(epoch, *params)
+                evaluation, pictures = self.validate(epoch, *params)
         except StopNow:
             logger.warning('epoch %d: the validation is not finished; resuming begins it anew', epoch)
             return
@@ -223,6 +225,8 @@ class Trainer:
                                        self._progress(epoch, *params), self.identity)
         self.workers.meet()
         self._write(dict(evaluation.metrics, type='val', epoch=epoch))
+        if self.workers.first:
+            self.curves.add_pictures(self.module.num_update, pictures)
 
     def _params(self):
         """Parameters and auxiliary states, which are finite."""
@@ -272,6 +276,8 @@ class Trainer:
         except OSError as error:
             raise OSError('%s cannot be written (%s); the checkpoints are untouched. Is the disk full?'
                           % (self._log.name, error.strerror)) from error
+        if self.workers.first:
+            self.curves.add(dict(line, step=self.module.num_update))
 
 
 def hours(seconds):

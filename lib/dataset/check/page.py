@@ -74,7 +74,8 @@ def _figure(data, picture, bad, note, max_pixels):
     if small is None:
         return ''
     caption = escape(picture.name + ' ' + note)
-    return '<figure class="small"><img alt="" src="%s"><figcaption>%s</figcaption></figure>' % (data_uri(small), caption)
+    return '<figure class="small"><img alt="" src="%s"><figcaption>%s</figcaption></figure>' \
+        % (data_uri(small), caption)
 
 
 def _bars(heads, rows):

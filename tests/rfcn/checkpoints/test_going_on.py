@@ -184,7 +184,9 @@ def test_a_new_run_does_not_overwrite_another_one_unless_that_is_meant(train, tm
     assert 'TRAIN.OVERWRITE: removed 7 files of an earlier run' in caplog.text
     assert states.identity_of_params(prefix + '-0001.params').settings['seed'] == 1
     assert sorted(path.name for path in (tmp_path / 'run').iterdir() if 'tiny-' in path.name) == [
-        'tiny-0001.params', 'tiny-0001.states', 'tiny-log.jsonl', 'tiny-symbol.json']
+        'tiny-0001.params', 'tiny-0001.states', 'tiny-curves', 'tiny-log.jsonl', 'tiny-symbol.json']
+    assert [line.split(',')[0] for line in open(prefix + '-curves/train.csv')][0] == 'step'
+    assert len(list(open(prefix + '-curves/train.csv'))) == 1 + len(list(open(prefix + '-log.jsonl')))
     assert load_config(str(tmp_path / 'run' / 'config.yaml')).seed == 1
 
 

@@ -190,7 +190,7 @@ def validated(tmp_path, scores, period=100):
     """Numbers of the epochs at which a Trainer kept the best checkpoint, for the scores of each validation."""
     kept = []
     trainer = Trainer(FakeModule(), FakeLoader(), str(tmp_path / 'x'), eval_period=1, period=period,
-                      validate=lambda number, *params: evaluation_of(scores[number - 1]),
+                      validate=lambda number, *params: (evaluation_of(scores[number - 1]), []),
                       extra_params=lambda arg_params: kept.append(epoch) or {})
     with open(str(tmp_path / 'x-log.jsonl'), 'wb') as trainer._log:
         for epoch in range(1, len(scores) + 1):

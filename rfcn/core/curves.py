@@ -1,0 +1,110 @@
+"""The numbers of a training for other programs to draw while it runs: CSV files, and TensorBoard's events.
+
+    PREFIX-curves/train.csv     step, epoch, losses, learning rate, images per second, memory of the process
+    PREFIX-curves/val.csv       step, epoch and the metrics of each validation
+    PREFIX-curves/events.*      the same, and pictures of the detections on some validation images, where tensorboardX
+                                or tensorboard is installed:    tensorboard --logdir output
+
+A run that goes on continues all of them. `PREFIX-log.jsonl` holds the numbers as well; it is what resuming reads.
+"""
+import contextlib
+import csv
+import importlib
+import os
+import time
+
+import cv2
+
+# package -> its modules of event files and of their two messages
+_WRITERS = {
+    'tensorboardX': ('tensorboardX.event_file_writer', 'tensorboardX.proto.event_pb2',
+                     'tensorboardX.proto.summary_pb2'),
+    'tensorboard': ('tensorboard.summary.writer.event_file_writer', 'tensorboard.compat.proto.event_pb2',
+                    'tensorboard.compat.proto.summary_pb2'),
+}
+PLACES = ('type', 'step', 'epoch')      # of a line; all else are numbers to draw
+
+
+class Curves:
+    """Takes the lines of a training's log.
+
+    Args:
+        folder: of the files; it is made with the first line.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._columns = {}          # kind of line -> columns of its CSV file
+        self._events = None
+
+    def add(self, line):
+        """Write a line: a dict with `type` ('train' or 'val'), `step`, `epoch` and numbers; None where there is none.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        numbers = {name: value for name, value in line.items() if name not in PLACES}
+        if line['type'] == 'train':
+            numbers['memory_gb'] = round(resident_bytes() / 1e9, 3)
+        self._add_csv(line['type'], dict({'step': line['step'], 'epoch': line['epoch']}, **numbers))
+        values = {'%s/%s' % (line['type'], name): value for name, value in numbers.items() if value is not None}
+        self._add_event(line['step'], [dict(tag=tag, simple_value=float(value)) for tag, value in values.items()])
+
+    def add_pictures(self, step, pictures):
+        """Show pictures, (name, (H, W, 3) uint8 BGR) each, in TensorBoard."""
+        self._add_event(step, [dict(tag='detections/' + name, image=dict(
+            height=im.shape[0], width=im.shape[1], colorspace=3,
+            encoded_image_string=cv2.imencode('.jpg', im)[1].tobytes())) for name, im in pictures])
+
+    def close(self):
+        """Write what is left."""
+        if self._events:
+            self._events[0].close()
+            self._events = None
+
+    def _add_csv(self, kind, row):
+        os.makedirs(self.folder, exist_ok=True)
+        path = os.path.join(self.folder, kind + '.csv')
+        if kind not in self._columns:
+            self._columns[kind] = _header(path)
+        with open(path, 'a', newline='', encoding='utf-8') as file:
+            writer = csv.writer(file)
+            if not self._columns[kind]:
+                self._columns[kind] = list(row)
+                writer.writerow(self._columns[kind])
+            writer.writerow([row.get(name) for name in self._columns[kind]])
+
+    def _add_event(self, step, values):
+        if self._events is None:
+            self._events = _open_events(self.folder)
+        if self._events and values:
+            writer, event, summary = self._events
+            writer.add_event(event(wall_time=time.time(), step=step, summary=summary(
+                value=[summary.Value(**dict(value, image=summary.Image(**value['image']))) if 'image' in value
+                       else summary.Value(**value) for value in values])))
+            writer.flush()      # a run that is killed leaves what it had told
+
+
+def _header(path):
+    """The columns of a file of an earlier run; () where there is none."""
+    with contextlib.suppress(FileNotFoundError, StopIteration), open(path, newline='', encoding='utf-8') as file:
+        return next(csv.reader(file))
+    return ()
+
+
+def _open_events(folder):
+    """A writer of TensorBoard's event files and its two messages; () where no package for it is installed."""
+    for modules in _WRITERS.values():
+        with contextlib.suppress(ImportError):
+            writer, event, summary = map(importlib.import_module, modules)
+            return writer.EventFileWriter(folder), event.Event, summary.Summary
+    return ()
+
+
+def resident_bytes():
+    """The memory of this process; 0 where the system does not tell."""
+    try:
+        with open('/proc/self/statm') as file:
+            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    except OSError:
+        return 0
