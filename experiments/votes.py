@@ -6,7 +6,7 @@ A RUN is the folder of a training of experiments/demo/demo.yaml: as it is, with 
 TRAIN.ENABLE_OHEM=false TRAIN.BATCH_ROIS=256. Writes votes.json and votes.png.
 
 1. Localisation: the softmax of an object's class as its true box is shifted sideways, for each k.
-2. OHEM: whose losses a training on all RoIs and one on the hardest RoIs leave.
+2. OHEM: whose losses a training on the hardest RoIs and one on RoIs drawn at random leave.
 3. Position sensitivity: the first study with each class's k x k maps replaced by their mean.
 """
 import json
@@ -33,6 +33,7 @@ from rfcn.explaining.training import training_images
 logger = logging.getLogger('rfcn')
 
 SHIFTS = np.round(np.arange(-1, 1.01, 0.1), 2)     # of the box, in units of its width
+HARDEST, RANDOM = 'the hardest RoIs (OHEM)', 'RoIs drawn at random'
 WITH_OHEM = ['TRAIN.ENABLE_OHEM=true', 'TRAIN.BATCH_ROIS=-1']   # so that all RoIs and their losses are seen
 
 
@@ -123,19 +124,20 @@ def draw(results, path):
         line, = panels[2].plot(SHIFTS, results['shift'][name]['vote'], style, label=name)
         panels[2].plot(SHIFTS, results['shift'][name + ', mean map']['vote'], style, alpha=0.45, color=line.get_color(),
                        label=name + ', its maps replaced by their mean')
-    for name, color in (('OHEM', 'C0'), ('all RoIs', 'C1')):
+    for name, color in ((HARDEST, 'C0'), (RANDOM, 'C1')):
         for kind, style in (('foreground', '-'), ('background', ':')):
             values = np.array(results['ohem'][name]['losses, ' + kind])
             panels[1].plot(np.linspace(0, 1, len(values)), values + 1e-5, style, color=color,
                            label='trained on %s: %s' % (name, kind))
     panels[1].set_yscale('log')
+    panels[2].set_ylim(top=9.5)     # room for the legend
     titles = ('1. True boxes shifted sideways', '2. Losses of RoIs, highest first', '3. Without position sensitivity')
     axes = (('shift / width', 'softmax of the class, mean'), ('share of the RoIs', 'loss'),
             ('shift / width', 'vote of the class, mean'))
     for panel, title, (x, y) in zip(panels, titles, axes):
         panel.set(title=title, xlabel=x, ylabel=y)
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=8)
+        panel.legend(fontsize=7, loc='upper right' if panel is not panels[1] else 'lower left')
     figure.tight_layout()
     FigureCanvasAgg(figure).print_png(str(path))
 
@@ -167,7 +169,7 @@ def main(argv=None):
                                              half_vote=half_width(curves['vote']))
             logger.info('%s: %d objects, softmax %.3f at 0, %.3f at half of the width; half of it at %.2f', variant,
                         len(votes), curves['softmax'][10], curves['softmax'][15], half_width(curves['softmax']))
-    for name, run in (('OHEM', args.k3), ('all RoIs', args.no_ohem)):
+    for name, run in ((HARDEST, args.k3), (RANDOM, args.no_ohem)):
         results['ohem'][name] = losses(load_config(run / 'config.yaml', where + WITH_OHEM), str(last(run)), args.images)
         logger.info('%s: %s', name, {key: value for key, value in results['ohem'][name].items()
                                      if not isinstance(value, list)})
