@@ -33,7 +33,7 @@ def serve(role):
     """
     check_environment()
     if role == 'scheduler':
-        Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
+        watch = Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
     else:
         member = Member(watch_address(), role, None, end_at_once)
     import mxnet as mx      # which must not see the role while it is imported
@@ -43,6 +43,8 @@ def serve(role):
     mx.base.check_call(mx.base._LIB.MXKVStoreRunServer(store.handle, controller, None))
     if role == 'server':
         member.leave()
+    else:
+        watch.wait_until_left()     # a server that has not said so yet would miss the scheduler
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)     # the store has been closed; Python's own end would close it again

@@ -125,6 +125,11 @@ class Watch:
             texts[0] += ' (%s)' % ', '.join(str(rank) for rank in range(self.expected['worker']) if rank not in ranks)
         return ' and '.join(texts)
 
+    def wait_until_left(self):
+        """Return when all members have said that they leave."""
+        while not self._leaving.issuperset(self.members):
+            time.sleep(0.05)    # who does not leave within LEAVING seconds of the first is declared gone
+
     def _accept(self):
         while True:
             try:

@@ -1,6 +1,7 @@
 """Who takes part in a run of several processes, and who is missing. Here all are threads of one process."""
 import queue
 import socket
+import threading
 import time
 
 import pytest
@@ -83,6 +84,19 @@ def test_at_the_orderly_end_nobody_is_missing(quick):
         member.channel.close()
     time.sleep(0.2)     # less than LEAVING, within which the processes end
     assert all(told.empty() for told in run.told.values())
+
+
+def test_the_scheduler_stays_until_all_members_have_said_that_they_leave(quick):
+    run = Run()
+    members = run.join_all()
+    left = threading.Thread(target=run.watch.wait_until_left, daemon=True)
+    left.start()
+    for member in members.values():
+        time.sleep(0.1)
+        assert left.is_alive()
+        member.leave()
+    left.join(timeout=1)
+    assert not left.is_alive() and all(told.empty() for told in run.told.values())
 
 
 def test_who_stays_when_the_others_have_left_is_named(quick):
