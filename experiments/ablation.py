@@ -32,12 +32,12 @@ from experiments.plot_curves import read_records
 from experiments.studies import STUDIES
 from lib.errors import UserError
 from rfcn import Detector, build, test
-from rfcn.collect_env import git_revision
-from rfcn.cli.run import log_to
-from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints.checkpoint import params_path
-from rfcn.result import machine
+from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, run_script
+from rfcn.collect_env import git_revision
+from rfcn.config.config import load_config, with_overrides
+from rfcn.result import machine
 from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')

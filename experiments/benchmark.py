@@ -16,7 +16,7 @@ import time
 
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
-import rfcn  # sets MXNet's threads, so before anything imports MXNet
+import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
 from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training
 from rfcn.cli.script import make_parser, run_script
 

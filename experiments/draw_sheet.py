@@ -20,8 +20,8 @@ from lib.utils import safe_pickle
 from lib.utils.image import imread
 from lib.utils.show_boxes import class_colors, draw_boxes
 from rfcn import build
-from rfcn.config.config import load_config
 from rfcn.cli.script import make_parser, run_script
+from rfcn.config.config import load_config
 
 HIT, MISSED, FALSE_ALARM = (60, 160, 0), (0, 140, 255), (40, 40, 220)     # B, G, R
 HEADING = (('annotated | found:', (0, 0, 0)), ('hit', HIT), ('missed', MISSED), ('false alarm', FALSE_ALARM))

@@ -9,7 +9,6 @@ the end of its warm-up, the first quarter, to its end.
 """
 import concurrent.futures
 import json
-import logging
 import multiprocessing
 import sys
 from pathlib import Path
@@ -25,14 +24,14 @@ from matplotlib.figure import Figure
 from experiments.demo.make_dataset import annotation
 from experiments.demo.scene import draw_scene
 from rfcn import build, training
-from rfcn.collect_env import git_revision, proc_field
-from rfcn.cli.run import log_to
-from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints.checkpoint import params_path
+from rfcn.cli.run import log_to
+from rfcn.cli.script import make_parser, run_script
+from rfcn.collect_env import git_revision, proc_field
+from rfcn.config.config import load_config, with_overrides
 from rfcn.core.module import contexts
 from rfcn.detector import Detector
 from rfcn.result import machine
-from rfcn.cli.script import make_parser, run_script
 from rfcn.symbols import make_symbol
 
 DEMO = Path(__file__).resolve().parent / 'demo' / 'demo.yaml'

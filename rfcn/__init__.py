@@ -9,8 +9,8 @@ IoU.
 """
 import os
 
-from rfcn import _own_lib  # before anything imports `lib`
-from rfcn import _compat, _cuda
+from rfcn import _own_lib  # isort: skip  # before anything imports `lib`
+from rfcn import _compat, _cuda  # before anything imports MXNet
 from rfcn.precision import cpu
 
 cpu.prepare()  # before anything imports MXNet

@@ -4,16 +4,16 @@ import logging
 
 import numpy as np
 
-from lib.dataset.published import published_classes
-from lib.errors import ConfigError
 from lib.dataset import load_imdbs, roidb_of
 from lib.dataset.box_rule import RELEASE
 from lib.dataset.check.anchors import anchorless
+from lib.dataset.published import published_classes
 from lib.dataset.roidb import filter_roidb, flip_entry
+from lib.errors import ConfigError
 from lib.utils.image import resize_scale
-from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.for_test import load_for_test, with_classes_of
+from rfcn.config.config import with_overrides
 from rfcn.core.loader import ImageLoader
 from rfcn.core.module import contexts
 from rfcn.core.predictor import Predictor

@@ -30,8 +30,8 @@ from lib.utils.progress import progress
 from lib.utils.whole_folder import whole_folder
 from rfcn import build
 from rfcn.cli.run import parse_config
-from rfcn.collect_env import LIB_NAME
 from rfcn.cli.script import run_script
+from rfcn.collect_env import LIB_NAME
 
 WORST = 6  # objects that the anchors fit least, shown in the page
 

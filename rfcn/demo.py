@@ -26,8 +26,17 @@ from lib.utils.progress import progress
 from lib.utils.result_files import CocoFile, JsonLines, VocFiles, YoloFiles
 from lib.utils.show_boxes import draw_detections
 from lib.utils.shown import counted, shown
-from lib.utils.video import (EXTENSION, SMALLER, USUAL_RATE, is_stream, read_frames, read_stream, steady, video_info,
-                             write_video)
+from lib.utils.video import (
+    EXTENSION,
+    SMALLER,
+    USUAL_RATE,
+    is_stream,
+    read_frames,
+    read_stream,
+    steady,
+    video_info,
+    write_video,
+)
 from lib.utils.whole_file import STDOUT
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
@@ -40,7 +49,8 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser):
     """Of this command."""
-    parser.add_argument('--params', help='checkpoint, .params; by default the one that a test of the configuration takes')
+    parser.add_argument('--params', help='checkpoint, .params; by default the one that a test of the configuration '
+                        'takes')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--image', action='append', metavar='PATH',
                         help='an image, or a folder of images, without its sub-folders; may be given several times. '

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.dataset.roidb import append_flipped_images, filter_roidb
 from lib.errors import ConfigError
 from lib.rcnn.given_rois import add_roi_targets
 from lib.rpn.recall import recall_table
 from lib.utils.proposals import fit_proposals, load_proposals
-from lib.dataset.roidb import append_flipped_images, filter_roidb
 from rfcn import build
 from rfcn.cli.run import run_folder
 

@@ -12,13 +12,13 @@ import logging
 
 from lib.utils.proposals import save_proposals
 from rfcn import build
-from rfcn.cli.run import parse_config, run_folder, start_run
-from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.for_test import load_for_test
+from rfcn.cli.run import parse_config, run_folder, start_run
+from rfcn.cli.script import run_script
+from rfcn.config.config import with_overrides
 from rfcn.core.proposer import propose_all
 from rfcn.proposals import log_recall, proposals_path
-from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 

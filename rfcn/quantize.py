@@ -20,17 +20,17 @@ from lib.errors import ConfigError
 from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
 from rfcn import build
-from rfcn.cli.run import log_to, parse_config
-from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.checkpoints.for_test import load_for_test
 from rfcn.checkpoints.identity import Identity, settings_of
 from rfcn.checkpoints.symbol_file import with_sum
+from rfcn.cli.run import log_to, parse_config
+from rfcn.cli.script import run_script
+from rfcn.config.config import with_overrides
 from rfcn.core.loader import Batch
 from rfcn.core.predictor import Predictor
 from rfcn.precision import quantization
-from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)

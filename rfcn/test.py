@@ -16,14 +16,14 @@ from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import build
 from rfcn.cli.run import parse_config, run_folder, start_run
+from rfcn.cli.script import run_script
 from rfcn.config.config import dump, with_overrides
-from rfcn.precision import quantization
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
+from rfcn.precision import quantization
 from rfcn.report.command import add_shared_arguments, write_report
 from rfcn.result import write_result
-from rfcn.cli.script import run_script
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)

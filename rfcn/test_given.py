@@ -10,15 +10,15 @@ import logging
 import mxnet as mx
 
 from rfcn import build
-from rfcn.cli.run import parse_config, run_folder, start_run
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.for_test import load_for_test
+from rfcn.cli.run import parse_config, run_folder, start_run
+from rfcn.cli.script import run_script
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
 from rfcn.evaluate import detections
 from rfcn.proposals import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.result import write_result
-from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 from rfcn.training import last_checkpoint
 

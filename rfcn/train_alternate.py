@@ -22,20 +22,20 @@ import logging
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_text
 from rfcn import build, training
-from rfcn.cli.run import parse_config, start_training
-from rfcn.config.config import with_overrides
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.checkpoints.data_record import data_record, summary
 from rfcn.checkpoints.folder_lock import locked_folder
 from rfcn.checkpoints.identity import Identity, settings_of
+from rfcn.checkpoints.step_record import difference, record, save_with_files, stands_for, training_settings
+from rfcn.cli.run import parse_config, start_training
+from rfcn.cli.script import run_script
+from rfcn.config.config import with_overrides
 from rfcn.core.module import fixed_param_names
 from rfcn.core.schedule import last_epoch
-from rfcn.proposals import proposals_path
-from rfcn.cli.script import run_script
-from rfcn.checkpoints.step_record import difference, record, save_with_files, stands_for, training_settings
-from rfcn.symbols import make_symbol
 from rfcn.exporters.plain import symbol_beside
+from rfcn.proposals import proposals_path
 from rfcn.propose import SETTINGS, make_proposals
+from rfcn.symbols import make_symbol
 from rfcn.train_given import train_given
 from rfcn.train_rpn import train_rpn
 

@@ -7,12 +7,12 @@ if __package__ in (None, ''):
 
 from lib.rcnn.sample_rois import BACKGROUND, IGNORED
 from rfcn import build, training
-from rfcn.cli.run import parse_config, start_training
 from rfcn.checkpoints import checkpoint
+from rfcn.cli.run import parse_config, start_training
+from rfcn.cli.script import run_script
 from rfcn.core.module import contexts
 from rfcn.core.target_loaders import RoiLoader
 from rfcn.proposals import add_argument, proposal_paths, training_rois
-from rfcn.cli.script import run_script
 from rfcn.symbols import make_symbol
 
 

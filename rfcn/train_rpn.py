@@ -7,8 +7,8 @@ if __package__ in (None, ''):
 
 from rfcn import build, training
 from rfcn.cli.run import parse_config, start_training
-from rfcn.core.module import contexts
 from rfcn.cli.script import run_script
+from rfcn.core.module import contexts
 from rfcn.symbols import make_symbol
 
 

@@ -21,11 +21,11 @@ from rfcn.checkpoints.pretrained import start_params
 from rfcn.cli.run import run_folder
 from rfcn.config.config import dump
 from rfcn.core.module import TrainModule
-from rfcn.precision.bf16 import use_bf16, with_bf16_convolutions
 from rfcn.core.schedule import last_epoch, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
+from rfcn.precision.bf16 import use_bf16, with_bf16_convolutions
 
 logger = logging.getLogger(__name__)
 

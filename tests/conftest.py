@@ -12,7 +12,7 @@ import yaml
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # on tiny networks threads wait for each other longer than they compute
 
-import rfcn  # before any test imports MXNet: NumPy's names for Python 3.12
+import rfcn  # noqa: F401  before any test imports MXNet: NumPy's names for Python 3.12
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_ID = 48     # letters of a parameter in the name of a test

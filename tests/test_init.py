@@ -39,7 +39,7 @@ def init(tmp_path):
                            PYTHON=python, FAKE_VERSION=version)
         environment.pop('MXNET', None)
         done = subprocess.run(['bash', str(ROOT / 'init.sh')], env=dict(environment, **settings), cwd=str(tmp_path),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout
     return run
 

@@ -34,7 +34,7 @@ def run(site, tmp_path):
 
     def run_python(*arguments):
         done = subprocess.run([sys.executable] + list(arguments), cwd=str(tmp_path), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, universal_newlines=True,
+                              stderr=subprocess.STDOUT, text=True,
                               env=dict(os.environ, PYTHONPATH=str(site), PYTHONDONTWRITEBYTECODE='1'))
         assert done.returncode == 0, done.stdout
         return done.stdout
@@ -49,7 +49,8 @@ def test_nothing_but_one_package_lies_at_the_top(site):
 def test_a_user_s_own_package_lib_and_the_project_do_not_see_each_other(run, site):
     printed = run('-c', 'import lib, sys; from rfcn import Detector; from rfcn.lib.errors import UserError; '
                         'import rfcn.train_alternate, rfcn.check_dataset, rfcn.export; '
-                        'print(lib.MINE, sys.modules["rfcn"].__file__, [m for m in sys.modules if m.startswith("lib.")])')
+                        'print(lib.MINE, sys.modules["rfcn"].__file__, '
+                        '[m for m in sys.modules if m.startswith("lib.")])')
     assert printed == '1 %s []\n' % (site / 'rfcn' / '__init__.py')
 
 

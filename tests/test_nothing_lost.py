@@ -87,7 +87,7 @@ def kill_again_and_again(nursery, arguments, tmp_path, kills):
     assert train(nursery, arguments('whole'))[0] == 0
     whole = time.time() - begun
     draw = random.Random(0)
-    for number in range(kills):
+    for _ in range(kills):
         # Each kill falls within what one further epoch takes, or a bit later, so that all moments have their turn.
         train(nursery, arguments('killed'), lambda: time.sleep(draw.uniform(0.1, 1.5 * whole / EPOCHS + 0.5)))
         epochs = list(Path(prefix(tmp_path, 'killed')).parent.glob('*.params'))

@@ -6,18 +6,18 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from experiments.bench.measure import Stopwatch, unfused
 from lib.utils.image import get_image, tensor_vstack
 from rfcn import build
 from rfcn.config.config import PROJECT, load_config
-from rfcn.precision import quantization
-from rfcn.core.loader import Batch
-from rfcn.precision.bf16 import has_bf16, with_bf16_weights
-from rfcn.core.predictor import Predictor
 from rfcn.core.detect import View, choose_detections
+from rfcn.core.loader import Batch
+from rfcn.core.predictor import Predictor
 from rfcn.evaluate import nms_settings
+from rfcn.precision import quantization
+from rfcn.precision.bf16 import has_bf16, with_bf16_weights
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
-from experiments.bench.measure import Stopwatch, unfused
 
 CONFIG = PROJECT + '/experiments/rfcn/cfgs/resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml'
 HEIGHT, WIDTH = 600, 1000

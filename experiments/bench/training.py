@@ -50,8 +50,7 @@ class Training:
 
     def _endless(self):
         while True:
-            for batch in self.loader.batches():
-                yield batch
+            yield from self.loader.batches()
 
     def step(self):
         """As `Trainer` does it. Returns the seconds of its parts; here each part is waited for."""

@@ -2,8 +2,11 @@
 import numpy as np
 
 from experiments.compare.report import PLAIN
-from lib.bbox.bbox_regression import (add_bbox_regression_targets, compute_bbox_regression_targets,
-                                      expand_bbox_regression_targets)
+from lib.bbox.bbox_regression import (
+    add_bbox_regression_targets,
+    compute_bbox_regression_targets,
+    expand_bbox_regression_targets,
+)
 from lib.rcnn.sample_rois import proposal_target, sample_rois
 from lib.rpn.anchor_target import as_blobs, assign_anchor
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors

@@ -10,8 +10,8 @@ from experiments.compare.report import EXACT, PLAIN, Tolerance
 from experiments.compare.roidb import check_roidb
 from experiments.compare.vectors import plain
 from lib.dataset import make_dataset
-from lib.dataset.voc_eval import evaluate_detections, read_detections, voc_eval, write_detections
 from lib.dataset.roidb import append_flipped_images, filter_roidb
+from lib.dataset.voc_eval import evaluate_detections, read_detections, voc_eval, write_detections
 
 DECIMALS = {'score_decimals': 3, 'box_decimals': 1}
 ROUNDED = 'all decimals are evaluated; the release writes, and so evaluates, 3 of the score and 1 of the box'

@@ -11,8 +11,8 @@ if __package__ in (None, ''):
 
 from rfcn import build, test_given, train_given
 from rfcn.cli.run import parse_config
-from rfcn.proposals import with_proposals
 from rfcn.cli.script import run_script
+from rfcn.proposals import with_proposals
 
 EXTENSIONS = ('.npz', '.mat', '.pkl')
 

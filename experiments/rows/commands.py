@@ -13,10 +13,10 @@ from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test,
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
 from lib.errors import UserError
 from rfcn import import_backbone, test
-from rfcn.cli.run import run_folder
-from rfcn.config.config import flatten, load_config
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.checkpoints.identity import CLASSES, meaning_keys
+from rfcn.cli.run import run_folder
+from rfcn.config.config import flatten, load_config
 from rfcn.core.module import contexts
 from rfcn.train_alternate import FINAL_EPOCH
 
@@ -56,7 +56,7 @@ def test_published(row, params, overrides=()):
     cfg = load_config(row.cfg_path, overrides)
     contexts(cfg.gpus)
     fetch_data(cfg, [cfg.dataset.test_image_set])
-    from experiments.rows import hours, schedule     # they take a second
+    from experiments.rows import hours, schedule  # they take a second
     images = schedule.test_images(cfg)
     seconds = hours.test_pixels(cfg) * hours.Stopwatch()(cfg, hours.WHOLE, False, hours.FP32)
     logger.info('%d images at %.2f s: about %.1f hours on this machine in fp32, all else being quick', images, seconds,

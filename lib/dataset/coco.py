@@ -8,8 +8,20 @@ from typing import Dict, List, NamedTuple
 import numpy as np
 
 from lib.dataset import annotations as kinds
-from lib.dataset.annotations import (CROWD, DIFFICULT, IGNORED, ITEM, LARGEST, AnnotatedSet, Faults, Picture,
-                                     annotated_size, class_names, flag_bits, read_flag)
+from lib.dataset.annotations import (
+    CROWD,
+    DIFFICULT,
+    IGNORED,
+    ITEM,
+    LARGEST,
+    AnnotatedSet,
+    Faults,
+    Picture,
+    annotated_size,
+    class_names,
+    flag_bits,
+    read_flag,
+)
 from lib.dataset.files import find_image, inside, names_of_set
 from lib.dataset.json_lists import LIST, items_of_lists
 from lib.errors import DatasetError

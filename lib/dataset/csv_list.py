@@ -3,10 +3,32 @@ import csv
 import os
 
 from lib.dataset import annotations as kinds
-from lib.dataset.annotations import (CROWD, DIFFICULT, IGNORED, LARGEST, AnnotatedSet, Faults, Items, Labels, Picture,
-                                     annotated_size, class_names, flag_bits, read_flag)
-from lib.dataset.files import (CLASS_FILE, check_regular, decoded, existing, find_image, inside, names_of_set,
-                               read_file, short_name)
+from lib.dataset.annotations import (
+    CROWD,
+    DIFFICULT,
+    IGNORED,
+    LARGEST,
+    AnnotatedSet,
+    Faults,
+    Items,
+    Labels,
+    Picture,
+    annotated_size,
+    class_names,
+    flag_bits,
+    read_flag,
+)
+from lib.dataset.files import (
+    CLASS_FILE,
+    check_regular,
+    decoded,
+    existing,
+    find_image,
+    inside,
+    names_of_set,
+    read_file,
+    short_name,
+)
 from lib.dataset.output import number_text, write_lines
 from lib.errors import DatasetError
 

@@ -9,8 +9,18 @@ from collections import Counter
 from xml.etree import ElementTree
 
 from lib.dataset import annotations as kinds
-from lib.dataset.annotations import (CROWD, IGNORED, AnnotatedSet, Faults, Items, Labels, Picture, class_names,
-                                     flag_bits, with_background)
+from lib.dataset.annotations import (
+    CROWD,
+    IGNORED,
+    AnnotatedSet,
+    Faults,
+    Items,
+    Labels,
+    Picture,
+    class_names,
+    flag_bits,
+    with_background,
+)
 from lib.dataset.files import CLASS_FILE, belongs, existing, files_below, inside, names_of_set, read_lines
 from lib.dataset.output import check_stems, write_lines
 from lib.dataset.voc_xml import annotation, parse, read_object, read_size, text_of

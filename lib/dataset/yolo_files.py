@@ -3,8 +3,7 @@ import os
 import re
 from typing import Dict, List
 
-from lib.dataset.files import (CLASS_FILE, existing, files_below, inside, is_inside, names_of_set, read_lines,
-                               read_text)
+from lib.dataset.files import CLASS_FILE, existing, files_below, inside, is_inside, names_of_set, read_lines, read_text
 from lib.errors import DatasetError
 from lib.utils import safe_yaml
 from lib.utils.image import IMAGE_EXTENSIONS

@@ -3,7 +3,6 @@ import functools
 import itertools
 import logging
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 

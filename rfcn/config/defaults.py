@@ -7,9 +7,26 @@ Anything a run needs to know is here and nowhere else. An experiment's YAML hold
 from collections import namedtuple
 
 from lib.utils.image import MAX_PIXELS
-from rfcn.config.kinds import (at_least_one_scale, choice, class_names, count_or_minus_one, devices, epoch_count,
-                               epochs, flag, fraction, multipliers, one_set, real, scale_or_none, scales, some, text,
-                               tuple_of, whole)
+from rfcn.config.kinds import (
+    at_least_one_scale,
+    choice,
+    class_names,
+    count_or_minus_one,
+    devices,
+    epoch_count,
+    epochs,
+    flag,
+    fraction,
+    multipliers,
+    one_set,
+    real,
+    scale_or_none,
+    scales,
+    some,
+    text,
+    tuple_of,
+    whole,
+)
 
 Key = namedtuple('Key', 'default kind')
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from lib.utils.image import imwrite
 from lib.utils.lettering import put_text
-from lib.utils.shown import counted
 from lib.utils.show_boxes import BLACK, class_colors, draw_boxes
+from lib.utils.shown import counted
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
 from lib.utils.whole_file import save_text
 from rfcn.explaining.figures import enlarged, side_by_side

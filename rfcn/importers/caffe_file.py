@@ -33,7 +33,7 @@ def load_caffe(path):
         model = np.frombuffer(file.read(), dtype=np.uint8)
     try:
         # A convolution may be without blobs, a BatchNorm may not: so see first which layers there are.
-        convolutions = _blobs(model, {name: 'Convolution' for name in names + list(HEADS)})
+        convolutions = _blobs(model, dict.fromkeys(names + list(HEADS), 'Convolution'))
         blobs = _blobs(model, {layer: kind for name in names if convolutions[name]
                                for layer, kind in zip(_layers(name), _SETTINGS)})
     except cv2.error as error:

@@ -36,7 +36,7 @@ def serve(role):
         watch = Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
     else:
         member = Member(watch_address(), role, None, end_at_once)
-    import mxnet as mx      # which must not see the role while it is imported
+    import mxnet as mx  # which must not see the role while it is imported
     os.environ['DMLC_ROLE'] = role
     store = mx.kv.create('dist')
     controller = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(_refuse)

@@ -5,9 +5,9 @@ from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.errors import ConfigError
 from lib.rcnn.sample_rois import BACKGROUND, IGNORED
 from rfcn.operator_py.proposal_target import proposal_target
+from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 from rfcn.symbols.rfcn_head import RFCNHead, rcnn_losses
 from rfcn.symbols.rpn import rpn_head, rpn_losses, rpn_proposals, two_class_view
-from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 
 
 class RFCN:

@@ -324,5 +324,5 @@ def test_the_shell_scripts_run_from_anywhere_without_any_package(tmp_path, scrip
     bare.chmod(0o755)
     shown = subprocess.run([str(path), '--dry-run', '--folder', str(tmp_path), image_set], cwd=str(tmp_path),
                            env={'PATH': '/usr/bin:/bin', 'PYTHON': str(bare)}, timeout=60, check=True,
-                           stdout=subprocess.PIPE, universal_newlines=True).stdout
+                           stdout=subprocess.PIPE, text=True).stdout
     assert address in shown

@@ -2,7 +2,6 @@
 import json
 import os
 import stat
-import time
 
 import mxnet as mx
 import numpy as np

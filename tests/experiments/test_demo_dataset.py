@@ -185,7 +185,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
 
 def test_the_script_runs_from_any_folder(tmp_path):
     command = [sys.executable, str(Path(script.__file__)), '--out', 'd', '--train', '2', '--val', '1', '--test', '1']
-    done = subprocess.run(command, cwd=str(tmp_path), check=True, stdout=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run(command, cwd=str(tmp_path), check=True, stdout=subprocess.PIPE, text=True)
     assert 'written' in done.stdout and (tmp_path / 'd' / 'JPEGImages' / 'train_0001.jpg').is_file()
 
 

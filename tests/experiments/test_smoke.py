@@ -10,8 +10,8 @@ from experiments.rows.table import ROWS, find_row
 from lib.dataset import make_dataset
 from lib.utils.proposals import load_proposals
 from rfcn import build
-from rfcn.config.config import load_config
 from rfcn.checkpoints import checkpoint
+from rfcn.config.config import load_config
 
 
 def configured(name, folder, *overrides):

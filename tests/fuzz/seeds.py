@@ -10,8 +10,8 @@ import mxnet as mx
 import numpy as np
 import scipy.io
 
-from rfcn.config.config import dump, load_config
 from rfcn.checkpoints import states
+from rfcn.config.config import dump, load_config
 
 SIZE = (24, 18)     # width, height of the images
 _PICTURE = np.random.RandomState(0).randint(0, 255, (18, 24, 3)).astype(np.uint8)

@@ -10,13 +10,13 @@ from lib.dataset.check.changes import plan
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check
 from lib.dataset.check.text import set_text
+from lib.dataset.roidb import append_flipped_images
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import proposals, safe_pickle
 from lib.utils.image import MAX_PIXELS, image_size, imread
-from lib.dataset.roidb import append_flipped_images
-from rfcn.config.config import load_config
 from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.symbol_file import load_symbol_file
+from rfcn.config.config import load_config
 
 OUR_ERRORS = (DatasetError, ConfigError, CheckpointError, FileNotFoundError)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from rfcn import build, test_given, propose
+from rfcn import build, propose, test_given
 from rfcn.config.config import load_config, with_overrides
 from rfcn.precision import bf16
 from rfcn.symbols import make_symbol

@@ -65,7 +65,7 @@ def test_without_mxnet_the_project_can_be_imported_and_says_what_is_missing(tmp_
     code = ('import sys; sys.modules["mxnet"] = None; import rfcn, lib.nms.nms; print(rfcn.__version__)\n'
             'try: rfcn.Detector\n'
             'except ImportError as error: print(error)')
-    done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE, text=True)
     version, sentence = done.stdout.splitlines()
     assert version.count('.') == 2 and sentence.startswith('MXNet is not installed in this Python: call make build')
 
@@ -94,5 +94,5 @@ def test_a_folder_called_lib_in_the_current_one_does_not_get_in_the_way(tmp_path
     (tmp_path / 'lib' / '__init__.py').write_text('raise SystemExit("the wrong one")')
     code = 'import rfcn, lib; print(lib.__file__)'
     done = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), env={'PYTHONPATH': str(ROOT)},
-                          stdout=subprocess.PIPE, universal_newlines=True)
+                          stdout=subprocess.PIPE, text=True)
     assert done.stdout == str(ROOT / 'lib' / '__init__.py') + '\n'

@@ -348,6 +348,6 @@ def test_lines_of_json_go_to_the_standard_output_and_the_log_elsewhere(tiny_run,
     done = subprocess.run([sys.executable, '-m', 'rfcn', 'demo', '--cfg', str(tiny_run / 'config.yaml'), '--params',
                            str(tiny_run / 'tiny-0001.params'), '--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'),
                            '--out', str(tmp_path), '--json', '-', '--thresh', '0'], cwd=str(ROOT),
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+                          capture_output=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines and all(line['image'].endswith('wide1.jpg') for line in lines) and b'drawn in' in done.stderr

@@ -6,10 +6,10 @@ import pytest
 from experiments.rfcn import rfcn_given_train_test
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils.proposals import load_proposals, save_proposals
-from rfcn import build, test_given, propose, train_given, train_rpn
+from rfcn import build, propose, test_given, train_given, train_rpn
 from rfcn.checkpoints import checkpoint
-from rfcn.core.proposer import propose_all, without_repetition
 from rfcn.core.detect import detect_all
+from rfcn.core.proposer import propose_all, without_repetition
 from rfcn.evaluate import evaluate, nms_settings
 from rfcn.proposals import sets_with_files, with_proposals
 from rfcn.symbols import make_symbol

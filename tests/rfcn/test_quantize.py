@@ -10,8 +10,8 @@ from lib.errors import CheckpointError, ConfigError
 from rfcn import demo, quantize
 from rfcn import test as test_script
 from rfcn.config.config import load_config
-from rfcn.precision import quantization
 from rfcn.detector import Detector
+from rfcn.precision import quantization
 from rfcn.train_end2end import train_net
 
 INT8 = 'TEST.PRECISION=int8'

@@ -15,9 +15,9 @@ import yaml
 from lib.errors import CheckpointError
 from lib.utils import safe_pickle
 from rfcn import build, train_end2end
+from rfcn.checkpoints import checkpoint
 from rfcn.config import config as config_module
 from rfcn.config.config import load_config
-from rfcn.checkpoints import checkpoint
 from rfcn.core.detect import save_detections
 from rfcn.symbols import make_symbol
 
@@ -286,8 +286,8 @@ def test_plain_mxnet_runs_what_training_wrote_where_the_graph_has_no_python_oper
     apart.mkdir()
     (apart / 'plain.py').write_text(PLAIN_MXNET)
     command = [sys.executable, 'plain.py', prefix, str(tmp_path / 'in.npz'), 'out.npz']
-    result = subprocess.run(command, cwd=str(apart), env={'PATH': '/usr/bin:/bin'}, universal_newlines=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    result = subprocess.run(command, cwd=str(apart), env={'PATH': '/usr/bin:/bin'}, text=True,
+                            capture_output=True)
     assert result.returncode == 0, result.stderr
     assert 'rois_output' in result.stdout
     batch = mx.io.DataBatch([mx.nd.array(array) for array in inputs.values()],

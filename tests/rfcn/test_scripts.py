@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def command(arguments, cwd, **environment):
     """Run Python and return what it printed."""
     done = subprocess.run([sys.executable] + arguments, cwd=str(cwd), env=dict(os.environ, **environment), timeout=300,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout
     return done.stdout
 

@@ -6,8 +6,8 @@ import pytest
 from lib.errors import CheckpointError
 from lib.utils import safe_pickle
 from rfcn import test as script
-from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints import checkpoint
+from rfcn.config.config import load_config, with_overrides
 
 
 @pytest.fixture

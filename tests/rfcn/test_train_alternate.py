@@ -10,9 +10,9 @@ import pytest
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.proposals import load_proposals
 from rfcn import build, propose, test, train_alternate
-from rfcn.config.config import load_config, with_overrides
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.states import identity_of_params
+from rfcn.config.config import load_config, with_overrides
 from rfcn.proposals import training_rois
 from tests.conftest import TINY_SETS
 

@@ -1,8 +1,8 @@
 """The report of a check as text."""
 import numpy as np
 
-from lib.dataset.check.anchors import CELL
 from lib.dataset.box_rule import counted, usage_text
+from lib.dataset.check.anchors import CELL
 from lib.dataset.check.report import MEANING, class_counts
 
 EXAMPLES = 5

@@ -2,8 +2,11 @@
 import numpy as np
 import pytest
 
-from lib.bbox.bbox_regression import (add_bbox_regression_targets, compute_bbox_regression_targets,
-                                      expand_bbox_regression_targets)
+from lib.bbox.bbox_regression import (
+    add_bbox_regression_targets,
+    compute_bbox_regression_targets,
+    expand_bbox_regression_targets,
+)
 
 
 def test_targets_stand_where_their_class_has_its_outputs():

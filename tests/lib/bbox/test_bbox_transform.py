@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.bbox import bbox_transform
-from lib.bbox.bbox_transform import (MAX_LOG_RATIO, bbox_overlaps, bbox_overlaps_py, clip_boxes, flip_boxes,
-                                     nonlinear_pred, nonlinear_transform)
+from lib.bbox.bbox_transform import (
+    MAX_LOG_RATIO,
+    bbox_overlaps,
+    bbox_overlaps_py,
+    clip_boxes,
+    flip_boxes,
+    nonlinear_pred,
+    nonlinear_transform,
+)
 
 compiled = pytest.mark.skipif(bbox_transform.bbox_overlaps_cython is None, reason='lib.bbox.bbox is not built')
 

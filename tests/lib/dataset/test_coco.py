@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.dataset import make_dataset, read_annotated
-from lib.dataset.box_rule import RELEASE, fit_boxes
+from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_eval import STATISTICS
 from lib.errors import DatasetError
 

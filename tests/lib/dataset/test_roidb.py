@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from lib.errors import DatasetError
 from lib.dataset.roidb import append_flipped_images, count_objects, filter_roidb, flip_entry, is_wide, make_entry
+from lib.errors import DatasetError
 
 
 def entry(boxes=((2, 3, 10, 20),), classes=None, width=40, height=30):

@@ -3,8 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.errors import DatasetError
 from lib.dataset import load_gt_roidb, load_imdbs
+from lib.errors import DatasetError
 
 ANNOTATION = ('<annotation><size><width>40</width><height>30</height></size><object><name>cat</name>'
               '<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>11</xmax><ymax>22</ymax></bndbox></object></annotation>')

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lib.dataset import make_dataset
+from lib.dataset.roidb import append_flipped_images, count_objects, filter_roidb
 from lib.dataset.voc import VOC_CLASSES, find_layout
 from lib.errors import DatasetError
-from lib.dataset.roidb import append_flipped_images, count_objects, filter_roidb
 
 
 def open_set(voc, image_set='train', **options):

@@ -4,8 +4,17 @@ import json
 import numpy as np
 import pytest
 
-from lib.dataset.voc_eval import (detections_path, evaluate_detections, evaluate_files, match_detections,
-                                         precision_recall, read_detections, voc_ap, voc_eval, write_detections)
+from lib.dataset.voc_eval import (
+    detections_path,
+    evaluate_detections,
+    evaluate_files,
+    match_detections,
+    precision_recall,
+    read_detections,
+    voc_ap,
+    voc_eval,
+    write_detections,
+)
 from lib.errors import DatasetError
 
 BOX, FAR = [0, 0, 9, 9], [50, 50, 59, 59]

@@ -1,5 +1,4 @@
 """From image files to the network's input."""
-import json
 import os
 import struct
 import zlib
@@ -9,8 +8,17 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.image import (get_image, image_size, images_in, imread, pad_to_stride, resize, tensor_vstack,
-                             transform, transform_inverse)
+from lib.utils.image import (
+    get_image,
+    image_size,
+    images_in,
+    imread,
+    pad_to_stride,
+    resize,
+    tensor_vstack,
+    transform,
+    transform_inverse,
+)
 
 MEANS = (103.06, 115.90, 123.15)        # B, G, R
 EXTENSIONS = ['.jpg', '.png', '.bmp', '.tif', '.webp']

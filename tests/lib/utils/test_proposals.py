@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.io
 
+from lib.dataset.roidb import append_flipped_images, make_entry
 from lib.errors import DatasetError
 from lib.utils.proposals import attach_proposals, fit_proposals, load_proposals
-from lib.dataset.roidb import append_flipped_images, make_entry
 
 INDEXES = ['000005', '000007', '000009']
 

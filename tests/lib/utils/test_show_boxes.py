@@ -89,7 +89,7 @@ def test_alphabets_are_drawn_in_their_own_letters(text):
 
 
 def test_a_letter_that_no_font_has_is_an_escape_and_is_logged_once(caplog, monkeypatch):
-    monkeypatch.setattr(lettering, '_other_fonts', lambda: [])
+    monkeypatch.setattr(lettering, '_other_fonts', list)
     lettering._font_of.cache_clear(), lettering._opacity.cache_clear()
     try:
         assert np.array_equal(ink('\u72d7 1'), ink('\\u72d7 1')) and ink('\u72d7 1').any()

@@ -165,7 +165,7 @@ except OSError as error:
 def test_a_full_disk_is_noticed_wherever_it_ends(tmp_path):
     def write(room):
         return subprocess.run([sys.executable, '-c', ROOM, str(tmp_path / 'v.avi'), str(room)], cwd=str(ROOT),
-                              check=True, stdout=subprocess.PIPE, universal_newlines=True).stdout
+                              check=True, stdout=subprocess.PIPE, text=True).stdout
     assert write(10 ** 7) == 'written\n'
     size = (tmp_path / 'v.avi').stat().st_size
     (tmp_path / 'v.avi').unlink()

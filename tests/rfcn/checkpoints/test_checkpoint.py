@@ -10,8 +10,14 @@ import pytest
 
 from lib.errors import CheckpointError
 from lib.utils.whole_file import save_whole
-from rfcn.checkpoints.checkpoint import (check_params, load_params, params_path, save_params,
-                                         states_path, unnormalised_bbox)
+from rfcn.checkpoints.checkpoint import (
+    check_params,
+    load_params,
+    params_path,
+    save_params,
+    states_path,
+    unnormalised_bbox,
+)
 from tests.conftest import ROOT
 
 

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError, ConfigError
 from lib.dataset.roidb import make_entry
+from lib.errors import CheckpointError, ConfigError
 from rfcn import build
 from rfcn import test as test_script
 from rfcn.checkpoints import checkpoint, identity, states

@@ -39,7 +39,7 @@ def test_a_checkpoint_loads_where_this_project_is_not_and_gives_the_same_boxes(t
     np.save(tmp_path / 'im_info.npy', im_info)
     (tmp_path / 'run.py').write_text(ALONE.format(root=str(ROOT), prefix=str(tiny_run / 'tiny')))
     done = subprocess.run([sys.executable, '-I', '-W', 'ignore', 'run.py'], cwd=str(tmp_path), stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, universal_newlines=True, timeout=120)
+                          stderr=subprocess.STDOUT, text=True, timeout=120)
     assert done.returncode == 0, done.stdout
     # The tiny training has TEST.CXX_PROPOSAL: false, of which MXNet alone knows nothing.
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.CXX_PROPOSAL=true', 'TEST.BATCH_IMAGES=1'])

@@ -5,9 +5,9 @@ import pytest
 
 from lib.errors import CheckpointError
 from rfcn import build
-from rfcn.config.config import dump
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import start_params
+from rfcn.config.config import dump
 from rfcn.symbols import make_symbol
 
 

@@ -1,8 +1,8 @@
 """Notes of what a step of training was made with."""
 import pytest
 
-from rfcn.config.config import load_config
 from rfcn.checkpoints.step_record import difference, record, training_settings
+from rfcn.config.config import load_config
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn.precision import quantization
 from lib.utils.limits import MAX_GRAPH_BYTES
 from rfcn.checkpoints.symbol_file import load_symbol_file
+from rfcn.precision import quantization
 from tests.fuzz.seeds import small_graph
 
 FUSED = small_graph().get_backend_symbol('MKLDNN_QUANTIZE')

@@ -138,7 +138,7 @@ def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script
 
 def test_a_program_of_its_own_ends_in_the_same_way(tiny_yaml):
     done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'check_dataset.py'), '--cfg', tiny_yaml(), 'SCALES=big'],
-                          stderr=subprocess.PIPE, universal_newlines=True)
+                          stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert re.fullmatch('note: .*rfcn check\nerror: command line: SCALES must be.*\n', done.stderr)
 

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from lib.rcnn.given_rois import add_roi_targets
 from lib.dataset import load_gt_roidb
+from lib.rcnn.given_rois import add_roi_targets
 from rfcn.core.target_loaders import RoiLoader, pad_sample
 
 SAMPLING = dict(num_classes=3, class_agnostic=True)

@@ -127,7 +127,7 @@ def test_without_the_package_onnx_a_sentence_says_how_to_get_it(monkeypatch, tmp
 
 
 def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, caplog, onnx, tiny_run, tmp_path):
-    monkeypatch.setattr(onnx_check, 'installed_runtimes', lambda: [])
+    monkeypatch.setattr(onnx_check, 'installed_runtimes', list)
     cfg = load_config(str(tiny_run / 'config.yaml'))
     assert export.check(cfg, str(tiny_run / 'tiny-0001.params'), 'model.onnx', []) is None
     assert 'model.onnx was not run' in caplog.text
@@ -165,7 +165,7 @@ def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run,
     code = 'import sys, runpy; sys.modules["mxnet"] = sys.modules["rfcn"] = sys.modules["cv2"] = None; ' \
            'sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0])'
     run = subprocess.run([sys.executable, '-c', code, str(EXAMPLE), 'model.onnx', 'picture.npy', '0.3'], cwd=tmp_path,
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=120)
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     assert run.returncode == 0, run.stdout
     lines = [line.split() for line in run.stdout.splitlines()]
     expected = Detector(cfg, params).detect(image, 0.3)

@@ -57,7 +57,7 @@ def test_modules_and_gluon_load_it_where_the_project_cannot_be_imported(trained,
     np.save(tmp_path / 'im_info.npy', im_info)
     (tmp_path / 'run.py').write_text(FOREIGN.format(root=os.path.dirname(os.path.dirname(export.__file__))))
     run = subprocess.run([sys.executable, '-I', '-W', 'ignore', 'run.py'], cwd=tmp_path, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, universal_newlines=True, timeout=120)
+                         stderr=subprocess.STDOUT, text=True, timeout=120)
     assert run.returncode == 0, run.stdout
     batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
                             provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])

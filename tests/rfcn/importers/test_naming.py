@@ -51,7 +51,7 @@ def test_the_classifier_is_left_out_and_named():
 
 
 def test_the_heads_of_a_detector_are_left_out():
-    params = dict(named(50, STYLES[-1]), **{'fc1000_weight': np.zeros(1), 'rpn_conv_3x3_weight': np.zeros(1)})
+    params = dict(named(50, STYLES[-1]), fc1000_weight=np.zeros(1), rpn_conv_3x3_weight=np.zeros(1))
     assert find_trunk(params, 'it')[3] == ['fc1000_weight', 'rpn_conv_3x3_weight']
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from lib.errors import CheckpointError
 from rfcn import import_backbone
-from rfcn.config.config import load_config
 from rfcn.checkpoints.checkpoint import load_params
+from rfcn.config.config import load_config
 from rfcn.importers.fold import RELEASE_MEANS
 from rfcn.importers.sources import from_block, from_gluoncv, from_mxnet, from_torch
 from rfcn.symbols import make_symbol

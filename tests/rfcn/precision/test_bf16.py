@@ -5,9 +5,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from rfcn.core.rates import with_kept_statistics
 from rfcn.precision import bf16
 from rfcn.precision.bf16 import has_bf16, use_bf16, with_bf16_convolutions, with_bf16_weights
-from rfcn.core.rates import with_kept_statistics
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def outputs_and_gradients(layer, shape):
     """Output, and gradients of its sum weighted at random, of a layer with random numbers."""
     rng = np.random.RandomState(0)
     executor = layer.simple_bind(mx.cpu(), data=shape, grad_req='write')
-    for name, value in sorted(executor.arg_dict.items()):
+    for _, value in sorted(executor.arg_dict.items()):
         value[:] = rng.normal(size=value.shape)
     output, = executor.forward(is_train=True)
     executor.backward(mx.nd.array(rng.normal(size=output.shape)).astype(output.dtype))

@@ -7,9 +7,9 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn import build
-from rfcn.precision import quantization
 from rfcn.core.loader import Batch
 from rfcn.core.predictor import Predictor
+from rfcn.precision import quantization
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 

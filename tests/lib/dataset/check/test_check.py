@@ -86,7 +86,7 @@ FORMATS = ['PascalVOC', 'coco', 'csv', 'yolo']
 
 
 def expected_kinds(kind):
-    found = {kinds.MISSING: 1, kinds.IMAGE: 1, kinds.SIZE: 1, kinds.SAME_IMAGE: 1, **{fault: 1 for fault in BAD}}
+    found = {kinds.MISSING: 1, kinds.IMAGE: 1, kinds.SIZE: 1, kinds.SAME_IMAGE: 1, **dict.fromkeys(BAD, 1)}
     if kind == 'yolo':      # it has no size that could be wrong
         del found[kinds.SIZE]
     return found
