@@ -13,7 +13,7 @@ READY := $(VENV)/.ready-$(MXNET)
 BUILT := $(VENV)/.built
 SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: help compare demo test test-slow test-pythons lint fuzz bench build clean
+.PHONY: help compare demo test test-slow test-pythons lint format fuzz bench build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -36,6 +36,10 @@ test-pythons:  ## run the tests with each Python 3.8 to 3.14 that is here, in tu
 lint: $(BUILT)  ## check the style, and that shell scripts can be parsed
 	$(BIN)/ruff check $(ARGS)
 	for script in init.sh .ci/*.sh data/*.sh experiments/*/*.sh; do bash -n $$script || exit 1; done
+
+format: $(BUILT)  ## mend what lint finds and can be mended by itself; spaces and blank lines too
+	$(BIN)/ruff check --fix $(ARGS)
+	$(BIN)/autopep8 lib rfcn data experiments tests examples setup.py
 
 fuzz: $(BUILT)  ## read 20,000 damaged files: each gives a result or one of our errors (ARGS='COUNT --seed N' for others)
 	$(BIN)/python tests/fuzz/run.py $(ARGS)

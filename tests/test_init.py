@@ -14,6 +14,7 @@ case "$*" in
     "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     *"import cv2"*) [ -z "$FAKE_MISSING" ] || { echo "ImportError: $FAKE_MISSING: cannot open" >&2; exit 1; } ;;
     *"pip show"*) [ -n "$FAKE_OTHER" ] && [ "$5" = mxnet ] ;;
+    *"import mxnet"*) [ -z "$FAKE_NO_DRIVER" ] || { echo "MXNetMissing: it needs libcuda.so.1" >&2; exit 1; } ;;
     *not_compiled*) echo "$FAKE_UNBUILT" ;;
     *"pip install --quiet"*) ;;
     *) echo "$*" ;;
@@ -59,6 +60,14 @@ def test_a_gpu_that_the_wheel_has_code_for_gets_the_mxnet_for_cuda(init):
     assert status == 0
     assert 'installing mxnet-cu112 and the CUDA 11 libraries that it needs, for NVIDIA GeForce RTX 4090' in output
     assert '.[mxnet-cu112,zoo,dev]' in output and '--no-deps mxnet-cu112\n' in output
+
+
+def test_mxnet_for_cuda_is_installed_without_the_driver_where_it_was_asked_for(init, tmp_path):
+    status, output = init(MXNET='mxnet-cu112', FAKE_NO_DRIVER='1')
+    assert status == 0 and "note: NVIDIA's driver is not here (libcuda.so.1)" in output
+    assert (tmp_path / 'venv' / '.ready-mxnet-cu112').exists()
+    status, output = init(gpus=r'Tesla V100, 7.0\n', FAKE_NO_DRIVER='1')    # nvidia-smi works, so the driver should
+    assert status == 1 and 'import mxnet fails: MXNetMissing: it needs libcuda.so.1' in output
 
 
 def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(init, tmp_path):

@@ -84,8 +84,8 @@ _DATASET = {
     'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given
     'CLASSES': Key((), class_names),              # ours: names without background, or a file of them; (): the data's
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
-    'USE_07_METRIC': Key('auto', choice('auto', False, True)),  # ours: VOC AP at 11 recalls (true) or area; auto: area
-                                                  # from VOC2010 on
+    # ours: VOC AP at 11 recalls (true) or area; auto: area from VOC2010 on
+    'USE_07_METRIC': Key('auto', choice('auto', False, True)),
     'CSV_ORIGIN': Key(0, choice(0, 1)),           # ours: number of the first pixel of a row in a CSV list
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
     'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops or is left out

@@ -102,9 +102,9 @@ def test_a_bad_line_is_named_with_its_number(folder, line):
     ('names: [[a]]', 'names: expected a list of names'), ('names: {a: b}', 'names: expected a list of names'),
     ('nc: 3\nnames: [a, b]', 'nc says 3 classes, names has 2'),
     ('names: [a, a]', r"twice or empty: \['a'\]"), ('- a', "expected keys 'names', 'train' and so on"),
-                                           ('a: [', 'line 1: not valid YAML'),
+    ('a: [', 'line 1: not valid YAML'),
     ('a: &x 1\nb: *x', r'line 2: not valid YAML: aliases are not read'),
-                                           ('!!python/name:os.system x', 'not valid YAML'),
+    ('!!python/name:os.system x', 'not valid YAML'),
     ('# ' + 70000 * 'x', 'larger than 65536 bytes. Write the names into classes.txt')])
 def test_a_bad_description_is_named(folder, text, message):
     (folder / 'data.yaml').write_text(text)

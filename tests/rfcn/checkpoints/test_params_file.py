@@ -61,7 +61,7 @@ HUGE = 2 ** 62
     (file_bytes(array_bytes(head=struct.pack('<I', 99), kind='I')), 'array 0 has 99 dimensions'),
     (file_bytes(array_bytes(head=struct.pack('<Ii', 0xF993FAC9, 1))), r'array 0 is not dense \(storage 1\)'),
     (file_bytes(array_bytes(value_type=50)), 'device 1, type 50'),
-                                           (file_bytes(array_bytes(device=77)), 'device 77, type 0'),
+    (file_bytes(array_bytes(device=77)), 'device 77, type 0'),
     (file_bytes(array_bytes(), named=HUGE), '%d names for 1 arrays' % HUGE),
     (file_bytes(array_bytes(), array_bytes()), '1 names for 2 arrays'),
     (file_bytes(array_bytes(), array_bytes(), names=(b'arg:a', b'arg:a')), 'two arrays have the same name'),
@@ -70,7 +70,7 @@ HUGE = 2 ** 62
     (file_bytes(array_bytes(), names=(b'\xff',)), "can't decode byte 0xff"),
     (file_bytes(array_bytes()) + b'more', '4 bytes follow its end'),
     (file_bytes(array_bytes(), names=()), 'holds arrays without names'),
-                                           (file_bytes(names=()), 'holds arrays without names')])
+    (file_bytes(names=()), 'holds arrays without names')])
 def test_what_contradicts_the_size_of_the_file_or_the_format_is_refused(tmp_path, data, message):
     with pytest.raises(CheckpointError, match='a.params .*' + message):
         load_arrays(written(tmp_path, data))
