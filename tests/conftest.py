@@ -12,7 +12,8 @@ import yaml
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # on tiny networks threads wait for each other longer than they compute
 
-import rfcn  # noqa: F401  before any test imports MXNet: NumPy's names for Python 3.12
+import rfcn  # noqa: F401  before any test imports MXNet: the names that it needs of NumPy
+from rfcn._compat import FINANCIAL, RENAMED, SAME
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_ID = 48     # letters of a parameter in the name of a test
@@ -51,6 +52,16 @@ def pytest_make_parametrize_id(config, val, argname):
     if isinstance(val, str) and len(val) > LONGEST_ID:
         return '%s..%d' % (val[:LONGEST_ID], len(val))
     return 'bytes%d' % len(val) if isinstance(val, bytes) and len(val) > 16 else None
+
+
+def numpy_names():
+    """Python text that gives MXNet the names that today's NumPy lacks, for processes without this project."""
+    return '\n'.join(
+        ['import numpy as np, builtins'] + ['vars(np).setdefault(%r, builtins.%s)' % (name, name)
+                                            for name in ('bool', 'int', 'float', 'object')]
+        + ['vars(np).setdefault(%r, 0.0)' % name for name in SAME]
+        + ['vars(np).setdefault(%r, vars(np).get(%r))' % pair for pair in RENAMED.items()]
+        + ['vars(np).setdefault(%r, None)' % name for name in FINANCIAL + ('msort',)]) + '\n'
 
 
 @pytest.fixture(scope='session')

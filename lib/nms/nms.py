@@ -1,8 +1,8 @@
 """Non-maximum suppression: of boxes that overlap too much, the best scored stays. Soft-NMS and box voting.
 
-Order: boxes are taken by decreasing score. Boxes of equal score are taken in the order in which NumPy's default sort,
-reversed, puts them, as in the release: there is no simple rule, but the same scores come in the same order on the same
-machine.
+Order: boxes are taken by decreasing score; of equal scores, the last one given comes first.
+# Departure: in the release the order of equal scores depends on NumPy's default sort, which is another one in each of
+# its versions and on each kind of processor. For up to 16 boxes the order is the release's.
 
 Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
 """
@@ -18,7 +18,7 @@ except ImportError:  # not built: the NumPy twins below do the same, only slower
 
 def decreasing_order(scores):
     """The indices of `scores` (N,) from the highest to the lowest: THE order of equal scores, see above."""
-    return np.argsort(scores)[::-1]
+    return np.argsort(scores, kind='stable')[::-1]
 
 
 def nms(dets, thresh, drop_equal=False, max_keep=-1):

@@ -1,10 +1,11 @@
 """From an image file to the network's input: read, resize, subtract the means, stack."""
+import contextlib
 import os
 from typing import NamedTuple, Tuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from lib.bbox.bbox_transform import clip_boxes
 from lib.errors import DatasetError
@@ -102,6 +103,17 @@ def _no_array(found, remedy):
                       'RGB; grey and alpha will do), not %s%s' % (found, remedy))
 
 
+@contextlib.contextmanager
+def truncated_files(allowed):
+    """Whether Pillow takes truncated files: a switch for the whole process, which importing GluonCV turns on."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
 def _from_pil(image, max_pixels):
     """Pixels as stored, like those of a file."""
     name = shown(getattr(image, 'filename', '') or 'PIL image')
@@ -111,7 +123,8 @@ def _from_pil(image, max_pixels):
     if image.mode in ('I', 'F') or image.mode.startswith('I;'):
         raise _no_array('a PIL image of mode %s' % image.mode, ", which has no agreed white; make it 'L' first")
     try:
-        return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
+        with truncated_files(False):
+            return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
     except (OSError, SyntaxError, ValueError) as error:     # Pillow decodes when it is asked for pixels
         raise DatasetError('%s: Pillow cannot decode it: %s' % (name, error)) from error
 

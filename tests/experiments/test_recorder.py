@@ -16,6 +16,7 @@ import pytest
 
 from experiments import compare_release
 from experiments.compare import recorder
+from tests.conftest import numpy_names
 
 ROOT = Path(__file__).resolve().parents[2]
 CFG = 'resnet_v1_50_voc0712_rfcn_end2end_ohem.yaml'
@@ -162,7 +163,11 @@ def checkout(tmp_path):
 
 def record(checkout, *words, python=sys.executable, **environment):
     """Run it there. Returns the folder of vectors and what it printed."""
-    out = checkout.parent / 'vectors'
+    out, names = checkout.parent / 'vectors', checkout.parent / 'names'
+    if python == sys.executable:    # where the original ran, NumPy had the names that MXNet needs
+        names.mkdir(exist_ok=True)
+        (names / 'sitecustomize.py').write_text(numpy_names())
+        environment['PYTHONPATH'] = os.pathsep.join([str(names), environment.get('PYTHONPATH', '')])
     printed = subprocess.run([python, 'recorder.py', '--out', str(out)] + list(words), cwd=str(checkout), check=True,
                              stdout=subprocess.PIPE, env=dict(os.environ, **environment)).stdout.decode()
     return out, printed

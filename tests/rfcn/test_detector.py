@@ -9,7 +9,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 import rfcn
 from lib.errors import CheckpointError, ConfigError, DatasetError
@@ -125,9 +125,10 @@ def test_what_is_no_image_is_refused_with_what_is_expected(detector, image, said
         detector.detect(image)
 
 
-def test_a_damaged_or_too_large_pil_image_is_named(detector, picture, tmp_path):
+def test_a_damaged_or_too_large_pil_image_is_named(detector, picture, tmp_path, monkeypatch):
     path = tmp_path / 'cut.jpg'
     path.write_bytes(Path(picture).read_bytes()[:700])
+    monkeypatch.setattr(ImageFile, 'LOAD_TRUNCATED_IMAGES', True)   # as GluonCV does when it is imported
     with pytest.raises(DatasetError, match='cut.jpg: Pillow cannot decode it'):
         detector.detect(Image.open(str(path)))
     with pytest.raises(DatasetError, match='an image of 10000 x 9000 pixels'):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import cv2
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image
 
 from lib.dataset.coco import find_annotations, read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
@@ -18,7 +18,7 @@ from lib.dataset.voc_xml import add_box, parse
 from lib.dataset.yolo import label_line, names_lines, numbered_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
-from lib.utils.image import MAX_PIXELS, image_head, imread
+from lib.utils.image import MAX_PIXELS, image_head, imread, truncated_files
 from lib.utils.orientation import upright
 
 JPEG_QUALITY = 95       # of pictures that are written anew
@@ -69,15 +69,11 @@ def readable_part(path, max_pixels=MAX_PIXELS):
     width, height = image_head(path).size
     if max_pixels and width * height > max_pixels:
         raise DatasetError('%s: an image of %d x %d pixels, more than the limit' % (path, width, height))
-    before = ImageFile.LOAD_TRUNCATED_IMAGES
-    ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
-        with open(path, 'rb') as file, Image.open(file) as picture:
+        with truncated_files(True), open(path, 'rb') as file, Image.open(file) as picture:
             return np.asarray(picture.convert('RGB'))[:, :, ::-1].copy()
     except Exception as error:      # a damaged file raises nearly anything
         raise DatasetError('%s: nothing of it can be read: %s' % (path, error)) from error
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _same_place(path, dataset_path, out):

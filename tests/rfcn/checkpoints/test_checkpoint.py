@@ -209,8 +209,8 @@ def test_box_layers_are_those_of_the_release(golden):
 
 ROOM = """
 import resource, sys
-import mxnet as mx
 from rfcn.checkpoints import checkpoint
+import mxnet as mx
 prefix, room = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
 arrays = {'a%d' % i: mx.nd.ones(300) for i in range(8)}

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lib.errors import ConfigError
@@ -46,7 +47,7 @@ def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tin
         with open(folder / '.lock') as lock, pytest.raises(BlockingIOError):     # it is held to the end
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     log = (folder / 'log.txt').read_text()
-    for text in 'command: train.py --cfg x.yaml', 'MXNet 1.9', 'NumPy 1.', 'revision', 'seed: 8':
+    for text in 'command: train.py --cfg x.yaml', 'MXNet 1.9', 'NumPy ' + np.__version__, 'revision', 'seed: 8':
         assert text in log
     written = load_config(folder / 'test_config.yaml')
     assert written == cfg and (written.seed, written.TEST.NMS) == (8, 0.5)

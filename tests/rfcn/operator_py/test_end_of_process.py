@@ -5,8 +5,8 @@ import sys
 from tests.conftest import ROOT
 
 CODE = '''
-import mxnet as mx
 import rfcn.operator_py
+import mxnet as mx
 
 class Sum(mx.operator.CustomOp):
     def forward(self, is_train, req, in_data, out_data, aux):
