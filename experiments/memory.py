@@ -1,210 +1,232 @@
-"""Does memory stay flat? Trains and detects for long on images of changing size, and notes what the process holds.
+"""Does memory grow with the number of image sizes? Trains and detects with a real network and notes what is held.
 
-    python experiments/memory.py [--steps 2000] [--detections 10000] [--out output/memory] [KEY=VALUE ...]
+    python experiments/memory.py [--depth 50,101] [--precision fp32,bf16] [--scale 200,333] [--sizes 200] [--steps 600]
 
-The demo's network, its training loop, loader and Detector, on pictures of all sizes and shapes with 0 to 24 things, so
-that nearly every batch has a shape of its own and MXNet binds the network anew. Training and detection have a process
-each. Writes memory.json and memory.png. The exit status is 1 if one of them grew by more than --bound megabytes from
-the end of its warm-up, the first quarter, to its end.
+For each network and precision four processes: a training over many sizes and one over the largest of them alone, and
+the same for detection (INT8 too). Each size is a picture of its own, random and with a few objects; both orientations.
+Parameters are random. Training is by the project's loader and module, detection by its predictor. Writes memory.json
+and memory.png: megabytes over steps, the peaks, their ratio, the growth between two thirds of the first `--sizes` steps
+and the end, and the seconds of processor time of a step. The two processes of a pair take turns step by step, so that
+their times are those of one run. The exit status is 1 if a ratio exceeds --bound.
 """
-import concurrent.futures
 import json
 import multiprocessing
+import statistics
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
 
+import os
+
+os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
+
+import rfcn  # sets MXNet's environment, so before anything imports MXNet
 import cv2
+import mxnet as mx
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from experiments.demo.make_dataset import annotation
-from experiments.demo.scene import draw_scene
-from rfcn import build, training
-from rfcn.checkpoints.checkpoint import params_path
-from rfcn.cli.run import log_to
+from experiments.bench import subjects
+from lib.utils.memory import peak, resident
+from rfcn import build
 from rfcn.cli.script import make_parser, run_script
-from rfcn.collect_env import git_revision, proc_field
-from rfcn.config.config import load_config, with_overrides
-from rfcn.core.module import contexts
-from rfcn.detector import Detector
+from rfcn.collect_env import git_revision
+from rfcn.core.module import TrainModule
+from rfcn.core.predictor import INT8_SIZES, SIZES, Predictor
+from rfcn.precision import quantization
+from rfcn.precision.bf16 import with_bf16_convolutions, with_bf16_weights
 from rfcn.result import machine
 from rfcn.symbols import make_symbol
 
-DEMO = Path(__file__).resolve().parent / 'demo' / 'demo.yaml'
-SCALES = [[96, 192], [128, 256], [160, 320]]
-GRID = 2, 2                 # at most so many of the demo's scenes below and beside each other
-PICTURES = 120              # other ones for training and for detection
-WARM_UP, LAST = 0.25, 0.1   # parts of the samples
-PARTS = ('training', 'detection')
+DATA, LABELS = ['data', 'im_info', 'gt_boxes'], ['label', 'bbox_target', 'bbox_weight']
+OPTIMIZER = dict(learning_rate=1e-6, momentum=0.9, wd=0.0005, rescale_grad=1.0)    # stays in the numbers' range
+MANY, ONE = 'many sizes', 'the largest alone'
+TRAINING, DETECTION = 'training', 'detection'
 
 
-def draw_picture(rng):
-    """A cut-out of one to four scenes: (H, W, 3) uint8 and the things of which at least a quarter is left."""
-    tiles = [[draw_scene(rng) for _ in range(rng.randint(1, GRID[1] + 1))]]
-    tiles += [[draw_scene(rng) for _ in tiles[0]] for _ in range(rng.randint(GRID[0]))]
-    image = np.vstack([np.hstack([tile for tile, _ in row]) for row in tiles])
-    size = len(tiles[0][0][0])
-    height, width = [rng.randint(size // 2, side + 1) for side in image.shape[:2]]
-    things = [moved(thing, x * size, y * size, width, height)
-              for y, row in enumerate(tiles) for x, (_, of_tile) in enumerate(row) for thing in of_tile]
-    return image[:height, :width], [thing for thing in things if thing]
+def draw_sizes(scale, count):
+    """`count` different (height, width): shorter side as scaled, longer sides up to the longest; the largest first."""
+    shorter, longest = scale
+    sizes = [(shorter, longer) for longer in range(longest, shorter, -1)]
+    sizes = [size for pair in zip(sizes, [size[::-1] for size in sizes]) for size in pair]
+    if len(sizes) < count:
+        raise SystemExit('--scale %d,%d gives %d sizes at most, not %d' % (shorter, longest, len(sizes), count))
+    rest = np.random.RandomState(0).permutation(len(sizes) - 1)[:count - 1] + 1
+    return [sizes[0]] + [sizes[i] for i in rest]
 
 
-def moved(thing, x, y, width, height):
-    """A thing shifted by (x, y) and clipped to a picture of width x height; None if too little of it is left."""
-    x1, y1, x2, y2 = np.add(thing.box, (x, y, x, y))
-    left = max(0, min(x2, width - 1) - x1) * max(0, min(y2, height - 1) - y1)
-    if 4 * left < (x2 - x1) * (y2 - y1):
-        return None
-    return thing._replace(box=(int(x1), int(y1), int(min(x2, width - 1)), int(min(y2, height - 1))))
+def write_pictures(folder, sizes):
+    """A picture of each size. Returns roidb entries with 1 to 8 objects."""
+    rng = np.random.RandomState(0)
+    roidb = []
+    for number, (height, width) in enumerate(sizes):
+        path = '%s/%d.jpg' % (folder, number)
+        cv2.imwrite(path, rng.randint(0, 255, (height, width, 3)).astype(np.uint8))
+        corners = rng.uniform(0, 0.5, (1 + number % 8, 2)) * (width, height)
+        boxes = np.hstack((corners, corners + rng.uniform(0.2, 0.4, corners.shape) * (width, height)))
+        roidb.append(dict(image=path, index=str(number), height=height, width=width, flipped=False,
+                          boxes=boxes.astype(np.float32), gt_classes=rng.randint(1, 21, len(boxes)).astype(np.int32)))
+    return roidb
 
 
-def write_pictures(folder, image_set, rng):
-    """Draw the pictures of a set in the layout of VOC."""
-    for name in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    names = ['%s_%03d' % (image_set, number) for number in range(PICTURES)]
-    for name in names:
-        image, things = draw_picture(rng)
-        cv2.imwrite(str(folder / 'JPEGImages' / (name + '.jpg')), image)
-        (folder / 'Annotations' / (name + '.xml')).write_text(annotation(name, image, things))
-    (folder / 'ImageSets' / 'Main' / (image_set + '.txt')).write_text('\n'.join(names) + '\n')
-
-
-class Samples:
-    """Megabytes of the process, noted about 500 times in `total` steps."""
-
-    def __init__(self, total):
-        self.every = max(1, total // 500)
-        self.count = 0
-        self.steps, self.megabytes = [], []
-
-    def note(self):
-        """Call before each step."""
-        if self.count % self.every == 0:
-            self.steps.append(self.count)
-            self.megabytes.append(int(proc_field('/proc/self/status', 'VmRSS').split()[0]) / 1024)
-        self.count += 1
-
-
-class NotingLoader:
-    """A loader that notes the memory whenever a batch is taken."""
-
-    def __init__(self, loader, samples):
-        self.loader = loader
-        self.samples = samples
-
-    def __getattr__(self, name):
-        return getattr(self.loader, name)
-
-    def __len__(self):
-        return len(self.loader)
-
-    def batches(self, *args):
-        """As `Loader.batches`."""
-        for batch in self.loader.batches(*args):
-            self.samples.note()
-            yield batch
-
-
-def configuration(out, steps, overrides):
-    """The demo's, on the pictures in `out`: as many epochs as `steps` take."""
-    cfg = load_config(DEMO, overrides)
-    epochs = max(1, round(steps * cfg.TRAIN.BATCH_IMAGES / (2 * PICTURES)))
-    return build.with_classes(with_overrides(cfg, {
-        'SCALES': SCALES, 'dataset.dataset_path': str(out / 'data'), 'dataset.val_image_set': '',
-        'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [], 'TRAIN.CHECKPOINT_PERIOD': epochs,
-        'TRAIN.OVERWRITE': True}))
-
-
-def train(cfg, prefix):
-    """Train as rfcn/train_end2end.py does. Returns Samples."""
+def training_step(depth, precision, scale, roidb):
+    """A function that takes the next training step, and the peak that the log would tell beforehand."""
+    cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1', 'SCALES=[[%d, %d]]' % scale)
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
-    samples = Samples(len(loader) * cfg.TRAIN.end_epoch)
-    training.train(cfg, symbol, NotingLoader(loader, samples), prefix, contexts(cfg.gpus),
-                   kind=training.END2END, extra_params=build.unnormalised(cfg))
-    return samples
+    loader = build.anchor_loader(cfg, roidb, symbol)
+    first = loader.largest_batch()
+    shapes = {desc.name: desc.shape for desc in first.provide_data + first.provide_label}
+    params = subjects.random_params(symbol, shapes)
+    graph = with_bf16_convolutions(symbol) if precision == 'bf16' else symbol
+    module = TrainModule(graph, DATA, LABELS, [mx.cpu()], fixed=cfg.network.FIXED_PARAMS)
+    module.start(first, *params, optimizer_params=OPTIMIZER)
+    batches = (batch for epoch in range(10 ** 9) for batch in loader.batches(epoch))
+    return lambda: module.step(next(batches)), module.expected_memory()
 
 
-def detect(cfg, prefix, count):
-    """Detect in the pictures again and again, one a request, at changing scales. Returns Samples."""
-    paths = [entry['image'] for entry in build.datasets(cfg, 'test')[0].gt_roidb()]
-    detector = Detector(cfg, params_path(prefix, cfg.TRAIN.end_epoch))
-    samples, rng = Samples(count), np.random.RandomState(0)
-    for _ in range(count):
-        samples.note()
-        image = cv2.imread(paths[rng.randint(len(paths))])
-        detector.detect(cv2.resize(image, None, fx=rng.uniform(0.7, 1.4), fy=rng.uniform(0.7, 1.4)))
-    return samples
+def detection_step(depth, precision, scale, roidb):
+    """A function that detects in the next picture; there is no peak told beforehand."""
+    cfg = subjects.config(depth, 'SCALES=[[%d, %d]]' % scale)
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    graph = (symbol,) + subjects.random_params(symbol, build.input_shapes(cfg))
+    loader = build.test_loader(cfg, roidb)
+    if precision == 'int8':
+        graph = (in_process(int8_graph, depth, scale, roidb[:4]),) + graph[1:]
+        graph = (mx.sym.load_json(graph[0]),) + graph[1:]
+    elif precision == 'bf16':
+        graph = with_bf16_weights(*graph)
+    predictor = Predictor(graph[0], build.TEST_INPUTS, [mx.cpu()], *graph[1:],
+                          sizes=INT8_SIZES if precision == 'int8' else SIZES)
+    batches = (batch for _ in range(10 ** 9) for batch in loader.batches())
+    return lambda: predictor.predict(next(batches)), None
+
+
+def int8_graph(depth, scale, roidb):
+    """An INT8 graph as JSON; made in a process of its own, as users make it."""
+    cfg = subjects.config(depth, 'SCALES=[[%d, %d]]' % scale)
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    params = subjects.random_params(symbol, build.input_shapes(cfg))
+    return quantization.quantize(symbol, *params, build.test_loader(cfg, roidb).batches()).tojson()
+
+
+STEPS = {TRAINING: training_step, DETECTION: detection_step}
 
 
 def in_process(function, *args):
     """Call a function in a new process."""
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as executor:
-        return executor.submit(function, *args).result()
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        return pool.apply(function, args)
 
 
-def summary(samples):
-    """Megabytes of Samples: the first, at the end of the warm-up, at the end, the most; and growth, with its slope."""
-    steps, megabytes = np.array(samples.steps), np.array(samples.megabytes)
-    begin, last = int(WARM_UP * len(steps)), max(1, int(LAST * len(steps)))
-    warm, end = [float(np.median(part)) for part in (megabytes[begin:begin + last], megabytes[-last:])]
-    slope = np.polyfit(steps[begin:], megabytes[begin:], 1)[0] if len(steps) - begin > 1 else 0.0
-    return {'steps': samples.count, 'first': megabytes[0], 'warm': warm, 'last': end, 'peak': float(megabytes.max()),
-            'growth': end - warm, 'per 1000 steps': 1000 * float(slope)}
+def serve(connection, part, *args):
+    """A process: takes a step whenever it is told to; answers with what it holds, has held, and took."""
+    step, expected = STEPS[part](*args)
+    connection.send(expected)
+    while connection.recv():
+        started = time.process_time()
+        step()
+        mx.nd.waitall()
+        connection.send((time.process_time() - started, resident(), peak()))
+
+
+def measure(part, depth, precision, scale, roidb, steps, steps_of_one):
+    """Two processes in turn, over all pictures and over the first alone. Returns name -> samples, and the peak told."""
+    context, ends, processes, expected = multiprocessing.get_context('spawn'), {}, [], None
+    for name, entries in ((MANY, roidb), (ONE, roidb[:1])):
+        ends[name], theirs = context.Pipe()
+        processes.append(context.Process(target=serve, daemon=False,
+                                         args=(theirs, part, depth, precision, scale, entries)))
+        processes[-1].start()
+        told = ends[name].recv()
+        expected = expected or told
+    samples = {MANY: [], ONE: []}
+    for number in range(steps):
+        for name, end in ends.items():
+            if name == MANY or number < steps_of_one:
+                end.send(True)
+                samples[name].append(end.recv())
+    for end, process in zip(ends.values(), processes):
+        end.send(False)
+        process.join()
+    return samples, expected
+
+
+def summary(samples, expected, sizes):
+    """What the samples of a pair say: peaks, their ratio, growth after all sizes were seen, time of a step."""
+    peaks = {name: max(sample[2] for sample in of_name) for name, of_name in samples.items()}
+    held = [sample[1] for sample in samples[MANY]]
+    rounds = [statistics.median(sample[0] for sample in of_name[2:] or of_name) for of_name in samples.values()]
+    facts = {'peak': peaks[MANY], 'peak of the largest alone': peaks[ONE], 'ratio': peaks[MANY] / peaks[ONE],
+             'steps': len(held), 'expected': expected,
+             'seconds of a step': rounds[0], 'of one size': rounds[1]}
+    if len(held) > 1.5 * sizes:
+        window = max(1, sizes // 4)
+        facts['growth from step %d to %d' % (sizes, len(held))] = (max(held[-window:])
+                                                                   - max(held[sizes - window:sizes]))
+    return facts
 
 
 def plot(results, path):
-    """A panel for each part."""
-    figure = Figure(figsize=(9, 3), tight_layout=True)
+    """A panel for each measurement: what is held over steps, and the peak of the largest size alone."""
+    columns = min(4, len(results))
+    rows = -(-len(results) // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * rows), tight_layout=True)
     FigureCanvasAgg(figure)
-    for axes, part in zip(figure.subplots(1, len(PARTS)), PARTS):
-        samples, facts = results[part]['samples'], results[part]['summary']
-        axes.plot(samples['steps'], samples['megabytes'], linewidth=1)
-        axes.axvspan(0, WARM_UP * facts['steps'], color='0.93')
-        axes.set(title='%s: %+.1f MB per 1000 after the warm-up' % (part, facts['per 1000 steps']), ylim=(0, None),
-                 xlim=(0, facts['steps']), xlabel={'training': 'steps', 'detection': 'images'}[part], ylabel='MB')
-        axes.title.set_fontsize(10)
+    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    for axes in panels[len(results):]:
+        axes.set_visible(False)
+    for axes, (title, result) in zip(panels, results.items()):
+        facts = result['summary']
+        axes.plot(range(1, 1 + len(result['held'])), result['held'], linewidth=1.2, label=MANY)
+        axes.axhline(facts['peak of the largest alone'], color='tab:orange', label='peak, ' + ONE)
+        axes.axhline(1.25 * facts['peak of the largest alone'], color='0.6', linestyle=':', label='1.25 times')
+        axes.set(title='%s: %.2f' % (title, facts['ratio']), ylim=(0, None), xlim=(1, None), ylabel='MB')
+        axes.set_xlabel({TRAINING: 'steps', DETECTION: 'images'}[title.split(',')[0]])
+        axes.title.set_fontsize(9)
         axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=7, loc='lower right')
     figure.savefig(str(path), dpi=90)
-
-
-def measure(out, steps, detections, overrides):
-    """Draw the pictures, train, detect. Returns a dict: part -> samples and summary."""
-    for number, image_set in enumerate(('train', 'test')):
-        write_pictures(out / 'data', image_set, np.random.RandomState(number))
-    cfg = configuration(out, steps, overrides)
-    prefix = str(out / 'memory')
-    found = {'training': in_process(train, cfg, prefix), 'detection': in_process(detect, cfg, prefix, detections)}
-    return {part: {'summary': summary(samples),
-                   'samples': {'steps': samples.steps, 'megabytes': [round(value, 1) for value in samples.megabytes]}}
-            for part, samples in found.items()}
 
 
 def main(argv=None):
     """Entry point. Returns the exit status."""
-    parser = make_parser(__doc__.partition('\n')[0])
-    parser.add_argument('--steps', type=int, default=2000, help='of training, rounded to whole epochs')
-    parser.add_argument('--detections', type=int, default=10000)
-    parser.add_argument('--bound', type=float, default=50, help='megabytes of growth that are still flat (default 50)')
-    parser.add_argument('--out', type=Path, default=Path(__file__).resolve().parents[1] / 'output' / 'memory')
-    parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE')
-    args = parser.parse_intermixed_args(argv)
-    out = args.out.absolute()
-    out.mkdir(parents=True, exist_ok=True)
-    log_to(out / 'log.txt')
-    results = measure(out, args.steps, args.detections, args.overrides)
-    note = dict(results, commit=git_revision(), machine=machine(''), bound=args.bound)
-    (out / 'memory.json').write_text(json.dumps(note) + '\n')
-    plot(results, out / 'memory.png')
-    for part in PARTS:
-        print(part + ': ' + ', '.join('%s %.1f' % item for item in results[part]['summary'].items()))
-    return int(any(results[part]['summary']['growth'] > args.bound for part in PARTS))
+    parser = make_parser(__doc__)
+    parser.add_argument('--depth', default='50,101', help='of the ResNet')
+    parser.add_argument('--precision', default='fp32,bf16,int8', help='INT8 is for detection alone')
+    parser.add_argument('--part', default='training,detection')
+    parser.add_argument('--scale', default='200,333', help='shorter and longest side')
+    parser.add_argument('--sizes', type=int, default=200)
+    parser.add_argument('--steps', type=int, default=600)
+    parser.add_argument('--steps-of-one', type=int, default=30, help='of the process that sees the largest size alone')
+    parser.add_argument('--bound', type=float, default=1.25, help='ratio of the peaks that passes')
+    parser.add_argument('--out', type=Path, default=Path('output/memory'))
+    args = parser.parse_args(argv)
+    scale = tuple(int(side) for side in args.scale.split(','))
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        roidb = write_pictures(folder, draw_sizes(scale, args.sizes))
+        for part in args.part.split(','):
+            for depth in map(int, args.depth.split(',')):
+                for precision in args.precision.split(','):
+                    if part == DETECTION or precision != 'int8':
+                        samples, expected = measure(part, depth, precision, scale, roidb, args.steps,
+                                                    args.steps_of_one)
+                        title = '%s, ResNet-%d, %s' % (part, depth, precision)
+                        results[title] = {'summary': summary(samples, expected, args.sizes),
+                                          'held': [round(sample[1], 1) for sample in samples[MANY]]}
+                        print(title + ': ' + ', '.join('%s %.4g' % item for item in results[title]['summary'].items()
+                                                       if item[1] is not None), flush=True)
+                        note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''),
+                                    results=results)
+                        (args.out / 'memory.json').write_text(json.dumps(note) + '\n')
+                        plot(results, args.out / 'memory.png')
+    return int(any(result['summary']['ratio'] > args.bound for result in results.values()))
 
 
 if __name__ == '__main__':

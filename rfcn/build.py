@@ -16,7 +16,7 @@ from rfcn.checkpoints.for_test import load_for_test, with_classes_of
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import ImageLoader
 from rfcn.core.module import contexts
-from rfcn.core.predictor import Predictor
+from rfcn.core.predictor import INT8_SIZES, SIZES, Predictor
 from rfcn.core.target_loaders import AnchorLoader
 from rfcn.core.workers import workers
 from rfcn.precision import quantization
@@ -231,7 +231,8 @@ def _predictor(cfg, symbol, inputs, arg_params, aux_params):
     check_device(cfg, 'TEST')
     if use_bf16(cfg.TEST.PRECISION, 'TEST.PRECISION'):
         symbol, arg_params, aux_params = with_bf16_weights(symbol, arg_params, aux_params)
-    return Predictor(symbol, inputs, contexts(cfg.gpus), arg_params, aux_params)
+    sizes = INT8_SIZES if cfg.TEST.PRECISION == 'int8' else SIZES
+    return Predictor(symbol, inputs, contexts(cfg.gpus), arg_params, aux_params, sizes)
 
 
 def check_device(cfg, phase):

@@ -9,6 +9,7 @@ import numpy as np
 
 from lib.dataset.imdb import check_usable
 from lib.errors import ConfigError, DatasetError
+from lib.utils import memory
 from lib.utils.image import imread
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
@@ -104,7 +105,7 @@ def write_config(cfg, folder, identity):
 
 
 def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
-    batch = next(loader.batches())
+    batch = loader.largest_batch()
     graph = with_bf16_convolutions(symbol) if use_bf16(cfg.TRAIN.PRECISION, 'TRAIN.PRECISION') else symbol
     part = batch.parts[0]
     module = TrainModule(graph, names(part.provide_data), names(part.provide_label), devices,
@@ -113,6 +114,7 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
     module.start(batch, *first_params(cfg, symbol, part, saved),
                  optimizer_params=optimizer_params(cfg, len(loader)),
                  kvstore=workers().store or cfg.default.kvstore)
+    memory.log_expected(len(loader.roidb), loader.sizes(), module.expected_memory())
     trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
                       keep=cfg.TRAIN.KEEP_CHECKPOINTS, eval_period=cfg.TRAIN.EVAL_PERIOD,
                       workers=workers(), **options)

@@ -245,6 +245,13 @@ def resize_scale(shape, target_size, max_size):
     return float(max_size) / long if np.round(scale * long) > max_size else scale
 
 
+def resized_shape(shape, target_size, max_size, stride=0):
+    """The sides (height, width) that `resize` and `pad_to_stride` make of an image's sides (height, width)."""
+    scale = resize_scale(shape, target_size, max_size)
+    sides = [max(1, int(np.round(scale * side))) for side in shape]
+    return tuple(side + (-side % stride if stride else 0) for side in sides)
+
+
 def pad_to_stride(im, stride):
     """Add zeros below and to the right until height and width are multiples of `stride`; 0 adds none."""
     if not stride:

@@ -12,6 +12,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError, gist
+from lib.utils.memory import is_lack_of_memory
 from lib.utils.whole_file import save_text, save_whole
 from rfcn.checkpoints.params_file import check_params_file
 
@@ -162,6 +163,8 @@ def load_arrays(path):
     try:
         arrays = mx.nd.load(path)
     except mx.base.MXNetError as error:
+        if is_lack_of_memory(error):
+            raise
         raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, gist(error))) from None
     faulty = not_finite(arrays)
     if faulty:

@@ -11,6 +11,7 @@ import numpy as np
 import tqdm
 
 from lib.errors import ConfigError
+from lib.utils.memory import watch
 from lib.utils.shown import shown, shown_text
 from lib.utils.whole_file import save_text
 from rfcn import build
@@ -120,6 +121,7 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
             raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
                               % (folder, error.strerror)) from error
         cfg = build.with_classes(cfg, params)
+        held.enter_context(watch(folder / 'log.txt' if first else None))
         logger.info('command: %s', ' '.join(sys.argv))
         logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(),
                     mx.__version__, np.__version__)

@@ -13,6 +13,7 @@ import traceback
 import rfcn
 from lib.errors import UserError
 from lib.utils.shown import shown_text
+from lib.utils.memory import is_lack_of_memory, lack_of_memory
 
 TRACEBACK = '--traceback'
 # Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
@@ -82,7 +83,10 @@ def _run(main):
     except KeyboardInterrupt:
         _tell('interrupted', show)
         sys.exit(INTERRUPTED)
-    except Exception:
+    except Exception as error:
+        if is_lack_of_memory(error):
+            _tell(lack_of_memory(), show)
+            sys.exit(FAILED)
         to_log_files('the program failed', exc_info=sys.exc_info())
         raise
     sys.exit(status if isinstance(status, int) else 0)

@@ -20,7 +20,7 @@ import numpy as np
 
 from lib.errors import DatasetError
 from lib.utils.epoch_order import epoch_order
-from lib.utils.image import get_image, tensor_vstack
+from lib.utils.image import get_image, resized_shape, tensor_vstack
 from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)
@@ -127,6 +127,33 @@ class Loader:
             if self.threads else (self._load(*job) for job in jobs)
         parts = (self._batch(*item) for item in loaded)
         return parts if self.devices == 1 else map(DeviceBatches, zip(*[parts] * self.devices))
+
+    def sizes(self):
+        """(height, width) of the network's input -> an image that gives it, number and scale: all of an epoch's."""
+        found = {}
+        for number, entry in enumerate(self.roidb):
+            for scale in self.scales:
+                size = resized_shape((entry['height'], entry['width']), *scale, stride=self.image_settings['stride'])
+                found.setdefault(size, (number, scale))
+        return found
+
+    def largest_batch(self):
+        """A batch of the image that is largest in the network's input, for every place: a graph is bound by it.
+
+        MXNet keeps the memory of the first shape that a graph is bound to. Whatever is smaller fits in.
+        """
+        sizes = self.sizes()
+        number, scale = sizes[max(sizes, key=lambda size: size[0] * size[1])]
+        entry = self.roidb[number]
+        try:
+            image = Loaded(entry, *get_image(entry, *scale, **self.image_settings), np.random.RandomState(self.seed))
+        except (DatasetError, FileNotFoundError):
+            if self.on_bad_image != 'skip':
+                raise
+            return next(self.batches())
+        data, label = self.assemble([image] * self.batch_size)
+        parts = [self._batch(data, label, 0, [entry] * self.batch_size, [0] * self.batch_size)] * self.devices
+        return parts[0] if self.devices == 1 else DeviceBatches(parts)
 
     def assemble(self, loaded):
         """A batch's arrays from its images, a list of Loaded: two ordered dicts, data and label."""

@@ -1,12 +1,20 @@
 """A training graph on one or several devices: which parameters are fixed, gradients, updates, momentum by name."""
 import json
+import re
 
 import mxnet as mx
+import numpy as np
 
 from lib.errors import ConfigError
+from lib.utils.memory import give_back, resident
 from rfcn.core.rates import names_beginning_with, with_kept_statistics, with_lr_mult
 from rfcn.core.workers import Sums
 from rfcn.operator_py import draws
+
+
+# Of a trained parameter, besides itself: gradient and momentum; in fp32 also what oneDNN lays out anew, as measured.
+COPIES = {True: 2, False: 3.5}  # with convolutions in bfloat16 or not
+READ_AHEAD = 50     # megabytes: images that are read ahead, and the like
 
 
 def contexts(gpus):
@@ -38,6 +46,15 @@ def parts_of(batch):
     return getattr(batch, 'parts', [batch])
 
 
+class Module(mx.mod.Module):
+    """MXNet's, which gives back the memory that is free once it has bound its graph to another size of image."""
+
+    def reshape(self, data_shapes, label_shapes=None):
+        """Bind to other shapes."""
+        super().reshape(data_shapes, label_shapes)
+        give_back()
+
+
 class TrainModule:
     """A graph in training on one or several devices, each of which has batches of its own shapes.
 
@@ -59,8 +76,8 @@ class TrainModule:
                             if name in not_trained and name not in label_names and name not in data_names]
         self.graph = with_lr_mult(with_kept_statistics(symbol, fixed, frozen), lr_mult)
         self.label_names = list(label_names)
-        self.modules = [mx.mod.Module(self.graph, data_names=data_names, label_names=label_names, context=device,
-                                      fixed_param_names=self.fixed_names) for device in context]
+        self.modules = [Module(self.graph, data_names=data_names, label_names=label_names, context=device,
+                               fixed_param_names=self.fixed_names) for device in context]
         self.accumulate = accumulate
         self.optimizer = None
         self._sums = None
@@ -136,6 +153,20 @@ class TrainModule:
         weights, statistics = self._arrays('arg_dict'), self._arrays('aux_dict')
         return ({name: weights[name][0].copyto(mx.cpu()) for name in self._param_names},
                 {name: arrays[0].copyto(mx.cpu()) for name, arrays in statistics.items()})
+
+    def expected_memory(self):
+        """Megabytes that this process will hold at most, once started with the largest batch; 0 where a GPU does.
+
+        What it holds now, MXNet's plan for the activations, and COPIES of each parameter that is trained: within a
+        sixth for ResNets (docs/memory.md).
+        """
+        if self.contexts[0].device_type != 'cpu':
+            return 0.0
+        plan = self.modules[0]._exec_group.execs[0].debug_str()
+        activations = int(re.search(r'Total (\d+) MB allocated', plan).group(1))
+        copies = COPIES['amp_cast' in self.graph.tojson(remove_amp_cast=False)]
+        trained = sum(int(np.prod(arrays[0].shape)) for _, arrays in self._trained())   # numbers
+        return resident() + activations + copies * 4 * trained / 2 ** 20 + READ_AHEAD
 
     def gradients(self):
         """Name -> gradient on the first device, of the parameters that are trained; sums after an update."""

@@ -1,6 +1,6 @@
 """What this CPU can do, and the environment variables that tell MXNet so. Imported, and set, before MXNet.
 
-MXNet 1.9.1 and the oneDNN 2.4.4 in it read their environment when they are loaded. Three of its choices are wrong for
+MXNet 1.9.1 and the oneDNN 2.4.4 in it read their environment when they are loaded. Four of their choices are wrong for
 us; `prepare` changes each unless the user has set it.
 
     DNNL_MAX_CPU_ISA         oneDNN leaves a CPU's matrix unit (AMX) alone unless this allows it, and Linux ends a
@@ -13,6 +13,8 @@ us; `prepare` changes each unless the user has set it.
                              its working memory, and never forgets one: ResNet-50 in bfloat16 grew by 40 MB with each
                              new size. With 0 it keeps one of each kind of layer; preparing a layer again takes less
                              time than its memory, fresh from the system, costs (docs/memory.md).
+    MXNET_CPU_TEMP_COPY      Operators take turns with 4 pieces of working memory, each as large as the largest needs. As
+                             they run one after the other on a CPU, one piece is enough.
 
 Programs that this one starts inherit DNNL_MAX_CPU_ISA, but not the permission to use AMX: those that compute in INT8 or
 bfloat16 with MXNet must import rfcn too.
@@ -26,7 +28,7 @@ CPUINFO = '/proc/cpuinfo'
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'
 AMX_FLAGS = {'amx_tile', 'amx_int8', 'amx_bf16'}    # what /proc/cpuinfo calls the instructions
 ISA_LIMIT, AMX = 'DNNL_MAX_CPU_ISA', 'AVX512_CORE_AMX'
-THREADS, PREPARED_LAYERS = 'MXNET_OMP_MAX_THREADS', 'MXNET_MKLDNN_CACHE_NUM'
+THREADS, PREPARED_LAYERS, WORKING_MEMORIES = 'MXNET_OMP_MAX_THREADS', 'MXNET_MKLDNN_CACHE_NUM', 'MXNET_CPU_TEMP_COPY'
 BACKEND_LINES = 'MXNET_SUBGRAPH_VERBOSE'  # MXNet's "Subgraph backend MKLDNN is activated" at each size of image
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA = 158, 0x1023, 18    # of Linux on x86-64
 
@@ -73,4 +75,5 @@ def prepare() -> None:
     if 'OMP_NUM_THREADS' not in os.environ and cores():
         os.environ.setdefault(THREADS, str(cores()))
     os.environ.setdefault(PREPARED_LAYERS, '0')
+    os.environ.setdefault(WORKING_MEMORIES, '1')
     os.environ.setdefault(BACKEND_LINES, '0')

@@ -2,47 +2,44 @@
 import json
 
 import cv2
-import numpy as np
 import pytest
 
 from experiments import memory
 
-TINY = ['network.SMALL_CHANNELS=[4, 8, 8, 16]', 'network.SMALL_BLOCKS=1', 'TRAIN.BATCH_IMAGES=2']
+
+def test_sizes_differ_the_largest_comes_first_and_both_orientations_are_there():
+    sizes = memory.draw_sizes((60, 100), 50)
+    assert len(set(sizes)) == 50 and sizes[0] == (60, 100)
+    assert all(min(size) == 60 and 60 < max(size) <= 100 for size in sizes)
+    assert 15 < sum(height > width for height, width in sizes) < 35
+    with pytest.raises(SystemExit, match='--scale 60,100 gives 80 sizes at most, not 81'):
+        memory.draw_sizes((60, 100), 81)
 
 
-def samples(megabytes):
-    """One each step."""
-    noted = memory.Samples(len(megabytes))
-    noted.steps, noted.megabytes, noted.count = list(range(len(megabytes))), megabytes, len(megabytes)
-    return noted
+def test_pictures_have_the_sizes_and_boxes_lie_within(tmp_path):
+    roidb = memory.write_pictures(str(tmp_path), [(30, 40), (50, 20)])
+    for entry, (height, width) in zip(roidb, [(30, 40), (50, 20)]):
+        assert cv2.imread(entry['image']).shape[:2] == (height, width) == (entry['height'], entry['width'])
+        assert (entry['boxes'][:, 2:] < (width, height)).all() and (entry['boxes'][:, :2] >= 0).all()
 
 
-def test_pictures_differ_in_size_and_number_of_things_and_boxes_lie_within():
-    drawn = [memory.draw_picture(np.random.RandomState(seed)) for seed in range(12)]
-    assert len({image.shape for image, _ in drawn}) == 12 and len({len(things) for _, things in drawn}) > 4
-    for image, things in drawn:
-        for x1, y1, x2, y2 in (thing.box for thing in things):
-            assert 0 <= x1 < x2 < image.shape[1] and 0 <= y1 < y2 < image.shape[0]
+def test_ratio_growth_and_time_follow_from_the_samples():
+    # 10 sizes: what is held rises by 10 MB a step to 190, stays, and ends 7 higher; peaks are 5 above
+    held = [100 + 10 * i for i in range(10)] + [190] * 9 + [197]
+    many = [(2.0, megabytes, max(held[:i + 1]) + 5) for i, megabytes in enumerate(held)]
+    facts = memory.summary({memory.MANY: many, memory.ONE: [(9.0, 100, 160), (9.0, 100, 161), (1.5, 100, 161)]}, 150, 10)
+    assert facts['peak'] == 202 and facts['peak of the largest alone'] == 161 and facts['ratio'] == 202 / 161
+    assert facts['growth from step 10 to 20'] == 7 and facts['expected'] == 150
+    assert facts['seconds of a step'] == 2.0 and facts['of one size'] == 1.5     # the first two warm up
 
 
-def test_growth_is_that_after_the_warm_up():
-    # 100 samples: 25 rise by 10 MB each, then they stay at 350; the last ten lie at 353
-    facts = memory.summary(samples([100 + 10 * i for i in range(25)] + [350] * 65 + [353] * 10))
-    assert (facts['first'], facts['warm'], facts['last'], facts['peak'], facts['growth']) == (100, 350, 353, 353, 3)
-    # 0.5 MB a step are 500 in 1000; the medians of steps 25 to 34 and 90 to 99 are 65 steps apart
-    rising = memory.summary(samples([100 + 0.5 * i for i in range(100)]))
-    assert rising['per 1000 steps'] == pytest.approx(500) and rising['growth'] == 32.5
-
-
-def test_it_trains_and_detects_and_its_exit_status_tells_whether_memory_grew(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(memory, 'in_process', lambda function, *args: function(*args))
-    monkeypatch.setattr(memory, 'PICTURES', 6)
-    arguments = ['--steps', '6', '--detections', '5', '--out', str(tmp_path)] + TINY
-    assert memory.main(arguments + ['--bound', '1000']) == 0
-    assert memory.main(arguments + ['--bound', '-1000']) == 1
-    results = json.loads((tmp_path / 'memory.json').read_text())
-    # 6 pictures and their mirror images, 2 a step; the first batch is taken twice, to bind by
-    assert results['training']['samples']['steps'] == list(range(7))
-    assert results['detection']['summary']['steps'] == 5 and min(results['detection']['samples']['megabytes']) > 10
+def test_it_trains_and_detects_and_its_exit_status_tells_whether_a_ratio_is_too_large(tmp_path, capsys):
+    arguments = ['--depth', '18', '--precision', 'fp32', '--scale', '48,64', '--sizes', '3', '--steps', '5',
+                 '--steps-of-one', '3', '--out', str(tmp_path), '--bound']
+    assert memory.main(arguments + ['10']) == 0
+    results = json.loads((tmp_path / 'memory.json').read_text())['results']
+    assert list(results) == ['training, ResNet-18, fp32', 'detection, ResNet-18, fp32']
+    assert all(len(result['held']) == 5 and min(result['held']) > 100 for result in results.values())
     assert cv2.imread(str(tmp_path / 'memory.png')) is not None
-    assert 'training: steps 7.0' in capsys.readouterr().out
+    assert 'training, ResNet-18, fp32: peak ' in capsys.readouterr().out
+    assert memory.main(arguments + ['0.1', '--part', 'detection']) == 1

@@ -15,6 +15,7 @@ from lib.utils.image import (
     imread,
     pad_to_stride,
     resize,
+    resized_shape,
     tensor_vstack,
     transform,
     transform_inverse,
@@ -241,3 +242,12 @@ def test_an_entry_without_objects_has_no_boxes(entry):
 def test_an_image_of_another_size_than_annotated_is_named(entry):
     with pytest.raises(DatasetError, match=r'a\.png: the image is 40 x 30 pixels, its annotation says 30 x 40'):
         get_image(dict(entry, height=40, width=30), 45, 1000, 0, MEANS)
+
+
+@pytest.mark.parametrize('stride', [0, 32])
+def test_the_size_that_an_image_will_have_is_known_without_the_image(stride):
+    rng = np.random.RandomState(0)
+    shapes = [tuple(sides) for sides in rng.randint(1, 120, (200, 2))] + [(1, 500), (25, 50), (75, 30)]
+    for shape in shapes:
+        resized = resize(np.zeros(shape + (3,), np.uint8), 50, 83, stride)[0]
+        assert resized_shape(shape, 50, 83, stride) == resized.shape[:2], shape

@@ -332,3 +332,28 @@ def test_an_abandoned_epoch_leaves_no_work_behind(roidb, tmp_path):
     batches.close()
     time.sleep(0.2)
     assert len(asked) <= 6  # the one given, and twice as many ahead as there are threads
+
+
+def test_sizes_are_those_of_the_images_at_every_scale(roidb):
+    loader = loader_of(roidb, batch_size=1, scales=((64, 96), (32, 40)))
+    seen = {batch.data[0].shape[2:] for epoch in range(8) for batch in loader.batches(epoch)}
+    assert seen <= set(loader.sizes()) and len(seen) > 4
+    number, scale = loader.sizes()[(64, 96)]
+    assert scale == (64, 96) and roidb[number]['width'] > roidb[number]['height']
+
+
+@pytest.mark.parametrize('devices', [1, 2])
+def test_the_largest_batch_has_the_largest_image_in_every_place(roidb, devices):
+    batch = loader_of(roidb, scales=((32, 40), (64, 96)), devices=devices).largest_batch()
+    assert len(batch.parts) == devices
+    for part in batch.parts:
+        assert part.data[0].shape == (2, 3, 64, 96) and [desc.name for desc in part.provide_data][0] == 'data'
+        assert len({*part.images}) == 1
+
+
+def test_where_the_largest_image_cannot_be_read_the_first_batch_stands_in_if_images_may_be_skipped(roidb, tmp_path):
+    number, _ = loader_of(roidb).sizes()[(64, 96)]
+    entries = [damage(entry, tmp_path) if i == number else entry for i, entry in enumerate(roidb)]
+    assert loader_of(entries, on_bad_image='skip').largest_batch().data[0].shape[0] == 2
+    with pytest.raises(DatasetError, match='damaged.jpg'):
+        loader_of(entries).largest_batch()

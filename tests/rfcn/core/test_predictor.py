@@ -39,3 +39,13 @@ def test_each_device_sees_a_batch_of_its_own_shape():
     for batch, outputs in zip(batches, found):
         np.testing.assert_allclose(outputs['conv'], predictor_of().predict(batch)['conv'], atol=1e-6)
     assert len(predictor_of(2).predict_each(batches[:1])) == 1  # the last batches need not be enough for all
+
+
+def test_only_the_latest_sizes_stay_bound_and_what_is_bound_anew_gives_the_same():
+    used = predictor_of()
+    first = used.predict(batch_of(1, 8, 8))['conv']
+    for side in (9, 10, 11):
+        used.predict(batch_of(1, side, side))
+        assert len(used._modules[0]) == 2
+    assert np.array_equal(used.predict(batch_of(1, 8, 8))['conv'], first)
+    assert [shapes[0][2] for shapes in used._modules[0]] == [11, 8]

@@ -32,8 +32,8 @@ def test_a_system_that_does_not_say_has_none(tmp_path):
 
 
 def environment_after(monkeypatch, **given):
-    """The three variables after `prepare` in an environment that has none of them but those given."""
-    names = (cpu.ISA_LIMIT, cpu.THREADS, cpu.PREPARED_LAYERS)
+    """The four variables after `prepare` in an environment that has none of them but those given."""
+    names = (cpu.ISA_LIMIT, cpu.THREADS, cpu.PREPARED_LAYERS, cpu.WORKING_MEMORIES)
     monkeypatch.setattr(os, 'environ', dict(given))
     cpu.prepare()
     return [os.environ.get(name) for name in names]
@@ -58,9 +58,10 @@ def test_mxnet_gets_a_thread_for_each_core_unless_the_user_says_otherwise(monkey
     assert environment_after(monkeypatch, **given)[1] == expected
 
 
-@pytest.mark.parametrize('given, expected', [({}, '0'), ({'MXNET_MKLDNN_CACHE_NUM': '7'}, '7')])
-def test_the_number_of_prepared_layers_is_bounded_unless_the_user_says_otherwise(monkeypatch, given, expected):
-    assert environment_after(monkeypatch, **given)[2] == expected
+@pytest.mark.parametrize('given, expected', [({}, ['0', '1']), ({'MXNET_MKLDNN_CACHE_NUM': '7'}, ['7', '1']),
+                                             ({'MXNET_CPU_TEMP_COPY': '4'}, ['0', '4'])])
+def test_prepared_layers_and_working_memory_are_bounded_unless_the_user_says_otherwise(monkeypatch, given, expected):
+    assert environment_after(monkeypatch, **given)[2:] == expected
 
 
 def test_the_environment_is_ready_before_mxnet_is_imported():

@@ -1,0 +1,156 @@
+"""This process's memory: what it holds, what it may hold, what it will need, and what is said where that is too much.
+"""
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Dict, Optional
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 2 ** 20
+STATUS, MEMINFO = '/proc/self/status', '/proc/meminfo'
+CGROUP_LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')   # version 2, version 1
+UNLIMITED = 2 ** 60     # version 1 writes a number near 2 ** 63 for no limit
+KILLS = ('/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control', '/proc/vmstat')
+NEAR = 0.85             # of what there is: a run that needs more is warned of
+# What those who compute say where an allocation fails.
+SIGNS = ('Failed to allocate', 'bad_alloc', 'Insufficient memory', 'could not create a memory', 'out of memory')
+HELP = ('What helps: smaller SCALES, fewer TRAIN.BATCH_IMAGES (with a larger TRAIN.GRAD_ACCUM), PRECISION bf16 on a '
+        'CPU that has it, a smaller network, more memory or a higher limit. The newest checkpoint is whole: '
+        'TRAIN.RESUME=auto goes on from it')
+DONE = b'done'
+
+
+def proc_megabytes(path: str, field: str) -> float:
+    """A line 'field: N kB' of a file of /proc, in megabytes; 0 where there is none."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field + ':')), 0.0)
+
+
+def resident() -> float:
+    """Megabytes that this process holds."""
+    return proc_megabytes(STATUS, 'VmRSS')
+
+
+def peak() -> float:
+    """The most megabytes that this process has held.
+
+    Not resource.getrusage: Linux has a child begin with the peak of its parent.
+    """
+    return proc_megabytes(STATUS, 'VmHWM')
+
+
+def limits(meminfo: str = MEMINFO, cgroups=CGROUP_LIMITS) -> Dict[str, float]:
+    """What bounds this process's memory -> megabytes: the machine, its control group, `ulimit -v`."""
+    found = {"this machine's memory": proc_megabytes(meminfo, 'MemTotal')}
+    for path in cgroups:
+        text = Path(path).read_text().strip() if os.path.isfile(path) else ''
+        if text.isdigit() and int(text) < UNLIMITED:
+            found['the limit of its control group (container)'] = int(text) / MEGABYTE
+    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if soft != resource.RLIM_INFINITY:
+        found['the limit set by ulimit -v'] = soft / MEGABYTE
+    return {name: value for name, value in found.items() if value}
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there was no memory to be had."""
+    return (isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM
+            or any(sign in str(error) for sign in SIGNS))
+
+
+def lack_of_memory() -> str:
+    """The sentence for a process that ended for lack of memory."""
+    limit, megabytes = min(limits().items(), key=lambda item: item[1])
+    return 'the memory did not suffice (%s: %.0f MB). %s' % (limit, megabytes, HELP)
+
+
+def give_back() -> None:
+    """Have the C library return memory that is free, in pieces between what is used, to the system. Cheap."""
+    trim = getattr(_libc(), 'malloc_trim', None)    # glibc alone has it
+    if trim:
+        trim(0)
+
+
+def _libc() -> Optional[ctypes.CDLL]:
+    try:
+        return ctypes.CDLL(None)
+    except OSError:
+        return None
+
+
+def log_expected(images: int, sizes, megabytes: float) -> None:
+    """The log's line on a training's memory, and a warning where that is near to what there is.
+
+    Args:
+        sizes: the different (height, width) of the images in the network's input.
+        megabytes: the expected peak; 0 where it is not known (on GPUs).
+    """
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    logger.info('%d images (mirror images included) in %d different sizes, the largest %d x %d (height x width)%s',
+                images, len(sizes), *largest, '; expected peak of memory %.0f MB' % megabytes if megabytes else '')
+    for name, limit in limits().items():
+        if megabytes > NEAR * limit:
+            logger.warning('that is %.0f %% of %s, %.0f MB. %s', 100 * megabytes / limit, name, limit, HELP)
+
+
+@contextlib.contextmanager
+def watch(log=None):
+    """For a `with` block: a small process says so if the system ends this one for lack of memory.
+
+    It writes to stderr and to the end of a log file. The system kills without a word (SIGKILL), and under `ulimit -v`
+    code that does not check what it is given ends by a segmentation fault or an abort: this process itself can say
+    nothing then. An exception is not such an end: whoever catches it speaks of it.
+    """
+    command = 'import sys; sys.path.insert(0, sys.argv[1]); import memory; memory.report_end(*sys.argv[2:])'
+    watcher = subprocess.Popen([sys.executable, '-S', '-c', command, str(Path(__file__).resolve().parent)]
+                               + [str(log)] * bool(log), stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+    finally:
+        _end_watch(watcher)
+
+
+def _end_watch(watcher):
+    try:
+        watcher.communicate(DONE, timeout=5)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        watcher.kill()
+        watcher.wait()
+
+
+def kills(paths=KILLS) -> int:
+    """How many processes the system has ended for lack of memory, in this control group or else on this machine."""
+    for path in paths:
+        found = re.search(r'^oom_kill (\d+)', Path(path).read_text(), re.MULTILINE) if os.path.isfile(path) else None
+        if found:
+            return int(found.group(1))
+    return 0
+
+
+def report_end(log=None) -> None:
+    """What the small process of `watch` does: wait for the end of the pipe, and say why if nothing came through it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before, limited = kills(), resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    if sys.stdin.buffer.read() == DONE:
+        return
+    if not limited:
+        time.sleep(0.2)     # for the counter
+    if limited or kills() > before:
+        text = 'error: the process ended without a word, in all likelihood because ' + lack_of_memory()
+        print(text, file=sys.stderr)
+        if log and os.path.isfile(log):
+            with open(log, 'a') as file:
+                file.write(text + '\n')
