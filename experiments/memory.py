@@ -11,6 +11,7 @@ their times are those of one run. The exit status is 1 if a ratio exceeds --boun
 """
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
@@ -19,8 +20,6 @@ from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
-
-import os
 
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
@@ -142,6 +141,7 @@ def measure(part, depth, precision, scale, roidb, steps, steps_of_one):
         processes.append(context.Process(target=serve, daemon=False,
                                          args=(theirs, part, depth, precision, scale, entries)))
         processes[-1].start()
+        theirs.close()  # so that a process that fails is an EOFError here
         told = ends[name].recv()
         expected = expected or told
     samples = {MANY: [], ONE: []}

@@ -34,7 +34,7 @@ def test_ratio_growth_and_time_follow_from_the_samples():
 
 
 def test_it_trains_and_detects_and_its_exit_status_tells_whether_a_ratio_is_too_large(tmp_path, capsys):
-    arguments = ['--depth', '18', '--precision', 'fp32', '--scale', '48,64', '--sizes', '3', '--steps', '5',
+    arguments = ['--depth', '18', '--precision', 'fp32', '--scale', '144,192', '--sizes', '3', '--steps', '5',
                  '--steps-of-one', '3', '--out', str(tmp_path), '--bound']
     assert memory.main(arguments + ['10']) == 0
     results = json.loads((tmp_path / 'memory.json').read_text())['results']
