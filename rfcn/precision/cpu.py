@@ -13,8 +13,8 @@ us; `prepare` changes each unless the user has set it.
                              its working memory, and never forgets one: ResNet-50 in bfloat16 grew by 40 MB with each
                              new size. With 0 it keeps one of each kind of layer; preparing a layer again takes less
                              time than its memory, fresh from the system, costs (docs/memory.md).
-    MXNET_CPU_TEMP_COPY      Operators take turns with 4 pieces of working memory, each as large as the largest needs. As
-                             they run one after the other on a CPU, one piece is enough.
+    MXNET_CPU_TEMP_COPY      Operators take turns with 4 pieces of working memory, each as large as the largest needs.
+                             As they run one after the other on a CPU, one piece is enough.
 
 Programs that this one starts inherit DNNL_MAX_CPU_ISA, but not the permission to use AMX: those that compute in INT8 or
 bfloat16 with MXNet must import rfcn too.

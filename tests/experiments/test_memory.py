@@ -27,7 +27,8 @@ def test_ratio_growth_and_time_follow_from_the_samples():
     # 10 sizes: what is held rises by 10 MB a step to 190, stays, and ends 7 higher; peaks are 5 above
     held = [100 + 10 * i for i in range(10)] + [190] * 9 + [197]
     many = [(2.0, megabytes, max(held[:i + 1]) + 5) for i, megabytes in enumerate(held)]
-    facts = memory.summary({memory.MANY: many, memory.ONE: [(9.0, 100, 160), (9.0, 100, 161), (1.5, 100, 161)]}, 150, 10)
+    one = [(9.0, 100, 160), (9.0, 100, 161), (1.5, 100, 161)]
+    facts = memory.summary({memory.MANY: many, memory.ONE: one}, 150, 10)
     assert facts['peak'] == 202 and facts['peak of the largest alone'] == 161 and facts['ratio'] == 202 / 161
     assert facts['growth from step 10 to 20'] == 7 and facts['expected'] == 150
     assert facts['seconds of a step'] == 2.0 and facts['of one size'] == 1.5     # the first two warm up
