@@ -23,7 +23,6 @@ if __package__ in (None, ''):
 
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
-import rfcn  # sets MXNet's environment, so before anything imports MXNet
 import cv2
 import mxnet as mx
 import numpy as np

@@ -11,7 +11,6 @@ from rfcn.core.rates import names_beginning_with, with_kept_statistics, with_lr_
 from rfcn.core.workers import Sums
 from rfcn.operator_py import draws
 
-
 # Of a trained parameter, besides itself: gradient and momentum; in fp32 also what oneDNN lays out anew, as measured.
 COPIES = {True: 2, False: 3.5}  # with convolutions in bfloat16 or not
 READ_AHEAD = 50     # megabytes: images that are read ahead, and the like
