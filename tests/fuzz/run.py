@@ -22,6 +22,7 @@ if __package__ in (None, ''):
 
 import numpy as np
 
+import rfcn  # noqa: F401  before anything imports MXNet: the names that it needs of NumPy
 from tests.fuzz.mutate import mutate
 
 MAX_SECONDS = 1.0           # of the processor

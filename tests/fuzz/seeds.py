@@ -6,8 +6,6 @@ import pickle
 import tempfile
 
 import cv2
-import rfcn     # before MXNet: the names that it needs of NumPy
-
 import mxnet as mx
 import numpy as np
 import scipy.io

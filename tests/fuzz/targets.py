@@ -2,8 +2,6 @@
 import os
 
 import cv2
-import rfcn     # before MXNet: the names that it needs of NumPy
-
 import mxnet as mx
 import numpy as np
 
