@@ -1,0 +1,38 @@
+"""The pages at the top and under docs: what they name is there."""
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rfcn
+from rfcn.cli import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAPERS = [ROOT / name for name in ('CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md', 'docs/install.md')]
+PAGES = sorted(ROOT.glob('*.md')) + sorted(ROOT.glob('docs/**/*.md'))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page):
+    targets = re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', page.read_text(encoding='utf-8'))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize('page', PAPERS, ids=lambda page: page.name)
+def test_commands_targets_and_files_that_a_page_names_are_there(page):
+    text = page.read_text(encoding='utf-8')
+    targets = re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    assert set(re.findall(r'(?:`|^    )make ([a-z-]+)', text, re.MULTILINE)) <= set(targets)
+    commands = {command.replace('_', '-') for command in COMMANDS} | {'--version'}
+    assert set(re.findall(r'`rfcn (-*[a-z-]+)', text)) <= commands
+    files = re.findall(r'`((?:lib|rfcn|tests|experiments|data|docs)/[\w./]+)`', text)
+    assert [file for file in files if 'NAME' not in file and not (ROOT / file).exists()] == []
+
+
+def test_the_citation_has_the_version_and_names_the_authors_of_the_paper():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+    assert citation['version'] == rfcn.__version__
+    paper = citation['preferred-citation']
+    assert [author['family-names'] for author in paper['authors']] == ['Dai', 'Li', 'He', 'Sun']
+    assert '## %s' % rfcn.__version__ in (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8')
