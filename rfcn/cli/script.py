@@ -4,6 +4,7 @@
         run_script(main)
 """
 import argparse
+import errno
 import functools
 import logging
 import os
@@ -78,7 +79,7 @@ def _run(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
     except (UserError, OSError) as error:
-        _tell(message(error), show)
+        _tell(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
         sys.exit(FAILED)
     except KeyboardInterrupt:
         _tell('interrupted', show)
