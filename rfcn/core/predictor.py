@@ -23,7 +23,8 @@ class Predictor:
         symbol: a test graph. data_names: its inputs.
         context: list of mx.Context, the devices.
         arg_params, aux_params: complete.
-        sizes: how many sizes of image are kept bound on a device.
+        sizes: how many sizes of image are kept bound on a device; at least 2, as a new one shares the memory of the
+            latest one.
     """
 
     def __init__(self, symbol, data_names, context, arg_params, aux_params, sizes=SIZES):
@@ -59,10 +60,10 @@ class Predictor:
     def _module(self, device, provide_data):
         modules, shapes = self._modules[device], tuple(tuple(desc.shape) for desc in provide_data)
         if shapes not in modules:
-            modules[shapes] = self._bound(device, provide_data)
-            if len(modules) > self.sizes:
+            if len(modules) == self.sizes:  # before the new one is there: its weights would add to the peak
                 modules.popitem(last=False)
                 give_back()
+            modules[shapes] = self._bound(device, provide_data)
         modules.move_to_end(shapes)
         return modules[shapes]
 
