@@ -1,4 +1,4 @@
-"""Measure this machine: `rfcn benchmark [infer|train|kernels|scaling|all] [--short] [--out FOLDER]`.
+"""Measure this machine: `rfcn benchmark [infer|train|kernels|scaling|workers|all] [--short] [--out FOLDER]`.
 
 Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is
 fetched.
@@ -17,10 +17,12 @@ import time
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
-from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training
+from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training, workers
 from rfcn.cli.script import make_parser, run_script
 
-SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run}
+SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run,
+            'workers': workers.run}
+BY_NAME = ('workers',)     # takes long: not among 'all'
 
 
 def benchmark(names, short, folder):
@@ -47,7 +49,7 @@ def main(argv=None):
     parser = make_parser(__doc__.partition('\n')[0])
     parser.add_argument('section', nargs='?', default='all', choices=list(SECTIONS) + ['all'])
     parser.add_argument('--short', action='store_true',
-                        help='fewer repetitions and networks: all sections within 5 minutes')
+                        help='fewer repetitions and networks: all sections but workers within 5 minutes')
     parser.add_argument('--out', metavar='FOLDER', type=Path, default=Path('output/benchmark'),
                         help='default: output/benchmark')
     parser.add_argument('--job', help=argparse.SUPPRESS)  # what a process of our own shall do, as JSON
@@ -55,7 +57,8 @@ def main(argv=None):
     if args.job:
         print(json.dumps(jobs.run(**json.loads(args.job))))
     else:
-        benchmark(list(SECTIONS) if args.section == 'all' else [args.section], args.short, args.out)
+        every = [name for name in SECTIONS if name not in BY_NAME]
+        benchmark(every if args.section == 'all' else [args.section], args.short, args.out)
 
 
 if __name__ == '__main__':

@@ -22,7 +22,7 @@ from rfcn.checkpoints.pretrained import start_params
 from rfcn.cli.run import run_folder
 from rfcn.config.config import dump
 from rfcn.core.module import TrainModule
-from rfcn.core.schedule import last_epoch, lr_schedule, updates_per_epoch
+from rfcn.core.schedule import last_epoch, linear_scaling, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
@@ -112,7 +112,7 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
                          accumulate=cfg.TRAIN.GRAD_ACCUM, fixed=cfg.network.FIXED_PARAMS, frozen=cfg.TRAIN.FREEZE,
                          lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, part, saved),
-                 optimizer_params=optimizer_params(cfg, len(loader)),
+                 optimizer_params=optimizer_params(cfg, len(loader), loader.step_size // loader.batch_size),
                  kvstore=workers().store or cfg.default.kvstore)
     memory.log_expected(len(loader.roidb), loader.sizes(), module.expected_memory())
     trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
@@ -168,18 +168,24 @@ def first_params(cfg, symbol, batch, saved):
     return checkpoint.split_params(workers().share(checkpoint.tag_params(*params)), 'the parameters of worker 0')
 
 
-def optimizer_params(cfg, batches):
+def optimizer_params(cfg, batches, devices=1):
     """Of SGD. Gradients are summed over devices, as in the release: the effective learning rate grows with their count.
 
+    With TRAIN.LR_IMAGES they are means over all images of an update, and the rate follows the number of these.
+
     Args:
-        batches: of an epoch.
+        batches: of an epoch. devices: of all workers.
     """
     settings = cfg.TRAIN
-    schedule = lr_schedule(settings.lr, settings.lr_step, updates_per_epoch(batches, settings.GRAD_ACCUM),
-                           factor=settings.lr_factor, warmup=settings.warmup, warmup_lr=settings.warmup_lr,
-                           warmup_step=settings.warmup_step)
-    return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=settings.lr, lr_scheduler=schedule,
-                rescale_grad=1.0 / settings.GRAD_ACCUM, clip_gradient=settings.CLIP_GRADIENT or None)
+    rates, parts = (settings.lr, settings.warmup_lr, settings.warmup_step), settings.GRAD_ACCUM
+    if settings.LR_IMAGES:
+        parts *= devices
+        rates = linear_scaling(settings.BATCH_IMAGES * parts, settings.LR_IMAGES, *rates)
+    schedule = lr_schedule(rates[0], settings.lr_step, updates_per_epoch(batches, settings.GRAD_ACCUM),
+                           factor=settings.lr_factor, warmup=settings.warmup, warmup_lr=rates[1], warmup_step=rates[2],
+                           warmup_mode=settings.warmup_mode)
+    return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=rates[0], lr_scheduler=schedule,
+                rescale_grad=1.0 / parts, clip_gradient=settings.CLIP_GRADIENT or None)
 
 
 def last_checkpoint(cfg, cfg_path):

@@ -116,6 +116,10 @@ _TRAIN = {
     'warmup': Key(False, flag),                   # start with warmup_lr
     'warmup_lr': Key(0.0, real(0)),
     'warmup_step': Key(0, whole(0)),              # updates before the rate becomes lr
+    'warmup_mode': Key('constant', choice('constant', 'linear')),  # ours: linear: from warmup_lr up to lr
+    # ours: linear scaling; lr, warmup_lr and warmup_step are those of the mean gradient of so many images an update and
+    # follow the real number of them; 0: they are taken as they are
+    'LR_IMAGES': Key(0, whole(0)),
     'momentum': Key(0.9, fraction),
     'wd': Key(0.0005, real(0)),                   # weight decay
     'begin_epoch': Key(0, whole(0, 9999)),

@@ -30,7 +30,21 @@ def batches_in(epoch, end_epoch, batches):
     return max(1, round(min(1, end_epoch - epoch) * batches))
 
 
-def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False, warmup_lr=0.0, warmup_step=0):
+def linear_scaling(images, lr_images, lr, warmup_lr, warmup_step):
+    """Rates and warm-up of updates of `images` images, where they are known for updates of `lr_images`.
+
+    The mean gradient of n times as many images is taken n times as far, so that an image moves the parameters as far
+    as before; the warm-up lasts as many images as before, hence a n-th of the updates, rounded up (Goyal et al. 2017,
+    arXiv 1706.02677, section 2.1). It holds up to some batch size that only trying tells.
+
+    Returns:
+        lr, warmup_lr, warmup_step.
+    """
+    return lr * images / lr_images, warmup_lr * images / lr_images, -(-warmup_step * lr_images // images)
+
+
+def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False, warmup_lr=0.0, warmup_step=0,
+                warmup_mode='constant'):
     """The release's schedule: `warmup_lr` for updates 1 to warmup_step - 1, then `base_lr`.
 
     After each step it is multiplied by `factor`. Steps are counted in updates since the start of training, so a
@@ -43,6 +57,7 @@ def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False,
         epochs: where to drop, in epochs; fractions count, those of an update are cut off.
         updates_per_epoch: as many as an epoch has, `updates_per_epoch`; the release's, images / batch, need not be
             whole.
+        warmup_mode: 'constant', or 'linear': the rate rises from warmup_lr by the same amount with each update.
     Raises:
         ConfigError: the rate of the warm-up is above the one that it leads to.
     """
@@ -52,4 +67,4 @@ def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False,
     steps = sorted(set(steps)) or [2 ** 31]
     return mx.lr_scheduler.MultiFactorScheduler(
         step=steps, factor=factor, base_lr=base_lr, warmup_steps=warmup_step if warmup else 0,
-        warmup_begin_lr=warmup_lr if warmup else 0, warmup_mode='constant')
+        warmup_begin_lr=warmup_lr if warmup else 0, warmup_mode=warmup_mode)

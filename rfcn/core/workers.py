@@ -190,6 +190,10 @@ class Sums:
         self._devices = devices
         self._scope = next(_scopes)
 
+    def __del__(self):
+        if getattr(self, '_store', None) is not None:
+            mx.nd.waitall()     # a store that is freed before its sums are made ends the process (SIGFPE, SIGSEGV)
+
     @property
     def shared(self):
         """Whether there is anything to add up."""

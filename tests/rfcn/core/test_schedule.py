@@ -4,7 +4,8 @@ import json
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.core.schedule import batches_in, last_epoch, lr_schedule, updates_per_epoch
+from rfcn.core.schedule import batches_in, last_epoch, linear_scaling, lr_schedule, updates_per_epoch
+from rfcn.training import optimizer_params
 
 
 def rates(updates, *args, **kwargs):
@@ -74,3 +75,27 @@ def test_a_training_of_a_fraction_of_an_epoch_ends_there_and_its_checkpoint_has_
     assert [batches_in(epoch, 7, 8) for epoch in (0, 6)] == [8, 8]
     assert batches_in(0, 0.01, 8) == 1  # never none
     assert last_epoch(7.25) == 8 and last_epoch(7) == 7
+
+
+def test_rates_follow_the_images_of_an_update_and_the_warm_up_lasts_as_many_images():
+    # 32 images for 8: four times the rates, 1000 images' worth of 125 updates in 31.25 updates, which are 32
+    assert linear_scaling(32, 8, 0.1, 0.01, 125) == (0.4, 0.04, 32)
+    assert linear_scaling(2, 8, 0.1, 0.01, 125) == (0.025, 0.0025, 500)
+    assert linear_scaling(8, 8, 0.1, 0.01, 125) == (0.1, 0.01, 125)
+
+
+def test_a_linear_warm_up_rises_by_the_same_amount_with_each_update():
+    found = rates(6, 0.5, (), 10, warmup=True, warmup_lr=0.1, warmup_step=4, warmup_mode='linear')
+    assert found == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.5, 0.5])
+
+
+def test_with_lr_images_the_gradient_is_the_mean_of_an_update_and_its_rate_is_scaled(tiny_cfg):
+    rates_given = ['TRAIN.BATCH_IMAGES=2', 'TRAIN.GRAD_ACCUM=3', 'TRAIN.lr=0.1', 'TRAIN.warmup=true',
+                   'TRAIN.warmup_lr=0.01', 'TRAIN.warmup_step=20']
+    # 2 images on each of 4 devices, 3 batches an update: 24 images
+    scaled = optimizer_params(tiny_cfg(*rates_given, 'TRAIN.LR_IMAGES=6'), 100, devices=4)
+    assert (scaled['learning_rate'], scaled['rescale_grad']) == pytest.approx((0.4, 1 / 12))
+    assert [scaled['lr_scheduler'](update) for update in (4, 5)] == pytest.approx([0.04, 0.4])
+    given = optimizer_params(tiny_cfg(*rates_given), 100, devices=4)
+    assert (given['learning_rate'], given['rescale_grad']) == (0.1, 1 / 3)
+    assert [given['lr_scheduler'](update) for update in (19, 20)] == [0.01, 0.1]
