@@ -3,8 +3,15 @@ import pytest
 
 from experiments import several_hosts
 from experiments.rows.table import find_row
-from experiments.several_hosts import (Cluster, busiest_link, gradient_bytes, hours, most_hosts, server_bytes,
-                                       step_seconds)
+from experiments.several_hosts import (
+    Cluster,
+    busiest_link,
+    gradient_bytes,
+    hours,
+    most_hosts,
+    server_bytes,
+    step_seconds,
+)
 from lib.errors import ConfigError
 from rfcn.config.config import load_config
 
