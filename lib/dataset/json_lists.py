@@ -2,6 +2,7 @@
 
 The standard library's `json.load` holds the text and all that is in it, some 20 times what is needed of COCO.
 """
+import contextlib
 import json
 import os
 import re
@@ -9,8 +10,10 @@ from typing import Iterator, Tuple
 
 from lib.dataset.files import check_regular, decoded, read_file
 from lib.errors import DatasetError
+from lib.utils.progress import progress
 
 CHUNK = 2 ** 20         # characters that are read at once
+LARGE = 64              # chunks of a file from which on a bar is shown
 LIST = object()         # stands for a list whose items follow
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r'[ \t\r\n]*')
@@ -27,8 +30,11 @@ def items_of_lists(path: str) -> Iterator[Tuple[str, int, object]]:
     """
     try:
         check_regular(path)
-        with open(path, encoding='utf-8-sig') as file:
-            yield from _Scanner(file).items()
+        total = os.path.getsize(path) // CHUNK
+        with open(path, encoding='utf-8-sig') as file, contextlib.ExitStack() as stack:
+            bar = stack.enter_context(progress(desc=os.path.basename(path), unit='MB', total=total)) \
+                if total >= LARGE else None
+            yield from _Scanner(file, bar).items()
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such annotation file' % os.path.abspath(path)) from None
     except UnicodeDecodeError:
@@ -41,8 +47,9 @@ def items_of_lists(path: str) -> Iterator[Tuple[str, int, object]]:
 class _Scanner:
     """A window on a text file that moves on as values are taken from it."""
 
-    def __init__(self, file):
-        self.file, self.text, self.position, self.passed, self.ended = file, '', 0, 0, False
+    def __init__(self, file, bar=None):
+        self.file, self.bar = file, bar
+        self.text, self.position, self.passed, self.ended = '', 0, 0, False
 
     def items(self):
         """See `items_of_lists`."""
@@ -117,6 +124,8 @@ class _Scanner:
         self.passed += self.position
         added = self.file.read(max(CHUNK, len(rest)))
         self.text, self.position, self.ended = rest + added, 0, not added
+        if self.bar is not None:
+            self.bar.update(len(added) // CHUNK)
 
     def error(self, expected):
         """A ValueError about what stands here."""
