@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One row of the paper's or the release's tables, from nothing to its number. The row is the name by which this file is
-# called: paper_voc07_rfcn.sh is a link to it. Arguments KEY=VALUE override the row's YAML.
+# called: the script of each row is a copy of row.sh. Arguments KEY=VALUE override the row's YAML.
 #   PYTHON=python bash experiments/rfcn/paper_voc07_rfcn.sh gpus=0,1
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
