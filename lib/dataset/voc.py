@@ -19,7 +19,6 @@ from lib.dataset.annotations import (
     Picture,
     class_names,
     flag_bits,
-    with_background,
 )
 from lib.dataset.files import CLASS_FILE, belongs, existing, files_below, inside, names_of_set, read_lines
 from lib.dataset.output import check_stems, write_lines
@@ -31,6 +30,7 @@ VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', '
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
 # The lists for one class say 'name 1' for an image with such objects, 0 with only difficult ones, -1 without.
 FLAGS = ('-1', '0', '1')
+EXTENSIONS = ('.xml',) + IMAGE_EXTENSIONS
 
 
 class Lists:
@@ -58,7 +58,7 @@ class Lists:
 
     def _name_on(self, line):
         """The name of an image on a line of the list, without quotes, a flag, and, if there is no such annotation, an
-        extension.
+        extension and the folder of pictures or annotations.
         """
         if self._is_annotated(line):        # 'photo 1' may be the name of an image
             return line
@@ -66,8 +66,12 @@ class Lists:
         name = name if flag and flag[0] in FLAGS else line
         if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
             name = name[1:-1]
-        stem, extension = os.path.splitext(name)
-        return stem if extension.lower() in IMAGE_EXTENSIONS and self._is_annotated(stem) else name
+        if self._is_annotated(name) or name.startswith('/'):
+            return name
+        path = os.path.normpath(name.replace('\\', '/'))
+        stem, extension = os.path.splitext(path)
+        within = re.sub('^(JPEGImages|Annotations)/', '', stem if extension.lower() in EXTENSIONS else path)
+        return within if self._is_annotated(within) else name
 
     def _is_annotated(self, name):
         return os.path.isfile(os.path.join(self.annotations, name + '.xml'))
@@ -108,7 +112,7 @@ class Flat:
 
     def index(self):
         """Names of all images with an XML file, sorted; a picture without one has no objects."""
-        names = files_below(self.folder, ('.xml',) + IMAGE_EXTENSIONS)
+        names = files_below(self.folder, EXTENSIONS)
         stems = [os.path.relpath(os.path.splitext(name)[0], self.folder).replace(os.sep, '/') for name in names]
         return list(dict.fromkeys(stems))
 
@@ -178,11 +182,12 @@ class Images:
         if named:
             candidates += [named + extension for extension in IMAGE_EXTENSIONS]
         names = self._of_folder(folder)
-        found = list(dict.fromkeys(filter(None, (names.get(_lower_extension(name)) for name in candidates))))
-        if not found:
-            raise FileNotFoundError('%s: there is no image of this name with an extension %s'
-                                    % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS)))
-        paths = [os.path.join(folder, name) for name in found]
+        found = dict.fromkeys(filter(None, (names.get(_lower_extension(name)) for name in candidates)))
+        paths = [path for path in (os.path.join(folder, name) for name in found) if os.path.isfile(path)]
+        if not paths:
+            raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
+                                    % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
+                                       '; %s leads nowhere or is no regular file' % next(iter(found)) if found else ''))
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):
@@ -233,7 +238,15 @@ def read_voc(image_set, dataset_path, classes=None, *, sets=None):
         pictures.append(_read_picture(layout, images, stem, annotated, (labels, items, len(pictures)), faults))
     if not pictures:
         raise DatasetError('%s: there is no picture' % layout.folder)
-    classes = class_names(_default_classes(layout, labels, sets) if classes is None else classes, name)
+    if classes is None:
+        classes = _default_classes(layout, labels, sets)
+        if not classes and not annotated:
+            raise FileNotFoundError('%s: there is no such annotation file, nor one of any other name in %s'
+                                    % (os.path.join(layout.annotations, next(iter(index)) + '.xml'),
+                                       getattr(layout, 'list_path', layout.folder)))
+        if not classes and faults:
+            raise DatasetError(faults[0].text)
+    classes = class_names(classes, layout.annotations)
     names, places = labels.resolve(classes)
     pictures = [picture._replace(items=found)
                 for picture, found in zip(pictures, items.of_pictures(len(pictures), places))]
@@ -258,7 +271,7 @@ def _read_picture(layout, images, index, annotated, target, faults):
         faults.note(kinds.CANDIDATES, index, None, '%s: its image could be %s or %s; the first is taken'
                     % (source, found, os.path.basename(other)))
     name = os.path.relpath(found, layout.images).replace(os.sep, '/') if found else index
-    return Picture(index, name, existing(found), source, size, kinds.no_items())
+    return Picture(index, name, found, source, size, kinds.no_items())
 
 
 def _add_objects(root, index, source, target, faults):
@@ -271,7 +284,7 @@ def _add_objects(root, index, source, target, faults):
 
 
 def _default_classes(layout, labels, sets):
-    """Names for a data set whose classes are not given."""
+    """Names, or a file of them, for a data set whose classes are not given; [] where it tells none."""
     if layout.year:
         return VOC_CLASSES
     for folder in (layout.folder, getattr(layout, 'dataset_path', layout.folder)):
@@ -282,7 +295,7 @@ def _default_classes(layout, labels, sets):
         if sets and isinstance(other, Flat) and not set(names_of_set(other.image_set)) & set(sets):
             continue
         found |= _labels_of(other, layout)
-    return with_background(sorted(found), layout.annotations)
+    return sorted(found)
 
 
 def _labels_of(other, layout):

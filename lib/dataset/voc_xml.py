@@ -35,7 +35,7 @@ class Annotation(NamedTuple):
 
 
 def parse(path):
-    """The root element, <annotation>, with its namespaces taken away.
+    """The root element, <annotation>; all tags are without their namespaces and in lower case.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -54,14 +54,17 @@ def parse(path):
         raise DatasetError('%s: expected XML: %s%s' % (path, error, _advice(data, path))) from error
     for node in root.iter():
         if isinstance(node.tag, str):
-            node.tag = node.tag.rpartition('}')[2]
-    if root.tag.lower() != 'annotation':
+            node.tag = node.tag.rpartition('}')[2].lower()
+    if root.tag != 'annotation':
         raise DatasetError('%s: expected the XML of PASCAL VOC, whose root is <annotation>, found <%.50s>%s'
                            % (path, root.tag, _origin(root)))
+    known = [node for child in root.findall('object') for node in child.iter('bndbox')]
     nested = sum(1 for _ in root.iter('object')) - len(root.findall('object'))
-    if nested:
-        raise DatasetError('%s: expected each <object> directly within <annotation>, found %d elsewhere: this is the '
-                           'XML of another tool. Export it as PASCAL VOC' % (path, nested))
+    for tag, number in (('object', nested), ('bndbox', sum(1 for _ in root.iter('bndbox')) - len(known))):
+        if number:
+            raise DatasetError('%s: expected each box in an <object> directly within <annotation>, found %d <%s> '
+                               'elsewhere: this is the XML of another tool. Export it as PASCAL VOC'
+                               % (path, number, tag))
     return root
 
 
@@ -79,9 +82,9 @@ def _advice(data, path):
 
 def _origin(root):
     """Whose file it may be, from its root."""
-    if root.tag.lower() == 'html':
+    if root.tag == 'html':
         return ': an HTML page, perhaps of an error. Fetch the file again'
-    if root.tag.lower() == 'annotations':
+    if root.tag == 'annotations':
         return ' (of CVAT?). Export the data as PASCAL VOC'
     return ': the file of another tool. Export the data as PASCAL VOC'
 
@@ -108,13 +111,14 @@ def read_size(root):
 def read_object(path, number, node):
     """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no box.
     """
-    label, frame = text_of(node, 'name'), node.find('bndbox')
+    label, frames = text_of(node, 'name'), node.findall('bndbox')
     if not label:
         raise DatasetError('%s: object %d has no <name>' % (path, number))
-    box = tuple(math.nan if frame is None else _number(frame, tag) for tag in CORNERS)
-    if not all(abs(value) < LARGEST for value in box):          # false for NaN too
-        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s'
-                           % (path, number, label, ', '.join(CORNERS)))
+    box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)
+    if len(box) != 4 or not all(abs(value) < LARGEST for value in box):          # false for NaN too
+        texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
+        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s'
+                           % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
     where = '%s: object %d (%s)' % (path, number, label)
     return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
 

@@ -13,7 +13,7 @@ from lib.dataset.coco import find_annotations, read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
 from lib.dataset.files import CLASS_FILE, existing, inside, read_text
 from lib.dataset.output import number_text, write_lines
-from lib.dataset.voc import Lists, find_layout
+from lib.dataset.voc import Lists, Unlisted, find_layout
 from lib.dataset.voc_xml import add_box, parse
 from lib.dataset.yolo import label_line, names_lines, numbered_lines
 from lib.dataset.yolo_files import Description
@@ -89,7 +89,7 @@ def _new(path, dataset_path, out):
 
 def _fix_voc(kept, changes, image_set, dataset_path, out, _):
     layout = find_layout(image_set, dataset_path)
-    if isinstance(layout, Lists):
+    if isinstance(layout, Lists) and not isinstance(layout, Unlisted):
         write_lines(_new(layout.list_path, dataset_path, out), [picture.index for picture in kept])
     for picture in kept:
         if not os.path.isfile(picture.source):
