@@ -1,4 +1,5 @@
 """The data sets by name: a reader of a format, and an evaluation. An own one gets a line in `DATASETS`."""
+from lib.dataset.annotations import same_files
 from lib.dataset.coco import read_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv
@@ -34,7 +35,8 @@ def read_annotated(name, image_set, dataset_path, classes=None, *, sets=None, or
         raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(DATASETS)))
     read, takes, _ = DATASETS[name]
     options = {'sets': sets, 'origin': origin}
-    return read(image_set, dataset_path, classes, **{option: options[option] for option in takes})
+    data = read(image_set, dataset_path, classes, **{option: options[option] for option in takes})
+    return data._replace(faults=data.faults + same_files(data))
 
 
 def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, sets=None, origin=0, **options):

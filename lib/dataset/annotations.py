@@ -49,9 +49,12 @@ TINY = 'tiny box'
 DOUBLED = 'same box twice'
 TURNED = 'picture with an orientation'
 CANDIDATES = 'two files for one picture'
+SAME_FILE = 'one file for two pictures'
 # Those of the set as a whole:
 HINT = 'hint'
 BESIDE = 'files that no image set names'
+LINK = 'link that is not followed'
+UNLABELLED = 'images without labels'
 UNUSABLE = 'nothing to train on'
 CROWDED = 'more than 100 objects'
 SAME_IMAGE = 'same image twice'
@@ -119,12 +122,17 @@ class Faults(list):
         """Add one."""
         self.append(Fault(kind, index, number, str(text)))
 
+    def noter(self, kind):
+        """A function that notes a text as a fault of the kind that concerns no picture."""
+        return lambda text: self.note(kind, '', None, text)
+
     def attempt(self, kind, index, number, read: Callable, *args):
         """What `read` returns, or None with a fault noted if it raises one of our errors."""
         try:
             return read(*args)
         except (DatasetError, FileNotFoundError) as error:
-            missing = {IMAGE: MISSING, ANNOTATION: NOT_ANNOTATED} if isinstance(error, FileNotFoundError) else {}
+            missing = {IMAGE: MISSING, NAME: MISSING, ANNOTATION: NOT_ANNOTATED} \
+                if isinstance(error, FileNotFoundError) else {}
             self.note(missing.get(kind, kind), index, number, error)
             return None
 
@@ -247,6 +255,25 @@ def class_names(classes, source):
     return with_background(names, source)[1:]
 
 
+def note_candidates(faults, index, source, found, other):
+    """Note, if there is another file that could be meant, that the first was taken."""
+    if other:
+        faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
+                    % (source, index, found, other))
+
+
+def same_files(data):
+    """Faults for the pictures whose file is that of an earlier picture."""
+    faults, first = Faults(), {}
+    for picture in data.pictures:
+        other = first.setdefault(picture.path, picture) if picture.path else picture
+        if other is not picture:
+            faults.note(SAME_FILE, picture.index, None, '%s: is the image of %s (%s) and of %s (%s), so that objects of '
+                        'one are background to the other. Correct the name of the image, or make one annotation of both'
+                        % (picture.path, other.index, other.source, picture.index, picture.source))
+    return faults
+
+
 def unknown_labels(data):
     """Faults for the items whose label is no class of the set."""
     faults = Faults()
@@ -260,7 +287,7 @@ def unknown_labels(data):
 
 
 # What stops training, or does not let it begin; the second only where a bad image is not skipped.
-_STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, MISSING)
+_STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, SAME_FILE, MISSING)
 _STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
 
 

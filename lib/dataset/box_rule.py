@@ -121,11 +121,12 @@ def hints(data, sizes):
     if data.format != 'csv' or not len(boxes):
         return faults
     source = data.pictures[0].source
-    if (boxes >= 0).all() and (boxes <= 1).all():
-        faults.note(HINT, '', None, '%s: all corners lie between 0 and 1. Pixels are expected: if these are fractions '
-                    'of the image, multiply them by its width and height' % source)
+    if (np.abs(boxes) < MIN_SIDE).all():
+        faults.note(HINT, '', None, '%s: all corners lie between %g and %g. Pixels are expected: if these are '
+                    'fractions of the image, multiply them by its width and height'
+                    % (source, boxes.min(), boxes.max()))
     beyond = boxes[:, 2:] - np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners]
-    if boxes.min() >= 1 and beyond.max() == 0:
+    if boxes.min() >= 1 and (beyond == 0).sum() > (beyond > 0).sum():
         faults.note(HINT, '', None, '%s: no box begins at 0, and some end one pixel beyond the image. If pixels are '
                     'counted from 1 there, set dataset.CSV_ORIGIN to 1' % source)
     return faults

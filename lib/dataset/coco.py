@@ -126,7 +126,8 @@ class _Named:
         _require(not self.kept or type(identifier) is type(self.kept[0]['id']), where,
                  'an id of the kind of the others', item)
         _require(str(identifier) not in self._seen, where, 'an id that no other one has', item)
-        _require(isinstance(item.get(self.name), str), where, 'a ' + self.name, item)
+        name = item.get(self.name)
+        _require(isinstance(name, str) and name.strip(), where, 'a ' + self.name, item)
         self._seen.add(str(identifier))
         self.places[identifier] = len(self.kept)
         wanted = ('id', self.name, 'width', 'height')
@@ -253,7 +254,9 @@ def _items_of_images(content, classes):
 
 def _picture(source, dataset_path, folders, image, items, faults):
     index = str(image['id'])
-    path = faults.attempt(kinds.IMAGE, index, None, find_image, dataset_path, folders, image['file_name']) or ''
+    path, other = faults.attempt(kinds.NAME, index, None, find_image, dataset_path, folders, image['file_name'],
+                                 source) or ('', '')
+    kinds.note_candidates(faults, index, source, path, other)
     name = image['file_name'].replace('\\', '/')
     name = os.path.relpath(path, dataset_path).replace(os.sep, '/') if path and os.path.isabs(name) \
         else os.path.normpath(name).replace(os.sep, '/')

@@ -69,5 +69,13 @@ def _complete(data):
                            % fault.text.rstrip('.'))
     if not data.annotated:
         raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
-    return data._replace(pictures=[picture._replace(size=picture.size or image_size(picture.path))
-                                   for picture in data.pictures])
+    return data._replace(pictures=[picture._replace(size=_size_of(picture)) for picture in data.pictures])
+
+
+def _size_of(picture):
+    """The size of an image, which its annotation must not contradict: boxes become fractions of it."""
+    size = image_size(picture.path)
+    if picture.size not in (None, size):
+        raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or let rfcn '
+                           'check --fix do it' % (picture.path, *size, picture.source, *picture.size))
+    return size

@@ -40,6 +40,7 @@ COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_i
 CORNERS = ('x1', 'y1', 'x2', 'y2')
 PLAIN = ('image',) + CORNERS + ('class',)
 FLAGS = ('difficult', 'crowd', 'ignore')
+SURPLUS = 'surplus'     # stands for the cells of a line that has more of them than there are columns
 DELIMITERS = ',;\t'
 _WHAT = 'a CSV file of boxes'
 _FIRST_LINE = 2 ** 16   # characters: no first line is longer
@@ -92,12 +93,16 @@ def read_csv(image_set, dataset_path, classes=None, *, sets=None, origin=0):
     if classes is None:
         classes = existing(os.path.join(dataset_path, CLASS_FILE)) \
             or sorted(set(labels.names).union(*(_labels_of(name, dataset_path, path) for name in sets or ())))
+    if not classes:
+        raise DatasetError(faults[0].text if faults else "%s: expected lines 'image,x1,y1,x2,y2,class', separated by "
+                           'commas, semicolons or tabs, found lines without a box and a class, such as %.80r'
+                           % (path, names[0]))
     classes = class_names(classes, path)
     table, order = labels.resolve(classes)
     places = [folder for name in names_of_set(image_set) for folder in (os.path.join('images', name), name)]
     folders = [os.path.join(dataset_path, folder) for folder in places + ['images', '']]
     folders = [folder for folder in folders if os.path.isdir(folder)]
-    paths = [_image_path(dataset_path, folders, name, faults) for name in names]
+    paths = [_image_path(dataset_path, folders, name, path, faults) for name in names]
     pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name),
                         objects)
                 for name, found, objects in zip(names, paths, items.of_pictures(len(names), order))]
@@ -131,16 +136,19 @@ def _read_lines(path, target, faults, origin):
 
 
 def read_rows(path):
-    """Yield the lines of a CSV file: (line number counted from 1, dict column -> text)."""
-    columns = None
+    """Yield the lines of a CSV file: (line number counted from 1, dict column -> text, SURPLUS where it is too long).
+    """
+    columns, most = None, len(PLAIN)
     for number, row in raw_rows(path):
         if columns is None:
             names = header(path, row)
             columns = names or [(column, place) for place, column in enumerate(PLAIN)]
             if names:
+                most = len(row)
                 continue
         width = len(row)
-        yield number, {column: row[place] for column, place in columns if place < width}
+        cells = {column: row[place] for column, place in columns if place < width}
+        yield number, dict(cells, **{SURPLUS: ', '.join(row)}) if any(row[most:]) else cells
 
 
 def raw_rows(path):
@@ -170,10 +178,13 @@ def header(path, row):
     Of two columns that mean the same the first name in COLUMNS counts. DatasetError if a column is missing.
     """
     cells = [cell.lower() for cell in row]
+    doubled = [cell for cell in cells if cells.count(cell) > 1 and any(cell in names for names in COLUMNS.values())]
     places = {column: cells.index(next(name for name in names if name in cells))
               for column, names in COLUMNS.items() if any(name in cells for name in names)}
     if 'image' not in places:
         return None
+    if doubled:
+        raise DatasetError("%s: line 1: names the column '%s' twice" % (path, doubled[0]))
     missing = [column for column in PLAIN if column not in places]
     if missing:
         raise DatasetError('%s: line 1: names the columns %.200s and lacks %s. A box is two corners, counted from 0'
@@ -185,6 +196,9 @@ def _image_name(path, number, row):
     name = row.get('image', '').replace('\\', '/')
     if not name:
         raise DatasetError('%s: line %d: has no name of an image' % (path, number))
+    if SURPLUS in row:
+        raise DatasetError('%s: line %d: has more cells than there are columns (decimal commas, or a comma in a name '
+                           'without quotes?): %.200s' % (path, number, row[SURPLUS]))
     return name
 
 
@@ -209,14 +223,10 @@ def _size(row):
         return None
 
 
-def _image_path(dataset_path, folders, name, faults):
-    try:
-        return find_image(dataset_path, folders, name)
-    except FileNotFoundError as error:
-        faults.note(kinds.MISSING, name, None, error)
-    except DatasetError as error:
-        faults.note(kinds.NAME, name, None, error)
-    return ''
+def _image_path(dataset_path, folders, name, source, faults):
+    found, other = faults.attempt(kinds.NAME, name, None, find_image, dataset_path, folders, name, source) or ('', '')
+    kinds.note_candidates(faults, name, source, found, other)
+    return found
 
 
 def _within(name, path, dataset_path):

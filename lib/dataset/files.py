@@ -1,8 +1,8 @@
 """Which files belong to a data set, and how they are opened: one rule for all formats.
 
 - Names that begin with a dot never belong (.DS_Store, ._a.jpg, .ipynb_checkpoints).
-- Links are followed. A folder that is met a second time, through a link that loops or to a folder of the same set, is
-  left out and logged.
+- Links are followed. One that leads nowhere, and a folder that is met a second time, through a link that loops or to a
+  folder of the same set, is left out and named.
 - Names that were read from a file stay inside the data set's folder; absolute ones are taken if they do.
 - Only regular files are read, not pipes and devices, which may never end. Texts are UTF-8.
 """
@@ -106,42 +106,51 @@ def is_inside(folder, name):
         return False
 
 
-def find_image(dataset_path, folders, name):
-    """Path of an image that an annotation names.
+def find_image(dataset_path, folders, name, source):
+    """Path of an image that an annotation names, and of another file that could be meant, or ''.
 
     Args:
         dataset_path: folder of the data set; an absolute name must lie in it.
-        folders: those that a relative name may lie in, tried one after the other.
+        folders: those that a relative name may lie in, the likeliest first.
         name: as written, also with the separators of Windows.
+        source: path of the annotation file, for errors.
     Raises:
         DatasetError: the name leads out of the folder. FileNotFoundError: there is no such image.
     """
     name = name.replace('\\', '/')
-    if os.path.isabs(name):
-        path = inside(dataset_path, name)
-        if os.path.isfile(path):
-            return path
-    else:
-        for folder in folders:
-            path = inside(folder, name)
-            if os.path.isfile(path):
-                return path
-    raise FileNotFoundError('%s: there is no such image in %s' % (name, ', '.join(map(os.path.abspath, folders))))
+    try:
+        paths = [inside(dataset_path, name)] if os.path.isabs(name) else [inside(folder, name) for folder in folders]
+    except DatasetError as error:
+        raise DatasetError('%s: names an image that lies elsewhere: %s' % (source, error)) from None
+    found = [path for path in paths if os.path.isfile(path)]
+    if not found:
+        raise FileNotFoundError('%s: there is no such image in %s, and %s names it'
+                                % (name, ', '.join(map(os.path.abspath, folders)), source))
+    others = [path for path in found[1:] if os.path.realpath(path) != os.path.realpath(found[0])]
+    return found[0], others[0] if others else ''
 
 
-def files_below(folder, extensions):
-    """Paths of the files below a folder that have one of the extensions, sorted by folder and name."""
+def files_below(folder, extensions, note=logger.warning):
+    """Paths of the files below a folder that have one of the extensions, sorted by folder and name.
+
+    Args:
+        note: called with a text for each link that is not followed.
+    """
     found, seen = [], set()
     for path, folders, names in os.walk(folder, followlinks=True):
         place = os.path.realpath(path)
+        names = [name for name in names if belongs(name)]
+        for name in names:
+            if not name.lower().endswith(extensions) and not os.path.exists(os.path.join(path, name)):
+                note('%s: a link that leads nowhere: left out' % os.path.join(path, name))
         if place in seen:
-            logger.warning('%s: a link to %s, which has been read already: left out', path, place)
+            note('%s: a link to %s, which has been read already: left out' % (path, place))
             folders[:] = []
             continue
         seen.add(place)
         folders[:] = sorted(name for name in folders if belongs(name))
         found += [os.path.join(path, name) for name in sorted(names)
-                  if belongs(name) and name.lower().endswith(extensions)]
+                  if name.lower().endswith(extensions)]
     return sorted(found)
 
 

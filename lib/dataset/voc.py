@@ -33,6 +33,10 @@ FLAGS = ('-1', '0', '1')
 EXTENSIONS = ('.xml',) + IMAGE_EXTENSIONS
 
 
+def _quietly(_):
+    """Notes nothing."""
+
+
 class Lists:
     """The layout of the development kit: Annotations, JPEGImages, ImageSets/Main/<set>.txt.
 
@@ -49,8 +53,11 @@ class Lists:
         self.annotations = os.path.join(self.folder, 'Annotations')
         self.images = os.path.join(self.folder, 'JPEGImages')
 
-    def index(self):
-        """Names of the images of the set, in the order of the list; one may stand there twice."""
+    def index(self, note=None):
+        """Names of the images of the set, in the order of the list; one may stand there twice.
+
+        `note` is that of `files_below`, which a list does not need.
+        """
         names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image a line')]
         if not names:
             raise DatasetError('%s: expected the name of an image a line, found none' % self.list_path)
@@ -91,10 +98,10 @@ class Unlisted(Lists):
         self.list_path = self.annotations = os.path.join(self.folder, annotations)
         self.images = os.path.join(self.folder, images)
 
-    def index(self):
+    def index(self, note=None):
         """Names of all annotations, sorted."""
         return [os.path.relpath(path[:-4], self.annotations).replace(os.sep, '/')
-                for path in files_below(self.annotations, ('.xml',))]
+                for path in files_below(self.annotations, ('.xml',), note or _quietly)]
 
     def all_sets(self):
         """This one alone."""
@@ -110,9 +117,9 @@ class Flat:
         self.folder, self.image_set, self.dataset_path = os.path.abspath(folder), image_set, dataset_path
         self.annotations = self.images = self.folder
 
-    def index(self):
+    def index(self, note=None):
         """Names of all images with an XML file, sorted; a picture without one has no objects."""
-        names = files_below(self.folder, EXTENSIONS)
+        names = files_below(self.folder, EXTENSIONS, note or _quietly)
         stems = [os.path.relpath(os.path.splitext(name)[0], self.folder).replace(os.sep, '/') for name in names]
         return list(dict.fromkeys(stems))
 
@@ -227,7 +234,7 @@ def read_voc(image_set, dataset_path, classes=None, *, sets=None):
         '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
     if isinstance(layout, Lists) and not os.path.isdir(layout.annotations):
         raise FileNotFoundError('%s: there is no such folder; expected an XML file for each image' % layout.annotations)
-    index, images = Counter(layout.index()), Images(layout)
+    index, images = Counter(layout.index(faults.noter(kinds.LINK))), Images(layout)
     for stem, count in index.items():
         if count > 1:
             faults.note(kinds.LISTED_TWICE, stem, None, '%s: %s stands there %d times; it is taken once'
@@ -267,9 +274,7 @@ def _read_picture(layout, images, index, annotated, target, faults):
         filename, size = text_of(root, 'filename'), read_size(root)
         _add_objects(root, index, source, target, faults)
     found, other = faults.attempt(kinds.IMAGE, index, None, images.find, index, filename) or ('', '')
-    if other:
-        faults.note(kinds.CANDIDATES, index, None, '%s: its image could be %s or %s; the first is taken'
-                    % (source, found, os.path.basename(other)))
+    kinds.note_candidates(faults, index, source, found, other)
     name = os.path.relpath(found, layout.images).replace(os.sep, '/') if found else index
     return Picture(index, name, found, source, size, kinds.no_items())
 
@@ -324,7 +329,7 @@ def _note_beside(layout, faults):
             listed.update(other.index())
         except (DatasetError, FileNotFoundError):
             pass
-    beside = [path for path in files_below(layout.annotations, ('.xml',))
+    beside = [path for path in files_below(layout.annotations, ('.xml',), _quietly)
               if os.path.relpath(path, layout.annotations)[:-4].replace(os.sep, '/') not in listed]
     if beside:
         faults.note(kinds.BESIDE, '', None, '%s: %s in no list of images and %s not count%s'

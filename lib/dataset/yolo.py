@@ -10,11 +10,11 @@ import os
 from lib.dataset import annotations as kinds
 from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names
 from lib.dataset.box_rule import counted
-from lib.dataset.files import inside, read_text, short_name
+from lib.dataset.files import SAME_SETS, belongs, inside, read_text, short_name
 from lib.dataset.output import check_stems, write_lines
-from lib.dataset.yolo_files import DESCRIPTIONS, Description, find_images, label_paths
+from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
-from lib.utils.image import image_size
+from lib.utils.image import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is no fraction of an image, but pixels perhaps
 DECIMALS = 9        # of pixels: what lies behind is rounding error, which makes 176 of 175.99999999999997
@@ -39,12 +39,14 @@ def read_yolo(image_set, dataset_path, classes=None):
     names = _numbered_names(dataset_path, description.names(image_set), wanted)
     classes = wanted or class_names(list(names.values()), description.path or dataset_path)
     reader = _Reader(dataset_path, names, description.keypoint_values(), set(names.values()) - set(classes))
-    found = [reader.picture(image_set, name) for name in find_images(image_set, dataset_path, description)]
+    names = find_images(image_set, dataset_path, description, reader.faults.noter(kinds.LINK))
+    found = [reader.picture(image_set, name) for name in names]
     pictures = [picture for picture in found if picture is not None]
-    if reader.labelled == 0 and pictures:
+    if reader.labelled == 0 and pictures and pictures[0].source:
         reader.faults.note(kinds.ANNOTATION, '', None, '%s: there is no such file, nor labels of any other of the %d '
                            "images; expected a line 'class cx cy w h' for each object"
                            % (pictures[0].source, len(pictures)))
+    reader.note_unlabelled(pictures)
     table, places = reader.labels.resolve(classes)
     pictures = [picture._replace(items=items)
                 for picture, items in zip(pictures, reader.items.of_pictures(len(pictures), places))]
@@ -102,6 +104,32 @@ class _Reader:
         return Picture(name, short_name(name, image_set), path if size or os.path.isfile(path) else '', source, size,
                        kinds.no_items())
 
+    def note_unlabelled(self, pictures):
+        """Note folders of images none of which has labels, though others have, and files of labels without an image."""
+        folders = {}
+        for picture in pictures:
+            folders.setdefault(os.path.dirname(picture.index), []).append(picture)
+        for folder, inside_it in folders.items() if self.labelled else ():
+            if not any(picture.source in self._owners for picture in inside_it):
+                self.faults.note(kinds.UNLABELLED, '', None, '%s: none of its %s has labels, such as %s'
+                                 % (os.path.join(self.dataset_path, folder), counted(len(inside_it), 'image'),
+                                    inside_it[0].source))
+        for folder, places in self._folders_of_labels().items():
+            beside = [name for name in stray_labels(folder, places)
+                      if os.path.join(folder, name) not in self._owners]
+            if beside:
+                self.faults.note(kinds.BESIDE, '', None, '%s: %s no image, such as %s'
+                                 % (folder, counted(len(beside), 'file') + (' belongs to' if len(beside) == 1 else
+                                                                            ' belong to'), beside[0]))
+
+    def _folders_of_labels(self):
+        """Folder of labels -> the folders of its images."""
+        folders = {}
+        for source, name in self._owners.items():
+            place = os.path.dirname(os.path.join(self.dataset_path, name))
+            folders.setdefault(os.path.dirname(source), set()).add(place)
+        return folders
+
     def _labels_of(self, name):
         """Path of the labels of an image, and whether the file is there."""
         paths = [os.path.join(os.path.abspath(self.dataset_path), path) for path in label_paths(name)]
@@ -119,6 +147,19 @@ class _Reader:
                 label = self.names.get(item[0], str(item[0]))
                 if label not in self.unwanted:
                     self.items.add(self.count, number, self.labels.number(label), item[1])
+
+
+def stray_labels(folder, places):
+    """Names of the files in a folder of labels that no image has: a.jpg.txt, a.TXT, b.txt without b.jpg.
+
+    Args:
+        places: folders of the images.
+    """
+    stems = {os.path.splitext(name)[0] for place in places for name in os.listdir(place)
+             if name.lower().endswith(IMAGE_EXTENSIONS)}
+    other = NAME_LISTS + tuple(name + '.txt' for names in SAME_SETS for name in names)
+    return sorted(name for name in os.listdir(folder) if name.lower().endswith('.txt') and belongs(name)
+                  and name not in other and not (name.endswith('.txt') and name[:-4] in stems))
 
 
 def numbered_lines(path):

@@ -1,4 +1,5 @@
 """Which images, labels and class names a data set of YOLO text files has: data.yaml and the folders around it."""
+import logging
 import os
 import re
 from typing import Dict, List
@@ -8,6 +9,8 @@ from lib.errors import DatasetError
 from lib.utils import safe_yaml
 from lib.utils.image import IMAGE_EXTENSIONS
 from lib.utils.limits import MAX_YAML_BYTES
+
+logger = logging.getLogger(__name__)
 
 DESCRIPTIONS = ('data.yaml', 'dataset.yaml', 'data.yml')
 NAME_LISTS = (CLASS_FILE, 'obj.names')
@@ -61,7 +64,7 @@ class Description:
         if shape in (None, '', 'null', '~'):
             return 0
         if not isinstance(shape, list) or len(shape) != 2 or not all(
-                isinstance(side, str) and _WHOLE.fullmatch(side) for side in shape):
+                isinstance(side, str) and _WHOLE.fullmatch(side) for side in shape) or int(shape[1]) not in (2, 3):
             raise self._error('kpt_shape: expected [number of key points, 2 or 3], found %.80r', shape)
         return int(shape[0]) * int(shape[1])
 
@@ -115,11 +118,12 @@ def _read(path):
     return content
 
 
-def find_images(image_set, dataset_path, description) -> List[str]:
+def find_images(image_set, dataset_path, description, note=logger.warning) -> List[str]:
     """The images of a set.
 
     They are those of the description's entry `image_set` (folders or lists of paths), or else of the list
     <image_set>.txt, or the folder images/<image_set>, <image_set>/images or <image_set>; '.' is the folder itself.
+    `note` is that of `files_below`.
 
     Returns:
         list of paths relative to the data set's folder, with '/'.
@@ -135,18 +139,20 @@ def find_images(image_set, dataset_path, description) -> List[str]:
     if not found:
         raise FileNotFoundError("%s: there are no images of the set '%s': tried %s"
                                 % (os.path.abspath(dataset_path), image_set, ', '.join(tried)))
-    names = [name for entry in found for name in _listed(dataset_path, entry)]
+    names = [name for entry in found for name in _listed(dataset_path, entry, note)]
     if not names:
         raise DatasetError('%s: there is no image %s in %s'
                            % (os.path.abspath(dataset_path), ' '.join(IMAGE_EXTENSIONS), ', '.join(found)))
     return list(dict.fromkeys(names))
 
 
-def _listed(dataset_path, entry):
+def _listed(dataset_path, entry, note):
     path = os.path.join(dataset_path, entry)
     if os.path.isdir(path):
         return [os.path.relpath(name, dataset_path).replace(os.sep, '/')
-                for name in files_below(path, IMAGE_EXTENSIONS)]
+                for name in files_below(path, IMAGE_EXTENSIONS, note)]
+    if entry.lower().endswith(IMAGE_EXTENSIONS):
+        return [entry.replace(os.sep, '/')]
     return [_within(dataset_path, line) for line in read_lines(path, 'the path of an image a line')]
 
 

@@ -16,6 +16,7 @@ MEANING = {
     kinds.ANNOTATION: 'the annotation cannot be read', kinds.NOT_ANNOTATED: 'there is no such file',
     kinds.ITEM_FAULT: 'the annotation of an object cannot be read',
     kinds.NAME: 'a name leads out of the folder', kinds.DUPLICATE_ID: 'an id stands for two things',
+    kinds.SAME_FILE: 'the objects of one are background to the other',
     kinds.MISSING: 'there is no such image', kinds.IMAGE: 'the image is damaged, truncated or too large',
     kinds.SIZE: 'the annotation was made for an image of another size', kinds.LABEL: 'the label is no class',
     kinds.UNUSABLE: 'no object is left', kinds.TURNED: 'the pixels as stored are trained on',
@@ -24,6 +25,7 @@ MEANING = {
     kinds.TINY: 'thinner than 2 pixels: dropped', kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice',
     kinds.SAME_IMAGE: 'trained on twice', kinds.OVERLAP: 'the result of the test is too good',
     kinds.CROWDED: "the limit of COCO's evaluation", kinds.BESIDE: 'they do not count',
+    kinds.LINK: 'what it leads to is not used', kinds.UNLABELLED: 'taken as images without objects',
     kinds.HINT: 'all boxes may be wrong', kinds.ABSENT: 'not learned from it, not tested with it',
     kinds.ALIKE: 'taken as different classes',
 }
