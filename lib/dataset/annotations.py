@@ -268,8 +268,9 @@ def same_files(data):
     for picture in data.pictures:
         other = first.setdefault(picture.path, picture) if picture.path else picture
         if other is not picture:
-            faults.note(SAME_FILE, picture.index, None, '%s: is the image of %s (%s) and of %s (%s), so that objects of '
-                        'one are background to the other. Correct the name of the image, or make one annotation of both'
+            faults.note(SAME_FILE, picture.index, None, '%s: is the image of %s (%s) and of %s (%s), so that objects '
+                        'of one are background to the other. Correct the name of the image, or make one annotation of '
+                        'both'
                         % (picture.path, other.index, other.source, picture.index, picture.source))
     return faults
 

@@ -89,7 +89,8 @@ def read_csv(image_set, dataset_path, classes=None, *, sets=None, origin=0):
     labels, items, sizes = Labels(), Items(), {}
     names = _read_lines(path, (labels, items, sizes), faults, origin)
     if not names:
-        raise DatasetError("%s: expected lines 'image,x1,y1,x2,y2,class', found none" % path)
+        raise DatasetError(faults[0].text if faults
+                           else "%s: expected lines 'image,x1,y1,x2,y2,class', found none" % path)
     if classes is None:
         classes = existing(os.path.join(dataset_path, CLASS_FILE)) \
             or sorted(set(labels.names).union(*(_labels_of(name, dataset_path, path) for name in sets or ())))
@@ -197,8 +198,9 @@ def _image_name(path, number, row):
     if not name:
         raise DatasetError('%s: line %d: has no name of an image' % (path, number))
     if SURPLUS in row:
-        raise DatasetError('%s: line %d: has more cells than there are columns (decimal commas, or a comma in a name '
-                           'without quotes?): %.200s' % (path, number, row[SURPLUS]))
+        raise DatasetError('%s: line %d: has more cells than there are columns (decimal commas? a comma in a name '
+                           "without quotes? Without a first line 'image,x1,y1,x2,y2,class' there are six): %.200s"
+                           % (path, number, row[SURPLUS]))
     return name
 
 
