@@ -72,7 +72,8 @@ def test_anything_else_as_a_flag_is_an_error_with_its_place(value):
 # --- every format with the same objects ---
 
 FORMATS = ('PascalVOC', 'coco', 'csv', 'yolo')
-FLAGS = {'PascalVOC': ['difficult'], 'coco': ['difficult', 'iscrowd', 'ignore'], 'csv': ['difficult', 'crowd', 'ignore']}
+FLAGS = {'PascalVOC': ['difficult'], 'coco': ['difficult', 'iscrowd', 'ignore'],
+         'csv': ['difficult', 'crowd', 'ignore']}
 
 
 def write_set(folder, kind, objects):
@@ -92,8 +93,9 @@ def write_set(folder, kind, objects):
 
 def _xml(objects):
     nodes = ''.join('<object><name>car</name>%s<bndbox><xmin>%r</xmin><ymin>%r</ymin><xmax>%r</xmax><ymax>%r</ymax>'
-                    '</bndbox></object>' % ((''.join('<%s>%s</%s>' % (key, value, key) for key, value in flags.items()),)
-                                            + tuple(value + 1 for value in box)) for box, flags in objects)
+                    '</bndbox></object>'
+                    % (''.join('<%s>%s</%s>' % (key, value, key) for key, value in flags.items()),
+                       *(value + 1 for value in box)) for box, flags in objects)
     return '<annotation><size><width>96</width><height>80</height></size>%s</annotation>' % nodes
 
 
@@ -111,7 +113,8 @@ def _csv(objects):
 
 
 def _yolo(objects):
-    return ''.join('0 %r %r %r %r\n' % ((x1 + x2 + 1) / 192, (y1 + y2 + 1) / 160, (x2 - x1 + 1) / 96, (y2 - y1 + 1) / 80)
+    return ''.join('0 %r %r %r %r\n'
+                   % ((x1 + x2 + 1) / 192, (y1 + y2 + 1) / 160, (x2 - x1 + 1) / 96, (y2 - y1 + 1) / 80)
                    for (x1, y1, x2, y2), _ in objects)
 
 
@@ -172,7 +175,8 @@ def test_the_log_names_images_objects_and_what_is_dropped_by_reason(tmp_path, ca
         make_dataset('coco', 'train', '', write_set(tmp_path, 'coco', objects)).gt_roidb()
     assert caplog.messages[-1].endswith(
         'train: 1 image, 0 without objects to train on; of 9 objects 3 are trained on: 1 crowds, 1 ignored, 1 dropped '
-        '(inverted box), 1 dropped (box outside the image), 1 dropped (box far outside the image), 1 dropped (tiny box)')
+        '(inverted box), 1 dropped (box outside the image), 1 dropped (box far outside the image), 1 dropped '
+        '(tiny box)')
     assert sum('dropped' in message and 'annotations[' in message for message in caplog.messages) == 4
 
 
