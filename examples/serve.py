@@ -24,7 +24,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Query, Request
 from starlette.requests import ClientDisconnect
 
-import rfcn      # MXNet itself is loaded with the first Detector: a worker that starts must answer within 5 s
+import rfcn  # MXNet itself is loaded with the first Detector: a worker that starts must answer within 5 s
 from rfcn.cli.script import make_parser, run_script
 
 # Bounds of each worker. An environment variable of the same name after RFCN_ changes one.
