@@ -203,7 +203,10 @@ def run(cfg, args):
         Path(args.html).write_text(page, encoding='utf-8', errors='replace')
         print('the page is ' + args.html)
     if args.fix:
-        fix(cfg, reports, args.fix, args.upright, args.reencode)
+        for name in failures:
+            print('\n%s: no cleaned copy, since it cannot be read' % name)
+        if reports:
+            fix(cfg, reports, args.fix, args.upright, args.reencode)
     return good
 
 

@@ -29,7 +29,7 @@ import yaml
 
 from lib.dataset import read_annotated
 from lib.dataset.annotations import stopping, unknown_labels
-from lib.dataset.box_rule import judge
+from lib.dataset.box_rule import hints, judge, usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
 from lib.dataset.csv_list import write_list
 from lib.dataset.find import find_dataset, role_of
@@ -156,7 +156,8 @@ def settings(data, pretrained):
     judged = judge(data, sizes)
     rows = np.flatnonzero(judged.used)
     if not len(rows):
-        raise DatasetError('none of the objects can be trained on; rfcn check says why')
+        texts = [fault.text for fault in hints(data, sizes)] or ['Correct the annotations']
+        raise DatasetError('%s: %s. %s' % (data.pictures[0].source, usage_text(judged), '. '.join(texts)))
     boxes, labels, of_image = judged.boxes[rows], judged.items['label'][rows], sizes[judged.owners[rows]]
     shorter = sizes.min(axis=1)
     shares = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)) / of_image.min(axis=1)

@@ -90,6 +90,8 @@ def read_json(path, on_fault=_refuse):
             on_fault(key, number, error)
     if 'images' not in lists:
         raise DatasetError("%s: expected an object with the lists 'images', 'annotations' and 'categories'" % path)
+    images.leave_out_ambiguous()
+    categories.leave_out_ambiguous()
     items, owners = columns.resolved(path, images.places, categories.places, on_fault)
     annotated = 'annotations' in lists and not os.path.basename(path).startswith('image_info_')
     names = {item['id']: item['name'].strip() for item in categories.kept}
@@ -117,7 +119,7 @@ class _Named:
 
     def clear(self):
         """Forget all."""
-        self.kept, self.places, self._seen = [], {}, set()
+        self.kept, self.places, self._seen, self._ambiguous = [], {}, set(), set()
 
     def add(self, where, _, item):
         """Take an item; DatasetError if it is not as it should be."""
@@ -125,14 +127,22 @@ class _Named:
         _require(identifier is not None, where, 'a whole number as id', item)
         _require(not self.kept or type(identifier) is type(self.kept[0]['id']), where,
                  'an id of the kind of the others', item)
-        _require(str(identifier) not in self._seen, where, 'an id that no other one has', item)
         name = item.get(self.name)
+        if str(identifier) in self._seen and name != self.kept[self.places[identifier]][self.name]:
+            self._ambiguous.add(identifier)
+        _require(str(identifier) not in self._seen, where, 'an id that no other one has', item)
         _require(isinstance(name, str) and name.strip(), where, 'a ' + self.name, item)
         self._seen.add(str(identifier))
         self.places[identifier] = len(self.kept)
         wanted = ('id', self.name, 'width', 'height')
         self.kept.append({key: item[key] for key in wanted if key in item})
         self.kept[-1]['id'] = identifier
+
+
+    def leave_out_ambiguous(self):
+        """Forget those whose id stands for two files or names: nothing tells which one an annotation means."""
+        self.kept = [item for item in self.kept if item['id'] not in self._ambiguous]
+        self.places = {item['id']: place for place, item in enumerate(self.kept)}
 
 
 class _Columns:

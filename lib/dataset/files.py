@@ -139,15 +139,15 @@ def files_below(folder, extensions, note=logger.warning):
     found, seen = [], set()
     for path, folders, names in os.walk(folder, followlinks=True):
         place = os.path.realpath(path)
-        names = [name for name in names if belongs(name)]
-        for name in names:
-            if not name.lower().endswith(extensions) and not os.path.exists(os.path.join(path, name)):
-                note('%s: a link that leads nowhere: left out' % os.path.join(path, name))
         if place in seen:
             note('%s: a link to %s, which has been read already: left out' % (path, place))
             folders[:] = []
             continue
         seen.add(place)
+        names = [name for name in names if belongs(name)]
+        for name in names:
+            if not name.lower().endswith(extensions) and not os.path.exists(os.path.join(path, name)):
+                note('%s: a link that leads nowhere: left out' % os.path.join(path, name))
         folders[:] = sorted(name for name in folders if belongs(name))
         found += [os.path.join(path, name) for name in sorted(names)
                   if name.lower().endswith(extensions)]

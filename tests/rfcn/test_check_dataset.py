@@ -92,3 +92,38 @@ def test_the_check_leaves_logging_as_it_found_it(run):
     level = logging.getLogger('lib').level
     run()
     assert logging.getLogger('lib').level == level
+
+
+VAL_FAULTS = {
+    'damaged': lambda data: (data / 'JPEGImages' / 'only_val.jpg').write_bytes(b'no image'),
+    'missing': lambda data: (data / 'JPEGImages' / 'only_val.jpg').unlink(),
+    'html': lambda data: (data / 'Annotations' / 'only_val.xml').write_text('<html/>'),
+    'label': lambda data: replace(data / 'Annotations' / 'only_val.xml', '<name>red<', '<name>rad<'),
+    'flag': lambda data: replace(data / 'Annotations' / 'only_val.xml', '<difficult>0<', '<difficult>2<'),
+    'difficult': lambda data: replace(data / 'Annotations' / 'only_val.xml', '<difficult>0<', '<difficult>1<'),
+    'outside': lambda data: replace(data / 'Annotations' / 'only_val.xml', '<xmin>', '<xmin>9')}
+
+
+def replace(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize('fault', VAL_FAULTS)
+def test_faults_of_the_validation_set_are_obstacles_where_it_is_validated_on(run, own_tiny_voc, fault):
+    for folder, extension in (('JPEGImages', '.jpg'), ('Annotations', '.xml')):
+        shutil.copy(str(own_tiny_voc / folder / ('wide1' + extension)),
+                    str(own_tiny_voc / folder / ('only_val' + extension)))
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'val.txt').write_text('only_val\n')
+    (own_tiny_voc / 'classes.txt').write_text('blue\nred\n')
+    text = (own_tiny_voc / 'Annotations' / 'only_val.xml').read_text()
+    if '<difficult>' not in text:
+        text = text.replace('<bndbox>', '<difficult>0</difficult><bndbox>')
+    (own_tiny_voc / 'Annotations' / 'only_val.xml').write_text(text.replace('>blue<', '>red<'))
+    settings = 'dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=1'
+    assert run(*settings)[0] == 0
+    VAL_FAULTS[fault](own_tiny_voc)
+    status, printed = run(*settings)
+    assert status == 1 and 'training would not run: ' in printed
+    assert run(settings[0], 'TRAIN.EVAL_PERIOD=0')[0] == 0

@@ -11,7 +11,8 @@ from lib.utils.orientation import lies_sideways, upright_box
 _LOSES_THE_PICTURE = (kinds.ANNOTATION, kinds.NOT_ANNOTATED, kinds.NAME, kinds.MISSING, kinds.IMAGE)
 _LOSES_THE_ITEM = (kinds.ITEM_FAULT, kinds.OUTSIDE, kinds.FAR, kinds.TINY, kinds.DOUBLED)
 _MENDS_THE_BOX = (kinds.CLIPPED, kinds.INVERTED)
-_DONE_BY_THE_READER = {kinds.LISTED_TWICE: 'listed once', kinds.DUPLICATE_ID: 'the first one kept'}
+_DONE_BY_THE_READER = {kinds.LISTED_TWICE: 'listed once',
+                       kinds.DUPLICATE_ID: 'the first one kept if both name the same'}
 SHOWN, STORED = 'shown', 'stored'       # what the boxes of a picture with an orientation refer to
 
 

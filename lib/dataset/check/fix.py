@@ -33,6 +33,9 @@ def write_fixed(data, changes, image_set, dataset_path, out, origin=0, max_pixel
     """
     kept = [picture for picture in data.pictures if picture.index not in changes.pictures]
     _WRITERS[data.format](kept, changes, image_set, dataset_path, out, origin)
+    of_labels = data.format in ('PascalVOC', 'csv') and not data.official and len(data.labels) == data.num_classes
+    if of_labels and not os.path.lexists(os.path.join(out, CLASS_FILE)):
+        write_lines(os.path.join(out, CLASS_FILE), data.classes)    # those whose objects are all left out stay classes
     for picture in kept:
         target = _same_place(picture.path, dataset_path, out)
         os.makedirs(os.path.dirname(target), exist_ok=True)

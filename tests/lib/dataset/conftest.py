@@ -1,10 +1,12 @@
 """Small data sets on disk, and the real ones where they are present."""
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from lib.dataset import load_gt_roidb
 from lib.dataset.annotations import ITEM
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -46,6 +48,32 @@ class VocFolder:
     def list_images(self, image_set, lines):
         """Write ImageSets/Main/<image_set>.txt."""
         (self.folder / 'ImageSets' / 'Main' / (image_set + '.txt')).write_text(''.join(line + '\n' for line in lines))
+
+
+def write_picture(path, size=(40, 30)):
+    """A grey image; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full((size[1], size[0], 3), 90, dtype=np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+
+
+def write_files(folder, files):
+    """Write texts or bytes to the names in a folder; None is a picture."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            write_picture(folder / name)
+        else:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return folder
+
+
+def trained_on(kind, folder, image_set='train', **options):
+    """What training gets: path of the image within the folder -> list of (class, box)."""
+    roidb, imdbs = load_gt_roidb(kind, image_set, '', str(folder), **options)
+    return {os.path.relpath(entry['image'], str(folder)): [
+        (imdbs[0].classes[number], [round(value, 3) for value in box])
+        for number, box in zip(entry['gt_classes'], entry['boxes'].tolist())] for entry in roidb}
 
 
 @pytest.fixture

@@ -1,0 +1,182 @@
+"""XML files as tools write them: what is read, what is told, what is refused."""
+import os
+
+import pytest
+
+from lib.dataset import annotations as kinds
+from lib.dataset import read_annotated
+from lib.dataset.check.changes import plan
+from lib.dataset.check.fix import write_fixed
+from lib.dataset.check.report import check
+from lib.dataset.convert import convert
+from lib.errors import DatasetError
+from tests.lib.dataset.conftest import annotation_text, trained_on, write_files, write_picture
+
+CAT = ('cat', 2, 3, 20, 21)
+READ = [('cat', [1, 2, 19, 20])]
+TEXT = annotation_text([CAT])
+
+
+@pytest.fixture
+def one(voc):
+    """A function (content of the XML file of the only picture) -> the folder."""
+    def write(content):
+        voc.add('a')
+        (voc.folder / 'Annotations' / 'a.xml').write_bytes(content if isinstance(content, bytes) else content.encode())
+        return voc.folder
+    return write
+
+
+def rooted(tag):
+    return TEXT.replace('annotation>', tag + '>')
+
+
+@pytest.mark.parametrize('content', [
+    TEXT.replace('<annotation>', '<annotation xmlns="http://x">'), '\ufeff' + TEXT, TEXT.replace('><', '>\r\n<'),
+    TEXT.replace('<annotation>', '<v:annotation xmlns:v="x">').replace('</annotation>', '</v:annotation>'),
+    rooted('Annotation'), rooted('ANNOTATION'), TEXT.replace('object>', 'Object>'), TEXT.replace('xmin>', 'XMin>'),
+    TEXT.replace('>cat<', '><![CDATA[cat]]><'), ('<?xml version="1.0" encoding="utf-16"?>' + TEXT).encode('utf-16'),
+    '<?xml version="1.0" encoding="latin-1"?>' + TEXT, '<!DOCTYPE annotation SYSTEM "x.dtd">' + TEXT,
+    TEXT.replace('</object>', '<part><name>ear</name><bndbox><xmin>1</xmin></bndbox></part></object>')])
+def test_xml_that_means_the_same_is_read_alike(one, content):
+    assert trained_on('PascalVOC', one(content)) == {'JPEGImages/a.jpg': READ}
+
+
+@pytest.mark.parametrize('content, message', [
+    (rooted('doc'), r'whose root is <annotation>, found <doc>: the file of another tool. Export the data as PASCAL'),
+    (rooted('annotations'), r'found <annotations> \(of CVAT\?\)'),
+    (rooted('html'), 'an HTML page, perhaps of an error. Fetch the file again'),
+    ('<!DOCTYPE html><html><body><br></body></html>', 'It looks like an HTML page: fetch the file again'),
+    ('', 'expected XML: no element found'), ('{"a": 1}', 'expected XML: not well-formed'),
+    (TEXT.replace('<object>', '<objects><object>').replace('</object>', '</object></objects>'),
+     'directly within <annotation>, found 1 <object> elsewhere'),
+    (TEXT.replace('object>', 'item>'), 'directly within <annotation>, found 1 <bndbox> elsewhere'),
+    (TEXT.replace('</bndbox>', '</bndbox><bndbox/>'), r"object 0 \(cat\) has no <bndbox> of four numbers"),
+    (TEXT.replace('<xmin>2<', '<xmin>2,5<'), r"of four numbers xmin, ymin, xmax, ymax, found xmin='2,5', ymin='3'"),
+    (TEXT.replace('cat', '\u6c7d\u8f66').encode('gb2312'), r'byte 0xc6 at position \d+ is not UTF-8 \(another'),
+    (('<?xml version="1.0" encoding="gb2312"?>' + TEXT).encode(), 'Its encoding is gb2312: save it as UTF-8'),
+    ('<?xml version="1.0" encoding="utf-16"?>' + TEXT, 'Its encoding is utf-16: save it as UTF-8')])
+def test_what_is_no_annotation_of_voc_is_refused_and_never_an_image_without_objects(one, content, message):
+    with pytest.raises(DatasetError, match=r'a\.xml: .*' + message):
+        trained_on('PascalVOC', one(content))
+
+
+@pytest.mark.parametrize('lines', [
+    '"a"\n', "'a'\n", 'a.jpg\n', 'a.JPG\n', 'a.xml\n', 'a\r\n', '\ufeffa\n', '"a.jpg"\n', 'a 1\n', '"a" -1\n',
+    '  a\n\n',    'JPEGImages/a.jpg\n', 'Annotations/a.xml\n', 'JPEGImages\\a.jpg\n', './a\n'])
+def test_names_in_a_list_are_understood_as_tools_write_them(voc, lines):
+    voc.add('a', [CAT])
+    (voc.folder / 'ImageSets/Main/train.txt').write_bytes(lines.encode())
+    assert trained_on('PascalVOC', voc.folder) == {'JPEGImages/a.jpg': READ}
+
+
+@pytest.mark.parametrize('lines', ['b\n', 'a,b\n', '#a\n', '/other/JPEGImages/a.jpg\n'])
+def test_a_list_of_other_names_says_which_file_is_not_there(voc, lines):
+    voc.add('a', [CAT])
+    (voc.folder / 'ImageSets/Main/train.txt').write_text(lines)
+    with pytest.raises(FileNotFoundError, match=r'\.xml: there is no such annotation file, nor .* in .*train\.txt'):
+        trained_on('PascalVOC', voc.folder)
+
+
+def test_annotations_in_sub_folders_are_found(voc):
+    for name in ('cam1', 'cam2'):
+        (voc.folder / 'Annotations' / name).mkdir()
+        (voc.folder / 'JPEGImages' / name).mkdir()
+        voc.add(name + '/a', [CAT])
+    assert trained_on('PascalVOC', voc.folder) == {'JPEGImages/cam1/a.jpg': READ, 'JPEGImages/cam2/a.jpg': READ}
+
+
+@pytest.mark.parametrize('content', ['no XML', TEXT, rooted('doc')])
+def test_xml_that_no_list_names_is_told_and_does_not_count(voc, content, caplog):
+    voc.add('a', [CAT])
+    (voc.folder / 'Annotations' / 'draft.xml').write_text(content.replace('cat', 'draft'))
+    assert trained_on('PascalVOC', voc.folder) == {'JPEGImages/a.jpg': READ}
+    assert any('draft.xml is in no list of images and does not count' in text for text in caplog.messages)
+
+
+def test_names_that_begin_with_a_dot_belong_to_no_folder(voc):
+    voc.add('a', [CAT])
+    for name in ('Annotations/._a.xml', 'Annotations/.DS_Store', 'JPEGImages/._a.jpg', 'ImageSets/Main/._train.txt',
+                 'Annotations/.ipynb_checkpoints/b.xml', '._classes.txt'):
+        write_files(voc.folder, {name: b'\0\5\xff'})
+    report = check(read_annotated('PascalVOC', 'train', str(voc.folder)))
+    assert report.faults == [] and trained_on('PascalVOC', voc.folder) == {'JPEGImages/a.jpg': READ}
+
+
+@pytest.mark.parametrize('filename', ['a.bmp', 'C:\\photos\\a.bmp', '/home/me/a.bmp', 'a.bmp '])
+def test_the_file_that_filename_names_comes_first_and_another_one_is_told(one, filename, caplog):
+    folder = one(annotation_text([CAT], filename=filename))
+    write_picture(folder / 'JPEGImages' / 'a.bmp')
+    assert trained_on('PascalVOC', folder) == {'JPEGImages/a.bmp': READ}
+    assert any('a.bmp or %s; the first is taken' % (folder / 'JPEGImages' / 'a.jpg') in text
+               for text in caplog.messages)
+
+
+@pytest.mark.parametrize('filename', ['', 'other.png', 'a', '._a.jpg', '../../x.bmp'])
+def test_without_that_file_the_one_of_the_annotation_s_name_is_taken(one, filename):
+    assert trained_on('PascalVOC', one(annotation_text([CAT], filename=filename))) == {'JPEGImages/a.jpg': READ}
+
+
+def test_two_annotations_of_one_file_stop_training_and_conversion(voc, tmp_path):
+    voc.add('a', [CAT], filename='b.jpg').add('b', [CAT])
+    for use in (lambda: trained_on('PascalVOC', voc.folder),
+                lambda: convert('PascalVOC', 'coco', ['train'], str(voc.folder), str(tmp_path / 'out'))):
+        with pytest.raises(DatasetError, match=r'b\.jpg: is the image of a \(.*a\.xml\) and of b \(.*b\.xml\), so'):
+            use()
+    (voc.folder / 'JPEGImages' / 'a.jpg').unlink()
+    with pytest.raises(DatasetError, match='is the image of a'):
+        trained_on('PascalVOC', voc.folder)
+
+
+@pytest.mark.parametrize('image_set, folder', [('train', 'train'), ('val', 'valid'), ('.', '.'), ('train', 'train/b')])
+def test_pictures_and_xml_side_by_side_are_a_set(tmp_path, image_set, folder):
+    write_files(tmp_path, {folder + '/a.jpg': None, folder + '/a.xml': TEXT, folder + '/c.jpg': None})
+    if folder == 'train/b':
+        write_files(tmp_path, {'train/d.jpg': None, 'train/d.xml': TEXT})
+    found = trained_on('PascalVOC', tmp_path, image_set)
+    assert found[os.path.normpath(folder + '/a.jpg')] == READ and found[os.path.normpath(folder + '/c.jpg')] == []
+
+
+def test_the_copy_of_two_folders_without_lists_is_such_folders(tmp_path):
+    write_files(tmp_path, {'in/Annotations/a.xml': TEXT, 'in/images/a.jpg': None})
+    data = read_annotated('PascalVOC', '.', str(tmp_path / 'in'))
+    report = check(data)
+    write_fixed(data, plan(report), '.', str(tmp_path / 'in'), str(tmp_path / 'out'))
+    assert trained_on('PascalVOC', tmp_path / 'out', '.') == {'images/a.jpg': READ}
+
+
+def test_a_class_whose_objects_are_all_left_out_stays_a_class_of_the_copy(voc, tmp_path):
+    voc.add('a', [('ant', 200, 3, 220, 21), CAT])
+    data = read_annotated('PascalVOC', 'train', str(voc.folder))
+    write_fixed(data, plan(check(data)), 'train', str(voc.folder), str(tmp_path / 'out'))
+    assert read_annotated('PascalVOC', 'train', str(tmp_path / 'out')).classes == ('ant', 'cat')
+
+
+@pytest.mark.parametrize('make', [lambda path: path.symlink_to('/nowhere/a.jpg'), lambda path: path.symlink_to('a.jpg'),
+                                  os.mkfifo, os.mkdir])
+@pytest.mark.parametrize('name', ['JPEGImages/a.jpg', 'Annotations/a.xml'])
+def test_links_that_lead_nowhere_pipes_and_folders_are_named(voc, make, name):
+    voc.add('a', [CAT])
+    (voc.folder / name).unlink()
+    make(voc.folder / name)
+    with pytest.raises((DatasetError, FileNotFoundError), match=os.path.splitext(name)[0]):
+        trained_on('PascalVOC', voc.folder)
+
+
+def test_linked_folders_are_followed_and_loops_are_left_out(voc, tmp_path):
+    voc.add('a', [CAT])
+    (voc.folder / 'Annotations' / 'loop').symlink_to(voc.folder / 'Annotations')
+    linked = tmp_path / 'linked'
+    linked.mkdir()
+    for name in ('Annotations', 'JPEGImages', 'ImageSets'):
+        (linked / name).symlink_to(voc.folder / name)
+    assert trained_on('PascalVOC', linked) == {'JPEGImages/a.jpg': READ}
+
+
+def test_a_link_that_is_not_followed_is_a_fault_of_the_report(tmp_path):
+    write_files(tmp_path, {'train/a.jpg': None, 'train/a.xml': TEXT})
+    (tmp_path / 'train' / 'more').symlink_to('/nowhere')
+    (tmp_path / 'train' / 'loop').symlink_to(tmp_path / 'train')
+    texts = [fault.text for fault in check(read_annotated('PascalVOC', 'train', str(tmp_path))).faults
+             if fault.kind == kinds.LINK]
+    assert len(texts) == 2 and 'more: a link that leads nowhere: left out' in texts[0] and 'loop: a link to' in texts[1]
