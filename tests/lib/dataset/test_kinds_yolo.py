@@ -72,8 +72,8 @@ def test_names_keep_their_text(write, names, classes):
 
 
 @pytest.mark.parametrize('names', [
-    '{cat: 0, dog: 1}', 'cat', '5', '[[cat], [dog]]', '{0: {name: cat}}', '{-1: cat, 0: dog}', '[cat, cat]', '[cat, ""]',
-    '{0: cat, 0: dog}', '[cat]\nnc: 2', '[cat, dog]\nnc: 3'])
+    '{cat: 0, dog: 1}', 'cat', '5', '[[cat], [dog]]', '{0: {name: cat}}', '{-1: cat, 0: dog}', '[cat, cat]',
+    '[cat, ""]', '{0: cat, 0: dog}', '[cat]\nnc: 2', '[cat, dog]\nnc: 3'])
 def test_names_that_mean_nothing_are_refused(write, names):
     with pytest.raises(DatasetError, match=r'data\.yaml'):
         read_annotated('yolo', 'train', str(write(names='names: %s\n' % names)))
