@@ -14,6 +14,7 @@ from lib.utils.limits import check_regular
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_PATH = 4096
 CLASS_FILE = 'classes.txt'      # class names of own data, one a line
 # Image sets that tools call otherwise. Each stands for the others where its own folder or file is not there.
 SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'testing'))
@@ -145,13 +146,25 @@ def files_below(folder, extensions, note=logger.warning):
             continue
         seen.add(place)
         names = [name for name in names if belongs(name)]
-        for name in names:
-            if not name.lower().endswith(extensions) and not os.path.exists(os.path.join(path, name)):
-                note('%s: a link that leads nowhere: left out' % os.path.join(path, name))
+        for link in (os.path.join(path, name) for name in names if not name.lower().endswith(extensions)):
+            if not os.path.exists(link):
+                note('%s: a link that leads nowhere: left out' % link)
+            elif _was_a_link(link):
+                note('%s: a text file in the place of a link, as git and copies to other systems leave it: left out. '
+                     'Make it a link again' % link)
         folders[:] = sorted(name for name in folders if belongs(name))
         found += [os.path.join(path, name) for name in sorted(names)
                   if name.lower().endswith(extensions)]
     return sorted(found)
+
+
+def _was_a_link(path):
+    """Whether a file without an extension holds nothing but the path of something that is there."""
+    if '.' in os.path.basename(path) or not os.path.isfile(path) or os.path.getsize(path) > _LONGEST_PATH:
+        return False
+    with open(path, 'rb') as file:
+        text = file.read().rstrip(b'\n')
+    return b'/' in text and b'\0' not in text and os.path.exists(os.path.join(os.fsencode(os.path.dirname(path)), text))
 
 
 def short_name(name, image_set):

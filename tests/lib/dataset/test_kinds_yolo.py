@@ -160,6 +160,13 @@ def test_linked_folders_are_followed_and_other_links_are_told(write, tmp_path):
         (folder / 'images/train' / name).unlink()
 
 
+def test_a_link_that_a_copy_made_a_text_file_of_is_told(write, tmp_path):
+    write_files(tmp_path, {'other/b.jpg': None})
+    folder = write({'images/train/batch2': '../../../other', 'images/train/LICENSE': 'free', 'images/train/x': b'\0/'})
+    assert list(faults_of(folder)) == [kinds.LINK]
+    assert 'batch2: a text file in the place of a link' in faults_of(folder)[kinds.LINK]
+
+
 @pytest.mark.parametrize('make', [lambda path: path.symlink_to('/nowhere'), os.mkfifo])
 @pytest.mark.parametrize('name', ['images/train/b.jpg', 'labels/train/a.txt'])
 def test_a_link_that_leads_nowhere_and_a_pipe_are_named_where_a_file_should_be(write, make, name):
