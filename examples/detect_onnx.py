@@ -28,7 +28,11 @@ def resized(image, scale):
     return np.round(image)
 
 
+if len(sys.argv) < 3:
+    sys.exit('usage: python detect_onnx.py model.onnx picture [least score, 0.5]')
 session = onnxruntime.InferenceSession(sys.argv[1], providers=onnxruntime.get_available_providers())
+if [output.name for output in session.get_outputs()] != ['boxes', 'scores', 'classes']:
+    sys.exit(sys.argv[1] + ': was exported without --detections')
 facts = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
 image = read(sys.argv[2])
 scale = min(facts['shorter_side'] / min(image.shape[:2]), facts['longest_side'] / max(image.shape[:2]))

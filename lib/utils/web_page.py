@@ -19,6 +19,7 @@ td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background
 .other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 }
 figure.small { width: 260px; font-size: 12px; overflow-wrap: anywhere }
 .chosen td { font-weight: 600 } p.note { color: #555 } small { color: #555 }
+figcaption { width: 0; min-width: 100%% }
 figure { display: inline-block; margin: 0 14px 14px 0; vertical-align: top; max-width: 100%% }
 figcaption { font-size: 13px; color: #555; max-width: 46em; overflow-wrap: anywhere }
 img, svg { max-width: 100%%; height: auto } .scroll { overflow-x: auto; margin: 6px 0 }

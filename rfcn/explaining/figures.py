@@ -3,12 +3,12 @@ import cv2
 import numpy as np
 
 from lib.utils.lettering import put_text, text_size
-from lib.utils.show_boxes import BLACK, WHITE, draw_boxes, ink_on
+from lib.utils.show_boxes import BLACK, WHITE, class_colors, draw_boxes, ink_on
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 
 NEGATIVE, NEUTRAL, POSITIVE = (192, 76, 59), (245, 245, 245), (38, 4, 180)   # of scores: blue, white, red
 ROI, BIN, BEFORE, AFTER = (0, 200, 255), (0, 0, 0), (0, 140, 255), (60, 170, 40)
-KEPT, REMOVED, PROPOSAL, MOVED = (60, 170, 40), (60, 60, 220), (200, 120, 0), (200, 0, 200)
+PROPOSAL, MOVED = (200, 120, 0), (200, 0, 200)
 GRID = 660          # pixels: about the side of a picture with k x k parts
 OPACITY = 0.55       # of a score map over the image
 
@@ -116,12 +116,11 @@ def maps_and_bins(explanation, vote):
 
 
 def votes_picture(explanation, most=2):
-    """The RoIs whose votes are explained, or the first of them, on the image."""
+    """The RoIs whose votes are explained, or the first of them, on the image; the first on top."""
     votes = explanation.votes[:most]
     picture, boxes = enlarged(explanation.image, [vote.box for vote in votes])
-    scores = ['%s: %s %.3f' % (vote.name, explanation.class_name, vote.cls_prob[explanation.class_number])
-              for vote in votes]
-    return draw_boxes(picture, boxes, [ROI, MOVED][:most], scores, line=2)
+    scores = ['%s %.3f' % (explanation.class_name, vote.cls_prob[explanation.class_number]) for vote in votes]
+    return draw_boxes(picture, boxes[::-1], [ROI, MOVED][:most][::-1], scores[::-1], line=2)
 
 
 def refined_picture(explanation, vote):
@@ -144,15 +143,18 @@ def proposals_picture(explanation):
     return draw_boxes(picture, boxes[::-1], [PROPOSAL] * len(boxes), ranks[::-1], line=1)
 
 
-def suppression_picture(explanation, most=40):
-    """Green: what NMS keeps, with its number and score; red: the best scored that it removed, by whose number."""
-    removed = sorted(explanation.suppressed, key=lambda each: -each.score)[:most]
+def suppression_picture(explanation, most=6):
+    """The best boxes that NMS keeps, each with its score, and thin in its colour those that it removes."""
     kept = explanation.kept[:most]
+    colors = class_colors(len(kept))
+    removed = [each for each in explanation.suppressed if each.by < len(kept)]
     picture, boxes = enlarged(explanation.image, [each.box for each in removed] + list(kept[:, :4]))
-    picture = draw_boxes(picture, boxes[:len(removed)], [REMOVED] * len(removed),
-                         ['by %d' % (each.by + 1) if number < 8 else '' for number, each in enumerate(removed)], line=1)
-    return draw_boxes(picture, boxes[len(removed):], [KEPT] * len(kept),
-                      ['%d: %.3f' % (number, score) for number, score in enumerate(kept[:, 4], 1)], line=2)
+    picture = draw_boxes(picture, boxes[:len(removed)], [colors[each.by] for each in removed], [''] * len(removed),
+                         line=1)
+    counts = np.bincount([each.by for each in removed], minlength=len(kept)).astype(int)
+    texts = ['%d: %.3f, removes %d' % (number, score, count)
+             for number, (score, count) in enumerate(zip(kept[:, 4], counts), 1)]
+    return draw_boxes(picture, boxes[len(removed):][::-1], colors[::-1], texts[::-1], line=3)
 
 
 def _point(xy):

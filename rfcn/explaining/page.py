@@ -56,7 +56,8 @@ def html_page(explanation, pictures, name):
     what = 'The detection %s, score %.4f, box %s.' % (class_name, found.score, _box(found.box)) if found else \
         'The class %s in a box that was given.' % class_name
     parts = [paragraph(what + ' It comes from the RoI %s (pixels of the image), which is explained beside the same box '
-                       'moved by half of its width.' % _box(roi.box)), figure(pictures['rois'])]
+                       'moved by half of its width.' % _box(roi.box)),
+             figure(pictures['rois'], 'Yellow: the RoI. Purple: the same box moved.')]
     parts += _maps_part(explanation, pictures) if explanation.maps is not None else [paragraph(NO_MAPS)]
     parts.append(heading('Scores of all classes'))
     order = np.argsort(-roi.cls_prob)
@@ -76,12 +77,12 @@ def html_page(explanation, pictures, name):
                      'anchors; white 0, red 1.'),
               figure(pictures['proposals'], 'The best %d proposals with their ranks.' % len(explanation.proposals))]
     parts += [heading('What NMS removes of the class ' + class_name),
-              paragraph('%d candidates score above the threshold; NMS keeps %d of them (green) and removes %d (red): '
-                        'each overlaps a better scored one that is kept, whose number it bears, by more than the '
-                        'threshold. The best removed ones are drawn.'
+              paragraph('%d candidates score above the threshold; NMS keeps %d of them and removes %d: each overlaps a '
+                        'better scored one that is kept by more than the threshold.'
                         % (len(explanation.kept) + len(explanation.suppressed), len(explanation.kept),
                            len(explanation.suppressed))),
-              figure(pictures['nms'])]
+              figure(pictures['nms'], 'The best of those that are kept, and thin in the same colour those that each '
+                     'removes.')]
     return web_page('%s: %s' % (name, class_name), parts)
 
 
@@ -92,7 +93,8 @@ def _maps_part(explanation, pictures):
     text = ('The blob rfcn_cls has %d x %d maps for each class, those of a class together, row by row: map (i, j) of '
             '%s is channel %d * %d + i * %d + j, so these are the channels %d to %d. Map (i, j) answers for bin (i, j) '
             'of a RoI alone: row i, column j. The score of a bin is the mean of its map over the cells in the black '
-            'frame, and the RoI\'s score is the mean of its bins, their vote.'
+            'frame (whole cells, so that the frames of a small RoI reach beyond it), and the RoI\'s '
+            'score is the mean of its bins, their vote.'
             % (size, size, explanation.class_name, explanation.class_number, size * size, size, channels[0, 0],
                channels[-1, -1]))
     parts = [heading('Score maps, bins, votes'), paragraph(text)]

@@ -83,7 +83,7 @@ class TrainingImage(NamedTuple):
     def sentences(self) -> List[str]:
         """What one look should tell, in words."""
         count, labels = len(self.objects), self.anchor_labels
-        starved = ['%s (best %.2f)' % (o.class_name, o.best_anchor) for o in self.objects
+        starved = ['%s (best %.3f)' % (o.class_name, np.floor(1000 * o.best_anchor) / 1000) for o in self.objects
                    if o.best_anchor < self.fg_thresh]
         said = ['%s; %s positive, %d negative of %d.'
                 % (counted(count, 'object'), counted((labels > 0).sum(), 'anchor'), (labels == 0).sum(), len(labels))]

@@ -61,8 +61,8 @@ def draw_training_image(image):
     panels = {
         'the image as the network gets it': _panel(image, [
             (image.gt_boxes[:, :4], [colors[int(row[4])] for row in image.gt_boxes], names, 2)]),
-        '%d positive anchors (green); %d of %d negative ones (grey)'
-        % ((labels > 0).sum(), len(shown_negatives), len(negatives)): _panel(image, [
+        '%s (green); %d of %d negative ones (grey)'
+        % (counted((labels > 0).sum(), 'positive anchor'), len(shown_negatives), len(negatives)): _panel(image, [
             (shown_negatives, [NEGATIVE] * len(shown_negatives), None, 1),
             (image.anchors[labels > 0], [POSITIVE] * int((labels > 0).sum()), None, 2)])}
     if image.proposals is not None:

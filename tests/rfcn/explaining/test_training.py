@@ -95,7 +95,7 @@ def test_words_tell_which_objects_no_anchor_fits(first):
     _, taught = first('network.ANCHOR_SCALES=[1]', 'network.ANCHOR_RATIOS=[1]', paths=['wide1.jpg'])
     said = ' '.join(taught.sentences())
     assert re.search(r'^2 objects; \d+ anchors? positive, \d+ negative of 24\.', said)
-    assert '2 of 2 objects have no positive anchor of IoU >= 0.7: red (best 0.25), blue (best 0.16).' in said
+    assert '2 of 2 objects have no positive anchor of IoU >= 0.7: red (best 0.250), blue (best 0.160).' in said
     _, empty = first(paths=['empty.jpg'])
     assert empty.sentences()[0].startswith('0 objects; 0 anchors positive') and empty.objects == []
 

@@ -147,12 +147,38 @@ def test_the_command_returns_1_where_the_file_differs(monkeypatch, capsys, runti
 def test_a_comparison_finds_detections_that_are_missing_moved_or_too_many():
     wanted = [np.zeros((0, 5)), np.array([[0, 0, 9, 9, 0.9], [20, 0, 29, 9, 0.8]])]
     moved = [wanted[0], wanted[1] + [[0, 0, 0, 0, 0], [0.2, 0, 0, 0, 0]]]
-    assert onnx_check._same(wanted, wanted, 0.3) == (2, 2, 0, 0)
-    assert onnx_check._same(wanted, [wanted[0], wanted[1][:1]], 0.3) == (2, 1, 0, 0)
-    assert onnx_check._same(wanted, moved, 0.3) == (2, 1, 1, 1)
-    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 0, 0, 0, 2e-6]], 0.3) == (2, 1, 1, 0)
-    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 50, 0, 50, 0]], 0.3) == (2, 0, 2, 0)
-    assert onnx_check._same([wanted[0], wanted[1][:1]], [wanted[0], wanted[1][[0, 0]]], 0.3) == (1, 1, 1, 0)
+    assert onnx_check._same(wanted, wanted, 0.3) == (2, 2, 0, 0, 0)
+    assert onnx_check._same(wanted, [wanted[0], wanted[1][:1]], 0.3) == (2, 1, 0, 0, 0)
+    assert onnx_check._same(wanted, moved, 0.3) == (2, 1, 1, 1, 1)
+    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 0, 0, 0, 2e-6]], 0.3) == (2, 1, 1, 0, 0)
+    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 50, 0, 50, 0]], 0.3) == (2, 0, 2, 0, 0)
+    assert onnx_check._same([wanted[0], wanted[1][:1]], [wanted[0], wanted[1][[0, 0]]], 0.3) == (1, 1, 1, 0, 0)
+
+
+def test_what_a_tied_detection_suppresses_follows_from_the_tie():
+    none = np.zeros((0, 5))
+    # Two boxes of equal score, of IoU 8 / 12; a third of lower score, of IoU 6 / 14 with the right one, 4 / 16 with the
+    # left one. Where the left one stays, the third stays too.
+    left, right, third = [0, 0, 9, 9, 0.5], [2, 0, 11, 9, 0.5], [6, 0, 15, 9, 0.2]
+    assert onnx_check._same([none, np.array([left, third])], [none, np.array([right])], 0.3) == (2, 0, 1, 2, 1)
+    assert onnx_check._same([none, np.array([right])], [none, np.array([left, third])], 0.3) == (1, 0, 2, 1, 2)
+    far = [50, 0, 59, 9, 0.2]
+    assert onnx_check._same([none, np.array([left, far])], [none, np.array([right])], 0.3) == (2, 0, 1, 1, 1)
+    better = third[:4] + [0.6]      # would have suppressed, not been suppressed
+    assert onnx_check._same([none, np.array([left, better])], [none, np.array([right])], 0.3) == (2, 0, 1, 1, 1)
+
+
+@pytest.mark.parametrize('words, told', [
+    ([], 'usage: python detect_onnx.py model.onnx picture'),
+    (['raw.onnx', 'picture.npy'], 'was exported without --detections'),
+])
+def test_the_example_says_what_it_expects(onnx, tiny_run, tmp_path, words, told):
+    pytest.importorskip('onnxruntime', reason='onnxruntime ' + INSTALL)
+    export_onnx(load_config(str(tiny_run / 'config.yaml')), str(tiny_run / 'tiny-0001.params'),
+                str(tmp_path / 'raw.onnx'), with_detections=False)
+    run = subprocess.run([sys.executable, str(EXAMPLE)] + words, cwd=str(tmp_path), stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert run.returncode == 1 and told in run.stdout and 'Traceback' not in run.stdout
 
 
 def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run, tmp_path):
@@ -179,7 +205,8 @@ def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run,
 @pytest.mark.parametrize('scale', [0.4, 0.75, 1.7])
 def test_the_example_resizes_as_opencv_does_to_a_grey_level(scale):
     functions = {'np': np}
-    exec(EXAMPLE.read_text().partition('def resized')[2].partition('session =')[0].join(['def resized', '']), functions)
+    body = EXAMPLE.read_text().partition('def resized')[2].partition('if len(sys')[0]
+    exec('def resized' + body, functions)
     image = cv2.GaussianBlur(export.made_up_images()[0], (0, 0), 2)
     found = functions['resized'](image, scale)
     assert np.abs(found - cv2.resize(image, None, fx=scale, fy=scale).astype(float)).max() <= 1
