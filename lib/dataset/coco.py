@@ -299,13 +299,14 @@ def find_annotations(image_set, dataset_path):
 
 
 def image_folders(image_set, dataset_path, path):
-    """Folders that the images of a set may lie in; `path` is the json file's."""
+    """Folders that the images of a set may lie in, those that are there; `path` is the json file's."""
     pictures = re.sub('^(minival|valminusminival)', 'val', re.sub('^test-dev', 'test', image_set))
     sets = list(dict.fromkeys(names_of_set(image_set) + [pictures]))
     names = [os.path.join('images', name) for name in sets] + sets + ['images', '']
     beside = [os.path.dirname(path)] if os.path.basename(path) == ROBOFLOW else []
-    return list(dict.fromkeys(os.path.abspath(folder) for folder in beside + [os.path.join(dataset_path, name)
-                                                                              for name in names]))
+    folders = list(dict.fromkeys(os.path.abspath(folder) for folder in beside + [os.path.join(dataset_path, name)
+                                                                                 for name in names]))
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 # --- writing ---

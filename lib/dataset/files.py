@@ -93,7 +93,8 @@ def inside(folder, name):
     """Join a folder and a name that was read from a file; a DatasetError if the result would not lie in the folder."""
     folder = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(folder, name))
-    for base in (folder, os.path.realpath(folder)):
+    for find in (str, os.path.realpath):        # the second asks the disk, and is rarely needed
+        base = find(folder)
         if path.startswith(os.path.join(base, '')) and '\0' not in name:
             return os.path.join(folder, path[len(os.path.join(base, '')):])
     raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
