@@ -5,11 +5,12 @@ from lib.dataset import read_annotated
 from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels
 from lib.dataset.coco import write_coco
 from lib.dataset.csv_list import write_csv
+from lib.dataset.imdb import EXAMPLES, turned_text
 from lib.dataset.output import place_images
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
-from lib.utils.image import image_size
+from lib.utils.image import image_head
 from lib.utils.whole_folder import whole_folder
 
 WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
@@ -34,7 +35,8 @@ def convert(source: str, target: str, image_sets: List[str], dataset_path: str, 
         origin: of a CSV list.
         progress: wraps the list of pictures, such as tqdm.
     Returns:
-        image set -> AnnotatedSet that was written; what the target format cannot say.
+        image set -> AnnotatedSet that was written; what the target format cannot say, and which pictures have an
+        orientation that other tools may apply.
     Raises:
         DatasetError, FileNotFoundError: the data have a fault, or `out` is not empty.
     """
@@ -42,15 +44,15 @@ def convert(source: str, target: str, image_sets: List[str], dataset_path: str, 
         if name not in WRITERS:
             raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(WRITERS)))
     with whole_folder(out) as folder:
-        sets = {}
+        sets, turned = {}, []
         for name in image_sets:
             data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
-            sets['all' if name == '.' else name] = _complete(data)
+            sets['all' if name == '.' else name] = _complete(data, turned)
         _check_classes(sets)
         lost, folders = WRITERS[target](sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)
-    return sets, lost
+    return sets, lost + [turned_text(path, orientation) for path, orientation in turned[:EXAMPLES]]
 
 
 def _check_classes(sets):
@@ -62,19 +64,22 @@ def _check_classes(sets):
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
 
 
-def _complete(data):
-    """A set without faults, with the size of every image."""
+def _complete(data, turned):
+    """A set without faults, with the size of every image. Paths of images with an orientation are added to `turned`.
+    """
     for fault in stopping(data.faults) + unknown_labels(data):
         raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
                            % fault.text.rstrip('.'))
     if not data.annotated:
         raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
-    return data._replace(pictures=[picture._replace(size=_size_of(picture)) for picture in data.pictures])
+    return data._replace(pictures=[picture._replace(size=_size_of(picture, turned)) for picture in data.pictures])
 
 
-def _size_of(picture):
+def _size_of(picture, turned):
     """The size of an image, which its annotation must not contradict: boxes become fractions of it."""
-    size = image_size(picture.path)
+    size, orientation = image_head(picture.path)
+    if orientation != 1:
+        turned.append((picture.path, orientation))
     if picture.size not in (None, size):
         raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or let rfcn '
                            'check --fix do it' % (picture.path, *size, picture.source, *picture.size))

@@ -10,6 +10,7 @@ from lib.dataset import load_gt_roidb, read_annotated
 from lib.dataset.check.changes import SHOWN, STORED, plan
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
+from lib.dataset.convert import convert
 from lib.utils.image import imread
 from tests.lib.dataset.conftest import annotation_text, write_files
 
@@ -93,3 +94,11 @@ def test_the_upright_copy_has_its_box_on_the_object(kind, orientation, how, tmp_
     assert (image.shape[1], image.shape[0]) == as_shown(orientation)[1] == (entry['width'], entry['height'])
     assert np.abs(entry['boxes'][0] - white_box(image)).max() <= 1
     assert check(read_annotated(kind, 'train', str(tmp_path / 'out'))).faults == []
+
+
+def test_a_conversion_says_which_pictures_have_an_orientation(tmp_path):
+    folder = write_set('yolo', tmp_path / 'in', '.jpg', 6, STORED)
+    notes = convert('yolo', 'coco', ['train'], folder, str(tmp_path / 'out'))[1]
+    assert len(notes) == 1 and 'a.jpg: has the EXIF or TIFF orientation 6' in notes[0]
+    folder = write_set('yolo', tmp_path / 'upright', '.jpg', 1, STORED)
+    assert convert('yolo', 'coco', ['train'], folder, str(tmp_path / 'other'))[1] == []
