@@ -16,9 +16,8 @@ import json
 import os
 
 from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen
-from data.download import FetchError, check_md5, download, require_space
+from data.download import FetchError, check_md5, download, require_space, unpack
 from data.minival import is_split, split_minival
-from data.unpack import unpack
 from rfcn.cli.script import make_parser, run_script
 
 MEGABYTE = 10 ** 6

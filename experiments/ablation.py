@@ -31,13 +31,12 @@ from experiments.demo.make_dataset import make_dataset
 from experiments.plot_curves import read_records
 from experiments.studies import STUDIES
 from lib.errors import UserError
-from rfcn import Detector, build, test
+from rfcn import Detector, data_sets, test
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, run_script
-from rfcn.collect_env import git_revision
+from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import load_config, with_overrides
-from rfcn.result import machine
 from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')
@@ -60,7 +59,7 @@ def variant_config(study, variant, seed, epochs, overrides=()):
         variant_changes['TRAIN.BATCH_ROIS'] = cfg.TRAIN.BATCH_ROIS_OHEM * cfg.TRAIN.BATCH_IMAGES
     changes = {'seed': seed, 'TRAIN.end_epoch': epochs, 'TRAIN.lr_step': [0.75 * epochs], 'TRAIN.EVAL_PERIOD': 0,
                'TRAIN.CHECKPOINT_PERIOD': epochs, 'TRAIN.OVERWRITE': True, 'dataset.val_image_set': ''}
-    return with_overrides(build.with_classes(with_overrides(cfg, changes)), variant_changes)
+    return with_overrides(data_sets.with_classes(with_overrides(cfg, changes)), variant_changes)
 
 
 def trained_as(study, variant):
@@ -130,7 +129,7 @@ def measure_testing(study, args, results):
     first = [result for result in results if result['seed'] == 0]
     detectors = {result['variant']: Detector(variant_config(study, result['variant'], 0, args.epochs, args.overrides),
                                              result['params']) for result in first}
-    imdb, = build.datasets(next(iter(detectors.values())).cfg, load_config(study.cfg).dataset.test_image_set)
+    imdb, = data_sets.datasets(next(iter(detectors.values())).cfg, load_config(study.cfg).dataset.test_image_set)
     paths = [imdb.image_path(index) for index in imdb.image_set_index]
     following = {name: itertools.cycle(paths) for name in detectors}
     seconds = in_turn({name: lambda name=name: detectors[name].detect(next(following[name])) and None

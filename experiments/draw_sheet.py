@@ -19,7 +19,7 @@ from lib.dataset.voc_eval import match_detections
 from lib.utils import safe_pickle
 from lib.utils.image import imread
 from lib.utils.show_boxes import class_colors, draw_boxes
-from rfcn import build
+from rfcn import data_sets
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import load_config
 
@@ -129,7 +129,7 @@ def main(argv=None):
     parser.add_argument('--height', type=int, default=260, help='most of an image, pixels')
     args = parser.parse_args(argv)
     cfg = load_config(args.cfg)
-    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     picture = sheet(imdb, safe_pickle.load(args.detections), args.count, args.thresh, args.width, args.height)
     if not cv2.imwrite(args.out, picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise OSError('%s could not be written' % args.out)

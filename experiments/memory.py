@@ -31,14 +31,15 @@ from matplotlib.figure import Figure
 
 from experiments.bench import subjects
 from lib.utils.memory import peak, resident
-from rfcn import build
+from rfcn import inference
 from rfcn.cli.script import make_parser, run_script
-from rfcn.collect_env import git_revision
+from rfcn.collect_env import git_revision, machine
+from rfcn.core.loader import image_loader
 from rfcn.core.module import TrainModule
 from rfcn.core.predictor import INT8_SIZES, SIZES, Predictor
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import with_bf16_convolutions, with_bf16_weights
-from rfcn.result import machine
 from rfcn.symbols import make_symbol
 
 DATA, LABELS = ['data', 'im_info', 'gt_boxes'], ['label', 'bbox_target', 'bbox_weight']
@@ -76,7 +77,7 @@ def training_step(depth, precision, scale, roidb):
     """A function that takes the next training step, and the peak that the log would tell beforehand."""
     cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1', 'SCALES=[[%d, %d]]' % scale)
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, roidb, symbol)
+    loader = anchor_loader(cfg, roidb, symbol)
     first = loader.largest_batch()
     shapes = {desc.name: desc.shape for desc in first.provide_data + first.provide_label}
     params = subjects.random_params(symbol, shapes)
@@ -91,14 +92,14 @@ def detection_step(depth, precision, scale, roidb):
     """A function that detects in the next picture; there is no peak told beforehand."""
     cfg = subjects.config(depth, 'SCALES=[[%d, %d]]' % scale)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    graph = (symbol,) + subjects.random_params(symbol, build.input_shapes(cfg))
-    loader = build.test_loader(cfg, roidb)
+    graph = (symbol,) + subjects.random_params(symbol, inference.input_shapes(cfg))
+    loader = image_loader(cfg, roidb)
     if precision == 'int8':
         graph = (in_process(int8_graph, depth, scale, roidb[:4]),) + graph[1:]
         graph = (mx.sym.load_json(graph[0]),) + graph[1:]
     elif precision == 'bf16':
         graph = with_bf16_weights(*graph)
-    predictor = Predictor(graph[0], build.TEST_INPUTS, [mx.cpu()], *graph[1:],
+    predictor = Predictor(graph[0], inference.INPUTS, [mx.cpu()], *graph[1:],
                           sizes=INT8_SIZES if precision == 'int8' else SIZES)
     batches = (batch for _ in range(10 ** 9) for batch in loader.batches())
     return lambda: predictor.predict(next(batches)), None
@@ -108,8 +109,8 @@ def int8_graph(depth, scale, roidb):
     """An INT8 graph as JSON; made in a process of its own, as users make it."""
     cfg = subjects.config(depth, 'SCALES=[[%d, %d]]' % scale)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    params = subjects.random_params(symbol, build.input_shapes(cfg))
-    return quantization.quantize(symbol, *params, build.test_loader(cfg, roidb).batches()).tojson()
+    params = subjects.random_params(symbol, inference.input_shapes(cfg))
+    return quantization.quantize(symbol, *params, image_loader(cfg, roidb).batches()).tojson()
 
 
 STEPS = {TRAINING: training_step, DETECTION: detection_step}

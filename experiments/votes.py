@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint
 from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, run_script
@@ -70,7 +70,7 @@ def without_positions(detector, path):
         value = arg_params[name]
         maps = value.reshape((-1, bins) + value.shape[1:])                       # (C, k * k, ...)
         arg_params[name] = maps.mean(axis=1, keepdims=True).broadcast_to(maps.shape).reshape(value.shape)
-    means, stds = build.bbox_normalisation(detector.cfg)
+    means, stds = inference.bbox_normalisation(detector.cfg)
     arg_params.update(checkpoint.unnormalised_bbox(arg_params, means, stds, bins))
     checkpoint.save_params(str(path), arg_params, aux_params)
     return Detector(detector.cfg, path)
@@ -157,7 +157,7 @@ def main(argv=None):
     results = {'shift': {}, 'ohem': {}}
     for name, run in (('k = 1', args.k1), ('k = 3', args.k3), ('k = 7', args.k7)):
         detector = Detector(run / 'config.yaml', last(run), where)
-        roidb = build.datasets(detector.cfg, detector.cfg.dataset.test_image_set)[0].gt_roidb()[:args.images]
+        roidb = data_sets.datasets(detector.cfg, detector.cfg.dataset.test_image_set)[0].gt_roidb()[:args.images]
         variants = [(name, detector)]
         if detector.cfg.network.POOLED_SIZE > 1:
             variants.append((name + ', mean map', without_positions(detector, args.out / 'mean_map.params')))

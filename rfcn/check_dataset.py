@@ -22,16 +22,16 @@ from lib.dataset.check.changes import SHOWN, STORED, plan
 from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
 from lib.dataset.check.pictures import shared_images
-from lib.dataset.check.report import MEANING, check
-from lib.dataset.check.text import EXAMPLES, anchor_text, set_text
+from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, check, set_text
 from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
+from lib.utils.folders import whole_folder
 from lib.utils.progress import progress
-from lib.utils.whole_folder import whole_folder
-from rfcn import build
+from rfcn import data_sets
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
 from rfcn.collect_env import LIB_NAME
+from rfcn.core.target_loaders import check_anchors
 
 WORST = 6  # objects that the anchors fit least, shown in the page
 
@@ -64,7 +64,7 @@ def quiet_lib():
 def image_sets(cfg):
     """Names of the sets to check: those to train on, then those to test and validate on."""
     training = [name.strip() for name in cfg.dataset.image_set.split('+')]
-    return training, [name for name in build.all_sets(cfg) if name not in training]
+    return training, [name for name in data_sets.all_sets(cfg) if name not in training]
 
 
 def check_sets(cfg, names, pixels=None):
@@ -72,12 +72,12 @@ def check_sets(cfg, names, pixels=None):
     reports, failures = {}, {}
     for name in names:
         try:
-            data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **build.reading_options(cfg))
+            data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **data_sets.reading_options(cfg))
         except (ValueError, FileNotFoundError) as error:
             failures[name] = str(error)
             continue
         reports[name] = check(data, max_pixels=cfg.dataset.MAX_PIXELS, workers=max(1, cfg.TRAIN.WORKERS),
-                              min_side=build.dataset_options(cfg).get('min_box_side', 2), decode=pixels,
+                              min_side=data_sets.dataset_options(cfg).get('min_box_side', 2), decode=pixels,
                               progress=functools.partial(progress, desc=name, unit='image'),
                               on_unknown_class=cfg.dataset.on_unknown_class)
     return reports, failures
@@ -92,9 +92,9 @@ def obstacles(cfg, reports, failures):
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
-            imdbs = {name: DATASETS[cfg.dataset.dataset][2](reports[name].data, **build.dataset_options(cfg))
+            imdbs = {name: DATASETS[cfg.dataset.dataset][2](reports[name].data, **data_sets.dataset_options(cfg))
                      for name in dict.fromkeys(used)}
-            build.check_anchors(cfg, roidb_of([imdbs[name] for name in training]))
+            check_anchors(cfg, roidb_of([imdbs[name] for name in training]))
             for name in used[len(training):]:
                 check_usable([imdbs[name]], 'validated on')
         except (ValueError, FileNotFoundError) as error:

@@ -76,8 +76,20 @@ def cpu():
 
 
 def cores():
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return '%s, usable %s' % (os.cpu_count(), usable)
+    return '%s, usable %s' % (os.cpu_count(), usable_cores())
+
+
+def usable_cores():
+    """How many this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def machine(gpus):
+    """What a test ran on: the GPUs, or the processor and how many of its cores may be used."""
+    if gpus:
+        name = run('nvidia-smi', '--query-gpu=name', '--format=csv,noheader') or 'GPU'
+        return '%d x %s' % (len(str(gpus).split(',')), name)
+    return '%s, %d cores' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'CPU', usable_cores())
 
 
 def mxnet_features():

@@ -20,9 +20,10 @@ import numpy as np
 from lib.errors import DatasetError
 from lib.utils.image import as_bgr, imread, pad_to_stride, resize, transform
 from lib.utils.show_boxes import draw_detections
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn.config.config import load_config, with_overrides
 from rfcn.core.detect import NETWORK_LOCK, View, detect_batches
+from rfcn.core.loader import detection_scales
 from rfcn.core.pipeline import in_threads
 from rfcn.evaluate import nms_settings
 
@@ -68,12 +69,12 @@ class Detector:
 
     def __init__(self, cfg, params, overrides: Sequence[str] = ()):
         cfg = load_config(cfg, overrides) if isinstance(cfg, (str, os.PathLike)) else cfg
-        self.cfg = with_overrides(build.with_classes(cfg, params),
+        self.cfg = with_overrides(data_sets.with_classes(cfg, params),
                                   {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
         self.classes: Tuple[str, ...] = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
         self.params = str(params)
         with NETWORK_LOCK:
-            self.predictor = build.predictor(self.cfg, self.params)
+            self.predictor = inference.predictor(self.cfg, self.params)
 
     def detect(self, image: Image, score_thresh: Optional[float] = None, rgb: bool = False) -> List[Detection]:
         """The objects of an image, best first.
@@ -154,7 +155,7 @@ class Detector:
             return None, ()
         mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
         return image, [self.network_input(image, scale, mirror)
-                       for scale in build.test_scales(self.cfg) for mirror in mirrors]
+                       for scale in detection_scales(self.cfg) for mirror in mirrors]
 
     def network_input(self, image: np.ndarray, scale: Sequence[int], mirror: bool = False):
         """What the network sees of an image at a scale (shorter side, longest side).

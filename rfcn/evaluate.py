@@ -1,15 +1,25 @@
-"""Detections of a data set and how good they are; used while training and by `rfcn/test.py`.
+"""Detections of a data set, how good they are, and the note of it, result.json, that experiments/reproduce.py reads.
 
 Of several workers each detects on its share of the images, and all get the detections of all.
 """
+import datetime
 import io
+import json
+import logging
+import os
 
 import numpy as np
 
 from lib.dataset.imdb import check_usable
-from rfcn import build
+from lib.utils.whole_file import save_text
+from rfcn.collect_env import git_revision, machine
 from rfcn.core.detect import detect_all
+from rfcn.core.loader import view_loaders
 from rfcn.core.workers import workers
+
+logger = logging.getLogger(__name__)
+
+RESULT_FILE = 'result.json'
 
 
 def nms_settings(cfg):
@@ -28,7 +38,7 @@ def detections(cfg, predictor, roidb, proposals=False):
     mine = share_of(by_shape(roidb), cfg.TEST.BATCH_IMAGES, group.rank, group.count)
     all_boxes = [[] for _ in range(cfg.dataset.NUM_CLASSES)]
     if mine:
-        loaders = build.view_loaders(cfg, [roidb[i] for i in mine], proposals)
+        loaders = view_loaders(cfg, [roidb[i] for i in mine], proposals)
         all_boxes = detect_all(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
         loaders[0].log_skipped()  # those of the other views skip the same ones
     shares = [unpacked(data) for data in group.gather(packed(all_boxes, mine))]
@@ -88,3 +98,19 @@ def evaluate(cfg, predictor, imdb, output_path=None):
         check_usable([imdb], 'tested on')
     all_boxes = detections(cfg, predictor, imdb.test_roidb())
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes
+
+
+def write_result(cfg, folder, params, evaluation):
+    """Write result.json into the folder of a test, and say what to do with results that only a server can evaluate.
+
+    Args:
+        params: path of the checkpoint that was tested.
+    """
+    if not evaluation.metrics:
+        logger.info('the images have no annotations; for their test server: python experiments/submission.py '
+                    '--results %s --out ARCHIVE', folder)
+    metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
+    note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
+                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
+                machine=machine(cfg.gpus))
+    save_text(os.path.join(str(folder), RESULT_FILE), json.dumps(note, indent=1) + '\n')

@@ -13,7 +13,7 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.image import imread
-from rfcn import build
+from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
 from rfcn.exporters.plain import SYMBOL_END, export_plain
 
@@ -70,7 +70,7 @@ def main(argv=None):
     """Entry point. Returns 1 where the file does not compute what MXNet does."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
-    cfg = build.with_classes(cfg, args.params)
+    cfg = data_sets.with_classes(cfg, args.params)
     Path(args.out).absolute().parent.mkdir(parents=True, exist_ok=True)
     if args.out.endswith(SYMBOL_END):
         logger.info('wrote %s and %s', *export_plain(cfg, args.params, args.out))

@@ -20,7 +20,7 @@ import mxnet as mx
 import yaml
 
 from lib.utils.whole_file import save_text
-from rfcn import build
+from rfcn import inference
 from rfcn.checkpoints import checkpoint
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import dump, load_config, with_overrides
@@ -133,7 +133,7 @@ def write_detector(detector, given, folder):
     cfg = with_overrides(load_config(), dict(detector.settings, **{
         'TRAIN.model_prefix': name, 'output_path': str(Path('output', name).absolute())}))
     network = make_symbol(cfg)
-    symbol, inputs = (network.get_symbol(is_train=False), build.input_shapes(cfg)) if detector.has_rpn else \
+    symbol, inputs = (network.get_symbol(is_train=False), inference.input_shapes(cfg)) if detector.has_rpn else \
         (network.get_symbol_rfcn(is_train=False), {'data': (1, 3, 256, 256), 'rois': (1, 1, 5)})
     arg_params, aux_params = [{key: mx.nd.array(value) for key, value in params.items()}
                               for params in (detector.arg_params, detector.aux_params)]

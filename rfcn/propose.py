@@ -1,6 +1,7 @@
 """Make proposals and measure their recall: `rfcn propose --cfg X.yaml [--image_set SET] [KEY=VALUE ...]`.
 
 How many proposals and how far apart is said by TEST.PROPOSAL_NMS_THRESH, _PRE_NMS_TOP_N, _POST_NMS_TOP_N and _MIN_SIZE.
+Here is also where the files of proposals are, and how they are joined with the images that they belong to.
 """
 import sys
 from pathlib import Path
@@ -10,21 +11,25 @@ if __package__ in (None, ''):
 
 import logging
 
-from lib.utils.proposals import save_proposals
-from rfcn import build
-from rfcn.checkpoints import checkpoint
-from rfcn.checkpoints.for_test import load_for_test
-from rfcn.cli.run import parse_config, run_folder, start_run
+import numpy as np
+
+from lib.dataset.roidb import append_flipped_images, filter_roidb
+from lib.errors import ConfigError
+from lib.rcnn.sample_rois import add_roi_targets
+from lib.rpn.recall import recall_table
+from lib.utils.progress import progress
+from lib.utils.proposals import fit_proposals, load_proposals, save_proposals
+from rfcn import data_sets, inference
+from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
-from rfcn.core.proposer import propose_all
-from rfcn.proposals import log_recall, proposals_path
-from rfcn.symbols import make_symbol
+from rfcn.core.loader import image_loader, proposal_scale
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 
 SETTINGS = ('NMS_THRESH', 'PRE_NMS_TOP_N', 'POST_NMS_TOP_N', 'MIN_SIZE')
+RECALL_COUNTS = (10, 50, 100, 300, 1000, 2000)
 
 
 def proposal_settings(cfg):
@@ -33,18 +38,6 @@ def proposal_settings(cfg):
     Departure: the release never reads TEST.PROPOSAL_* and trains R-FCN on the 300 proposals an image of TEST.RPN_*.
     """
     return with_overrides(cfg, {'TEST.RPN_' + name: cfg.TEST['PROPOSAL_' + name] for name in SETTINGS})
-
-
-def rpn_predictor(cfg, params):
-    """The RPN for testing with the parameters of a checkpoint: of an RPN, or of a whole network.
-
-    Raises:
-        CheckpointError: the parameters do not fit the configuration.
-    """
-    symbol = make_symbol(cfg).get_symbol_rpn(is_train=False)
-    arg_params, aux_params = load_for_test(cfg, params, classes=False, normalised=False)
-    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
-    return build.predictor_of_part(cfg, symbol, build.TEST_INPUTS, arg_params, aux_params)
 
 
 def make_proposals(cfg, folder, params, image_sets):
@@ -56,10 +49,10 @@ def make_proposals(cfg, folder, params, image_sets):
         list of the files' paths.
     """
     cfg = proposal_settings(cfg)
-    predictor = rpn_predictor(cfg, params)
+    predictor = inference.rpn_predictor(cfg, params)
     paths = []
-    for imdb in build.datasets(cfg, image_sets):
-        loader = build.test_loader(cfg, imdb.gt_roidb(), scale=build.proposal_scale(cfg))
+    for imdb in data_sets.datasets(cfg, image_sets):
+        loader = image_loader(cfg, imdb.gt_roidb(), scale=proposal_scale(cfg))
         all_proposals = propose_all(predictor, loader)
         loader.log_skipped()
         paths.append(proposals_path(folder, imdb))
@@ -69,9 +62,118 @@ def make_proposals(cfg, folder, params, image_sets):
     return paths
 
 
+def propose_all(predictor, loader):
+    """The proposals of every image of a loader.
+
+    Args:
+        predictor: a `Predictor` of the RPN's test graph.
+        loader: a `ImageLoader`.
+    Returns:
+        list over images of (n, 5) float32 boxes in pixels of the image and scores, the best first; none for an image
+        that could not be read, where the loader skips those.
+    """
+    proposals = []
+    for batch in progress(loader.batches(), 'proposals', 'batch', len(loader)):
+        outputs = predictor.predict(batch)
+        rois = outputs['rois'].reshape(loader.batch_size, -1, 5)
+        scores = outputs['rois_score'].reshape(loader.batch_size, -1, 1)
+        scales = batch.data[1].asnumpy()[:, 2]
+        for i in range(loader.batch_size - batch.pad):
+            dets = np.hstack((rois[i, :, 1:] / scales[i], scores[i])).astype(np.float32)
+            read = batch.images[i] == loader.roidb[len(proposals)]['image']
+            proposals.append(without_repetition(dets) if read else dets[:0])
+    return proposals
+
+
+def without_repetition(dets):
+    """The rows (n, 5) in their order, each once: the operators repeat rows where they find too few."""
+    _, first = np.unique(dets, axis=0, return_index=True)
+    return dets[np.sort(first)]
+
+
+def proposals_path(folder, imdb):
+    """Where the proposals of a data set are kept; the release has a pickle of this name."""
+    return str(Path(folder) / (imdb.name + '_rpn.npz'))
+
+
+def proposal_paths(cfg, cfg_path, image_sets):
+    """The files that rfcn propose wrote for each set of 'a+b'.
+
+    Raises:
+        ConfigError: `dataset.proposal` says that the proposals are somebody else's.
+    """
+    if cfg.dataset.proposal != 'rpn':
+        raise ConfigError('dataset.proposal is %s and not rpn: name the files with --proposals' % cfg.dataset.proposal)
+    return [proposals_path(run_folder(cfg, cfg_path, image_sets), imdb) for imdb in data_sets.datasets(cfg, image_sets)]
+
+
+def add_argument(parser):
+    """Of the scripts that read proposals."""
+    parser.add_argument('--proposals', action='append', metavar='FILE',
+                        help='proposals, once for each set of images; by default those that rfcn propose made')
+
+
+def sets_with_files(cfg, image_sets, paths):
+    """Each data set of 'a+b' with its file of proposals.
+
+    Raises:
+        ConfigError: there are more or fewer files than sets.
+    """
+    imdbs = data_sets.datasets(cfg, image_sets)
+    if len(imdbs) != len(paths):
+        raise ConfigError('expected a file of proposals for each of the image sets %s, in this order; found %d: %s'
+                          % (image_sets.replace('+', ', '), len(paths), ', '.join(map(str, paths))))
+    return list(zip(imdbs, paths))
+
+
+def with_proposals(imdb, path):
+    """The entries of a data set with the proposals of a file. An image that has none gets one, the whole image."""
+    entries = imdb.gt_roidb()
+    for entry, proposals in zip(entries, load_proposals(path, imdb.image_set_index)):
+        fit_proposals(proposals, entry, path)  # checked, not clipped: the RPN's own end where the enlarged image did
+        whole = np.array([[0, 0, entry['width'] - 1, entry['height'] - 1, 0]], dtype=np.float32)
+        entry['proposals'] = proposals if len(proposals) else whole
+    return entries
+
+
+def training_rois(cfg, paths):
+    """What R-FCN trains on, given the proposals of each training set.
+
+    Args:
+        paths: a file for each set of `dataset.image_set`.
+    Returns:
+        roidb, means, stds: of `lib.rcnn.sample_rois.add_roi_targets`; flipped copies included.
+    """
+    train = cfg.TRAIN
+    given = train.BBOX_NORMALIZATION_PRECOMPUTED
+    roidb = []
+    for imdb, path in sets_with_files(cfg, cfg.dataset.image_set, paths):
+        entries = with_proposals(imdb, path)
+        roidb += append_flipped_images(entries) if train.FLIP else entries
+    # The release keeps images without objects here: their proposals are background.
+    roidb = filter_roidb(roidb, keep_empty=train.KEEP_EMPTY)
+    roidb, means, stds = add_roi_targets(
+        roidb, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
+        thresh=train.BBOX_REGRESSION_THRESH, bbox_means=train.BBOX_MEANS if given else None,
+        bbox_stds=train.BBOX_STDS if given else None)
+    logger.info('box targets: means %s, deviations %s', np.round(means, 4).tolist(), np.round(stds, 4).tolist())
+    return roidb, means, stds
+
+
+def log_recall(imdb, all_proposals, most):
+    """Print which part of a data set's objects its proposals find.
+
+    Args:
+        most: how many proposals an image may have.
+    """
+    counts = [count for count in RECALL_COUNTS if count < most] + [most]
+    boxes = [entry['boxes'] for entry in imdb.gt_roidb()]
+    logger.info('recall of the proposals for %s\n%s', imdb.name, recall_table(all_proposals, boxes, counts))
+
+
 def add_arguments(parser):
     """Of this script."""
-    parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
+    add_params(parser)
     parser.add_argument('--image_set', help='images to make proposals for; by default dataset.test_image_set')
 
 

@@ -17,19 +17,19 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import ConfigError
+from lib.utils.folders import locked_folder
 from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, states
-from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.checkpoints.for_test import load_for_test
 from rfcn.checkpoints.identity import Identity, settings_of
 from rfcn.checkpoints.symbol_file import with_sum
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
-from rfcn.core.loader import Batch
+from rfcn.core.loader import Batch, image_loader
 from rfcn.core.predictor import Predictor
+from rfcn.inference import load_for_inference
 from rfcn.precision import quantization
 from rfcn.symbols import make_symbol
 
@@ -48,7 +48,7 @@ def add_arguments(parser):
 
 def calibration_roidb(cfg):
     """`TEST.QUANTIZE.CALIB_IMAGES` of the training images, evenly spaced over the set, without mirror images."""
-    roidb = build.training_roidb(with_overrides(cfg, {'TRAIN.FLIP': False}))
+    roidb = data_sets.training_roidb(with_overrides(cfg, {'TRAIN.FLIP': False}))
     count = min(cfg.TEST.QUANTIZE.CALIB_IMAGES, len(roidb))
     return [roidb[i] for i in np.linspace(0, len(roidb) - 1, count).astype(int)]
 
@@ -64,20 +64,20 @@ def check_layers(names, known):
 
 def calibration_batches(cfg):
     """Batches of the images to calibrate on, with a progress bar."""
-    loader = build.test_loader(cfg, calibration_roidb(cfg))
+    loader = image_loader(cfg, calibration_roidb(cfg))
     return progress(loader.batches(), 'calibrate', 'batch', len(loader))
 
 
 def for_quantization(cfg, params):
     """The configuration under which the network of a checkpoint is calibrated: on the CPU, in fp32."""
-    return build.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}), params)
+    return data_sets.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}), params)
 
 
 def test_network(cfg, params):
     """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = load_for_test(cfg, params)
-    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, params)
+    arg_params, aux_params = load_for_inference(cfg, params)
+    checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, params)
     return symbol, arg_params, aux_params
 
 

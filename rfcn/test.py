@@ -14,24 +14,24 @@ from lib.utils.image import imread, imwrite
 from lib.utils.result_files import free_name
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
-from rfcn import build
-from rfcn.cli.run import parse_config, run_folder, start_run
+from rfcn import data_sets, inference
+from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
-from rfcn.evaluate import evaluate
+from rfcn.evaluate import detections, evaluate, write_result
 from rfcn.precision import quantization
+from rfcn.propose import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import add_shared_arguments, write_report
-from rfcn.result import write_result
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
-    """Of this script; the last three keep the release's meaning."""
-    parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
+    """Of `rfcn test`; `--ignore_cache`, `--thresh` and `--vis` keep the release's meaning."""
+    add_params(parser)
     parser.add_argument('--ignore_cache', action='store_true', help='detect anew even where detections are saved')
     parser.add_argument('--thresh', type=float, default=None,
                         help='lowest score that counts (default TEST.SCORE_THRESH); the results go into a folder of '
@@ -40,6 +40,12 @@ def add_arguments(parser):
     parser.add_argument('--report', metavar='DIR', help='write a page of what was found, what goes wrong and what that '
                                                         'costs: see rfcn report')
     add_shared_arguments(parser)
+
+
+def add_arguments_given(parser):
+    """Of `rfcn test_given`."""
+    add_argument(parser)
+    add_params(parser)
 
 
 def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
@@ -51,7 +57,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
     Args:
         report: a function (imdb, all_boxes, evaluation), called at the end.
     """
-    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(folder) / (imdb.name + '_detections.pkl')
     origin, group = fingerprint(cfg, params, imdb), workers()
     group.check_equal('the checkpoint', hashlib.sha256(Path(params).read_bytes()).hexdigest(),
@@ -65,7 +71,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
         all_boxes = safe_pickle.load(str(saved))
         evaluation = imdb.evaluate_detections(all_boxes, str(folder))
     else:
-        evaluation, all_boxes = evaluate(cfg, build.predictor(cfg, params), imdb, str(folder))
+        evaluation, all_boxes = evaluate(cfg, inference.predictor(cfg, params), imdb, str(folder))
         if not group.first:
             return evaluation
         save_detections(all_boxes, str(saved))
@@ -76,6 +82,23 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
         draw_all(imdb, all_boxes, Path(folder) / 'drawings')
     if report:
         report(imdb, all_boxes, evaluation)
+    return evaluation
+
+
+def test_given(cfg, folder, params, path):
+    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation of the first worker.
+
+    Args:
+        params: path of a checkpoint. path: of the proposals.
+    """
+    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
+    all_boxes = detections(cfg, inference.rfcn_predictor(cfg, params), with_proposals(imdb, path), proposals=True)
+    if not workers().first:
+        return None
+    save_detections(all_boxes, str(Path(folder) / (imdb.name + '_detections.pkl')))
+    evaluation = imdb.evaluate_detections(all_boxes, str(folder))
+    logger.info('%s\n%s', params, evaluation.table)
+    write_result(cfg, folder, params, evaluation)
     return evaluation
 
 
@@ -120,6 +143,17 @@ def main(argv=None):
             write_report(cfg, imdb, all_boxes, evaluation, args.report, params=params, against=args.against,
                          thresh=args.report_score, pictures=args.report_pictures)
         test_rcnn(cfg, folder, params, args.ignore_cache, args.vis, report if args.report else None)
+
+
+def main_given(argv=None):
+    """Test R-FCN on proposals from files: `rfcn test_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+    cfg, args = parse_config(main_given.__doc__, argv, add_arguments_given)
+    params = args.params or last_checkpoint(cfg, args.cfg)
+    folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
+    with start_run(cfg, folder, params) as cfg:
+        paths = args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.test_image_set)
+        (_, path), = sets_with_files(cfg, cfg.dataset.test_image_set, paths)
+        test_given(cfg, folder, params, path)
 
 
 if __name__ == '__main__':

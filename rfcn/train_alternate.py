@@ -20,24 +20,22 @@ if __package__ in (None, ''):
 import logging
 
 from lib.errors import ConfigError
+from lib.utils.folders import locked_folder
 from lib.utils.whole_file import save_text
-from rfcn import build, training
+from rfcn import data_sets, inference, training
 from rfcn.checkpoints import checkpoint, resume, states
-from rfcn.checkpoints.data_record import data_record, summary
-from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.checkpoints.identity import Identity, settings_of
+from rfcn.checkpoints.identity import Identity, data_record, settings_of, summary
 from rfcn.checkpoints.step_record import difference, record, save_with_files, stands_for, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
+from rfcn.core.loader import proposal_scale
 from rfcn.core.module import fixed_param_names
 from rfcn.core.schedule import last_epoch
 from rfcn.exporters.plain import symbol_beside
-from rfcn.proposals import proposals_path
-from rfcn.propose import SETTINGS, make_proposals
+from rfcn.propose import SETTINGS, make_proposals, proposals_path
 from rfcn.symbols import make_symbol
-from rfcn.train_given import train_given
-from rfcn.train_rpn import train_rpn
+from rfcn.train_parts import train_given, train_rpn
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +129,7 @@ class Steps:
         self.cfg = cfg
         self.folder = Path(folder)
         self.devices = devices
-        self.data = data_record(build.training_roidb(cfg))
+        self.data = data_record(data_sets.training_roidb(cfg))
 
     def prefix(self, name):
         """Of the checkpoints of a step."""
@@ -157,7 +155,7 @@ class Steps:
         logger.info('step %s', name)
         cfg = step_config(self.cfg, name, start and (self.prefix(start), self._epoch(start)))
         if proposals:
-            imdbs = build.datasets(cfg, cfg.dataset.image_set)
+            imdbs = data_sets.datasets(cfg, cfg.dataset.image_set)
             paths = [proposals_path(self.folder / proposals, imdb) for imdb in imdbs]
             train_given(cfg, self.folder, paths, self.devices, is_step=True)
         else:
@@ -168,7 +166,7 @@ class Steps:
         """Make proposals for training and validation images unless they are there. Returns the name of their folder."""
         name = rpn + '_proposals'
         settings = {key: self.cfg.TEST[key] for key in PROPOSAL_KEYS}
-        settings['PROPOSAL_SCALE'] = list(build.proposal_scale(self.cfg))
+        settings['PROPOSAL_SCALE'] = list(proposal_scale(self.cfg))
         text = record(dict(settings, image_set=self.cfg.dataset.image_set), [self._record(rpn)])
         if not stands_for(self._record(name), text):
             (self.folder / name).mkdir(exist_ok=True)
@@ -204,13 +202,13 @@ def combine(cfg, rpn, rfcn, path, identity=None):
         identity: what it says of itself.
     """
     arg_params, aux_params = checkpoint.load_params(rfcn)
-    for_test, _ = checkpoint.load_params(rfcn, for_test=True)
+    for_inference, _ = checkpoint.load_params(rfcn, for_inference=True)
     arg_params.update((name, value) for name, value in checkpoint.load_params(rpn)[0].items() if name not in arg_params)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     source = '%s with the RPN of %s' % (rfcn, rpn)
-    checkpoint.check_params(symbol, build.input_shapes(cfg), arg_params, aux_params, source)
+    checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, source)
     box_layer = [layer + kind for layer in checkpoint.BBOX_LAYERS for kind in ('_weight', '_bias')]
-    unnormalised = {name + checkpoint.TEST_SUFFIX: for_test[name] for name in box_layer if name in for_test}
+    unnormalised = {name + checkpoint.TEST_SUFFIX: for_inference[name] for name in box_layer if name in for_inference}
     states.save_checkpoint(path, arg_params, aux_params, {}, states.finished(arg_params, aux_params), identity,
                            unnormalised)
     logger.info('wrote %s', path)

@@ -5,10 +5,11 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
-from rfcn import build, training
+from rfcn import data_sets, inference, training
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
 from rfcn.core.module import contexts
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.exporters.plain import symbol_beside
 from rfcn.symbols import make_symbol
 
@@ -22,10 +23,11 @@ def train_net(cfg, output_path, devices=None):
     devices = devices or contexts(cfg.gpus)
     network = make_symbol(cfg)
     symbol = network.get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol, len(devices))
+    loader = anchor_loader(cfg, data_sets.training_roidb(cfg), symbol, len(devices))
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
-    training.train(cfg, symbol, loader, prefix, devices, kind=training.END2END, extra_params=build.unnormalised(cfg),
-                   validate=training.validation(cfg), test_symbol=symbol_beside(cfg))
+    training.train(cfg, symbol, loader, prefix, devices, kind=training.END2END,
+                   extra_params=inference.unnormalised(cfg), validate=training.validation(cfg),
+                   test_symbol=symbol_beside(cfg))
     return prefix
 
 

@@ -10,14 +10,13 @@ import numpy as np
 from lib.dataset.imdb import check_usable
 from lib.errors import ConfigError, DatasetError
 from lib.utils import memory
+from lib.utils.folders import locked_folder
 from lib.utils.image import imread
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, resume, states
-from rfcn.checkpoints.data_record import summary
-from rfcn.checkpoints.folder_lock import locked_folder
-from rfcn.checkpoints.identity import CONFIG, identity_of, training_keys
+from rfcn.checkpoints.identity import CONFIG, identity_of, summary, training_keys
 from rfcn.checkpoints.pretrained import start_params
 from rfcn.cli.run import run_folder
 from rfcn.config.config import dump
@@ -27,6 +26,7 @@ from rfcn.core.trainer import Trainer
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 from rfcn.precision.bf16 import use_bf16, with_bf16_convolutions
+from rfcn.precision.cpu import check_device
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
         FolderInUse: another run writes there.
         CheckpointError: the checkpoints that are there are another run's.
     """
-    build.check_device(cfg, 'TRAIN')
+    check_device(cfg, 'TRAIN')
     identity = identity_of(cfg, kind, loader.roidb)
     check_workers(cfg, identity, loader.roidb)
     first = workers().first
@@ -205,13 +205,13 @@ def validation(cfg):
         logger.warning('dataset.val_image_set is %s, but it is not validated on: TRAIN.EVAL_PERIOD is 0',
                        cfg.dataset.val_image_set)
         return None
-    imdb, = build.datasets(cfg, cfg.dataset.val_image_set)
+    imdb, = data_sets.datasets(cfg, cfg.dataset.val_image_set)
     check_usable([imdb], 'validated on')
-    to_test = build.unnormalised(cfg)
+    to_test = inference.unnormalised(cfg)
 
     def validate(epoch, arg_params, aux_params):
         test_params = {name[:-len(checkpoint.TEST_SUFFIX)]: value for name, value in to_test(arg_params).items()}
-        predictor = build.predictor_of_params(cfg, dict(arg_params, **test_params), aux_params, 'epoch %d' % epoch)
+        predictor = inference.predictor_of_params(cfg, dict(arg_params, **test_params), aux_params, 'epoch %d' % epoch)
         evaluation, all_boxes = evaluate(cfg, predictor, imdb)
         return evaluation, pictures_of(cfg, imdb, all_boxes) if workers().first else []
     return validate

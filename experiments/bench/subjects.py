@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.bench.measure import Stopwatch, unfused
 from lib.utils.image import get_image, tensor_vstack
-from rfcn import build
+from rfcn import inference
 from rfcn.config.config import PROJECT, load_config
 from rfcn.core.detect import View, choose_detections
 from rfcn.core.loader import Batch
@@ -74,7 +74,7 @@ class Detection:
         self.cfg = config(depth, 'TEST.BATCH_IMAGES=%d' % images)
         self.roidb, self.images = roidb, images
         self.symbol = make_symbol(self.cfg).get_symbol(is_train=False)
-        params = random_params(self.symbol, build.input_shapes(self.cfg))
+        params = random_params(self.symbol, inference.input_shapes(self.cfg))
         self.predictors = {}
         for precision in precisions:
             graph = (self.symbol,) + params
@@ -82,7 +82,7 @@ class Detection:
                 graph = (quantization.quantize(*graph, [self.batch()]),) + params
             elif precision == BF16:
                 graph = with_bf16_weights(*graph)
-            self.predictors[precision] = Predictor(graph[0], build.TEST_INPUTS, [mx.cpu()], *graph[1:])
+            self.predictors[precision] = Predictor(graph[0], inference.INPUTS, [mx.cpu()], *graph[1:])
             with unfused() if precision == UNFUSED else contextlib.nullcontext():
                 self.run(precision)  # binds the graph
 

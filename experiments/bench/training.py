@@ -6,9 +6,9 @@ import time
 import mxnet as mx
 
 from experiments.bench import measure, subjects
-from rfcn import build
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.module import TrainModule
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions
 from rfcn.symbols import make_symbol
 
@@ -30,7 +30,7 @@ class Training:
     def __init__(self, depth, precision, roidb, plain=False):
         cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1')
         symbol = make_symbol(cfg).get_symbol(is_train=True)
-        self.loader = build.anchor_loader(cfg, roidb, symbol)
+        self.loader = anchor_loader(cfg, roidb, symbol)
         self.batches = self._endless()
         first = next(self.batches)
         shapes = {desc.name: desc.shape for desc in first.provide_data + first.provide_label}

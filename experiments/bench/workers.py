@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from experiments.bench import subjects
-from rfcn import build
+from rfcn import inference
 from rfcn.checkpoints.checkpoint import save_params
 from rfcn.config.config import PROJECT, load_config
 from rfcn.precision.bf16 import has_bf16
@@ -71,7 +71,7 @@ def write_training(folder, depth, precision, images):
             for box in entry['boxes']:
                 writer.writerow([Path(entry['image']).name, *map(int, box), 'thing'])
     base = load_config(subjects.CONFIG, ['symbol=resnet_v1_%d_rfcn' % depth])
-    params = subjects.random_params(make_symbol(base).get_symbol(is_train=False), build.input_shapes(base))
+    params = subjects.random_params(make_symbol(base).get_symbol(is_train=False), inference.input_shapes(base))
     heads = ('rpn', 'conv_new', 'rfcn')
     save_params(str(folder / 'random-0000.params'),
                 {name: value for name, value in params[0].items() if not name.startswith(heads)}, params[1])

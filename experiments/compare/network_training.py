@@ -8,8 +8,8 @@ from experiments.compare.rows import exchange_copies, match_rows
 from experiments.compare.targets import ANCHOR_KEYS, DRAW, UNTOUCHED
 from lib.rpn.anchor_target import as_blobs, assign_anchor
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
-from rfcn.build import feature_shape
 from rfcn.core.module import TrainModule
+from rfcn.core.target_loaders import feature_shape
 from rfcn.training import optimizer_params
 
 SEED_ANCHORS = 2  # added to a vector's salt

@@ -5,8 +5,8 @@ import mxnet as mx
 import numpy as np
 
 from experiments.compare.report import EXACT, PLAIN, Tolerance
+from lib.dataset.roidb import epoch_order
 from lib.rcnn.ohem import box_annotator_ohem as ohem_in_numpy
-from lib.utils.epoch_order import epoch_order
 from rfcn.checkpoints.checkpoint import unnormalised_bbox
 from rfcn.core.loader import Loader
 from rfcn.core.metric import TrainingMetrics

@@ -9,10 +9,10 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
 
-from rfcn import build, test_given, train_given
+from rfcn import data_sets, test, train_parts
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
-from rfcn.proposals import with_proposals
+from rfcn.propose import with_proposals
 
 EXTENSIONS = ('.npz', '.mat', '.pkl')
 
@@ -42,11 +42,11 @@ def main(argv=None):
     """Both scripts with the same arguments."""
     cfg, args = parse_config(__doc__.splitlines()[0], argv, add_arguments)
     folder = args.proposal_folder or Path(cfg.dataset.root_path) / 'proposals' / cfg.dataset.proposal
-    files = [[proposal_file(folder, imdb) for imdb in build.datasets(cfg, image_sets)]
+    files = [[proposal_file(folder, imdb) for imdb in data_sets.datasets(cfg, image_sets)]
              for image_sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]
     arguments = ['--cfg', args.cfg] + args.overrides
-    for script, paths in zip((train_given, test_given), files):
-        script.main(arguments + [word for path in paths for word in ('--proposals', path)])
+    for part, paths in zip((train_parts.main_given, test.main_given), files):
+        part(arguments + [word for path in paths for word in ('--proposals', path)])
 
 
 if __name__ == '__main__':

@@ -7,8 +7,9 @@ import numpy as np
 
 from experiments.bench.flops import gflop
 from experiments.rows.table import END2END, GIVEN
-from rfcn import build
+from rfcn.core.loader import detection_scales
 from rfcn.core.module import fixed_param_names
+from rfcn.core.target_loaders import feature_shape
 from rfcn.symbols import make_symbol
 
 OBJECTS = 20          # of an image, for the shapes
@@ -31,7 +32,7 @@ def cost(cfg, kind):
     network = make_symbol(cfg)
     graph = network.get_symbol_rfcn if kind == GIVEN else network.get_symbol
     symbol = graph(is_train=False)
-    views = [scale for scale in build.test_scales(cfg) for _ in range(2 if cfg.TEST.FLIP else 1)]
+    views = [scale for scale in detection_scales(cfg) for _ in range(2 if cfg.TEST.FLIP else 1)]
     inputs = [{name: shape for name, shape in input_shapes(cfg, symbol, scale, cfg.TEST.RPN_POST_NMS_TOP_N).items()
                if name in symbol.list_arguments()} for scale in views]
     steps = [network.get_symbol] if kind == END2END else [network.get_symbol_rfcn]
@@ -47,7 +48,7 @@ def input_shapes(cfg, symbol, scale, rois):
     anchors = cfg.network.NUM_ANCHORS
     shapes = {'data': (1, 3, height, width), 'im_info': (1, 3), 'rois': (1, rois, 5), 'gt_boxes': (1, OBJECTS, 5)}
     if 'rpn_cls_score_output' in symbol.get_internals().list_outputs():
-        rows, columns = build.feature_shape(symbol)(height, width)
+        rows, columns = feature_shape(symbol)(height, width)
         maps = (1, 4 * anchors, rows, columns)
         return dict(shapes, label=(1, anchors * rows * columns), bbox_target=maps, bbox_weight=maps)
     targets = (1, rois, 4 * (2 if cfg.CLASS_AGNOSTIC else cfg.dataset.NUM_CLASSES))

@@ -5,9 +5,9 @@ from pathlib import Path
 from experiments.rows.schedule import row_steps
 from experiments.rows.table import ALTERNATE, GIVEN, ROOT, TEST
 from lib.errors import UserError
-from rfcn import build
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.config.config import base_files, load_config
+from rfcn.core.loader import detection_scales, proposal_scale
 
 STEP = '%-6s %11s %12s %12s %9s %8s %14s'
 ONE_STAGE = '_class_rpn'     # the end of the names of networks without RoIs
@@ -63,14 +63,14 @@ def setting_lines(cfg, kind):
     rois = 'OHEM keeps %d of all' % train.BATCH_ROIS_OHEM if train.ENABLE_OHEM else \
         '%d, background from IoU %g' % (train.BATCH_ROIS // images, train.BG_THRESH_LO)
     lines = ['images: trained at %s, tested at %s (shorter side / limit of the longer)'
-             % (shown(cfg.SCALES), shown(build.test_scales(cfg)))]
+             % (shown(cfg.SCALES), shown(detection_scales(cfg)))]
     if cfg.symbol.endswith(ONE_STAGE):
         return lines + ['anchors an image that train: %d' % train.RPN_BATCH_SIZE]
     lines.append('RoIs an image that train: ' + rois)
     if kind == ALTERNATE:
         lines.append('proposals to train on: %d of the %d best anchors, sides of %d pixels or more, made at %s'
                      % (test.PROPOSAL_POST_NMS_TOP_N, test.PROPOSAL_PRE_NMS_TOP_N, test.PROPOSAL_MIN_SIZE,
-                        shown([build.proposal_scale(cfg)])))
+                        shown([proposal_scale(cfg)])))
     elif kind != GIVEN:
         lines.append('proposals in training: %d of the %d best anchors, sides of %d pixels or more'
                      % (train.RPN_POST_NMS_TOP_N, train.RPN_PRE_NMS_TOP_N, train.RPN_MIN_SIZE))

@@ -15,8 +15,8 @@ from experiments.bench.subjects import random_params
 from experiments.rows.cost import OBJECTS, input_shapes
 from experiments.rows.schedule import row_steps, test_images, training_images
 from experiments.rows.table import ALTERNATE, GIVEN, TEST
-from rfcn import build
 from rfcn.config.config import load_config, with_overrides
+from rfcn.core.loader import detection_scales
 from rfcn.core.module import TrainModule
 from rfcn.core.predictor import Predictor
 from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions, with_bf16_weights
@@ -72,7 +72,7 @@ def graph_of(step, kind):
 
 def reference_scale(cfg):
     """The scale that is measured: the first one of the tests."""
-    return build.test_scales(cfg)[0]
+    return detection_scales(cfg)[0]
 
 
 def relative_pixels(cfg):
@@ -82,7 +82,7 @@ def relative_pixels(cfg):
 
 def test_pixels(cfg):
     """Pixels of all views of a test image, in those of the scale that is measured."""
-    views = sum(np.prod(scale) for scale in build.test_scales(cfg)) * (2 if cfg.TEST.FLIP else 1)
+    views = sum(np.prod(scale) for scale in detection_scales(cfg)) * (2 if cfg.TEST.FLIP else 1)
     return float(views / np.prod(reference_scale(cfg)))
 
 

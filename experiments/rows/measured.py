@@ -10,7 +10,7 @@ from lib.errors import ConfigError
 from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
 from rfcn.config.defaults import KEYS
-from rfcn.result import FILE
+from rfcn.evaluate import RESULT_FILE
 
 UNKNOWN = '?'
 # Keys that make no other experiment: where things lie, what it runs on, where weights come from, what is written.
@@ -40,7 +40,7 @@ def measured(row, output=None):
     folder = run_folder(cfg, row.cfg_path, cfg.dataset.test_image_set)
     if output:
         folder = output / folder.relative_to(ROOT / 'output')
-    for name, read in ((FILE, from_result), ('log.txt', from_log)):
+    for name, read in ((RESULT_FILE, from_result), ('log.txt', from_log)):
         if (folder / name).is_file():
             found = read((folder / name).read_text(encoding='utf-8'))
             if found and found.metrics:

@@ -2,7 +2,7 @@
 from typing import NamedTuple, Optional, Tuple
 
 from experiments.rows.table import ALTERNATE, TEST, find_row
-from rfcn import build
+from rfcn import data_sets
 from rfcn.config.config import load_config
 from rfcn.core.schedule import batches_in, last_epoch, updates_per_epoch
 from rfcn.train_alternate import step_config, steps_of
@@ -67,7 +67,7 @@ def training_images(cfg):
     """Images of an epoch, mirror images included."""
     sets = [(cfg.dataset.dataset, name) for name in cfg.dataset.image_set.split('+')]
     if not all(image_set in IMAGES for image_set in sets):
-        return len(build.training_roidb(cfg))
+        return len(data_sets.training_roidb(cfg))
     keep_empty = cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES
     return sum(IMAGES[image_set][0 if keep_empty else 1] for image_set in sets) * (2 if cfg.TRAIN.FLIP else 1)
 
@@ -75,4 +75,4 @@ def training_images(cfg):
 def test_images(cfg) -> Optional[int]:
     """Images of the test set."""
     known = IMAGES.get((cfg.dataset.dataset, cfg.dataset.test_image_set))
-    return known[0] if known else len(build.datasets(cfg, cfg.dataset.test_image_set)[0].image_set_index)
+    return known[0] if known else len(data_sets.datasets(cfg, cfg.dataset.test_image_set)[0].image_set_index)

@@ -17,7 +17,7 @@ from experiments.rows.cost import cost
 from experiments.rows.table import GIVEN, ROOT, find_row
 from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
-from rfcn.result import FILE
+from rfcn.evaluate import RESULT_FILE
 from rfcn.train_alternate import steps_of
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def count_detections(row, overrides):
     """Detections in the files that a server or an evaluation reads."""
     cfg = load_config(row.cfg_path, overrides)
     folder = run_folder(cfg, row.cfg_path, cfg.dataset.test_image_set)
-    assert (folder / FILE).is_file(), '%s: no result' % folder
+    assert (folder / RESULT_FILE).is_file(), '%s: no result' % folder
     if cfg.dataset.dataset == 'coco':
         return sum(len(json.loads(path.read_text())) for path in folder.glob('detections_*_results.json'))
     return sum(len(path.read_text().splitlines()) for path in folder.rglob('comp4_det_*.txt'))

@@ -11,7 +11,7 @@ from experiments.demo.shapes import CLASSES
 from lib.bbox.bbox_transform import clip_boxes
 from lib.dataset.voc import VOC_CLASSES
 from lib.utils.proposals import save_proposals
-from rfcn import build
+from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.symbols.initialize import init_params
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
@@ -92,7 +92,7 @@ def write_proposals(cfg, folder, count=60):
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.RandomState(0)
     for image_sets in (cfg.dataset.image_set, cfg.dataset.test_image_set):
-        for imdb in build.datasets(cfg, image_sets):
+        for imdb in data_sets.datasets(cfg, image_sets):
             entries = imdb.gt_roidb()
             save_proposals(str(folder / (imdb.name + '.npz')), imdb.image_set_index,
                            [proposals_of(entry, count, rng) for entry in entries])

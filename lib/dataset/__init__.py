@@ -1,11 +1,16 @@
-"""The data sets by name: a reader of a format, and an evaluation. An own one gets a line in `DATASETS`."""
+"""The data sets by name: a reader of a format, and an evaluation. An own one gets a line in `DATASETS`.
+
+The class names of the published ones are here too, for models of theirs where the data are not at hand.
+"""
+import re
+
 from lib.dataset.annotations import same_files
 from lib.dataset.coco import read_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv
 from lib.dataset.imdb import check_usable
 from lib.dataset.roidb import append_flipped_images
-from lib.dataset.voc import read_voc
+from lib.dataset.voc import VOC_CLASSES, read_voc
 from lib.dataset.voc_eval import VocScored
 from lib.dataset.yolo import read_yolo
 from lib.errors import DatasetError
@@ -13,6 +18,18 @@ from lib.errors import DatasetError
 # Name in the configuration -> function that reads an image set, the options that it takes, class of the data set.
 DATASETS = {'PascalVOC': (read_voc, ('sets',), VocScored), 'coco': (read_coco, (), CocoScored),
             'csv': (read_csv, ('sets', 'origin'), VocScored), 'yolo': (read_yolo, (), VocScored)}
+# In the order of COCO's category numbers, which is that of its json files.
+COCO_CLASSES = (
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
+    'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant',
+    'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard',
+    'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
+    'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange', 'broccoli',
+    'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed', 'dining table', 'toilet',
+    'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator',
+    'book', 'clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush')
+_VOC_SET = r'20(0[7-9]|1[0-2])_\w+'
+_COCO_SET = r'(train|val|valminusminival|minival|trainval|test|test-dev)20(14|15|17)'
 
 
 def read_annotated(name, image_set, dataset_path, classes=None, *, sets=None, origin=0):
@@ -101,3 +118,13 @@ def roidb_of(imdbs, *, flip=False):
         entries = imdb.gt_roidb()
         roidb += append_flipped_images(entries) if flip else entries
     return roidb
+
+
+def published_classes(dataset, image_sets):
+    """Class names of the image sets 'a+b' without background, if they are VOC's or COCO's by name; else ().
+
+    Args:
+        dataset: 'PascalVOC' or 'coco'.
+    """
+    names, pattern = {'PascalVOC': (VOC_CLASSES, _VOC_SET), 'coco': (COCO_CLASSES, _COCO_SET)}.get(dataset, ((), ''))
+    return names if all(re.fullmatch(pattern, name.strip()) for name in image_sets.split('+')) else ()

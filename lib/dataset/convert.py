@@ -5,13 +5,13 @@ from lib.dataset import read_annotated
 from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels
 from lib.dataset.coco import write_coco
 from lib.dataset.csv_list import write_csv
+from lib.dataset.files import place_images
 from lib.dataset.imdb import EXAMPLES, turned_text
-from lib.dataset.output import place_images
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
+from lib.utils.folders import whole_folder
 from lib.utils.image import image_head
-from lib.utils.whole_folder import whole_folder
 
 WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
 

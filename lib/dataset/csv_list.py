@@ -26,10 +26,11 @@ from lib.dataset.files import (
     find_image,
     inside,
     names_of_set,
+    number_text,
     read_file,
     short_name,
+    write_lines,
 )
-from lib.dataset.output import number_text, write_lines
 from lib.errors import DatasetError
 
 # Column -> the names it may have in the first line. Without such a line the first six columns are in this order.

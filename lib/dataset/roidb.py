@@ -1,5 +1,7 @@
 """Operations on a roidb, the list of images with their objects. Two lists are merged with `+`.
 
+`epoch_order` is the order in which an epoch of training visits the images.
+
 An entry is a dict: image (path), index (name within its data set), height, width (int, pixels), boxes ((n, 4) float32,
 pixels counted from 0), gt_classes ((n,) int32), flipped (bool), and in alternate training proposals ((m, 5) float32
 boxes and score).
@@ -83,3 +85,31 @@ def count_objects(roidb, num_classes):
     """(num_classes,) int: how many objects of each class the list holds; 0 for the background."""
     classes = [entry['gt_classes'] for entry in roidb]
     return np.bincount(np.concatenate(classes), minlength=num_classes) if classes else np.zeros(num_classes, dtype=int)
+
+
+def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping, shuffle_whole_batches=True,
+                rng=np.random):
+    """Shuffle images, keeping landscape and portrait ones in batches of their own where asked to.
+
+    Args:
+        index: (N,) int, the images in their last order (plain shuffling permutes that one, as the release does).
+        widths, heights: (N,) of image 0, 1, ..., pixels.
+        batch_size: images a batch.
+        shuffle_whole_batches: see the departure below; False is the release's rule.
+    Returns:
+        (N,) int, every image once.
+    Source: the release's AnchorLoader.reset.
+    """
+    if not shuffle:
+        return index
+    if not aspect_grouping:
+        return index[rng.permutation(len(index))]
+    landscape = np.asarray(widths) >= np.asarray(heights)
+    order = np.hstack((rng.permutation(np.where(landscape)[0]), rng.permutation(np.where(~landscape)[0])))
+    whole = len(order) // batch_size * batch_size
+    # Departure: where the batches come out even the release shuffles none of them (its slice [:-0] is empty), so that
+    # every epoch is all landscape, then all portrait.
+    if whole < len(order) or shuffle_whole_batches:
+        batches = order[:whole].reshape(-1, batch_size)
+        order[:whole] = batches[rng.permutation(len(batches))].ravel()
+    return order

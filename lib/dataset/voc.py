@@ -20,8 +20,17 @@ from lib.dataset.annotations import (
     class_names,
     flag_bits,
 )
-from lib.dataset.files import CLASS_FILE, belongs, existing, files_below, inside, names_of_set, read_lines
-from lib.dataset.output import check_stems, write_lines
+from lib.dataset.files import (
+    CLASS_FILE,
+    belongs,
+    check_stems,
+    existing,
+    files_below,
+    inside,
+    names_of_set,
+    read_lines,
+    write_lines,
+)
 from lib.dataset.voc_xml import annotation, parse, read_object, read_size, text_of
 from lib.errors import DatasetError
 from lib.utils.image import IMAGE_EXTENSIONS

@@ -10,8 +10,7 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from lib.dataset.annotations import LARGEST, annotated_size, read_flag
-from lib.dataset.files import decoded, read_file
-from lib.dataset.output import number_text
+from lib.dataset.files import decoded, number_text, read_file
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 

@@ -10,8 +10,7 @@ import os
 from lib.dataset import annotations as kinds
 from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names
 from lib.dataset.box_rule import counted
-from lib.dataset.files import SAME_SETS, belongs, inside, read_text, short_name
-from lib.dataset.output import check_stems, write_lines
+from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, read_text, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.image import IMAGE_EXTENSIONS, image_size

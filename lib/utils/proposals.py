@@ -9,13 +9,14 @@
 A .mat file may name its images in a cell array `images`. A name is the data set's `index`, with or without extension.
 """
 import os
+import zipfile
 
 import numpy as np
 
 from lib.errors import DatasetError
-from lib.utils import mat_file, safe_npz, safe_pickle
+from lib.utils import mat_file, safe_pickle
 from lib.utils.image import IMAGE_EXTENSIONS
-from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES
+from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES, open_input
 from lib.utils.whole_file import whole_file
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
@@ -152,7 +153,7 @@ def _from_edge_boxes(cell, path):
 
 
 def _read_npz(path, most):
-    names, counts, dets = safe_npz.load(path, ('index', 'counts', 'dets'), most)
+    names, counts, dets = read_npz(path, ('index', 'counts', 'dets'), most)
     if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' \
             or counts.min(initial=0) < 0 or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
@@ -189,3 +190,27 @@ def _bare(name):
     """An image's name without an image's extension."""
     stem, extension = os.path.splitext(name)
     return stem if extension.lower() in IMAGE_EXTENSIONS else name
+
+
+def read_npz(path, names, most=MAX_ARRAY_BYTES):
+    """The arrays of these names.
+
+    Raises:
+        DatasetError: the file is damaged, lacks one of them, holds Python objects, or would become larger than `most`
+            bytes.
+    """
+    try:
+        with open_input(path) as file:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(info.file_size for info in archive.infolist())
+            if size > most:
+                raise ValueError('it would unpack to %d bytes, more than %d' % (size, most))
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as content:
+                arrays = [content[name] for name in names]
+        if not all(isinstance(array, np.ndarray) for array in arrays):
+            raise ValueError('not all of them are arrays')  # but the bytes of another kind of file
+        return arrays
+    except Exception as error:  # a damaged file raises nearly anything
+        raise DatasetError('%s: not an .npz file of plain arrays %s, or a damaged one (%s). Make it again'
+                           % (path, ', '.join(names), error)) from None

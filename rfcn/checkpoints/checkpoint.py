@@ -86,18 +86,18 @@ def tag_params(arg_params, aux_params):
     return tagged
 
 
-def load_params(path, for_test=False):
+def load_params(path, for_inference=False):
     """Read a parameter file.
 
     Args:
-        for_test: take the un-normalised box parameters under the plain names, where the file has them.
+        for_inference: take the un-normalised box parameters under the plain names, where the file has them.
     Returns:
         arg_params, aux_params: name -> NDArray.
     Raises:
         FileNotFoundError, CheckpointError: the file is missing, cut off or no parameter file.
     """
     arrays = load_arrays(path)
-    return split_params(arrays, path, for_test)
+    return split_params(arrays, path, for_inference)
 
 
 def warn_of_normalised(arrays, path):
@@ -110,7 +110,7 @@ def warn_of_normalised(arrays, path):
                        path, layers[0], TEST_SUFFIX)
 
 
-def split_params(arrays, source, for_test=False):
+def split_params(arrays, source, for_inference=False):
     """`arg:` and `aux:` arrays -> arg_params, aux_params; see `load_params`."""
     arg_params, aux_params = {}, {}
     for tagged, value in arrays.items():
@@ -120,7 +120,7 @@ def split_params(arrays, source, for_test=False):
         (arg_params if kind == 'arg' else aux_params)[name] = value
     for name in [n for n in arg_params if n.endswith(TEST_SUFFIX)]:
         value = arg_params.pop(name)
-        if for_test:
+        if for_inference:
             arg_params[name[:-len(TEST_SUFFIX)]] = value
     return arg_params, aux_params
 

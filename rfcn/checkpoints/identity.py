@@ -2,20 +2,24 @@
 
     kind       what was trained: end2end, rpn, rfcn, alternate
     settings   every key of the configuration, by its dotted name: classes, anchors, means, scales, schedule, seed, ...
-    data       a `DataRecord` of the images
+    data       a `DataRecord` of the images: their names, sizes and boxes, as sums. So a list that was cut, another
+               picture or another box is noticed when the run is taken up, and told apart from a data set that has
+               grown. The folder of the data does not count: it may be moved.
 
 A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
 takes its place; its kind and data are then unknown. `ALLOW_CHANGED` lists keys that may differ on purpose.
 """
 import functools
+import hashlib
 import json
 import logging
 import os
-from collections import namedtuple
+from collections import Counter, namedtuple
 from pathlib import Path
 
+import numpy as np
+
 from lib.errors import CheckpointError, ConfigError
-from rfcn.checkpoints.data_record import data_change, data_record
 from rfcn.config.config import load_config, thaw
 from rfcn.config.defaults import KEYS
 from rfcn.config.kinds import show
@@ -36,6 +40,15 @@ _FINE_TUNING = ('network.PIXEL_MEANS', 'network.STRIDE_IN_3X3', 'network.POOL1',
                 'TRAIN.BBOX_MEANS', 'TRAIN.BBOX_STDS')
 
 Identity = namedtuple('Identity', 'kind settings data')
+SUM_BYTES = 8
+# Of an entry of a roidb: what the training depends on, besides its name. Proposals are those of alternating training.
+_CONTENT = ('boxes', 'gt_classes', 'proposals')
+DataRecord = namedtuple('DataRecord', 'sums objects')
+DataRecord.__doc__ = """sums: (images, 2, 8) uint8, of each image's name and of its content, in the order of the list;
+objects: int, how many there are."""
+DataChange = namedtuple('DataChange', 'gone new changed reordered')
+DataChange.__doc__ = """How many images are no longer in the list, are new in it, have another size or other boxes; and
+whether those that stayed stand in another order."""
 
 
 def identity_of(cfg, kind, roidb):
@@ -75,8 +88,8 @@ def training_keys():
     return meaning_keys() + [CLASSES, SCALES, 'network.IMAGE_STRIDE', 'RELEASE_RULES', 'seed', WEIGHTS] + of_train
 
 
-def check_for_test(identity, cfg, source):
-    """Compare a checkpoint with the configuration that it is tested with. Classes: see for_test.py.
+def check_for_inference(identity, cfg, source):
+    """Compare a checkpoint with the configuration that it is tested with. Classes: see rfcn/inference.py.
 
     Raises:
         CheckpointError: they differ in what changes the result.
@@ -90,7 +103,7 @@ def check_for_test(identity, cfg, source):
 
 
 def check_fine_tuning(identity, cfg, source):
-    """Compare a checkpoint with the configuration that goes on from its parameters. Raises as `check_for_test`."""
+    """Compare a checkpoint with the configuration that goes on from its parameters. Raises as `check_for_inference`."""
     keys = list(_FINE_TUNING)
     if identity.settings['network.NUM_ANCHORS'] == cfg.network.NUM_ANCHORS:     # else these layers start anew
         keys += _ANCHORS
@@ -164,3 +177,44 @@ def _refuse(changed, cfg, source, remedy):
                               'ALLOW_CHANGED=[%s]' % (source, told, remedy, ','.join(left)))
     for key, (before, now) in changed.items():
         logger.warning('%s: %s was %s, now %s, as ALLOW_CHANGED allows', source, key, before, now)
+
+
+def data_record(roidb):
+    """The `DataRecord` of a roidb. Mirror images, which follow from a setting, are left out."""
+    entries = [entry for entry in roidb if not entry['flipped']]
+    sums = [_sum(entry['index'].encode('utf-8', 'surrogateescape')) + _sum(*_content(entry)) for entry in entries]
+    return DataRecord(np.frombuffer(b''.join(sums), dtype=np.uint8).reshape(-1, 2, SUM_BYTES),
+                      sum(len(entry['boxes']) for entry in entries))
+
+
+def _content(entry):
+    yield np.array([entry['width'], entry['height']], dtype=np.int64).tobytes()
+    for name in _CONTENT:
+        if name in entry:
+            value = np.asarray(entry[name])
+            yield np.ascontiguousarray(value, dtype=np.float64 if value.dtype.kind == 'f' else np.int64).tobytes()
+
+
+def _sum(*parts):
+    digest = hashlib.blake2b(digest_size=SUM_BYTES)
+    for part in parts:
+        digest.update(b'%d:' % len(part) + part)
+    return digest.digest()
+
+
+def summary(record):
+    """Plain values for a note: images, objects, and a sum of everything."""
+    return {'images': len(record.sums), 'objects': record.objects, 'sum': _sum(record.sums.tobytes()).hex()}
+
+
+def data_change(before, now):
+    """What has changed between two records; None if nothing has."""
+    if np.array_equal(before.sums, now.sums):
+        return None
+    pairs = [[(name.tobytes(), content.tobytes()) for name, content in record.sums] for record in (before, now)]
+    names = [Counter(name for name, _ in of) for of in pairs]
+    gone, new = names[0] - names[1], names[1] - names[0]
+    lost = Counter(pairs[0]) - Counter(pairs[1])
+    stayed = [[name for name, _ in of if name not in gone and name not in new] for of in pairs]
+    return DataChange(sum(gone.values()), sum(new.values()), sum(lost.values()) - sum(gone.values()),
+                      stayed[0] != stayed[1])

@@ -18,8 +18,7 @@ import numpy as np
 from lib.errors import CheckpointError
 from lib.utils.whole_file import save_whole
 from rfcn.checkpoints.checkpoint import load_arrays, save_arrays, tag_params, write_arrays
-from rfcn.checkpoints.data_record import SUM_BYTES, DataRecord
-from rfcn.checkpoints.identity import Identity, identity_beside
+from rfcn.checkpoints.identity import SUM_BYTES, DataRecord, Identity, identity_beside
 from rfcn.checkpoints.params_file import read_bytes
 
 logger = logging.getLogger(__name__)

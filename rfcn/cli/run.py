@@ -11,11 +11,11 @@ import numpy as np
 import tqdm
 
 from lib.errors import ConfigError
+from lib.utils.folders import locked_folder
 from lib.utils.memory import watch
 from lib.utils.shown import shown, shown_text
 from lib.utils.whole_file import save_text
-from rfcn import build
-from rfcn.checkpoints.folder_lock import locked_folder
+from rfcn import data_sets
 from rfcn.cli.script import make_parser, to_log_files
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config
@@ -88,6 +88,11 @@ def parse_config(description, argv=None, add_arguments=lambda parser: None):
     return load_config(args.cfg, args.overrides), args
 
 
+def add_params(parser):
+    """Of the scripts that take a checkpoint, by default that of the training with the same configuration."""
+    parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
+
+
 def run_folder(cfg, cfg_path, image_set):
     """Where a run writes: `output_path/<name of the YAML>/<image set>`, as in the release."""
     return Path(cfg.output_path) / Path(cfg_path).stem / image_set
@@ -120,7 +125,7 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
         except OSError as error:
             raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
                               % (folder, error.strerror)) from error
-        cfg = build.with_classes(cfg, params)
+        cfg = data_sets.with_classes(cfg, params)
         held.enter_context(watch(folder / 'log.txt' if first else None))
         logger.info('command: %s', ' '.join(sys.argv))
         logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(),

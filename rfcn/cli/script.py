@@ -19,8 +19,7 @@ from lib.utils.shown import shown_text
 TRACEBACK = '--traceback'
 # Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
 SPELLED_NOW = {'check_dataset.py': 'check', 'convert_dataset.py': 'convert', 'quantize.py': 'quantize',
-               'import_backbone.py': 'import', 'collect_env.py': 'report-env', 'train_rpn.py': 'train_rpn',
-               'train_given.py': 'train_given', 'test_given.py': 'test_given', 'propose.py': 'propose'}
+               'import_backbone.py': 'import', 'collect_env.py': 'report-env', 'propose.py': 'propose'}
 FAILED, INTERRUPTED = 1, 130
 
 

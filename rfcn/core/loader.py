@@ -18,8 +18,8 @@ import zlib
 import mxnet as mx
 import numpy as np
 
+from lib.dataset.roidb import epoch_order, flip_entry
 from lib.errors import DatasetError
-from lib.utils.epoch_order import epoch_order
 from lib.utils.image import get_image, resized_shape, tensor_vstack
 from rfcn.core.pipeline import in_threads
 
@@ -66,7 +66,7 @@ class Loader:
         rank, ranks: this worker among all that share the steps: of the batches of a step it makes its own alone.
         scales: pairs (shorter side, longest side), one drawn for each image.
         stride: images are padded to a multiple of it; 0 for none.
-        shuffle_whole_batches: see `lib/utils/epoch_order.py`.
+        shuffle_whole_batches: see `lib/dataset/roidb.py`.
         threads: that read ahead; 0 reads where the batch is asked for.
         on_bad_image: 'error' or 'skip': another image takes the place of one that cannot be read; `skipped` lists them.
     """
@@ -259,3 +259,36 @@ def stack_rois(rois):
     """A list of (n, 5) -> (B, R, 5); shorter ones repeat their last row."""
     rows = max(len(r) for r in rois)
     return np.stack([np.pad(r, ((0, rows - len(r)), (0, 0)), mode='edge') for r in rois])
+
+
+def image_settings(cfg, scales):
+    """Keywords that every loader takes."""
+    return dict(scales=scales, pixel_means=np.array(cfg.network.PIXEL_MEANS), stride=cfg.network.IMAGE_STRIDE,
+                seed=cfg.seed, max_pixels=cfg.dataset.MAX_PIXELS)
+
+
+def detection_scales(cfg):
+    """The scales that detections of a test come from: those of TEST, or else the first that is trained on."""
+    return cfg.TEST.SCALES or cfg.SCALES[:1]
+
+
+def proposal_scale(cfg):
+    """The scale at which proposals for alternating training are made: its own, or else that of the tests."""
+    return (cfg.TEST.PROPOSAL_SCALE or detection_scales(cfg))[0]
+
+
+def image_loader(cfg, roidb, proposals=False, scale=None):
+    """The loader for testing, at the first scale for testing or at another, a pair of numbers."""
+    return ImageLoader(roidb, cfg.TEST.BATCH_IMAGES, proposals=proposals, threads=cfg.TRAIN.WORKERS,
+                       on_bad_image=cfg.dataset.on_bad_image,
+                       **image_settings(cfg, [scale or detection_scales(cfg)[0]]))
+
+
+def view_loaders(cfg, roidb, proposals=False):
+    """A loader for each view of the images, with the images in the same order.
+
+    The views: at each scale for testing and, with TEST.FLIP, mirrored.
+    """
+    mirrored = [flip_entry(entry) for entry in roidb] if cfg.TEST.FLIP else None
+    return [image_loader(cfg, entries, proposals, scale)
+            for scale in detection_scales(cfg) for entries in (roidb, mirrored) if entries is not None]

@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.memory import give_back, resident
-from rfcn.core.rates import names_beginning_with, with_kept_statistics, with_lr_mult
+from rfcn.core.schedule import names_beginning_with, with_kept_statistics, with_lr_mult
 from rfcn.core.workers import Sums
 from rfcn.operator_py import draws
 

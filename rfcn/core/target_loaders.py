@@ -1,5 +1,7 @@
 """Loaders for training: images with the targets of the RPN, or with given RoIs and their targets.
 
+The classes take numbers; `anchor_loader` and `roi_loader` make them from a configuration.
+
 Shapes are in loader.py; with given RoIs there are, instead of those of the RPN,
 
     rois         (B, R, 5)     image number among those of its device, box in the network's pixels
@@ -13,11 +15,14 @@ import functools
 
 import numpy as np
 
-from lib.rcnn.sample_rois import sample_labelled_rois
+from lib.dataset.check.anchors import anchorless
+from lib.errors import ConfigError
+from lib.rcnn.sample_rois import BACKGROUND, IGNORED, sample_labelled_rois
 from lib.rpn.anchor_target import as_blobs, assign_anchor, class_labels
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
-from lib.utils.image import tensor_vstack
-from rfcn.core.loader import Loader, scaled_rois
+from lib.utils.image import resize_scale, tensor_vstack
+from rfcn.core.loader import Loader, image_settings, scaled_rois
+from rfcn.core.workers import workers
 
 
 class AnchorLoader(Loader):
@@ -79,7 +84,7 @@ class RoiLoader(Loader):
     from the exact ones; here both are exact, as in end-to-end training and in testing.
 
     Args:
-        roidb: entries with rois, max_overlaps, max_classes, bbox_targets: see `lib.rcnn.given_rois`.
+        roidb: entries with rois, max_overlaps, max_classes, bbox_targets: see `lib.rcnn.sample_rois`.
         rois_per_image: RoIs that train; -1 for all of them.
         fg_fraction: largest part of them that may be foreground, unless all are taken.
         sampling: further keywords of `lib.rcnn.sample_rois.sample_labelled_rois`.
@@ -114,3 +119,73 @@ def pad_sample(rois, label, bbox_target, bbox_weight, rows):
     below = ((0, rows - len(rois)), (0, 0))
     return (np.pad(rois, below, mode='edge'), np.pad(label, below[:1], mode='constant', constant_values=-1),
             np.pad(bbox_target, below, mode='constant'), np.pad(bbox_weight, below, mode='constant'))
+
+
+def anchor_loader(cfg, roidb, symbol, devices=1):
+    """The loader of the end-to-end graph, or of the RPN graph, whose batches have targets and no gt_boxes.
+
+    Args:
+        devices: how many; each gets TRAIN.BATCH_IMAGES images a step.
+    """
+    train, network = cfg.TRAIN, cfg.network
+    check_anchors(cfg, roidb)
+    return AnchorLoader(
+        roidb, train.BATCH_IMAGES, feature_shape=feature_shape(symbol), end2end='gt_boxes' in symbol.list_arguments(),
+        tell_classes=rpn_classes(symbol, network.NUM_ANCHORS) > 2, max_gt_boxes=train.MAX_GT_BOXES,
+        anchors=dict(base_size=network.RPN_FEAT_STRIDE, ratios=network.ANCHOR_RATIOS, scales=network.ANCHOR_SCALES),
+        targets=dict(batch_size=train.RPN_BATCH_SIZE, fg_fraction=train.RPN_FG_FRACTION,
+                     fg_thresh=train.RPN_POSITIVE_OVERLAP, bg_thresh=train.RPN_NEGATIVE_OVERLAP,
+                     clobber_positives=train.RPN_CLOBBER_POSITIVES, bbox_weights=train.RPN_BBOX_WEIGHTS,
+                     untouched_objects_match=cfg.RELEASE_RULES),
+        shuffle=train.SHUFFLE, aspect_grouping=train.ASPECT_GROUPING, threads=train.WORKERS,
+        shuffle_whole_batches=not cfg.RELEASE_RULES, on_bad_image=cfg.dataset.on_bad_image, **shares(devices),
+        **image_settings(cfg, cfg.SCALES))
+
+
+def check_anchors(cfg, roidb):
+    """Raise a ConfigError where no anchor lies inside any image of a roidb: the RPN would learn nothing.
+
+    Departure: the release fails at such an image.
+    """
+    sizes = np.unique([(entry['width'], entry['height']) for entry in roidb], axis=0)
+    images = [np.round(size * resize_scale(tuple(size), *scale)) for size in sizes for scale in cfg.SCALES]
+    scales, ratios = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS
+    if anchorless(images, scales, ratios).all():
+        raise ConfigError('network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s at SCALES=%s: none of these anchors lies '
+                          'inside a training image, so that they can train nothing. rfcn check tells which would fit'
+                          % tuple(str(list(value)).replace(' ', '') for value in (scales, ratios, cfg.SCALES)))
+
+
+def feature_shape(symbol):
+    """A function (height, width) of the input -> (H, W) of conv4, read off the graph."""
+    scores = symbol.get_internals()['rpn_cls_score_output']
+
+    @functools.lru_cache(maxsize=None)
+    def shape(height, width):
+        return scores.infer_shape(data=(1, 3, height, width))[1][0][2:]
+    return shape
+
+
+def rpn_classes(symbol, num_anchors):
+    """How many classes the RPN of a graph tells apart: 2, or those of the data."""
+    return symbol.get_internals()['rpn_cls_score_output'].infer_shape(data=(1, 3, 64, 64))[1][0][1] // num_anchors
+
+
+def shares(devices):
+    """Keywords of a training loader: how a step is shared out to the devices of all workers."""
+    return dict(devices=devices, rank=workers().rank, ranks=workers().count)
+
+
+def roi_loader(cfg, roidb, devices=1):
+    """The loader of the R-FCN graph; each device gets TRAIN.BATCH_IMAGES images a step."""
+    train = cfg.TRAIN
+    sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
+                    num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
+                    bbox_weights=train.BBOX_WEIGHTS, pad_label=BACKGROUND if cfg.RELEASE_RULES else IGNORED)
+    # As end to end and as in the release: BATCH_ROIS is shared out to the images of a device.
+    rois_per_image = train.BATCH_ROIS if train.BATCH_ROIS == -1 else train.BATCH_ROIS // train.BATCH_IMAGES
+    return RoiLoader(roidb, train.BATCH_IMAGES, rois_per_image=rois_per_image, fg_fraction=train.FG_FRACTION,
+                     sampling=sampling, shuffle=train.SHUFFLE, threads=train.WORKERS,
+                     aspect_grouping=train.ASPECT_GROUPING, shuffle_whole_batches=not cfg.RELEASE_RULES,
+                     on_bad_image=cfg.dataset.on_bad_image, **shares(devices),
+                     **image_settings(cfg, cfg.SCALES))

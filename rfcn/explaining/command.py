@@ -12,7 +12,7 @@ import logging
 
 from lib.errors import ConfigError, UserError
 from lib.utils.shown import shown
-from rfcn import build
+from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
 from rfcn.detector import Detector
 from rfcn.explaining.decision import explain
@@ -63,7 +63,7 @@ def explain_decision(cfg, args):
 def explain_training(cfg, args):
     """What training images teach."""
     taught = []
-    for image in training_images(build.with_classes(cfg), args.params, args.images, args.image and [args.image]):
+    for image in training_images(data_sets.with_classes(cfg), args.params, args.images, args.image and [args.image]):
         logger.info('%s: %s', shown(image.path), shown(' '.join(image.sentences())))
         taught.append(image)
     logger.info('wrote %s', shown(write_training_page(taught, args.out)))

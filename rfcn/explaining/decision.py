@@ -9,8 +9,9 @@ from lib.errors import ConfigError
 from lib.nms.nms import nms
 from lib.psroi.psroi_pooling import bins, scaled_roi
 from lib.rcnn.detection import detect
-from rfcn import build
+from rfcn import inference
 from rfcn.core.detect import NETWORK_LOCK, View, choose_detections
+from rfcn.core.loader import detection_scales
 from rfcn.core.predictor import Predictor
 from rfcn.detector import Detection, Detector, Image, as_detections
 from rfcn.evaluate import nms_settings
@@ -120,7 +121,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
     _check(detector, class_name)
     networks = _Networks(detector)
     array = detector._array(image, rgb)
-    tensor, im_info, _ = detector.network_input(array, build.test_scales(detector.cfg)[0])
+    tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     outputs = networks.see(tensor, im_info)
     scale = float(im_info[0, 2])
     scores, boxes = detect(outputs['rois'], outputs['cls_prob'][0], outputs['bbox_pred'][0], im_shape=im_info[0, :2],
@@ -162,7 +163,7 @@ def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
     """
     _check(detector, None)
     array = detector._array(image, rgb)
-    tensor, im_info, _ = detector.network_input(array, build.test_scales(detector.cfg)[0])
+    tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     rois = np.stack([_checked_box(box, array) for box in boxes]) * np.float32(im_info[0, 2])
     head = _Networks(detector).vote(tensor, rois)
     return head.get('cls_score', head.get('rcnn_cls')), head['cls_prob']
@@ -180,7 +181,7 @@ class _Networks:
         network = make_symbol(detector.cfg)
         params = detector.predictor.params
         whole, head = network.get_symbol(is_train=False), network.get_symbol_rfcn(is_train=False)
-        self.whole = self._predictor(whole, self.WHOLE, build.TEST_INPUTS, detector, params)
+        self.whole = self._predictor(whole, self.WHOLE, inference.INPUTS, detector, params)
         self.head = self._predictor(head, self.HEAD, ['data', 'rois'], detector, params)
 
     @staticmethod

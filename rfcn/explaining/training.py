@@ -10,12 +10,13 @@ from lib.rpn.anchor_target import anchors_inside
 from lib.rpn.generate_anchor import shifted_anchors
 from lib.utils.image import transform_inverse
 from lib.utils.shown import counted
-from rfcn import build
+from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import start_params
 from rfcn.config.config import with_overrides
 from rfcn.core.detect import NETWORK_LOCK
 from rfcn.core.metric import PROB_FLOOR
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.operator_py import draws
 from rfcn.symbols import make_symbol
 
@@ -121,14 +122,14 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
     if cfg.TRAIN.BATCH_ROIS > 0:
         per_image['TRAIN.BATCH_ROIS'] = cfg.TRAIN.BATCH_ROIS // cfg.TRAIN.BATCH_IMAGES
     cfg = with_overrides(cfg, per_image)
-    roidb = build.training_roidb(cfg)
+    roidb = data_sets.training_roidb(cfg)
     if paths:
         roidb = [entry for entry in roidb if entry['image'].endswith(tuple(paths))]
         if not roidb:
             raise DatasetError('%s: no image of the training set %s has this path'
                                % (', '.join(paths), cfg.dataset.image_set))
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, roidb, symbol)
+    loader = anchor_loader(cfg, roidb, symbol)
     graph = _graph(symbol)
     network = None
     for _, batch in zip(range(count), loader.batches()):

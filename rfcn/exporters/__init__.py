@@ -5,6 +5,6 @@
     onnx_layers.py  the table of MXNet's operators and the nodes that do the same
     onnx_rpn.py     proposals: anchors, decoding, TopK, non-maximum suppression
     onnx_pool.py    position-sensitive RoI pooling by products with masks
-    onnx_detect.py  from the network's output to boxes, scores and classes
+    onnx_file.py    the file: the network's outputs, or the boxes, scores and classes that they mean
     onnx_check.py   runs the file beside MXNet and compares
 """

@@ -7,8 +7,8 @@ import mxnet as mx
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps
-from rfcn import build
 from rfcn.core.detect import View, choose_detections
+from rfcn.core.loader import detection_scales
 from rfcn.evaluate import nms_settings
 from rfcn.exporters.onnx_file import DETECTION_OUTPUTS, RAW_OUTPUTS
 
@@ -71,7 +71,7 @@ def compare(detector, path: str, images, runtime: str, repeat: int = 1) -> Compa
         repeat: how often each picture is timed.
     """
     run = _RUNNERS[runtime](path)
-    scale = build.test_scales(detector.cfg)[0]
+    scale = detection_scales(detector.cfg)[0]
     settings = nms_settings(detector.cfg)
     rows = []
     for image in images:

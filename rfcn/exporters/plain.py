@@ -14,8 +14,8 @@ import mxnet as mx
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_whole
 from rfcn.checkpoints import checkpoint
-from rfcn.checkpoints.for_test import load_for_test
 from rfcn.config.config import with_overrides
+from rfcn.inference import load_for_inference
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def export_plain(cfg, params, path):
     if not path.endswith(SYMBOL_END):
         raise ConfigError('%s: the graph of plain MXNet must be called PREFIX%s' % (path, SYMBOL_END))
     symbol = plain_symbol(cfg)
-    arg_params, aux_params = load_for_test(cfg, params)
+    arg_params, aux_params = load_for_inference(cfg, params)
     checkpoint.check_params(symbol, {'data': (1, 3, 256, 256), 'im_info': (1, 3)}, arg_params, aux_params, params)
     known = set(symbol.list_arguments() + symbol.list_auxiliary_states())
     arrays = {name: value for name, value in checkpoint.tag_params(arg_params, aux_params).items()

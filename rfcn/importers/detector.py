@@ -14,7 +14,7 @@ from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
 
-from lib.dataset.published import COCO_CLASSES
+from lib.dataset import COCO_CLASSES
 from lib.dataset.voc import VOC_CLASSES
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import TEST_SUFFIX

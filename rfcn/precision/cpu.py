@@ -24,6 +24,8 @@ import os
 from pathlib import Path
 from typing import Optional, Set
 
+from lib.errors import ConfigError
+
 CPUINFO = '/proc/cpuinfo'
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'
 AMX_FLAGS = {'amx_tile', 'amx_int8', 'amx_bf16'}    # what /proc/cpuinfo calls the instructions
@@ -77,3 +79,10 @@ def prepare() -> None:
     os.environ.setdefault(PREPARED_LAYERS, '0')
     os.environ.setdefault(WORKING_MEMORIES, '1')
     os.environ.setdefault(BACKEND_LINES, '0')
+
+
+def check_device(cfg, phase):
+    """Raise a ConfigError where the precision of 'TRAIN' or 'TEST' is one that GPUs do not have here."""
+    if cfg[phase].PRECISION != 'fp32' and cfg.gpus:
+        raise ConfigError("%s.PRECISION: %s runs on the CPU alone; write fp32, or gpus: ''"
+                          % (phase, cfg[phase].PRECISION))

@@ -18,14 +18,12 @@ from lib.errors import DatasetError, UserError
 from lib.utils import safe_pickle
 from lib.utils.image import imread
 from lib.utils.whole_file import save_text
-from rfcn import build
+from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config, run_folder
-from rfcn.collect_env import git_revision
+from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import dump
 from rfcn.report import analysis
-from rfcn.report.page import Content, report_page
-from rfcn.report.pictures import side_by_side
-from rfcn.result import machine
+from rfcn.report.page import Content, report_page, side_by_side
 
 logger = logging.getLogger(__name__)
 PAGE, SUMMARY = 'report.html', 'report.json'
@@ -143,8 +141,8 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
-    cfg = build.with_classes(cfg)
-    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    cfg = data_sets.with_classes(cfg)
+    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(args.detections or run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
                  / (imdb.name + '_detections.pkl'))
     if not saved.is_file():

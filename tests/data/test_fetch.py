@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data import archives, download, fetch, minival, unpack
+from data import archives, download, fetch, minival
 from data.archives import Archive
 from data.download import FetchError
 
@@ -165,7 +165,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, make, suffix, 
     path = tmp_path / ('bad' + suffix)
     path.write_bytes(make({'good.txt': b'1', name: b'2'}))
     with pytest.raises(FetchError, match='leads out of the folder; refused, nothing was unpacked'):
-        unpack.unpack(str(path), str(tmp_path / 'out'))
+        download.unpack(str(path), str(tmp_path / 'out'))
     assert list((tmp_path / 'out').iterdir()) == [] and not (tmp_path / 'evil.txt').exists()
 
 
@@ -174,7 +174,7 @@ def test_links_and_devices_in_an_archive_are_refused(tmp_path, kind):
     path = tmp_path / 'bad.tar'
     path.write_bytes(make_tar({'link': b''}, kind))
     with pytest.raises(FetchError, match="member 'link' is a link or a device; refused"):
-        unpack.unpack(str(path), str(tmp_path / 'out'))
+        download.unpack(str(path), str(tmp_path / 'out'))
 
 
 def test_a_zip_without_checksum_is_checked_by_its_crc(server, tmp_path):
@@ -190,7 +190,7 @@ def test_a_damaged_tar_is_removed(tmp_path):
     path = tmp_path / 'a.tar'
     path.write_bytes(make_tar({'a': b'1' * 5000})[:3000])
     with pytest.raises(FetchError, match='a.tar is damaged'):
-        unpack.unpack(str(path), str(tmp_path / 'out'))
+        download.unpack(str(path), str(tmp_path / 'out'))
     assert not path.exists()
 
 
@@ -216,7 +216,7 @@ def test_the_space_is_checked_again_with_the_servers_length_and_the_archives_con
         download.download(server.url + '/a.zip', str(tmp_path / 'a.zip'), **QUICK)
     (tmp_path / 'a.zip').write_bytes(content)
     with pytest.raises(FetchError, match='unpacking a.zip needs 4 MB'):
-        unpack.unpack(str(tmp_path / 'a.zip'), str(tmp_path / 'out'))
+        download.unpack(str(tmp_path / 'a.zip'), str(tmp_path / 'out'))
 
 
 def test_an_archive_that_the_user_put_into_downloads_is_used(server, tmp_path):

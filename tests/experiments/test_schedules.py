@@ -11,8 +11,8 @@ from experiments import reproduce
 from experiments.rows.explain import comments, explain
 from experiments.rows.schedule import row_steps, steps
 from experiments.rows.table import ALTERNATE, END2END, ROOT, ROWS, find_row
-from rfcn import build
 from rfcn.config.config import base_files, flatten, load_config, thaw
+from rfcn.core.loader import detection_scales, proposal_scale
 
 SNAPSHOT = Path(__file__).with_name('resolved_rows.json')
 PUBLISHED_ROWS = [row for row in ROWS if row.name.startswith(('paper_', 'resnet_'))]
@@ -68,7 +68,7 @@ def test_rois_and_proposals_are_those_of_the_sources(row):
 def test_rows_of_multi_scale_training_make_their_proposals_at_600(row):
     cfg = load_config(row.cfg_path)
     assert [scale[0] for scale in cfg.SCALES] == [400, 500, 600, 700, 800]
-    assert build.proposal_scale(cfg) == build.test_scales(cfg)[0] == (600, 1000)
+    assert proposal_scale(cfg) == detection_scales(cfg)[0] == (600, 1000)
 
 
 def test_a_schedule_counts_devices_batches_and_accumulation(tiny_cfg):

@@ -9,7 +9,7 @@ from experiments.rows import smoke, smoke_data
 from experiments.rows.table import ROWS, find_row
 from lib.dataset import make_dataset
 from lib.utils.proposals import load_proposals
-from rfcn import build
+from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config
 
@@ -23,13 +23,13 @@ def configured(name, folder, *overrides):
 
 def test_rendered_voc_data_have_the_layout_of_the_devkit(tmp_path):
     cfg = configured('paper_voc07_rfcn', tmp_path)
-    trained, tested = [build.datasets(cfg, sets) for sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]
+    trained, tested = [data_sets.datasets(cfg, sets) for sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]
     assert [imdb.name for imdb in trained + tested] == ['VOC2007_trainval', 'VOC2012_trainval', 'VOC2007_test']
     assert tested[0].num_images == 4 and all(len(entry['boxes']) for entry in tested[0].gt_roidb())
 
 
 def test_the_test_images_of_voc12_have_no_annotations_and_are_tested_all_the_same(tmp_path):
-    imdb, = build.datasets(configured('paper_voc12_rfcn_multiscale', tmp_path), '2012_test')
+    imdb, = data_sets.datasets(configured('paper_voc12_rfcn_multiscale', tmp_path), '2012_test')
     entries = imdb.test_roidb()
     assert [len(entry['boxes']) for entry in entries] == [0] * 4 and entries[0]['width'] == smoke_data.SIDE
     evaluation = imdb.evaluate_detections([[np.zeros((0, 5))] * 4] * 21, str(tmp_path))
@@ -43,7 +43,7 @@ def test_rendered_coco_data_have_its_layout(tmp_path):
     trained = make_dataset('coco', 'train2014', '', str(tmp_path))
     assert trained.num_classes == 81 and all(len(entry['boxes']) for entry in trained.gt_roidb())
     assert list(trained.category_ids.values())[8:11] == [9, 11, 12]  # with gaps
-    tested, = build.datasets(cfg, 'test-dev2015')
+    tested, = data_sets.datasets(cfg, 'test-dev2015')
     assert not any(len(entry['boxes']) for entry in tested.test_roidb())
 
 

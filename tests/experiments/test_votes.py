@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import votes
-from rfcn import build
+from rfcn import data_sets
 from rfcn.detector import Detector
 from rfcn.explaining.decision import explain, score_boxes
 
@@ -16,7 +16,7 @@ def detector(tiny_run):
 
 
 def test_a_shift_of_nothing_is_the_true_box_and_shifts_out_of_the_image_are_left_out(detector):
-    roidb = build.datasets(detector.cfg, 'test')[0].gt_roidb()[:1]      # wide1, 96 pixels wide: (8 .. 39), (48 .. 87)
+    roidb = data_sets.datasets(detector.cfg, 'test')[0].gt_roidb()[:1]  # wide1, 96 pixels wide: (8 .. 39), (48 .. 87)
     scores, probabilities = votes.shifted_scores(detector, roidb)
     assert scores.shape == probabilities.shape == (2, 21)
     explanation = explain(detector, roidb[0]['image'], roidb[0]['boxes'][0], 'red')

@@ -2,7 +2,8 @@
 import mxnet as mx
 import pytest
 
-from rfcn import build
+from rfcn import data_sets
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 
@@ -46,6 +47,6 @@ def training_graph(tiny_cfg):
     def make(*overrides):
         cfg = tiny_cfg(*overrides)
         symbol = make_symbol(cfg).get_symbol(is_train=True)
-        loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
+        loader = anchor_loader(cfg, data_sets.training_roidb(cfg), symbol)
         return cfg, symbol, arrays_of(next(loader.batches()))
     return make

@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from lib.errors import DatasetError
-from rfcn import build
 from rfcn.check_dataset import main
 from rfcn.convert_dataset import main as convert
 
@@ -70,7 +69,7 @@ def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_
 def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run, monkeypatch):
     def refuse(cfg, roidb):
         raise ValueError('no such luck')
-    monkeypatch.setattr(build, 'check_anchors', refuse)
+    monkeypatch.setattr('rfcn.check_dataset.check_anchors', refuse)
     status, printed = run()
     assert status == 1 and 'training would not run: no such luck' in printed
 

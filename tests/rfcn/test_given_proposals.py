@@ -6,12 +6,13 @@ import pytest
 from experiments.rfcn import rfcn_given_train_test
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils.proposals import load_proposals, save_proposals
-from rfcn import build, propose, test_given, train_given, train_rpn
+from rfcn import data_sets, inference, propose, test, train_parts
 from rfcn.checkpoints import checkpoint
 from rfcn.core.detect import detect_all
-from rfcn.core.proposer import propose_all, without_repetition
+from rfcn.core.loader import image_loader
 from rfcn.evaluate import evaluate, nms_settings
-from rfcn.proposals import sets_with_files, with_proposals
+from rfcn.inference import GivenRoisPredictor, rfcn_predictor, rpn_predictor
+from rfcn.propose import propose_all, sets_with_files, with_proposals, without_repetition
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
 from rfcn.training import last_checkpoint
@@ -27,7 +28,7 @@ def cfg(tiny_cfg):
 def new_params(cfg, folder):
     """The path of a checkpoint of a whole network with first values, larger in the heads: RoIs differ in score."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params, _ = init_params(symbol, build.input_shapes(cfg))
+    arg_params, aux_params, _ = init_params(symbol, inference.input_shapes(cfg))
     for name in arg_params:
         if name.startswith(('rpn_cls', 'rfcn')) and name.endswith('_weight'):
             arg_params[name] *= 3  # not more: scores of exactly 1 tie, and ties have no order
@@ -39,10 +40,10 @@ def new_params(cfg, folder):
 def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects(cfg, tmp_path):
     params = new_params(cfg, tmp_path)
     path, = propose.make_proposals(cfg, tmp_path, params, 'test')
-    imdb, = build.datasets(cfg, 'test')
-    _, whole = evaluate(cfg, build.predictor(cfg, params), imdb)
-    loader = build.test_loader(cfg, with_proposals(imdb, path), proposals=True)
-    apart = detect_all(test_given.rfcn_predictor(cfg, params), [loader], imdb.num_classes, **nms_settings(cfg))
+    imdb, = data_sets.datasets(cfg, 'test')
+    _, whole = evaluate(cfg, inference.predictor(cfg, params), imdb)
+    loader = image_loader(cfg, with_proposals(imdb, path), proposals=True)
+    apart = detect_all(rfcn_predictor(cfg, params), [loader], imdb.num_classes, **nms_settings(cfg))
     assert sum(len(boxes) for boxes in whole[1]) > 10
     for of_class in (1, 2):
         for expected, found in zip(whole[of_class], apart[of_class]):
@@ -52,14 +53,14 @@ def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects
 def test_rpn_proposals_and_rfcn_by_their_scripts(tiny_yaml, tmp_path):
     arguments = ['--cfg', tiny_yaml(), 'TRAIN.model_prefix=rpn', 'TEST.PROPOSAL_POST_NMS_TOP_N=20',
                  'TEST.PROPOSAL_MIN_SIZE=0']
-    train_rpn.main(arguments)
+    train_parts.main_rpn(arguments)
     for image_set in ('train', 'test'):
         propose.main(arguments + ['--image_set', image_set])
     folder = tmp_path / 'output' / 'tiny'
     assert 'recall of the proposals for voc_train\n6 images, 7 objects' in (folder / 'train' / 'log.txt').read_text()
     arguments[2] = 'TRAIN.model_prefix=rfcn'
-    train_given.main(arguments)
-    test_given.main(arguments)
+    train_parts.main_given(arguments)
+    test.main_given(arguments)
     assert (folder / 'train' / 'rfcn-0001.params').exists() and (folder / 'test' / 'voc_test_detections.pkl').exists()
     assert 'AP@0.5' in (folder / 'test' / 'log.txt').read_text()
 
@@ -69,10 +70,10 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
     box = np.array([[8, 8, 39, 39, 1]], dtype=np.float32)
     save_proposals(path, ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], [box] * 6)
     arguments = ['--cfg', tiny_yaml(), '--proposals', path]
-    train_given.main(arguments)
-    test_given.main(arguments)
+    train_parts.main_given(arguments)
+    test.main_given(arguments)
     with pytest.raises(FileNotFoundError, match='nothing.npz.*rfcn propose can write one'):
-        train_given.main(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
+        train_parts.main_given(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
 
 
 def test_each_image_set_needs_a_file_of_its_own(cfg):
@@ -84,7 +85,7 @@ def test_each_image_set_needs_a_file_of_its_own(cfg):
 
 
 def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp_path, monkeypatch):
-    monkeypatch.setattr(rfcn_given_train_test.train_given, 'main', lambda argv: pytest.fail('trained'))
+    monkeypatch.setattr(rfcn_given_train_test.train_parts, 'main_given', lambda argv: pytest.fail('trained'))
     box = [np.array([[8, 8, 39, 39, 1]], dtype=np.float32)]
     save_proposals(str(tmp_path / 'voc_train.npz'), ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], box * 6)
     arguments = ['--cfg', tiny_yaml(), '--proposal_folder', str(tmp_path)]
@@ -97,7 +98,7 @@ def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp
 
 def test_proposals_of_somebody_else_must_be_named(tiny_yaml):
     with pytest.raises(ConfigError, match='dataset.proposal is selective_search and not rpn'):
-        train_given.main(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
+        train_parts.main_given(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
 
 
 @pytest.mark.parametrize('native', ['true', 'false'])
@@ -112,7 +113,7 @@ def test_proposals_are_in_pixels_of_the_image_each_once_and_the_best_first(tiny_
     # The network sees the images at twice their size.
     cfg = tiny_cfg('SCALES=[128, 192]', 'TEST.PROPOSAL_POST_NMS_TOP_N=30', 'TEST.PROPOSAL_MIN_SIZE=0')
     path, = propose.make_proposals(cfg, tmp_path, new_params(cfg, tmp_path), 'test')
-    entries = build.datasets(cfg, 'test')[0].gt_roidb()
+    entries = data_sets.datasets(cfg, 'test')[0].gt_roidb()
     for dets, entry in zip(load_proposals(path, ['wide1', 'high1', 'wide3']), entries):
         assert len(np.unique(dets, axis=0)) == len(dets) > 1
         assert np.all(np.diff(dets[:, 4]) <= 0)
@@ -128,20 +129,20 @@ def test_an_image_that_cannot_be_read_has_no_proposals_of_another_one(own_tiny_v
     from rfcn.config.config import load_config
     (own_tiny_voc / 'JPEGImages' / 'high1.jpg').write_bytes(b'no image')
     cfg = load_config(tiny_yaml(own_tiny_voc), ['dataset.on_bad_image=skip', 'TEST.RPN_MIN_SIZE=0'])
-    loader = build.test_loader(cfg, build.datasets(cfg, 'test')[0].gt_roidb())
-    counts = [len(dets) for dets in propose_all(propose.rpn_predictor(cfg, new_params(cfg, tmp_path)), loader)]
+    loader = image_loader(cfg, data_sets.datasets(cfg, 'test')[0].gt_roidb())
+    counts = [len(dets) for dets in propose_all(rpn_predictor(cfg, new_params(cfg, tmp_path)), loader)]
     assert counts[0] > 0 and counts[1] == 0 and counts[2] > 0
 
 
 def test_an_image_without_proposals_gets_itself_for_one(cfg, tmp_path):
-    imdb, = build.datasets(cfg, 'test')
+    imdb, = data_sets.datasets(cfg, 'test')
     save_proposals(str(tmp_path / 'p.npz'), imdb.image_set_index, [np.zeros((0, 5), dtype=np.float32)] * 3)
     wide1 = with_proposals(imdb, str(tmp_path / 'p.npz'))[0]
     assert wide1['proposals'].tolist() == [[0, 0, 95, 63, 0]]
 
 
 def test_proposals_of_other_images_are_refused(cfg, tmp_path):
-    imdb, = build.datasets(cfg, 'test')
+    imdb, = data_sets.datasets(cfg, 'test')
     save_proposals(str(tmp_path / 'p.npz'), ['wide1'], [np.zeros((0, 5), dtype=np.float32)])
     with pytest.raises(DatasetError, match='no proposals for 2 of 3 images, such as high1'):
         with_proposals(imdb, str(tmp_path / 'p.npz'))
@@ -157,13 +158,13 @@ def test_the_rois_are_among_the_outputs():
     rois = np.zeros((4, 2, 5), dtype=np.float32)
     rois[:, :, 0] = np.arange(4)[:, None]
     batch = mx.io.DataBatch([mx.nd.zeros((4, 3, 8, 8)), mx.nd.zeros((4, 3)), mx.nd.array(rois)])
-    outputs, = test_given.GivenRoisPredictor(recorder).predict_each([batch])
+    outputs, = GivenRoisPredictor(recorder).predict_each([batch])
     np.testing.assert_array_equal(recorder.rois, rois)
     np.testing.assert_array_equal(outputs['rois'], rois)
     assert outputs['cls_prob'] == 1
 
 
-@pytest.mark.parametrize('make', [propose.rpn_predictor, test_given.rfcn_predictor])
+@pytest.mark.parametrize('make', [rpn_predictor, rfcn_predictor])
 def test_a_checkpoint_of_another_network_is_refused(make, cfg, tiny_cfg, tmp_path):
     params = new_params(cfg, tmp_path)
     with pytest.raises(CheckpointError, match='does not fit the network'):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from rfcn import build, test, train_end2end
+from rfcn import data_sets, test, train_end2end
 from rfcn.config.config import load_config
 from rfcn.convert_dataset import main as convert
 
@@ -74,8 +74,8 @@ def test_every_layout_with_every_kind_of_image_trains_and_is_tested_with_classes
 
 @pytest.mark.parametrize('kind', ['PascalVOC', 'coco', 'csv', 'yolo'])
 def test_boxes_and_sizes_are_the_same_in_every_layout_and_refer_to_the_pixels_as_stored(kind, own_yaml, tiny_cfg):
-    roidb = build.training_roidb(load_config(own_yaml(kind)))
-    expected = {entry['index']: entry for entry in build.training_roidb(tiny_cfg())}
+    roidb = data_sets.training_roidb(load_config(own_yaml(kind)))
+    expected = {entry['index']: entry for entry in data_sets.training_roidb(tiny_cfg())}
     assert len(roidb) == 6
     for entry in roidb:
         name = entry['image'].rpartition('/')[2].partition('.')[0]

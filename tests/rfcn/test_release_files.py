@@ -14,7 +14,7 @@ import yaml
 
 from lib.errors import CheckpointError
 from lib.utils import safe_pickle
-from rfcn import build, train_end2end
+from rfcn import inference, train_end2end
 from rfcn.checkpoints import checkpoint
 from rfcn.config import config as config_module
 from rfcn.config.config import load_config
@@ -197,7 +197,7 @@ def release_checkpoint(tiny_run, tmp_path):
 
 def loaded(cfg, prefix):
     """arg_params of the network for testing."""
-    return build.predictor(cfg, checkpoint.params_path(prefix, 1)).params[0]
+    return inference.predictor(cfg, checkpoint.params_path(prefix, 1)).params[0]
 
 
 def test_testing_takes_the_box_weights_for_testing(release_checkpoint, tiny_cfg):
@@ -293,7 +293,7 @@ def test_plain_mxnet_runs_what_training_wrote_where_the_graph_has_no_python_oper
     assert 'rois_output' in result.stdout
     batch = mx.io.DataBatch([mx.nd.array(array) for array in inputs.values()],
                             provide_data=[mx.io.DataDesc(name, array.shape) for name, array in inputs.items()])
-    ours = build.predictor(cfg, prefix + '-0001.params').predict(batch)
+    ours = inference.predictor(cfg, prefix + '-0001.params').predict(batch)
     with np.load(str(apart / 'out.npz')) as theirs:
         for i, name in enumerate(('rois', 'cls_prob', 'bbox_pred')):
             np.testing.assert_allclose(theirs['arr_%d' % i], ours[name], rtol=1e-5, atol=1e-5)

@@ -5,18 +5,18 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn import build
+from rfcn import data_sets
 from rfcn.core.detect import View, choose_detections
+from rfcn.core.target_loaders import anchor_loader, roi_loader
 from rfcn.evaluate import nms_settings
 from rfcn.symbols import make_symbol
-from rfcn.train_given import roi_loader
 
 PLAIN, RELEASE = (), ('RELEASE_RULES=true',)
 
 
 def loader_of(cfg):
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    return build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
+    return anchor_loader(cfg, data_sets.training_roidb(cfg), symbol)
 
 
 def settings_of(cfg, operator, training=True):
@@ -29,7 +29,7 @@ def settings_of(cfg, operator, training=True):
 @pytest.mark.parametrize('overrides, images', [
     (PLAIN, 6), (RELEASE, 5), (('TRAIN.KEEP_EMPTY=false',), 5), (('TRAIN.KEEP_EMPTY=false', 'TRAIN.FLIP=true'), 10)])
 def test_the_image_without_objects_is_left_out_by_the_release_or_if_asked(tiny_cfg, overrides, images):
-    assert len(build.training_roidb(tiny_cfg(*overrides))) == images
+    assert len(data_sets.training_roidb(tiny_cfg(*overrides))) == images
 
 
 def test_padding_is_background_and_sizes_are_unclipped(tiny_cfg):
@@ -41,7 +41,7 @@ def test_padding_is_background_and_sizes_are_unclipped(tiny_cfg):
 
 
 def test_padding_of_given_proposals_is_background_too(tiny_cfg):
-    roidb = [dict(build.training_roidb(tiny_cfg())[0], rois=np.zeros((1, 4)))]
+    roidb = [dict(data_sets.training_roidb(tiny_cfg())[0], rois=np.zeros((1, 4)))]
     assert [roi_loader(tiny_cfg(*rules), roidb).sampling['pad_label'] for rules in (PLAIN, RELEASE)] == [-1, 0]
 
 

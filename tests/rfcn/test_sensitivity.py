@@ -1,7 +1,8 @@
 """The error of INT8, layer by layer."""
 import pytest
 
-from rfcn import build
+from rfcn import data_sets, inference
+from rfcn.core.loader import image_loader
 from rfcn.quantize import Sensitivity, last_convolutions, norm
 from rfcn.symbols import make_symbol
 from rfcn.symbols.initialize import init_params
@@ -14,8 +15,8 @@ def make_sensitivity(tiny_voc):
     """A function (configuration) -> Sensitivity of its network with its first values."""
     def make(cfg):
         symbol = make_symbol(cfg).get_symbol(is_train=False)
-        params = init_params(symbol, build.input_shapes(cfg))[:2]
-        loader = build.test_loader(cfg, build.training_roidb(cfg))
+        params = init_params(symbol, inference.input_shapes(cfg))[:2]
+        loader = image_loader(cfg, data_sets.training_roidb(cfg))
         return Sensitivity(symbol, *params, batches=loader.batches())
     return make
 

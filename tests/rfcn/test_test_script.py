@@ -19,8 +19,8 @@ def cfg(tiny_run, tmp_path):
 def detect(cfg, tiny_run, tmp_path, monkeypatch):
     """A function (keywords of `test_rcnn`) -> Evaluation, whether it detected anew."""
     def run(params=tiny_run / 'tiny-0001.params', cfg=cfg, **options):
-        calls, make = [], script.build.predictor
-        monkeypatch.setattr(script.build, 'predictor', lambda *args: calls.append(args) or make(*args))
+        calls, make = [], script.inference.predictor
+        monkeypatch.setattr(script.inference, 'predictor', lambda *args: calls.append(args) or make(*args))
         evaluation = script.test_rcnn(cfg, tmp_path, str(params), **options)
         monkeypatch.undo()
         return evaluation, bool(calls)

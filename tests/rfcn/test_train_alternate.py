@@ -9,11 +9,11 @@ import pytest
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.proposals import load_proposals
-from rfcn import build, propose, test, train_alternate
+from rfcn import data_sets, inference, propose, test, train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import load_config, with_overrides
-from rfcn.proposals import training_rois
+from rfcn.propose import training_rois
 from tests.conftest import TINY_SETS
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / 'experiments'
@@ -33,7 +33,7 @@ OVERRIDES += ['TRAIN.ALTERNATE.rfcn1_lr_step=27.5']
 def config_of(tiny_voc, *overrides):
     paths = ['dataset.dataset_path=%s' % tiny_voc, 'dataset.root_path=%s' % tiny_voc]
     path = EXPERIMENTS / 'demo' / 'demo_alternate.yaml'
-    return build.with_classes(load_config(str(path), OVERRIDES + paths + list(overrides)))
+    return data_sets.with_classes(load_config(str(path), OVERRIDES + paths + list(overrides)))
 
 
 def params_of(folder, step, epoch=None, **how):
@@ -102,8 +102,9 @@ def test_the_final_network_is_the_second_rfcn_with_the_second_rpn(trained):
 
 def test_the_final_network_is_tested_like_one_trained_end_to_end(trained, tmp_path):
     cfg, folder = trained
-    for_test, _ = checkpoint.load_params(str(folder / 'final-0000.params'), for_test=True)
-    assert_equal(for_test, params_of(folder, 'rfcn2', for_test=True)[0], ['rfcn_bbox_weight', 'rfcn_bbox_bias'])
+    for_inference, _ = checkpoint.load_params(str(folder / 'final-0000.params'), for_inference=True)
+    assert_equal(for_inference, params_of(folder, 'rfcn2', for_inference=True)[0],
+                 ['rfcn_bbox_weight', 'rfcn_bbox_bias'])
     assert 0 <= test.test_rcnn(cfg, tmp_path, str(folder / 'final-0000.params')).score <= 1
 
 
@@ -118,17 +119,17 @@ def test_the_box_layer_for_testing_is_in_units_of_the_deviations_of_its_own_prop
     cfg, folder = trained
     _, _, stds = training_rois(cfg, [str(folder / 'rpn1_proposals' / (NAME + '_rpn.npz'))])
     maps = cfg.network.POOLED_SIZE ** 2
-    trained_weight, for_test = (params_of(folder, 'rfcn1', for_test=flag)[0]['rfcn_bbox_weight'].asnumpy()
+    trained_weight, for_inference = (params_of(folder, 'rfcn1', for_inference=flag)[0]['rfcn_bbox_weight'].asnumpy()
                                 for flag in (False, True))
     assert np.all(stds[4:] > 0) and np.any(stds[4:] != cfg.TRAIN.BBOX_STDS)
     factors = np.repeat(stds, maps)[:, None, None, None]
-    np.testing.assert_allclose(for_test, trained_weight * factors, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(for_inference, trained_weight * factors, rtol=1e-5, atol=1e-7)
 
 
 def test_proposals_are_those_of_the_proposal_settings(trained):
     # The release never reads them, and makes TEST.RPN_POST_NMS_TOP_N proposals: here 6, and not up to 40.
     cfg, folder = trained
-    names = [entry['index'] for entry in build.training_roidb(cfg)]
+    names = [entry['index'] for entry in data_sets.training_roidb(cfg)]
     counts = [len(dets) for dets in load_proposals(str(folder / 'rpn1_proposals' / (NAME + '_rpn.npz')), names)]
     assert 6 < max(counts) <= 40
 
@@ -140,7 +141,7 @@ def test_proposals_are_those_of_the_proposal_settings(trained):
 def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, trained, monkeypatch, tmp_path,
                                                                     overrides, scale):
     asked = []
-    monkeypatch.setattr(propose, 'rpn_predictor', lambda cfg, params: None)
+    monkeypatch.setattr(propose.inference, 'rpn_predictor', lambda cfg, params: None)
     monkeypatch.setattr(propose, 'propose_all', lambda predictor, loader: asked.append(loader.scales))
     monkeypatch.setattr(propose, 'save_proposals', lambda path, *arguments: Path(path).touch())
     monkeypatch.setattr(propose, 'log_recall', lambda *arguments: None)
@@ -216,7 +217,7 @@ def test_other_networks_and_several_devices_are_trained_too(tiny_voc, tmp_path, 
     changes = dict(changes, **{'TRAIN.ALTERNATE.%s_epoch' % step: 1 for step in STEPS})
     cfg = with_overrides(config_of(tiny_voc), dict(changes, **{'TRAIN.ALTERNATE.rfcn1_lr_step': ()}))
     params = train_alternate.train_alternate(cfg, tmp_path, [mx.cpu(0), mx.cpu(1)])
-    build.predictor(cfg, params)
+    inference.predictor(cfg, params)
     arg_params, _ = checkpoint.load_params(params)
     assert len(lines_of(tmp_path, 'rfcn2')) == 2  # six images, four a step
     assert np.all([np.isfinite(value.asnumpy()).all() for value in arg_params.values()])

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import load_gt_roidb, load_imdbs
+from lib.dataset import load_gt_roidb, load_imdbs, published_classes
 from lib.errors import DatasetError
 
 ANNOTATION = ('<annotation><size><width>40</width><height>30</height></size><object><name>cat</name>'
@@ -44,3 +44,20 @@ def test_sets_of_different_classes_cannot_be_joined(folder, monkeypatch):
         *args, classes=next(names), on_unknown_class='ignore'))
     with pytest.raises(DatasetError, match=r"_a and .*_b differ in their classes: \('cat',\) and \('dog',\)"):
         load_imdbs('PascalVOC', 'a+b', '', folder)
+
+
+@pytest.mark.parametrize('dataset, image_sets, count, first, last', [
+    ('PascalVOC', '2007_trainval', 20, 'aeroplane', 'tvmonitor'),
+    ('PascalVOC', '2007_trainval+2012_trainval', 20, 'aeroplane', 'tvmonitor'),
+    ('coco', 'train2014+valminusminival2014', 80, 'person', 'toothbrush'),
+    ('coco', 'test-dev2015', 80, 'person', 'toothbrush'),
+])
+def test_published_sets_have_their_names(dataset, image_sets, count, first, last):
+    names = published_classes(dataset, image_sets)
+    assert (len(names), len(set(names)), names[0], names[-1]) == (count, count, first, last)
+
+
+@pytest.mark.parametrize('dataset, image_sets', [('PascalVOC', 'train'), ('PascalVOC', '2007_trainval+mine'),
+                                                 ('coco', 'train'), ('csv', '2007_trainval'), ('yolo', 'train2017')])
+def test_own_sets_have_none(dataset, image_sets):
+    assert published_classes(dataset, image_sets) == ()

@@ -15,9 +15,10 @@ from lib.dataset.files import read_text
 from lib.dataset.json_lists import items_of_lists
 from lib.dataset.voc_xml import read_annotation
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.utils import limits, mat_file, proposals, safe_npz, safe_pickle
+from lib.utils import limits, mat_file, proposals, safe_pickle
 from lib.utils.image import imread
 from lib.utils.limits import open_input
+from lib.utils.proposals import read_npz
 from rfcn.checkpoints.symbol_file import load_symbol_file
 from rfcn.config.config import load_config
 
@@ -26,7 +27,7 @@ READERS = {
     'COCO': (lambda path: list(items_of_lists(path)), DatasetError), 'image': (imread, DatasetError),
     'CSV': (lambda path: list(raw_rows(path)), DatasetError),
     'text': (lambda path: read_text(path, 'names'), DatasetError),
-    'npz': (lambda path: safe_npz.load(path, ('a',)), DatasetError), 'pickle': (safe_pickle.load, OSError),
+    'npz': (lambda path: read_npz(path, ('a',)), DatasetError), 'pickle': (safe_pickle.load, OSError),
     'mat': (lambda path: mat_file.load(path, ('a',)), OSError)}
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils import safe_npz, safe_pickle
+from lib.utils import safe_pickle
+from lib.utils.proposals import read_npz
 
 
 def written(tmp_path, data, name='a.pkl'):
@@ -97,27 +98,27 @@ def test_an_array_whose_shape_contradicts_its_bytes_is_refused(tmp_path, shape):
 def test_arrays_of_an_archive_are_read_and_one_that_would_grow_too_large_is_not(tmp_path):
     path = str(tmp_path / 'a.npz')
     np.savez_compressed(path, a=np.arange(3), b=np.zeros(10 ** 6))
-    assert safe_npz.load(path, ['a'])[0].tolist() == [0, 1, 2]
+    assert read_npz(path, ['a'])[0].tolist() == [0, 1, 2]
     with pytest.raises(DatasetError,
                        match=r'a\.npz: not an \.npz file .*it would unpack to 800\d* bytes, more than 9'):
-        safe_npz.load(path, ['a'], most=999)
+        read_npz(path, ['a'], most=999)
     for names, message in ((['c'], 'c is not a file in the archive'), (['a', 'c'], 'plain arrays a, c')):
         with pytest.raises(DatasetError, match=message):
-            safe_npz.load(path, names)
+            read_npz(path, names)
 
 
 def test_what_is_no_array_in_an_archive_is_refused(tmp_path):
     with zipfile.ZipFile(str(tmp_path / 'a.npz'), 'w') as archive:
         archive.writestr('a.npy', b'a text')
     with pytest.raises(DatasetError, match=r'a\.npz: not an \.npz file .*not all of them are arrays'):
-        safe_npz.load(str(tmp_path / 'a.npz'), ['a'])
+        read_npz(str(tmp_path / 'a.npz'), ['a'])
 
 
 def test_objects_in_an_archive_are_refused(tmp_path):
     np.savez(str(tmp_path / 'a.npz'), a=np.array([{}], dtype=object))
     with pytest.raises(DatasetError, match='Object arrays cannot be loaded'):
-        safe_npz.load(str(tmp_path / 'a.npz'), ['a'])
+        read_npz(str(tmp_path / 'a.npz'), ['a'])
     with zipfile.ZipFile(str(tmp_path / 'b.npz'), 'w') as archive:
         archive.writestr('a.npy', b'\x93NUMPY\x01\x00\x04\x00((((')
     with pytest.raises(DatasetError, match=r'b\.npz: '):
-        safe_npz.load(str(tmp_path / 'b.npz'), ['a'])
+        read_npz(str(tmp_path / 'b.npz'), ['a'])

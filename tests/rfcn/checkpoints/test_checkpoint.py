@@ -60,8 +60,8 @@ def test_box_weights_for_testing_are_taken_under_the_plain_names_when_asked_for(
     arg_params, aux_params = parameters()
     save_params(path, dict(arg_params, rfcn_bbox_weight_test=mx.nd.full((8, 2, 1, 1), 3)), aux_params)
     assert equal(load_params(path)[0], arg_params)
-    for_test = load_params(path, for_test=True)[0]
-    assert set(for_test) == set(arg_params) and np.all(for_test['rfcn_bbox_weight'].asnumpy() == 3)
+    for_inference = load_params(path, for_inference=True)[0]
+    assert set(for_inference) == set(arg_params) and np.all(for_inference['rfcn_bbox_weight'].asnumpy() == 3)
 
 
 @pytest.mark.parametrize('error',

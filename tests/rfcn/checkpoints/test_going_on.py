@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn import train_end2end, train_rpn
+from rfcn import train_end2end
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import load_params
 from rfcn.config.config import load_config
 from rfcn.core.module import TrainModule
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
 from rfcn.train_end2end import train_net
+from rfcn.train_parts import train_rpn
 
 AUTO = 'TRAIN.RESUME=auto'
 
@@ -201,7 +202,7 @@ def test_a_run_of_another_name_does_not_replace_config_yaml(train, tmp_path):
 def test_a_run_of_another_kind_is_not_gone_on_with(train, tiny_yaml, own_tiny_voc, tmp_path):
     train()
     with pytest.raises(CheckpointError, match='is of another kind of training .end2end, and this is rpn'):
-        train_rpn.train_rpn(load_config(tiny_yaml(own_tiny_voc), [AUTO, 'TRAIN.end_epoch=2']), tmp_path / 'run')
+        train_rpn(load_config(tiny_yaml(own_tiny_voc), [AUTO, 'TRAIN.end_epoch=2']), tmp_path / 'run')
 
 
 def test_the_best_checkpoint_has_its_states(train):

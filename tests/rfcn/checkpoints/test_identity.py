@@ -7,13 +7,14 @@ import pytest
 
 from lib.dataset.roidb import make_entry
 from lib.errors import CheckpointError, ConfigError
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn import test as test_script
 from rfcn.checkpoints import checkpoint, identity, states
-from rfcn.checkpoints.data_record import DataChange, data_change, data_record, summary
-from rfcn.checkpoints.for_test import load_for_test
+from rfcn.checkpoints.identity import DataChange, data_change, data_record, summary
 from rfcn.config.config import load_config, with_overrides
+from rfcn.core.loader import image_loader
 from rfcn.detector import Detector
+from rfcn.inference import load_for_inference
 from rfcn.train_end2end import train_net
 
 BOX, OTHER_BOX = [1, 2, 10, 20], [1, 2, 10, 21]
@@ -72,21 +73,22 @@ def test_without_states_config_yaml_says_what_a_checkpoint_is_and_without_both_n
 def test_a_test_with_other_settings_than_the_training_is_refused_unless_that_is_meant(tiny_run, cfg, key, value, said):
     params = str(tiny_run / 'tiny-0001.params')
     with pytest.raises(CheckpointError, match='tiny-0001.params was trained with something else: .*' + said) as raised:
-        load_for_test(cfg(key, value), params)
+        load_for_inference(cfg(key, value), params)
     assert 'Where the change is meant: ALLOW_CHANGED=[%s]' % key in str(raised.value)
-    load_for_test(cfg(key, value, 'ALLOW_CHANGED', [key]), params)
+    load_for_inference(cfg(key, value, 'ALLOW_CHANGED', [key]), params)
 
 
 def test_what_the_result_does_not_depend_on_may_differ(tiny_run, cfg):
-    load_for_test(cfg('TRAIN.lr', 0.5, 'TEST.NMS', 0.7, 'gpus', '', 'seed', 3, 'dataset.dataset_path', '/elsewhere'),
+    load_for_inference(cfg('TRAIN.lr', 0.5, 'TEST.NMS', 0.7, 'gpus', '', 'seed', 3,
+                           'dataset.dataset_path', '/elsewhere'),
                   str(tiny_run / 'tiny-0001.params'))
-    load_for_test(cfg('SCALES', [80, 120], 'TEST.SCALES', [[80, 120]]), str(tiny_run / 'tiny-0001.params'))
+    load_for_inference(cfg('SCALES', [80, 120], 'TEST.SCALES', [[80, 120]]), str(tiny_run / 'tiny-0001.params'))
 
 
 def test_a_switch_for_a_key_that_does_not_exist_is_refused(tiny_run, cfg):
     changes = cfg('network.PIXEL_MEANS', [0, 0, 0], 'ALLOW_CHANGED', ['PIXEL_MEANS'])
     with pytest.raises(ConfigError, match='ALLOW_CHANGED: there is no key PIXEL_MEANS; expected .*network.PIXEL_MEANS'):
-        load_for_test(changes, str(tiny_run / 'tiny-0001.params'))
+        load_for_inference(changes, str(tiny_run / 'tiny-0001.params'))
 
 
 @pytest.mark.parametrize('agnostic', [True, False])
@@ -94,8 +96,8 @@ def test_classes_in_another_order_are_mapped_by_name(tiny_cfg, tmp_path, agnosti
     cfg = tiny_cfg('CLASS_AGNOSTIC=%s' % str(agnostic).lower())
     params = train_net(cfg, tmp_path) + '-0001.params'
     turned = with_overrides(cfg, {'dataset.CLASSES': ['red', 'blue']})
-    batch = next(build.test_loader(cfg, build.training_roidb(cfg)).batches())
-    plain, mapped = (build.predictor(each, params).predict(batch) for each in (cfg, turned))
+    batch = next(image_loader(cfg, data_sets.training_roidb(cfg)).batches())
+    plain, mapped = (inference.predictor(each, params).predict(batch) for each in (cfg, turned))
     np.testing.assert_allclose(mapped['cls_prob'], plain['cls_prob'][:, :, [0, 2, 1]], rtol=1e-5, atol=1e-7)
     order = [0, 1] if agnostic else [0, 2, 1]
     boxes = [each['bbox_pred'].reshape(plain['bbox_pred'].shape[:2] + (-1, 4)) for each in (plain, mapped)]
@@ -106,13 +108,13 @@ def test_classes_in_another_order_are_mapped_by_name(tiny_cfg, tmp_path, agnosti
 def test_other_classes_are_refused(tiny_run, cfg, names):
     with pytest.raises(CheckpointError, match='tells other classes apart: it knows blue, red; the configuration has '
                                               + ', '.join(names) + '. Leave dataset.CLASSES out'):
-        load_for_test(cfg('dataset.CLASSES', names), str(tiny_run / 'tiny-0001.params'))
+        load_for_inference(cfg('dataset.CLASSES', names), str(tiny_run / 'tiny-0001.params'))
 
 
 def test_a_class_may_be_renamed_on_purpose(tiny_run, cfg):
     renamed = cfg('dataset.CLASSES', ['sky', 'red'], 'ALLOW_CHANGED', ['dataset.CLASSES'])
-    arg_params, _ = load_for_test(renamed, str(tiny_run / 'tiny-0001.params'))
-    plain, _ = load_for_test(cfg(), str(tiny_run / 'tiny-0001.params'))
+    arg_params, _ = load_for_inference(renamed, str(tiny_run / 'tiny-0001.params'))
+    plain, _ = load_for_inference(cfg(), str(tiny_run / 'tiny-0001.params'))
     assert np.array_equal(arg_params['rfcn_cls_weight'].asnumpy(), plain['rfcn_cls_weight'].asnumpy())
 
 
@@ -130,7 +132,7 @@ def test_parameters_and_states_of_different_trainings_are_refused(tiny_run, tiny
     other = train_net(tiny_cfg('seed=1'), tmp_path)
     shutil.copy(other + '-0001.params', copied + '/tiny-0001.params')
     with pytest.raises(CheckpointError, match='tiny-0001.params and .*tiny-0001.states are of different runs'):
-        load_for_test(cfg(), copied + '/tiny-0001.params')
+        load_for_inference(cfg(), copied + '/tiny-0001.params')
 
 
 def test_values_that_are_not_finite_are_refused(copied, cfg):

@@ -7,7 +7,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn import build
+from rfcn import inference
 from rfcn.config.config import load_config
 from rfcn.exporters.plain import symbol_beside
 from tests.conftest import ROOT, numpy_names
@@ -43,7 +43,7 @@ def test_a_checkpoint_loads_where_this_project_is_not_and_gives_the_same_boxes(t
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.CXX_PROPOSAL=true', 'TEST.BATCH_IMAGES=1'])
     batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
                             provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])
-    expected, found = build.predictor(cfg, str(tiny_run / 'tiny-0001.params')).predict(batch), np.load(
+    expected, found = inference.predictor(cfg, str(tiny_run / 'tiny-0001.params')).predict(batch), np.load(
         tmp_path / 'found.npz')
     for number, name in enumerate(('rois', 'cls_prob', 'bbox_pred')):
         np.testing.assert_array_equal(found['arr_%d' % number], expected[name])

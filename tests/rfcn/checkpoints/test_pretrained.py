@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn import build
+from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
-from rfcn.checkpoints.pretrained import start_params
+from rfcn.checkpoints.pretrained import class_parameters, move_rows, same_classes, start_params
 from rfcn.config.config import dump
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.symbols import make_symbol
+
+COCO = ['person', 'motorcycle', 'potted plant', 'couch', 'zebra']
+VOC = ['sofa', 'person', 'boat', 'pottedplant', 'motorbike']
 
 
 def start(cfg):
     """First parameters of the end-to-end graph."""
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    batch = next(build.anchor_loader(cfg, build.training_roidb(cfg), symbol).batches())
+    batch = next(anchor_loader(cfg, data_sets.training_roidb(cfg), symbol).batches())
     params = start_params(cfg, symbol, {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label})
     return {name: value.asnumpy() for part in params for name, value in part.items()}
 
@@ -107,3 +111,29 @@ def test_a_checkpoint_that_is_not_there_and_a_config_beside_it_that_is_damaged(d
         start(tiny_cfg(*where))
     with pytest.raises(FileNotFoundError, match='old-0009.params'):
         start(tiny_cfg(where[0], 'network.pretrained_epoch=9'))
+
+
+def test_classes_are_found_by_name_whatever_their_spelling_and_by_the_other_words_of_coco():
+    assert same_classes(COCO, VOC) == {'sofa': 'couch', 'person': 'person', 'pottedplant': 'potted plant',
+                                       'motorbike': 'motorcycle'}
+
+
+def test_the_rows_of_a_class_go_to_the_class_of_the_same_name_and_the_background_to_itself():
+    # Two bins: rows 0, 1 are the background's, 2, 3 the first class's, 4, 5 the second's.
+    given = {'rfcn_cls_weight': mx.nd.array(np.arange(12).reshape(6, 2, 1, 1)), 'rfcn_cls_bias': mx.nd.arange(6)}
+    params = {'rfcn_cls_weight': mx.nd.full((8, 2, 1, 1), -1), 'rfcn_cls_bias': mx.nd.full((8,), -1)}
+    assert move_rows(given, params, list(given), ['cat', 'dog'], ['dog', 'cow', 'cat']) == []
+    assert params['rfcn_cls_bias'].asnumpy().tolist() == [0, 1, 4, 5, -1, -1, 2, 3]
+    assert params['rfcn_cls_weight'].asnumpy()[:, 0, 0, 0].tolist() == [0, 2, 8, 10, -1, -1, 4, 6]
+
+
+def test_rows_of_another_number_of_bins_are_not_moved_and_told():
+    given, params = {'rfcn_cls_bias': mx.nd.arange(27)}, {'rfcn_cls_bias': mx.nd.full((147,), -1)}
+    assert move_rows(given, params, ['rfcn_cls_bias'], ['cat', 'dog'], ['cat', 'dog']) == ['rfcn_cls_bias']
+    assert (params['rfcn_cls_bias'].asnumpy() == -1).all()
+
+
+def test_boxes_are_moved_only_where_they_are_class_specific():
+    params = dict.fromkeys(['rfcn_cls_weight', 'rfcn_cls_bias', 'rfcn_bbox_weight', 'rfcn_bbox_bias', 'conv1_weight'])
+    assert class_parameters(params, True) == ['rfcn_cls_weight', 'rfcn_cls_bias']
+    assert class_parameters(params, False) == ['rfcn_cls_weight', 'rfcn_cls_bias', 'rfcn_bbox_weight', 'rfcn_bbox_bias']

@@ -13,10 +13,10 @@ from lib.errors import ConfigError
 from rfcn.cli.script import make_parser, message, run_script
 
 ROOT = Path(__file__).resolve().parents[3]
-WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/train_rpn.py', 'rfcn/train_given.py',
-                      'rfcn/test.py', 'rfcn/propose.py', 'rfcn/test_given.py', 'rfcn/demo.py', 'rfcn/quantize.py',
-                      'rfcn/check_dataset.py', 'experiments/rfcn/rfcn_end2end_train_test.py',
-                      'experiments/rfcn/rfcn_alternate_train_test.py', 'experiments/rfcn/rfcn_given_train_test.py']
+WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/test.py', 'rfcn/propose.py',
+                      'rfcn/demo.py', 'rfcn/quantize.py', 'rfcn/check_dataset.py',
+                      'experiments/rfcn/rfcn_end2end_train_test.py', 'experiments/rfcn/rfcn_alternate_train_test.py',
+                      'experiments/rfcn/rfcn_given_train_test.py']
 ARGUMENTS = {'rfcn/demo.py': ['--params', 'a.params', '--image', 'a.jpg', '--out', 'drawn'],
              'rfcn/quantize.py': ['--params', 'a.params']}
 # Of the other scripts: arguments, what is said.
@@ -110,7 +110,7 @@ def test_a_second_training_in_a_folder_is_refused_and_changes_nothing_there(scri
     folder = tmp_path / 'output' / 'tiny' / 'train'
     folder.mkdir(parents=True)
     (folder / 'config.yaml').write_text('of the first')
-    for path in 'rfcn/train_end2end.py', 'rfcn/train_rpn.py', 'rfcn/train_given.py', 'rfcn/train_alternate.py':
+    for path in 'rfcn/train_end2end.py', 'rfcn/train_alternate.py':
         with open(folder / '.lock', 'a') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)    # as another process would hold it
             status, printed = script(path, '--cfg', tiny_yaml())

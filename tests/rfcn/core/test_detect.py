@@ -7,10 +7,10 @@ import pytest
 
 from lib.dataset import make_dataset
 from lib.utils import safe_pickle
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn.config.config import load_config
 from rfcn.core.detect import View, choose_detections, detect_all, save_detections
-from rfcn.core.loader import ImageLoader
+from rfcn.core.loader import ImageLoader, image_loader, view_loaders
 from rfcn.core.predictor import Predictor
 from rfcn.detector import Detector
 from rfcn.evaluate import by_shape, detections, evaluate, nms_settings
@@ -90,10 +90,10 @@ def test_every_image_gets_its_own_detections_once(roidb):
 
 def test_the_detections_do_not_depend_on_the_number_of_devices(tiny_run, tmp_path):
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.BATCH_IMAGES=1'])
-    one = build.predictor(cfg, str(tiny_run / 'tiny-0001.params'))
+    one = inference.predictor(cfg, str(tiny_run / 'tiny-0001.params'))
     three = Predictor(one.symbol, one.data_names, [mx.cpu(i) for i in range(3)], *one.params)
-    roidb = build.datasets(cfg, 'train')[0].gt_roidb()  # landscapes, portraits and a square: other shapes on each
-    expected, found = (detect_all(predictor, [build.test_loader(cfg, roidb)], 3, **SETTINGS)
+    roidb = data_sets.datasets(cfg, 'train')[0].gt_roidb()  # landscapes, portraits and a square: other shapes on each
+    expected, found = (detect_all(predictor, [image_loader(cfg, roidb)], 3, **SETTINGS)
                        for predictor in (one, three))
     assert sum(len(boxes) for boxes in expected[1] + expected[2]) > 0
     for of_class, others in zip(expected, found):
@@ -124,16 +124,16 @@ def trained(tiny_run):
     """A function (KEY=VALUE, ...) -> configuration, predictor, test set of the tiny network."""
     def make(*overrides):
         cfg = load_config(tiny_run / 'config.yaml', ['TEST.SCORE_THRESH=0.01'] + list(overrides))
-        return cfg, build.predictor(cfg, str(tiny_run / 'tiny-0001.params')), build.datasets(cfg, 'test')[0]
+        return cfg, inference.predictor(cfg, str(tiny_run / 'tiny-0001.params')), data_sets.datasets(cfg, 'test')[0]
     return make
 
 
 def test_there_is_a_loader_for_each_scale_and_each_mirror_image(trained):
     cfg, _, imdb = trained(*VIEWS)
-    loaders = build.view_loaders(cfg, imdb.gt_roidb())
+    loaders = view_loaders(cfg, imdb.gt_roidb())
     assert [(loader.scales[0], loader.roidb[0]['flipped']) for loader in loaders] == [
         ((64, 96), False), ((64, 96), True), ((96, 144), False), ((96, 144), True)]
-    assert [loader.scales for loader in build.view_loaders(trained()[0], imdb.gt_roidb())] == [[(64, 96)]]
+    assert [loader.scales for loader in view_loaders(trained()[0], imdb.gt_roidb())] == [[(64, 96)]]
 
 
 def test_a_view_that_is_given_twice_changes_nothing(trained):
@@ -151,7 +151,7 @@ def test_the_best_of_an_image_and_its_mirror_image_is_kept(trained):
     roidb = [roidb[i] for i in by_shape(roidb)]  # the neighbours in a batch decide how much an image is padded
     plain = detections(trained()[0], predictor, roidb)
     mirrored = [dict(entry, flipped=True) for entry in roidb]
-    loader = build.test_loader(cfg, mirrored)
+    loader = image_loader(cfg, mirrored)
     only_mirrored = detect_all(predictor, [loader], imdb.num_classes, **nms_settings(cfg))
     both = detections(cfg, predictor, roidb)
     for image, entry in enumerate(roidb):

@@ -1,10 +1,12 @@
 """Batches of images with given RoIs."""
+
 import numpy as np
 import pytest
 
 from lib.dataset import load_gt_roidb
-from lib.rcnn.given_rois import add_roi_targets
-from rfcn.core.target_loaders import RoiLoader, pad_sample
+from lib.rcnn.sample_rois import add_roi_targets
+from rfcn.core.target_loaders import RoiLoader, feature_shape, pad_sample
+from rfcn.symbols import make_symbol
 
 SAMPLING = dict(num_classes=3, class_agnostic=True)
 
@@ -84,3 +86,13 @@ def test_padding_repeats_the_last_roi_without_label_and_weight():
     np.testing.assert_array_equal(target[1:], 0)
     np.testing.assert_array_equal(weight[1:], 0)
     assert {x.dtype for x in (rois, label, target, weight)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize('symbol', ['small_rfcn', 'resnet_v1_18_rfcn'])
+def test_the_cells_of_conv4_are_read_off_the_graph(tiny_cfg, symbol):
+    shape = feature_shape(make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol(is_train=True))
+    assert shape(64, 96) == (4, 6) and shape(600, 1000) == (38, 63)
+    rpn = make_symbol(tiny_cfg('symbol=' + symbol)).get_symbol_rpn(is_train=True)
+    scores = rpn.get_internals()['rpn_bbox_pred_output']
+    for height in range(33, 80, 7):
+        assert shape(height, 96) == scores.infer_shape(data=(1, 3, height, 96))[1][0][2:]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.dataset.imdb import Evaluation
-from rfcn import build, evaluate
+from rfcn import data_sets, evaluate
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.core.interrupt import StopWish
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer, validated_epochs
@@ -144,12 +144,12 @@ def test_checkpoints_are_written_at_their_period_and_at_the_end(train):
 def test_a_checkpoint_has_the_box_layer_for_testing(train):
     prefix = train('a')
     path = checkpoint.params_path(prefix, 1)
-    plain, for_test = checkpoint.load_params(path)[0], checkpoint.load_params(path, for_test=True)[0]
+    plain, for_inference = checkpoint.load_params(path)[0], checkpoint.load_params(path, for_inference=True)[0]
     # 2 sets of dx, dy, dw, dh, 9 bins each; BBOX_STDS is 0.1, 0.1, 0.2, 0.2
     stds = np.repeat([0.1, 0.1, 0.2, 0.2] * 2, 9).reshape(-1, 1, 1, 1)
     weight = plain['rfcn_bbox_weight'].asnumpy()
-    np.testing.assert_allclose(for_test['rfcn_bbox_weight'].asnumpy(), weight * stds, rtol=1e-5)
-    assert np.array_equal(for_test['rfcn_cls_weight'].asnumpy(), plain['rfcn_cls_weight'].asnumpy())
+    np.testing.assert_allclose(for_inference['rfcn_bbox_weight'].asnumpy(), weight * stds, rtol=1e-5)
+    assert np.array_equal(for_inference['rfcn_cls_weight'].asnumpy(), plain['rfcn_cls_weight'].asnumpy())
 
 
 def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
@@ -157,7 +157,7 @@ def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
     lines = log_of(prefix, 'val')
     assert [line['epoch'] for line in lines] == [2, 3]  # at its period and at the end
     assert {'mAP@0.5', 'AP@0.5/red', 'AP@0.5/blue'} <= set(lines[0])
-    arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_test=True)
+    arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_inference=True)
     assert 'rfcn_bbox_weight' in arg_params
     assert states.load_states(checkpoint.states_path(prefix, 3))[1].best == max(line['mAP@0.5'] for line in lines)
 
@@ -247,7 +247,8 @@ def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train
 
 
 def test_the_loader_of_a_run_takes_flipped_images_too(tiny_cfg):
-    assert len(build.training_roidb(tiny_cfg('TRAIN.FLIP=true'))) == 2 * len(build.training_roidb(tiny_cfg())) == 12
+    mirrored, plain = (data_sets.training_roidb(tiny_cfg(*more)) for more in (['TRAIN.FLIP=true'], []))
+    assert len(mirrored) == 2 * len(plain) == 12
 
 
 @pytest.mark.parametrize('at', [2, 3, 5], ids=['within an epoch', 'at its end', 'within the next'])

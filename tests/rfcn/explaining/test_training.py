@@ -8,7 +8,8 @@ import pytest
 from lib.bbox.bbox_transform import bbox_overlaps
 from lib.errors import ConfigError, DatasetError
 from lib.rcnn.ohem import box_annotator_ohem, cross_entropy, smooth_l1
-from rfcn import build
+from rfcn import data_sets
+from rfcn.core.target_loaders import anchor_loader
 from rfcn.explaining import command, training
 from rfcn.explaining.training import training_images
 from rfcn.symbols import make_symbol
@@ -36,7 +37,7 @@ def test_the_image_and_its_boxes_are_those_of_the_loader(first, tiny_voc):
 def test_anchors_are_those_that_train(first, overrides):
     cfg, taught = first('TRAIN.BATCH_IMAGES=1', *overrides)
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    loader = build.anchor_loader(cfg, build.training_roidb(cfg), symbol)
+    loader = anchor_loader(cfg, data_sets.training_roidb(cfg), symbol)
     label = next(loader.batches()).label[0].asnumpy()[0]
     assert [(taught.anchor_labels == value).sum() for value in (-1, 0, 1)] == [(label == value).sum()
                                                                                for value in (-1, 0, 1)]

@@ -8,7 +8,7 @@ from lib.rcnn.detection import detect, per_class_nms
 from lib.rpn.generate_anchor import generate_anchors
 from lib.rpn.proposal import best_anchors, propose
 from rfcn.exporters import onnx_pool, onnx_rpn
-from rfcn.exporters.onnx_detect import detections
+from rfcn.exporters.onnx_file import detections
 from rfcn.exporters.onnx_graph import Graph
 from tests.rfcn.exporters import numpy_runtime
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ConfigError, UserError
-from rfcn import Detector, build, export
+from rfcn import Detector, export, inference
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
 from rfcn.exporters import onnx_check
@@ -57,7 +57,7 @@ def untrained(cfg, folder):
     """A checkpoint of random weights whose scores are spread but far from 0 and 1."""
     cfg = with_overrides(cfg, {'TEST.BATCH_IMAGES': 1})
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params, _ = init_params(symbol, build.input_shapes(cfg))
+    arg_params, aux_params, _ = init_params(symbol, inference.input_shapes(cfg))
     draws = np.random.RandomState(1)
     for name, value in arg_params.items():
         if name.startswith(('rpn_cls', 'rpn_bbox', 'rfcn_', 'rcnn_')):

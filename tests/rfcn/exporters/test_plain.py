@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError
-from rfcn import build, export
+from rfcn import export, inference
 from rfcn.config.config import load_config, with_overrides
 from rfcn.exporters.plain import export_plain, plain_symbol
 from tests.conftest import numpy_names
@@ -61,7 +61,7 @@ def test_modules_and_gluon_load_it_where_the_project_cannot_be_imported(trained,
     assert run.returncode == 0, run.stdout
     batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
                             provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])
-    expected = build.predictor(cfg, params).predict(batch)
+    expected = inference.predictor(cfg, params).predict(batch)
     found = np.load(tmp_path / 'found.npz')
     for number, name in enumerate(('rois', 'cls_prob', 'bbox_pred')):
         np.testing.assert_array_equal(found['arr_%d' % number], expected[name])

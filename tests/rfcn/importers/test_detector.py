@@ -4,7 +4,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.dataset.published import COCO_CLASSES
+from lib.dataset import COCO_CLASSES
 from lib.errors import CheckpointError
 from lib.psroi.psroi_pooling import psroi_pool
 from rfcn import Detector, import_backbone
@@ -39,7 +39,7 @@ def run_imported(cfg, path, picture, names, inputs=None):
     inputs = dict(inputs or {}, data=mx.nd.array(picture - means))
     executor = graph.simple_bind(mx.cpu(), grad_req='null', **{name: value.shape for name, value in inputs.items()
                                                                if name in graph.list_arguments()})
-    executor.copy_params_from(*checkpoint.load_params(path, for_test=True), allow_extra_params=True)
+    executor.copy_params_from(*checkpoint.load_params(path, for_inference=True), allow_extra_params=True)
     executor.forward(is_train=False, **{name: value for name, value in inputs.items() if name in executor.arg_dict})
     return {name: value.asnumpy() for name, value in zip(names, executor.outputs)}
 

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn.core.rates import with_kept_statistics
+from rfcn.core.schedule import with_kept_statistics
 from rfcn.precision import bf16
 from rfcn.precision.bf16 import has_bf16, use_bf16, with_bf16_convolutions, with_bf16_weights
 

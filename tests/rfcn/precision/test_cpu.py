@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from lib.errors import ConfigError
 from rfcn.precision import cpu
+from rfcn.precision.cpu import check_device
 from tests.conftest import ROOT
 
 AMX_FLAGS = 'amx_tile amx_int8 amx_bf16'
@@ -110,3 +112,11 @@ def test_a_convolution_on_a_cpu_with_amx_uses_it_and_is_not_ended_by_the_system(
     *verbose, result = found.stdout.decode().splitlines()
     assert float(result) == 9 * 32  # a sum of ones
     assert any('convolution' in line and 'amx' in line for line in verbose) is cpu.ask_for_amx()
+
+
+@pytest.mark.parametrize('phase, name', [('TRAIN', 'bf16'), ('TEST', 'bf16'), ('TEST', 'int8')])
+def test_what_only_cpus_compute_is_refused_on_a_gpu(tiny_cfg, phase, name):
+    fault = "%s.PRECISION: %s runs on the CPU alone; write fp32, or gpus: ''" % (phase, name)
+    with pytest.raises(ConfigError, match=fault):
+        check_device(tiny_cfg('gpus=0', '%s.PRECISION=%s' % (phase, name)), phase)
+    check_device(tiny_cfg('gpus=0'), phase)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ConfigError
-from rfcn import build
+from rfcn import inference
 from rfcn.core.loader import Batch
 from rfcn.core.predictor import Predictor
 from rfcn.precision import quantization
@@ -19,7 +19,7 @@ SIZE = (64, 96)
 def test_graph(cfg):
     """A test graph with its first values, and a batch for it."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    params = init_params(symbol, build.input_shapes(cfg, SIZE))[:2]
+    params = init_params(symbol, inference.input_shapes(cfg, SIZE))[:2]
     images = cfg.TEST.BATCH_IMAGES
     data = dict(data=np.random.RandomState(0).uniform(-100, 100, (images, 3) + SIZE),
                 im_info=np.tile((SIZE[0], SIZE[1], 1.0), (images, 1)))
@@ -53,7 +53,7 @@ def test_so_does_every_convolution_of_any_backbone_with_any_head(tiny_cfg, overr
     symbol, params, batch = test_graph(tiny_cfg(*overrides))
     quantized = quantization.quantize(symbol, *params, [batch])
     assert quantization.int8_layers(quantized) == sorted(quantization.convolutions(symbol))
-    outputs = Predictor(quantized, build.TEST_INPUTS, [mx.cpu()], *params).predict(batch)
+    outputs = Predictor(quantized, inference.INPUTS, [mx.cpu()], *params).predict(batch)
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
@@ -102,7 +102,7 @@ def test_layers_that_shall_stay_in_float32_do(small):
 
 def test_the_ranges_come_from_all_batches(small):
     symbol, params, batch = small
-    dim = Batch(dict(zip(build.TEST_INPUTS, (batch.data[0] / 100, batch.data[1]))), {}, pad=0, images=[])
+    dim = Batch(dict(zip(inference.INPUTS, (batch.data[0] / 100, batch.data[1]))), {}, pad=0, images=[])
     ranges = [conv1_range(quantization.quantize(symbol, *params, batches))
               for batches in ([dim], [dim, batch], [batch])]
     assert ranges[1] == ranges[2] and ranges[0] == pytest.approx(ranges[1] / 100, rel=0.01)
@@ -121,7 +121,7 @@ def test_other_numbers_of_proposals_need_no_other_int8_model(small, tiny_cfg):
     fewer = make_symbol(tiny_cfg('TEST.RPN_POST_NMS_TOP_N=5')).get_symbol(is_train=False)
     changed = quantization.with_settings(quantized, fewer)
     assert quantization.int8_layers(changed) == quantization.int8_layers(quantized)
-    outputs = Predictor(changed, build.TEST_INPUTS, [mx.cpu()], *params).predict(batch)
+    outputs = Predictor(changed, inference.INPUTS, [mx.cpu()], *params).predict(batch)
     assert outputs['rois'].shape == (2 * 5, 5)
 
 

@@ -9,7 +9,7 @@ import yaml
 from lib.dataset.convert import convert
 from lib.errors import UserError
 from lib.utils.safe_pickle import load as load_pickle
-from rfcn import build, test
+from rfcn import data_sets, test
 from rfcn.config.config import load_config
 from rfcn.report import analysis, command
 from rfcn.report.page import Content, report_page
@@ -118,8 +118,8 @@ def test_coco_is_reported_as_voc_is(tested, tiny_voc, tmp_path):
 
 def test_curves_have_the_area_of_voc_s_own_evaluation(tested):
     folder, config, saved = tested
-    cfg = build.with_classes(load_config(str(config)))
-    imdb, = build.datasets(cfg, cfg.dataset.test_image_set)
+    cfg = data_sets.with_classes(load_config(str(config)))
+    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     all_boxes = load_pickle(str(saved))
     objects = analysis.objects_of(imdb)
     curves = analysis.class_curves(objects, analysis.judge_detections(objects, all_boxes), imdb.num_classes)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ConfigError
-from rfcn import build
+from rfcn import data_sets, inference
 from rfcn.config.config import load_config
 from rfcn.symbols import SYMBOLS, make_symbol
 from tests.rfcn.symbols.test_rfcn import CFG, end_to_end, shapes_of
@@ -103,9 +103,9 @@ def test_the_baselines_detect_on_images_of_several_sizes(tiny_cfg, overrides):
     from rfcn.evaluate import evaluate
     from rfcn.symbols.initialize import init_params
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    params = init_params(symbol, build.input_shapes(cfg))[:2]
-    imdb, = build.datasets(cfg, 'test')
-    _, all_boxes = evaluate(cfg, build.predictor_of_params(cfg, *params, 'random'), imdb)
+    params = init_params(symbol, inference.input_shapes(cfg))[:2]
+    imdb, = data_sets.datasets(cfg, 'test')
+    _, all_boxes = evaluate(cfg, inference.predictor_of_params(cfg, *params, 'random'), imdb)
     for dets, entry in zip(all_boxes[1], imdb.gt_roidb()):
         assert len(dets) and dets[:, :4].min() >= 0 and (dets[:, 2:4] < [entry['width'], entry['height']]).all()
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lib.dataset.check.anchors import CELL, Objects, anchorless, better, fit_anchors, objects_at, sample, suggest
-from lib.dataset.check.text import anchor_text
+from lib.dataset.check.report import anchor_text
 
 LARGE = 4096      # pixels: sides of an image that no anchor leaves
 MIDDLE = 7.5 + 100 * CELL

@@ -11,8 +11,7 @@ from lib.dataset import make_dataset, read_annotated
 from lib.dataset.check.changes import plan
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.pictures import look_at_all, shared_images
-from lib.dataset.check.report import MEANING, check, class_counts
-from lib.dataset.check.text import set_text
+from lib.dataset.check.report import MEANING, check, class_counts, set_text
 from lib.errors import DatasetError
 
 GOOD = ('cat', 5, 6, 15, 16)                    # label, corners counted from 0; the images are 40 x 30

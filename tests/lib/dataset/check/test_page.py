@@ -10,9 +10,8 @@ import pytest
 from lib.dataset import read_annotated
 from lib.dataset.annotations import ITEM, Picture
 from lib.dataset.check.anchors import Objects, fit_anchors
-from lib.dataset.check.page import html_page
+from lib.dataset.check.page import BAD, OUTSIDE, SIDE, html_page, thumbnail
 from lib.dataset.check.report import check
-from lib.dataset.check.thumbnails import BAD, OUTSIDE, SIDE, thumbnail
 from lib.utils.web_page import data_uri
 
 LABELS = ('cat', 'dog')

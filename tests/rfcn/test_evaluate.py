@@ -3,13 +3,15 @@ import json
 import logging
 
 from lib.dataset.imdb import Evaluation
-from rfcn import result
+from rfcn import collect_env
+from rfcn.collect_env import machine
+from rfcn.evaluate import RESULT_FILE, write_result
 
 
 def test_the_note_holds_the_metrics_and_where_they_come_from(tiny_cfg, tmp_path):
     evaluation = Evaluation(0.5, {'mAP@0.5': 0.5, 'AP@0.5/cat': float('nan')}, 'table')
-    result.write_result(tiny_cfg('seed=3'), tmp_path, tmp_path / 'x.params', evaluation)
-    note = json.loads((tmp_path / result.FILE).read_text())
+    write_result(tiny_cfg('seed=3'), tmp_path, tmp_path / 'x.params', evaluation)
+    note = json.loads((tmp_path / RESULT_FILE).read_text())
     assert note['metrics'] == {'mAP@0.5': 0.5, 'AP@0.5/cat': None}  # JSON has no NaN
     assert (note['image_set'], note['seed'], note['params']) == ('test', 3, str(tmp_path / 'x.params'))
     assert set(note) == {'metrics', 'image_set', 'params', 'seed', 'date', 'commit', 'machine'}
@@ -17,15 +19,15 @@ def test_the_note_holds_the_metrics_and_where_they_come_from(tiny_cfg, tmp_path)
 
 def test_results_that_only_a_server_can_evaluate_are_to_be_archived(tiny_cfg, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        result.write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(float('nan'), {}, 'nothing was evaluated'))
-        result.write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(0.5, {'mAP@0.5': 0.5}, 'table'))
+        write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(float('nan'), {}, 'nothing was evaluated'))
+        write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(0.5, {'mAP@0.5': 0.5}, 'table'))
     message, = [record.getMessage() for record in caplog.records]
     assert 'submission.py --results %s --out ARCHIVE' % tmp_path in message
 
 
 def test_the_machine_is_its_gpus_or_its_processor(monkeypatch):
-    monkeypatch.setattr(result, 'run', lambda *command: 'Tesla V100')
-    assert result.machine('0,1') == '2 x Tesla V100'
-    monkeypatch.setattr(result, 'run', lambda *command: None)
-    assert result.machine('0') == '1 x GPU'
-    assert result.machine('').endswith(' cores')
+    monkeypatch.setattr(collect_env, 'run', lambda *command: 'Tesla V100')
+    assert machine('0,1') == '2 x Tesla V100'
+    monkeypatch.setattr(collect_env, 'run', lambda *command: None)
+    assert machine('0') == '1 x GPU'
+    assert machine('').endswith(' cores')

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from rfcn.checkpoints.folder_lock import FolderInUse, locked_folder
+from lib.utils.folders import FolderInUse, locked_folder
 from tests.conftest import ROOT
 
 HOLD = ('import sys\n'
-        'from rfcn.checkpoints.folder_lock import locked_folder\n'
+        'from lib.utils.folders import locked_folder\n'
         'with locked_folder(sys.argv[1]):\n    print("held", flush=True)\n    sys.stdin.read()\n')
 
 

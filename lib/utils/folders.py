@@ -1,0 +1,103 @@
+"""Folders that are there whole or not at all, whatever ends the program, and folders that one run holds alone."""
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+import sys
+
+from lib.errors import DatasetError, UserError
+from lib.utils.whole_file import process_lives, remove_leftovers
+
+logger = logging.getLogger(__name__)
+
+NOTE = 'UNFINISHED.txt'
+_TEXT = ('This folder is what an interrupted program has left of\n    %s\nIt is not complete. Delete it and run the '
+         'program again; that deletes it too.\n')
+_held = set()   # the folders that this process holds
+
+
+@contextlib.contextmanager
+def whole_folder(out):
+    """A folder to write into, which gets its name at the end of the block.
+
+    If the block raises, it is removed. What a killed program left is removed by the next one that writes to `out`.
+
+    Args:
+        out: path of a folder that is not there yet, or is empty.
+    Yields:
+        path of the folder to write into, beside `out`.
+    Raises:
+        DatasetError: there are files in `out`.
+    """
+    target = os.path.realpath(out)
+    if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
+        raise DatasetError('%s: expected a new or empty folder, found files in it. Give another one' % out)
+    _remove_leftovers(target)
+    temporary = '%s.unfinished-%d' % (target, os.getpid())
+    os.makedirs(temporary)
+    note = os.path.join(temporary, NOTE)
+    try:
+        with open(note, 'w', encoding='utf-8') as file:
+            file.write(_TEXT % target)
+        yield temporary
+        os.remove(note)
+        if os.path.isdir(target):
+            os.rmdir(target)
+        os.rename(temporary, target)
+    finally:
+        if os.path.isdir(temporary):
+            shutil.rmtree(temporary)
+
+
+def _remove_leftovers(target):
+    folder, name = os.path.split(target)
+    pattern = re.compile(re.escape(name) + r'\.unfinished-([0-9]+)')
+    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
+        found = pattern.fullmatch(entry)
+        if found and not process_lives(int(found.group(1))):
+            shutil.rmtree(os.path.join(folder, entry))
+            logger.warning('%s: removed, an interrupted program had left it', os.path.join(folder, entry))
+
+
+class FolderInUse(UserError, RuntimeError):
+    """Another run writes there."""
+
+
+@contextlib.contextmanager
+def locked_folder(folder):
+    """Hold a folder for the time of a `with` block; the system frees it however the process ends.
+
+    What runs that were killed have left half-written there is removed. A block within a block of the same process
+    changes nothing. Where the file system has no locks the folder is not held, and a warning says so.
+
+    Raises:
+        FolderInUse: another run holds it.
+        OSError: the folder is not there or cannot be written to.
+    """
+    place = os.path.realpath(str(folder))
+    if place in _held:
+        yield
+        return
+    with open(os.path.join(place, '.lock'), 'a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise FolderInUse('%s is in use by another run (%s): wait for its end, or choose another output_path'
+                              % (folder, file.read().strip() or 'its process is unknown')) from None
+        except OSError as error:
+            logger.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
+        file.truncate(0)
+        file.write('process %d, %s' % (os.getpid(), os.path.basename(sys.argv[0]) or 'Python'))
+        file.flush()
+        _held.add(place)
+        try:
+            removed = remove_leftovers(place)
+            if removed:
+                logger.warning('%s: removed what a run that was killed had half written: %s', folder,
+                               ', '.join(removed))
+            yield
+        finally:
+            _held.discard(place)

@@ -1,0 +1,85 @@
+"""The data sets of a configuration: their images, their options, their classes."""
+from lib.dataset import load_imdbs, published_classes, roidb_of
+from lib.dataset.box_rule import RELEASE
+from lib.dataset.roidb import filter_roidb
+from lib.errors import ConfigError
+from rfcn.checkpoints.identity import CLASSES, class_names
+from rfcn.checkpoints.states import identity_of_params
+from rfcn.config.config import with_overrides
+
+_opened = {}    # data sets that `with_classes` opened, kept for the first who asks for them: files are read once
+
+
+def datasets(cfg, image_sets):
+    """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
+    kept = _opened.pop(_reading(cfg, image_sets), None)
+    _opened.clear()
+    if kept and (kept[0].data.classes == tuple(cfg.dataset.CLASSES) or not cfg.dataset.CLASSES):
+        return kept
+    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
+                      **reading_options(cfg), **dataset_options(cfg))
+
+
+def _reading(cfg, image_sets):
+    """What the content of data sets depends on, but for the class names."""
+    keys = (key for key in cfg.dataset if key not in ('CLASSES', 'NUM_CLASSES'))
+    return (image_sets, cfg.RELEASE_RULES) + tuple((key, cfg.dataset[key]) for key in keys)
+
+
+def training_roidb(cfg):
+    """Entries of all training images, flipped copies included; without those that have no object if so configured.
+
+    Raises:
+        DatasetError: with counts, where no object is left to train on.
+    """
+    roidb = roidb_of(datasets(cfg, cfg.dataset.image_set), flip=cfg.TRAIN.FLIP)
+    return filter_roidb(roidb, keep_empty=cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES)
+
+
+def all_sets(cfg):
+    """Names of all image sets that a configuration uses: those to train on first."""
+    names = [name.strip() for name in cfg.dataset.image_set.split('+')]
+    others = (cfg.dataset.test_image_set, cfg.dataset.val_image_set)
+    return list(dict.fromkeys(names + [name for name in others if name]))
+
+
+def reading_options(cfg):
+    """Keywords of `lib.dataset.read_annotated`."""
+    return dict(classes=cfg.dataset.CLASSES or None, sets=all_sets(cfg), origin=cfg.dataset.CSV_ORIGIN)
+
+
+def dataset_options(cfg):
+    """Keywords of a data set's class."""
+    options = dict(on_unknown_class=cfg.dataset.on_unknown_class, on_bad_image=cfg.dataset.on_bad_image)
+    if cfg.dataset.dataset == 'coco':       # whose evaluation has its own AP
+        return dict(options, box_rule=RELEASE) if cfg.RELEASE_RULES else options
+    if cfg.dataset.USE_07_METRIC != 'auto':
+        options['use_07_metric'] = cfg.dataset.USE_07_METRIC
+    return dict(options, min_box_side=1) if cfg.RELEASE_RULES else options
+
+
+def with_classes(cfg, params=None):
+    """The configuration with the class names filled in where it does not give them: from a checkpoint that knows its
+    classes, or else from the data set; those of VOC and COCO are known without it.
+
+    Args:
+        params: path of the checkpoint that is used.
+    Raises:
+        ConfigError: no names in the configuration and nothing to take them from.
+    """
+    known = class_names(identity_of_params(params)) if params and not cfg.dataset.CLASSES else ()
+    if known:
+        return with_overrides(cfg, {CLASSES: list(known)})
+    if cfg.dataset.CLASSES:
+        return cfg
+    try:
+        imdbs = datasets(cfg, cfg.dataset.image_set)
+    except FileNotFoundError as error:
+        names = published_classes(cfg.dataset.dataset, cfg.dataset.image_set)
+        if len(names) + 1 == cfg.dataset.NUM_CLASSES:
+            return with_overrides(cfg, {CLASSES: list(names)})
+        raise ConfigError('%s. The class names come from the data set unless dataset.CLASSES gives them: correct '
+                          'dataset.*, or, with a trained network, use the config.yaml that training wrote'
+                          % error) from None
+    _opened[_reading(cfg, cfg.dataset.image_set)] = imdbs
+    return with_overrides(cfg, {CLASSES: list(imdbs[0].classes[1:])})

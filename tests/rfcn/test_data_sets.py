@@ -1,0 +1,47 @@
+"""The data sets of a configuration."""
+
+import pytest
+
+from lib.errors import ConfigError, DatasetError
+from rfcn import data_sets
+from rfcn.config.config import load_config
+
+
+@pytest.mark.parametrize('overrides, count, first', [
+    (['dataset.image_set=2007_trainval+2012_trainval'], 20, 'aeroplane'),
+    (['dataset.dataset=coco', 'dataset.image_set=train2014+valminusminival2014', 'dataset.NUM_CLASSES=81'], 80,
+     'person'),
+])
+def test_the_class_names_of_the_releases_models_are_known_without_the_data(tmp_path, overrides, count, first):
+    cfg = data_sets.with_classes(load_config(None, ['dataset.dataset_path=%s' % tmp_path] + overrides))
+    assert len(cfg.dataset.CLASSES) == count and cfg.dataset.CLASSES[0] == first
+
+
+def test_a_published_set_with_another_number_of_classes_is_not_guessed(tmp_path):
+    with pytest.raises(ConfigError, match='The class names come from the data set unless'):
+        data_sets.with_classes(load_config(None, ['dataset.dataset_path=%s' % tmp_path, 'dataset.NUM_CLASSES=5']))
+
+
+def test_several_image_sets_are_joined(tiny_cfg):
+    cfg = tiny_cfg('dataset.image_set=val+test')
+    assert [imdb.num_images for imdb in data_sets.datasets(cfg, cfg.dataset.image_set)] == [2, 3]
+    assert len(data_sets.training_roidb(cfg)) == 5
+
+
+def test_an_unknown_format_of_data_is_refused(tiny_cfg):
+    with pytest.raises(DatasetError, match="unknown data set 'kitti'; known are .*PascalVOC"):
+        data_sets.training_roidb(tiny_cfg('dataset.dataset=kitti'))
+
+
+def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cfg):
+    cfg = data_sets.with_classes(tiny_cfg('dataset.CLASSES=[]'))
+    assert cfg.dataset.CLASSES == ('blue', 'red') and cfg.dataset.NUM_CLASSES == 3
+    named = tiny_cfg('dataset.CLASSES=[red, blue]')
+    assert data_sets.with_classes(named) is named
+
+
+def test_without_class_names_and_data_the_error_says_where_they_are(tiny_cfg, tmp_path):
+    cfg = tiny_cfg('dataset.CLASSES=[]', 'dataset.dataset_path=%s' % (tmp_path / 'gone'))
+    with pytest.raises(ConfigError,
+                       match='gone.* The class names come from .* use the config.yaml that training wrote'):
+        data_sets.with_classes(cfg)
