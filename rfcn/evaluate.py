@@ -1,25 +1,15 @@
-"""Detections of a data set, how good they are, and the note of it, result.json, that experiments/reproduce.py reads.
+"""Detections of a data set and how good they are; used while training and by `rfcn/test.py`.
 
 Of several workers each detects on its share of the images, and all get the detections of all.
 """
-import datetime
 import io
-import json
-import logging
-import os
 
 import numpy as np
 
 from lib.dataset.imdb import check_usable
-from lib.utils.whole_file import save_text
-from rfcn.collect_env import git_revision, machine
 from rfcn.core.detect import detect_all
 from rfcn.core.loader import view_loaders
 from rfcn.core.workers import workers
-
-logger = logging.getLogger(__name__)
-
-RESULT_FILE = 'result.json'
 
 
 def nms_settings(cfg):
@@ -98,19 +88,3 @@ def evaluate(cfg, predictor, imdb, output_path=None):
         check_usable([imdb], 'tested on')
     all_boxes = detections(cfg, predictor, imdb.test_roidb())
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes
-
-
-def write_result(cfg, folder, params, evaluation):
-    """Write result.json into the folder of a test, and say what to do with results that only a server can evaluate.
-
-    Args:
-        params: path of the checkpoint that was tested.
-    """
-    if not evaluation.metrics:
-        logger.info('the images have no annotations; for their test server: python experiments/submission.py '
-                    '--results %s --out ARCHIVE', folder)
-    metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
-    note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
-                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
-                machine=machine(cfg.gpus))
-    save_text(os.path.join(str(folder), RESULT_FILE), json.dumps(note, indent=1) + '\n')

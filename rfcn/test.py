@@ -20,10 +20,11 @@ from rfcn.cli.script import run_script
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
-from rfcn.evaluate import detections, evaluate, write_result
+from rfcn.evaluate import detections, evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import add_shared_arguments, write_report
+from rfcn.result import write_result
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)

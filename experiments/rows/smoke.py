@@ -17,7 +17,7 @@ from experiments.rows.cost import cost
 from experiments.rows.table import GIVEN, ROOT, find_row
 from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
-from rfcn.evaluate import RESULT_FILE
+from rfcn.result import RESULT_FILE
 from rfcn.train_alternate import steps_of
 
 logger = logging.getLogger(__name__)
