@@ -16,6 +16,7 @@ if __package__ in (None, ''):
 from lib import errors
 from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
+from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16
 
 ROOT = Path(__file__).resolve().parents[1]
 LIB = Path(errors.__file__).resolve().parent
@@ -23,7 +24,7 @@ LIB_NAME = errors.__name__.rpartition('.')[0]   # lib, or rfcn.lib in an install
 PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib',
             'tqdm')
 SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
-CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', 'avx512_bf16', 'amx_bf16', 'amx_int8')
+CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', AVX512_BF16, AMX_BF16, AMX_INT8)
 
 
 def run(*command):

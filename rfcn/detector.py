@@ -17,6 +17,7 @@ from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 import mxnet as mx
 import numpy as np
 
+from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
 from lib.utils.image import as_bgr, imread, pad_to_stride, resize, transform
 from lib.utils.show_boxes import draw_detections
@@ -71,7 +72,7 @@ class Detector:
         cfg = load_config(cfg, overrides) if isinstance(cfg, (str, os.PathLike)) else cfg
         self.cfg = with_overrides(data_sets.with_classes(cfg, params),
                                   {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
-        self.classes: Tuple[str, ...] = ('__background__',) + tuple(self.cfg.dataset.CLASSES)
+        self.classes: Tuple[str, ...] = (BACKGROUND,) + tuple(self.cfg.dataset.CLASSES)
         self.params = str(params)
         with NETWORK_LOCK:
             self.predictor = inference.predictor(self.cfg, self.params)

@@ -207,8 +207,8 @@ def combine(cfg, rpn, rfcn, path, identity=None):
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     source = '%s with the RPN of %s' % (rfcn, rpn)
     checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, source)
-    box_layer = [layer + kind for layer in checkpoint.BBOX_LAYERS for kind in ('_weight', '_bias')]
-    unnormalised = {name + checkpoint.TEST_SUFFIX: for_inference[name] for name in box_layer if name in for_inference}
+    unnormalised = {name + checkpoint.TEST_SUFFIX: for_inference[name]
+                    for name in checkpoint.BBOX_PARAMS if name in for_inference}
     states.save_checkpoint(path, arg_params, aux_params, {}, states.finished(arg_params, aux_params), identity,
                            unnormalised)
     logger.info('wrote %s', path)

@@ -22,6 +22,8 @@ except ImportError:  # not built: the NumPy twin below does the same, only slowe
 # The largest growth of a side that a network may predict: from 16 pixels, the stride, to 1000, the longest side of an
 # input.
 MAX_LOG_RATIO = math.log(1000 / 16)
+# Label of an anchor or a RoI that trains nothing, class of a row of gt_boxes that is padding. No loss counts it.
+IGNORE_LABEL = -1
 
 
 def bbox_overlaps(boxes, query_boxes):

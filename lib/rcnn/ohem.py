@@ -1,7 +1,10 @@
 """Online hard example mining, in NumPy: what the operator of the network must equal."""
 import numpy as np
 
+from lib.bbox.bbox_transform import IGNORE_LABEL
 from lib.nms.nms import decreasing_order
+
+LOG_FLOOR = 1e-14      # keeps the logarithm of a probability that underflowed finite, as in the release
 
 
 def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights, *, roi_per_img):
@@ -25,7 +28,7 @@ def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights,
     loss[labels < 0] = -np.inf
     easy = decreasing_order(loss)[roi_per_img:]
     labels_ohem, bbox_weights_ohem = labels.copy(), bbox_weights.copy()
-    labels_ohem[easy] = -1
+    labels_ohem[easy] = IGNORE_LABEL
     bbox_weights_ohem[easy] = 0
     bbox_weights_ohem[labels < 0] = 0
     return labels_ohem, bbox_weights_ohem
@@ -36,7 +39,7 @@ def cross_entropy(cls_score, labels):
     exponentials = np.exp(cls_score - cls_score.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     classes = np.maximum(labels, 0).astype(int)
-    return -np.log(probabilities[np.arange(len(labels)), classes] + 1e-14)  # a probability of 0 has a finite loss
+    return -np.log(probabilities[np.arange(len(labels)), classes] + LOG_FLOOR)
 
 
 def smooth_l1(x):

@@ -6,14 +6,14 @@ before the training (alternating training, external proposals).
 import numpy as np
 
 from lib.bbox.bbox_regression import add_bbox_regression_targets, expand_bbox_regression_targets
-from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
+from lib.bbox.bbox_transform import IGNORE_LABEL, bbox_overlaps, nonlinear_transform
 
-IGNORED, BACKGROUND = -1, 0     # labels; losses skip the first
+BACKGROUND = 0      # the label
 
 
 def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic, fg_thresh=0.5,
                 bg_thresh_hi=0.5, bg_thresh_lo=0.0, bbox_means=None, bbox_stds=None, bbox_weights=(1.0, 1.0, 1.0, 1.0),
-                pad_label=IGNORED, rng=np.random):
+                pad_label=IGNORE_LABEL, rng=np.random):
     """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
 
     A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is
@@ -58,7 +58,7 @@ def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classe
 
 def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_image, rois_per_image, num_classes,
                          class_agnostic, fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0,
-                         bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=IGNORED, rng=np.random):
+                         bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=IGNORE_LABEL, rng=np.random):
     """`sample_rois` for alternating training, where labels and targets of all RoIs have been computed ahead.
 
     Args:
@@ -172,7 +172,7 @@ def _fill(sample, missing):
     rois, labels, bbox_targets, bbox_weights = sample
     zeros = np.zeros((missing, bbox_targets.shape[1]), dtype=np.float32)
     return (np.vstack((rois, np.repeat(rois[:1], missing, axis=0))),
-            np.append(labels, np.full(missing, -1, dtype=np.float32)),
+            np.append(labels, np.full(missing, IGNORE_LABEL, dtype=np.float32)),
             np.vstack((bbox_targets, zeros)), np.vstack((bbox_weights, zeros)))
 
 

@@ -1,7 +1,7 @@
 """What the RPN should answer at each anchor: the targets of its training."""
 import numpy as np
 
-from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
+from lib.bbox.bbox_transform import IGNORE_LABEL, bbox_overlaps, nonlinear_transform
 
 
 def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5, fg_thresh=0.7, bg_thresh=0.3,
@@ -32,7 +32,7 @@ def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5
         bbox_weights: (K, 4) float32, `bbox_weights` for the positives, 0 elsewhere.
     """
     gt_boxes = gt_boxes[gt_boxes[:, 4] >= 0, :4].astype(np.float64)
-    labels = np.full(len(anchors), -1, dtype=np.float32)
+    labels = np.full(len(anchors), IGNORE_LABEL, dtype=np.float32)
     targets, weights = np.zeros((2, len(anchors), 4), dtype=np.float32)
     inside = anchors_inside(anchors, im_size, allowed_border)
     # Departure: the release fails in argmax when no anchor lies inside the image; such an image trains nothing here.
@@ -66,7 +66,7 @@ def label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_o
         # Departure: where the best overlap of an object is 0, the release takes every anchor of overlap 0 for its best
         # one, and trains the network to find objects all over the background. Here such an object has no anchor.
         is_best &= best_of_object > 0
-    labels = np.full(overlaps.shape[1], -1, dtype=np.float32)
+    labels = np.full(overlaps.shape[1], IGNORE_LABEL, dtype=np.float32)
     negative = best_of_anchor < bg_thresh
     labels[negative] = 0
     labels[is_best.any(axis=0)] = 1
@@ -80,7 +80,7 @@ def _ignore_surplus(labels, value, limit, rng):
     """Set all but `limit` of the labels that equal `value` to -1, at random."""
     candidates = np.flatnonzero(labels == value)
     if len(candidates) > limit:
-        labels[rng.choice(candidates, size=len(candidates) - limit, replace=False)] = -1
+        labels[rng.choice(candidates, size=len(candidates) - limit, replace=False)] = IGNORE_LABEL
 
 
 def class_labels(labels, anchors, gt_boxes):

@@ -19,6 +19,7 @@ from rfcn.checkpoints.params_file import check_params_file
 logger = logging.getLogger(__name__)
 
 BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised box deltas
+BBOX_PARAMS = [layer + kind for layer in BBOX_LAYERS for kind in ('_weight', '_bias')]
 TEST_SUFFIX = '_test'
 CURVES = '-curves'      # ends the name of the folder of a run's curves
 

@@ -4,7 +4,9 @@ import collections
 import mxnet as mx
 import numpy as np
 
-PROB_FLOOR = 1e-14
+from lib.bbox.bbox_transform import IGNORE_LABEL
+from lib.rcnn.ohem import LOG_FLOOR
+
 RPN_METRICS = ('RPNAcc', 'RPNLogLoss', 'RPNL1Loss')
 RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')
 
@@ -15,11 +17,11 @@ def classification(prob, label):
     Args:
         prob: (N, C). label: (N,).
     """
-    kept = np.where(label != -1)[0]
+    kept = np.where(label != IGNORE_LABEL)[0]
     label = label[kept].astype(int)
     prob = prob[kept]
     right = np.sum(prob.argmax(axis=1) == label)
-    return float(right), float(np.sum(-np.log(prob[np.arange(len(kept)), label] + PROB_FLOOR))), len(kept)
+    return float(right), float(np.sum(-np.log(prob[np.arange(len(kept)), label] + LOG_FLOOR))), len(kept)
 
 
 class TrainingMetrics:

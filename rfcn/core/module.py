@@ -7,6 +7,7 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.memory import give_back, resident
+from rfcn.core.predictor import blob_name
 from rfcn.core.schedule import names_beginning_with, with_kept_statistics, with_lr_mult
 from rfcn.core.workers import Sums
 from rfcn.operator_py import draws
@@ -172,9 +173,9 @@ class TrainModule:
         return {name: arrays[0] for name, arrays in self._trained()}
 
     def named_outputs(self, device=0):
-        """Output name without '_output' and '_reshape' -> NDArray of the last step on a device."""
+        """`blob_name` of an output -> NDArray of the last step on a device."""
         module = self.modules[device]
-        return {name.replace('_output', '').replace('_reshape', ''): value
+        return {blob_name(name): value
                 for name, value in zip(module.output_names, module.get_outputs())}
 
     @property

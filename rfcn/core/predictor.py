@@ -9,6 +9,11 @@ from rfcn.operator_py import draws
 SIZES, INT8_SIZES = 2, 4  # of image that are kept bound on a device, such as an upright and a wide one
 
 
+def blob_name(output):
+    """The name of a blob from that of an output, without '_output' and '_reshape'."""
+    return output.replace('_output', '').replace('_reshape', '')
+
+
 class Predictor:
     """A test graph with its parameters, bound on each device to the sizes of image that it saw last.
 
@@ -41,7 +46,7 @@ class Predictor:
         return len(self.context)
 
     def predict(self, batch):
-        """Output name without '_output' and '_reshape' -> array.
+        """`blob_name` of an output -> array.
 
         Args:
             batch: a DataBatch for one device.
@@ -54,7 +59,7 @@ class Predictor:
         for module, context, batch in zip(modules, self.context, batches):
             draws.use(context, getattr(batch, 'seeds', None))
             module.forward(batch, is_train=False)   # which does not wait for the result
-        return [{name.replace('_output', '').replace('_reshape', ''): value.asnumpy()
+        return [{blob_name(name): value.asnumpy()
                  for name, value in zip(module.output_names, module.get_outputs())} for module in modules]
 
     def _module(self, device, provide_data):

@@ -15,9 +15,10 @@ import functools
 
 import numpy as np
 
+from lib.bbox.bbox_transform import IGNORE_LABEL
 from lib.dataset.check.anchors import anchorless
 from lib.errors import ConfigError
-from lib.rcnn.sample_rois import BACKGROUND, IGNORED, sample_labelled_rois
+from lib.rcnn.sample_rois import BACKGROUND, sample_labelled_rois
 from lib.rpn.anchor_target import as_blobs, assign_anchor, class_labels
 from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
 from lib.utils.image import resize_scale, tensor_vstack
@@ -71,7 +72,7 @@ class AnchorLoader(Loader):
 
 def pad_gt_boxes(gt_boxes, rows):
     """(n, 5) -> (rows, 5); missing rows are -1. Of more objects than `rows` the first ones are kept."""
-    padded = np.full((rows, 5), -1, dtype=np.float32)
+    padded = np.full((rows, 5), IGNORE_LABEL, dtype=np.float32)
     count = min(rows, len(gt_boxes))
     padded[:count] = gt_boxes[:count]
     return padded
@@ -117,7 +118,7 @@ class RoiLoader(Loader):
 def pad_sample(rois, label, bbox_target, bbox_weight, rows):
     """Fill a sample of one image up to `rows`: the last RoI again, with label -1 and weight 0."""
     below = ((0, rows - len(rois)), (0, 0))
-    return (np.pad(rois, below, mode='edge'), np.pad(label, below[:1], mode='constant', constant_values=-1),
+    return (np.pad(rois, below, mode='edge'), np.pad(label, below[:1], mode='constant', constant_values=IGNORE_LABEL),
             np.pad(bbox_target, below, mode='constant'), np.pad(bbox_weight, below, mode='constant'))
 
 
@@ -181,7 +182,7 @@ def roi_loader(cfg, roidb, devices=1):
     train = cfg.TRAIN
     sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
                     num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
-                    bbox_weights=train.BBOX_WEIGHTS, pad_label=BACKGROUND if cfg.RELEASE_RULES else IGNORED)
+                    bbox_weights=train.BBOX_WEIGHTS, pad_label=BACKGROUND if cfg.RELEASE_RULES else IGNORE_LABEL)
     # As end to end and as in the release: BATCH_ROIS is shared out to the images of a device.
     rois_per_image = train.BATCH_ROIS if train.BATCH_ROIS == -1 else train.BATCH_ROIS // train.BATCH_IMAGES
     return RoiLoader(roidb, train.BATCH_IMAGES, rois_per_image=rois_per_image, fg_fraction=train.FG_FRACTION,

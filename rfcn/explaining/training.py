@@ -5,7 +5,9 @@ import mxnet as mx
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_pred
+from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
+from lib.rcnn.ohem import LOG_FLOOR
 from lib.rpn.anchor_target import anchors_inside
 from lib.rpn.generate_anchor import shifted_anchors
 from lib.utils.image import transform_inverse
@@ -15,7 +17,6 @@ from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import start_params
 from rfcn.config.config import with_overrides
 from rfcn.core.detect import NETWORK_LOCK
-from rfcn.core.metric import PROB_FLOOR
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.operator_py import draws
 from rfcn.symbols import make_symbol
@@ -178,7 +179,7 @@ def _teaches(cfg, loader, batch, outputs):
     labels = arrays['label'].reshape(-1, rows, columns).transpose(1, 2, 0).reshape(-1)      # THE anchor order
     gt_boxes = arrays['gt_boxes'][arrays['gt_boxes'][:, 4] >= 0] if 'gt_boxes' in arrays else _targets_of_anchors(
         arrays, anchors, labels, rows, columns)
-    classes = ('__background__',) + tuple(cfg.dataset.CLASSES)
+    classes = (BACKGROUND,) + tuple(cfg.dataset.CLASSES)
     rois = _rois(cfg, outputs, gt_boxes) if 'proposal_target_label' in outputs else None
     proposals = outputs['rois'][:, 1:] if 'rois' in outputs else None
     objects = _objects(classes, gt_boxes, anchors, labels, (height, width), rois)
@@ -199,7 +200,7 @@ def _rois(cfg, outputs, gt_boxes):
     weights, targets = outputs['proposal_target_bbox_weight'], outputs['proposal_target_bbox_target']
     prob = outputs['cls_prob'].reshape(len(labels), -1)
     of_label = np.maximum(labels, 0).astype(int)
-    cls_loss = np.where(labels >= 0, -np.log(prob[np.arange(len(labels)), of_label] + PROB_FLOOR), 0)
+    cls_loss = np.where(labels >= 0, -np.log(prob[np.arange(len(labels)), of_label] + LOG_FLOOR), 0)
     box_loss = (outputs['bbox_loss_'] * weights).sum(axis=1)
     kept = outputs.get('labels_ohem', labels) >= 0
     overlaps = bbox_overlaps(boxes, gt_boxes[:, :4]) if len(gt_boxes) else np.zeros((len(boxes), 0))

@@ -56,9 +56,8 @@ def symbol_beside(cfg):
     except ConfigError as error:
         logger.info('no graph is written beside the checkpoints: %s', error)
         return None
-    box_layer = [layer + kind for layer in checkpoint.BBOX_LAYERS for kind in ('_weight', '_bias')]
     for node in graph['nodes']:
-        if node['name'] in box_layer:
+        if node['name'] in checkpoint.BBOX_PARAMS:
             node['name'] += checkpoint.TEST_SUFFIX
     return mx.sym.load_json(json.dumps(graph))
 

@@ -13,7 +13,7 @@ import numpy as np
 from lib.errors import CheckpointError
 from lib.utils.limits import open_input
 from rfcn.checkpoints.checkpoint import load_arrays
-from rfcn.importers.detector import import_detector, is_detector
+from rfcn.importers.detector import HEADS, import_detector, is_detector
 from rfcn.importers.fold import RELEASE_MEANS, Input
 from rfcn.importers.naming import find_trunk, trunk_layers
 from rfcn.importers.torch_file import load_torch
@@ -33,8 +33,7 @@ _INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { d
 # Each layer stands alone after the input: only its blobs are read, nothing is computed.
 _LAYER = 'layer { name: "%s" type: "%s" bottom: "data" top: "%s" %s }'
 # The layers of an R-FCN that no BatchNorm follows -> this project's name for them.
-HEADS = dict({name: name for name in ('rpn_cls_score', 'rpn_bbox_pred', 'conv_new_1', 'rfcn_cls', 'rfcn_bbox')},
-             **{'rpn_conv/3x3': 'rpn_conv_3x3'})
+CAFFE_HEADS = {name.replace('conv_3x3', 'conv/3x3'): name for name in HEADS}
 _SETTINGS = {'Convolution': 'convolution_param { num_output: 1 kernel_size: 1 }', 'BatchNorm': '',
              'Scale': 'scale_param { bias_term: true }'}
 
@@ -119,7 +118,7 @@ def load_caffe(path):
         model = np.frombuffer(file.read(), dtype=np.uint8)
     try:
         # A convolution may be without blobs, a BatchNorm may not: so see first which layers there are.
-        convolutions = _blobs(model, dict.fromkeys(names + list(HEADS), 'Convolution'))
+        convolutions = _blobs(model, dict.fromkeys(names + list(CAFFE_HEADS), 'Convolution'))
         blobs = _blobs(model, {layer: kind for name in names if convolutions[name]
                                for layer, kind in zip(_layers(name), _SETTINGS)})
     except cv2.error as error:
@@ -129,7 +128,7 @@ def load_caffe(path):
     for name in names:
         if convolutions[name]:
             params.update(_params(name, *[blobs[layer] for layer in _layers(name)], path))
-    for layer, name in HEADS.items():
+    for layer, name in CAFFE_HEADS.items():
         params.update({name + end: blob if end == '_weight' else blob.ravel()
                        for end, blob in zip(('_weight', '_bias'), convolutions[layer])})
     return params

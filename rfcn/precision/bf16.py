@@ -4,11 +4,10 @@ import logging
 import numpy as np
 from mxnet.contrib import amp
 
-from rfcn.precision.cpu import CPUINFO, cpu_flags, uses_amx
+from rfcn.precision.cpu import AMX_BF16, AVX512_BF16, CPUINFO, cpu_flags, uses_amx
 
 logger = logging.getLogger(__name__)
 
-AVX512, AMX = 'avx512_bf16', 'amx_bf16'     # what /proc/cpuinfo calls the instructions
 FLOAT32, BFLOAT16 = '0', '12'               # MXNet's numbers of the types
 BF16 = dict(target_dtype='bfloat16', target_dtype_ops=['Convolution'])
 
@@ -21,7 +20,7 @@ def has_bf16(cpuinfo: str = CPUINFO) -> bool:
     AMX, they were faster (0.6).
     """
     flags = cpu_flags(cpuinfo)
-    return uses_amx() if AMX in flags else AVX512 in flags
+    return uses_amx() if AMX_BF16 in flags else AVX512_BF16 in flags
 
 
 def with_bf16_convolutions(symbol):
@@ -61,6 +60,6 @@ def use_bf16(precision, key):
     """
     if precision == 'bf16' and not has_bf16():
         logger.warning('%s is bf16, but this CPU lacks the instructions (%s; or %s, on Linux 5.16 or later and allowed '
-                       'by DNNL_MAX_CPU_ISA); computing in fp32', key, AVX512, AMX)
+                       'by DNNL_MAX_CPU_ISA); computing in fp32', key, AVX512_BF16, AMX_BF16)
         return False
     return precision == 'bf16'

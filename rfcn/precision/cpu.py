@@ -28,7 +28,8 @@ from lib.errors import ConfigError
 
 CPUINFO = '/proc/cpuinfo'
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'
-AMX_FLAGS = {'amx_tile', 'amx_int8', 'amx_bf16'}    # what /proc/cpuinfo calls the instructions
+AVX512_BF16, AMX_BF16, AMX_INT8 = 'avx512_bf16', 'amx_bf16', 'amx_int8'    # what /proc/cpuinfo calls the instructions
+AMX_FLAGS = {'amx_tile', AMX_INT8, AMX_BF16}
 ISA_LIMIT, AMX = 'DNNL_MAX_CPU_ISA', 'AVX512_CORE_AMX'
 THREADS, PREPARED_LAYERS, WORKING_MEMORIES = 'MXNET_OMP_MAX_THREADS', 'MXNET_MKLDNN_CACHE_NUM', 'MXNET_CPU_TEMP_COPY'
 BACKEND_LINES = 'MXNET_SUBGRAPH_VERBOSE'  # MXNet's "Subgraph backend MKLDNN is activated" at each size of image

@@ -1,9 +1,9 @@
 """The graphs of R-FCN from one set of parts: end to end, RPN alone, R-FCN on given RoIs; each to train and to test."""
 import mxnet as mx
 
-from lib.bbox.bbox_transform import MAX_LOG_RATIO
+from lib.bbox.bbox_transform import IGNORE_LABEL, MAX_LOG_RATIO
 from lib.errors import ConfigError
-from lib.rcnn.sample_rois import BACKGROUND, IGNORED
+from lib.rcnn.sample_rois import BACKGROUND
 from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 from rfcn.symbols.rfcn_head import RFCNHead, rcnn_losses
@@ -111,7 +111,7 @@ class RFCN:
             bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO, class_agnostic=self.cfg.CLASS_AGNOSTIC,
             bbox_weights=list(train.BBOX_WEIGHTS), bbox_means=list(train.BBOX_MEANS) if normalised else None,
             bbox_stds=list(train.BBOX_STDS) if normalised else None,
-            pad_label=BACKGROUND if self.cfg.RELEASE_RULES else IGNORED)
+            pad_label=BACKGROUND if self.cfg.RELEASE_RULES else IGNORE_LABEL)
 
     def _rcnn_losses(self, conv5, rois, label, bbox_target, bbox_weight):
         train = self.cfg.TRAIN

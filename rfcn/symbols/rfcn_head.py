@@ -1,9 +1,9 @@
 """The R-FCN head: position-sensitive score maps and RoI pooling, vote, OHEM, losses (R-FCN, section 2)."""
 import mxnet as mx
 
-from lib.rcnn.sample_rois import IGNORED
+from lib.bbox.bbox_transform import IGNORE_LABEL
+from lib.rcnn.ohem import LOG_FLOOR
 
-LOG_FLOOR = 1e-14      # keeps the logarithm of a probability that underflowed finite, as in the release
 SAMPLES_PER_PART = 4   # deformable pooling: samples a bin and side
 TRANS_STD = 0.1        # deformable pooling: offsets are in tenths of the RoI's size
 
@@ -89,7 +89,7 @@ def rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, batch_ima
         label, bbox_weight = box_annotator_ohem(cls_score, bbox_pred, label, bbox_target, bbox_weight, batch_images,
                                                 rois_per_image)
     cls_prob = mx.sym.SoftmaxOutput(cls_score, label, name='cls_prob', normalization='valid', use_ignore=True,
-                                    ignore_label=IGNORED)
+                                    ignore_label=IGNORE_LABEL)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='bbox_loss_', scalar=1.0)
     # Divided by the images too: see the departure in rpn.rpn_losses.
     bbox_loss = mx.sym.MakeLoss(loss, name='bbox_loss', grad_scale=1.0 / (rois_per_image * batch_images))
@@ -118,6 +118,6 @@ def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights,
     by_image = mx.sym.reshape(loss, shape=(batch_images, -1))
     rank = mx.sym.argsort(mx.sym.argsort(by_image, axis=1, is_ascend=False), axis=1)  # 0: the image's largest loss
     kept = mx.sym.reshape(rank < rois_per_image, shape=(-1,)) * counts
-    labels = mx.sym.where(kept, labels, mx.sym.ones_like(labels) * -1)
+    labels = mx.sym.where(kept, labels, mx.sym.ones_like(labels) * IGNORE_LABEL)
     return mx.sym.BlockGrad(labels, name='labels_ohem'), mx.sym.BlockGrad(
         mx.sym.broadcast_mul(bbox_weights, mx.sym.expand_dims(kept, axis=1)), name='bbox_weights_ohem')

@@ -3,8 +3,7 @@ import functools
 
 import mxnet as mx
 
-from lib.bbox.bbox_transform import MAX_LOG_RATIO
-from lib.rcnn.sample_rois import IGNORED
+from lib.bbox.bbox_transform import IGNORE_LABEL, MAX_LOG_RATIO
 from rfcn.operator_py.proposal import proposal
 
 RPN_SMOOTH_L1_SIGMA = 3.0  # smooth L1 turns linear at 1 / sigma^2
@@ -36,7 +35,7 @@ def rpn_losses(cls_score_two, bbox_pred, label, bbox_target, bbox_weight, batch_
         batch_size: anchors sampled an image; with `batch_images` it divides the box loss.
     """
     cls_prob = mx.sym.SoftmaxOutput(cls_score_two, label, name='rpn_cls_prob', multi_output=True, normalization='valid',
-                                    use_ignore=True, ignore_label=IGNORED)
+                                    use_ignore=True, ignore_label=IGNORE_LABEL)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='rpn_bbox_loss_', scalar=RPN_SMOOTH_L1_SIGMA)
     # Departure: the release divides by the anchors of one image however many images a device takes; the softmax beside
     # it is a mean over all of them, so the box loss would outgrow it. With one image, its only use, the two are the
