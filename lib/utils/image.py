@@ -9,9 +9,8 @@ from PIL import Image, ImageFile
 
 from lib.bbox.bbox_transform import clip_boxes
 from lib.errors import DatasetError
-from lib.utils.image_header import chunks_fit, header_size, scan_fits
+from lib.utils.image_header import as_stored, chunks_fit, header_size, orientation, scan_fits
 from lib.utils.limits import MAX_PIXELS, open_input
-from lib.utils.orientation import as_stored, orientation
 from lib.utils.shown import shown
 from lib.utils.whole_file import whole_file
 

@@ -13,7 +13,7 @@ def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, *
     Args:
         rois: (B*R, 5). gt_boxes: (B, G, 5); rows of class -1 are padding.
         batch_rois: RoIs kept over all images, -1 for all of them and the objects themselves.
-        settings: further keywords of `lib.rcnn.proposal_target.proposal_target`.
+        settings: further keywords of `lib.rcnn.sample_rois.proposal_target`.
     Returns:
         rois (N, 5), label (N,), bbox_target (N, 4 * num_reg_classes), bbox_weight of the same shape.
     """

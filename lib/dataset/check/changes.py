@@ -6,7 +6,7 @@ import numpy as np
 from lib.dataset import annotations as kinds
 from lib.dataset.box_rule import FIRST_DROPPED, MIN_SIDE, fit_boxes, uninverted
 from lib.dataset.check.pictures import frame, lies_on_its_side
-from lib.utils.orientation import lies_sideways, upright_box
+from lib.utils.image_header import lies_sideways, upright_box
 
 _LOSES_THE_PICTURE = (kinds.ANNOTATION, kinds.NOT_ANNOTATED, kinds.NAME, kinds.MISSING, kinds.IMAGE)
 _LOSES_THE_ITEM = (kinds.ITEM_FAULT, kinds.OUTSIDE, kinds.FAR, kinds.TINY, kinds.DOUBLED)

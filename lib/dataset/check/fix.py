@@ -18,7 +18,7 @@ from lib.dataset.yolo import label_line, names_lines, numbered_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
 from lib.utils.image import MAX_PIXELS, image_head, imread, truncated_files
-from lib.utils.orientation import upright
+from lib.utils.image_header import upright
 
 JPEG_QUALITY = 95       # of pictures that are written anew
 

@@ -19,7 +19,7 @@ class Look(NamedTuple):
     size: Optional[Tuple[int, int]]     # width, height of the pixels as stored; None if it cannot be read
     digest: str                         # of the pixels: equal for copies, also in another lossless format; '': unknown
     fault: Optional[Fault]
-    orientation: int = 1                # 1 to 8; see lib/utils/orientation.py
+    orientation: int = 1                # 1 to 8; see lib/utils/image_header.py
 
 
 def look(picture, max_pixels=MAX_PIXELS, decode=True):

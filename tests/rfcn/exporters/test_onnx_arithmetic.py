@@ -7,7 +7,7 @@ from lib.psroi.psroi_pooling import psroi_pool
 from lib.rcnn.detection import detect, per_class_nms
 from lib.rpn.generate_anchor import generate_anchors
 from lib.rpn.proposal import best_anchors, propose
-from rfcn.exporters import onnx_pool, onnx_rpn
+from rfcn.exporters import onnx_layers, onnx_rpn
 from rfcn.exporters.onnx_file import detections
 from rfcn.exporters.onnx_graph import Graph
 from tests.rfcn.exporters import numpy_runtime
@@ -32,7 +32,7 @@ def test_pooling_equals_that_of_lib_also_beyond_the_map_and_for_boxes_inside_out
     corners = draws.uniform(-40, 240, (40, 4))
     rois = np.hstack((np.zeros((40, 1)), corners)).astype(np.float32)   # of these some are inside out
     rois = np.vstack((rois, [[0, 0, 0, 207, 143], [0, 15.5, 16.5, 15.5, 16.5], [0, 500, 500, 600, 600]]))
-    found = evaluate(lambda graph: onnx_pool.psroi_pool(graph, 'data', 'rois', spatial_scale=1 / 16, output_dim=2,
+    found = evaluate(lambda graph: onnx_layers.psroi_pool(graph, 'data', 'rois', spatial_scale=1 / 16, output_dim=2,
                                                         bins=bins), data=data, rois=rois)
     expected = psroi_pool(data, rois, 1 / 16, 2, bins)
     np.testing.assert_allclose(found, expected, rtol=2e-6)

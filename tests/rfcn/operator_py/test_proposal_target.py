@@ -1,4 +1,4 @@
-"""The operator 'proposal_target': what it takes and gives; its arithmetic is that of lib/rcnn/proposal_target.py."""
+"""The operator 'proposal_target': what it takes and gives; its arithmetic is that of lib/rcnn/sample_rois.py."""
 import json
 
 import mxnet as mx
