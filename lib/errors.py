@@ -20,7 +20,7 @@ class CheckpointError(UserError, ValueError):
     """A parameter file is damaged or does not fit the network."""
 
 
-def gist(error):
+def error_line(error):
     """The line of an error's text that says what is wrong.
 
     Errors of MXNet, and of other processes, begin with a traceback: there it is the last line that is not indented.

@@ -15,7 +15,7 @@ import stat
 import sys
 from pathlib import Path
 
-from lib.errors import UserError, gist
+from lib.errors import UserError, error_line
 
 STDOUT = ('-', '/dev/stdout')
 _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
@@ -143,7 +143,7 @@ def _keep_mode_and_owner(temporary, target):
 
 
 def _reason(error):
-    return error.strerror if isinstance(error, OSError) and error.strerror else gist(error)
+    return error.strerror if isinstance(error, OSError) and error.strerror else error_line(error)
 
 
 def process_lives(process):

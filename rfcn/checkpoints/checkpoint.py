@@ -11,7 +11,7 @@ import os
 import mxnet as mx
 import numpy as np
 
-from lib.errors import CheckpointError, gist
+from lib.errors import CheckpointError, error_line
 from lib.utils.memory import is_lack_of_memory
 from lib.utils.whole_file import save_text, save_whole
 from rfcn.checkpoints.params_file import check_params_file
@@ -140,7 +140,7 @@ def check_params(symbol, input_shapes, arg_params, aux_params, source, remedy=OT
     try:
         arg_shapes, _, aux_shapes = symbol.infer_shape(**input_shapes)
     except mx.base.MXNetError as error:     # of a graph from a file
-        raise CheckpointError('%s: the graph does not fit together (%s)' % (source, gist(error))) from None
+        raise CheckpointError('%s: the graph does not fit together (%s)' % (source, error_line(error))) from None
     needed = dict(zip(symbol.list_arguments() + symbol.list_auxiliary_states(), arg_shapes + aux_shapes))
     needed = {name: shape for name, shape in needed.items() if name not in input_shapes}
     given = {name: value.shape for name, value in list(arg_params.items()) + list(aux_params.items())}
@@ -166,7 +166,7 @@ def load_arrays(path):
     except mx.base.MXNetError as error:
         if is_lack_of_memory(error):
             raise
-        raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, gist(error))) from None
+        raise CheckpointError('%s is damaged or is no MXNet parameter file (%s)' % (path, error_line(error))) from None
     faulty = not_finite(arrays)
     if faulty:
         raise CheckpointError('%s holds values that are not finite, in %s: a training that went wrong wrote it. Take '

@@ -13,7 +13,7 @@ import re
 
 import mxnet as mx
 
-from lib.errors import CheckpointError, gist
+from lib.errors import CheckpointError, error_line
 from lib.utils.limits import MAX_GRAPH_BYTES, MAX_GRAPH_COUNT, MAX_GRAPH_NODES, open_input
 
 MAX_DEPTH = 2           # a fused convolution is a node that holds the graph which it was made of
@@ -38,7 +38,7 @@ def load_symbol_file(path):
         return mx.sym.load_json(json.dumps(graph))
     except (OSError, ValueError, RecursionError, mx.base.MXNetError) as error:
         raise CheckpointError('%s is damaged or is no graph of MXNet: %s. Make it again'
-                              % (path, gist(error))) from None
+                              % (path, error_line(error))) from None
 
 
 def with_sum(symbol, value):

@@ -4,7 +4,7 @@ import logging
 
 import mxnet as mx
 
-from lib.errors import gist
+from lib.errors import error_line
 
 
 @atexit.register
@@ -16,4 +16,4 @@ def _finish():
     try:
         mx.nd.waitall()
     except mx.base.MXNetError as error:     # of an operator, which nobody asked for any more
-        logging.getLogger(__name__).error('%s', gist(error))
+        logging.getLogger(__name__).error('%s', error_line(error))
