@@ -1,9 +1,13 @@
-"""The public archives: where they are, what they weigh, their checksums, where they belong.
+"""The public archives: where they are, what they weigh, their checksums, where they belong; and a split made of them.
 
 Checksums: the MD5 sums that torchvision publishes for PASCAL VOC, those that independent downloaders of COCO agree on.
 An archive without one is checked by its length and by the CRC that a zip file holds for each of its members.
 """
+import json
+import os
 from collections import namedtuple
+
+from data.download import FetchError
 
 # url; md5 in hexadecimal or None; megabytes to load and on the disk once unpacked, of 10^6 bytes and both about;
 # folder below the data folder to unpack into; evidence: what is there afterwards
@@ -11,6 +15,10 @@ Archive = namedtuple('Archive', 'url md5 megabytes unpacked folder evidence')
 
 _VOC = 'http://host.robots.ox.ac.uk/pascal/VOC/'
 _COCO = 'http://images.cocodataset.org/'
+MINIVAL = 'minival'  # not an archive of its own: made from the annotations of both years
+DEFAULT_SETS = {'voc': ('2007', '2012'), 'coco': ('2014', MINIVAL)}
+MINIVAL_IMAGES, OTHER_IMAGES = 5000, 35504
+MINIVAL_FILES = ('instances_minival2014.json', 'instances_valminusminival2014.json')
 
 
 def _voc(url, md5, megabytes, year, image_set):
@@ -30,8 +38,6 @@ _ANNOTATIONS_2014 = _annotations('annotations_trainval2014', 'instances_val2014'
                                  '0a379cfc70b0e71301e0f377548639bd')
 _ANNOTATIONS_2017 = _annotations('annotations_trainval2017', 'instances_val2017', 253,
                                  'f4bbac642086de4f52a3fdda2de5fa2c')
-
-MINIVAL = 'minival'  # not an archive of its own: made from the annotations of both years
 
 SETS = {
     'voc': {
@@ -58,9 +64,52 @@ SETS = {
                                   '85da7065e5e600ebfee8af1edb634eb5')),
     },
 }
-DEFAULT_SETS = {'voc': ('2007', '2012'), 'coco': ('2014', MINIVAL)}
 
 
 def chosen(dataset, names):
     """The archives of these sets, each once, in order."""
     return list(dict.fromkeys(archive for name in names for archive in SETS[dataset][name]))
+
+
+def is_split(folder):
+    """Whether both files are there."""
+    return all(os.path.exists(os.path.join(folder, name)) for name in MINIVAL_FILES)
+
+
+def split_minival(folder, *, counts=(MINIVAL_IMAGES, OTHER_IMAGES)):
+    """Split COCO's val2014 as papers report it: minival2014, 5000 images, and valminusminival2014, the other 35504.
+
+    val2017 holds exactly the images of minival2014 (Detectron's MODEL_ZOO.md says so), so the split needs no third
+    source: the annotations are val2014's, the choice is val2017's. Writes two files into the folder of annotations.
+
+    Args:
+        counts: how many images the two must have.
+    Raises:
+        FetchError: a file is damaged, val2014 lacks images of val2017, or the counts differ.
+    """
+    chosen = {image['id'] for image in _read(os.path.join(folder, 'instances_val2017.json'))['images']}
+    val2014 = _read(os.path.join(folder, 'instances_val2014.json'))
+    halves = [_part(val2014, chosen.__contains__), _part(val2014, lambda identifier: identifier not in chosen)]
+    found = tuple(len(half['images']) for half in halves)
+    if found != tuple(counts) or found[0] != len(chosen):
+        raise FetchError('%s: expected %d and %d images in minival and the rest, not %d and %d: instances_val2014.json'
+                         ' or instances_val2017.json is not the official one' % ((folder,) + tuple(counts) + found))
+    for name, half in zip(MINIVAL_FILES, halves):
+        path = os.path.join(folder, name)
+        with open(path + '.part', 'w', encoding='utf-8') as file:
+            json.dump(half, file)
+        os.replace(path + '.part', path)
+
+
+def _read(path):
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except ValueError as error:
+        raise FetchError('%s: expected json: %s. Remove it and the folder .fetched, and call again'
+                         % (path, error)) from error
+
+
+def _part(data, wanted):
+    return dict(data, images=[image for image in data['images'] if wanted(image['id'])],
+                annotations=[annotation for annotation in data['annotations'] if wanted(annotation['image_id'])])

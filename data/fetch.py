@@ -15,9 +15,8 @@ if __package__ in (None, ''):
 import json
 import os
 
-from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen
+from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen, is_split, split_minival
 from data.download import FetchError, check_md5, download, require_space, unpack
-from data.minival import is_split, split_minival
 from rfcn.cli.script import make_parser, run_script
 
 MEGABYTE = 10 ** 6

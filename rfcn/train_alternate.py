@@ -75,9 +75,9 @@ def _train_steps(cfg, steps):
     # Departure: the release has keys for a fifth step and does not read them.
     rpn = steps.train(FIFTH, start=rfcn2) if five else rpn2
     path = combine(cfg, steps.params(rpn), steps.params(rfcn2), checkpoint.params_path(final, FINAL_EPOCH), identity)
-    test_symbol = symbol_beside(cfg)
-    if test_symbol is not None:
-        checkpoint.save_symbol(final + '-symbol.json', test_symbol)
+    inference_symbol = symbol_beside(cfg)
+    if inference_symbol is not None:
+        checkpoint.save_symbol(final + '-symbol.json', inference_symbol)
     return path
 
 

@@ -27,7 +27,7 @@ def train_net(cfg, output_path, devices=None):
     prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
     training.train(cfg, symbol, loader, prefix, devices, kind=training.END2END,
                    extra_params=inference.unnormalised(cfg), validate=training.validation(cfg),
-                   test_symbol=symbol_beside(cfg))
+                   inference_symbol=symbol_beside(cfg))
     return prefix
 
 

@@ -35,7 +35,7 @@ PICTURES = 4    # of detections, of each validation
 
 
 def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg_params: {}, validate=None,
-          test_symbol=None, is_step=False):
+          inference_symbol=None, is_step=False):
     """Train a graph from where `TRAIN.RESUME` goes on up to `TRAIN.end_epoch`.
 
     Args:
@@ -45,7 +45,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
         devices: list of mx.Context.
         kind: END2END, RPN or RFCN.
         extra_params, validate: see `Trainer`.
-        test_symbol: the graph to write beside the checkpoints, as prefix-symbol.json.
+        inference_symbol: the graph to write beside the checkpoints, as prefix-symbol.json.
         is_step: of a training by steps, which has a config.yaml of its own in this folder.
     Raises:
         FolderInUse: another run writes there.
@@ -59,8 +59,8 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
         saved, same_data = share_saved(*resume.begin(cfg, prefix, identity) if first else (None, True))
         if first and not is_step:
             write_config(cfg, os.path.dirname(prefix), identity)
-        if first and test_symbol is not None:
-            checkpoint.save_symbol(prefix + '-symbol.json', test_symbol)
+        if first and inference_symbol is not None:
+            checkpoint.save_symbol(prefix + '-symbol.json', inference_symbol)
         _train(cfg, symbol, loader, prefix, devices, saved, same_data,
                dict(extra_params=extra_params, validate=validate, identity=identity))
 
@@ -207,11 +207,11 @@ def validation(cfg):
         return None
     imdb, = data_sets.datasets(cfg, cfg.dataset.val_image_set)
     check_usable([imdb], 'validated on')
-    to_test = inference.unnormalised(cfg)
+    unnormalised = inference.unnormalised(cfg)
 
     def validate(epoch, arg_params, aux_params):
-        test_params = {name[:-len(checkpoint.TEST_SUFFIX)]: value for name, value in to_test(arg_params).items()}
-        predictor = inference.predictor_of_params(cfg, dict(arg_params, **test_params), aux_params, 'epoch %d' % epoch)
+        boxes = {name[:-len(checkpoint.TEST_SUFFIX)]: value for name, value in unnormalised(arg_params).items()}
+        predictor = inference.predictor_of_params(cfg, dict(arg_params, **boxes), aux_params, 'epoch %d' % epoch)
         evaluation, all_boxes = evaluate(cfg, predictor, imdb)
         return evaluation, pictures_of(cfg, imdb, all_boxes) if workers().first else []
     return validate

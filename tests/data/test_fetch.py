@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from data import archives, download, fetch, minival
-from data.archives import Archive
+from data import archives, download, fetch
+from data.archives import Archive, is_split, split_minival
 from data.download import FetchError
 
 QUICK = dict(retries=3, timeout=5, pause=0.01)
@@ -242,8 +242,8 @@ def coco_json(identifiers):
 def test_minival_is_what_val2017_holds_of_val2014(tmp_path):
     (tmp_path / 'instances_val2014.json').write_text(json.dumps(coco_json([1, 2, 3, 4, 5])))
     (tmp_path / 'instances_val2017.json').write_text(json.dumps(coco_json([4, 2])))
-    minival.split_minival(str(tmp_path), counts=(2, 3))
-    assert minival.is_split(str(tmp_path))
+    split_minival(str(tmp_path), counts=(2, 3))
+    assert is_split(str(tmp_path))
     assert json.loads((tmp_path / 'instances_minival2014.json').read_text()) == coco_json([2, 4])
     assert json.loads((tmp_path / 'instances_valminusminival2014.json').read_text()) == coco_json([1, 3, 5])
 
@@ -253,14 +253,14 @@ def test_a_split_of_other_files_is_refused(tmp_path, of_2017, counts):
     (tmp_path / 'instances_val2014.json').write_text(json.dumps(coco_json([1, 2, 3, 4, 5])))
     (tmp_path / 'instances_val2017.json').write_text(json.dumps(coco_json(of_2017)))
     with pytest.raises(FetchError, match='expected %d and %d images' % counts):
-        minival.split_minival(str(tmp_path), counts=counts)
+        split_minival(str(tmp_path), counts=counts)
 
 
 def test_annotations_that_are_cut_off_are_named(tmp_path):
     (tmp_path / 'instances_val2017.json').write_text('{"images": [')
     with pytest.raises(FetchError, match='instances_val2017.json: expected json: .* Remove it'):
-        minival.split_minival(str(tmp_path))
-    assert not minival.is_split(str(tmp_path))
+        split_minival(str(tmp_path))
+    assert not is_split(str(tmp_path))
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def small_coco(server, monkeypatch):
     of_2014, of_2017 = archives.SETS['coco'][archives.MINIVAL]
     small = replaced(of_2014, range(5)), replaced(of_2017, [1, 3])
     monkeypatch.setitem(archives.SETS['coco'], archives.MINIVAL, small)
-    monkeypatch.setattr(fetch, 'split_minival', lambda folder: minival.split_minival(folder, counts=(2, 3)))
+    monkeypatch.setattr(fetch, 'split_minival', lambda folder: split_minival(folder, counts=(2, 3)))
     return server.url + '/mirror/'
 
 
@@ -282,7 +282,7 @@ def test_the_script_fetches_from_a_mirror_splits_and_then_has_nothing_to_do(smal
     arguments = ['coco', 'minival', '--folder', str(tmp_path), '--mirror', small_coco]
     fetch.main(arguments)
     assert 'fetched: annotations_trainval2014.zip, annotations_trainval2017.zip' in capsys.readouterr().out
-    assert minival.is_split(str(tmp_path / 'coco/annotations'))
+    assert is_split(str(tmp_path / 'coco/annotations'))
     fetch.main(arguments)
     assert 'fetched: nothing, all is there' in capsys.readouterr().out
     assert len(server.requests) == 2
