@@ -44,6 +44,9 @@ def give_back(namespace):
         namespace.setdefault(name, value)
 
 
+MXNET_NEEDS = ('requests', 'graphviz')      # beside NumPy, of which it asks for a version that it does not need
+
+
 class MXNetMissing(UserError, ImportError):
     """MXNet is not installed, or a library that it needs is not here."""
 
@@ -58,10 +61,14 @@ def needing_mxnet():
     try:
         yield
     except ModuleNotFoundError as error:
+        if error.name in MXNET_NEEDS:
+            raise MXNetMissing('MXNet needs the package %s, which is not installed in this Python: pip install %s'
+                               % (error.name, ' '.join(MXNET_NEEDS))) from error
         if error.name != 'mxnet':
             raise
         raise MXNetMissing('MXNet is not installed in this Python: call make build in the project and use its '
-                           '.venv/bin/python, or pip install --no-deps mxnet==1.9.1') from error
+                           '.venv/bin/python, or pip install %s and then pip install --no-deps mxnet==1.9.1'
+                           % ' '.join(MXNET_NEEDS)) from error
     except OSError as error:
         if not str(error).startswith('libcu'):
             raise

@@ -23,6 +23,7 @@ LIB = Path(errors.__file__).resolve().parent
 LIB_NAME = errors.__name__.rpartition('.')[0]   # lib, or rfcn.lib in an installed copy
 PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython', 'easydict', 'yaml', 'matplotlib',
             'tqdm')
+OPTIONAL = ('gluoncv', 'Cython')    # an installed copy works without them
 SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
 CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', AVX512_BF16, AMX_BF16, AMX_INT8)
 
@@ -47,6 +48,10 @@ def package_version(name):
     """A package's version, or why it can't be imported."""
     try:
         module = import_module(name)
+    except ModuleNotFoundError as error:
+        if name in OPTIONAL and error.name == name:
+            return 'not installed; optional'
+        return 'FAILS: %s: %s' % (type(error).__name__, error)
     except Exception as error:  # a binary package can fail in any way
         return 'FAILS: %s: %s' % (type(error).__name__, error)
     try:

@@ -10,7 +10,7 @@ from collections import namedtuple
 import cv2
 import numpy as np
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, UserError
 from lib.utils.limits import open_input
 from rfcn.checkpoints.checkpoint import load_arrays
 from rfcn.importers.detector import HEADS, import_detector, is_detector
@@ -76,7 +76,11 @@ def from_gluoncv(name):
     if not _GLUONCV_NAME.match(name):
         raise CheckpointError("GluonCV's %s cannot be imported; resnet{%s}_v1 and _v1b can"
                               % (name, ','.join(map(str, sorted(RESNET_V1)))))
-    from gluoncv import model_zoo  # takes seconds
+    try:
+        from gluoncv import model_zoo  # takes seconds
+    except ModuleNotFoundError as error:
+        raise UserError('--gluoncv takes the package %s, which is not installed: pip install "rfcn[zoo]"'
+                        % error.name) from None
     try:
         net = model_zoo.get_model(name, pretrained=True)
     except Exception as error:  # of requests, of the lock, of the check of the sum

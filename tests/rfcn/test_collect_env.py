@@ -26,6 +26,8 @@ def test_a_package_that_fails_is_one_line_of_the_report(tmp_path, monkeypatch):
     assert collect_env.package_version('broken_package') == 'FAILS: OSError: libGL.so.1 is missing'
     assert collect_env.package_version('no_such_package').startswith('FAILS: ModuleNotFoundError')
     assert collect_env.package_version('plain_package') == 'present'
+    monkeypatch.setitem(sys.modules, 'gluoncv', None)
+    assert collect_env.package_version('gluoncv') == 'not installed; optional'
 
 
 def test_a_broken_mxnet_does_not_hide_the_rest(monkeypatch):

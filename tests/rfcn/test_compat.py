@@ -50,7 +50,9 @@ def test_importing_the_project_and_mxnet_prints_no_warning():
 
 def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
     absent = ModuleNotFoundError("No module named 'mxnet'", name='mxnet')
+    requests = ModuleNotFoundError("No module named 'requests'", name='requests')
     for raised, told in ((absent, 'MXNet is not installed in this Python: call make build'),
+                         (requests, 'MXNet needs the package requests, .*: pip install requests graphviz'),
                          (OSError('libcuda.so.1: cannot open shared object file'), "libcuda.so.1.*NVIDIA's driver"),
                          (OSError('libcudnn.so.8: cannot open'), r'libcudnn.so.8.*pip install rfcn\[mxnet-cu112')):
         with pytest.raises(UserError, match=told) as caught, needing_mxnet():

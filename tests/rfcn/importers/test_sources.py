@@ -1,12 +1,13 @@
 """Whole networks: built with random weights and statistics, imported, and compared in conv5."""
 import functools
+import sys
 
 import cv2
 import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, UserError
 from rfcn import import_backbone
 from rfcn.checkpoints.checkpoint import load_params
 from rfcn.config.config import load_config
@@ -214,3 +215,9 @@ def test_a_convolution_without_batch_norm_or_scale_is_refused(tmp_path, statisti
                                             + encode('bn_conv1', 'BatchNorm', statistics))
     with pytest.raises(CheckpointError, match=message):
         load_caffe(str(tmp_path / 'a.caffemodel'))
+
+
+def test_without_gluoncv_a_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'gluoncv', None)
+    with pytest.raises(UserError, match=r'takes the package gluoncv, .*: pip install "rfcn\[zoo\]"'):
+        from_gluoncv('resnet50_v1')
