@@ -13,7 +13,7 @@ READY := $(VENV)/.ready-$(MXNET)
 BUILT := $(VENV)/.built
 SOURCES := $(shell find lib -name '*.pyx' -o -name '*.pxd')
 
-.PHONY: help compare demo test test-slow test-pythons lint format fuzz bench build clean
+.PHONY: help compare demo test test-slow test-pythons lint format faults fuzz bench build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -41,8 +41,12 @@ format: $(BUILT)  ## mend what lint finds and can be mended by itself; spaces an
 	$(BIN)/ruff check --fix $(ARGS)
 	$(BIN)/autopep8 lib rfcn data experiments tests examples setup.py
 
-fuzz: $(BUILT)  ## read 20,000 damaged files: each gives a result or one of our errors (ARGS='COUNT --seed N' for others)
+faults: $(BUILT)  ## kill each command that writes, and fail its calls, at a dozen of its changes to files: an hour
+	$(BIN)/python tests/faults/run.py $(ARGS)
+
+fuzz: $(BUILT)  ## 20,000 damaged and 20,000 unusual files: a result or one of our errors; two readings that agree (ARGS='COUNT --seed N')
 	$(BIN)/python tests/fuzz/run.py $(ARGS)
+	$(BIN)/python -W ignore tests/fuzz/oracle.py $(ARGS)
 
 compare: $(BUILT)  ## compare with the original's numbers; IMAGES=DIR, its folder demo, for what needs its photographs
 	$(BIN)/python -W ignore experiments/compare_release.py $(if $(IMAGES),--images "$(IMAGES)") $(ARGS)

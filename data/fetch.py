@@ -60,6 +60,9 @@ def fetch(archives, folder, *, mirror=None, keep=False, **options):
     """
     missing = [archive for archive in archives if not is_there(archive, folder)]
     downloads = Path(folder) / 'downloads'
+    for archive in archives:
+        if archive not in missing and _is_left(archive, folder):
+            (downloads / name_of(archive)).unlink()
     if missing:
         downloads.mkdir(parents=True, exist_ok=True)
         require_space(str(folder), space_needed(missing, keep), 'all of it')
@@ -75,7 +78,8 @@ def fetch(archives, folder, *, mirror=None, keep=False, **options):
                              % (path, files, archive.evidence))
         mark = _mark(archive, folder)
         mark.parent.mkdir(exist_ok=True)
-        mark.write_text(json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files}))
+        mark.write_text(json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files,
+                                    'kept': keep}))
         if not keep:
             os.remove(path)
     return [name_of(archive) for archive in missing]
@@ -93,6 +97,16 @@ def describe(archives, folder, mirror=None):
 
 def _mark(archive, folder):
     return Path(folder) / '.fetched' / name_of(archive)
+
+
+def _is_left(archive, folder):
+    """Whether an archive that was to be removed is still there: the program was killed after the mark was written."""
+    if not (Path(folder) / 'downloads' / name_of(archive)).exists():
+        return False
+    try:
+        return json.loads(_mark(archive, folder).read_text()).get('kept') is False
+    except ValueError:
+        return False
 
 
 def _progress(done, total):

@@ -1,4 +1,4 @@
-"""Measure this machine: `rfcn benchmark [infer|train|kernels|scaling|workers|all] [--short] [--out FOLDER]`.
+"""Measure this machine: `rfcn benchmark [infer|train|kernels|scaling|workers|data|all] [--short] [--out FOLDER]`.
 
 Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is
 fetched.
@@ -17,12 +17,12 @@ import time
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
-from experiments.bench import inference, jobs, kernels, machine, plot, report, scaling, training, workers
+from experiments.bench import data, inference, jobs, kernels, machine, plot, report, scaling, training, workers
 from rfcn.cli.script import make_parser, run_script
 
 SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run,
-            'workers': workers.run}
-BY_NAME = ('workers',)     # takes long: not among 'all'
+            'workers': workers.run, 'data': data.run}
+BY_NAME = ('workers', 'data')     # take long: not among 'all'
 
 
 def benchmark(names, short, folder):
@@ -49,7 +49,7 @@ def main(argv=None):
     parser = make_parser(__doc__.partition('\n')[0])
     parser.add_argument('section', nargs='?', default='all', choices=list(SECTIONS) + ['all'])
     parser.add_argument('--short', action='store_true',
-                        help='fewer repetitions and networks: all sections but workers within 5 minutes')
+                        help='fewer repetitions and networks: all within 5 minutes')
     parser.add_argument('--out', metavar='FOLDER', type=Path, default=Path('output/benchmark'),
                         help='default: output/benchmark')
     parser.add_argument('--job', help=argparse.SUPPRESS)  # what a process of our own shall do, as JSON

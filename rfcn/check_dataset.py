@@ -27,6 +27,7 @@ from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.progress import progress
+from lib.utils.whole_file import whole_file
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
@@ -200,7 +201,8 @@ def run(cfg, args):
     if args.html:
         title = 'Data set %s' % cfg.dataset.dataset_path
         page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
-        Path(args.html).write_text(page, encoding='utf-8', errors='replace')
+        with whole_file(args.html) as temporary:
+            Path(temporary).write_text(page, encoding='utf-8', errors='replace')
         print('the page is ' + args.html)
     if args.fix:
         for name in failures:

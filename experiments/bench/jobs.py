@@ -1,7 +1,8 @@
 """What a measurement runs in a process of its own: for its peak of memory, or beside others."""
-from experiments.bench import inference, scaling, training
+from experiments.bench import data, inference, scaling, training
 
-JOBS = {'train_memory': training.peak_memory, 'detection_memory': inference.peak_memory, 'worker': scaling.work}
+JOBS = {'train_memory': training.peak_memory, 'detection_memory': inference.peak_memory, 'worker': scaling.work,
+        'read_data': data.read_data}
 
 
 def run(job, **settings):

@@ -224,6 +224,17 @@ def read_flag(value, where, name):
     return text in _TRUE
 
 
+def read_number(text):
+    """The number that a text is, as other programs read it too.
+
+    Raises:
+        ValueError: it is none. `float` alone also takes 1_0 as 10, and the digits of other scripts.
+    """
+    if '_' in text or not text.isascii():
+        raise ValueError('expected a number, found %.100r' % text)
+    return float(text)
+
+
 def flag_bits(difficult=False, crowd=False, ignored=False):
     """The flags of an item."""
     return DIFFICULT * difficult | CROWD * crowd | IGNORED * ignored

@@ -14,6 +14,7 @@ from lib.dataset.coco import to_bbox
 from lib.dataset.files import read_text
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
+from lib.utils.whole_file import whole_text
 
 # The 12 numbers of COCO in the order of pycocotools: average precision, and average recall with 1, 10, 100 detections.
 STATISTICS = ('AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
@@ -52,7 +53,7 @@ class CocoScored(IMDB):
         results = self.make_results(all_boxes)
         if output_dir is not None:
             os.makedirs(output_dir, exist_ok=True)
-            with open(self.result_file(output_dir), 'w', encoding='utf-8') as file:
+            with whole_text(self.result_file(output_dir)) as file:
                 json.dump(results, file)
         return self._evaluate(results)
 

@@ -17,6 +17,7 @@ from lib.dataset.annotations import (
     class_names,
     flag_bits,
     read_flag,
+    read_number,
 )
 from lib.dataset.files import (
     CLASS_FILE,
@@ -177,7 +178,8 @@ def raw_rows(path):
 def header(path, row):
     """The columns that a file's first line names, as pairs (column, its place); None if it is no such line.
 
-    Of two columns that mean the same the first name in COLUMNS counts. DatasetError if a column is missing.
+    Of two columns that mean the same the first name in COLUMNS counts. DatasetError if a column is missing, or stands
+    there twice, or two of them are the same corner.
     """
     cells = [cell.lower() for cell in row]
     doubled = [cell for cell in cells if cells.count(cell) > 1 and any(cell in names for names in COLUMNS.values())]
@@ -187,6 +189,11 @@ def header(path, row):
         return None
     if doubled:
         raise DatasetError("%s: line 1: names the column '%s' twice" % (path, doubled[0]))
+    for column in CORNERS:
+        found = [cell for cell in cells if cell in COLUMNS[column]]
+        if len(found) > 1:
+            raise DatasetError('%s: line 1: both %s could be %s. Rename one of them'
+                               % (path, ' and '.join(found), column))
     missing = [column for column in PLAIN if column not in places]
     if missing:
         raise DatasetError('%s: line 1: names the columns %.200s and lacks %s. A box is two corners, counted from 0'
@@ -208,7 +215,7 @@ def _image_name(path, number, row):
 def _object(path, number, row):
     """Box as written and flags of a line."""
     try:
-        box = [float(row[column]) for column in CORNERS]
+        box = [read_number(row[column]) for column in CORNERS]
         fulfilled = all(abs(value) < LARGEST for value in box) and row['class']        # false for NaN too
     except (KeyError, ValueError):
         fulfilled = False

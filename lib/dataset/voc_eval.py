@@ -16,6 +16,7 @@ from lib.bbox.bbox_transform import bbox_overlaps
 from lib.dataset.files import read_lines
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
+from lib.utils.whole_file import whole_text
 
 THRESHOLDS = (0.5, 0.7)
 _NOTHING = np.empty((0, 4)), np.empty(0, dtype=bool)
@@ -152,7 +153,7 @@ def write_detections(path, detections, *, score_decimals=None, box_decimals=None
     """
     # Departure: the release writes 3 and 1 decimals; scores then tie, and the order of ties changes the AP. Given as
     # arguments.
-    with open(path, 'w', encoding='utf-8') as file:
+    with whole_text(path) as file:
         for image, dets in detections:
             for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
                 numbers = [_decimal(score, score_decimals)] + [_decimal(value + 1, box_decimals) for value in box]

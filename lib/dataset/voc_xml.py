@@ -9,7 +9,7 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from lib.dataset.annotations import LARGEST, annotated_size, read_flag
+from lib.dataset.annotations import LARGEST, annotated_size, read_flag, read_number
 from lib.dataset.files import decoded, number_text, read_file
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
@@ -96,7 +96,7 @@ def text_of(node, tag):
 def _number(node, tag):
     """The number in a child, NaN where there is none."""
     try:
-        return float(text_of(node, tag))
+        return read_number(text_of(node, tag))
     except ValueError:
         return math.nan
 
@@ -108,9 +108,13 @@ def read_size(root):
 
 
 def read_object(path, number, node):
-    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no box.
+    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no
+    box, or several.
     """
     label, frames = text_of(node, 'name'), node.findall('bndbox')
+    for parent, tag in [(node, 'name'), (node, 'difficult')] + [(frame, tag) for frame in frames for tag in CORNERS]:
+        if len(parent.findall(tag)) > 1:
+            raise DatasetError('%s: object %d has several <%s>, expected one. Remove the others' % (path, number, tag))
     if not label:
         raise DatasetError('%s: object %d has no <name>' % (path, number))
     box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)

@@ -8,7 +8,7 @@ import json
 import os
 
 from lib.dataset import annotations as kinds
-from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names
+from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names, read_number
 from lib.dataset.box_rule import counted
 from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, read_text, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
@@ -177,7 +177,7 @@ def read_line(path, number, line, size, keypoint_values=0):
         DatasetError: the line is neither.
     """
     try:
-        label, *values = map(float, line.split())
+        label, *values = map(read_number, line.split())
         fulfilled = all(abs(value) < MOST for value in values)       # false for NaN too
     except ValueError:
         fulfilled, label, values = False, 0, []

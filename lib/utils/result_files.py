@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.dataset.voc_eval import detections_path, write_detections
 from lib.utils.shown import shown
-from lib.utils.whole_file import save_text, whole_file, whole_text
+from lib.utils.whole_file import save_text, whole_text
 
 
 class JsonLines:
@@ -113,8 +113,8 @@ class VocFiles(_AtTheEnd):
         for class_name in self.classes:
             rows = [(name, [[*map(float, box), float(score)] for of_class, score, box in found
                             if of_class == class_name]) for name, (_, _, found) in zip(names, self.pictures)]
-            with whole_file(detections_path(str(self.path), self.SET, class_name)) as temporary:
-                write_detections(temporary, rows, score_decimals=6, box_decimals=2)
+            path = detections_path(str(self.path), self.SET, class_name)
+            write_detections(path, rows, score_decimals=6, box_decimals=2)
 
 
 class YoloFiles(_AtTheEnd):

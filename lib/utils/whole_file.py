@@ -7,8 +7,11 @@
 What stands at the path decides how it is written: a link's target is replaced and the link stays; a device or a FIFO
 is written to as it is; a file that is replaced hands on its mode and owner.
 """
+import collections
 import contextlib
 import errno
+import functools
+import logging
 import os
 import re
 import stat
@@ -16,6 +19,8 @@ import sys
 from pathlib import Path
 
 from lib.errors import UserError, error_line
+
+logger = logging.getLogger(__name__)
 
 STDOUT = ('-', '/dev/stdout')
 _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
@@ -26,7 +31,8 @@ def whole_files(paths, suffix=''):
     """Temporary names for files that belong together.
 
     At the end of the block all of them are flushed to the disk, and only then do they get their names, in this order.
-    If the block raises, or a file finds no room, the temporary files are removed and what was there is untouched.
+    If the block raises, or a file finds no room, the temporary files are removed and what was there is untouched. What
+    a killed program left of these files is removed before.
 
     Args:
         paths: str or path, of the files.
@@ -35,6 +41,8 @@ def whole_files(paths, suffix=''):
         OSError: a folder cannot be written to, or the disk is full.
     """
     places = [_place(os.fspath(path), suffix) for path in paths]
+    for target in filter(None, (target for _, target in places)):
+        _remove_leftovers_of(target)
     try:
         yield [temporary for temporary, _ in places]
         for temporary, target in places:
@@ -95,13 +103,32 @@ def save_text(path, text):
 
 def remove_leftovers(folder):
     """Remove the temporary files of processes that have ended without removing them. Returns their names, sorted."""
-    removed = []
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        found = _LEFTOVER.search(entry.name)
-        if found and entry.is_file(follow_symlinks=False) and not process_lives(int(found.group(1))):
-            os.remove(entry.path)
-            removed.append(entry.name)
-    return removed
+    paths = sorted(path for found in _find_leftovers(folder).values() for path in found)
+    for path in paths:
+        os.remove(path)
+    return [os.path.basename(path) for path in paths]
+
+
+def _find_leftovers(folder):
+    """Name of a file -> paths of temporary files of it whose processes have ended."""
+    found = collections.defaultdict(list)
+    for entry in os.scandir(folder):
+        match = _LEFTOVER.search(entry.name)
+        if match and entry.is_file(follow_symlinks=False) and not process_lives(int(match.group(1))):
+            found[entry.name[:match.start()]].append(entry.path)
+    return found
+
+
+_leftovers_at_first = functools.lru_cache(maxsize=256)(_find_leftovers)    # a folder may get 100,000 files
+
+
+def _remove_leftovers_of(target):
+    """Remove what killed programs left of a file before this one first wrote into the folder."""
+    folder, name = os.path.split(target)
+    with contextlib.suppress(OSError):      # the folder is not there, or is not ours: writing will tell
+        for path in _leftovers_at_first(folder).pop(name, ()):
+            os.remove(path)
+            logger.warning('%s: removed, an interrupted program had left it', path)
 
 
 def _place(path, suffix):

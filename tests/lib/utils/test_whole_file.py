@@ -145,3 +145,14 @@ def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_stay(t
         (tmp_path / name).write_text('')
     assert remove_leftovers(str(tmp_path)) == sorted(dead)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(stay)
+
+
+def test_what_a_killed_program_left_of_the_file_is_removed_and_what_a_running_one_writes_is_not(tmp_path):
+    ended = subprocess.Popen([sys.executable, '-c', ''])
+    ended.wait()
+    names = ['a.txt.tmp-%d' % ended.pid, 'a.txt.tmp-%d.avi' % ended.pid, 'a.txt.tmp-%d' % os.getppid(),
+             'b.txt.tmp-%d' % ended.pid]
+    for name in names:
+        (tmp_path / name).write_text('a half')
+    save_text(str(tmp_path / 'a.txt'), 'all')
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(['a.txt'] + names[2:])
