@@ -30,7 +30,7 @@ def predictor(cfg, params_path):
         CheckpointError: the parameters do not fit the configuration.
         ConfigError: `TEST.PRECISION` is int8 and the file is not that of an INT8 model, or it is not for GPUs.
     """
-    int8 = cfg.TEST.PRECISION == 'int8'  # whose parameters are those for testing, under the plain names
+    int8 = cfg.TEST.PRECISION == 'int8'  # whose parameters are un-normalised, under the plain names
     arg_params, aux_params = load_for_inference(cfg, params_path, normalised=not int8)
     quantized = quantization.load_symbol(params_path) if int8 else None
     return predictor_of_params(cfg, arg_params, aux_params, params_path, quantized)

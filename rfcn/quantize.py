@@ -29,7 +29,6 @@ from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import Batch, image_loader
 from rfcn.core.predictor import Predictor
-from rfcn.inference import load_for_inference
 from rfcn.precision import quantization
 from rfcn.symbols import make_symbol
 
@@ -76,7 +75,7 @@ def for_quantization(cfg, params):
 def test_network(cfg, params):
     """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = load_for_inference(cfg, params)
+    arg_params, aux_params = inference.load_for_inference(cfg, params)
     checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, params)
     return symbol, arg_params, aux_params
 

@@ -22,7 +22,6 @@ from rfcn.evaluate import nms_settings
 from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, size_of
 from rfcn.exporters.onnx_layers import add_network
 from rfcn.exporters.onnx_rpn import decode, im_info_at, nms_corners
-from rfcn.inference import load_for_inference
 from rfcn.symbols import make_symbol
 
 INPUTS = {'data': (1, 3, 'height', 'width'), 'im_info': (1, 3)}
@@ -44,7 +43,7 @@ def export_onnx(cfg, params: str, path: str, with_detections: bool = False) -> N
     """
     cfg = with_overrides(cfg, {'TEST.BATCH_IMAGES': 1})
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = load_for_inference(cfg, params)
+    arg_params, aux_params = inference.load_for_inference(cfg, params)
     checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, params)
     graph = onnx_graph(cfg, symbol, arg_params, aux_params, with_detections)
     save_whole([path], lambda temporary: graph.save(temporary, metadata(cfg), integer_outputs=('classes',)))
