@@ -117,8 +117,9 @@ def peak_megabytes():
     return int(proc_field('/proc/self/status', 'VmHWM').split()[0]) / 1024.0  # from kilobytes
 
 
-def in_process(job, **settings):
-    """What a job of jobs.py returns, run in a process of its own."""
+def in_process(job, environment=None, **settings):
+    """What a job of jobs.py returns, run in a process of its own; with `environment` on top of this one's variables."""
     command = [sys.executable, '-W', 'ignore', SCRIPT, '--job', json.dumps(dict(settings, job=job))]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
+    variables = dict(os.environ, **(environment or {}))
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=variables).stdout.decode()
     return json.loads(output.strip().splitlines()[-1])
