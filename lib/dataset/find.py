@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Tuple
 from lib.dataset.coco import ROBOFLOW
 from lib.dataset.csv_list import PLAIN, header, raw_rows
 from lib.dataset.files import SAME_SETS, belongs, files_below
-from lib.dataset.voc import has_xml, two_folders
+from lib.dataset.voc_files import has_xml, two_folders
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
 from lib.errors import DatasetError
 from lib.utils.image import IMAGE_EXTENSIONS

@@ -1,223 +1,56 @@
-"""Data sets in the layout of PASCAL VOC: reads and writes them.
+"""Annotations in the XML of PASCAL VOC: reads and writes a data set of them. voc_files.py finds the files.
 
 An XML file for each image, and text files that list the images of a set (ImageSets/Main); or a folder for each set that
 holds pictures and XML files side by side, as Roboflow and LabelImg write them.
 """
+import math
 import os
 import re
 from collections import Counter
+from typing import NamedTuple, Tuple
 from xml.etree import ElementTree
+from xml.etree.ElementTree import ParseError
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
 
 from lib.dataset import annotations as kinds
 from lib.dataset.annotations import (
     CROWD,
     IGNORED,
+    LARGEST,
     AnnotatedSet,
     Faults,
     Items,
     Labels,
     Picture,
+    annotated_size,
     class_names,
     flag_bits,
+    read_flag,
+    read_number,
 )
 from lib.dataset.files import (
     CLASS_FILE,
-    belongs,
     check_stems,
+    decoded,
     existing,
     files_below,
     inside,
     names_of_set,
-    read_lines,
+    number_text,
+    read_file,
     write_lines,
 )
-from lib.dataset.voc_xml import annotation, parse, read_object, read_size, text_of
+from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly
 from lib.errors import DatasetError
-from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
-# The lists for one class say 'name 1' for an image with such objects, 0 with only difficult ones, -1 without.
-FLAGS = ('-1', '0', '1')
-EXTENSIONS = ('.xml',) + IMAGE_EXTENSIONS
-
-
-def _quietly(_):
-    """Notes nothing."""
-
-
-class Lists:
-    """The layout of the development kit: Annotations, JPEGImages, ImageSets/Main/<set>.txt.
-
-    Attributes:
-        folder: of the three. year: '2007' for that of VOC, '' for own data. image_set: its name in the folder.
-    """
-
-    def __init__(self, folder, year, image_set):
-        self.folder, self.year = os.path.abspath(folder), year
-        lists = [inside(os.path.join(self.folder, 'ImageSets', 'Main'), name + '.txt')
-                 for name in names_of_set(image_set)]
-        self.list_path = next(filter(os.path.isfile, lists), lists[0])
-        self.image_set = image_set
-        self.annotations = os.path.join(self.folder, 'Annotations')
-        self.images = os.path.join(self.folder, 'JPEGImages')
-
-    def index(self, note=None):
-        """Names of the images of the set, in the order of the list; one may stand there twice.
-
-        `note` is that of `files_below`, which a list does not need.
-        """
-        names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image a line')]
-        if not names:
-            raise DatasetError('%s: expected the name of an image a line, found none' % self.list_path)
-        return names
-
-    def _name_on(self, line):
-        """The name of an image on a line of the list, without quotes, a flag, and, if there is no such annotation, an
-        extension and the folder of pictures or annotations.
-        """
-        if self._is_annotated(line):        # 'photo 1' may be the name of an image
-            return line
-        name, *flag = line.rsplit(None, 1)
-        name = name if flag and flag[0] in FLAGS else line
-        if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
-            name = name[1:-1]
-        if self._is_annotated(name) or name.startswith('/'):
-            return name
-        path = os.path.normpath(name.replace('\\', '/'))
-        stem, extension = os.path.splitext(path)
-        within = re.sub('^(JPEGImages|Annotations)/', '', stem if extension.lower() in EXTENSIONS else path)
-        return within if self._is_annotated(within) else name
-
-    def _is_annotated(self, name):
-        return os.path.isfile(os.path.join(self.annotations, name + '.xml'))
-
-    def all_sets(self):
-        """The layouts of all lists of this folder."""
-        folder = os.path.dirname(self.list_path)
-        return [Lists(self.folder, self.year, name[:-4]) for name in sorted(os.listdir(folder))
-                if name.endswith('.txt') and belongs(name)]
-
-
-class Unlisted(Lists):
-    """A folder of XML files and one of pictures without lists: one set of all annotations."""
-
-    def __init__(self, folder, annotations, images):
-        super().__init__(folder, '', '.')
-        self.list_path = self.annotations = os.path.join(self.folder, annotations)
-        self.images = os.path.join(self.folder, images)
-
-    def index(self, note=None):
-        """Names of all annotations, sorted."""
-        return [os.path.relpath(path[:-4], self.annotations).replace(os.sep, '/')
-                for path in files_below(self.annotations, ('.xml',), note or _quietly)]
-
-    def all_sets(self):
-        """This one alone."""
-        return [self]
-
-
-class Flat:
-    """Pictures and XML files side by side, in a folder for each set."""
-
-    year = ''
-
-    def __init__(self, folder, image_set, dataset_path):
-        self.folder, self.image_set, self.dataset_path = os.path.abspath(folder), image_set, dataset_path
-        self.annotations = self.images = self.folder
-
-    def index(self, note=None):
-        """Names of all images with an XML file, sorted; a picture without one has no objects."""
-        names = files_below(self.folder, EXTENSIONS, note or _quietly)
-        stems = [os.path.relpath(os.path.splitext(name)[0], self.folder).replace(os.sep, '/') for name in names]
-        return list(dict.fromkeys(stems))
-
-    def all_sets(self):
-        """The layouts of all folders beside this one that hold XML files, or this one alone."""
-        if self.image_set == '.':
-            return [self]
-        return [Flat(entry.path, entry.name, self.dataset_path)
-                for entry in sorted(os.scandir(self.dataset_path), key=lambda entry: entry.name)
-                if entry.is_dir() and belongs(entry.name) and has_xml(entry.path)] or [self]
-
-
-def has_xml(folder):
-    """Whether a folder holds an XML file and a picture."""
-    names = [name.lower() for name in os.listdir(folder) if belongs(name)]
-    return any(name.endswith('.xml') for name in names) and any(name.endswith(IMAGE_EXTENSIONS) for name in names)
-
-
-def two_folders(dataset_path):
-    """Names of the folders of XML files and of pictures that lie side by side; None where they are not there."""
-    annotations, images = [next((name for name in names if os.path.isdir(os.path.join(dataset_path, name))), None)
-                           for names in (('Annotations', 'annotations'), ('JPEGImages', 'images', 'Images'))]
-    return (annotations, images) if annotations and images else None
-
-
-def find_layout(image_set, dataset_path):
-    """`Lists`, `Unlisted` or `Flat` of an image set; FileNotFoundError if the data set has none of them."""
-    layouts = [(dataset_path, '', image_set)]
-    match = re.match(r'(\d{4})_(.+)', image_set)
-    if match:
-        layouts.insert(0, (os.path.join(dataset_path, 'VOC' + match.group(1)),) + match.groups())
-    for folder, year, name in layouts:
-        if os.path.isdir(os.path.join(folder, 'ImageSets', 'Main')):
-            return Lists(folder, year, name)
-    apart = two_folders(dataset_path) if image_set == '.' else None
-    if apart:
-        return Unlisted(dataset_path, *apart)
-    for name in names_of_set(image_set):
-        folder = os.path.join(dataset_path, name)
-        if os.path.isdir(folder) and has_xml(folder):
-            return Flat(folder if name == '.' else inside(dataset_path, name), image_set, dataset_path)
-    raise FileNotFoundError("%s: there is no folder ImageSets/Main for the image set '%s'. Expected Annotations, "
-                            "ImageSets/Main and JPEGImages there, or in a folder VOC2007 and the set 2007_trainval, or "
-                            "pictures and XML files in a folder '%s'"
-                            % (' and '.join(os.path.abspath(layout[0]) for layout in layouts), image_set, image_set))
-
-
-class Images:
-    """Finds the image of an annotation."""
-
-    def __init__(self, layout):
-        self.folder = layout.images
-        self._names = {}
-
-    def find(self, index, filename=''):
-        """Path of the image file, and of another file that could be meant, or ''.
-
-        It is the file that the annotation names, or else the one of the annotation's own name with any known extension.
-
-        Raises:
-            DatasetError: the name leads out of the folder. FileNotFoundError: there is no such image.
-        """
-        folder, stem = os.path.split(inside(self.folder, index))
-        named = os.path.basename(filename.replace('\\', '/'))
-        candidates = [named] if named and belongs(named) else []
-        candidates += [stem + extension for extension in IMAGE_EXTENSIONS] + [stem]
-        if named:
-            candidates += [named + extension for extension in IMAGE_EXTENSIONS]
-        names = self._of_folder(folder)
-        found = dict.fromkeys(filter(None, (names.get(_lower_extension(name)) for name in candidates)))
-        paths = [path for path in (os.path.join(folder, name) for name in found) if os.path.isfile(path)]
-        if not paths:
-            raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
-                                    % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
-                                       '; %s leads nowhere or is no regular file' % next(iter(found)) if found else ''))
-        return paths[0], paths[1] if len(paths) > 1 else ''
-
-    def _of_folder(self, folder):
-        """Files of a folder, found by their names with lower-case extensions: theirs may be of any case."""
-        if folder not in self._names:
-            names = [name for name in os.listdir(folder) if belongs(name)
-                     and not name.lower().endswith(('.xml', '.txt'))] if os.path.isdir(folder) else []
-            self._names[folder] = {_lower_extension(name): name for name in sorted(names, reverse=True)}
-        return self._names[folder]
-
-
-def _lower_extension(name):
-    stem, extension = os.path.splitext(name)
-    return stem + extension.lower()
+CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+_LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_XML_TAG)
+_ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 
 
 def read_voc(image_set, dataset_path, classes=None, *, sets=None):
@@ -338,7 +171,7 @@ def _note_beside(layout, faults):
             listed.update(other.index())
         except (DatasetError, FileNotFoundError):
             pass
-    beside = [path for path in files_below(layout.annotations, ('.xml',), _quietly)
+    beside = [path for path in files_below(layout.annotations, ('.xml',), quietly)
               if os.path.relpath(path, layout.annotations)[:-4].replace(os.sep, '/') not in listed]
     if beside:
         faults.note(kinds.BESIDE, '', None, '%s: %s in no list of images and %s not count%s'
@@ -348,6 +181,106 @@ def _note_beside(layout, faults):
 
 def _names(paths):
     return '%s is' % os.path.basename(paths[0]) if len(paths) == 1 else '%d XML files are' % len(paths)
+
+
+class VocObject(NamedTuple):
+    """An annotated object."""
+    label: str
+    box: Tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
+    difficult: bool
+
+
+def parse(path):
+    """The root element, <annotation>; all tags are without their namespaces and in lower case.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: it is no XML, or declares entities, or is that of another tool.
+    """
+    if not os.path.lexists(path):
+        raise FileNotFoundError('%s: there is no such annotation file' % path)
+    data = read_file(path, 'XML', MAX_XML_BYTES)
+    if _LONG_TAG.search(data):
+        raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
+    try:
+        root = defusedxml.ElementTree.fromstring(data)
+    except DefusedXmlException as error:
+        raise DatasetError('%s: the file declares entities or external parts; refused (%s)' % (path, error)) from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise DatasetError('%s: expected XML: %s%s' % (path, error, _advice(data, path))) from error
+    for node in root.iter():
+        if isinstance(node.tag, str):
+            node.tag = node.tag.rpartition('}')[2].lower()
+    if root.tag != 'annotation':
+        raise DatasetError('%s: expected the XML of PASCAL VOC, whose root is <annotation>, found <%.50s>%s'
+                           % (path, root.tag, _origin(root)))
+    known = [node for child in root.findall('object') for node in child.iter('bndbox')]
+    nested = sum(1 for _ in root.iter('object')) - len(root.findall('object'))
+    for tag, number in (('object', nested), ('bndbox', sum(1 for _ in root.iter('bndbox')) - len(known))):
+        if number:
+            raise DatasetError('%s: expected each box in an <object> directly within <annotation>, found %d <%s> '
+                               'elsewhere: this is the XML of another tool. Export it as PASCAL VOC'
+                               % (path, number, tag))
+    return root
+
+
+def _advice(data, path):
+    """What to do about bytes that are no XML: they may be in an encoding that the parser does not know."""
+    named = _ENCODING.match(data[:200])
+    if named and named.group(1).lower() not in (b'utf-8', b'utf8'):
+        return '. Its encoding is %s: save it as UTF-8' % named.group(1).decode('ascii')
+    try:
+        decoded(data, path, 'XML')
+    except DatasetError as error:
+        return '. ' + str(error).partition('cannot be read: ')[2]
+    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else ''
+
+
+def _origin(root):
+    """Whose file it may be, from its root."""
+    if root.tag == 'html':
+        return ': an HTML page, perhaps of an error. Fetch the file again'
+    if root.tag == 'annotations':
+        return ' (of CVAT?). Export the data as PASCAL VOC'
+    return ': the file of another tool. Export the data as PASCAL VOC'
+
+
+def text_of(node, tag):
+    """The text of a child, '' where there is none."""
+    return (node.findtext(tag) or '').strip()
+
+
+def _number(node, tag):
+    """The number in a child, NaN where there is none."""
+    try:
+        return read_number(text_of(node, tag))
+    except ValueError:
+        return math.nan
+
+
+def read_size(root):
+    """(width, height) of an annotation; None where it does not tell."""
+    node = root.find('size')
+    return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
+
+
+def read_object(path, number, node):
+    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no
+    box, or several.
+    """
+    label, frames = text_of(node, 'name'), node.findall('bndbox')
+    for parent, tag in [(node, 'name'), (node, 'difficult')] + [(frame, tag) for frame in frames for tag in CORNERS]:
+        if len(parent.findall(tag)) > 1:
+            raise DatasetError('%s: object %d has several <%s>, expected one. Remove the others' % (path, number, tag))
+    if not label:
+        raise DatasetError('%s: object %d has no <name>' % (path, number))
+    box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)
+    if len(box) != 4 or not all(abs(value) < LARGEST for value in box):          # false for NaN too
+        texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
+        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s'
+                           % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
+    where = '%s: object %d (%s)' % (path, number, label)
+    return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
 
 
 def write_voc(sets, out):
@@ -380,3 +313,30 @@ def write_voc(sets, out):
 
 def _stem(picture):
     return os.path.splitext(picture.name)[0]
+
+
+def annotation(data, picture):
+    """The XML element of a picture of an AnnotatedSet."""
+    root = ElementTree.Element('annotation')
+    _add(root, 'filename', picture.name.rpartition('/')[2])
+    size = ElementTree.SubElement(root, 'size')
+    for tag, value in zip(('width', 'height', 'depth'), picture.size + (3,)):
+        _add(size, tag, str(value))
+    for item in picture.items:
+        node = ElementTree.SubElement(root, 'object')
+        _add(node, 'name', data.label(item))
+        _add(node, 'difficult', str(int(item['flags'] > 0)))
+        add_box(ElementTree.SubElement(node, 'bndbox'), item['box'])
+    return root
+
+
+def add_box(node, box):
+    """Write a box, counted from 0, into a <bndbox>, whose numbers count from 1."""
+    for tag, value in zip(CORNERS, box):
+        child = node.find(tag)
+        child = ElementTree.SubElement(node, tag) if child is None else child
+        child.text = number_text(value + 1)
+
+
+def _add(node, tag, text):
+    ElementTree.SubElement(node, tag).text = text

@@ -12,8 +12,8 @@ from PIL import Image
 from lib.dataset.coco import find_annotations, read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
 from lib.dataset.files import CLASS_FILE, existing, inside, number_text, read_text, write_lines
-from lib.dataset.voc import Lists, Unlisted, find_layout
-from lib.dataset.voc_xml import add_box, parse
+from lib.dataset.voc import add_box, parse
+from lib.dataset.voc_files import Lists, Unlisted, find_layout
 from lib.dataset.yolo import label_line, names_lines, numbered_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError

@@ -7,7 +7,8 @@ import pytest
 
 from lib.dataset import make_dataset
 from lib.dataset.roidb import append_flipped_images, count_objects, filter_roidb
-from lib.dataset.voc import VOC_CLASSES, find_layout
+from lib.dataset.voc import VOC_CLASSES
+from lib.dataset.voc_files import find_layout
 from lib.errors import DatasetError
 
 

@@ -1,7 +1,7 @@
 """Annotations in VOC's format, and what is refused as one."""
 import pytest
 
-from lib.dataset.voc_xml import read_annotation
+from lib.dataset.voc import parse, read_object, read_size, text_of
 from lib.errors import DatasetError
 
 BOMB = ('<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;&x;&x;&x;&x;">]>'
@@ -15,6 +15,12 @@ def write(tmp_path, text):
     path = tmp_path / 'a.xml'
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return str(path)
+
+
+def read_annotation(path):
+    root = parse(path)
+    objects = [read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
+    return text_of(root, 'filename'), read_size(root), objects
 
 
 def test_an_annotation_is_read_in_full(tmp_path):

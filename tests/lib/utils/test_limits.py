@@ -13,7 +13,7 @@ import pytest
 from lib.dataset.csv_list import raw_rows
 from lib.dataset.files import read_text
 from lib.dataset.json_lists import items_of_lists
-from lib.dataset.voc_xml import read_annotation
+from lib.dataset.voc import parse
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import limits, mat_file, proposals, safe_pickle
 from lib.utils.image import imread
@@ -23,7 +23,7 @@ from rfcn.checkpoints.symbol_file import load_symbol_file
 from rfcn.config.config import load_config
 
 READERS = {
-    'configuration': (load_config, ConfigError), 'XML': (read_annotation, DatasetError),
+    'configuration': (load_config, ConfigError), 'XML': (parse, DatasetError),
     'COCO': (lambda path: list(items_of_lists(path)), DatasetError), 'image': (imread, DatasetError),
     'CSV': (lambda path: list(raw_rows(path)), DatasetError),
     'text': (lambda path: read_text(path, 'names'), DatasetError),
@@ -103,7 +103,7 @@ def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
                         'larger than %d bytes' % limits.MAX_XML_BYTES)]:
         path.write_text(text)
         with pytest.raises(DatasetError, match=said):
-            read_annotation(str(path))
+            parse(str(path))
     assert time.time() - start < 5
 
 
