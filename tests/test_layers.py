@@ -118,3 +118,18 @@ def test_the_length_of_a_line_counts_characters(tmp_path):
     path = tmp_path / 'sample.py'
     path.write_text('%s\n%s\n' % ('\u00e9' * LINE_LENGTH, 'x' * (LINE_LENGTH + 1)), encoding='utf-8')
     assert too_long([path]) == ['%s:2' % path]
+
+
+SCRIPTS = [path for folder in ('rfcn', 'experiments') for path in sorted((ROOT / folder).rglob('*.py'))
+           if '__package__ in (None' in path.read_text(encoding='utf-8')]
+
+
+@pytest.mark.parametrize('path', SCRIPTS, ids=lambda path: path.name)
+def test_a_script_imports_rfcn_before_mxnet_which_needs_names_that_numpy_2_lacks(path):
+    imports = [node for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+               if isinstance(node, (ast.Import, ast.ImportFrom))]
+    line_of = {}
+    for node in sorted(imports, key=lambda node: -node.lineno):     # the first of several wins
+        name = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        line_of[name.partition('.')[0]] = node.lineno
+    assert line_of['rfcn'] < line_of.get('mxnet', 10 ** 6)
