@@ -36,9 +36,9 @@ from lib.utils.memory import peak, resident
 from rfcn import inference
 from rfcn.cli.script import make_parser, run_script
 from rfcn.collect_env import git_revision, machine
+from rfcn.core.detect import INT8_SIZES, SIZES, Predictor
 from rfcn.core.loader import image_loader
 from rfcn.core.module import TrainModule
-from rfcn.core.predictor import INT8_SIZES, SIZES, Predictor
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import with_bf16_convolutions, with_bf16_weights

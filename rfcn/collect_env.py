@@ -1,8 +1,11 @@
-"""What a bug report needs to say about a machine: `rfcn report-env`.
+"""What computed a result: the machine, the versions, the commit (`rfcn report-env`), and the note of it beside a test.
 
 Each fact is asked for by itself, so that a broken package shows as one line and does not hide the others.
 """
+import datetime
 import importlib.util
+import json
+import logging
 import os
 import platform
 import subprocess
@@ -14,6 +17,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib import errors
+from lib.utils.whole_file import save_text
 from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
 from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16
@@ -26,6 +30,9 @@ PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython'
 OPTIONAL = ('gluoncv', 'Cython')    # an installed copy works without them
 SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
 CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', AVX512_BF16, AMX_BF16, AMX_INT8)
+RESULT_FILE = 'result.json'     # beside the results of a test; experiments/reproduce.py reads it
+
+logger = logging.getLogger(__name__)
 
 
 def run(*command):
@@ -125,6 +132,22 @@ def collect():
     settings = sorted(name for name in os.environ if name.startswith(SETTINGS))
     facts['settings'] = ' '.join('%s=%s' % (name, os.environ[name]) for name in settings) or 'none'
     return facts
+
+
+def write_result(cfg, folder, params, evaluation):
+    """Write result.json into the folder of a test, and say what to do with results that only a server can evaluate.
+
+    Args:
+        params: path of the checkpoint that was tested.
+    """
+    if not evaluation.metrics:
+        logger.info('the images have no annotations; for their test server: python experiments/submission.py '
+                    '--results %s --out ARCHIVE', folder)
+    metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
+    note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
+                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
+                machine=machine(cfg.gpus))
+    save_text(os.path.join(str(folder), RESULT_FILE), json.dumps(note, indent=1) + '\n')
 
 
 def main(argv=None):

@@ -1,7 +1,7 @@
 """The data sets of a configuration: their images, their options, their classes."""
 from lib.dataset import load_imdbs, published_classes, roidb_of
 from lib.dataset.box_rule import RELEASE
-from lib.dataset.roidb import filter_roidb
+from lib.dataset.imdb import filter_roidb
 from lib.errors import ConfigError
 from rfcn.checkpoints.identity import CLASSES, class_names
 from rfcn.checkpoints.states import identity_of_params

@@ -10,8 +10,8 @@ from rfcn.checkpoints.checkpoint import load_arrays, split_params, warn_of_norma
 from rfcn.checkpoints.identity import CLASSES, check_for_inference, class_names, is_allowed
 from rfcn.checkpoints.pretrained import class_parameters, move_rows, same_classes
 from rfcn.checkpoints.states import identity_of_params
+from rfcn.core.detect import INT8_SIZES, SIZES, Predictor
 from rfcn.core.module import contexts
-from rfcn.core.predictor import INT8_SIZES, SIZES, Predictor
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import use_bf16, with_bf16_weights
 from rfcn.precision.cpu import check_device

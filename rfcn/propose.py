@@ -13,10 +13,10 @@ import logging
 
 import numpy as np
 
-from lib.dataset.roidb import append_flipped_images, filter_roidb
+from lib.dataset.imdb import append_flipped_images, filter_roidb
 from lib.errors import ConfigError
 from lib.rcnn.sample_rois import add_roi_targets
-from lib.rpn.recall import recall_table
+from lib.rpn.proposal import recall_table
 from lib.utils.progress import progress
 from lib.utils.proposals import fit_proposals, load_proposals, save_proposals
 from rfcn import data_sets, inference

@@ -28,8 +28,8 @@ from rfcn.checkpoints.symbol_file import with_sum
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
+from rfcn.core.detect import Predictor
 from rfcn.core.loader import Batch, image_loader
-from rfcn.core.predictor import Predictor
 from rfcn.precision import quantization
 from rfcn.symbols import make_symbol
 

@@ -17,6 +17,7 @@ from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
+from rfcn.collect_env import write_result
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
@@ -24,7 +25,6 @@ from rfcn.evaluate import detections, evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import add_shared_arguments, write_report
-from rfcn.result import write_result
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)

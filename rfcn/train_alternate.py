@@ -1,4 +1,7 @@
-"""Train R-FCN by alternation: `rfcn train_alternate --cfg X.yaml [KEY=VALUE ...]`.
+"""Train R-FCN by alternation: `rfcn train_alternate --cfg X.yaml [KEY=VALUE ...]`; or one of its parts alone.
+
+    rfcn train_rpn --cfg X.yaml [KEY=VALUE ...]                         the RPN; rfcn propose makes proposals with it
+    rfcn train_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]    R-FCN on proposals; rfcn test_given tests it
 
 Four steps (Faster R-CNN, section 3.2): an RPN; R-FCN on its proposals; an RPN on the trunk of that R-FCN; R-FCN on the
 proposals of that RPN. In the last two the layers that both share are fixed, so that RPN and R-FCN become one network.
@@ -25,23 +28,56 @@ from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference, training
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.checkpoints.identity import Identity, data_record, settings_of, summary
-from rfcn.checkpoints.step_record import difference, record, save_with_files, stands_for, training_settings
+from rfcn.checkpoints.resume import difference, record, save_with_files, stands_for, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import proposal_scale
-from rfcn.core.module import fixed_param_names
+from rfcn.core.module import contexts, fixed_param_names
 from rfcn.core.schedule import last_epoch
+from rfcn.core.target_loaders import anchor_loader, roi_loader
 from rfcn.exporters.plain import symbol_beside
-from rfcn.propose import SETTINGS, make_proposals, proposals_path
+from rfcn.propose import SETTINGS, add_argument, make_proposals, proposal_paths, proposals_path, training_rois
 from rfcn.symbols import make_symbol
-from rfcn.train_parts import train_given, train_rpn
 
 logger = logging.getLogger(__name__)
 
 PROPOSAL_KEYS = ('CXX_PROPOSAL',) + tuple('PROPOSAL_' + name for name in SETTINGS)
 STEPS, FIFTH = ('rpn1', 'rfcn1', 'rpn2', 'rfcn2'), 'rpn3'
 FINAL_EPOCH = 0  # number of the final checkpoint, as in the release
+
+
+def train_rpn(cfg, output_path, devices=None, is_step=False):
+    """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`.
+
+    Args:
+        is_step: see `training.train`.
+    """
+    devices = devices or contexts(cfg.gpus)
+    symbol = make_symbol(cfg).get_symbol_rpn(is_train=True)
+    loader = anchor_loader(cfg, data_sets.training_roidb(cfg), symbol, len(devices))
+    prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
+    training.train(cfg, symbol, loader, prefix, devices, kind=training.RPN, is_step=is_step)
+    return prefix
+
+
+def train_given(cfg, output_path, paths, devices=None, is_step=False):
+    """The same for R-FCN without its RPN.
+
+    Args:
+        paths: of files of proposals, one for each set of `dataset.image_set`.
+    """
+    devices = devices or contexts(cfg.gpus)
+    roidb, means, stds = training_rois(cfg, paths)
+    symbol = make_symbol(cfg).get_symbol_rfcn(is_train=True)
+    loader = roi_loader(cfg, roidb, len(devices))
+    prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
+
+    def unnormalised(arg_params):
+        return checkpoint.unnormalised_bbox(arg_params, means, stds, cfg.network.POOLED_SIZE ** 2)
+    training.train(cfg, symbol, loader, prefix, devices, kind=training.RFCN, extra_params=unnormalised,
+                   is_step=is_step)
+    return prefix
 
 
 def train_alternate(cfg, folder, devices=None):
@@ -220,6 +256,20 @@ def main(argv=None):
     cfg, args = parse_config(__doc__.splitlines()[0], argv)
     with start_training(cfg, args) as (cfg, folder):
         return train_alternate(cfg, folder)
+
+
+def main_rpn(argv=None):
+    """Train the RPN alone: `rfcn train_rpn --cfg X.yaml [KEY=VALUE ...]`. rfcn propose makes proposals."""
+    cfg, args = parse_config(main_rpn.__doc__, argv)
+    with start_training(cfg, args) as (cfg, output_path):
+        train_rpn(cfg, output_path)
+
+
+def main_given(argv=None):
+    """Train R-FCN on proposals from files: `rfcn train_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+    cfg, args = parse_config(main_given.__doc__, argv, add_argument)
+    with start_training(cfg, args) as (cfg, output_path):
+        train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
 
 
 if __name__ == '__main__':

@@ -124,8 +124,8 @@ def log_handlers():
 def no_seeds():
     """Operators draw from NumPy's global source until a loader's batch brings seeds."""
     yield
-    if 'rfcn.operator_py.draws' in sys.modules:
-        sys.modules['rfcn.operator_py.draws']._sources.clear()
+    if 'rfcn.operator_py' in sys.modules:
+        sys.modules['rfcn.operator_py']._sources.clear()
 
 
 @pytest.fixture(scope='session')

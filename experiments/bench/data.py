@@ -17,7 +17,7 @@ import yaml
 
 from experiments.bench.measure import in_process, peak_megabytes
 from lib.dataset import load_gt_roidb
-from lib.dataset.roidb import filter_roidb
+from lib.dataset.imdb import filter_roidb
 from rfcn import check_dataset
 
 IMAGES, BOXES, LINES = 118000, 860000, 1000000      # COCO's trainval 2014, and what a CSV list may well have

@@ -8,8 +8,7 @@ from lib.bbox.bbox_transform import bbox_overlaps, bbox_overlaps_py
 from lib.nms import nms as nms_module
 from lib.nms.nms import nms, nms_py, soft_nms
 from lib.rcnn.detection import per_class_nms
-from lib.rpn.anchor_target import assign_anchor
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import assign_anchor, generate_anchors, shifted_anchors
 
 SIZES = (300, 6000, 12000)
 CLUSTERS = 3  # boxes a cluster: of 6,000 boxes some 2,000 stay

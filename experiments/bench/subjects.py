@@ -9,15 +9,14 @@ import numpy as np
 from experiments.bench.measure import Stopwatch, unfused
 from lib.utils.image import get_image, tensor_vstack
 from rfcn import inference
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import PROJECT, load_config
-from rfcn.core.detect import View, choose_detections
+from rfcn.core.detect import Predictor, View, choose_detections
 from rfcn.core.loader import Batch
-from rfcn.core.predictor import Predictor
 from rfcn.evaluate import nms_settings
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import has_bf16, with_bf16_weights
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 CONFIG = PROJECT + '/experiments/rfcn/cfgs/resnet_v1_101_voc0712_rfcn_end2end_ohem.yaml'
 HEIGHT, WIDTH = 600, 1000

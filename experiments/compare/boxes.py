@@ -4,7 +4,7 @@ import numpy as np
 from experiments.compare.report import PLAIN
 from lib.bbox.bbox_transform import bbox_overlaps, bbox_overlaps_py, clip_boxes, nonlinear_pred, nonlinear_transform
 from lib.nms.nms import nms, nms_py, soft_nms
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.anchors import generate_anchors
 
 UNLIMITED = 'a side may grow 62.5-fold at most; the release believes any exponent (max_log_ratio=None)'
 SOFT_NMS_THRESH = 0.6  # of the format

@@ -6,8 +6,7 @@ from experiments.compare.graphs import build_graph
 from experiments.compare.report import EXACT, NETWORK, PLAIN, PROBABILITY, Tolerance
 from experiments.compare.rows import exchange_copies, match_rows
 from experiments.compare.targets import ANCHOR_KEYS, DRAW, UNTOUCHED
-from lib.rpn.anchor_target import as_blobs, assign_anchor
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
 from rfcn.core.module import TrainModule
 from rfcn.core.target_loaders import feature_shape
 from rfcn.training import optimizer_params

@@ -11,7 +11,7 @@ from experiments.compare.parameters import make_parameter
 from experiments.compare.report import NETWORK, PIXELS, PROBABILITY
 from experiments.compare.rows import match_rows
 from lib.utils.image import transform
-from rfcn.core.predictor import Predictor
+from rfcn.core.detect import Predictor
 
 SEED_TEST, SEED_RPN_TEST = 1, 6  # added to a vector's salt
 TOLERANCES = {'rois': PIXELS, 'score': PROBABILITY, 'cls_prob': PROBABILITY, 'rpn_cls_prob': PROBABILITY}

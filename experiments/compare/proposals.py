@@ -7,7 +7,7 @@ import numpy as np
 from experiments.compare.boxes import UNLIMITED
 from experiments.compare.report import PIXELS, PROBABILITY
 from experiments.compare.targets import DRAW
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.anchors import generate_anchors
 from lib.rpn.proposal import propose
 from rfcn.operator_py.proposal import proposal
 

@@ -12,7 +12,7 @@ def check_roidb(report, ours, theirs, identity, released=None, reason=FRACTIONS)
     """Compare entry by entry, a row for each field.
 
     Args:
-        ours: list of entries, see `lib/dataset/roidb.py`.
+        ours: list of entries, see `lib/dataset/imdb.py`.
         theirs: the release's, from a json.
         identity: field of theirs that says which image it is, and a function of our entry that gives the same.
         released: entries by the release's rule, if other than ours with whole-numbered boxes.

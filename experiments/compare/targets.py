@@ -8,8 +8,7 @@ from lib.bbox.bbox_regression import (
     expand_bbox_regression_targets,
 )
 from lib.rcnn.sample_rois import proposal_target, sample_rois
-from lib.rpn.anchor_target import as_blobs, assign_anchor
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
 from rfcn.config.defaults import KEYS
 
 UNTOUCHED = ('an object that no anchor touches has no anchor; the release gives it all anchors of overlap 0 '

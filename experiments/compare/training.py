@@ -5,13 +5,12 @@ import mxnet as mx
 import numpy as np
 
 from experiments.compare.report import EXACT, PLAIN, Tolerance
-from lib.dataset.roidb import epoch_order
-from lib.rcnn.ohem import box_annotator_ohem as ohem_in_numpy
+from lib.rcnn.sample_rois import box_annotator_ohem as ohem_in_numpy
 from rfcn.checkpoints.checkpoint import unnormalised_bbox
-from rfcn.core.loader import Loader
+from rfcn.core.loader import Loader, epoch_order
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.schedule import lr_schedule
-from rfcn.symbols.rfcn_head import box_annotator_ohem
+from rfcn.symbols.rfcn import box_annotator_ohem
 
 WHOLE_BATCHES = ('batches are shuffled also where they come out even; the release then shuffles none '
                  '(shuffle_whole_batches=False)')
@@ -38,7 +37,7 @@ def check_ohem(vector, report):
 
 
 def ohem_in_graph(roi_per_img, **inputs):
-    """`lib.rcnn.ohem.box_annotator_ohem` by the operators of the training graph."""
+    """`lib.rcnn.sample_rois.box_annotator_ohem` by the operators of the training graph."""
     variables = [mx.sym.Variable(name) for name in OHEM_INPUTS]
     symbol = mx.sym.Group(list(box_annotator_ohem(*variables, batch_images=1, rois_per_image=roi_per_img)))
     executor = symbol.bind(mx.cpu(), {name: mx.nd.array(array) for name, array in inputs.items()})

@@ -10,7 +10,7 @@ from experiments.compare.report import EXACT, PLAIN, Tolerance
 from experiments.compare.roidb import check_roidb
 from experiments.compare.vectors import plain
 from lib.dataset import make_dataset
-from lib.dataset.roidb import append_flipped_images, filter_roidb
+from lib.dataset.imdb import append_flipped_images, filter_roidb
 from lib.dataset.voc_eval import evaluate_detections, read_detections, voc_eval, write_detections
 
 DECIMALS = {'score_decimals': 3, 'box_decimals': 1}

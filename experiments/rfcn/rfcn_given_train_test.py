@@ -9,7 +9,7 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
 
-from rfcn import data_sets, test, train_parts
+from rfcn import data_sets, test, train_alternate
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
 from rfcn.propose import with_proposals
@@ -45,7 +45,7 @@ def main(argv=None):
     files = [[proposal_file(folder, imdb) for imdb in data_sets.datasets(cfg, image_sets)]
              for image_sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]
     arguments = ['--cfg', args.cfg] + args.overrides
-    for part, paths in zip((train_parts.main_given, test.main_given), files):
+    for part, paths in zip((train_alternate.main_given, test.main_given), files):
         part(arguments + [word for path in paths for word in ('--proposals', path)])
 
 

@@ -16,9 +16,9 @@ from experiments.rows.cost import OBJECTS, input_shapes
 from experiments.rows.schedule import row_steps, test_images, training_images
 from experiments.rows.table import ALTERNATE, GIVEN, TEST
 from rfcn.config.config import load_config, with_overrides
+from rfcn.core.detect import Predictor
 from rfcn.core.loader import detection_scales
 from rfcn.core.module import TrainModule
-from rfcn.core.predictor import Predictor
 from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions, with_bf16_weights
 from rfcn.precision.quantization import quantize
 from rfcn.symbols import make_symbol

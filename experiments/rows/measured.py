@@ -8,9 +8,9 @@ from typing import Dict, NamedTuple, Tuple
 from experiments.rows.table import ROOT
 from lib.errors import ConfigError
 from rfcn.cli.run import run_folder
+from rfcn.collect_env import RESULT_FILE
 from rfcn.config.config import load_config
 from rfcn.config.defaults import KEYS
-from rfcn.result import RESULT_FILE
 
 UNKNOWN = '?'
 # Keys that make no other experiment: where things lie, what it runs on, where weights come from, what is written.

@@ -13,7 +13,7 @@ from lib.dataset.voc import VOC_CLASSES
 from lib.utils.proposals import save_proposals
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
-from rfcn.symbols.initialize import init_params
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 
 SIDE = 160                  # pixels of a picture

@@ -8,8 +8,7 @@ from lib.dataset.annotations import same_files
 from lib.dataset.coco import read_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv
-from lib.dataset.imdb import check_usable
-from lib.dataset.roidb import append_flipped_images
+from lib.dataset.imdb import append_flipped_images, check_usable
 from lib.dataset.voc import VOC_CLASSES, read_voc
 from lib.dataset.voc_eval import VocScored
 from lib.dataset.yolo import read_yolo

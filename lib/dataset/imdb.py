@@ -1,21 +1,26 @@
-"""A data set: images with their objects, as one of the readers found them, and an evaluation of detections."""
+"""A data set: images with their objects, as one of the readers found them, and an evaluation of detections.
+
+A roidb is a list of entries, one for each image; two are joined with `+`. An entry is a dict: image (path), index (name
+within its data set), height, width (int, pixels), boxes ((n, 4) float32, pixels counted from 0), gt_classes ((n,)
+int32), flipped (bool), and in alternate training proposals ((m, 5) float32 boxes and score).
+"""
 import logging
 from collections import Counter
 from typing import Dict, NamedTuple
 
 import numpy as np
 
+from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import annotations as kinds
 from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels, with_background
 from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, counted, hints, judge, usage_text
-from lib.dataset.roidb import make_entry
 from lib.errors import DatasetError
 from lib.utils.image import image_head
 
-logger = logging.getLogger(__name__)
-
 EXAMPLES = 5                # of each kind of fault, named in the log
 HEADS_AT_START = 20000      # images: the orientations of larger sets are left to the checker
+
+logger = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
@@ -106,7 +111,7 @@ class IMDB:
         return self._judged
 
     def gt_roidb(self):
-        """List of roidb entries (see lib/dataset/roidb.py), one for each image, with the objects that are used."""
+        """List of roidb entries, one for each image, with the objects that are used."""
         used = self.judged.used
         boxes = self.judged.boxes[used].astype(np.float32)
         labels = self.judged.items['label'][used].astype(np.int32) + 1
@@ -220,3 +225,67 @@ def _log_some(faults):
     for kind, count in seen.items():
         if count > EXAMPLES:
             logger.warning('%s: %d more like this; the checker lists them', kind, count - EXAMPLES)
+
+
+def make_entry(image, index, height, width, boxes=(), gt_classes=()):
+    """Make a roidb entry; without boxes for an image without objects, or whose objects are not known."""
+    return {'image': image, 'index': index, 'height': int(height), 'width': int(width), 'flipped': False,
+            'boxes': np.array(boxes, dtype=np.float32).reshape(-1, 4),
+            'gt_classes': np.array(gt_classes, dtype=np.int32)}
+
+
+def append_flipped_images(roidb):
+    """Append the mirror image of each entry; the pixels themselves are mirrored when the image is read.
+
+    Args:
+        roidb: list of entries.
+    Returns:
+        list of twice the length: the entries, then their mirror images in the same order.
+    Raises:
+        DatasetError: a box ends before it begins.
+    """
+    return roidb + [flip_entry(entry) for entry in roidb]
+
+
+def flip_entry(entry):
+    """Mirror an entry's boxes and proposals, left to right. Twice gives the entry again."""
+    check_boxes(entry)
+    flipped = dict(entry, boxes=flip_boxes(entry['boxes'], entry['width']), flipped=not entry['flipped'])
+    if 'proposals' in entry:
+        boxes, scores = entry['proposals'][:, :4], entry['proposals'][:, 4:]
+        flipped['proposals'] = np.hstack([flip_boxes(boxes, entry['width']), scores])
+    return flipped
+
+
+def check_boxes(entry):
+    """Raise a DatasetError that names image and box if a box ends before it begins, or is no number.
+
+    """
+    # Departure: the release asserts it after mirroring, without saying where; its uint16 boxes ran into that whenever a
+    # box began at pixel 0 (0 - 1 = 65535).
+    boxes = entry['boxes']
+    bad = np.flatnonzero(~((boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])))
+    if len(bad):
+        raise DatasetError('%s: box %d is (x1, y1, x2, y2) = (%s), expected x2 >= x1 and y2 >= y1. Correct it'
+                           % (entry['image'], bad[0], ', '.join('%g' % value for value in boxes[bad[0]])))
+
+
+def filter_roidb(roidb, keep_empty=True):
+    """Check all boxes, and take out the images without objects if asked.
+
+    Args:
+        roidb: list of entries.
+        keep_empty: whether images without objects stay.
+    Returns:
+        list of the entries that stay.
+    Raises:
+        DatasetError: a box ends before it begins, or no entry is left.
+    """
+    # Departure: the release always drops images without objects, as keep_empty=False does. They teach the network what
+    # background is.
+    kept = [entry for entry in roidb if keep_empty or len(entry['boxes'])]
+    if not kept:
+        raise DatasetError('nothing to train on: of %d images none has an object' % len(roidb))
+    for entry in kept:
+        check_boxes(entry)
+    return kept

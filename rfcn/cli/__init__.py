@@ -21,8 +21,8 @@ Command = namedtuple('Command', 'function help')
 COMMANDS = {
     'train': Command('rfcn.train_end2end:main', 'train R-FCN end to end'),
     'train_alternate': Command('rfcn.train_alternate:main', 'train RPN and R-FCN in turns, joined into one network'),
-    'train_rpn': Command('rfcn.train_parts:main_rpn', 'train the RPN alone'),
-    'train_given': Command('rfcn.train_parts:main_given', 'train R-FCN on proposals from files'),
+    'train_rpn': Command('rfcn.train_alternate:main_rpn', 'train the RPN alone'),
+    'train_given': Command('rfcn.train_alternate:main_given', 'train R-FCN on proposals from files'),
     'propose': Command('rfcn.propose:main', 'write the proposals of an RPN to a file and measure their recall'),
     'test': Command('rfcn.test:main', 'detect on a test set and evaluate'),
     'test_given': Command('rfcn.test:main_given', 'the same on proposals from files'),

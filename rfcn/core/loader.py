@@ -18,7 +18,7 @@ import zlib
 import mxnet as mx
 import numpy as np
 
-from lib.dataset.roidb import epoch_order, flip_entry
+from lib.dataset.imdb import flip_entry
 from lib.errors import DatasetError
 from lib.utils.image import get_image, resized_shape, tensor_vstack
 from rfcn.core.pipeline import in_threads
@@ -60,13 +60,13 @@ class Loader:
     """Base of the loaders: order, threads, images that cannot be read. Subclasses make arrays of images in `assemble`.
 
     Args:
-        roidb: list of entries, see `lib/dataset/roidb.py`.
+        roidb: list of entries, see `lib/dataset/imdb.py`.
         batch_size: images a device.
         devices: of this process.
         rank, ranks: this worker among all that share the steps: of the batches of a step it makes its own alone.
         scales: pairs (shorter side, longest side), one drawn for each image.
         stride: images are padded to a multiple of it; 0 for none.
-        shuffle_whole_batches: see `lib/dataset/roidb.py`.
+        shuffle_whole_batches: see `epoch_order`.
         threads: that read ahead; 0 reads where the batch is asked for.
         on_bad_image: 'error' or 'skip': another image takes the place of one that cannot be read; `skipped` lists them.
     """
@@ -219,6 +219,34 @@ class Loader:
         if path not in self.skipped:
             logger.warning('skipped (on_bad_image: skip): %s', error)
         self.skipped[path] = error
+
+
+def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping, shuffle_whole_batches=True,
+                rng=np.random):
+    """Shuffle images, keeping landscape and portrait ones in batches of their own where asked to.
+
+    Args:
+        index: (N,) int, the images in their last order (plain shuffling permutes that one, as the release does).
+        widths, heights: (N,) of image 0, 1, ..., pixels.
+        batch_size: images a batch.
+        shuffle_whole_batches: see the departure below; False is the release's rule.
+    Returns:
+        (N,) int, every image once.
+    Source: the release's AnchorLoader.reset.
+    """
+    if not shuffle:
+        return index
+    if not aspect_grouping:
+        return index[rng.permutation(len(index))]
+    landscape = np.asarray(widths) >= np.asarray(heights)
+    order = np.hstack((rng.permutation(np.where(landscape)[0]), rng.permutation(np.where(~landscape)[0])))
+    whole = len(order) // batch_size * batch_size
+    # Departure: where the batches come out even the release shuffles none of them (its slice [:-0] is empty), so that
+    # every epoch is all landscape, then all portrait.
+    if whole < len(order) or shuffle_whole_batches:
+        batches = order[:whole].reshape(-1, batch_size)
+        order[:whole] = batches[rng.permutation(len(batches))].ravel()
+    return order
 
 
 class ImageLoader(Loader):

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.bbox.bbox_transform import IGNORE_LABEL
-from lib.rcnn.ohem import LOG_FLOOR
+from lib.rcnn.sample_rois import LOG_FLOOR
 
 RPN_METRICS = ('RPNAcc', 'RPNLogLoss', 'RPNL1Loss')
 RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')

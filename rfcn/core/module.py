@@ -7,10 +7,10 @@ import numpy as np
 
 from lib.errors import ConfigError
 from lib.utils.memory import give_back, resident
-from rfcn.core.predictor import blob_name
+from rfcn.core.detect import blob_name
 from rfcn.core.schedule import names_beginning_with, with_kept_statistics, with_lr_mult
 from rfcn.core.workers import Sums
-from rfcn.operator_py import draws
+from rfcn.operator_py import use_seeds
 
 # Of a trained parameter, besides itself: gradient and momentum; in fp32 also what oneDNN lays out anew, as measured.
 COPIES = {True: 2, False: 3.5}  # with convolutions in bfloat16 or not
@@ -116,7 +116,7 @@ class TrainModule:
     def forward_backward(self, batch):
         """The gradients of a batch, on every device those of its own part."""
         for module, device, part in zip(self.modules, self.contexts, parts_of(batch)):
-            draws.use(device, getattr(part, 'seeds', None))
+            use_seeds(device, getattr(part, 'seeds', None))
             module.forward_backward(part)
         statistics = self._learned_statistics()
         if statistics:

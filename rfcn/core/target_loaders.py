@@ -19,8 +19,7 @@ from lib.bbox.bbox_transform import IGNORE_LABEL
 from lib.dataset.check.anchors import anchorless
 from lib.errors import ConfigError
 from lib.rcnn.sample_rois import BACKGROUND, sample_labelled_rois
-from lib.rpn.anchor_target import as_blobs, assign_anchor, class_labels
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
 from lib.utils.image import resize_scale, tensor_vstack
 from rfcn.core.loader import Loader, image_settings, scaled_rois
 from rfcn.core.workers import workers
@@ -32,7 +31,7 @@ class AnchorLoader(Loader):
     Args:
         feature_shape: (height, width) of an image -> (H, W) of conv4.
         anchors: dict of base_size (the stride), ratios, scales.
-        targets: keywords of `lib.rpn.anchor_target.assign_anchor`.
+        targets: keywords of `lib.rpn.anchors.assign_anchor`.
         max_gt_boxes: G; 0 for the largest number of objects in `roidb`.
         end2end: also give im_info and gt_boxes.
         tell_classes: the label of a positive anchor is the class of its object, not 1.

@@ -10,13 +10,12 @@ from lib.nms.nms import nms
 from lib.psroi.psroi_pooling import bins, scaled_roi
 from lib.rcnn.detection import detect
 from rfcn import inference
-from rfcn.core.detect import NETWORK_LOCK, View, choose_detections
+from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
 from rfcn.core.loader import detection_scales
-from rfcn.core.predictor import Predictor
 from rfcn.detector import Detection, Detector, Image, as_detections
 from rfcn.evaluate import nms_settings
 from rfcn.symbols import make_symbol
-from rfcn.symbols.rfcn_head import TRANS_STD
+from rfcn.symbols.rfcn import TRANS_STD
 
 PROPOSALS = 20      # of the RPN, that an explanation holds
 

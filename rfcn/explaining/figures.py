@@ -2,8 +2,7 @@
 import cv2
 import numpy as np
 
-from lib.utils.lettering import put_text, text_size
-from lib.utils.show_boxes import BLACK, WHITE, class_colors, draw_boxes, ink_on
+from lib.utils.show_boxes import BLACK, WHITE, class_colors, draw_boxes, ink_on, put_text, text_size
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 
 NEGATIVE, NEUTRAL, POSITIVE = (192, 76, 59), (245, 245, 245), (38, 4, 180)   # of scores: blue, white, red

@@ -7,9 +7,8 @@ import numpy as np
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_pred
 from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
-from lib.rcnn.ohem import LOG_FLOOR
-from lib.rpn.anchor_target import anchors_inside
-from lib.rpn.generate_anchor import shifted_anchors
+from lib.rcnn.sample_rois import LOG_FLOOR
+from lib.rpn.anchors import anchors_inside, shifted_anchors
 from lib.utils.image import transform_inverse
 from lib.utils.shown import counted
 from rfcn import data_sets
@@ -18,7 +17,7 @@ from rfcn.checkpoints.pretrained import start_params
 from rfcn.config.config import with_overrides
 from rfcn.core.detect import NETWORK_LOCK
 from rfcn.core.target_loaders import anchor_loader
-from rfcn.operator_py import draws
+from rfcn.operator_py import use_seeds
 from rfcn.symbols import make_symbol
 
 # Of the training graph, the blobs that are shown; a graph without RoIs has the first alone.
@@ -161,10 +160,10 @@ def _forward(graph, params, batch):
     with NETWORK_LOCK:
         executor = graph.simple_bind(mx.cpu(), grad_req='null', **{name: x.shape for name, x in inputs.items()})
         executor.copy_params_from(*params, allow_extra_params=True)
-        draws.use(mx.cpu(), batch.seeds)
+        use_seeds(mx.cpu(), batch.seeds)
         executor.forward(is_train=True, **inputs)
         outputs = {name: value.asnumpy() for name, value in executor.output_dict.items()}
-        draws.use(mx.cpu(), None)
+        use_seeds(mx.cpu(), None)
     return {name.replace('_output', ''): value for name, value in outputs.items()}
 
 

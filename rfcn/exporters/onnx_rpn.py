@@ -6,7 +6,7 @@ same overlaps.
 import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.anchors import generate_anchors
 from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, numbers_to, size_of
 
 NOT_CHOSEN = np.float32(-1)         # score of an anchor that must not win

@@ -1,10 +1,17 @@
-"""Operators that MXNet calls back in Python: what they do to a batch is in lib, their shapes and names are here."""
+"""Operators that MXNet calls back in Python: what they do to a batch is in lib, their shapes and names are here.
+
+What they draw at random: each image of a batch has a source of its own, seeded by the loader. So what is drawn for an
+image does not depend on the device or the worker that sees it, nor on the images beside it.
+"""
 import atexit
 import logging
 
 import mxnet as mx
+import numpy as np
 
 from lib.errors import error_line
+
+_sources = {}   # device, such as 'cpu(0)' -> the sources of the images in its present batch
 
 
 @atexit.register
@@ -17,3 +24,21 @@ def _finish():
         mx.nd.waitall()
     except mx.base.MXNetError as error:     # of an operator, which nobody asked for any more
         logging.getLogger(__name__).error('%s', error_line(error))
+
+
+def use_seeds(device, seeds):
+    """From now on the operators on a device draw from sources with these seeds, one for each image.
+
+    Args:
+        device: a Context or its text.
+        seeds: list of int; None: they draw from NumPy's global source.
+    """
+    if seeds is None:
+        _sources.pop(str(device), None)
+    else:
+        _sources[str(device)] = [np.random.RandomState(seed) for seed in seeds]
+
+
+def random_sources(device, images):
+    """The source of draws for each of the images in the present batch of a device, a list."""
+    return _sources.get(str(device)) or [np.random] * images

@@ -4,7 +4,7 @@ import json
 import mxnet as mx
 
 from lib.rcnn.sample_rois import proposal_target as compute_targets
-from rfcn.operator_py import draws
+from rfcn.operator_py import random_sources
 
 
 def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, **settings):
@@ -32,7 +32,7 @@ class ProposalTargetOperator(mx.operator.CustomOp):
 
     def forward(self, is_train, req, in_data, out_data, aux):
         rois, gt_boxes = (x.asnumpy() for x in in_data)
-        rng = draws.sources(self.device, len(gt_boxes))
+        rng = random_sources(self.device, len(gt_boxes))
         for i, value in enumerate(compute_targets(rois, gt_boxes, rng=rng, **self.settings)):
             self.assign(out_data[i], req[i], mx.nd.array(value))
 

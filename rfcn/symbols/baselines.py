@@ -9,11 +9,9 @@ R-FCN without position sensitivity needs no network of its own: it is R-FCN with
 import mxnet as mx
 
 from lib.errors import ConfigError
-from rfcn.operator_py.best_anchors import best_anchors
+from rfcn.operator_py.proposal import best_anchors
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
-from rfcn.symbols.rfcn import RFCN
-from rfcn.symbols.rfcn_head import RFCNHead
-from rfcn.symbols.rpn import rpn_head, rpn_losses
+from rfcn.symbols.rfcn import RFCN, RFCNHead, rpn_head, rpn_losses
 
 
 class NaiveHead(RFCNHead):

@@ -4,7 +4,7 @@ import pytest
 from experiments import reproduce
 from experiments.rows import hours
 from experiments.rows.table import find_row
-from rfcn.symbols.initialize import init_params
+from rfcn.checkpoints.pretrained import init_params
 
 SMALL = ['symbol=small_rfcn', 'SCALES=[64, 96]', 'network.ANCHOR_SCALES=[1, 2, 4]', 'network.POOLED_SIZE=3',
          'network.CONV_NEW_CHANNELS=16', 'network.RPN_CHANNELS=16', 'network.SMALL_CHANNELS=[4, 8, 8, 16]',

@@ -135,8 +135,8 @@ class resnet_v1_50_rfcn(object):
 RPN = '''
 import numpy as np
 
-from lib.rpn.anchor_target import as_blobs, assign_anchor as ours
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import as_blobs, assign_anchor as ours
+from lib.rpn.anchors import generate_anchors, shifted_anchors
 
 
 def assign_anchor(feat_shape, gt_boxes, im_info, cfg, feat_stride, scales, ratios, allowed_border=0):

@@ -9,7 +9,7 @@ from lib.dataset import make_dataset, read_annotated
 from lib.dataset.check.changes import plan
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check, set_text
-from lib.dataset.roidb import append_flipped_images
+from lib.dataset.imdb import append_flipped_images
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import proposals, safe_pickle
 from lib.utils.image import MAX_PIXELS, image_size, imread

@@ -3,9 +3,9 @@ import mxnet as mx
 import pytest
 
 from rfcn import data_sets
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import pytest
 from experiments.rfcn import rfcn_given_train_test
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils.proposals import load_proposals, save_proposals
-from rfcn import data_sets, inference, propose, test, train_parts
+from rfcn import data_sets, inference, propose, test, train_alternate
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.core.detect import detect_all
 from rfcn.core.loader import image_loader
 from rfcn.evaluate import evaluate, nms_settings
 from rfcn.inference import GivenRoisPredictor, rfcn_predictor, rpn_predictor
 from rfcn.propose import propose_all, sets_with_files, with_proposals, without_repetition
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 from rfcn.training import last_checkpoint
 
 
@@ -53,13 +53,13 @@ def test_rfcn_on_the_proposals_of_its_rpn_detects_what_the_whole_network_detects
 def test_rpn_proposals_and_rfcn_by_their_scripts(tiny_yaml, tmp_path):
     arguments = ['--cfg', tiny_yaml(), 'TRAIN.model_prefix=rpn', 'TEST.PROPOSAL_POST_NMS_TOP_N=20',
                  'TEST.PROPOSAL_MIN_SIZE=0']
-    train_parts.main_rpn(arguments)
+    train_alternate.main_rpn(arguments)
     for image_set in ('train', 'test'):
         propose.main(arguments + ['--image_set', image_set])
     folder = tmp_path / 'output' / 'tiny'
     assert 'recall of the proposals for voc_train\n6 images, 7 objects' in (folder / 'train' / 'log.txt').read_text()
     arguments[2] = 'TRAIN.model_prefix=rfcn'
-    train_parts.main_given(arguments)
+    train_alternate.main_given(arguments)
     test.main_given(arguments)
     assert (folder / 'train' / 'rfcn-0001.params').exists() and (folder / 'test' / 'voc_test_detections.pkl').exists()
     assert 'AP@0.5' in (folder / 'test' / 'log.txt').read_text()
@@ -70,10 +70,10 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
     box = np.array([[8, 8, 39, 39, 1]], dtype=np.float32)
     save_proposals(path, ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], [box] * 6)
     arguments = ['--cfg', tiny_yaml(), '--proposals', path]
-    train_parts.main_given(arguments)
+    train_alternate.main_given(arguments)
     test.main_given(arguments)
     with pytest.raises(FileNotFoundError, match='nothing.npz.*rfcn propose can write one'):
-        train_parts.main_given(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
+        train_alternate.main_given(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
 
 
 def test_each_image_set_needs_a_file_of_its_own(cfg):
@@ -85,7 +85,7 @@ def test_each_image_set_needs_a_file_of_its_own(cfg):
 
 
 def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp_path, monkeypatch):
-    monkeypatch.setattr(rfcn_given_train_test.train_parts, 'main_given', lambda argv: pytest.fail('trained'))
+    monkeypatch.setattr(rfcn_given_train_test.train_alternate, 'main_given', lambda argv: pytest.fail('trained'))
     box = [np.array([[8, 8, 39, 39, 1]], dtype=np.float32)]
     save_proposals(str(tmp_path / 'voc_train.npz'), ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], box * 6)
     arguments = ['--cfg', tiny_yaml(), '--proposal_folder', str(tmp_path)]
@@ -98,7 +98,7 @@ def test_proposals_from_elsewhere_are_looked_into_before_training(tiny_yaml, tmp
 
 def test_proposals_of_somebody_else_must_be_named(tiny_yaml):
     with pytest.raises(ConfigError, match='dataset.proposal is selective_search and not rpn'):
-        train_parts.main_given(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
+        train_alternate.main_given(['--cfg', tiny_yaml(), 'dataset.proposal=selective_search'])
 
 
 @pytest.mark.parametrize('native', ['true', 'false'])

@@ -7,11 +7,11 @@ import pytest
 
 from lib.errors import CheckpointError, ConfigError
 from rfcn import inference
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import with_overrides
 from rfcn.inference import rfcn_predictor, rpn_predictor
 from rfcn.precision import bf16
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 
 @pytest.mark.parametrize('agnostic, sets', [('true', 2), ('false', 3)])

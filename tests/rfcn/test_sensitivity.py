@@ -2,10 +2,10 @@
 import pytest
 
 from rfcn import data_sets, inference
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.core.loader import image_loader
 from rfcn.quantize import Sensitivity, last_convolutions, norm
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 MAPS = ['rpn_cls_score', 'rpn_bbox_pred', 'rfcn_cls', 'rfcn_bbox']
 

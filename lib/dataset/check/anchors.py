@@ -3,7 +3,7 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from lib.rpn.generate_anchor import cells_inside, generate_anchors
+from lib.rpn.anchors import cells_inside, generate_anchors
 from lib.utils.image import resize_scale
 
 CELL = 16                   # pixels: ANCHOR_SCALES are in units of it, and anchors stand that far apart

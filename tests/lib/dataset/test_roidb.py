@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.dataset.roidb import append_flipped_images, count_objects, filter_roidb, flip_entry, is_wide, make_entry
+from lib.dataset.imdb import append_flipped_images, filter_roidb, flip_entry, make_entry
 from lib.errors import DatasetError
 
 
@@ -58,12 +58,3 @@ def test_images_without_objects_stay_unless_they_shall_go():
 def test_a_list_without_any_image_to_train_on_is_refused(roidb):
     with pytest.raises(DatasetError, match='nothing to train on: of %d images none has an object' % len(roidb)):
         filter_roidb(roidb, keep_empty=False)
-
-
-def test_a_square_image_is_wide():
-    assert is_wide([entry(width=30), entry(width=29), entry(width=31)]).tolist() == [True, False, True]
-
-
-def test_objects_are_counted_by_class():
-    assert count_objects([entry(((1, 1, 2, 2),) * 3, [2, 1, 2]), entry(())], 4).tolist() == [0, 1, 2, 0]
-    assert count_objects([], 2).tolist() == [0, 0]

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from lib.rcnn.ohem import box_annotator_ohem, cross_entropy, smooth_l1
+from lib.rcnn.sample_rois import box_annotator_ohem, cross_entropy, smooth_l1
 
 
 def test_smooth_l1_is_a_parabola_near_zero_and_straight_outside():

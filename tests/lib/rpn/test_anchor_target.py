@@ -2,8 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.rpn.anchor_target import as_blobs, assign_anchor
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
 
 NO_OBJECT = np.zeros((0, 5), dtype=np.float32)
 

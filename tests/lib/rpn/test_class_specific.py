@@ -1,7 +1,7 @@
 """An RPN that tells the classes: its labels, and the anchors that are worth a look."""
 import numpy as np
 
-from lib.rpn.anchor_target import class_labels
+from lib.rpn.anchors import class_labels
 from lib.rpn.proposal import best_anchors
 
 CELL = np.array([[0, 0, 15, 15], [-8, 0, 23, 15]], dtype=np.float32)  # two anchors a cell

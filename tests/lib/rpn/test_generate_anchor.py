@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.rpn.generate_anchor import generate_anchors, shifted_anchors
+from lib.rpn.anchors import generate_anchors, shifted_anchors
 
 
 def test_anchors_are_scaled_around_the_centre_of_the_first_cell():

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.anchors import generate_anchors
 from lib.rpn.proposal import propose
 
 BASE = np.array([[0, 0, 15, 15]], dtype=np.float32)

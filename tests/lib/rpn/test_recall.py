@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.rpn.recall import best_overlaps, recall, recall_table
+from lib.rpn.proposal import best_overlaps, recall, recall_table
 
 BOX = np.array([[0, 0, 9, 9]], dtype=np.float32)       # 100 pixels
 HALF = np.array([[0, 0, 9, 4]], dtype=np.float32)      # its upper half: IoU 50 / 100

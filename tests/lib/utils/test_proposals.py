@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from lib.dataset.roidb import append_flipped_images, make_entry
+from lib.dataset.imdb import append_flipped_images, make_entry
 from lib.errors import DatasetError
 from lib.utils.proposals import attach_proposals, fit_proposals, load_proposals
 

@@ -2,9 +2,16 @@
 import numpy as np
 import pytest
 
-from lib.utils import lettering
-from lib.utils.lettering import put_text, text_size
-from lib.utils.show_boxes import class_colors, contact_sheet, draw_boxes, draw_detections, draw_ground_truth
+from lib.utils import show_boxes
+from lib.utils.show_boxes import (
+    class_colors,
+    contact_sheet,
+    draw_boxes,
+    draw_detections,
+    draw_ground_truth,
+    put_text,
+    text_size,
+)
 
 CLASSES = ('__background__', 'cat', 'dog')
 
@@ -89,24 +96,24 @@ def test_alphabets_are_drawn_in_their_own_letters(text):
 
 
 def test_a_letter_that_no_font_has_is_an_escape_and_is_logged_once(caplog, monkeypatch):
-    monkeypatch.setattr(lettering, '_other_fonts', list)
-    lettering._font_of.cache_clear(), lettering._opacity.cache_clear()
+    monkeypatch.setattr(show_boxes, '_other_fonts', list)
+    show_boxes._font_of.cache_clear(), show_boxes._opacity.cache_clear()
     try:
         assert np.array_equal(ink('\u72d7 1'), ink('\\u72d7 1')) and ink('\u72d7 1').any()
         assert caplog.text.count('no font of this machine has the letter') == 1 and 'U+72D7' in caplog.text
     finally:
-        lettering._font_of.cache_clear(), lettering._opacity.cache_clear()
+        show_boxes._font_of.cache_clear(), show_boxes._opacity.cache_clear()
 
 
 def test_other_fonts_of_the_machine_are_asked_for_letters_that_the_first_lacks(monkeypatch):
-    default = lettering._default()
-    monkeypatch.setattr(lettering, '_other_fonts', lambda: ['second.ttf'])
-    monkeypatch.setattr(lettering, '_letters', lambda path: {ord('a')} if path == default else {ord('\u72d7')})
-    lettering._font_of.cache_clear()
+    default = show_boxes._default()
+    monkeypatch.setattr(show_boxes, '_other_fonts', lambda: ['second.ttf'])
+    monkeypatch.setattr(show_boxes, '_letters', lambda path: {ord('a')} if path == default else {ord('\u72d7')})
+    show_boxes._font_of.cache_clear()
     try:
-        assert [lettering._font_of(letter) for letter in 'a\u72d7'] == [default, 'second.ttf']
+        assert [show_boxes._font_of(letter) for letter in 'a\u72d7'] == [default, 'second.ttf']
     finally:
-        lettering._font_of.cache_clear()
+        show_boxes._font_of.cache_clear()
 
 
 def test_control_characters_of_a_name_are_drawn_escaped():

@@ -14,8 +14,8 @@ from rfcn.checkpoints.checkpoint import load_params
 from rfcn.config.config import load_config
 from rfcn.core.module import TrainModule
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
+from rfcn.train_alternate import train_rpn
 from rfcn.train_end2end import train_net
-from rfcn.train_parts import train_rpn
 
 AUTO = 'TRAIN.RESUME=auto'
 

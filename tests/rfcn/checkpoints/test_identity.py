@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from lib.dataset.roidb import make_entry
+from lib.dataset.imdb import make_entry
 from lib.errors import CheckpointError, ConfigError
 from rfcn import data_sets, inference
 from rfcn import test as test_script

@@ -1,7 +1,7 @@
 """Notes of what a step of training was made with."""
 import pytest
 
-from rfcn.checkpoints.step_record import difference, record, training_settings
+from rfcn.checkpoints.resume import difference, record, training_settings
 from rfcn.config.config import load_config
 
 

@@ -9,9 +9,8 @@ from lib.dataset import make_dataset
 from lib.utils import safe_pickle
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config
-from rfcn.core.detect import View, choose_detections, detect_all, save_detections
+from rfcn.core.detect import Predictor, View, choose_detections, detect_all, save_detections
 from rfcn.core.loader import ImageLoader, image_loader, view_loaders
-from rfcn.core.predictor import Predictor
 from rfcn.detector import Detector
 from rfcn.evaluate import by_shape, detections, evaluate, nms_settings
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.rpn.anchor_target import as_blobs, assign_anchor
+from lib.rpn.anchors import as_blobs, assign_anchor
 from lib.utils.image import get_image
 from rfcn.core.loader import ImageLoader, stack_rois
 from rfcn.core.target_loaders import AnchorLoader, pad_gt_boxes

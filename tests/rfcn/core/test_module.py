@@ -3,10 +3,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.core.loader import Batch, DeviceBatches
 from rfcn.core.module import TrainModule, contexts, fixed_param_names
-from rfcn.symbols.initialize import init_params
-from rfcn.symbols.rpn import rpn_head, rpn_losses, two_class_view
+from rfcn.symbols.rfcn import rpn_head, rpn_losses, two_class_view
 
 DATA, LABELS = ['data'], ['label', 'bbox_target', 'bbox_weight']
 ANCHORS = 3

@@ -2,9 +2,9 @@
 import mxnet as mx
 import numpy as np
 
+from rfcn.checkpoints.pretrained import init_params
+from rfcn.core.detect import Predictor
 from rfcn.core.loader import Batch
-from rfcn.core.predictor import Predictor
-from rfcn.symbols.initialize import init_params
 
 
 def batch_of(images, height, width, seed=0):

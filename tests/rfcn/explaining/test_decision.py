@@ -10,13 +10,13 @@ import rfcn
 from lib.errors import ConfigError, UserError
 from lib.psroi.psroi_pooling import deformable_psroi_pool, psroi_pool
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.detector import Detector
 from rfcn.explaining import command
 from rfcn.explaining.decision import roi_sides
 from rfcn.explaining.page import NO_MAPS, write_explanation
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
-from rfcn.symbols.rfcn_head import TRANS_STD
+from rfcn.symbols.rfcn import TRANS_STD
 
 PLAIN, SPECIFIC = [], ['CLASS_AGNOSTIC=false']
 DEFORMABLE = ['symbol=small_rfcn_dcn']

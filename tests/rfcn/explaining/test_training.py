@@ -7,7 +7,7 @@ import pytest
 
 from lib.bbox.bbox_transform import bbox_overlaps
 from lib.errors import ConfigError, DatasetError
-from lib.rcnn.ohem import box_annotator_ohem, cross_entropy, smooth_l1
+from lib.rcnn.sample_rois import box_annotator_ohem, cross_entropy, smooth_l1
 from rfcn import data_sets
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.explaining import command, training

@@ -5,7 +5,7 @@ import pytest
 
 from lib.psroi.psroi_pooling import psroi_pool
 from lib.rcnn.detection import detect, per_class_nms
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.anchors import generate_anchors
 from lib.rpn.proposal import best_anchors, propose
 from rfcn.exporters import onnx_layers, onnx_rpn
 from rfcn.exporters.onnx_file import detections

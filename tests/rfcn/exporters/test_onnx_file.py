@@ -12,13 +12,13 @@ import pytest
 from lib.errors import ConfigError, UserError
 from rfcn import Detector, export, inference
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config, with_overrides
 from rfcn.exporters import onnx_check
 from rfcn.exporters.onnx_file import export_onnx, metadata
 from rfcn.exporters.onnx_graph import Graph
 from rfcn.exporters.onnx_layers import add_network
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 EXAMPLE = Path(__file__).resolve().parents[3] / 'examples' / 'detect_onnx.py'
 INSTALL = 'is not installed: pip install "rfcn[export]"'

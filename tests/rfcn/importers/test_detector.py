@@ -9,12 +9,12 @@ from lib.errors import CheckpointError
 from lib.psroi.psroi_pooling import psroi_pool
 from rfcn import Detector, import_backbone
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config
 from rfcn.importers.detector import PY_RFCN_MEANS
 from rfcn.importers.fold import RELEASE_MEANS
 from rfcn.importers.sources import detector_in
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 from tests.rfcn.importers.caffe_net import rfcn as caffe_rfcn
 
 MAPS = ('rpn_cls_score', 'rpn_bbox_pred', 'rfcn_cls', 'rfcn_bbox')

@@ -3,7 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.rpn.generate_anchor import generate_anchors
+from lib.rpn.anchors import generate_anchors
 from lib.rpn.proposal import propose
 from rfcn.operator_py.proposal import ProposalProperty, proposal
 

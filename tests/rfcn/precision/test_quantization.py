@@ -7,11 +7,11 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn import inference
+from rfcn.checkpoints.pretrained import init_params
+from rfcn.core.detect import Predictor
 from rfcn.core.loader import Batch
-from rfcn.core.predictor import Predictor
 from rfcn.precision import quantization
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 SIZE = (64, 96)
 

@@ -100,8 +100,8 @@ def test_a_stride_that_is_not_the_networks_is_refused(overrides, fault):
 @pytest.mark.parametrize('overrides', [FASTER, NAIVE, CLASS_RPN], ids=' '.join)
 def test_the_baselines_detect_on_images_of_several_sizes(tiny_cfg, overrides):
     cfg = tiny_cfg(*overrides, 'TEST.SCORE_THRESH=0')
+    from rfcn.checkpoints.pretrained import init_params
     from rfcn.evaluate import evaluate
-    from rfcn.symbols.initialize import init_params
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     params = init_params(symbol, inference.input_shapes(cfg))[:2]
     imdb, = data_sets.datasets(cfg, 'test')

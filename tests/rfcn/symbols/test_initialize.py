@@ -3,9 +3,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config
 from rfcn.symbols import make_symbol
-from rfcn.symbols.initialize import init_params
 
 INPUTS = {'data': (1, 3, 64, 96), 'im_info': (1, 3)}
 

@@ -1,10 +1,10 @@
-"""Hard examples in the graph are those of lib/rcnn/ohem.py."""
+"""Hard examples in the graph are those of lib/rcnn/sample_rois.py."""
 import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.rcnn.ohem import box_annotator_ohem as ohem_of_lib
-from rfcn.symbols.rfcn_head import box_annotator_ohem
+from lib.rcnn.sample_rois import box_annotator_ohem as ohem_of_lib
+from rfcn.symbols.rfcn import box_annotator_ohem
 
 NAMES = 'cls_score', 'bbox_pred', 'labels', 'bbox_targets', 'bbox_weights'
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.psroi.psroi_pooling import psroi_pool
-from rfcn.symbols.rfcn_head import RFCNHead, rcnn_losses
+from rfcn.symbols.rfcn import RFCNHead, rcnn_losses
 
 RNG = np.random.RandomState(3)
 

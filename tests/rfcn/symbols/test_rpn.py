@@ -2,7 +2,7 @@
 import mxnet as mx
 import numpy as np
 
-from rfcn.symbols.rpn import rpn_losses, two_class_view
+from rfcn.symbols.rfcn import rpn_losses, two_class_view
 
 
 def test_background_scores_of_all_anchors_come_before_those_of_objects():
