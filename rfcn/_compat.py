@@ -1,10 +1,19 @@
-"""MXNet 1.9.1 and GluonCV 0.10 on a NumPy newer than they are, and what is said where MXNet is missing.
+"""What MXNet 1.9.1 and GluonCV 0.10 need before they are imported, and what is said where MXNet is missing.
 
-Imported before either of them. They use names that NumPy 1.18 to 2.4 removed. Given back to NumPy here where they are
-absent, they are found on every version, and none of them warns. Nothing that NumPy has is replaced.
+Names of NumPy: both use some that NumPy 1.18 to 2.4 removed. Given back to NumPy here where they are absent, they are
+found on every version, and none of them warns. Nothing that NumPy has is replaced.
+
+CUDA libraries of the nvidia-*-cu11 packages, for mxnet-cu112: libmxnet.so asks the loader for them by name, and the
+loader does not look into site-packages. It takes a library that is loaded already, though: so each is loaded here by
+its full path, those that others need first. What lies on the loader's own path is not touched where the packages are
+absent. libcuda.so.1 comes with NVIDIA's driver.
 """
 import builtins
 import contextlib
+import ctypes
+import importlib.util
+from importlib import metadata
+from pathlib import Path
 
 from lib.errors import UserError
 
@@ -21,6 +30,28 @@ RENAMED = {'float_': 'float64', 'complex_': 'complex128', 'unicode_': 'str_', 's
            'round_': 'round', 'trapz': 'trapezoid'}
 # MXNet takes them into `mxnet.numpy` and calls none.
 FINANCIAL = ('fv', 'ipmt', 'irr', 'mirr', 'nper', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
+MXNET_NEEDS = ('requests', 'graphviz')      # beside NumPy, of which it asks for a version that it does not need
+
+CUDA_PACKAGE = 'mxnet-cu112'
+CUDA_LIBRARIES = (
+    'cuda_runtime/lib/libcudart.so.11.0',
+    'cuda_nvrtc/lib/libnvrtc-builtins.so.11.8',
+    'cuda_nvrtc/lib/libnvrtc.so.11.2',
+    'cublas/lib/libcublasLt.so.11',
+    'cublas/lib/libcublas.so.11',
+    'cufft/lib/libcufft.so.10',
+    'curand/lib/libcurand.so.10',
+    'cusolver/lib/libcusolver.so.11',
+    'cudnn/lib/libcudnn_ops_infer.so.8',
+    'cudnn/lib/libcudnn_ops_train.so.8',
+    'cudnn/lib/libcudnn_cnn_infer.so.8',
+    'cudnn/lib/libcudnn_cnn_train.so.8',
+    'cudnn/lib/libcudnn_adv_infer.so.8',
+    'cudnn/lib/libcudnn_adv_train.so.8',
+    'cudnn/lib/libcudnn.so.8',
+    'nccl/lib/libnccl.so.2',
+    'nvtx/lib/libnvToolsExt.so.1',
+)
 
 
 def _msort(a):
@@ -42,9 +73,6 @@ def give_back(namespace):
     names.update((name, _financial(name)) for name in FINANCIAL)
     for name, value in names.items():
         namespace.setdefault(name, value)
-
-
-MXNET_NEEDS = ('requests', 'graphviz')      # beside NumPy, of which it asks for a version that it does not need
 
 
 class MXNetMissing(UserError, ImportError):
@@ -78,5 +106,29 @@ def needing_mxnet():
                            'CPU: make build MXNET=mxnet' % (library, source)) from error
 
 
+def is_installed(package=CUDA_PACKAGE):
+    """Whether pip knows the package here."""
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def cuda_folders():
+    """Where the nvidia-*-cu11 packages have put their libraries."""
+    found = importlib.util.find_spec('nvidia')
+    return [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
+
+
+def load_cuda(roots):
+    """Load those of CUDA_LIBRARIES that lie in one of the folders. Returns the paths of what was loaded."""
+    paths = [root / library for library in CUDA_LIBRARIES for root in roots if (root / library).is_file()]
+    for path in paths:
+        ctypes.CDLL(str(path))
+    return paths
+
+
 if np is not None:
     give_back(vars(np))
+CUDA_LOADED = load_cuda(cuda_folders()) if is_installed() else []

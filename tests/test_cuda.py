@@ -11,7 +11,7 @@ from importlib import metadata
 
 import pytest
 
-from rfcn import _cuda
+from rfcn import _compat
 
 # What libmxnet.so of mxnet-cu112 1.9.1 asks the driver for: nm -D --undefined-only libmxnet.so | grep " cu[A-Z]"
 FUNCTIONS = ('cuDeviceGet', 'cuDevicePrimaryCtxRetain', 'cuGetErrorString', 'cuGraphKernelNodeGetParams',
@@ -22,9 +22,9 @@ PROGRAM = '''
 import ctypes, os
 ctypes.CDLL(os.environ['STAND_IN'])
 import rfcn
-from rfcn import _cuda
+from rfcn import _compat
 import mxnet as mx
-print(len(_cuda.LOADED), mx.context.num_gpus(), mx.nd.ones((2, 2)).sum().asscalar())
+print(len(_compat.CUDA_LOADED), mx.context.num_gpus(), mx.nd.ones((2, 2)).sum().asscalar())
 from rfcn.core.module import contexts
 try:
     contexts('0')
@@ -33,7 +33,8 @@ except ValueError as error:
 '''
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(
-    not _cuda.is_installed(), reason='mxnet-cu112 is not installed here: make build MXNET=mxnet-cu112 VENV=.venv-gpu')]
+    not _compat.is_installed(),
+    reason='mxnet-cu112 is not installed here: make build MXNET=mxnet-cu112 VENV=.venv-gpu')]
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +59,7 @@ def test_every_symbol_is_found_mxnet_computes_and_a_gpu_is_refused_in_a_sentence
     done = run(PROGRAM, STAND_IN=str(stand_in), LD_BIND_NOW='1')    # every symbol is looked up when a library is loaded
     assert done.returncode == 0, done.stderr
     counts, error = done.stdout.splitlines()
-    assert counts == '%d 0 4.0' % len(_cuda.LIBRARIES)
+    assert counts == '%d 0 4.0' % len(_compat.CUDA_LIBRARIES)
     assert error.startswith('gpus: there is no GPU 0 for MXNet here (it finds 0')
 
 
@@ -73,7 +74,7 @@ def test_without_the_driver_its_library_is_named():
 
 
 def test_all_libraries_that_libmxnet_needs_are_in_the_packages():
-    folder = metadata.distribution(_cuda.PACKAGE).locate_file('mxnet')
+    folder = metadata.distribution(_compat.CUDA_PACKAGE).locate_file('mxnet')
     listed = subprocess.run(['ldd', str(folder / 'libmxnet.so')], stdout=subprocess.PIPE, text=True)
     absent = {line.split()[0] for line in listed.stdout.splitlines() if 'not found' in line}
-    assert absent - {'libcuda.so.1'} <= {path.rpartition('/')[2] for path in _cuda.LIBRARIES}
+    assert absent - {'libcuda.so.1'} <= {path.rpartition('/')[2] for path in _compat.CUDA_LIBRARIES}

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rfcn
 from lib.errors import UserError
-from rfcn import _cuda, _own_lib, cli
+from rfcn import _compat, cli
 from rfcn._compat import FINANCIAL, RENAMED, SAME, give_back, needing_mxnet
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,18 +78,18 @@ def test_cuda_libraries_are_loaded_by_their_full_paths_in_the_order_of_their_nee
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     loaded = []
-    monkeypatch.setattr(_cuda.ctypes, 'CDLL', loaded.append)
-    _cuda.load([tmp_path / 'nowhere', tmp_path])
+    monkeypatch.setattr(_compat.ctypes, 'CDLL', loaded.append)
+    _compat.load_cuda([tmp_path / 'nowhere', tmp_path])
     assert loaded == [str(tmp_path / name) for name in ('cublas/lib/libcublasLt.so.11', 'cublas/lib/libcublas.so.11',
                                                         'cudnn/lib/libcudnn.so.8')]
-    assert _cuda.is_installed('pytest') and not _cuda.is_installed('no-such-package-of-anybody')
+    assert _compat.is_installed('pytest') and not _compat.is_installed('no-such-package-of-anybody')
 
 
 def test_another_package_called_lib_is_refused_with_the_remedy(tmp_path, monkeypatch):
     (tmp_path / '__init__.py').touch()
-    assert _own_lib.use_own_lib(ROOT / 'lib') is None       # the one that is loaded
+    assert rfcn.use_own_lib(ROOT / 'lib') is None       # the one that is loaded
     with pytest.raises(ImportError, match=r'needs the package lib beside it, but .*lib is loaded.*pip install'):
-        _own_lib.use_own_lib(tmp_path)
+        rfcn.use_own_lib(tmp_path)
 
 
 def test_a_folder_called_lib_in_the_current_one_does_not_get_in_the_way(tmp_path):
