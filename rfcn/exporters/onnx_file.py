@@ -98,6 +98,7 @@ def detections(graph: Graph, rois: str, cls_prob: str, bbox_pred: str, im_info: 
     Returns:
         boxes (n, 4) in pixels of the image before scaling, scores (n,), classes (n,) int64 from 1 on; the best first.
     """
+    rois, cls_prob, bbox_pred = [_last_first(graph, x, axis) for x, axis in ((rois, 0), (cls_prob, 1), (bbox_pred, 1))]
     scores = graph('Transpose', graph('Squeeze', cls_prob, ints(0)), perm=[1, 0])           # (C, R)
     scores = graph('Slice', scores, ints(1), ints(num_classes), ints(0))                    # (C-1, R)
     sets = 2 if class_agnostic else num_classes
@@ -117,6 +118,12 @@ def detections(graph: Graph, rois: str, cls_prob: str, bbox_pred: str, im_info: 
     boxes = graph('GatherND', boxes, graph('Gather', sources, order, axis=0))               # (n, 4)
     classes = graph('Add', graph('Squeeze', graph('Gather', classes, order, axis=0), ints(1)), np.int64(1))
     return boxes, chosen, classes
+
+
+def _last_first(graph, x, axis):
+    """RoIs in reverse. Of equal scores the runtimes' NonMaxSuppression takes the first box, `lib.nms` the last one; on
+    a map of a few cells many RoIs pool the same ones and score alike."""
+    return graph('Slice', x, ints(-1), ints(np.iinfo(np.int64).min), ints(axis), ints(-1))
 
 
 def _best(graph, scores, most):

@@ -172,7 +172,21 @@ def test_detections_that_tie_with_the_last_one_stay():
                                  thresh=0.1, nms_thresh=0.3, max_per_image=2),
         rois=rois, prob=prob, deltas=np.zeros((1, 4, 8)), im_info=[[500, 500, 1]])
     np.testing.assert_allclose(scores, [0.9, 0.5, 0.5], atol=1e-6)
-    np.testing.assert_array_equal(boxes[:, 0], [0, 100, 200])
+    np.testing.assert_array_equal(boxes[:, 0], [0, 200, 100])
+
+
+@pytest.mark.parametrize('class_agnostic', [True, False])
+def test_of_overlapping_detections_of_equal_score_the_same_one_stays_as_in_lib(class_agnostic):
+    # IoU 8 / 12 of the first two and of the next two; the last one, far away, repeats the second's score.
+    rois = np.array([[0, x, 0, x + 9, 9] for x in (0, 2, 100, 102, 200)], dtype=np.float32)
+    prob = np.array([[0.5, 0.5], [0.5, 0.5], [0.2, 0.8], [0.2, 0.8], [0.5, 0.5]], dtype=np.float32)
+    settings = dict(class_agnostic=class_agnostic, thresh=0.1, nms_thresh=0.3, max_per_image=0)
+    boxes, scores, _ = evaluate(
+        lambda graph: detections(graph, 'rois', 'prob', 'deltas', 'im_info', num_classes=2, **settings),
+        rois=rois, prob=prob[None], deltas=np.zeros((1, 5, 8)), im_info=[[500, 500, 1]])
+    expected = per_class_nms(*detect(rois, prob, np.zeros((5, 8)), im_shape=(500, 500), scale=1), **settings)[1]
+    np.testing.assert_array_equal(boxes[:, 0], [102, 200, 2])
+    np.testing.assert_allclose(np.hstack((boxes, scores[:, None])), expected)
 
 
 def test_where_nothing_scores_enough_there_are_no_detections():
