@@ -13,7 +13,7 @@ _PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>%s</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
-h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
+h1, h2, p { overflow-wrap: anywhere } h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
 td, th { padding: 1px 12px 1px 0; text-align: left }
 td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
 .other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 }
@@ -26,7 +26,7 @@ img, svg { max-width: 100%%; height: auto } .scroll { overflow-x: auto; margin: 
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px }
 .grid { display: flex; flex-wrap: wrap; gap: 10px } summary { cursor: pointer }
 .facts td { overflow-wrap: anywhere; vertical-align: top } .facts td:first-child { min-width: 6em; color: #555 }
-table.matrix td { min-width: 2em; padding: 2px 5px; text-align: right; font-size: 12px }
+table.matrix { margin-bottom: 12px } table.matrix td { min-width: 2em; padding: 2px 5px; text-align: right; font-size: 12px }
 table.matrix th { font-size: 12px; padding: 2px 5px }
 </style></head><body>
 %s
@@ -75,8 +75,9 @@ def facts(pairs):
 
 
 def details(summary, value):
-    """Text as it stands, which opens on a click."""
-    return '<details><summary>%s</summary><pre>%s</pre></details>' % (text(summary), text(value))
+    """Lines of text as they stand, which open on a click."""
+    lines = '\n'.join(text(line) for line in value.splitlines())
+    return '<details><summary>%s</summary><pre>%s</pre></details>' % (text(summary), lines)
 
 
 def table(heads, rows, bars=None, chosen=()):

@@ -53,10 +53,10 @@ def html_page(explanation, pictures, name):
     roi, moved = explanation.votes
     number, class_name = explanation.class_number, explanation.class_name
     found = explanation.detection
-    what = 'The detection %s, score %.4f, box %s.' % (class_name, found.score, _box(found.box)) if found else \
-        'The class %s in a box that was given.' % class_name
-    parts = [paragraph(what + ' It comes from the RoI %s (pixels of the image), which is explained beside the same box '
-                       'moved by half of its width.' % _box(roi.box)),
+    what = 'The detection %s, score %.4f, box %s. It comes from the RoI %s (pixels of the image), which' \
+        % (class_name, found.score, _box(found.box), _box(roi.box)) if found else \
+        'The class %s in a box that was given, %s (pixels of the image), which' % (class_name, _box(roi.box))
+    parts = [paragraph(what + ' is explained beside the same box moved by half of its width.'),
              figure(pictures['rois'], 'Yellow: the RoI. Purple: the same box moved.')]
     parts += _maps_part(explanation, pictures) if explanation.maps is not None else [paragraph(NO_MAPS)]
     parts.append(heading('Scores of all classes'))
@@ -83,7 +83,7 @@ def html_page(explanation, pictures, name):
                            len(explanation.suppressed))),
               figure(pictures['nms'], 'The best of those that are kept, and thin in the same colour those that each '
                      'removes.')]
-    return web_page('%s: %s' % (name, class_name), parts)
+    return web_page('%s: %s' % (Path(str(name)).name, class_name), parts)
 
 
 def _maps_part(explanation, pictures):

@@ -134,10 +134,13 @@ def _of_errors(content):
 def _matrix(content):
     names, matrix = ['(none)'] + content.classes, content.matrix
     totals = np.maximum(matrix.sum(axis=1), 1)
-    parts = [heading('What objects are taken for'),
-             paragraph('Rows: objects; the first row: detections on no object. Columns: detections with a score of at '
-                       'least %g; the first column: objects without one.' % content.thresh, note=True)]
-    if len(names) <= MATRIX:
+    parts = [heading('What objects are taken for')]
+    if len(names) > MATRIX:
+        parts.append(paragraph('Detections with a score of at least %g. A table of %d classes would be too large: these '
+                               'are the pairs.' % (content.thresh, len(names) - 1), note=True))
+    else:
+        parts.append(paragraph('Rows: objects; the first row: detections on no object. Columns: detections with a score '
+                               'of at least %g; the first column: objects without one.' % content.thresh, note=True))
         head = '<tr><th></th>%s</tr>' % ''.join('<th>%s</th>' % text(name) for name in names)
         lines = [head]
         for i, row in enumerate(matrix):

@@ -181,7 +181,9 @@ def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_run, 
         'is channel 1 * 9 + i * 3 + j, so these are the channels 9 to 17' in page
     assert 'explanation.html' in capsys.readouterr().out
     command.main(arguments + ['--box', '20', '10', '59', '49', '--class', 'red'])
-    assert 'The class red in a box that was given' in (out / 'explanation.html').read_text(encoding='utf-8')
+    page = (out / 'explanation.html').read_text(encoding='utf-8')
+    assert '<h1>wide1.jpg: red</h1>' in page
+    assert 'The class red in a box that was given, (20.0, 10.0, 59.0, 49.0) (pixels of the image), which is' in page
     with pytest.raises(UserError, match="wide1.jpg: no class is called 'cow'"):
         command.main(arguments + ['--class', 'cow'])
 

@@ -57,6 +57,14 @@ def test_names_cannot_inject_markup():
     assert ("content", "default-src 'none'; img-src data:; style-src 'unsafe-inline'") in page.found
 
 
+def test_settings_are_lines_and_a_table_of_too_many_classes_is_left_out():
+    assert '<pre>a: 1\nb: &lt;b&gt;</pre>' in report_page(content(settings='a: 1\nb: <b>\n'))
+    many = report_page(content(classes=['c%d' % i for i in range(40)], objects=[1] * 40, curves=[],
+                               matrix=np.eye(41, dtype=int)))
+    assert 'A table of 40 classes would be too large' in many and 'Rows: objects' not in many
+    assert 'Rows: objects' in report_page(content()) and 'too large' not in report_page(content())
+
+
 def test_a_number_that_there_is_not_is_a_dash():
     nothing = analysis.curve(np.zeros(0), np.zeros(0, dtype=bool), 0)
     words = Page(report_page(content(metrics={'mAP@0.5': float('nan')}, curves=[nothing], sizes={'small': [nothing]},
