@@ -49,9 +49,9 @@ def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classe
                                        fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
     labels = _final_labels(labels[keep], num_fg, num_bg, pad_label)
     rois = rois[keep]
-    targets = np.zeros((len(rois), 4))
-    if len(gt_boxes):
-        targets = nonlinear_transform(rois[:, 1:], gt_boxes[matched[keep], :4])
+    foreground = labels > BACKGROUND    # the others train no box, and may be of no width
+    targets = np.zeros((len(rois), 4), dtype=np.result_type(rois, gt_boxes))
+    targets[foreground] = nonlinear_transform(rois[foreground, 1:], gt_boxes[matched[keep][foreground], :4])
     if bbox_means is not None:
         targets = (targets - np.asarray(bbox_means, dtype=np.float64)) / np.asarray(bbox_stds, dtype=np.float64)
     targets, weights = expand_bbox_regression_targets(np.hstack((labels[:, None], targets)), num_classes,

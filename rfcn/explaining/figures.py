@@ -8,7 +8,8 @@ from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 NEGATIVE, NEUTRAL, POSITIVE = (192, 76, 59), (245, 245, 245), (38, 4, 180)   # of scores: blue, white, red
 ROI, BIN, BEFORE, AFTER = (0, 200, 255), (0, 0, 0), (0, 140, 255), (60, 170, 40)
 PROPOSAL, MOVED = (200, 120, 0), (200, 0, 200)
-GRID = 660          # pixels: about the side of a picture with k x k parts
+GRID, LARGE_GRID = 660, 940     # pixels: about the side of a picture with k x k parts; of one with many
+FEW = 4             # bins per side that are few
 OPACITY = 0.55       # of a score map over the image
 
 
@@ -35,7 +36,7 @@ def map_grid(explanation, vote):
     The bar below gives the scale, which is that of `limit_of` in all pictures of an explanation.
     """
     size = len(explanation.maps)
-    factor = max(GRID / size / max(explanation.image.shape[:2]), 0.05)
+    factor = max((GRID if size <= FEW else LARGE_GRID) / size / max(explanation.image.shape[:2]), 0.05)
     small = cv2.resize(explanation.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     cell = explanation.stride / explanation.scale * factor
     tiles = []
@@ -44,13 +45,14 @@ def map_grid(explanation, vote):
             tile = over_image(small, explanation.maps[i, j], limit_of(explanation), cell)
             left, top, right, bottom = np.round(vote.cells[i, j] * cell).astype(int)
             cv2.rectangle(tile, _point(vote.box[:2] * factor), _point(vote.box[2:] * factor), ROI, 1)
-            cv2.rectangle(tile, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), BIN, 2)
+            cv2.rectangle(tile, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), BIN,
+                          2 if size <= FEW else 1)
             for shift in [] if vote.shifts is None else [vote.shifts[i, j] * factor]:
                 middle = np.float32([left + right, top + bottom]) / 2
                 cv2.arrowedLine(tile, _point(middle), _point(middle + shift), BIN, 1, cv2.LINE_AA, tipLength=0.3)
             text = '%d,%d: %.2f' % (i, j, vote.pooled[i, j])
-            letters = 11 if size > 4 else 13
-            tile[:text_size(text, letters)[1], :text_size(text, letters)[0] + 4] = WHITE
+            letters = 13 if size <= FEW else 11
+            tile = cv2.copyMakeBorder(tile, letters + 5, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE)
             put_text(tile, text, 2, 0, letters, BLACK)
             tiles.append(cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=WHITE))
     rows = [np.hstack(tiles[i * size:(i + 1) * size]) for i in range(size)]
@@ -77,7 +79,7 @@ def scale_bar(limit, width, height=34):
 def bin_table(values, limit, title='', cell=64):
     """The pooled bins (k, k) as coloured cells with their numbers, and their mean, the vote."""
     size = len(values)
-    cell = cell if size <= 4 else 44
+    cell = cell if size <= FEW else 44
     table = np.full((size * cell + 44, max(size * cell, 150), 3), 255, dtype=np.uint8)
     put_text(table, title, 0, 2, 12, BLACK)
     colors = colors_of(values, limit)
@@ -110,8 +112,14 @@ def enlarged(image, boxes=(), longest=560):
 
 
 def maps_and_bins(explanation, vote):
-    """The maps of the class, and beside them the pooled bins of a RoI and its vote (the paper's Figures 3 and 4)."""
-    return side_by_side([map_grid(explanation, vote), bin_table(vote.pooled, limit_of(explanation), vote.name)])
+    """The maps of the class, and beside or below them the pooled bins of a RoI and its vote (the paper's Figures 3, 4).
+    """
+    maps, table = map_grid(explanation, vote), bin_table(vote.pooled, limit_of(explanation), vote.name)
+    if len(vote.pooled) <= FEW:
+        return side_by_side([maps, table])
+    table = cv2.copyMakeBorder(table, 10, 0, 0, max(0, maps.shape[1] - table.shape[1]), cv2.BORDER_CONSTANT,
+                               value=WHITE)
+    return np.vstack((maps, table[:, :maps.shape[1]]))
 
 
 def votes_picture(explanation, most=2):

@@ -32,6 +32,14 @@ def test_foreground_comes_first_and_has_the_class_of_its_object():
     assert all(array.dtype == np.float32 for array in (rois, labels, targets, weights))
 
 
+@pytest.mark.filterwarnings('error')
+def test_a_background_roi_of_no_width_is_nobodys_concern():
+    thin = np.array([[0, 80, 80, 79, 79]], dtype=np.float32)     # widths and heights are x2 - x1 + 1
+    _, labels, targets, weights = sample(np.vstack((ROIS, thin)), num=5)
+    np.testing.assert_array_equal(labels, [3, 1, 0, 0, 0])
+    assert np.isfinite(targets).all() and not targets[2:].any() and not weights[2:].any()
+
+
 def test_class_specific_targets_stand_in_the_place_of_their_class():
     _, _, targets, weights = sample(class_agnostic=False, bbox_weights=(1, 2, 3, 4))
     assert targets.shape == weights.shape == (4, 16)
