@@ -14,8 +14,10 @@ _PAGE = """<!DOCTYPE html>
 <title>%s</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
 h1, h2, p { overflow-wrap: anywhere } h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
-td, th { padding: 1px 12px 1px 0; text-align: left }
+td, th { padding: 1px 12px 1px 0; text-align: left } th.n { text-align: right }
 td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
+:root { --bar: min(300px, 25vw) }
+@media (max-width: 600px) { :root { --bar: 12vw } td, th { padding-right: 8px } }
 .other { background: #d08a2e } .good { color: #2a7a2a } .bad { color: #b02020 }
 figure.small { width: 260px; font-size: 12px; overflow-wrap: anywhere }
 .chosen td { font-weight: 600 } p.note { color: #555 } small { color: #555 }
@@ -88,11 +90,11 @@ def table(heads, rows, bars=None, chosen=()):
         bars: for each row the length of a bar behind it, 0 to 1; None for no bars.
         chosen: numbers of the rows in bold.
     """
-    lines = ['<tr>%s</tr>' % ''.join('<th>%s</th>' % text(head) for head in heads)]
+    lines = ['<tr>%s</tr>' % ''.join('<th%s>%s</th>' % (' class="n"' if column else '', text(head))
+                                     for column, head in enumerate(heads))]
     for number, row in enumerate(rows):
         cells = ''.join('<td%s>%s</td>' % (' class="n"' if column else '', text(value))
                         for column, value in enumerate(row))
-        bar = '' if bars is None else '<td><div class="bar" style="width:calc(%.3f * min(300px, 25vw))"></div></td>' \
-            % bars[number]
+        bar = '' if bars is None else '<td><div class="bar" style="width:calc(%.3f * var(--bar))"></div></td>' % bars[number]
         lines.append('<tr%s>%s%s</tr>' % (' class="chosen"' if number in chosen else '', cells, bar))
     return '<div class="scroll"><table>%s</table></div>' % ''.join(lines)

@@ -84,7 +84,7 @@ def _content(cfg, imdb, evaluation, objects, judged, params, before, thresh):
     counts[analysis.MISSED] = int(analysis.missed_objects(objects, judged).sum())
     areas = objects.areas[~objects.excused]
     facts = [('images', imdb.num_images), ('objects', len(wanted)), ('detections', len(judged.scores)),
-             ('parameters', params), ('commit', git_revision()), ('machine', machine(cfg.gpus)),
+             ('parameters', params or 'not known'), ('commit', git_revision()), ('machine', machine(cfg.gpus)),
              ('date', datetime.datetime.now().isoformat(timespec='seconds'))]
     return Content(
         title='Test on %s' % imdb.name, facts=facts, metrics=evaluation.metrics, classes=list(imdb.classes[1:]),

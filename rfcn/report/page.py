@@ -214,7 +214,9 @@ def _curve(name, each):
     """A small drawing of the curve of a class."""
     hits = np.flatnonzero(np.diff(each.recall, prepend=0) > 0)
     chosen = hits[np.unique(np.linspace(0, len(hits) - 1, POINTS).astype(int))] if len(hits) else hits
-    points = ' '.join('%.1f,%.1f' % (WIDTH * each.recall[i], HEIGHT * (1 - each.precision[i])) for i in chosen)
+    from_left = [(0, each.precision[chosen[0]])] if len(chosen) else []       # or a single hit would draw nothing
+    points = ' '.join('%.1f,%.1f' % (WIDTH * recall, HEIGHT * (1 - precision)) for recall, precision in from_left + list(
+        zip(each.recall[chosen], each.precision[chosen])))
     grid = ''.join('<path d="M0 %g H%d M%g 0 V%d" stroke="%s"/>' % (HEIGHT * part, WIDTH, WIDTH * part, HEIGHT, GRID)
                    for part in (0, 0.25, 0.5, 0.75, 1))
     return ('<svg viewBox="-3 -20 %d %d" width="%d" role="img" aria-label="%s"><text y="-6" font-size="13">%s %s</text>'

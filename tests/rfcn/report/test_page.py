@@ -65,6 +65,11 @@ def test_settings_are_lines_and_a_table_of_too_many_classes_is_left_out():
     assert 'Rows: objects' in report_page(content()) and 'too large' not in report_page(content())
 
 
+def test_the_curve_of_a_single_hit_can_be_seen():
+    one = analysis.curve(np.array([0.9]), np.array([True]), 2)      # half of the objects, without an error
+    assert '<polyline points="0.0,0.0 85.0,0.0"' in report_page(content(curves=[one]))
+
+
 def test_a_number_that_there_is_not_is_a_dash():
     nothing = analysis.curve(np.zeros(0), np.zeros(0, dtype=bool), 0)
     words = Page(report_page(content(metrics={'mAP@0.5': float('nan')}, curves=[nothing], sizes={'small': [nothing]},
