@@ -101,6 +101,8 @@ def main(argv=None):
         print(explain(find_row(args.explain), args.overrides))
     elif args.run:
         from experiments.rows.commands import run, test_published
+        from rfcn.cli.run import log_to
+        log_to(None)    # what is fetched, what starts from where, how long it will take
         if args.params:
             test_published(find_row(args.run), args.params, args.overrides)
         else:

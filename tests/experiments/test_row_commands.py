@@ -1,9 +1,11 @@
 """Running a row from nothing: which data and weights it needs, and in which order things happen."""
+import logging
 import sys
 from pathlib import Path
 
 import pytest
 
+from experiments import reproduce
 from experiments.rows import commands
 from experiments.rows.table import ROOT, find_row
 from lib.errors import UserError
@@ -108,21 +110,21 @@ def test_rows_with_a_script_of_their_own_are_run_by_it(calls):
     assert calls == [('bash', str(ROOT / 'experiments' / 'rfcn' / 'bccd_resnet50.sh'), 'TRAIN.lr=0.1')]
 
 
-def test_a_network_that_is_there_is_tested_on_the_row_s_images_without_training(calls, monkeypatch, tmp_path, caplog):
+def test_a_network_that_is_there_is_tested_on_the_row_s_images_without_training(calls, monkeypatch, tmp_path, capsys):
     from experiments.rows import hours, schedule
     monkeypatch.setattr(hours, 'Stopwatch', lambda: lambda *arguments: 0.5)
     monkeypatch.setattr(schedule, 'test_images', lambda cfg: 7200)
     monkeypatch.setattr(commands.test, 'main', lambda arguments: calls.append(tuple(arguments)))
+    monkeypatch.setattr(logging.root, 'handlers', [])   # nobody has set up logging yet
     means = (102.98, 115.95, 122.77)
     (tmp_path / 'config.yaml').write_text('symbol: resnet_v1_50_rfcn\nnetwork: {PIXEL_MEANS: %s}\n' % list(means))
     row, params = find_row('paper_voc07_rfcn'), tmp_path / 'x-0000.params'
-    with caplog.at_level('INFO'):
-        commands.test_published(row, params, ['gpus=', 'TEST.RPN_MIN_SIZE=3'])
+    reproduce.main(['--run', row.name, '--params', str(params), 'gpus=', 'TEST.RPN_MIN_SIZE=3'])
     assert calls[0] == (sys.executable, str(ROOT / 'data' / 'fetch.py'), 'voc', '2007')     # not 2012
     assert len(calls) == 2 and calls[1][:2] == ('--cfg', str(row.cfg_path)) and calls[1][-1] == str(params)
     cfg = load_config(row.cfg_path, calls[1][2:-2])
     assert (cfg.symbol, cfg.network.PIXEL_MEANS, cfg.TEST.RPN_MIN_SIZE) == ('resnet_v1_50_rfcn', means, 3)
-    assert cfg.dataset.test_image_set == '2007_test' and '7200 images at 0.50 s: about 1.0 hours' in caplog.text
+    assert cfg.dataset.test_image_set == '2007_test' and '7200 images at 0.50 s: about 1.0 hours' in capsys.readouterr().out
 
 
 def test_a_row_on_given_proposals_says_which_command_tests_a_network(calls, tmp_path):
