@@ -13,7 +13,8 @@ _PAGE = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>%s</title><style>
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1000px; margin: 2em auto; padding: 0 1em; color: #222 }
-h1, h2, p { overflow-wrap: anywhere } h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
+h1, h2, p { overflow-wrap: anywhere }
+h2 { border-bottom: 1px solid #ccc; margin-top: 2em } table { border-collapse: collapse }
 td, th { padding: 1px 12px 1px 0; text-align: left } th.n { text-align: right }
 td.n { text-align: right; font-variant-numeric: tabular-nums } .bar { background: #4a7fb5; height: 11px }
 :root { --bar: min(300px, 25vw) }
@@ -28,7 +29,8 @@ img, svg { max-width: 100%%; height: auto } .scroll { overflow-x: auto; margin: 
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 13px }
 .grid { display: flex; flex-wrap: wrap; gap: 10px } summary { cursor: pointer }
 .facts td { overflow-wrap: anywhere; vertical-align: top } .facts td:first-child { min-width: 6em; color: #555 }
-table.matrix { margin-bottom: 12px } table.matrix td { min-width: 2em; padding: 2px 5px; text-align: right; font-size: 12px }
+table.matrix { margin-bottom: 12px }
+table.matrix td { min-width: 2em; padding: 2px 5px; text-align: right; font-size: 12px }
 table.matrix th { font-size: 12px; padding: 2px 5px }
 </style></head><body>
 %s
@@ -95,6 +97,7 @@ def table(heads, rows, bars=None, chosen=()):
     for number, row in enumerate(rows):
         cells = ''.join('<td%s>%s</td>' % (' class="n"' if column else '', text(value))
                         for column, value in enumerate(row))
-        bar = '' if bars is None else '<td><div class="bar" style="width:calc(%.3f * var(--bar))"></div></td>' % bars[number]
+        bar = '' if bars is None else \
+            '<td><div class="bar" style="width:calc(%.3f * var(--bar))"></div></td>' % bars[number]
         lines.append('<tr%s>%s%s</tr>' % (' class="chosen"' if number in chosen else '', cells, bar))
     return '<div class="scroll"><table>%s</table></div>' % ''.join(lines)

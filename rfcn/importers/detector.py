@@ -72,7 +72,7 @@ def import_detector(params, source_input, path: str, classes: Tuple[str, ...] = 
             raise CheckpointError('%s: %s is missing, which every R-FCN has' % (path, name))
         arg_params[name] = np.asarray(params[name], dtype=np.float32)
     arg_params.update({name: np.asarray(value, dtype=np.float32) for name, value in deformable.items()})
-    number, settings = _facts_of_heads(arg_params, path, has_rpn)
+    number, settings = _facts_of_heads(arg_params, path, has_rpn, len(classes) + 1 if classes else None)
     _add_box_layer(arg_params, params, settings['network.POOLED_SIZE'] ** 2)
     settings.update(_test_settings(source_input, number))
     settings.update({'symbol': 'resnet_v1_%d_rfcn%s' % (depth, '_dcn' if deformable else ''),
@@ -101,12 +101,18 @@ def _add_box_layer(arg_params, params, bins_squared):
         arg_params[name] = value / stds.reshape((-1,) + (1,) * (value.ndim - 1))
 
 
-def _facts_of_heads(arg_params, path, has_rpn):
-    """The number of classes, and configuration key -> value, as far as the shapes of the layers tell."""
+def _facts_of_heads(arg_params, path, has_rpn, given_number):
+    """The number of classes, and configuration key -> value, as far as the shapes of the layers tell.
+
+    Args:
+        given_number: of the classes that the user names, background included; None where none are named.
+    """
     cls, bbox = len(arg_params['rfcn_cls_bias']), len(arg_params['rfcn_bbox_bias'])
-    # A box set a class hides k: 7 in all published models.
+    # A box set a class hides k, unless the number of classes is known: 7 in all published models.
     class_agnostic = bbox != 4 * cls
     bins_squared = bbox // 8 if class_agnostic else 49
+    if not class_agnostic and given_number and cls % given_number == 0:
+        bins_squared = cls // given_number
     bins = int(round(bins_squared ** 0.5))
     if bins < 1 or bins * bins != bins_squared or (class_agnostic and bbox % 8) or cls % bins_squared:
         raise CheckpointError('%s: rfcn_cls has %d maps and rfcn_bbox %d: that is neither k * k maps a class and 8 * k '

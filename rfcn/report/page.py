@@ -136,11 +136,11 @@ def _matrix(content):
     totals = np.maximum(matrix.sum(axis=1), 1)
     parts = [heading('What objects are taken for')]
     if len(names) > MATRIX:
-        parts.append(paragraph('Detections with a score of at least %g. A table of %d classes would be too large: these '
-                               'are the pairs.' % (content.thresh, len(names) - 1), note=True))
+        parts.append(paragraph('Detections with a score of at least %g. A table of %d classes would be too large: '
+                               'these are the pairs.' % (content.thresh, len(names) - 1), note=True))
     else:
-        parts.append(paragraph('Rows: objects; the first row: detections on no object. Columns: detections with a score '
-                               'of at least %g; the first column: objects without one.' % content.thresh, note=True))
+        parts.append(paragraph('Rows: objects; the first row: detections on no object. Columns: detections with a '
+                               'score of at least %g; the first column: objects without one.' % content.thresh, note=True))
         head = '<tr><th></th>%s</tr>' % ''.join('<th>%s</th>' % text(name) for name in names)
         lines = [head]
         for i, row in enumerate(matrix):
@@ -215,8 +215,8 @@ def _curve(name, each):
     hits = np.flatnonzero(np.diff(each.recall, prepend=0) > 0)
     chosen = hits[np.unique(np.linspace(0, len(hits) - 1, POINTS).astype(int))] if len(hits) else hits
     from_left = [(0, each.precision[chosen[0]])] if len(chosen) else []       # or a single hit would draw nothing
-    points = ' '.join('%.1f,%.1f' % (WIDTH * recall, HEIGHT * (1 - precision)) for recall, precision in from_left + list(
-        zip(each.recall[chosen], each.precision[chosen])))
+    along = from_left + list(zip(each.recall[chosen], each.precision[chosen]))
+    points = ' '.join('%.1f,%.1f' % (WIDTH * recall, HEIGHT * (1 - precision)) for recall, precision in along)
     grid = ''.join('<path d="M0 %g H%d M%g 0 V%d" stroke="%s"/>' % (HEIGHT * part, WIDTH, WIDTH * part, HEIGHT, GRID)
                    for part in (0, 0.25, 0.5, 0.75, 1))
     return ('<svg viewBox="-3 -20 %d %d" width="%d" role="img" aria-label="%s"><text y="-6" font-size="13">%s %s</text>'

@@ -15,8 +15,10 @@ from rfcn.importers.detector import PY_RFCN_MEANS
 from rfcn.importers.fold import RELEASE_MEANS
 from rfcn.importers.sources import detector_in
 from rfcn.symbols import make_symbol
+from rfcn.symbols.resnet_v1 import RESNET_V1, unit_names
 from tests.rfcn.importers.caffe_net import rfcn as caffe_rfcn
 
+UNITS = tuple('res%s_relu' % unit for stage in (2, 3, 4, 5) for unit in unit_names(RESNET_V1[50], stage))
 MAPS = ('rpn_cls_score', 'rpn_bbox_pred', 'rfcn_cls', 'rfcn_bbox')
 SIZE = (96, 130)
 
@@ -60,14 +62,17 @@ def caffe(tmp_path_factory):
     return net, folder
 
 
-def test_score_maps_of_py_rfcn_are_kept(caffe, picture):
+def test_every_unit_and_the_score_maps_of_py_rfcn_are_kept(caffe, picture):
     net, folder = caffe
     cfg = load_config(str(folder / 'imported' / 'config.yaml'))
-    expected = run_opencv(net, picture, PY_RFCN_MEANS, MAPS)
-    found = run_imported(cfg, str(folder / 'imported' / 'resnet50_rfcn_final-0000.params'), picture, MAPS)
-    for name in MAPS:
+    names = UNITS + MAPS
+    expected = run_opencv(net, picture, PY_RFCN_MEANS, names)
+    found = run_imported(cfg, str(folder / 'imported' / 'resnet50_rfcn_final-0000.params'), picture, names)
+    assert len(UNITS) == 16
+    for name in names:
         assert found[name].shape == expected[name].shape and expected[name].std() > 0.05
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=2e-4)
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-3 * expected[name].std(),
+                                   err_msg=name)
 
 
 def test_the_configuration_is_that_of_py_rfcn(caffe):
@@ -106,13 +111,13 @@ def test_both_pairs_of_the_box_layer_are_there_for_training_and_for_testing(caff
 
 
 def test_a_model_without_an_rpn_runs_on_given_rois(tmp_path, picture, capsys):
-    net = caffe_rfcn(*SIZE, box_sets=3, bins=7, with_rpn=False)
+    net = caffe_rfcn(*SIZE, box_sets=3, bins=3, with_rpn=False)      # 3 bins a side follow from the names
     (tmp_path / 'final.caffemodel').write_bytes(net.model)
     import_backbone.main(['--caffe', str(tmp_path / 'final.caffemodel'), '--classes', 'cat,dog',
                           '--output', str(tmp_path / 'out')])
     assert 'It has no RPN' in capsys.readouterr().out
     cfg = load_config(str(tmp_path / 'out' / 'config.yaml'))
-    assert not cfg.CLASS_AGNOSTIC
+    assert not cfg.CLASS_AGNOSTIC and cfg.network.POOLED_SIZE == 3
     expected = run_opencv(net, picture, RELEASE_MEANS, MAPS[2:])
     found = run_imported(cfg, str(tmp_path / 'out' / 'final-0000.params'), picture, MAPS[2:],
                          {'rois': mx.nd.array([[[0, 0, 0, 50, 50]]])})
