@@ -23,7 +23,7 @@ from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
 from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, states
-from rfcn.checkpoints.identity import Identity, settings_of
+from rfcn.checkpoints.identity import QUANTIZED, Identity, settings_of
 from rfcn.checkpoints.symbol_file import with_sum
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
@@ -102,7 +102,7 @@ def _quantized(cfg, params):
     logger.info('%d of %d convolutions are INT8; these stay fp32: %s', len(int8), len(known),
                 ', '.join(name for name in known if name not in int8) or 'none')
     trained = states.identity_of_params(params)
-    return quantized, arg_params, aux_params, Identity('int8', settings_of(cfg), trained and trained.data)
+    return quantized, arg_params, aux_params, Identity(QUANTIZED, settings_of(cfg), trained and trained.data)
 
 
 def save_int8(path, symbol, arg_params, aux_params, identity):

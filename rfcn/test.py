@@ -13,6 +13,7 @@ from lib.utils import safe_pickle
 from lib.utils.image import imread, imwrite
 from lib.utils.result_files import free_name
 from lib.utils.show_boxes import draw_detections
+from lib.utils.limits import check_regular
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
@@ -112,6 +113,7 @@ def fingerprint(cfg, params, imdb):
     """Text that changes with the parameters' content, an INT8 model's graph, the configuration and the images."""
     if not Path(params).exists():
         raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
+    check_regular(params)
     paths = [imdb.image_path(index) for index in imdb.image_set_index]
     images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
     digest = hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8', 'surrogateescape'))

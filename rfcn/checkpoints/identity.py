@@ -40,6 +40,7 @@ _FINE_TUNING = ('network.PIXEL_MEANS', 'network.STRIDE_IN_3X3', 'network.POOL1',
                 'TRAIN.BBOX_MEANS', 'TRAIN.BBOX_STDS')
 
 Identity = namedtuple('Identity', 'kind settings data')
+QUANTIZED = 'int8'      # the kind of a model that was made of a checkpoint; no training goes on from it
 SUM_BYTES = 8
 # Of an entry of a roidb: what the training depends on, besides its name. Proposals are those of alternating training.
 _CONTENT = ('boxes', 'gt_classes', 'proposals')

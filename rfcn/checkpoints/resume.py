@@ -21,7 +21,7 @@ from lib.errors import CheckpointError
 from lib.utils import safe_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
-from rfcn.checkpoints.identity import CONFIG, check_resuming, identity_beside
+from rfcn.checkpoints.identity import CONFIG, QUANTIZED, check_resuming, identity_beside
 from rfcn.checkpoints.states import check_sum, identity_of_params, load_states
 from rfcn.config.config import thaw
 
@@ -90,13 +90,16 @@ def make_room(prefix, overwrite):
 
 
 def check_neighbours(prefix, kind, overwrite):
-    """An end-to-end training does not share its folder, and its config.yaml, with a run of another name."""
+    """An end-to-end training does not share its folder, and its config.yaml, with a run of another name.
+
+    INT8 models of its own checkpoints are no runs.
+    """
     for path in sorted(glob.glob(os.path.join(glob.escape(os.path.dirname(prefix)), '*-[0-9][0-9][0-9][0-9].states'))):
         other = re.sub(r'-\d{4}\.states$', '', path)
         if other == prefix or overwrite or not os.path.exists(params_path(other, int(path[-11:-7]))):
             continue
         told = identity_of_params(re.sub('states$', 'params', path))
-        if told and ALONE in (kind, told.kind):
+        if told and told.kind != QUANTIZED and ALONE in (kind, told.kind):
             raise CheckpointError('%s holds another run (%s-*): choose another output_path; or TRAIN.OVERWRITE=true '
                                   'replaces its %s and leaves its checkpoints'
                                   % (os.path.dirname(prefix), other, CONFIG))

@@ -70,6 +70,11 @@ def _check(graph, depth):
     _require(len(nodes) <= MAX_GRAPH_NODES, 'it has %d nodes, more than %d' % (len(nodes), MAX_GRAPH_NODES))
     for number, node in enumerate(nodes):
         _check_node(node, number, depth)
+    counts = [(_count(value), name, number) for number, node in enumerate(nodes)
+              for name, value in node.get('attrs', {}).items() if name.startswith('num_') or name in COUNTS]
+    _require(sum(count for count, _, _ in counts) <= MAX_GRAPH_COUNT,
+             'it has more than %d filters, outputs and parts; the most, %%s, by %%s of node %%d' % MAX_GRAPH_COUNT
+             % max(counts, default=(0, '', 0)))
     _require(len({node['name'] for node in nodes}) == len(nodes), 'two nodes have the same name')
     _require(graph.get('arg_nodes') == [number for number, node in enumerate(nodes) if node['op'] == 'null'],
              'its arg_nodes are not its variables')
@@ -83,10 +88,6 @@ def _check_node(node, number, depth):
     attrs, subgraphs = node.get('attrs', {}), node.get('subgraphs', [])
     _require(isinstance(attrs, dict) and all(isinstance(value, str) for value in attrs.values()),
              'the attrs of node %d are no texts' % number)
-    for name, value in attrs.items():
-        if name.startswith('num_') or name in COUNTS:
-            _require(_count(value) <= MAX_GRAPH_COUNT, '%s of node %d is %.20s, more than %d'
-                     % (name, number, value, MAX_GRAPH_COUNT))
     _require(_are_entries(node.get('inputs'), number), 'the inputs of node %d are no outputs of earlier nodes' % number)
     _require(isinstance(subgraphs, list), 'the subgraphs of node %d are no list' % number)
     for graph in subgraphs:

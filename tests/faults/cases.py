@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RFCN = [sys.executable, '-W', 'ignore', '-m', 'rfcn']
 TRAIN = RFCN + ['train', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto', 'TRAIN.end_epoch=2']
 RUN = 'output/tiny/train'
+STEPS = ['TRAIN.ALTERNATE.%s_%s' % (step, value) for step in ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')
+         for value in ('epoch=1', 'lr=0.01', 'lr_step=')]     # of an alternation
 OF_RUN = ['--cfg', RUN + '/config.yaml', '--params', RUN + '/tiny-0001.params']
 
 
@@ -152,7 +154,8 @@ def fetching(folder):
 CASES = {
     'train': Case(data_set, TRAIN, ('*.params', '*.states')),
     'resume': Case(trained, TRAIN, ('*.params', '*.states')),
-    'alternate': Case(data_set, RFCN + ['train_alternate', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto'], ('*.params',)),
+    'alternate': Case(data_set, RFCN + ['train_alternate', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto'] + STEPS,
+                      ('*.params',)),
     'test': Case(trained, RFCN + ['test'] + OF_RUN + ['--report', 'report'],
                  ('*_detections.pkl', '*_detections.npz', 'output/*/results/*')),
     'demo': Case(trained, RFCN + ['demo'] + OF_RUN + ['--image', 'voc/JPEGImages', '--out', 'drawn', '--json',

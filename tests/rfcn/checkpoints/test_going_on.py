@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
-from rfcn import train_end2end
+from rfcn import quantize, train_end2end
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import load_params
 from rfcn.config.config import load_config
 from rfcn.core.module import TrainModule
 from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
+from rfcn.precision import quantization
 from rfcn.train_alternate import train_rpn
 from rfcn.train_end2end import train_net
 
@@ -97,6 +98,16 @@ def test_an_epoch_interrupted_twice_with_different_batch_sizes_still_shows_each_
                 train('TRAIN.BATCH_IMAGES=%d' % batch, *end)
     train('TRAIN.BATCH_IMAGES=1', AUTO)
     assert sorted(sum(seen, [])) == ['empty', 'high1', 'high2', 'wide1', 'wide2', 'wide3']
+
+
+def test_a_run_goes_on_beside_an_int8_model_of_its_checkpoint_but_not_beside_another_run(train):
+    prefix = train('TRAIN.end_epoch=1')
+    cfg = load_config(str(Path(prefix).parent / 'config.yaml'))
+    quantize.quantize_net(cfg, prefix + '-0001.params', quantization.int8_prefix(prefix + '-0001.params'))
+    train('TRAIN.end_epoch=2', AUTO)
+    assert Path(prefix + '-0002.params').exists()
+    with pytest.raises(CheckpointError, match='holds another run .*tiny-'):
+        train('TRAIN.model_prefix=second')
 
 
 def test_other_workers_change_nothing(train, monkeypatch, tmp_path):
