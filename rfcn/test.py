@@ -11,9 +11,9 @@ import os
 
 from lib.utils import safe_pickle
 from lib.utils.image import imread, imwrite
+from lib.utils.limits import check_regular
 from lib.utils.result_files import free_name
 from lib.utils.show_boxes import draw_detections
-from lib.utils.limits import check_regular
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run

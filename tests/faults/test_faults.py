@@ -60,6 +60,12 @@ def test_a_traceback_is_a_finding_and_a_point_that_is_not_reached_proves_nothing
     assert careless.at('kill', 6) == ('not reached', [])
 
 
+def test_a_command_that_fails_undisturbed_is_a_finding_unless_it_lacks_a_package(library, tmp_path):
+    for text, findings in (('what failed', [('x', 'none', 0, 'what failed')]), ('pip install onnx', [])):
+        case = Case(lambda folder: None, [sys.executable, '-c', 'import sys; sys.exit(%r)' % text], ())
+        assert run_case('x', case, 3, tmp_path / text, library) == ({'not run': 1}, findings)
+
+
 def test_points_are_spread_evenly_from_the_first_to_the_last_change():
     assert even_sample(101, 5) == [1, 26, 51, 76, 101]
     assert even_sample(3, 5) == [1, 2, 3] and even_sample(9, 1) == [1]

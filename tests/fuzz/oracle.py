@@ -81,7 +81,7 @@ def second_json(data):
     """By json alone."""
     content = json.loads(data.decode('utf-8-sig'))
     images = {item['id']: item['file_name'].replace('\\', '/') for item in content['images']}
-    names = {item['id']: item['name'].strip() for item in content['categories']}
+    names = {item['id']: item['name'].strip() for item in content.get('categories', [])}
     objects = []
     for item in content['annotations']:
         x, y, width, height = item['bbox']

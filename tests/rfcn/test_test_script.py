@@ -1,4 +1,5 @@
 """The script `rfcn/test.py`: testing a checkpoint."""
+import os
 import shutil
 
 import pytest
@@ -112,3 +113,9 @@ def test_testing_on_the_images_of_the_training_leaves_its_configuration(tiny_run
     script.main(['--cfg', yaml, 'output_path=%s' % tmp_path, 'dataset.test_image_set=train', 'TEST.NMS=0.6'])
     assert open(folder + '/config.yaml').read() == before
     assert load_config(folder + '/test_config.yaml').TEST.NMS == 0.6
+
+
+def test_a_pipe_in_the_place_of_the_parameters_is_refused_and_not_waited_for(detect, tmp_path):
+    os.mkfifo(str(tmp_path / 'pipe.params'))
+    with pytest.raises(OSError, match=r'this is a named pipe \(FIFO\)'):
+        detect(params=tmp_path / 'pipe.params')

@@ -74,9 +74,10 @@ def graph(attrs, count=1):
 
 
 @pytest.mark.parametrize('attrs, count, said', [
-    ({'num_outputs': '1999999999'}, 1, 'num_outputs of node 1 is 1999999999, more than'),
-    ({'num_outputs': '2', 'num_args': '4294967295'}, 1, 'num_args of node 1 is 4294967295, more than'),
-    ({'num_outputs': '2', 'sections': '(7, 99999999)'}, 1, r'sections of node 1 is \(7, 99999999\), more than'),
+    ({'num_outputs': '1999999999'}, 1, 'the most, 1999999999, by num_outputs of node 1'),
+    ({'num_outputs': '2', 'num_args': '4294967295'}, 1, 'the most, 4294967295, by num_args of node 1'),
+    ({'num_outputs': '2', 'sections': '(7, 99999999)'}, 1, 'the most, 99999999, by sections of node 1'),
+    ({'num_outputs': '100000'}, 6, 'more than 524288 filters, outputs and parts'),
     ({'num_outputs': '2'}, 100000, 'it has 100001 nodes, more than')])
 def test_a_graph_that_asks_for_too_much_is_refused_at_once(tmp_path, attrs, count, said):
     path = tmp_path / 'graph.json'
