@@ -13,6 +13,14 @@ from experiments.bench.flops import gflop
 from rfcn.symbols import make_symbol
 
 
+@pytest.fixture
+def roidb(tmp_path, monkeypatch):
+    """Four images, which the network sees at a tenth of the benchmark's pixels."""
+    config = subjects.config
+    monkeypatch.setattr(subjects, 'config', lambda depth, *others: config(depth, 'SCALES=[[192, 320]]', *others))
+    return subjects.write_images(str(tmp_path), 4)
+
+
 def test_the_work_of_a_convolution_is_two_operations_a_weight_and_cell():
     layer = mx.sym.Convolution(mx.sym.Variable('data'), name='layer', kernel=(3, 3), num_filter=8, pad=(1, 1))
     assert gflop(layer, data=(1, 4, 10, 20)) == pytest.approx(2 * (3 * 3 * 4) * 8 * 10 * 20 / 1e9)
@@ -70,8 +78,8 @@ def test_all_who_suppress_boxes_keep_the_same():
     assert len(set(theirs) ^ set(kept[0])) <= 0.02 * len(kept[0])  # its boxes are whole numbers in some versions
 
 
-def test_detection_is_timed_in_each_precision_and_in_parts(tmp_path):
-    detection = subjects.Detection(18, subjects.write_images(str(tmp_path), 1))
+def test_detection_is_timed_in_each_precision_and_in_parts(roidb):
+    detection = subjects.Detection(18, roidb)
     rows = inference.measured(detection, 18, rounds=1)
     assert [row['precision'] for row in rows] == list(subjects.PRECISIONS)
     fp32, int8 = rows[0], rows[-1]
@@ -101,17 +109,16 @@ def test_what_is_no_convolution_has_a_share_of_the_whole_time(monkeypatch):
     assert kinds == {'convolution': 6.0, 'RoI pooling': 0.5, 'besides operators': 1.5} and share == pytest.approx(0.4)
 
 
-def test_the_convolutions_of_each_precision_are_found_by_the_profiler(tmp_path):
-    roidb = subjects.write_images(str(tmp_path), 1)
+def test_the_convolutions_of_each_precision_are_found_by_the_profiler(roidb):
     for precision in inference.PRECISIONS:
         kinds, share = inference.operators(18, precision, roidb, rounds=1)
         assert 0 < share < 1 and kinds['convolution'] > 0 and kinds['RoI pooling'] > 0
         assert ('to and from INT8' in kinds) == (precision == subjects.INT8)
 
 
-def test_training_binds_nothing_anew_and_gives_frozen_parameters_no_gradient(tmp_path):
+def test_training_binds_nothing_anew_and_gives_frozen_parameters_no_gradient(roidb):
     with training.counting_binds() as binds:
-        subject = training.Training(18, 'fp32', subjects.write_images(str(tmp_path), 4))
+        subject = training.Training(18, 'fp32', roidb)
         assert len(binds) == 1
         parts = [subject.step() for _ in range(3)]  # 1, 7 and 3 objects
     assert len(binds) == 1
@@ -120,8 +127,7 @@ def test_training_binds_nothing_anew_and_gives_frozen_parameters_no_gradient(tmp
     assert frozen > 20 and with_gradient == 0
 
 
-def test_unfused_graphs_have_operators_that_fused_ones_have_not(tmp_path):
-    roidb = subjects.write_images(str(tmp_path), 1)
+def test_unfused_graphs_have_operators_that_fused_ones_have_not(roidb):
     with measure.single_operators():
         detection = subjects.Detection(18, roidb, precisions=(subjects.FP32, subjects.UNFUSED))
     fused, unfused = [measure.operator_seconds(lambda precision=precision: detection.run(precision))
