@@ -24,8 +24,8 @@ help:
 demo: $(BUILT)  ## draw a data set, train a small R-FCN on it, evaluate it, show what it found
 	PATH="$(BIN):$$PATH" PYTHON="$(BIN)/python" bash experiments/demo/run.sh
 
-test: $(BUILT)  ## run the tests and print the line coverage of lib and rfcn
-	$(BIN)/python -m pytest -m 'not slow' --cov=lib --cov=rfcn --cov-report=term $(ARGS)
+test: $(BUILT)  ## run the tests, two at a time, and print the line coverage of lib and rfcn
+	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal --cov=lib --cov=rfcn --cov-report=term $(ARGS)
 
 test-slow: $(BUILT)  ## run the tests that take more than a minute each
 	$(BIN)/python -m pytest -m slow $(ARGS)
