@@ -140,7 +140,8 @@ def _matrix(content):
                                'these are the pairs.' % (content.thresh, len(names) - 1), note=True))
     else:
         parts.append(paragraph('Rows: objects; the first row: detections on no object. Columns: detections with a '
-                               'score of at least %g; the first column: objects without one.' % content.thresh, note=True))
+                               'score of at least %g; the first column: objects without one.' % content.thresh,
+                               note=True))
         head = '<tr><th></th>%s</tr>' % ''.join('<th>%s</th>' % text(name) for name in names)
         lines = [head]
         for i, row in enumerate(matrix):

@@ -124,7 +124,8 @@ def test_a_network_that_is_there_is_tested_on_the_row_s_images_without_training(
     assert len(calls) == 2 and calls[1][:2] == ('--cfg', str(row.cfg_path)) and calls[1][-1] == str(params)
     cfg = load_config(row.cfg_path, calls[1][2:-2])
     assert (cfg.symbol, cfg.network.PIXEL_MEANS, cfg.TEST.RPN_MIN_SIZE) == ('resnet_v1_50_rfcn', means, 3)
-    assert cfg.dataset.test_image_set == '2007_test' and '7200 images at 0.50 s: about 1.0 hours' in capsys.readouterr().out
+    assert cfg.dataset.test_image_set == '2007_test'
+    assert '7200 images at 0.50 s: about 1.0 hours' in capsys.readouterr().out
 
 
 def test_a_row_on_given_proposals_says_which_command_tests_a_network(calls, tmp_path):
