@@ -113,7 +113,7 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
                          lr_mult=cfg.TRAIN.LR_MULT)
     module.start(batch, *first_params(cfg, symbol, part, saved),
                  optimizer_params=optimizer_params(cfg, len(loader), loader.step_size // loader.batch_size),
-                 kvstore=workers().store or cfg.default.kvstore)
+                 kvstore=workers().store or cfg.default.kvstore, half_wire=cfg.TRAIN.WIRE_PRECISION == 'fp16')
     memory.log_expected(len(loader.roidb), loader.sizes(), module.expected_memory())
     trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
                       keep=cfg.TRAIN.KEEP_CHECKPOINTS, eval_period=cfg.TRAIN.EVAL_PERIOD,

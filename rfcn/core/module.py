@@ -84,12 +84,13 @@ class TrainModule:
         self._updater = None
         self._pending = 0
 
-    def start(self, first_batch, arg_params, aux_params, optimizer_params, kvstore='device'):
+    def start(self, first_batch, arg_params, aux_params, optimizer_params, kvstore='device', half_wire=False):
         """Bind to the shapes of a batch, set the parameters, make the optimizer (SGD with momentum).
 
         Args:
             first_batch: as in `step`.
             kvstore: what adds the gradients up: the name of one of MXNet's stores, or that of several workers.
+            half_wire: whether gradients travel between workers as 16-bit numbers.
         """
         for module, part in zip(self.modules, parts_of(first_batch)):
             module.bind(part.provide_data, part.provide_label, for_training=True,
@@ -100,8 +101,8 @@ class TrainModule:
         self.optimizer = mx.optimizer.create('sgd', sym=self.graph, param_idx2name=names, **optimizer_params)
         self._updater = mx.optimizer.get_updater(self.optimizer)
         self._sums = Sums(kvstore, count)
-        self._sums.add_keys({name: arrays[0] for name, arrays in self._trained()})
-        self._sums.add_keys({name: arrays[0] for name, arrays in self._learned_statistics()})
+        self._sums.add_keys(dict(self._trained()), half_wire)
+        self._sums.add_keys(dict(self._learned_statistics()))
 
     def step(self, batch):
         """Forward, backward, and an update after every `accumulate` batches. Returns whether it updated.

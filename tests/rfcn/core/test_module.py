@@ -42,13 +42,13 @@ def joined(*batches):
     return Batch(arrays('data', DATA), arrays('label', LABELS), pad=0, images=[])
 
 
-def started(images, first_batch, devices=1, accumulate=1, lr=0.1, fixed=(), params=None):
+def started(images, first_batch, devices=1, accumulate=1, lr=0.1, fixed=(), params=None, kvstore='device'):
     module = TrainModule(symbol_for(images), DATA, LABELS, [mx.cpu(i) for i in range(devices)], fixed=fixed,
                          accumulate=accumulate)
     part = first_batch.parts[0]
     shapes = {desc.name: desc.shape for desc in part.provide_data + part.provide_label}
     arg_params, aux_params, _ = init_params(symbol_for(images), shapes)
-    module.start(first_batch, params or arg_params, aux_params, kvstore='device',
+    module.start(first_batch, params or arg_params, aux_params, kvstore=kvstore,
                  optimizer_params=dict(learning_rate=lr, momentum=0.9, wd=0.001, rescale_grad=1.0 / accumulate))
     return module
 

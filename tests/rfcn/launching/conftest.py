@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rfcn.launching.agent import free_port
+
 ROOT = Path(__file__).resolve().parents[3]
 # One image a worker; operators on the host that draw at random; landscapes and portraits in one step.
 SETTINGS = ['TRAIN.BATCH_IMAGES=1', 'default.frequent=1', 'TRAIN.BATCH_ROIS=16', 'TRAIN.ENABLE_OHEM=false',
@@ -60,6 +62,23 @@ class Launched:
             name = {'worker': 'worker %s' % told.get('DMLC_WORKER_ID'), 'server': 'server 0'}
             found[name.get(told['DMLC_ROLE'], told['DMLC_ROLE'])] = int(folder.name)
         return found
+
+
+def by_environment(workers, script, *words):
+    """Run a script as scheduler, server and workers by the DMLC_ variables alone, as other launchers do."""
+    base = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', DMLC_PS_ROOT_URI='127.0.0.1',
+                DMLC_PS_ROOT_PORT=str(free_port('127.0.0.1')), DMLC_NUM_WORKER=str(workers), DMLC_NUM_SERVER='1',
+                DMLC_NODE_HOST='127.0.0.1')
+    roles = [dict(DMLC_ROLE='scheduler'), dict(DMLC_ROLE='server')] + [
+        dict(DMLC_ROLE='worker', DMLC_WORKER_ID=str(rank)) for rank in range(workers)]
+    command = [sys.executable, script, *map(str, words)]
+    running = [subprocess.Popen(command, env=dict(base, **role), stderr=subprocess.PIPE) for role in roles]
+    try:
+        ends = [process.communicate(timeout=600)[1].decode() for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * len(running), ends
 
 
 @pytest.fixture

@@ -1,31 +1,18 @@
 """Steps of a golden network: one process with two images, two devices and two workers with one image each."""
-import os
-import subprocess
-import sys
-
 import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn.launching.agent import free_port
 from tests.rfcn.launching import golden_step
-from tests.rfcn.launching.conftest import ROOT
+from tests.rfcn.launching.conftest import by_environment
 
 NAME = 'net_voc1'
 STEPS = 20
 
 
 def of_two_workers(folders, out):
-    """Start a scheduler, a server and two workers by the DMLC_ variables alone, as other launchers do."""
-    base = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', DMLC_PS_ROOT_URI='127.0.0.1',
-                DMLC_PS_ROOT_PORT=str(free_port('127.0.0.1')), DMLC_NUM_WORKER='2', DMLC_NUM_SERVER='1',
-                DMLC_NODE_HOST='127.0.0.1')
-    roles = [dict(DMLC_ROLE='scheduler'), dict(DMLC_ROLE='server'), dict(DMLC_ROLE='worker', DMLC_WORKER_ID='0'),
-             dict(DMLC_ROLE='worker', DMLC_WORKER_ID='1')]
-    command = [sys.executable, golden_step.__file__, *map(str, folders), NAME, str(STEPS), str(out)]
-    running = [subprocess.Popen(command, env=dict(base, **role), stderr=subprocess.PIPE) for role in roles]
-    ends = [process.communicate(timeout=600)[1].decode() for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0, 0], ends
+    """What two workers compute."""
+    by_environment(2, golden_step.__file__, *folders, NAME, STEPS, out)
     return dict(np.load(str(out)))
 
 
