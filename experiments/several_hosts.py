@@ -3,14 +3,22 @@
 Nothing is run. A step on N hosts with a worker each takes
 
     computing   images of a worker x seconds of an image x cores that were measured / cores of a host
-    talking     bytes of the busiest link / bandwidth + gradients of the busiest server / its rate of adding
-                + 2 x latency; bytes: `busiest_link`, gradients: `server_bytes`
-    step        computing + what of talking does not go on beside the backward pass: talking - OVERLAP x computing
+    handling    bytes that the processes of the busiest host send and receive / HANDLING / cores of a host: these cores
+                compute nothing meanwhile
+    talking     bytes of the busiest link / bandwidth + bytes of the busiest server / HANDLING + 2 x latency
+    step        computing + handling + what of talking does not go on beside the backward pass: talking - OVERLAP x
+                computing
 
 as long as the network is the only thing that hosts share. It leaves out: waiting for the slowest image of a step (sizes
 and numbers of objects differ), reading of images, checkpoints, validation, and that a core more gives less than the
 first (give --cores as measured where you can). So it is the least time.
+
+--check FILE takes benchmark.json of `rfcn benchmark workers`: HANDLING follows from two workers without a link
+between them, and with it the other steps are computed and set beside the measured ones.
 """
+import json
+import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +35,7 @@ from rfcn.symbols import make_symbol
 
 BYTES = 4           # of a number on the wire: MXNet's servers add float32 up, whatever the network computes in
 OVERLAP = 0.5       # share of a step's computing beside which gradients travel: those of the last layers come first
-ADDING = 2e9        # bytes a second that a server adds up. Assumed, not measured
+HANDLING = 2e9      # bytes that a core sends or receives a second, adding them up included. --check measures it
 ROWS = ('resnet_v1_101_voc0712_rfcn_end2end_ohem', 'resnet_v1_101_coco_trainval_rfcn_end2end_ohem')
 HOSTS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -38,7 +46,8 @@ class Cluster(NamedTuple):
     servers: int        # each on a host of its own among these, at most as many as hosts
     bandwidth: float    # bytes a second of a host's link, in each direction
     latency: float      # seconds of a message
-    adding: float = ADDING
+    cores: float = 1    # of a host
+    handling: float = HANDLING
 
 
 def busiest_link(cluster, gradient):
@@ -58,8 +67,13 @@ def busiest_link(cluster, gradient):
 
 
 def server_bytes(cluster, gradient):
-    """Bytes of gradients that a server adds up in a step; none where one worker has nothing to share."""
-    return cluster.hosts * gradient / cluster.servers if cluster.hosts > 1 else 0.0
+    """Bytes that the busiest server receives and sends in a step; none where one worker has nothing to share."""
+    return 2 * cluster.hosts * gradient / cluster.servers if cluster.hosts > 1 else 0.0
+
+
+def host_bytes(cluster, gradient):
+    """Bytes that the processes of the busiest host send and receive in a step: those of its worker and its server."""
+    return 2 * gradient + server_bytes(cluster, gradient) if cluster.hosts > 1 else 0.0
 
 
 def step_seconds(cluster, computing, gradient):
@@ -70,21 +84,15 @@ def step_seconds(cluster, computing, gradient):
     """
     if cluster.hosts == 1:
         return computing
-    talking = (busiest_link(cluster, gradient) / cluster.bandwidth + server_bytes(cluster, gradient) / cluster.adding
-               + 2 * cluster.latency)
-    return computing + max(0.0, talking - OVERLAP * computing)
+    handling = host_bytes(cluster, gradient) / cluster.handling / cluster.cores
+    talking = (busiest_link(cluster, gradient) / cluster.bandwidth
+               + server_bytes(cluster, gradient) / cluster.handling + 2 * cluster.latency)
+    return computing + handling + max(0.0, talking - OVERLAP * computing)
 
 
 def hours(cluster, computing, gradient, images, images_of_worker=1):
     """Of a training of so many images in all."""
     return images / (cluster.hosts * images_of_worker) * step_seconds(cluster, computing, gradient) / 3600
-
-
-def most_hosts(cluster, computing, gradient, limit=1024):
-    """The largest number of hosts up to `limit` whose talking goes on beside computing, with as many servers."""
-    fitting = [hosts for hosts in range(1, limit + 1)
-               if step_seconds(cluster._replace(hosts=hosts, servers=hosts), computing, gradient) <= computing]
-    return fitting[-1]
 
 
 def gradient_bytes(cfg):
@@ -114,28 +122,96 @@ def lines(name, args):
     for hosts in args.hosts:
         cells = []
         for servers in (1, hosts):
-            cluster = Cluster(hosts, servers, args.gbit * 1e9 / 8, args.latency, args.adding)
+            cluster = Cluster(hosts, servers, args.gbit * 1e9 / 8, args.latency, args.host_cores, args.handling)
             cells.append((step_seconds(cluster, computing, gradient),
                           hours(cluster, computing, gradient, images, args.images)))
         yield '| %d | %d | %.2f / %.1f | %.2f / %.1f | %.2f |' % (
             hosts, hosts * args.images, *cells[0], *cells[1], alone / cells[1][1] / hosts)
 
 
+def check_lines(found):
+    """Of the table of steps that were measured and that are computed.
+
+    Args:
+        found: what `rfcn benchmark workers` wrote. All its processes share the cores of one machine.
+    Raises:
+        ConfigError: it has no rows of workers.
+    """
+    rows = found.get('workers', [])
+    groups = list(dict.fromkeys(row['precision'] for row in rows))
+    if not groups:
+        raise ConfigError('expected the results of rfcn benchmark workers, found %s' % ', '.join(found))
+    yield '| precision | workers | link | measured: step s | computed: step s | difference |'
+    yield '|---|---|---|---|---|---|'
+    for group in groups:
+        of_group = [row for row in rows if row['precision'] == group and row['workers'] > 1]
+        computing = {row['workers']: row['step, s'] for row in of_group if 'apart' in row['who']}
+        measured = [row for row in of_group if 'apart' not in row['who']]
+        handling = measured_handling(measured[0], computing[measured[0]['workers']])
+        for row in measured[1:]:
+            step = step_seconds(machine_as_cluster(row, handling), computing[row['workers']],
+                                row['gradient MB'] * 1e6)
+            yield '| %s | %d | %s | %.2f | %.2f | %+.0f %% |' % (
+                group, row['workers'], '%g Gbit/s' % row['gbit'] if 'gbit' in row else 'none', row['step, s'], step,
+                100 * (step / row['step, s'] - 1))
+        yield '%s: %d workers without a link take %.2f s a step, apart %.2f s: HANDLING is %.3g bytes a second' % (
+            group, measured[0]['workers'], measured[0]['step, s'], computing[measured[0]['workers']], handling)
+
+
+def machine_as_cluster(row, handling):
+    """The cluster that a row of the benchmark stands for: its first host has the server, and its share of the cores.
+
+    Where there are more workers than cores, all processes share all cores evenly. Then the busiest host has as many
+    cores as its part of the bytes, (2 + 2 N) of 4 N gradients.
+    """
+    workers, cores = row['workers'], row['cores']
+    share = cores / workers if workers <= cores else cores * (2 + 2 * workers) / (4 * workers)
+    return Cluster(workers, 1, row['gbit'] * 1e9 / 8 if 'gbit' in row else math.inf, row.get('latency', 0.0), share,
+                   handling)
+
+
+def measured_handling(row, computing):
+    """HANDLING by the row of workers without a link between them, whose processes share all cores evenly.
+
+    A worker sends and receives a gradient, the server one of each worker: 4 gradients for each worker.
+    """
+    longer = row['step, s'] - computing
+    return 4 * row['workers'] * row['gradient MB'] * 1e6 / row['cores'] / longer if longer > 0 else math.inf
+
+
+def read_benchmark(path):
+    """What `rfcn benchmark` wrote into a file.
+
+    Raises:
+        ConfigError, FileNotFoundError.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ConfigError('%s: expected benchmark.json of rfcn benchmark workers (%s)' % (path, error)) from error
+
+
 def main(argv=None):
     """Entry point."""
     parser = make_parser(__doc__)
     parser.add_argument('rows', nargs='*', default=ROWS, metavar='ROW', help='default: %s' % ' '.join(ROWS))
-    parser.add_argument('--seconds', type=float, required=True, help='of a training step of one image, as measured')
-    parser.add_argument('--cores', type=int, required=True, help='that it was measured with')
-    parser.add_argument('--host-cores', type=int, required=True, help='of a host')
+    parser.add_argument('--check', metavar='FILE', help='benchmark.json of rfcn benchmark workers; compares')
+    parser.add_argument('--seconds', type=float, help='of a training step of one image, as measured')
+    parser.add_argument('--cores', type=int, help='that it was measured with')
+    parser.add_argument('--host-cores', type=int, help='of a host')
     parser.add_argument('--images', type=int, default=1, help='of a worker (default 1)')
     parser.add_argument('--gbit', type=float, default=10.0, help='of a link, a second (default 10)')
     parser.add_argument('--latency', type=float, default=1e-4, help='seconds of a message (default 0.0001)')
-    parser.add_argument('--adding', type=float, default=ADDING,
-                        help='bytes a second that a server adds up (default %g, which is assumed)' % ADDING)
+    parser.add_argument('--handling', type=float, default=HANDLING,
+                        help='bytes a second that a core sends or receives (default %g; see --check)' % HANDLING)
     parser.add_argument('--hosts', type=int, nargs='+', default=HOSTS, metavar='N')
     args = parser.parse_args(argv)
-    if min(args.seconds, args.cores, args.host_cores, args.images, args.gbit, args.adding, *args.hosts) <= 0:
+    if args.check:
+        print('\n'.join(check_lines(read_benchmark(args.check))))
+        return
+    if None in (args.seconds, args.cores, args.host_cores):
+        raise ConfigError('--seconds, --cores and --host-cores are needed, or --check FILE')
+    if min(args.seconds, args.cores, args.host_cores, args.images, args.gbit, args.handling, *args.hosts) <= 0:
         raise ConfigError('all numbers must be above 0')
     for name in args.rows:
         if find_row(name).kind != END2END:

@@ -76,10 +76,15 @@ class Hosts:
             with contextlib.suppress(NoNamespaces):
                 ip(*words)
 
-    def lines(self):
-        """Of a file of hosts for rfcn launch, one for each."""
-        return ''.join('%s path=%s python=%s address=%s.%d\n' % (name, PROJECT, sys.executable, self.network, number)
-                       for number, name in enumerate(self.names, 1))
+    def lines(self, more=None):
+        """Of a file of hosts for rfcn launch, one for each.
+
+        Args:
+            more: what else is said of each host, such as 'slots=2'.
+        """
+        return ''.join('%s path=%s python=%s address=%s.%d %s\n'
+                       % (name, PROJECT, sys.executable, self.network, number, words)
+                       for number, (name, words) in enumerate(zip(self.names, more or [''] * len(self.names)), 1))
 
     def slow_down(self, gbit, milliseconds):
         """Give each host's link so many Gbit/s in each direction, and each packet a delay.

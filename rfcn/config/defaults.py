@@ -134,7 +134,7 @@ _TRAIN = {
     'FREEZE': Key((), tuple_of(text)),            # ours: parameters of these prefixes are not trained either
     'LR_MULT': Key({}, multipliers),              # ours: name prefix to multiplier of the learning rate
     'PRECISION': Key('fp32', choice('fp32', 'bf16')),  # ours: bf16 convolutions on a CPU that has the instructions
-    # ours: gradients between workers; fp16: half the bytes, added up in 16 bits too, for slow links (docs/several_hosts.md)
+    # ours: gradients between workers; fp16: half the bytes, added up in 16 bits, for slow links (docs/several_hosts.md)
     'WIRE_PRECISION': Key('fp32', choice('fp32', 'fp16')),
     'EVAL_PERIOD': Key(1, whole(0)),              # ours: epochs between two validations on val_image_set; 0 is never
     'KEEP_CHECKPOINTS': Key(0, whole(0)),         # ours: older checkpoints than that many are deleted; 0 keeps all
