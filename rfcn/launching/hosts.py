@@ -1,5 +1,6 @@
 """Which host runs which processes, and what each of them is told by its environment."""
 import os
+import shlex
 import socket
 import sys
 from collections import namedtuple
@@ -24,18 +25,26 @@ def local_host(workers):
 def read_hosts(path):
     """The hosts of a file: a line each, `NAME [slots=N] [path=DIR] [python=FILE] [address=IP] [VARIABLE=VALUE ...]`.
 
-    Empty lines and those that begin with # do not count. By default a host takes one worker; path is the present
-    folder, python the present interpreter, and the address is looked up.
+    Empty lines and what follows a # do not count; what has spaces stands in quotes, as in "path=/my folder". By default
+    a host takes one worker; path is the present folder, python the present interpreter, and the address is looked up.
 
     Raises:
         ConfigError: naming the line and what is wrong with it.
         FileNotFoundError.
     """
     hosts = []
-    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
-        words = line.split()
-        if words and not words[0].startswith('#'):
-            hosts.append(_host(words, '%s, line %d' % (path, number)))
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError as error:
+        raise ConfigError('%s: expected a text file with a line for each host (%s)' % (path, error)) from error
+    for number, line in enumerate(lines, 1):
+        where = '%s, line %d' % (path, number)
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise ConfigError('%s: quotes do not come in pairs (%s)' % (where, error)) from error
+        if words:
+            hosts.append(_host(words, where))
     if not hosts:
         raise ConfigError('%s: expected a line for each host, found none' % path)
     names = [host.name for host in hosts]
@@ -53,7 +62,7 @@ def _host(words, where):
                               % (where, word))
         settings[key] = value
     slots = settings.pop('slots', '1')
-    if not slots.isdigit() or int(slots) < 1:
+    if not slots.isdecimal() or int(slots) < 1:
         raise ConfigError('%s: slots must be a number above 0, not %s' % (where, slots))
     path, python = settings.pop('path', os.getcwd()), settings.pop('python', sys.executable)
     address = settings.pop('address', None) or _address(words[0], where)

@@ -51,7 +51,7 @@ class Connection:
         self.heard = time.monotonic()
         self.lost = False
         command = [sys.executable, agent.__file__] if host.name == LOCAL else \
-            [*rsh, host.name, host.python, '%s/rfcn/launching/agent.py' % host.path.rstrip('/')]
+            remote_command(rsh, host)
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             start_new_session=True)
@@ -82,6 +82,14 @@ class Connection:
             except ValueError:
                 print(line.decode('utf-8', 'replace'), end='', file=sys.stderr)     # what a login shell says
         inbox.put((self, None))
+
+
+def remote_command(rsh, host):
+    """The words that start the agent of a host. ssh gives its words to a shell there, other commands pass them on."""
+    words = [host.python, '%s/rfcn/launching/agent.py' % host.path.rstrip('/')]
+    if os.path.basename(rsh[0]) == 'ssh':
+        words = [shlex.quote(word) for word in words]
+    return [*rsh, host.name, *words]
 
 
 class Launch:

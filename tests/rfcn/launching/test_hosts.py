@@ -11,6 +11,7 @@ from rfcn.core.workers import rank_of
 from rfcn.evaluate import joined, packed, share_of, unpacked
 from rfcn.launching import agent
 from rfcn.launching.hosts import local_host, plan, read_hosts, variables_of
+from rfcn.launching.launch import remote_command
 from rfcn.launching.roles import check_environment
 
 
@@ -30,7 +31,27 @@ def test_a_line_of_a_file_of_hosts(hosts_file):
     assert other.slots == 1 and other.path == os.getcwd() and other.address == '127.0.0.1'
 
 
+def test_comments_end_a_line_and_quotes_hold_spaces_together(hosts_file):
+    host, = read_hosts(hosts_file('b address=10.0.0.2 "path=/my folder" slots=2 # the second room\n   # nobody\n'))
+    assert host[:3] == ('b', 2, '/my folder') and host.address == '10.0.0.2'
+
+
+def test_ssh_gets_words_for_its_shell_and_others_get_them_as_they_are(hosts_file):
+    host, = read_hosts(hosts_file('b address=10.0.0.2 "path=/my folder" python=/v/python\n'))
+    agent_file = '/my folder/rfcn/launching/agent.py'
+    assert remote_command(['/usr/bin/ssh', '-q'], host) == ['/usr/bin/ssh', '-q', 'b', '/v/python', "'%s'" % agent_file]
+    assert remote_command(['ip', 'netns', 'exec'], host) == ['ip', 'netns', 'exec', 'b', '/v/python', agent_file]
+
+
+def test_a_file_of_hosts_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / 'hosts').write_bytes(b'\xff\xfe')
+    with pytest.raises(ConfigError, match='expected a text file with a line for each host'):
+        read_hosts(str(tmp_path / 'hosts'))
+
+
 @pytest.mark.parametrize('text, message', [
+    ('a \'path=/x', 'line 1: quotes do not come in pairs'),
+    ('a slots=\u00b2 address=1.1.1.1', 'slots must be a number'),
     ('', 'expected a line for each host, found none'), ('a slots=0 address=1.1.1.1', 'line 1: slots must be a number'),
     ('a slot', 'line 1: expected slots=N, path=DIR'), ('a slotz=2 address=1.1.1.1', 'line 1: unknown key slotz'),
     ('no.such.host.invalid', 'line 1: the address of no.such.host.invalid is not known here'),

@@ -59,6 +59,20 @@ def test_two_workers_train_as_two_devices_of_one_process(tiny_yaml, tmp_path, la
         assert line == pytest.approx(same, abs=1e-4, nan_ok=True)
 
 
+def test_gradients_of_16_bits_train_nearly_as_those_of_32(tiny_yaml, tmp_path, launch):
+    settings = SETTINGS + ['TRAIN.end_epoch=1']     # 3 steps
+    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'workers'), *settings,
+                 'TRAIN.WIRE_PRECISION=fp16')
+    (tmp_path / 'devices').mkdir()
+    train_net(load_config(tiny_yaml(), settings), tmp_path / 'devices', [mx.cpu(0), mx.cpu(1)])
+    status, printed = run.wait()
+    assert status == 0, printed
+    expected, found = (arrays_of(folder / 'tiny', 1) for folder in (tmp_path / 'devices', tmp_path / 'workers' / RUN))
+    errors = [np.linalg.norm(found[name] - value) / np.linalg.norm(value) for name, value in expected.items()
+              if name.startswith('momentum ') and np.any(value)]
+    assert len(errors) > 10 and 1e-5 < max(errors) < 2e-3   # sums of gradients; 11 bits have errors up to 2^-11
+
+
 def test_a_stopped_run_goes_on_to_the_last_bit_and_correctly_with_one_process(tiny_yaml, tmp_path, launch):
     settings = SETTINGS + ['TRAIN.end_epoch=8', 'TRAIN.RESUME=auto', 'TRAIN.CHECKPOINT_PERIOD=100']
 
@@ -103,6 +117,18 @@ def test_where_a_process_is_killed_all_end_and_it_is_named(tiny_yaml, tmp_path, 
     assert all('%s ' % name.partition(' 0')[0] in text.splitlines()[-1] and 'ended' in text for text in said.values())
     newest = max(int(path.name[5:9]) for path in (tmp_path / 'out' / RUN).glob('tiny-[0-9]*.params'))
     arrays_of(tmp_path / 'out' / RUN / 'tiny', newest)     # it is whole
+
+
+def test_where_the_launcher_itself_is_killed_nothing_stays_behind(tiny_yaml, tmp_path, launch):
+    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'out'), *SETTINGS,
+                 'TRAIN.end_epoch=2000')
+    run.wait_for_lines(tmp_path / 'out' / RUN / 'tiny-log.jsonl', 2)
+    assert len(run.processes()) == 4
+    run.process.kill()
+    deadline = time.monotonic() + 60
+    while run.processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert run.processes() == {}
 
 
 @pytest.mark.slow
