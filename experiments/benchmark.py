@@ -1,4 +1,6 @@
-"""Measure this machine: `rfcn benchmark [infer|train|kernels|scaling|workers|data|peers|all] [--short] [--out FOLDER]`.
+"""Measure this machine: `rfcn benchmark [SECTION] [--short] [--out FOLDER]`.
+
+SECTION: infer, train, kernels, scaling, or `all` of these, the default; by name alone: workers, data, peers, baselines.
 
 Prints tables; writes benchmark.json and, of `infer`, benchmark.png. All networks have random weights: nothing is
 fetched.
@@ -17,12 +19,25 @@ import time
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
-from experiments.bench import data, inference, jobs, kernels, machine, peers, plot, report, scaling, training, workers
+from experiments.bench import (
+    baselines,
+    data,
+    inference,
+    jobs,
+    kernels,
+    machine,
+    peers,
+    plot,
+    report,
+    scaling,
+    training,
+    workers,
+)
 from rfcn.cli.script import make_parser, run_script
 
 SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run,
-            'workers': workers.run, 'data': data.run, 'peers': peers.run}
-BY_NAME = ('workers', 'data', 'peers')     # take long, or need other packages: not among 'all'
+            'workers': workers.run, 'data': data.run, 'peers': peers.run, 'baselines': baselines.run}
+BY_NAME = ('workers', 'data', 'peers', 'baselines')     # take long, or need other packages: not among 'all'
 
 
 def benchmark(names, short, folder):

@@ -66,11 +66,11 @@ class Detection:
 
     Args:
         depth: of the ResNet. roidb: of images. images: how many at a time.
-        precisions: some of PRECISIONS.
+        precisions: some of PRECISIONS. overrides: 'KEY=VALUE' of the configuration, for another network.
     """
 
-    def __init__(self, depth, roidb, images=1, precisions=PRECISIONS):
-        self.cfg = config(depth, 'TEST.BATCH_IMAGES=%d' % images)
+    def __init__(self, depth, roidb, images=1, precisions=PRECISIONS, overrides=()):
+        self.cfg = config(depth, 'TEST.BATCH_IMAGES=%d' % images, *overrides)
         self.roidb, self.images = roidb, images
         self.symbol = make_symbol(self.cfg).get_symbol(is_train=False)
         params = random_params(self.symbol, inference.input_shapes(self.cfg))

@@ -25,10 +25,11 @@ class Training:
     Args:
         depth: of the ResNet. precision: 'fp32' or 'bf16'. roidb: of images.
         plain: by mx.mod.Module itself, to compare the memory with.
+        overrides: 'KEY=VALUE' of the configuration, for another network.
     """
 
-    def __init__(self, depth, precision, roidb, plain=False):
-        cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1')
+    def __init__(self, depth, precision, roidb, plain=False, overrides=()):
+        cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1', *overrides)
         symbol = make_symbol(cfg).get_symbol(is_train=True)
         self.loader = anchor_loader(cfg, roidb, symbol)
         self.batches = self._endless()
