@@ -27,7 +27,8 @@ from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.progress import progress
-from lib.utils.whole_file import whole_file
+from lib.utils.shown import shown
+from lib.utils.whole_file import STDOUT, save_text
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
@@ -196,14 +197,15 @@ def run(cfg, args):
         stops = obstacles(cfg, reports, failures)
     overlaps = shared(reports, training)
     verdict = '\n'.join(filter(None, [verdict_text(stops), untestable(cfg, reports)]))
-    print('\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict))
+    text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)
+    print(text, file=sys.stderr if args.html in STDOUT else sys.stdout)
     good = not stops and not untestable(cfg, reports)
     if args.html:
         title = 'Data set %s' % cfg.dataset.dataset_path
         page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
-        with whole_file(args.html) as temporary:
-            Path(temporary).write_text(page, encoding='utf-8', errors='replace')
-        print('the page is ' + args.html)
+        save_text(args.html, page.encode('utf-8', 'replace').decode('utf-8'))
+        if args.html not in STDOUT:
+            print('the page is ' + shown(args.html))
     if args.fix:
         for name in failures:
             print('\n%s: no cleaned copy, since it cannot be read' % name)

@@ -70,7 +70,8 @@ def add_arguments(parser):
                              'class_name, score, box (x1, y1, x2, y2 in pixels); the last three are null in the one '
                              'line of a picture without objects. - is the standard output; the log then goes to '
                              'stderr')
-    parser.add_argument('--coco', metavar='FILE', help='also write the objects of the images as a COCO json file')
+    parser.add_argument('--coco', metavar='FILE',
+                        help='also write the objects of the images as a COCO json file; - as above')
     parser.add_argument('--voc', metavar='FOLDER', help='also write them as text files of VOC, one for each class')
     parser.add_argument('--yolo', metavar='FOLDER', help='also write them as text files of YOLO, one for each image')
     parser.add_argument('--thresh', type=_part_of_one, default=0.5,
@@ -165,7 +166,7 @@ def draw_video(detector, path, args):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
-    log_to(None, cfg.default.log_level, 'stderr' if args.json in STDOUT else 'stdout')
+    log_to(None, cfg.default.log_level, 'stderr' if {args.json, args.coco} & set(STDOUT) else 'stdout')
     if args.video and (args.coco or args.voc or args.yolo):
         raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
                            'frame')

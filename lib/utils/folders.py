@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from lib.errors import DatasetError, UserError
+from lib.utils.limits import kind_of
 from lib.utils.whole_file import process_lives, remove_leftovers
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def whole_folder(out):
     """
     target = os.path.realpath(out)
     if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
-        raise DatasetError('%s: expected a new or empty folder, found files in it. Give another one' % out)
+        found = 'files in it' if os.path.isdir(target) else kind_of(target)
+        raise DatasetError('%s: expected a new or empty folder, found %s. Give another one' % (out, found))
     _remove_leftovers(target)
     temporary = '%s.unfinished-%d' % (target, os.getpid())
     os.makedirs(temporary)

@@ -24,8 +24,8 @@ MAX_ARRAY_BYTES = 2 ** 32
 # Of the proposals of one image: 20,000 boxes of five float64. A file of few images must not unpack to gigabytes.
 MAX_PROPOSAL_BYTES = 20000 * 5 * 8
 
-_KINDS = ((stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'), (stat.S_ISCHR, 'a device'),
-          (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
+_KINDS = ((stat.S_ISREG, 'a file'), (stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'),
+          (stat.S_ISCHR, 'a device'), (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
 
 
 class NoInput(OSError):
@@ -63,7 +63,15 @@ def check_regular(path):
     _check_kind(path, os.stat(path).st_mode)
 
 
+def kind_of(path):
+    """What stands at a path, in words: 'a file', 'a folder', 'a named pipe (FIFO)', 'a device', ..."""
+    return _kind(os.stat(path).st_mode)
+
+
+def _kind(mode):
+    return next((word for test, word in _KINDS if test(mode)), 'something else')
+
+
 def _check_kind(path, mode):
     if not stat.S_ISREG(mode):
-        kind = next((word for test, word in _KINDS if test(mode)), 'something else')
-        raise NoInput(errno.EINVAL, 'a regular file is expected, this is %s' % kind, os.fspath(path))
+        raise NoInput(errno.EINVAL, 'a regular file is expected, this is %s' % _kind(mode), os.fspath(path))

@@ -18,7 +18,7 @@ import stat
 import sys
 from pathlib import Path
 
-from lib.errors import UserError, error_line
+from lib.errors import CheckpointError, error_line
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +71,26 @@ def whole_file(path, suffix=''):
 def whole_text(path):
     """A UTF-8 text file to write to; '-' is the standard output."""
     if path in STDOUT:
-        sys.stdout.flush()
-        with open(1, 'w', encoding='utf-8', closefd=False) as file:
-            yield file
+        with _naming('standard output'):
+            sys.stdout.flush()
+            with open(1, 'w', encoding='utf-8', closefd=False) as file:
+                yield file
         return
-    with whole_file(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
+    with _naming(path), whole_file(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
         yield file
+
+
+@contextlib.contextmanager
+def _naming(path):
+    """An error of writing, which does not know the file's name, gets it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is None and error.errno:
+            raise OSError(error.errno, '%s: it could not be written' % error.strerror, path) from error
+        raise
 
 
 def save_whole(paths, write):
@@ -88,7 +102,7 @@ def save_whole(paths, write):
     try:
         with whole_files(paths) as temporaries:
             write(*temporaries)
-    except (OSError, RuntimeError, UserError) as error:     # MXNet's errors are RuntimeErrors
+    except (OSError, RuntimeError, CheckpointError) as error:     # MXNet's errors are RuntimeErrors
         folder = os.path.dirname(os.path.abspath(paths[0]))
         hint = 'Is the disk full or the folder read-only?' if os.path.isdir(folder) else \
             'The folder %s is gone: was it deleted, or its disk unmounted?' % folder
@@ -97,7 +111,11 @@ def save_whole(paths, write):
 
 
 def save_text(path, text):
-    """Write a file of UTF-8 text. Raises as `save_whole`."""
+    """Write a file of UTF-8 text; '-' is the standard output. Raises as `save_whole`."""
+    if path in STDOUT:
+        with whole_text(path) as file:
+            file.write(text)
+        return
     save_whole([path], lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
 
 

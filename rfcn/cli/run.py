@@ -27,7 +27,8 @@ logger = logging.getLogger('rfcn')
 class _ScreenHandler(logging.Handler):
     """Prints log lines above a progress bar instead of through it.
 
-    A reader who has enough, such as `head`, ends a program that only prints. A run that logs to a file goes on there.
+    The work goes on without its log on the screen where that has gone: its reader has enough, as `head`, or the disk
+    that it was sent to is full. stderr says so, and where the log is to be found.
     """
 
     gone = False
@@ -43,16 +44,17 @@ class _ScreenHandler(logging.Handler):
             stream = getattr(sys, self.stream)
             tqdm.tqdm.write(self.format(record), file=stream)
             stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            self.gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             files = [handler.baseFilename for handler in logging.getLogger().handlers
                      if isinstance(handler, logging.FileHandler)]
-            if not files:
-                raise
-            self.gone = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             with contextlib.suppress(OSError):
-                print('note: standard output was closed by its reader; the run goes on, its log is %s'
-                      % shown(files[0]), file=sys.stderr)
+                print('note: %s %s; the run goes on, %s'
+                      % ({'stdout': 'standard output'}.get(self.stream, self.stream),
+                         'was closed by its reader' if isinstance(error, BrokenPipeError)
+                         else 'cannot be written (%s)' % error.strerror,
+                         'its log is ' + shown(files[0]) if files else 'and is not logged'), file=sys.stderr)
 
 
 class _FileHandler(logging.FileHandler):

@@ -13,8 +13,9 @@ import traceback
 
 import rfcn
 from lib.errors import UserError
+from lib.utils.limits import kind_of
 from lib.utils.memory import is_lack_of_memory, lack_of_memory
-from lib.utils.shown import shown_text
+from lib.utils.shown import shown, shown_text
 
 TRACEBACK = '--traceback'
 # Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
@@ -23,13 +24,20 @@ SPELLED_NOW = {'check_dataset.py': 'check', 'convert_dataset.py': 'convert', 'qu
 FAILED, INTERRUPTED = 1, 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows what is not printable in the words that it was given as escapes."""
+
+    def _print_message(self, message, file=None):
+        super()._print_message(message and shown_text(message), file)
+
+
 def make_parser(description):
     """An ArgumentParser with the argument that all scripts share; `run_script` takes care of it.
 
     Args:
         description: printed by --help with its lines as they are.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(TRACEBACK, action='store_true', default=argparse.SUPPRESS,
                         help='after an error, show where in the program it arose')
     return parser
@@ -73,9 +81,9 @@ def _run(main):
     sys.argv[1:] = [word for word in sys.argv[1:] if word != TRACEBACK]
     try:
         status = main()
-        sys.stdout.flush()
     except BrokenPipeError:     # the reader of our output, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell('standard output was closed by its reader before the command had done its work', show)
         sys.exit(FAILED)
     except (UserError, OSError) as error:
         _tell(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
@@ -83,13 +91,38 @@ def _run(main):
     except KeyboardInterrupt:
         _tell('interrupted', show)
         sys.exit(INTERRUPTED)
+    except UnicodeEncodeError as error:
+        if not _is_name(error):
+            raise
+        _tell(_no_utf8(error), show)
+        sys.exit(FAILED)
     except Exception as error:
         if is_lack_of_memory(error):
             _tell(lack_of_memory(), show)
             sys.exit(FAILED)
         to_log_files('the program failed', exc_info=sys.exc_info())
         raise
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:     # the work is done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell(message(error), show)
+        sys.exit(FAILED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_name(error):
+    """Whether a text could not be encoded for a byte of a file's name that is no UTF-8 (`os.fsdecode`)."""
+    return isinstance(error.object, str) and '\udc80' <= error.object[error.start] <= '\udcff'
+
+
+def _no_utf8(error):
+    line = error.object[error.object.rfind('\n', 0, error.start) + 1:].partition('\n')[0]
+    return '%s: a name that is no UTF-8, and here it must be (or the locale, LC_ALL, knows ASCII alone). Rename it, ' \
+           'or set LC_ALL=C.UTF-8' % shown(line[:200])
 
 
 def _make_streams_safe():
@@ -107,7 +140,11 @@ def _make_streams_safe():
 def message(error):
     """The text of an error; the system's as 'file: what is wrong', without their number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        if isinstance(error, FileExistsError) and not os.path.isdir(error.filename):
+            return '%s: a folder is expected there, and it is %s' % (shown(error.filename), kind_of(error.filename))
         return '%s: %s' % (error.filename, error.strerror)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:   # of a file that is open
+        return 'standard output or a file cannot be written: %s' % error.strerror
     return str(error) or type(error).__name__
 
 

@@ -173,12 +173,13 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
     assert end_of(main, monkeypatch) == 130 and capsys.readouterr().err == 'error: interrupted\n'
 
 
-def test_a_reader_that_has_enough_is_no_error():
+def test_a_reader_that_has_enough_before_the_work_is_done_ends_it_with_a_sentence():
     code = 'import sys; sys.path[0] = %r; from rfcn.cli.script import *; run_script(lambda: print("x\\n" * 10 ** 6))'
     process = subprocess.Popen([sys.executable, '-c', code % str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.read(10)
     process.stdout.close()
-    assert process.stderr.read() == b'' and process.wait() == 1
+    assert process.stderr.read() == (b'error: standard output was closed by its reader before the command had done its '
+                                     b'work\n') and process.wait() == 1
     process.stderr.close()
 
 
@@ -187,6 +188,30 @@ def test_errors_of_the_system_name_their_file():
         open('/nowhere/at/all')
     assert message(raised.value) == '/nowhere/at/all: No such file or directory'
     assert message(OSError('the disk is full')) == 'the disk is full' and message(ConfigError()) == 'ConfigError'
+
+
+def test_a_full_disk_behind_standard_output_and_a_name_that_is_no_utf8_are_told_in_a_sentence(tmp_path):
+    code = 'import sys; sys.path[0] = %r; from rfcn.cli.script import *; run_script(lambda: %s)'
+    for call, said in (('print("x")', 'error: standard output or a file cannot be written: No space left on device\n'),
+                       ('open(%r, "w", encoding="utf-8").write("a\\nw\\udcff.jpg,1")' % str(tmp_path / 'a'),
+                        r'error: w\xff.jpg,1: a name that is no UTF-8, and here it must be')):
+        with open('/dev/full', 'w') as full:
+            ended = subprocess.run([sys.executable, '-c', code % (str(ROOT), call)], stdout=full,
+                                   stderr=subprocess.PIPE, universal_newlines=True)
+        assert ended.returncode == 1 and ended.stderr.startswith(said)
+
+
+def test_a_file_where_a_folder_is_expected_is_told(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(OSError) as raised:
+        (tmp_path / 'file').mkdir(exist_ok=True)
+    assert message(raised.value).endswith('file: a folder is expected there, and it is a file')
+
+
+def test_words_that_a_parser_refuses_are_shown_escaped(capsys):
+    with pytest.raises(SystemExit):
+        make_parser('').parse_args(['--\x1b[31m'])
+    assert r'--\x1b[31m' in capsys.readouterr().err
 
 
 def test_the_help_keeps_the_lines_of_the_description():
