@@ -35,6 +35,7 @@ test-pythons:  ## run the tests with each Python 3.8 to 3.14 that is here, in tu
 
 lint: $(BUILT)  ## check the style, and that shell scripts can be parsed
 	$(BIN)/ruff check $(ARGS)
+	@timeout 120 $(BIN)/pip-audit --local --progress-spinner off 2>&1 || echo 'note: pip-audit is not installed (pip install pip-audit), cannot reach its list, or found the faults above; it fails nothing'
 	for script in init.sh .ci/*.sh data/*.sh experiments/*/*.sh; do bash -n $$script || exit 1; done
 
 format: $(BUILT)  ## mend what lint finds and can be mended by itself; spaces and blank lines too

@@ -197,7 +197,7 @@ def test_a_full_disk_behind_standard_output_and_a_name_that_is_no_utf8_are_told_
                         r'error: w\xff.jpg,1: a name that is no UTF-8, and here it must be')):
         with open('/dev/full', 'w') as full:
             ended = subprocess.run([sys.executable, '-c', code % (str(ROOT), call)], stdout=full,
-                                   stderr=subprocess.PIPE, universal_newlines=True)
+                                   stderr=subprocess.PIPE, text=True)
         assert ended.returncode == 1 and ended.stderr.startswith(said)
 
 
