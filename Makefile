@@ -35,7 +35,9 @@ test-pythons:  ## run the tests with each Python 3.8 to 3.14 that is here, in tu
 
 lint: $(BUILT)  ## check the style, and that shell scripts can be parsed
 	$(BIN)/ruff check $(ARGS)
-	@timeout 120 $(BIN)/pip-audit --local --progress-spinner off 2>&1 || echo 'note: pip-audit is not installed (pip install pip-audit), cannot reach its list, or found the faults above; it fails nothing'
+	@if [ -x $(BIN)/pip-audit ]; then timeout 120 $(BIN)/pip-audit --local --progress-spinner off \
+		|| echo 'note: pip-audit found the faults above, or could not reach its list; neither fails this'; \
+	else echo 'note: the packages were not audited: pip-audit is not installed ($(BIN)/pip install pip-audit)'; fi
 	for script in init.sh .ci/*.sh data/*.sh experiments/*/*.sh; do bash -n $$script || exit 1; done
 
 format: $(BUILT)  ## mend what lint finds and can be mended by itself; spaces and blank lines too

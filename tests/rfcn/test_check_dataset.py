@@ -53,6 +53,15 @@ def test_what_only_training_itself_notices_is_reported_too(run):
     assert run('dataset.test_image_set=nowhere')[0] == 0    # training does not need it
 
 
+def test_a_page_named_minus_is_all_of_the_standard_output(own_tiny_voc, tiny_yaml, capfd, tmp_path, monkeypatch):
+    path = tiny_yaml(own_tiny_voc)
+    monkeypatch.chdir(tmp_path)
+    assert main(['--cfg', path, '--html', '-']) == 0
+    printed = capfd.readouterr()
+    assert printed.out.lstrip().startswith('<!') and printed.out.rstrip().endswith('</html>')
+    assert 'training would start' in printed.err and not (tmp_path / '-').exists()
+
+
 def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_tiny_voc, tmp_path, tiny_yaml):
     (own_tiny_voc / 'JPEGImages' / 'high2.jpg').unlink()
     path = own_tiny_voc / 'Annotations' / 'wide2.xml'

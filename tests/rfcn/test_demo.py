@@ -175,6 +175,13 @@ def test_a_picture_without_objects_has_a_line(run, tiny_voc, tmp_path):
     assert lines_of(tmp_path / 'found.jsonl') == [{'image': picture, 'class_name': None, 'score': None, 'box': None}]
 
 
+def test_a_coco_file_named_minus_is_all_of_the_standard_output(run, tiny_voc, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    run('--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), '--thresh', '1', '--coco', '-')
+    assert len(json.loads(capfd.readouterr().out)['images']) == 1
+    assert not (tmp_path / '-').exists()
+
+
 def test_objects_are_written_in_the_formats_of_coco_voc_and_yolo(run, tiny_voc, tmp_path):
     pictures = [str(tiny_voc / 'JPEGImages' / name) for name in ('wide1.jpg', 'empty.jpg')]
     run('--image', pictures[0], '--image', pictures[1], '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'),

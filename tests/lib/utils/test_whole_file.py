@@ -156,3 +156,17 @@ def test_what_a_killed_program_left_of_the_file_is_removed_and_what_a_running_on
         (tmp_path / name).write_text('a half')
     save_text(str(tmp_path / 'a.txt'), 'all')
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(['a.txt'] + names[2:])
+
+
+def test_a_text_for_minus_goes_to_the_standard_output(capfd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_text('-', 'a page')
+    assert capfd.readouterr().out == 'a page' and not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no /dev/full')
+def test_an_error_of_a_write_names_the_file():
+    with pytest.raises(OSError, match='it could not be written') as caught:
+        with whole_text('/dev/full') as file:
+            file.write('a line')
+    assert caught.value.filename == '/dev/full'

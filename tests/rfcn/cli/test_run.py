@@ -1,6 +1,7 @@
 """What the scripts share: arguments, the folder of a run, its log."""
 import fcntl
 import logging
+import os
 import subprocess
 import sys
 
@@ -112,3 +113,20 @@ def test_what_a_name_holds_cannot_act_on_the_terminal(tmp_path, capsys):
     logging.getLogger('rfcn').warning('%s: bad', 'a\x1b[2J\x07\u202e\udcff.jpg')
     for text in capsys.readouterr().out, (tmp_path / 'log.txt').read_text():
         assert r'a\x1b[2J\x07\u202e\xff.jpg: bad' in text and '\x1b' not in text
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no /dev/full')
+def test_work_that_logs_to_a_full_disk_goes_on():
+    code = """
+import logging, sys
+from rfcn.cli.run import log_to
+log_to(None)
+logging.getLogger('rfcn').info('a line')
+logging.getLogger('rfcn').info('another')
+sys.stderr.write('the work is done')
+"""
+    with open('/dev/full', 'w') as full:
+        ended = subprocess.run([sys.executable, '-c', code], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert ended.stderr.decode().splitlines()[-2:] == [
+        'note: standard output cannot be written (No space left on device); the run goes on, and is not logged',
+        'the work is done']
