@@ -8,6 +8,7 @@ import pytest
 from rfcn.core.schedule import with_kept_statistics
 from rfcn.precision import bf16
 from rfcn.precision.bf16 import has_bf16, use_bf16, with_bf16_convolutions, with_bf16_weights
+from rfcn.symbols import make_symbol
 
 
 @pytest.fixture
@@ -62,6 +63,17 @@ def test_parameters_regions_and_losses_stay_in_float32(symbol):
     for name in names + ['rois_output', 'psroipooled_cls_rois_output', 'psroipooled_loc_rois_output',
                          'proposal_target_label']:
         assert types[name] == 'float32', name
+
+
+@pytest.mark.parametrize('overrides', [
+    ['symbol=small_rfcn'], ['symbol=small_rfcn_dcn'], ['symbol=small_naive_rcnn'], ['symbol=small_class_rpn'],
+    ['symbol=small_faster_rcnn', 'network.CONV5=stride32', 'network.POOLED_SIZE=14']], ids=lambda given: given[0][7:])
+@pytest.mark.parametrize('is_train', [True, False], ids=['training', 'testing'])
+def test_each_network_has_a_graph_in_bfloat16(tiny_cfg, overrides, is_train):
+    symbol = make_symbol(tiny_cfg(*overrides)).get_symbol(is_train=is_train)
+    types = types_of(with_bf16_convolutions(symbol))
+    assert types['conv1_output'] == 'bfloat16'
+    assert {types[name] for name in symbol.list_outputs()} == {'float32'}
 
 
 @pytest.mark.parametrize('channels, filters, side, window', [
