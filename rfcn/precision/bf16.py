@@ -10,7 +10,7 @@ from rfcn.precision.cpu import AMX_BF16, AVX512_BF16, CPUINFO, cpu_flags, uses_a
 logger = logging.getLogger(__name__)
 
 FLOAT32, BFLOAT16 = '0', '12'               # MXNet's numbers of the types
-# Fully connected layers are few. MXNet leaves their type open, and one behind conv5 (Faster R-CNN) has inputs of two types.
+# Without being named, a fully connected layer behind conv5 (Faster R-CNN) would have inputs of two types.
 BF16 = dict(target_dtype='bfloat16', target_dtype_ops=['Convolution'],
             fp32_ops=list(symbol_bf16.FP32_FUNCS) + ['FullyConnected'])
 
