@@ -142,7 +142,7 @@ touch "$VENV/.ready-$MXNET"
 if [ -z "$missing" ]; then
     touch "$VENV/.built"
 else
-    say "not compiled: $missing. NumPy does their work, slower. Install gcc and Python's headers" \
+    say "not compiled: $missing. NumPy or MXNet does their work, slower. Install gcc and Python's headers" \
         "(apt-get install gcc python3-dev), then: make build."
 fi
 say "ready: $VENV. Next: make demo, make test."

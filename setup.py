@@ -19,7 +19,8 @@ ONE_PACKAGE = BUILD / 'sources'
 # project could be imported from everywhere.
 LINKED, LINKS = Path('.editable'), ('rfcn', 'lib')
 IMPORT = re.compile(r'^(\s*(?:from|import)) lib\b', re.MULTILINE)
-EXTENSIONS = {'bbox.bbox': 'bbox/bbox.pyx', 'nms.cpu_nms': 'nms/cpu_nms.pyx'}
+EXTENSIONS = {'bbox.bbox': 'bbox/bbox.pyx', 'nms.cpu_nms': 'nms/cpu_nms.pyx',
+              'psroi.cpu_psroi': 'psroi/cpu_psroi.pyx'}
 
 
 def copy_as_one_package():

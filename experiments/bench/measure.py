@@ -19,8 +19,9 @@ SCRIPT = str(Path(__file__).resolve().parents[1] / 'benchmark.py')
 # Kind of operator -> what the names of its operators have in them; the first that fits counts.
 KINDS = (('convolution', ('Convolution', '_sg_mkldnn_conv')), ('BatchNorm', ('BatchNorm',)), ('ReLU', ('Activation',)),
          ('sum', ('add', 'sum')), ('cast', ('cast', 'Cast')), ('to and from INT8', ('quantize',)),
-         ('proposals', ('Proposal',)), ('Python operators', ('Custom',)), ('RoI pooling', ('PSROI',)),
+         ('proposals', ('Proposal', 'proposal')), ('RoI pooling', ('PSROI', 'psroi_pooling')),
          ('pooling', ('pooling', 'Pooling')), ('update', ('sgd', 'mom_update')), ('copy', ('Copy', 'copy')))
+IN_PYTHON = '::pure_python'     # ends the name of an operator in Python; beside it stand the copies that it makes
 
 
 def in_turn(functions, rounds, warm_up=1):
@@ -96,7 +97,9 @@ def operator_seconds(function):
     mx.nd.waitall()
     mx.profiler.set_state('stop')
     statistics_of = json.loads(mx.profiler.dumps(reset=True, format='json'))['Time']
-    operators = statistics_of.get('operator', {})
+    operators = dict(statistics_of.get('operator', {}))
+    operators.update((name, entry) for name, entry in statistics_of.get('Custom Operator', {}).items()
+                     if name.endswith(IN_PYTHON))
     return {name: entry['Total'] / 1000.0 for name, entry in operators.items()}  # from milliseconds
 
 

@@ -1,9 +1,15 @@
 """Position-sensitive RoI pooling (R-FCN, section 2.2), plain and deformable, in NumPy: to read and to test against.
 
-The network uses MXNet's operators `contrib.PSROIPooling` and `contrib.DeformablePSROIPooling`, which these equal.
+The network uses MXNet's operators `contrib.PSROIPooling` and `contrib.DeformablePSROIPooling`, which these equal;
+detection on the CPU uses `psroi_pool_compiled` in place of the first.
 All arithmetic is float32, as theirs: the borders of bins are rounded, so that a last bit can move a bin by a cell.
 """
 import numpy as np
+
+try:
+    from lib.psroi.cpu_psroi import psroi_pool as psroi_pool_compiled
+except ImportError:  # not built: detection keeps MXNet's operator, which is slower
+    psroi_pool_compiled = None
 
 ONE, HALF = np.float32(1), np.float32(0.5)
 

@@ -24,6 +24,7 @@ from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
 from rfcn.core.pipeline import in_threads
 from rfcn.operator_py import use_seeds
+from rfcn.operator_py.psroi_pooling import with_compiled_pooling
 
 SIZES, INT8_SIZES = 2, 4  # of image that are kept bound on a device, such as an upright and a wide one
 ROIS_COLUMNS = 5
@@ -60,7 +61,8 @@ class Predictor:
     """
 
     def __init__(self, symbol, data_names, context, arg_params, aux_params, sizes=SIZES):
-        self.symbol = symbol
+        on_cpu = all(device.device_type == 'cpu' for device in context)
+        self.symbol = with_compiled_pooling(symbol) if on_cpu else symbol
         self.data_names = data_names
         self.context = context
         self.params = (arg_params, aux_params)

@@ -2,7 +2,9 @@
 import numpy as np
 import pytest
 
-from lib.psroi.psroi_pooling import deformable_psroi_pool, psroi_pool, round_half_away
+from lib.psroi.psroi_pooling import deformable_psroi_pool, psroi_pool, psroi_pool_compiled, round_half_away
+
+compiled = pytest.mark.skipif(psroi_pool_compiled is None, reason='the compiled modules are not built: make build')
 
 
 def test_halves_are_rounded_away_from_zero():
@@ -102,6 +104,36 @@ def test_pooling_equals_that_of_mxnet(pooled_size, output_dim):
     native = mx.nd.contrib.PSROIPooling(mx.nd.array(data), mx.nd.array(rois), spatial_scale=1 / 16,
                                         output_dim=output_dim, pooled_size=pooled_size)
     np.testing.assert_allclose(psroi_pool(data, rois, 1 / 16, output_dim, pooled_size), native.asnumpy(), atol=1e-5)
+
+
+@compiled
+@CASES
+def test_compiled_pooling_equals_that_of_mxnet_to_the_last_bit(pooled_size, output_dim):
+    mx = pytest.importorskip('mxnet')
+    data, rois, _ = random_case(pooled_size + 10, pooled_size, output_dim)
+    rois = np.vstack((rois, np.float32([[0, 0, 0, 271, 207], [1, 500, 500, 600, 600], [1, -90, -90, -50, -50],
+                                        [0, 90, 90, 20, 20], [1, 16, 16, 16, 16]])))
+    native = mx.nd.contrib.PSROIPooling(mx.nd.array(data), mx.nd.array(rois), spatial_scale=1 / 16,
+                                        output_dim=output_dim, pooled_size=pooled_size)
+    np.testing.assert_array_equal(psroi_pool_compiled(data, rois, 1 / 16, output_dim, pooled_size), native.asnumpy())
+
+
+@compiled
+def test_compiled_pooling_of_rois_that_no_network_makes_reads_nothing_outside_the_maps():
+    nan, inf = np.float32([np.nan, np.inf])
+    rois = np.float32([[7, 0, 0, 15, 15], [-1, 0, 0, 15, 15], [nan, 0, 0, 15, 15], [0, nan, nan, nan, nan],
+                       [0, -inf, -inf, inf, inf], [0, 3e38, 3e38, 3e38, 3e38], [0, 0, 0, 15, 15]])
+    pooled = psroi_pool_compiled(numbered_maps(4, 2, 2) + 1, rois, 1 / 16, 1, 2)
+    assert (pooled[:6] == 0).all()
+    np.testing.assert_array_equal(pooled[6].ravel(), [1, 101, 201, 301])
+    assert psroi_pool_compiled(numbered_maps(4, 2, 2), rois[:0], 1 / 16, 1, 2).shape == (0, 1, 2, 2)
+
+
+@compiled
+@pytest.mark.parametrize('maps,columns', [(5, 5), (4, 4)])
+def test_compiled_pooling_refuses_other_shapes(maps, columns):
+    with pytest.raises(ValueError, match='expected'):
+        psroi_pool_compiled(numbered_maps(maps, 6, 6), np.zeros((1, columns), dtype=np.float32), 1, 1, 2)
 
 
 @CASES
