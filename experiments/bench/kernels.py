@@ -7,6 +7,7 @@ from experiments.bench.measure import in_turn
 from lib.bbox.bbox_transform import bbox_overlaps, bbox_overlaps_py
 from lib.nms import nms as nms_module
 from lib.nms.nms import nms, nms_py, soft_nms
+from lib.psroi.psroi_pooling import psroi_pool_compiled
 from lib.rcnn.detection import per_class_nms
 from lib.rpn.anchors import assign_anchor, generate_anchors, shifted_anchors
 
@@ -55,6 +56,19 @@ def overlap_candidates(count):
     return {'compiled': lambda: bbox_overlaps(boxes, objects), 'NumPy': lambda: bbox_overlaps_py(boxes, objects)}
 
 
+def pooling_candidates(classes, bins=7, height=38, width=63, count=300):
+    """Position-sensitive RoI pooling of the score maps of an image of 600 x 1000 pixels."""
+    rng = np.random.RandomState(0)
+    maps = rng.randn(1, classes * bins * bins, height, width).astype(np.float32)
+    rois = np.insert(dets_of(count)[:, :4], 0, 0, axis=1)
+    inputs = [mx.nd.array(values) for values in (maps, rois)]
+    settings = dict(spatial_scale=1 / 16, output_dim=classes, pooled_size=bins)
+    candidates = {'contrib.PSROIPooling': lambda: mx.nd.contrib.PSROIPooling(*inputs, **settings).wait_to_read()}
+    if psroi_pool_compiled is not None:
+        candidates['compiled'] = lambda: psroi_pool_compiled(maps, rois, **settings)
+    return candidates
+
+
 def run(short):
     """Rows of the table of kernels: milliseconds."""
     rounds = 5 if short else 21
@@ -67,6 +81,9 @@ def run(short):
     rows.append(dict(kernel='NMS a class, 80 classes', boxes=300, **_milliseconds(_per_class(), rounds)))
     rows.append(dict(kernel='anchor targets, 38x63 cells', boxes=38 * 63 * 9,
                      **_milliseconds(_anchor_targets(), rounds)))
+    for classes in 21, 81:
+        rows.append(dict(kernel='RoI pooling, %d classes' % classes, boxes=300,
+                         **_milliseconds(pooling_candidates(classes), rounds)))
     return rows
 
 
