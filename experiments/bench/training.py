@@ -101,10 +101,7 @@ def counting_binds():
 
 
 def operators(depth, precision, roidb):
-    """Kind of operator -> seconds of a step in it, and the share of the step that is not spent on the network's layers.
-
-    The profiler does not see operators in Python; they are among the rest.
-    """
+    """Kind of operator -> seconds of a step in it, and the share of the step that the network's layers do not take."""
     with measure.single_operators():
         training = Training(depth, precision, roidb)
         training.step()
