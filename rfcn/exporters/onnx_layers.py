@@ -11,6 +11,7 @@ from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, numbers_to, s
 DEFORMABLE = ('_contrib_DeformableConvolution', '_contrib_DeformablePSROIPooling')
 _RELUS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh'}
 LEAST_SIDE = np.float32(0.1)    # cells, of a RoI
+SPLIT = np.float32(2 ** 12)     # `quotient` splits numbers at the digit that counts 1 / SPLIT
 
 
 def add_network(graph: Graph, symbol, arg_params, aux_params):
@@ -215,7 +216,7 @@ def bin_masks(graph: Graph, start: str, length: str, bins: int, limit: str):
     Returns:
         (R, k, limit) of 0 and 1, and (R, k) how many cells a bin has.
     """
-    size = graph('Div', length, np.float32(bins))
+    size = quotient(graph, length, bins)
     number = np.arange(bins, dtype=np.float32)[None]                                        # (1, k)
     first = graph('Floor', graph('Add', graph('Mul', size, number), start))                 # (R, k)
     end = graph('Ceil', graph('Add', graph('Mul', size, number + np.float32(1)), start))
@@ -224,3 +225,21 @@ def bin_masks(graph: Graph, start: str, length: str, bins: int, limit: str):
                    graph('Less', cell, graph('Unsqueeze', end, ints(2))))                   # (R, k, limit)
     mask = graph('Cast', inside, to=FLOAT)
     return mask, graph('ReduceSum', mask, ints(2), keepdims=0)
+
+
+def quotient(graph: Graph, x: str, divisor: int) -> str:
+    """x / divisor, rounded as IEEE 754 asks, in every runtime.
+
+    The last digit decides where a bin that ends between two cells begins and ends. OpenVINO multiplies by 1 / divisor
+    in place of dividing by a constant, which gives another last digit in some cases. So the remainder, which is
+    computed without rounding, is divided too, and corrects the quotient.
+
+    Args:
+        x: numbers from 2^-10 to 2^12. divisor: 1 to 16.
+    """
+    rough = graph('Div', x, np.float32(divisor))
+    high = graph('Mul', graph('Floor', graph('Mul', rough, SPLIT)), np.float32(1) / SPLIT)
+    low = graph('Sub', rough, high)     # each half has so few digits that its product with the divisor is exact
+    remainder = graph('Sub', graph('Sub', x, graph('Mul', high, np.float32(divisor))),
+                      graph('Mul', low, np.float32(divisor)))
+    return graph('Add', rough, graph('Mul', remainder, np.float32(1 / divisor)))

@@ -3,13 +3,13 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.psroi.psroi_pooling import psroi_pool
+from lib.psroi.psroi_pooling import bins, psroi_pool
 from lib.rcnn.detection import detect, per_class_nms
 from lib.rpn.anchors import generate_anchors
 from lib.rpn.proposal import best_anchors, propose
 from rfcn.exporters import onnx_layers, onnx_rpn
 from rfcn.exporters.onnx_file import detections
-from rfcn.exporters.onnx_graph import Graph
+from rfcn.exporters.onnx_graph import Graph, size_of
 from tests.rfcn.exporters import numpy_runtime
 
 ANCHORS = dict(stride=16, scales=(1, 2), ratios=(0.5, 1, 2))
@@ -37,6 +37,59 @@ def test_pooling_equals_that_of_lib_also_beyond_the_map_and_for_boxes_inside_out
     expected = psroi_pool(data, rois, 1 / 16, 2, bins)
     np.testing.assert_allclose(found, expected, rtol=2e-6)
     assert (expected[-1] == 0).all() and expected[-3].all()
+
+
+def by_reciprocal(x, divisor):
+    """What some runtimes, OpenVINO among them, compute for Div."""
+    return x * (np.float32(1) / divisor)
+
+
+@pytest.mark.parametrize('divisor', [1, 3, 7, 14])
+def test_a_quotient_is_rounded_rightly_where_a_runtime_multiplies_by_the_reciprocal(divisor, monkeypatch):
+    lengths = np.append(np.arange(1, 20000) / 16, 0.1).astype(np.float32)      # sides of RoIs, in cells of 16 pixels
+    wrong = by_reciprocal(lengths, np.float32(divisor)) != lengths / np.float32(divisor)
+    assert wrong.any() == (divisor > 1)
+    for division in (np.divide, by_reciprocal):
+        monkeypatch.setitem(numpy_runtime.OPERATORS, 'Div', division)
+        found = evaluate(lambda graph: onnx_layers.quotient(graph, 'lengths', divisor), lengths=lengths)
+        np.testing.assert_array_equal(found, lengths / np.float32(divisor))
+
+
+def mask_graph(count):
+    """A graph with inputs starts (R, 1), lengths (R, 1), map (1, 1, H, W); and its output, the bins over H."""
+    graph = Graph()
+    for name in ('starts', 'lengths'):
+        graph.input(name, ('R', 1))
+    graph.input('map', (1, 1, 'H', 'W'))
+    graph.output('masks', onnx_layers.bin_masks(graph, 'starts', 'lengths', count, size_of(graph, 'map', 2))[0],
+                 ('R', count, 'H'))
+    return graph
+
+
+@pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
+def test_runtimes_give_a_bin_the_cells_that_lib_gives_it(runtime, tmp_path):
+    for package in ('onnx', runtime):
+        pytest.importorskip(package, reason=package + ' is not installed: pip install "rfcn[export]"')
+    draws = np.random.RandomState(0)
+    starts, lengths = ((draws.randint(1, limit, 2000) / 16).astype(np.float32) for limit in (300, 600))
+    path = str(tmp_path / 'masks.onnx')
+    mask_graph(7).save(path, {})
+    found = run_file(path, runtime, dict(starts=starts[:, None], lengths=lengths[:, None],
+                                         map=np.zeros((1, 1, 38, 1), dtype=np.float32)))
+    expected = np.zeros((2000, 7, 38), dtype=np.float32)
+    for start, length, of_roi in zip(starts, lengths, expected):
+        for mask, (first, end) in zip(of_roi, bins(start, length, 7, 38)):
+            mask[first:end] = 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def run_file(path, runtime, feed):
+    """The only output of a file."""
+    if runtime == 'openvino':
+        import openvino
+        return openvino.Core().compile_model(path, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})(feed)[0]
+    import onnxruntime
+    return onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider']).run(None, feed)[0]
 
 
 def rpn_output(height, width, seed=0, spread=0.3):
