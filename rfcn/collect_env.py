@@ -102,7 +102,9 @@ def machine(gpus):
     if gpus:
         name = run('nvidia-smi', '--query-gpu=name', '--format=csv,noheader') or 'GPU'
         return '%d x %s' % (len(str(gpus).split(',')), name)
-    return '%s, %d cores' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'CPU', usable_cores())
+    count = usable_cores()
+    name = proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'CPU'
+    return '%s, %d core%s' % (name, count, '' if count == 1 else 's')
 
 
 def mxnet_features():
