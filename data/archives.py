@@ -8,6 +8,7 @@ import os
 from collections import namedtuple
 
 from data.download import FetchError
+from lib.utils.whole_file import whole_files
 
 # url; md5 in hexadecimal or None; megabytes to load and on the disk once unpacked, of 10^6 bytes and both about;
 # folder below the data folder to unpack into; evidence: what is there afterwards
@@ -94,11 +95,10 @@ def split_minival(folder, *, counts=(MINIVAL_IMAGES, OTHER_IMAGES)):
     if found != tuple(counts) or found[0] != len(chosen):
         raise FetchError('%s: expected %d and %d images in minival and the rest, not %d and %d: instances_val2014.json'
                          ' or instances_val2017.json is not the official one' % ((folder,) + tuple(counts) + found))
-    for name, half in zip(MINIVAL_FILES, halves):
-        path = os.path.join(folder, name)
-        with open(path + '.part', 'w', encoding='utf-8') as file:
-            json.dump(half, file)
-        os.replace(path + '.part', path)
+    with whole_files([os.path.join(folder, name) for name in MINIVAL_FILES]) as temporaries:
+        for path, half in zip(temporaries, halves):
+            with open(path, 'w', encoding='utf-8') as file:
+                json.dump(half, file)
 
 
 def _read(path):

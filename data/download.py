@@ -18,8 +18,12 @@ from collections import namedtuple
 from pathlib import PurePosixPath, PureWindowsPath
 
 from lib.errors import UserError
+from lib.utils.whole_file import save_text
 
 CHUNK = 1 << 20
+NOTE = 'UNFINISHED-%s.txt'      # in the folder of an archive of this name while it is unpacked
+_UNFINISHED = ('An interrupted program has not unpacked all of\n    %s\n(%d files) into this folder. Fetch it again; '
+               'that removes this note.\n')
 FINAL_ANSWERS = (400, 401, 403, 404, 405, 410, 451)  # asking again would not help
 Member = namedtuple('Member', 'name size open')
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
@@ -125,7 +129,8 @@ def _length(headers):
 def unpack(path, folder):
     """Unpack an archive below `folder`; files that are there are written anew.
 
-    Every name is looked at before anything is written.
+    Every name is looked at before anything is written. Each file gets its name when it is whole, and until all are
+    there a note in the folder says that they are not.
 
     Returns:
         int, the number of files.
@@ -134,16 +139,19 @@ def unpack(path, folder):
             the folder, or the disk lacks space.
     """
     os.makedirs(folder, exist_ok=True)
+    note = os.path.join(folder, NOTE % os.path.basename(path))
     try:
         with (zipfile.ZipFile(path) if path.endswith('.zip') else tarfile.open(path)) as archive:
             members = _zip_members(archive) if path.endswith('.zip') else _tar_members(archive)
             targets = [_target(folder, member.name, path) for member in members]
             require_space(folder, sum(member.size for member in members), 'unpacking ' + os.path.basename(path))
+            save_text(note, _UNFINISHED % (os.path.abspath(path), len(members)))
             for member, target in zip(members, targets):
                 _write(member, target)
     except _DAMAGED as error:
         os.remove(path)
         raise FetchError('%s is damaged (%s) and was removed: call again to load it anew' % (path, error)) from None
+    os.remove(note)
     return len(members)
 
 
@@ -154,7 +162,15 @@ def _zip_members(archive):
 
 
 def _tar_members(archive):
-    files = [info for info in archive.getmembers() if not info.isdir()]
+    try:
+        entries = archive.getmembers()
+        archive.fileobj.seek(archive.offset)
+        end = archive.fileobj.read(tarfile.BLOCKSIZE)
+    except (ValueError, OSError) as error:      # of a size that no file has; nothing has been written
+        raise tarfile.ReadError('a header cannot be read: %s' % error) from None
+    if not end or any(end):     # tarfile takes a header that it cannot read for the end
+        raise tarfile.ReadError('it breaks off after %d members' % len(entries))
+    files = [info for info in entries if not info.isdir()]
     for info in files:
         if not info.isfile():
             raise FetchError('%s: member %r is a link or a device; refused, nothing was unpacked'
@@ -171,6 +187,13 @@ def _target(folder, name, source):
 
 
 def _write(member, target):
+    """Write a member under another name, then give it its own. `whole_file` would wait for the disk at each one."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    with member.open() as source, open(target, 'wb') as file:
-        shutil.copyfileobj(source, file)
+    part = target + '.part'
+    try:
+        with member.open() as source, open(part, 'wb') as file:
+            shutil.copyfileobj(source, file)
+        os.replace(part, target)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)

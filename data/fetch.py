@@ -17,6 +17,7 @@ import os
 
 from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen, is_split, split_minival
 from data.download import FetchError, check_md5, download, require_space, unpack
+from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
 MEGABYTE = 10 ** 6
@@ -78,7 +79,7 @@ def fetch(archives, folder, *, mirror=None, keep=False, **options):
                              % (path, files, archive.evidence))
         mark = _mark(archive, folder)
         mark.parent.mkdir(exist_ok=True)
-        mark.write_text(json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files,
+        save_text(mark, json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files,
                                     'kept': keep}))
         if not keep:
             os.remove(path)

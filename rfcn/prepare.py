@@ -32,9 +32,10 @@ from lib.dataset.annotations import stopping, unknown_labels
 from lib.dataset.box_rule import hints, judge, usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
 from lib.dataset.csv_list import write_list
-from lib.dataset.find import find_dataset, role_of
+from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.errors import DatasetError
+from lib.utils.folders import locked_folder
 from lib.utils.image import image_size, imread
 from lib.utils.progress import progress
 from lib.utils.whole_file import save_text, whole_files
@@ -46,7 +47,6 @@ from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')
 
-NAME = 'prepared'
 SHARES = {'train': 0.7, 'val': 0.15, 'test': 0.15}
 SEED = 0
 MEASURED_STEPS = 12         # training steps whose time tells the number of epochs
@@ -72,11 +72,10 @@ def read_folder(folder):
         DatasetError, FileNotFoundError: there is nothing, or something that stops training.
     """
     found = find_dataset(folder)
-    names = [name for name in found.image_sets if not name.startswith(NAME)]
-    logger.info('%s: %s annotations; image sets: %s', folder, found.format, ', '.join(names))
+    logger.info('%s: %s annotations; image sets: %s', folder, found.format, ', '.join(found.image_sets))
     sets = {}
-    for name in names:
-        data = read_annotated(found.format, name, folder, sets=names)
+    for name in found.image_sets:
+        data = read_annotated(found.format, name, folder, sets=found.image_sets)
         for fault in stopping(data.faults) + unknown_labels(data):
             raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
                                % fault.text.rstrip('.'))
@@ -141,14 +140,6 @@ def split_pictures(pictures, roles):
                  np.random.RandomState(SEED))
 
 
-def write_lists(folder, shared):
-    """The three CSV lists, all or none."""
-    paths = [os.path.join(folder, '%s_%s.csv' % (NAME, role)) for role in shared]
-    with whole_files(paths) as temporaries:
-        for temporary, pairs in zip(temporaries, shared.values()):
-            write_list(temporary, pairs)
-
-
 def settings(data, pretrained):
     """The keys that follow from the training data, an AnnotatedSet, and from the weights: scale, anchors, bins."""
     kind = PRETRAINED if pretrained else SMALL
@@ -186,22 +177,26 @@ def configuration(folder, classes, found, pretrained):
             'symbol': 'resnet_v1_50_rfcn' if pretrained else 'small_rfcn', 'SCALES': found['SCALES'],
             'network': dict(network, **found['network']),
             'dataset': {'dataset': 'csv', 'dataset_path': os.path.abspath(folder), 'CLASSES': list(classes),
-                        'image_set': NAME + '_train', 'val_image_set': NAME + '_val',
-                        'test_image_set': NAME + '_test', 'USE_07_METRIC': False},
+                        'image_set': PREPARED + '_train', 'val_image_set': PREPARED + '_val',
+                        'test_image_set': PREPARED + '_test', 'USE_07_METRIC': False},
             'TRAIN': dict({'model_prefix': 'rfcn', 'lr': kind['lr'], 'BATCH_IMAGES': kind['batch'], 'ENABLE_OHEM': True,
                            'BATCH_ROIS': -1, 'BBOX_NORMALIZATION_PRECOMPUTED': True, 'CXX_PROPOSAL': False,
                            'RPN_MIN_SIZE': 0}, **kind['train']),
             'TEST': dict(proposals, BATCH_IMAGES=kind['batch'])}
 
 
-def seconds_per_step(config, images):
-    """Seconds of a training step here: the median of a few on the data, in a folder that is removed."""
+def seconds_per_step(config, images, image_set):
+    """Seconds of a training step here: the median of a few on the data, in a folder that is removed.
+
+    Args:
+        images: of the image set, which is called `image_set` as long as it has not its own name.
+    """
     batch = config['TRAIN']['BATCH_IMAGES']
     with tempfile.TemporaryDirectory() as folder, silence():
         path = os.path.join(folder, 'speed.yaml')
         save_text(path, as_yaml(config))
         cfg = load_config(path, ['TRAIN.end_epoch=%r' % min(1.0, MEASURED_STEPS * batch / (2 * images)),
-                                 'default.frequent=1', 'dataset.val_image_set='])
+                                 'default.frequent=1', 'dataset.val_image_set=', 'dataset.image_set=' + image_set])
         with open(train_net(cfg, folder) + '-log.jsonl', encoding='utf-8') as lines:
             speeds = [json.loads(line)['images_per_s'] for line in lines]      # each the mean of the steps up to it
     ends = [0] + [number * batch / speed for number, speed in enumerate(speeds, 1)]
@@ -253,6 +248,7 @@ def prepare(folder, minutes=60.0, pretrained=''):
 
     Raises:
         DatasetError, FileNotFoundError: the folder holds nothing to train on; nothing has been written.
+        FolderInUse: another run writes there.
     """
     folder = str(folder)
     shared = assign(read_folder(folder))
@@ -261,18 +257,27 @@ def prepare(folder, minutes=60.0, pretrained=''):
     data = shared['train'][0][0]
     training = data._replace(pictures=[picture for _, picture in shared['train']])
     config = configuration(folder, data.classes, settings(training, pretrained), pretrained)
-    write_lists(folder, shared)
     if not pretrained:
         logger.info('without --pretrained a small network starts from random weights: good for a try and for simple '
                     'things; for photographs give a ResNet-50 (data/README.md says where from)')
-    images = len(shared['train'])
-    seconds = seconds_per_step(config, images)
-    logger.info('a training step takes %.2f s here', seconds)
-    config['TRAIN'].update(schedule(images, seconds, minutes, PRETRAINED if pretrained else SMALL))
-    config['TEST']['test_epoch'] = config['TRAIN']['end_epoch']
-    path = os.path.join(folder, NAME + '.yaml')
-    save_text(path, '# Written by: rfcn prepare. What the keys mean: rfcn/config/defaults.py.\n' + as_yaml(config))
+    lists = [os.path.join(folder, '%s_%s.csv' % (PREPARED, role)) for role in shared]
+    path = os.path.join(folder, PREPARED + '.yaml')
+    with locked_folder(folder), whole_files(lists + [path], suffix='.csv', last_tells=True) as temporaries:
+        for temporary, pairs in zip(temporaries, shared.values()):
+            write_list(temporary, pairs)
+        complete(config, len(shared['train']), minutes, PRETRAINED if pretrained else SMALL,
+                 os.path.basename(temporaries[0])[:-len('.csv')])
+        Path(temporaries[-1]).write_text('# Written by: rfcn prepare. What the keys mean: rfcn/config/defaults.py.\n'
+                                         + as_yaml(config), encoding='utf-8')
     return path
+
+
+def complete(config, images, minutes, kind, image_set):
+    """Give a configuration its schedule, by the speed of training steps on `image_set`."""
+    seconds = seconds_per_step(config, images, image_set)
+    logger.info('a training step takes %.2f s here', seconds)
+    config['TRAIN'].update(schedule(images, seconds, minutes, kind))
+    config['TEST']['test_epoch'] = config['TRAIN']['end_epoch']
 
 
 def main(argv=None):

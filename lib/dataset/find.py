@@ -20,6 +20,8 @@ from lib.utils.image import IMAGE_EXTENSIONS
 logger = logging.getLogger(__name__)
 
 WHOLE = '.'                 # the name of the set that is the folder itself
+PREPARED = 'prepared'       # begins the names of the lists that `rfcn prepare` writes, which are made of others
+_OF_PREPARE = re.compile(PREPARED + r'_(train|val|test)\.csv(\.tmp-\d+\.csv)?')
 _CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
 
 
@@ -112,6 +114,8 @@ def _csv_files(folder) -> List[str]:
     found = []
     for place in ('', 'annotations'):
         for name in _files(os.path.join(folder, place), '.csv'):
+            if _OF_PREPARE.fullmatch(name):
+                continue
             with contextlib.suppress(DatasetError):     # another table
                 path = os.path.join(folder, place, name)
                 _, row = next(raw_rows(path), (0, []))

@@ -27,7 +27,7 @@ _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
 
 
 @contextlib.contextmanager
-def whole_files(paths, suffix=''):
+def whole_files(paths, suffix='', last_tells=False):
     """Temporary names for files that belong together.
 
     At the end of the block all of them are flushed to the disk, and only then do they get their names, in this order.
@@ -37,6 +37,8 @@ def whole_files(paths, suffix=''):
     Args:
         paths: str or path, of the files.
         suffix: str, ends the temporary names, for writers that choose a format by it.
+        last_tells: whether the last file tells of the others: then the one that was there is removed before any gets
+            its name, so that it never stands beside files that it does not tell of.
     Raises:
         OSError: a folder cannot be written to, or the disk is full.
     """
@@ -49,6 +51,9 @@ def whole_files(paths, suffix=''):
             if target:
                 _flush(temporary)
                 _keep_mode_and_owner(temporary, target)
+        if last_tells and places[-1][1]:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(places[-1][1])
         for temporary, target in places:
             if target:
                 os.replace(temporary, target)

@@ -194,6 +194,41 @@ def test_a_damaged_tar_is_removed(tmp_path):
     assert not path.exists()
 
 
+def test_what_is_cut_short_leaves_whole_files_alone_and_a_note_until_all_is_unpacked(tmp_path, monkeypatch):
+    path, out = tmp_path / 'a.tar', tmp_path / 'out'
+    path.write_bytes(make_tar({'first': b'1' * 5000, 'second': b'2' * 5000}))
+    out.mkdir()
+    (out / 'second').write_bytes(b'as it was')
+
+    def copy(source, file):
+        content = source.read()
+        file.write(content[:100])
+        if content.startswith(b'2'):
+            raise OSError(28, 'No space left on device')
+        file.write(content[100:])
+    with monkeypatch.context() as patched, pytest.raises(OSError, match='No space left'):
+        patched.setattr(download.shutil, 'copyfileobj', copy)
+        download.unpack(str(path), str(out))
+    note = out / 'UNFINISHED-a.tar.txt'
+    assert sorted(entry.name for entry in out.iterdir()) == [note.name, 'first', 'second']
+    assert str(path) in note.read_text() and (out / 'second').read_bytes() == b'as it was'
+    assert download.unpack(str(path), str(out)) == 2
+    assert not note.exists() and (out / 'second').read_bytes() == b'2' * 5000
+
+
+@pytest.mark.parametrize('size', ['abc', '-5', '-99999999999', '9' * 20, '1e3'])
+def test_a_tar_with_a_size_that_no_file_has_is_damaged(tmp_path, size):
+    path = tmp_path / 'a.tar'
+    with tarfile.open(str(path), 'w', format=tarfile.PAX_FORMAT) as archive:
+        for name, headers in ('first', {'size': size}), ('second', {}):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = 5, headers
+            archive.addfile(info, io.BytesIO(b'12345'))
+    with pytest.raises(FetchError, match='a.tar is damaged'):
+        download.unpack(str(path), str(tmp_path / 'out'))
+    assert list((tmp_path / 'out').iterdir()) == []
+
+
 def test_too_little_space_is_said_before_anything_is_loaded(server, tmp_path, monkeypatch):
     archive = voc_archive(server)._replace(megabytes=460, unpacked=460)
     monkeypatch.setattr(download.shutil, 'disk_usage', lambda folder: Usage(10 ** 9, 10 ** 8, 9 * 10 ** 8))

@@ -1,5 +1,6 @@
 """From a folder of annotated pictures to a configuration that trains."""
 import csv
+import fcntl
 import shutil
 
 import cv2
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from lib.dataset.annotations import AnnotatedSet, Picture, no_items
+from lib.dataset.csv_list import write_list
 from lib.errors import DatasetError
+from lib.utils.folders import FolderInUse
 from rfcn import prepare
 from rfcn.config.config import load_config
 from tests.conftest import TINY_COLOURS, tiny_annotation
@@ -38,7 +41,7 @@ def names_of(path):
 
 
 def test_a_folder_becomes_three_lists_and_a_configuration_that_trains(photos, capsys, monkeypatch):
-    monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images: 0.1)
+    monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images, image_set: 0.1)
     assert prepare.main([str(photos), '--minutes', '1']) == 0
     lists = [names_of(photos / ('prepared_%s.csv' % role)) for role in ('train', 'val', 'test')]
     assert sum(len(names) for names in lists) == 15 and len(set.union(*lists)) == 15
@@ -55,10 +58,36 @@ def test_a_folder_becomes_three_lists_and_a_configuration_that_trains(photos, ca
 
 def test_the_speed_is_that_of_training_steps_on_the_data(photos):
     sets = prepare.assign(prepare.read_folder(str(photos)))
-    prepare.write_lists(str(photos), sets)
+    write_list(str(photos / 'any.csv'), sets['train'])
     data = sets['train'][0][0]._replace(pictures=[picture for _, picture in sets['train']])
     config = prepare.configuration(str(photos), data.classes, prepare.settings(data, ''), '')
-    assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train'])) < 60
+    assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train']), 'any') < 60
+
+
+def test_lists_and_configuration_of_before_stay_where_a_new_one_fails(photos, monkeypatch):
+    monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images, image_set: 0.1)
+    prepare.prepare(str(photos), minutes=1)
+    names = ['prepared.yaml'] + ['prepared_%s.csv' % role for role in ('train', 'val', 'test')]
+    before = {name: (photos / name).read_bytes() for name in names}
+    (photos / 'twin.xml').unlink()      # other lists
+    (photos / 'twin.jpg').unlink()
+
+    def fail(config, images, image_set):
+        assert (photos / (image_set + '.csv')).exists()
+        raise OSError('the disk has gone')
+    monkeypatch.setattr(prepare, 'seconds_per_step', fail)
+    with pytest.raises(OSError, match='the disk has gone'):
+        prepare.prepare(str(photos), minutes=1)
+    assert {name: (photos / name).read_bytes() for name in names} == before
+    assert not [path.name for path in photos.iterdir() if '.tmp-' in path.name]
+
+
+def test_two_at_once_in_one_folder_are_refused(photos):
+    lock = (photos / '.lock').open('w')
+    fcntl.flock(lock, fcntl.LOCK_EX)    # as another process would hold it
+    with lock, pytest.raises(FolderInUse, match='in use by another run'):
+        prepare.prepare(str(photos), minutes=1)
+    assert not list(photos.glob('prepared*'))
 
 
 def test_epochs_follow_from_pictures_minutes_and_speed():

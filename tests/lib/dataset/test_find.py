@@ -27,6 +27,8 @@ def folder(tmp_path):
       'Annotations/a.xml': XML}, ('PascalVOC', ('train', 'val'))),
     ({'Annotations/a.xml': XML, 'JPEGImages/a.jpg': ''}, ('PascalVOC', ('.',))),
     ({'annotations/a.xml': XML, 'images/a.png': ''}, ('PascalVOC', ('.',))),
+    ({'a.xml': XML, 'a.jpg': '', 'prepared_train.csv': 'image,x1,y1,x2,y2,class\n',
+      'prepared_val.csv.tmp-7.csv': 'image,x1,y1,x2,y2,class\n'}, ('PascalVOC', ('.',))),           # by rfcn prepare
     ({'a.xml': XML, 'a.jpg': ''}, ('PascalVOC', ('.',))),                                         # LabelImg
     ({'train/a.xml': XML, 'train/a.jpg': '', 'valid/b.xml': XML, 'valid/b.jpg': ''},              # Roboflow
      ('PascalVOC', ('train', 'valid'))),

@@ -120,6 +120,23 @@ def test_files_that_belong_together_get_their_names_together_or_not_at_all(tmp_p
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['a', 'b']
 
 
+def test_a_file_that_tells_of_others_never_stands_beside_what_it_does_not_tell_of(tmp_path, monkeypatch):
+    paths = [str(tmp_path / name) for name in ('a.csv', 'b.csv', 'of_both.yaml')]
+    for path in paths:
+        Path(path).write_text('old')
+
+    def killed(temporary, target):
+        if target.endswith('b.csv'):
+            raise KeyboardInterrupt
+        replace(temporary, target)
+    replace = os.replace
+    monkeypatch.setattr(os, 'replace', killed)
+    with pytest.raises(KeyboardInterrupt), whole_files(paths, last_tells=True) as temporaries:
+        for temporary in temporaries:
+            Path(temporary).write_text('new')
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {'a.csv': 'new', 'b.csv': 'old'}
+
+
 def test_a_folder_that_has_gone_is_named(tmp_path):
     with pytest.raises(OSError, match='The folder .*gone is gone: was it deleted, or its disk unmounted'):
         save_text(tmp_path / 'gone' / 'a.txt', 'text')
