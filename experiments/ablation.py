@@ -31,6 +31,7 @@ from experiments.demo.make_dataset import make_dataset
 from experiments.plot_curves import read_records
 from experiments.studies import STUDIES
 from lib.errors import UserError
+from lib.utils.whole_file import save_text, save_whole
 from rfcn import Detector, data_sets, test
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.cli.run import log_to
@@ -114,7 +115,7 @@ def run_all(study, args, note):
                 of_base = find(results, trained_as(study, variant), seed)     # None where the variant trains itself
                 found = run_apart(cfg, args.out / ('%d_seed%d' % (number, seed)), of_base and of_base['params'])
                 results.append(dict(found, variant=variant, seed=seed))
-                path.write_text(json.dumps(dict(note=note, results=results), indent=1))
+                save_text(path, json.dumps(dict(note=note, results=results), indent=1))
                 logger.info('%s, seed %d: %s', variant, seed, results[-1])
     return [result for result in results if result['seed'] < args.seeds]
 
@@ -198,7 +199,7 @@ def plot(study, results, path):
                                textcoords='offset points', xytext=(4, 3))
         panels[1].set(xlabel='test, seconds per image', ylabel='mAP@0.5, %', xlim=(0, None))
         panels[1].grid(alpha=0.3)
-    figure.savefig(str(path), dpi=110)
+    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=110, format='png'))
 
 
 def draw_bars(axes, rows):
@@ -261,7 +262,7 @@ def main(argv=None):
     if args.time:
         measure_testing(study, args, results)
     text = as_markdown(study, results, note)
-    (args.out / 'ablation.md').write_text(text, encoding='utf-8')
+    save_text(args.out / 'ablation.md', text)
     plot(study, results, args.out / 'ablation.png')
     print(text)
 

@@ -33,6 +33,7 @@ from experiments.bench import (
     training,
     workers,
 )
+from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
 SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run,
@@ -52,7 +53,7 @@ def benchmark(names, short, folder):
         results[name] = SECTIONS[name](short)
         report.print_table('%s (measured in %.0f s)' % (name, time.time() - started), results[name])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'benchmark.json').write_text(json.dumps(results, indent=1))
+    save_text(folder / 'benchmark.json', json.dumps(results, indent=1))
     if 'infer' in results:
         plot.draw(results['infer'], folder / 'benchmark.png')
     print('\nwrote %s' % (folder / 'benchmark.json'))

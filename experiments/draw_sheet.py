@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.dataset.voc_eval import match_detections
 from lib.utils import safe_pickle
-from lib.utils.image import imread
+from lib.utils.image import imread, imwrite
 from lib.utils.show_boxes import class_colors, draw_boxes
 from rfcn import data_sets
 from rfcn.cli.script import make_parser, run_script
@@ -131,8 +131,7 @@ def main(argv=None):
     cfg = load_config(args.cfg)
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     picture = sheet(imdb, safe_pickle.load(args.detections), args.count, args.thresh, args.width, args.height)
-    if not cv2.imwrite(args.out, picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-        raise OSError('%s could not be written' % args.out)
+    imwrite(args.out, picture, JPEG_QUALITY)
 
 
 if __name__ == '__main__':

@@ -33,6 +33,7 @@ from matplotlib.figure import Figure
 
 from experiments.bench import subjects
 from lib.utils.memory import peak, resident
+from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
 from rfcn.cli.script import make_parser, run_script
 from rfcn.collect_env import git_revision, machine
@@ -192,7 +193,7 @@ def plot(results, path):
         axes.title.set_fontsize(9)
         axes.grid(alpha=0.3)
     panels[0].legend(fontsize=7, loc='lower right')
-    figure.savefig(str(path), dpi=90)
+    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=90, format='png'))
 
 
 def main(argv=None):
@@ -226,7 +227,7 @@ def main(argv=None):
                                                        if item[1] is not None), flush=True)
                         note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''),
                                     results=results)
-                        (args.out / 'memory.json').write_text(json.dumps(note) + '\n')
+                        save_text(args.out / 'memory.json', json.dumps(note) + '\n')
                         plot(results, args.out / 'memory.png')
     return int(any(result['summary']['ratio'] > args.bound for result in results.values()))
 

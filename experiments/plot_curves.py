@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.errors import DatasetError
+from lib.utils.whole_file import save_whole
 from rfcn.cli.script import make_parser, run_script
 
 LOGGER = logging.getLogger(__name__)
@@ -159,7 +160,8 @@ def plot_curves(jsonl_path, out_png):
             panel.legend(loc='best', fontsize='small')
         else:
             panel.text(0.5, 0.5, 'nothing recorded yet', ha='center', va='center', transform=panel.transAxes)
-    figure.savefig(str(out_png), dpi=100)
+    kind = Path(out_png).suffix[1:] or 'png'
+    save_whole([out_png], lambda temporary: figure.savefig(temporary, dpi=100, format=kind))
 
 
 def main():

@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lib.utils.whole_file import save_text, save_whole
 from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint
 from rfcn.cli.run import log_to
@@ -139,7 +140,7 @@ def draw(results, path):
         panel.grid(alpha=0.3)
         panel.legend(fontsize=7, loc='upper right' if panel is not panels[1] else 'lower left')
     figure.tight_layout()
-    FigureCanvasAgg(figure).print_png(str(path))
+    save_whole([path], FigureCanvasAgg(figure).print_png)
 
 
 def main(argv=None):
@@ -173,7 +174,7 @@ def main(argv=None):
         results['ohem'][name] = losses(load_config(run / 'config.yaml', where + WITH_OHEM), str(last(run)), args.images)
         logger.info('%s: %s', name, {key: value for key, value in results['ohem'][name].items()
                                      if not isinstance(value, list)})
-    (args.out / 'votes.json').write_text(json.dumps(results))
+    save_text(args.out / 'votes.json', json.dumps(results))
     draw(results, args.out / 'votes.png')
 
 

@@ -2,6 +2,8 @@
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lib.utils.whole_file import save_whole
+
 PARTS = {'network': '#33608c', 'pre': '#9fb8ce', 'post': '#f1a340'}  # drawn from the bottom up
 BARS = 0.8  # of the space of a backbone
 
@@ -26,4 +28,4 @@ def draw(rows, path):
     axes.set(xticks=range(len(backbones)), xticklabels=backbones, ylabel='seconds an image, file to boxes')
     axes.margins(y=0.18)
     axes.legend(loc='upper left')
-    figure.savefig(str(path), dpi=100)
+    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=100, format='png'))

@@ -12,6 +12,7 @@ from experiments.demo.make_dataset import make_dataset
 from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test, rfcn_given_train_test
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
 from lib.errors import UserError
+from lib.utils.whole_file import save_text
 from rfcn import import_backbone, test
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.checkpoints.identity import CLASSES, meaning_keys
@@ -157,8 +158,8 @@ def weight_settings(cfg):
         logger.warning('%s is not there: it is made of GluonCV\'s %s. The release, MatR and pyR start from Caffe\'s; '
                        'docs/rows.md, "The trunk", tells the difference', path, GLUONCV % depth.group(1))
         asked_for = import_backbone.convert('gluoncv', GLUONCV % depth.group(1), prefix.parent)
-        note.write_text(yaml.safe_dump({key: asked_for[key] for key in import_backbone.UNLIKE_RELEASE
-                                         if key in asked_for}))
+        save_text(note, yaml.safe_dump({key: asked_for[key] for key in import_backbone.UNLIKE_RELEASE
+                                        if key in asked_for}))
     settings = yaml.safe_load(note.read_text()) if note.is_file() else {}
     logger.info('starting from %s, %s', path, 'GluonCV\'s trunk' if note.is_file() else 'as it was put there')
     return ['network.%s=%s' % (key, value) for key, value in settings.items()]
