@@ -10,8 +10,9 @@ The launcher writes lines of JSON to its standard input, and reads lines of JSON
                                             -> {"ended": "worker 0", "status": -9}
 
 When the launcher ends, or is silent for SILENCE seconds, the processes are asked to stop and, PATIENCE seconds later,
-killed: none stays behind.
+killed: none stays behind. Where the agent is killed, they are killed, too.
 """
+import ctypes
 import json
 import os
 import signal
@@ -24,6 +25,9 @@ import time
 BEAT = 2.0
 SILENCE = 25.0      # longer than the silence of a member of the run, which says who is missing
 PATIENCE = 15.0
+PRCTL = getattr(ctypes.CDLL(None), 'prctl', None)
+PR_SET_PDEATHSIG = 1
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)     # the agent ignores them, and so do processes by default
 THREADS = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'    # hyper-threads of one core say the same
 
@@ -51,15 +55,23 @@ class Agent:
                 self._send_signal(name, message['signal'])
         self.end_all()
 
-    def start(self, name, command, folder, variables, log, share=None, show=False):
+    def start(self, name, command, folder, variables, log, share=None, show=False, stoppable=False):
         """Start a process.
 
         Args:
             command: list of words. folder: to start it in. variables: of its environment, beside those of the agent.
             log: file for what it prints, made here with its folder. show: also tell the launcher.
             share: [i, n], the i-th of n shares of the cores; None for all of them.
+            stoppable: whether it can be asked to stop; scheduler and servers go on until the workers have left.
         """
         cpus, threads = share_of_cores(*share) if share else (None, 1)
+
+        def prepare():      # in the new process
+            end_with_parent()
+            for number in STOPS if stoppable else ():
+                signal.signal(number, signal.SIG_DFL)
+            if cpus:
+                os.sched_setaffinity(0, cpus)
         variables = dict({name: str(threads) for name in THREADS}, **variables)
         try:
             path = os.path.join(folder, log)
@@ -68,7 +80,7 @@ class Agent:
                 process = subprocess.Popen(
                     command, cwd=folder, env=dict(os.environ, **variables), stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE if show else file, stderr=subprocess.STDOUT, start_new_session=True,
-                    preexec_fn=lambda: os.sched_setaffinity(0, cpus) if cpus else None)
+                    preexec_fn=prepare)
         except OSError as error:
             self.tell(line='%s cannot be started: %s' % (name, error), of=name)
             self.tell(ended=name, status=127)
@@ -126,6 +138,12 @@ class Agent:
         self.end_all()
 
 
+def end_with_parent():
+    """On Linux: have this process killed when the one that started it ends, however that ends."""
+    if PRCTL:
+        PRCTL(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
 def share_of_cores(number, count):
     """The processors of the number-th of `count` equal shares of this host's cores, and how many cores these are.
 
@@ -157,6 +175,6 @@ def free_port(address):
 
 
 if __name__ == '__main__':
-    for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for _number in STOPS:
         signal.signal(_number, signal.SIG_IGN)  # the launcher decides; where it ends, so does standard input
     Agent().serve()

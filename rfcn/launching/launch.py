@@ -28,11 +28,13 @@ from rfcn.launching.watch import ALL_END, MISSING_STATUS
 
 logger = logging.getLogger(__name__)
 
-SSH = 'ssh -o BatchMode=yes -o ServerAliveInterval=5 -o ServerAliveCountMax=4'
-FAULT_GRACE = 30.0      # seconds for the others to end by themselves once a process has failed
+SSH = 'ssh -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=5 -o ServerAliveCountMax=4'
+FAULT_GRACE = 15.0      # seconds for the others to end by themselves once a process has failed
+HELPER_GRACE = 3.0      # the same for scheduler and servers once no worker is left
 STOP_GRACE = 50.0       # seconds for the workers to stop in order once that is wished
 KILL_GRACE = 8.0        # seconds for what is left to end
-SILENCE = 25.0          # seconds after which an agent does not answer
+AGENT_GRACE = agent.PATIENCE + 10.0     # seconds for an agent to end what it started
+STOPPED = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}    # the status of a training
 
 
 class LaunchFailed(UserError, RuntimeError):
@@ -49,14 +51,15 @@ class Connection:
     def __init__(self, host, rsh, inbox):
         self.host = host
         self.heard = time.monotonic()
-        self.lost = False
+        self.answered = self.lost = False
         command = [sys.executable, agent.__file__] if host.name == LOCAL else \
             remote_command(rsh, host)
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             start_new_session=True)
         except OSError as error:
-            raise ConfigError('%s cannot be started: %s' % (command[0], error.strerror)) from error
+            raise ConfigError('%s cannot be started (%s); --rsh names another remote shell'
+                              % (command[0], error.strerror)) from error
         threading.Thread(target=self._read, args=(inbox,), daemon=True).start()
 
     def tell(self, **message):
@@ -74,9 +77,18 @@ class Connection:
         except OSError:
             pass
 
+    def wait(self):
+        """After `close`: wait until the agent has ended. A remote shell that does not answer is killed."""
+        try:
+            self.process.wait(AGENT_GRACE if self.answered and not self.lost else 1.0)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
     def _read(self, inbox):
         for line in self.process.stdout:
             self.heard = time.monotonic()
+            self.answered = True
             try:
                 inbox.put((self, json.loads(line.decode('utf-8'))))
             except ValueError:
@@ -107,6 +119,7 @@ class Launch:
         self.workers = sum(process.role == 'worker' for process in processes)
         self.servers = servers
         self.running = set(self.processes)
+        self.stuck = []         # names of processes that had to be killed
         self.faults = []        # sentences, the first is the cause where that can be told
         self.failed = False     # whether a process has ended with an error
         self.told = ''          # what the scheduler says of who is missing
@@ -137,12 +150,14 @@ class Launch:
         finally:
             for connection in self.connections.values():
                 connection.close()
+            for connection in self.connections.values():
+                connection.wait()
             for number, handler in before.items():
                 signal.signal(number, handler)
         if self.signal:
             return 128 + self.signal
         if self.faults or self.failed:
-            reason = (self.faults + [self.told or 'a process ended because another one is missing'])[0]
+            reason = (self.faults + [self.told or self._stuck()])[0]
             raise LaunchFailed('%s; what the processes said is in %s' % (reason, self.logs))
         return 0
 
@@ -172,7 +187,8 @@ class Launch:
             self.connections[process.host.name].tell(start=dict(
                 name=name, command=[process.host.python, '-m', 'rfcn', *self.command], folder=process.host.path,
                 variables=variables_of(process, root, port, self.workers, self.servers), share=share,
-                log=self._log(name), show=process.rank == 0 or process.role == 'scheduler'))
+                log=self._log(name), show=process.rank == 0 or process.role == 'scheduler',
+                stoppable=process.role == 'worker'))
 
     def _log(self, name):
         return os.path.join(self.logs, name.replace(' ', '-') + '.log')
@@ -191,6 +207,8 @@ class Launch:
         elif message and message.get('ended') in self.running:
             self.running.discard(message['ended'])
             self._judge(message['ended'], message['status'])
+            if (self.failed or self.signal) and not self._workers_left():
+                self._end_within(HELPER_GRACE)
 
     def _show(self, name, line):
         if name == 'scheduler' and line.startswith('error: '):
@@ -202,20 +220,34 @@ class Launch:
         """Note a fault if the end of a process is one."""
         if status == 0 or self.signal or self.killed:
             return
-        how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else 'ended with status %d' % status
+        how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else \
+            'was stopped by %s' % STOPPED[status] if status in STOPPED else 'ended with status %d' % status
         host = self.processes[name].host.name
         sentence = '%s (%s) %s, see %s' % (name, host, how, self._log(name))
         self.failed = True
         if status != MISSING_STATUS:    # else it ended because of another one
             self.faults.insert(0 if status < 0 else len(self.faults), sentence)
-        self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
+        self._end_within(FAULT_GRACE)
+
+    def _workers_left(self):
+        return [name for name in self.running if self.processes[name].role == 'worker']
+
+    def _end_within(self, seconds):
+        latest = time.monotonic() + seconds
+        self.deadline = min(self.deadline or latest, latest)
+
+    def _stuck(self):
+        """The sentence for processes that nobody but the launcher could end."""
+        names = ['%s (%s)' % (name, self.processes[name].host.name) for name in self.stuck]
+        return '%s did not answer and had to be killed' % ' and '.join(names) if names else \
+            'a process ended because another one is missing'
 
     def _lose(self, connection, how):
         gone = {name for name in self.running if self.processes[name].host is connection.host}
         if gone and not connection.lost and not self.signal:
             self.faults.insert(0, 'the host %s %s: %s went missing'
                                % (connection.host.name, how, ', '.join(sorted(gone))))
-            self.deadline = self.deadline or time.monotonic() + FAULT_GRACE
+            self._end_within(FAULT_GRACE)
         connection.lost = True
         self.running -= gone
 
@@ -225,16 +257,17 @@ class Launch:
     def _check_time(self):
         now = time.monotonic()
         for connection in self.connections.values():
-            if now - connection.heard > SILENCE and not connection.lost:
-                self._lose(connection, 'has not answered for %d seconds' % SILENCE)
+            if now - connection.heard > agent.SILENCE and not connection.lost:
+                self._lose(connection, 'has not answered for %d seconds' % agent.SILENCE)
         if self.signal and not self.deadline:
             logger.info('stopping the workers; again to end them at once')
-            self._tell_all(stop=[name for name in self.running if self.processes[name].role == 'worker'],
-                           signal=int(signal.SIGTERM))
+            self._tell_all(stop=self._workers_left(), signal=int(signal.SIGTERM))
             self.deadline = now + STOP_GRACE
         if self.deadline and now > self.deadline:
             if self.killed:
                 self.running.clear()
+            else:
+                self.stuck = sorted(self.running)
             self.killed = True
             self._tell_all(stop=sorted(self.running), signal=int(signal.SIGKILL))
             self.deadline = now + KILL_GRACE

@@ -52,10 +52,10 @@ class Launched:
         found = {}
         for folder in Path('/proc').glob('[0-9]*'):
             try:
-                words = (folder / 'cmdline').read_bytes().decode().split('\0')
+                words = os.fsdecode((folder / 'cmdline').read_bytes()).split('\0')
                 if self.mark not in words or 'launch' in words:
                     continue
-                pairs = (folder / 'environ').read_bytes().decode().split('\0')
+                pairs = os.fsdecode((folder / 'environ').read_bytes()).split('\0')
                 told = dict(pair.split('=', 1) for pair in pairs if '=' in pair)
             except OSError:
                 continue    # it has just ended

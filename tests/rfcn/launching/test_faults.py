@@ -1,0 +1,198 @@
+"""What goes wrong with hosts, shells and processes: one sentence, within a bounded time, and nothing stays behind.
+
+Processes and remote shells are small scripts here; test_launch.py has the same with real trainings.
+"""
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.errors import ConfigError
+from rfcn.launching import agent, launch
+from rfcn.launching.launch import LaunchFailed
+
+AGENT = [sys.executable, agent.__file__]
+
+
+@pytest.fixture
+def script(tmp_path):
+    """A function (name, lines of a shell script) -> its path."""
+    def write(name, text):
+        path = tmp_path / name
+        path.write_text('#!/bin/sh\n%s\n' % text)
+        path.chmod(0o755)
+        return str(path)
+    return write
+
+
+@pytest.fixture
+def run(tmp_path, script, monkeypatch):
+    """A function (what a process does, a shell script; remote shell) -> the launch's last sentence, or its status.
+
+    The script's own number is written to the folder `numbers` first, and may be there no more in the end.
+    """
+    for module, name, seconds in ((launch, 'FAULT_GRACE', 1.0), (launch, 'HELPER_GRACE', 0.3),
+                                  (launch, 'KILL_GRACE', 2.0), (agent, 'SILENCE', 2.6)):
+        monkeypatch.setattr(module, name, seconds)
+    numbers = tmp_path / 'numbers'
+    numbers.mkdir()
+
+    def start(does='exec sleep 60', shell='shift; exec "$@"'):
+        python = script('python', 'if [ "$1" != -m ]; then exec %s "$@"; fi\necho > %s/$$\n%s' % (
+            sys.executable, numbers, does))
+        (tmp_path / 'hosts').write_text('b address=127.0.0.1 slots=2 python=%s' % python)
+        rsh = script('rsh', 'echo > %s/$$\n%s' % (numbers, shell))
+        began = time.monotonic()
+        try:
+            end = launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', rsh, '--logs', str(tmp_path / 'logs'), '--',
+                               'train'])
+        except LaunchFailed as error:
+            end = str(error)
+        assert time.monotonic() - began < 10
+        assert [path.name for path in numbers.iterdir() if runs(path.name)] == []
+        return end
+    return start
+
+
+def runs(number):
+    """Whether a process runs."""
+    try:
+        state = Path('/proc', number, 'stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state != 'Z'
+
+
+def by_role(**does):
+    """A shell script: what worker, server and scheduler do; left out, they wait."""
+    cases = ''.join('%s) %s;;\n' % (role, text) for role, text in does.items())
+    return 'case $DMLC_ROLE in\n%s*) exec sleep 60;; esac' % cases
+
+
+def test_a_host_that_refuses_is_named(run, capfd):
+    refused = 'ssh: connect to host b port 22: Connection refused'
+    assert run(shell='echo "%s" >&2; exit 255' % refused).startswith(
+        'the host b does not answer: can it be reached, and is rfcn in its folder ')
+    assert refused in capfd.readouterr().err
+
+
+def test_a_shell_that_never_answers_is_killed_and_its_host_named(run):
+    assert run(shell='exec sleep 60').startswith('the host b does not answer')
+
+
+def test_a_shell_that_is_not_there_is_named(tmp_path):
+    (tmp_path / 'hosts').write_text('b address=127.0.0.1')
+    with pytest.raises(ConfigError, match='^/no/ssh cannot be started .No such file.*--rsh names another'):
+        launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', '/no/ssh', '--', 'train'])
+
+
+def test_ssh_itself_gives_up_on_a_host_that_drops_its_packets():
+    assert 'ConnectTimeout=15' in launch.SSH
+
+
+def test_workers_that_fail_before_they_connect_end_the_others_that_wait_for_them(run):
+    assert run(by_role(worker='exit 2')).startswith('worker 0 (b) ended with status 2, see ')
+
+
+def test_one_worker_that_fails_before_it_connects_ends_the_others(run):
+    said = run('[ "$DMLC_WORKER_ID" = 1 ] && exit 3; exec sleep 60')
+    assert said.startswith('worker 1 (b) ended with status 3, see ')
+
+
+def test_a_worker_that_somebody_stops_is_said_to_be_stopped(run):
+    assert run(by_role(worker='exit 143')).startswith('worker 0 (b) was stopped by SIGTERM, see ')
+
+
+def test_a_process_that_is_silent_is_named_where_nobody_else_can_name_it(run):
+    silent = by_role(worker='exit 75', server='exit 75')    # as they end when the scheduler does not answer
+    assert run(silent).startswith('scheduler (b) did not answer and had to be killed; ')
+
+
+def test_what_the_scheduler_says_of_the_missing_is_the_reason(run):
+    silent = by_role(scheduler='echo "error: server (host b) has not answered; all processes end"; exit 75',
+                     worker='exit 75')
+    assert run(silent).startswith('server (host b) has not answered; what the processes said is in ')
+
+
+def test_ctrl_c_while_processes_still_begin_ends_all_at_once(run, tmp_path):
+    def interrupt():
+        while len(list((tmp_path / 'numbers').iterdir())) < 5:     # remote shell, scheduler, server, two workers
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+    threading.Thread(target=interrupt).start()
+    assert run() == 128 + signal.SIGINT
+
+
+def started(running, count, deadline=10):
+    """Numbers of the `count` children of an agent, once they are there."""
+    children = Path('/proc/%d/task/%d/children' % (running.pid, running.pid))
+    until = time.monotonic() + deadline
+    while len(children.read_text().split()) < count and time.monotonic() < until:
+        time.sleep(0.02)
+    return children.read_text().split()
+
+
+def order(running, tmp_path, name, **more):
+    """Have an agent start a process that waits."""
+    connection = launch.Connection.__new__(launch.Connection)
+    connection.process = running
+    connection.tell(start=dict(name=name, command=['sleep', '60'], folder=str(tmp_path), variables={}, log='log',
+                               **more))
+
+
+@pytest.fixture
+def running():
+    """An agent."""
+    process = subprocess.Popen(AGENT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_processes_of_an_agent_that_is_killed_end(running, tmp_path):
+    order(running, tmp_path, 'worker 0')
+    number, = started(running, 1)
+    running.kill()
+    until = time.monotonic() + 5
+    while runs(number) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not runs(number)
+
+
+def test_workers_are_pinned_to_cores_of_their_own_as_the_system_sees_it(running, tmp_path):
+    cores = sorted(os.sched_getaffinity(0))
+    if agent.share_of_cores(0, 2)[0] is None:
+        pytest.skip('needs two cores')
+    for rank in range(2):
+        order(running, tmp_path, 'worker %d' % rank, share=[rank, 2])
+    order(running, tmp_path, 'server 0')
+    numbers = started(running, 3)
+    time.sleep(0.2)     # pinned before the program begins
+    seen = [sorted(os.sched_getaffinity(int(number))) for number in numbers]
+    assert sorted(seen[0] + seen[1]) == cores == seen[2]
+
+
+def test_an_agent_that_hears_no_more_of_its_launcher_ends_its_processes(running, tmp_path):
+    order(running, tmp_path, 'worker 0', stoppable=True)
+    number, = started(running, 1)
+    running.stdin.close()
+    assert running.wait(timeout=10) == 0 and not runs(number)
+
+
+def test_only_workers_can_be_asked_to_stop(running, tmp_path):
+    order(running, tmp_path, 'server 0')
+    server, = started(running, 1)
+    order(running, tmp_path, 'worker 0', stoppable=True)
+    worker, = set(started(running, 2)) - {server}
+    time.sleep(0.2)
+    for number in server, worker:
+        os.kill(int(number), signal.SIGTERM)
+    until = time.monotonic() + 5
+    while runs(worker) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert runs(server) and not runs(worker)
