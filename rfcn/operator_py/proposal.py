@@ -139,3 +139,6 @@ class BestAnchorsProperty(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return BestAnchorsOperator(self.base_anchors, self.settings)
+
+    def declare_backward_dependency(self, out_grad, in_data, out_data):
+        return []   # as of all operators here: see psroi_pooling.py

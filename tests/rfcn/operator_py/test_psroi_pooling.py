@@ -13,6 +13,7 @@ from rfcn.core.detect import Predictor
 from rfcn.core.loader import image_loader
 from rfcn.operator_py import psroi_pooling
 from rfcn.operator_py.psroi_pooling import with_compiled_pooling
+from rfcn.train_end2end import train_net
 
 compiled = pytest.mark.skipif(psroi_pool_compiled is None, reason='the compiled modules are not built: make build')
 
@@ -64,3 +65,10 @@ def test_a_network_gives_the_same_boxes_and_scores_with_either_pooling(tiny_run,
     assert set(ours) == set(native) == {'rois', 'cls_prob', 'bbox_pred'}
     for name, values in native.items():
         np.testing.assert_array_equal(ours[name], values)
+
+
+def test_a_training_with_operators_in_python_goes_on_after_a_validation_that_pools_by_it(tiny_yaml, tmp_path):
+    cfg = load_config(tiny_yaml(), ['TRAIN.EVAL_PERIOD=1', 'dataset.val_image_set=train', 'TRAIN.end_epoch=2',
+                                    'TRAIN.CXX_PROPOSAL=false'])
+    train_net(cfg, tmp_path)
+    assert (tmp_path / 'tiny-0002.params').exists()
