@@ -7,6 +7,7 @@ if __package__ in (None, ''):
 
 from lib.dataset.box_rule import counted
 from lib.dataset.convert import convert
+from lib.utils.limits import is_there
 from rfcn.cli.script import make_parser, run_script
 
 FORMATS = {'voc': 'PascalVOC', 'coco': 'coco', 'csv': 'csv', 'yolo': 'yolo'}  # here -> in the configuration
@@ -32,7 +33,7 @@ def parse(argv=None):
 def main(argv=None):
     """Entry point."""
     args = parse(argv)
-    classes = args.classes and (args.classes if Path(args.classes).is_file() else args.classes.split(','))
+    classes = args.classes and (args.classes if is_there(args.classes) else args.classes.split(','))
     sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
                          classes=classes or None, images=args.images, origin=args.origin)
     for image_set, data in sets.items():

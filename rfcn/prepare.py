@@ -37,6 +37,7 @@ from lib.dataset.split import alike_groups, fingerprint, split
 from lib.errors import DatasetError
 from lib.utils.folders import locked_folder
 from lib.utils.image import image_size, imread
+from lib.utils.limits import is_there
 from lib.utils.progress import progress
 from lib.utils.whole_file import save_text, whole_files
 from rfcn import check_dataset
@@ -290,7 +291,7 @@ def main(argv=None):
     log_to(None)
     if not args.minutes > 0:
         raise DatasetError('--minutes must be more than 0, not %g' % args.minutes)
-    if args.pretrained and not os.path.isfile(args.pretrained + '-0000.params'):
+    if args.pretrained and not is_there(args.pretrained + '-0000.params'):
         raise FileNotFoundError('%s-0000.params: no such file; --pretrained takes what stands before -0000.params'
                                 % args.pretrained)
     path = prepare(args.folder, args.minutes, args.pretrained)

@@ -11,7 +11,7 @@ import os
 
 from lib.utils import safe_pickle
 from lib.utils.image import imread, imwrite
-from lib.utils.limits import check_regular
+from lib.utils.limits import check_regular, is_there
 from lib.utils.result_files import free_name
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
@@ -118,7 +118,7 @@ def fingerprint(cfg, params, imdb):
     images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
     digest = hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8', 'surrogateescape'))
     graph = Path(quantization.symbol_path(params))  # two INT8 models of a checkpoint differ in it alone
-    if cfg.TEST.PRECISION == 'int8' and graph.is_file():
+    if cfg.TEST.PRECISION == 'int8' and is_there(graph):
         digest.update(graph.read_bytes())
     return digest.hexdigest()
 

@@ -13,7 +13,7 @@ import shutil
 
 from lib.errors import DatasetError
 from lib.utils.image import IMAGE_EXTENSIONS
-from lib.utils.limits import check_regular
+from lib.utils.limits import check_regular, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +128,10 @@ def find_image(dataset_path, folders, name, source):
     except DatasetError as error:
         raise DatasetError('%s: names an image that lies elsewhere: %s' % (source, error)) from None
     found = [path for path in paths if os.path.isfile(path)]
+    strange = [path for path in paths if not found and os.path.exists(path)]
+    if strange:
+        raise FileNotFoundError('%s: an image is expected, this is %s; %s names it'
+                                % (strange[0], kind_of(strange[0]), source))
     if not found:
         raise FileNotFoundError('%s: there is no such image in %s, and %s names it'
                                 % (name, ', '.join(map(os.path.abspath, folders)), source))

@@ -63,6 +63,16 @@ def check_regular(path):
     _check_kind(path, os.stat(path).st_mode)
 
 
+def is_there(path):
+    """Whether there is a file at a path. Raises NoInput where there is something else: it must not pass for nothing."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):   # of a name that no file can have
+        return False
+    _check_kind(path, mode)
+    return True
+
+
 def kind_of(path):
     """What stands at a path, in words: 'a file', 'a folder', 'a named pipe (FIFO)', 'a device', ..."""
     return _kind(os.stat(path).st_mode)

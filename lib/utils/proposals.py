@@ -16,7 +16,7 @@ import numpy as np
 from lib.errors import DatasetError
 from lib.utils import mat_file, safe_pickle
 from lib.utils.image import IMAGE_EXTENSIONS
-from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES, open_input
+from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES, is_there, open_input
 from lib.utils.whole_file import whole_file
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
@@ -67,7 +67,7 @@ def load_proposals(path, indexes):
     Raises:
         FileNotFoundError, DatasetError: as in `attach_proposals`.
     """
-    if not os.path.isfile(path):
+    if not is_there(path):
         raise FileNotFoundError('%s: there is no such file of proposals; rfcn propose can write one' % path)
     readers = {'.mat': _read_mat, '.npz': _read_npz, '.pkl': _read_pickle}
     extension = os.path.splitext(path)[1].lower()

@@ -6,12 +6,12 @@
     prefix-symbol.json   the graph for testing
 """
 import logging
-import os
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError, error_line
+from lib.utils.limits import is_there
 from lib.utils.memory import is_lack_of_memory
 from lib.utils.whole_file import save_text, save_whole
 from rfcn.checkpoints.params_file import check_params_file
@@ -158,7 +158,7 @@ def check_params(symbol, input_shapes, arg_params, aux_params, source, remedy=OT
 
 def load_arrays(path):
     """The named arrays of a file of mx.nd.save. Raises as `load_params`."""
-    if not os.path.isfile(path):
+    if not is_there(path):
         raise FileNotFoundError('%s: no such parameter file' % path)
     check_params_file(path)
     try:

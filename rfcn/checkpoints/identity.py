@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import CheckpointError, ConfigError
+from lib.utils.limits import is_there
 from rfcn.config.config import load_config, thaw
 from rfcn.config.defaults import KEYS
 from rfcn.config.kinds import show
@@ -67,7 +68,7 @@ def settings_of(cfg):
 def identity_beside(params):
     """What config.yaml says beside a parameter file; None where there is none that can be read."""
     path = Path(params).parent / CONFIG
-    if not path.is_file():
+    if not is_there(path):
         return None
     try:
         return Identity(None, settings_of(load_config(str(path))), None)

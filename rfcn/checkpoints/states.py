@@ -7,7 +7,6 @@
 """
 import json
 import logging
-import os
 import re
 import zlib
 from collections import namedtuple
@@ -16,6 +15,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError
+from lib.utils.limits import is_there
 from lib.utils.whole_file import save_whole
 from rfcn.checkpoints.checkpoint import load_arrays, save_arrays, tag_params, write_arrays
 from rfcn.checkpoints.identity import SUM_BYTES, DataRecord, Identity, identity_beside
@@ -147,7 +147,7 @@ def identity_of_params(path, params=None):
         CheckpointError: the states belong to other parameters.
     """
     states = states_beside(path)
-    if os.path.isfile(states):
+    if is_there(states):
         try:
             progress, identity = _read_told(read_bytes(states, (_PROGRESS, _IDENTITY, _DATA)), states)
         except CheckpointError as error:    # such as the release's, pickled objects

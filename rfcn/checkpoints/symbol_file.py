@@ -8,13 +8,12 @@ The op of a variable is null.
 """
 import json
 import math
-import os
 import re
 
 import mxnet as mx
 
 from lib.errors import CheckpointError, error_line
-from lib.utils.limits import MAX_GRAPH_BYTES, MAX_GRAPH_COUNT, MAX_GRAPH_NODES, open_input
+from lib.utils.limits import MAX_GRAPH_BYTES, MAX_GRAPH_COUNT, MAX_GRAPH_NODES, is_there, open_input
 
 MAX_DEPTH = 2           # a fused convolution is a node that holds the graph which it was made of
 PARAMS_SUM = 'params_sum'    # among the attributes of a graph
@@ -29,7 +28,7 @@ def load_symbol_file(path):
         FileNotFoundError: no such file.
         CheckpointError: it is damaged, or holds no graph.
     """
-    if not os.path.isfile(path):
+    if not is_there(path):
         raise FileNotFoundError('%s: no such graph' % path)
     try:
         with open_input(path, 'r', MAX_GRAPH_BYTES, encoding='utf-8') as file:

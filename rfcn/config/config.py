@@ -22,7 +22,7 @@ from easydict import EasyDict
 
 from lib.errors import ConfigError
 from lib.utils import safe_yaml
-from lib.utils.limits import MAX_YAML_BYTES, open_input
+from lib.utils.limits import MAX_YAML_BYTES, is_there, open_input
 from rfcn.config.defaults import KEYS, LEGACY, ORDER
 from rfcn.config.kinds import class_names, show
 
@@ -295,7 +295,7 @@ def _read_classes(key, names, source, folder):
         return names
     if not names:
         return ()
-    path = next((path for path in (names, os.path.join(folder, names)) if os.path.isfile(path)), None)
+    path = next((path for path in (names, os.path.join(folder, names)) if is_there(path)), None)
     if path is None:
         raise ConfigError('%s: %s must be a list [car, dog] or a file of names, not %s'
                           % (source, key, show(names)))

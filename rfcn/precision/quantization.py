@@ -9,13 +9,13 @@ import copy
 import json
 import logging
 import re
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 from mxnet.contrib.quantization import _get_optimal_thresholds, calib_graph, quantize_graph
 
 from lib.errors import CheckpointError, ConfigError
+from lib.utils.limits import is_there
 from rfcn.checkpoints.checkpoint import load_params
 from rfcn.checkpoints.states import checksum
 from rfcn.checkpoints.symbol_file import load_symbol_file, sum_in
@@ -73,7 +73,7 @@ def load_symbol(params):
         CheckpointError: the file is damaged, or belongs to other parameters.
     """
     path = symbol_path(params)
-    symbol = load_symbol_file(path) if Path(path).is_file() else None
+    symbol = load_symbol_file(path) if is_there(path) else None
     if symbol is None or not int8_layers(symbol):
         raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it '
                           'with rfcn quantize --cfg X.yaml --params %s' % (params, path, params))

@@ -17,6 +17,7 @@ import numpy as np
 from lib.errors import DatasetError, UserError
 from lib.utils import safe_pickle
 from lib.utils.image import imread
+from lib.utils.limits import is_there
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config, run_folder
@@ -123,7 +124,7 @@ def summary(content):
 def read_summary(folder):
     """The summary of another report. Raises a UserError where there is none, or where it is damaged."""
     path = Path(folder, SUMMARY)
-    if not path.is_file():
+    if not is_there(path):
         raise UserError('%s: no such file; --against expects the folder of another report' % path)
     try:
         if path.stat().st_size > MOST_BYTES:
@@ -145,11 +146,11 @@ def main(argv=None):
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(args.detections or run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
                  / (imdb.name + '_detections.pkl'))
-    if not saved.is_file():
+    if not is_there(saved):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
     all_boxes = safe_pickle.load(str(saved))
     evaluation = imdb.evaluate_detections(all_boxes)
     note = saved.parent / 'result.json'
-    params = str(json.loads(note.read_text(encoding='utf-8')).get('params', '')) if note.is_file() else ''
+    params = str(json.loads(note.read_text(encoding='utf-8')).get('params', '')) if is_there(note) else ''
     write_report(cfg, imdb, all_boxes, evaluation, args.out, params=params, against=args.against,
                  thresh=args.report_score, pictures=args.report_pictures)

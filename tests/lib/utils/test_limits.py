@@ -19,6 +19,8 @@ from lib.utils import limits, mat_file, proposals, safe_pickle
 from lib.utils.image import imread
 from lib.utils.limits import open_input
 from lib.utils.proposals import read_npz
+from rfcn.checkpoints.checkpoint import load_arrays
+from rfcn.checkpoints.identity import identity_beside
 from rfcn.checkpoints.symbol_file import load_symbol_file
 from rfcn.config.config import load_config
 
@@ -48,6 +50,22 @@ def test_a_fifo_is_refused_at_once_and_called_by_its_name(reader, tmp_path):
     thread.join(20)
     assert not thread.is_alive(), 'the reader waits for somebody to write'
     assert isinstance(caught[0], expected) and 'this is a named pipe (FIFO)' in str(caught[0])
+
+
+@pytest.mark.parametrize('look', [
+    limits.is_there, load_arrays, load_symbol_file, identity_beside,
+    lambda path: proposals.load_proposals(path, ['a']), lambda path: load_config(None, ['dataset.CLASSES=' + path])])
+def test_what_stands_in_the_place_of_a_file_does_not_pass_for_nothing(look, tmp_path):
+    os.mkfifo(str(tmp_path / 'config.yaml'))
+    with pytest.raises(limits.NoInput, match=r'a regular file is expected, this is a named pipe \(FIFO\)') as caught:
+        look(str(tmp_path / 'config.yaml'))
+    assert caught.value.filename == str(tmp_path / 'config.yaml')
+
+
+def test_only_files_are_there(tmp_path):
+    (tmp_path / 'a').touch()
+    assert limits.is_there(str(tmp_path / 'a')) and not limits.is_there(str(tmp_path / 'b'))
+    assert not any(map(limits.is_there, (str(tmp_path / 'a' / 'b'), 'a\0', 'a' * 999)))
 
 
 def test_regular_files_are_read_and_larger_ones_than_a_limit_are_not(tmp_path):
