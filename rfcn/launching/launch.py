@@ -245,8 +245,8 @@ class Launch:
     def _lose(self, connection, how):
         gone = {name for name in self.running if self.processes[name].host is connection.host}
         if gone and not connection.lost and not self.signal:
-            self.faults.insert(0, 'the host %s %s: %s went missing'
-                               % (connection.host.name, how, ', '.join(sorted(gone))))
+            who = 'the agent of this host' if connection.host.name == LOCAL else 'the host %s' % connection.host.name
+            self.faults.insert(0, '%s %s: %s went missing' % (who, how, ', '.join(sorted(gone))))
             self._end_within(FAULT_GRACE)
         connection.lost = True
         self.running -= gone

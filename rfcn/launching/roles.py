@@ -1,6 +1,7 @@
 """The processes that compute nothing: MXNet's scheduler and its servers, which only add up what the workers push."""
 import ctypes
 import os
+import socket
 import sys
 import time
 
@@ -22,6 +23,17 @@ def check_environment(environ=os.environ):
         raise ConfigError('%s must be a number above 0, not %s' % (numbers[0], environ[numbers[0]]))
 
 
+def check_port(host, port):
+    """Raise a ConfigError where this process cannot listen on a port."""
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        reason = (getattr(error, 'strerror', None) or str(error)).partition(' (')[0]
+        raise ConfigError('the scheduler cannot listen on %s:%d (%s). DMLC_PS_ROOT_URI must be an address of its host; '
+                          'DMLC_PS_ROOT_PORT must be free, and so must the port after it, or RFCN_WATCH_PORT'
+                          % (host, port, reason)) from error
+
+
 def serve(role):
     """Be the scheduler or a server until all workers have left.
 
@@ -33,6 +45,8 @@ def serve(role):
     """
     check_environment()
     if role == 'scheduler':
+        check_port(os.environ['DMLC_PS_ROOT_URI'], int(os.environ['DMLC_PS_ROOT_PORT']))
+        check_port(*watch_address())
         watch = Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
     else:
         member = Member(watch_address(), role, None, end_at_once)

@@ -237,7 +237,8 @@ class Member:
                 if now - started > PATIENCE:
                     raise TimeoutError('the scheduler at %s:%d does not answer (%s)' % (*self.address, error)) from None
                 if now - told > 10:
-                    print('waiting for the scheduler at %s:%d' % self.address, file=sys.stderr, flush=True)
+                    print('waiting for the scheduler at %s:%d (%s)' % (*self.address, error.strerror or error),
+                          file=sys.stderr, flush=True)
                     told = now
                 time.sleep(0.2)
 

@@ -12,7 +12,7 @@ from rfcn.evaluate import joined, packed, share_of, unpacked
 from rfcn.launching import agent
 from rfcn.launching.hosts import local_host, plan, read_hosts, variables_of
 from rfcn.launching.launch import remote_command
-from rfcn.launching.roles import check_environment
+from rfcn.launching.roles import check_environment, check_port
 
 
 @pytest.fixture
@@ -106,6 +106,17 @@ def test_a_free_port_is_free_and_so_is_the_next():
 def test_an_incomplete_environment_is_refused(variables, message):
     with pytest.raises(ConfigError, match=message):
         check_environment(variables)
+
+
+def test_a_port_or_an_address_that_the_scheduler_cannot_have_is_told():
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match='cannot listen on 127.0.0.1:%d .Address already in use' % port):
+            check_port('127.0.0.1', port)
+    check_port('127.0.0.1', port)
+    for host, number in ('no.such.host.invalid', port), ('127.0.0.1', 70000):
+        with pytest.raises(ConfigError, match='cannot listen on %s:%d .*RFCN_WATCH_PORT' % (host, number)):
+            check_port(host, number)
 
 
 @pytest.mark.parametrize('text', ['', '-1', '2', 'a'])
