@@ -2,7 +2,8 @@
 
 The launcher writes lines of JSON to its standard input, and reads lines of JSON from its standard output:
 
-    {"port": "10.0.0.1"}                    -> {"port": 43210}: of that address, free, as is the next one
+    {"port": "10.0.0.1"}                    -> {"port": 43210}: of that address, free, as is the next one; or null and
+                                               {"reason": "..."}
     {"start": {"name": "worker 0", ...}}    see `Agent.start`
     {"stop": ["worker 0"], "signal": 15}    send a signal
     {}                                      a sign of life, every BEAT seconds, from both sides
@@ -48,7 +49,7 @@ class Agent:
             self.heard = time.monotonic()
             message = json.loads(line)
             if 'port' in message:
-                self.tell(port=free_port(message['port']))
+                self._tell_port(message['port'])
             if 'start' in message:
                 self.start(**message['start'])
             for name in message.get('stop', ()):
@@ -106,6 +107,12 @@ class Agent:
             while any(process.poll() is None for process in self.processes.values()) and time.monotonic() < deadline:
                 time.sleep(0.05)
         os._exit(0)
+
+    def _tell_port(self, address):
+        try:
+            self.tell(port=free_port(address))
+        except OSError as error:
+            self.tell(port=None, reason=(error.strerror or str(error)).partition(' (')[0])
 
     def _send_signal(self, name, number):
         process = self.processes.get(name)

@@ -139,7 +139,11 @@ class Launch:
         """
         before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            self._start(self._ask_for_port())
+            port = self._ask_for_port()
+            if port is None:
+                self.running.clear()
+            else:
+                self._start(port)
             beat = 0.0
             while self.running and not self._all_lost():
                 if time.monotonic() - beat > agent.BEAT:
@@ -162,17 +166,28 @@ class Launch:
         return 0
 
     def _ask_for_port(self):
+        """A port for the scheduler; None after Ctrl-C."""
         first = self.connections[self.processes['scheduler'].host.name]
         first.tell(port=first.host.address)
         deadline = time.monotonic() + agent.SILENCE
-        while time.monotonic() < deadline and not self.signal:
+        while time.monotonic() < deadline:
+            if self.signal:
+                return None
             connection, message = self._next()
             if message and 'port' in message:
-                return message['port']
+                return self._port(first.host, **message)
             if connection and message is None:
+                first = connection
                 break
         raise LaunchFailed('the host %s does not answer: can it be reached, and is rfcn in its folder %s?'
                            % (first.host.name, first.host.path))
+
+    @staticmethod
+    def _port(host, port, reason=''):
+        if port is None:
+            raise ConfigError('the host %s cannot listen on %s (%s): write address=IP, with an address of that host'
+                              % (host.name, host.address, reason))
+        return port
 
     def _start(self, port):
         root = self.processes['scheduler'].host.address

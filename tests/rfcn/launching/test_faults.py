@@ -81,6 +81,19 @@ def test_a_host_that_refuses_is_named(run, capfd):
     assert refused in capfd.readouterr().err
 
 
+def test_a_host_that_refuses_is_named_where_the_first_one_does_not(tmp_path, script):
+    (tmp_path / 'hosts').write_text('a address=127.0.0.1\nb address=127.0.0.1\n')
+    rsh = script('rsh', '[ $1 = b ] && exit 255; exec sleep 60')
+    with pytest.raises(LaunchFailed, match='^the host b does not answer'):
+        launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', rsh, '--', 'train'])
+
+
+def test_an_address_that_is_not_the_host_s_own_is_told(tmp_path, script):
+    (tmp_path / 'hosts').write_text('a address=192.0.2.1\n')      # of documentation, RFC 5737
+    with pytest.raises(ConfigError, match='the host a cannot listen on 192.0.2.1 .Cannot assign.*address of that host'):
+        launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', script('rsh', 'shift; exec "$@"'), '--', 'train'])
+
+
 def test_a_shell_that_never_answers_is_killed_and_its_host_named(run):
     assert run(shell='exec sleep 60').startswith('the host b does not answer')
 
@@ -119,13 +132,15 @@ def test_what_the_scheduler_says_of_the_missing_is_the_reason(run):
     assert run(silent).startswith('server (host b) has not answered; what the processes said is in ')
 
 
-def test_ctrl_c_while_processes_still_begin_ends_all_at_once(run, tmp_path):
+# what is there: the remote shell that does not answer; the shell, scheduler, server and two workers
+@pytest.mark.parametrize('shell, count', [('exec sleep 60', 1), ('shift; exec "$@"', 5)])
+def test_ctrl_c_before_processes_train_ends_all_at_once(run, tmp_path, shell, count):
     def interrupt():
-        while len(list((tmp_path / 'numbers').iterdir())) < 5:     # remote shell, scheduler, server, two workers
+        while len(list((tmp_path / 'numbers').iterdir())) < count:
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=interrupt).start()
-    assert run() == 128 + signal.SIGINT
+    assert run(shell=shell) == 128 + signal.SIGINT
 
 
 def started(running, count, deadline=10):
