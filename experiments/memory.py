@@ -76,9 +76,9 @@ def write_pictures(folder, sizes):
     return roidb
 
 
-def training_step(depth, precision, scale, roidb):
+def training_step(depth, precision, scale, roidb, *overrides):
     """A function that takes the next training step, and the peak that the log would tell beforehand."""
-    cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1', 'SCALES=[[%d, %d]]' % scale)
+    cfg = subjects.config(depth, 'TRAIN.BATCH_IMAGES=1', 'SCALES=[[%d, %d]]' % scale, *overrides)
     symbol = make_symbol(cfg).get_symbol(is_train=True)
     loader = anchor_loader(cfg, roidb, symbol)
     first = loader.largest_batch()

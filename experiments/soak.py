@@ -1,0 +1,175 @@
+"""Does anything pile up over hours? Detects, trains, starts and stops loaders, and notes what the process holds.
+
+    python experiments/soak.py [--only detection,training,loader] [--short] [--out output/soak]
+
+A ResNet-18 with random parameters, pictures of 40 sizes in turn; each job in a process of its own:
+
+    detection   20,000 pictures from their files by `Detector`, in fp32, in bf16 where this CPU is fast with it, in INT8
+    training    5,000 steps by the loader, with its threads, and the module
+    loader      200 epochs that are begun and left after two batches
+
+What is held is noted a hundred times: memory, file handles, threads, child processes. Writes soak.json and soak.png.
+The exit status is 1 if a job holds more handles, threads or processes in its last WINDOW hundredths than in its first
+ones, or more memory than GROWTH allows. `--short` does a hundredth of the work, with fewer sizes.
+"""
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
+
+import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
+
+os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
+
+import mxnet as mx
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.bench import subjects
+from experiments.memory import draw_sizes, in_process, int8_graph, training_step, write_pictures
+from lib.utils.memory import resident
+from lib.utils.whole_file import save_text, save_whole
+from rfcn import inference
+from rfcn.checkpoints.checkpoint import save_params
+from rfcn.cli.script import make_parser, run_script
+from rfcn.collect_env import git_revision, machine, proc_field
+from rfcn.core.target_loaders import anchor_loader
+from rfcn.detector import Detector
+from rfcn.precision.bf16 import has_bf16
+from rfcn.precision.quantization import symbol_path
+from rfcn.symbols import make_symbol
+
+DEPTH, SCALE, SIZES, FEW_SIZES = 18, (96, 160), 40, 4
+ANCHORS = 'network.ANCHOR_SCALES=[2, 4, 8]'     # that fit into pictures of this size
+SAMPLES, WINDOW = 100, 5    # so many of the first and of the last ones are compared
+GROWTH = 0.05       # of the memory at the beginning: the system's allocator keeps some for later
+TIMES = {'detection': 20000, 'training': 5000, 'loader': 200}
+PRECISIONS = ('fp32',) + ('bf16',) * has_bf16() + ('int8',)
+COUNTED = ('handles', 'threads', 'processes')
+
+
+def held():
+    """What this process holds now."""
+    parents = [proc_field('/proc/%s/status' % name, 'PPid') for name in os.listdir('/proc') if name.isdigit()]
+    handles, threads = (len(os.listdir('/proc/self/' + folder)) for folder in ('fd', 'task'))
+    return {'MB': resident(), 'handles': handles, 'threads': threads, 'processes': parents.count(str(os.getpid()))}
+
+
+def configuration(*overrides):
+    """Of all jobs."""
+    return subjects.config(DEPTH, "gpus=''", 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED=false', 'SCALES=[[%d, %d]]' % SCALE,
+                           ANCHORS, *overrides)
+
+
+def detection(precision, roidb, params):
+    """A function that detects in the next picture."""
+    cfg = configuration('TEST.PRECISION=' + precision)
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    save_params(params, *subjects.random_params(symbol, inference.input_shapes(cfg)))
+    detector, paths = Detector(cfg, params), endless([entry['image'] for entry in roidb])
+    return lambda: detector.detect(next(paths))
+
+
+def training(precision, roidb, params):
+    """A function that takes the next training step."""
+    step, _ = training_step(DEPTH, precision, SCALE, roidb, ANCHORS)
+
+    def finished_step():
+        step()
+        mx.nd.waitall()
+    return finished_step
+
+
+def loader(precision, roidb, params):
+    """A function that begins an epoch and leaves it."""
+    cfg = configuration('TRAIN.BATCH_IMAGES=1')
+    batches_of = anchor_loader(cfg, roidb, make_symbol(cfg).get_symbol(is_train=True)).batches
+
+    def begin_and_leave():
+        batches = batches_of()
+        next(batches)
+        next(batches)
+    return begin_and_leave
+
+
+JOBS = {'detection': detection, 'training': training, 'loader': loader}
+
+
+def endless(values):
+    """The values in turn, for ever."""
+    while True:
+        yield from values
+
+
+def run(kind, precision, times, roidb, params):
+    """Do a job so many times. Returns what was held after each SAMPLES-th part of them."""
+    job, samples = JOBS[kind](precision, roidb, params), []
+    for _ in range(SAMPLES):
+        for _ in range(times // SAMPLES):
+            job()
+        samples.append(held())
+    return samples
+
+
+def faults(samples):
+    """What a job holds more of at its end than at its beginning, in words. A thread may just have come or gone."""
+    first = {name: max(sample[name] for sample in samples[:WINDOW]) for name in samples[0]}
+    last = {name: min(sample[name] for sample in samples[-WINDOW:]) for name in samples[0]}
+    found = ['%d %s more' % (last[name] - first[name], name) for name in COUNTED if last[name] > first[name]]
+    if last['MB'] > (1 + GROWTH) * first['MB']:
+        found.append('%.0f MB more' % (last['MB'] - first['MB']))
+    return found
+
+
+def plot(results, path):
+    """A panel for each job: memory over its course; handles, threads and processes in the title."""
+    figure = Figure(figsize=(4 * len(results), 3.2), tight_layout=True)
+    FigureCanvasAgg(figure)     # draws without a screen
+    for axes, (title, samples) in zip(figure.subplots(1, len(results), squeeze=False)[0], results.items()):
+        axes.plot(range(1, 1 + len(samples)), [sample['MB'] for sample in samples], linewidth=1.2)
+        counts = ', '.join('%s %d to %d' % (name, samples[0][name], samples[-1][name]) for name in COUNTED)
+        axes.set(xlabel='% of the job', ylabel='MB held', ylim=(0, None), xlim=(1, len(samples)))
+        axes.set_title('%s\n%s' % (title, counts), fontsize=8)
+        axes.grid(alpha=0.3)
+    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=90, format='png'))
+
+
+def main(argv=None):
+    """Entry point. Returns the exit status."""
+    parser = make_parser(__doc__)
+    parser.add_argument('--only', default=','.join(JOBS), help='some of %(default)s')
+    parser.add_argument('--short', action='store_true', help='a hundredth of the work: a try')
+    parser.add_argument('--out', type=Path, default=Path('output/soak'))
+    args = parser.parse_args(argv)
+    kinds = args.only.split(',')
+    unknown = [kind for kind in kinds if kind not in JOBS]
+    if unknown:
+        parser.error('--only: there is no job %s; there are %s' % (', '.join(unknown), ', '.join(JOBS)))
+    args.out.mkdir(parents=True, exist_ok=True)
+    results, status = {}, 0
+    with tempfile.TemporaryDirectory() as folder:
+        roidb = write_pictures(folder, draw_sizes(SCALE, FEW_SIZES if args.short else SIZES))
+        for kind in kinds:
+            for precision in PRECISIONS if kind == 'detection' else PRECISIONS[:1]:
+                times = max(SAMPLES, TIMES[kind] // (100 if args.short else 1))
+                title, params = '%s, %s, %d times' % (kind, precision, times), folder + '/soak-0000.params'
+                if precision == 'int8':
+                    save_text(symbol_path(params), in_process(int8_graph, DEPTH, SCALE, roidb[:4]))
+                results[title] = in_process(run, kind, precision, times, roidb, params)
+                found = faults(results[title])
+                status |= bool(found)
+                print('%s: %s; %s' % (title, ', '.join('%s %.0f to %.0f' % (name, results[title][0][name], last)
+                                                       for name, last in results[title][-1].items()),
+                                      ', '.join(found) or 'nothing piled up'), flush=True)
+                note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''), results=results)
+                save_text(args.out / 'soak.json', json.dumps(note) + '\n')
+                plot(results, args.out / 'soak.png')
+    return status
+
+
+if __name__ == '__main__':
+    run_script(main)
