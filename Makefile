@@ -27,7 +27,7 @@ demo: $(BUILT)  ## draw a data set, train a small R-FCN on it, evaluate it, show
 test: $(BUILT)  ## run the tests, two at a time, and print the line coverage of lib and rfcn
 	$(BIN)/python -m pytest -m 'not slow' -n 2 --dist worksteal --cov=lib --cov=rfcn --cov-report=term $(ARGS)
 
-test-slow: $(BUILT)  ## run the tests that take more than a minute each
+test-slow: $(BUILT)  ## run the tests that take more than 30 seconds each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-pythons:  ## run the tests with each Python 3.8 to 3.14 that is here, in turn (ARGS='tests/lib' for a part of them)
