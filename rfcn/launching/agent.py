@@ -66,9 +66,10 @@ class Agent:
             stoppable: whether it can be asked to stop; scheduler and servers go on until the workers have left.
         """
         cpus, threads = share_of_cores(*share) if share else (None, 1)
+        agent = os.getpid()
 
         def prepare():      # in the new process
-            end_with_parent()
+            end_with_parent(agent)
             for number in STOPS if stoppable else ():
                 signal.signal(number, signal.SIG_DFL)
             if cpus:
@@ -145,10 +146,12 @@ class Agent:
         self.end_all()
 
 
-def end_with_parent():
-    """On Linux: have this process killed when the one that started it ends, however that ends."""
+def end_with_parent(parent):
+    """On Linux: have this process killed when its parent (a process number) ends, however that ends."""
     if PRCTL:
         PRCTL(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it ended before it could be asked for
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def share_of_cores(number, count):

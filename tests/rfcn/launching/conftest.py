@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+try:
+    from coverage import version_info as COVERAGE
+except ImportError:     # `make test` alone counts lines
+    COVERAGE = (0,)
+
 from rfcn.launching.agent import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,6 +84,18 @@ def by_environment(workers, script, *words):
         for process in running:
             process.kill()
     assert [process.returncode for process in running] == [0] * len(running), ends
+
+
+@pytest.fixture(scope='package', autouse=True)
+def lines_of_workers_count(tmp_path_factory):
+    """Where lines are counted: also those of processes that end by os._exit, as workers do."""
+    counted = 'COV_CORE_CONFIG' in os.environ and COVERAGE >= (7, 10)   # the first that can
+    with pytest.MonkeyPatch.context() as patch:
+        if counted:
+            path = tmp_path_factory.mktemp('coverage') / 'coverage.ini'
+            path.write_text('[run]\npatch = _exit\n')
+            patch.setenv('COV_CORE_CONFIG', str(path))
+        yield
 
 
 @pytest.fixture

@@ -144,12 +144,16 @@ def test_ctrl_c_before_processes_train_ends_all_at_once(run, tmp_path, shell, co
 
 
 def started(running, count, deadline=10):
-    """Numbers of the `count` children of an agent, once they are there."""
+    """Numbers of the `count` children of an agent, once their programs have begun."""
     children = Path('/proc/%d/task/%d/children' % (running.pid, running.pid))
     until = time.monotonic() + deadline
-    while len(children.read_text().split()) < count and time.monotonic() < until:
+
+    def begun():
+        return [number for number in children.read_text().split()
+                if Path('/proc', number, 'comm').read_text().strip() == 'sleep']
+    while len(begun()) < count and time.monotonic() < until:
         time.sleep(0.02)
-    return children.read_text().split()
+    return begun()
 
 
 def order(running, tmp_path, name, **more):
@@ -187,7 +191,6 @@ def test_workers_are_pinned_to_cores_of_their_own_as_the_system_sees_it(running,
         order(running, tmp_path, 'worker %d' % rank, share=[rank, 2])
     order(running, tmp_path, 'server 0')
     numbers = started(running, 3)
-    time.sleep(0.2)     # pinned before the program begins
     seen = [sorted(os.sched_getaffinity(int(number))) for number in numbers]
     assert sorted(seen[0] + seen[1]) == cores == seen[2]
 
