@@ -138,7 +138,6 @@ class _Named:
         self.kept.append({key: item[key] for key in wanted if key in item})
         self.kept[-1]['id'] = identifier
 
-
     def leave_out_ambiguous(self):
         """Forget those whose id stands for two files or names: nothing tells which one an annotation means."""
         self.kept = [item for item in self.kept if item['id'] not in self._ambiguous]
@@ -187,10 +186,11 @@ class _Columns:
         items['box'] = np.array(self.boxes).reshape(-1, 4)
         owners, labels = (np.array([places.get(identifier, -1) for identifier in known] + [-1])[np.array(column, int)]
                           for places, known, column in zip((images, categories), self.references, self.refers))
+        identifiers = [list(known) for known in self.references]
         for row in np.flatnonzero((owners < 0) | (labels < 0)):
             number = int(items['number'][row])
             side = 0 if owners[row] < 0 else 1
-            value = list(self.references[side])[self.refers[side][row]]
+            value = identifiers[side][self.refers[side][row]]
             on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r'
                                                          % (path, number, _REFERENCES[side], value)))
         items['label'] = labels

@@ -58,8 +58,26 @@ class CocoScored(IMDB):
         return self._evaluate(results)
 
     def evaluate_files(self, output_dir):
-        """Evaluate the detections that `evaluate_detections` wrote into `output_dir`."""
-        return self._evaluate(json.loads(read_text(self.result_file(output_dir), 'detections')))
+        """Evaluate the detections that `evaluate_detections` wrote into `output_dir`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            DatasetError: it holds something else, or detections of other images or classes.
+        """
+        path = self.result_file(output_dir)
+        text = read_text(path, 'detections')
+        try:
+            results = [dict(result, bbox=[float(value) for value in result['bbox']], score=float(result['score']))
+                       for result in json.loads(text)]
+            images, categories = ({result[key] for result in results} for key in ('image_id', 'category_id'))
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise DatasetError('%s: expected a json list of detections, each with image_id, category_id, bbox and '
+                               'score: %s. Detect again' % (path, error)) from error
+        strange = sorted(map(str, images - set(self.image_ids) | categories - set(self.category_ids.values())))
+        if strange:
+            raise DatasetError('%s: holds detections of images or categories that %s does not have, such as %s: they '
+                               'were made for another data set. Detect again' % (path, self.name, strange[0]))
+        return self._evaluate(results)
 
     def result_file(self, output_dir):
         """Path of the written detections within `output_dir`."""

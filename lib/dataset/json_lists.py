@@ -14,6 +14,7 @@ from lib.utils.progress import progress
 
 CHUNK = 2 ** 20         # characters that are read at once
 LARGE = 64              # chunks of a file from which on a bar is shown
+LONGEST_END = 3         # characters by which a number may go on after what is one already: 1 and e+5
 LIST = object()         # stands for a list whose items follow
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r'[ \t\r\n]*')
@@ -94,7 +95,7 @@ class _Scanner:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self.text, self.position)
-                if end < len(self.text) or self.ended:      # else a number might go on
+                if end + LONGEST_END <= len(self.text) or self.ended:       # else a number might go on: 1.5, 1e+5
                     self.position = end
                     return value
             except json.JSONDecodeError as error:

@@ -1,12 +1,14 @@
 """Data sets in COCO's format: objects, results, evaluation."""
 import json
+import time
 
 import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import make_dataset, read_annotated
+from lib.dataset import json_lists, make_dataset, read_annotated
 from lib.dataset.box_rule import RELEASE
+from lib.dataset.coco import read_json
 from lib.dataset.coco_eval import STATISTICS
 from lib.errors import DatasetError
 
@@ -234,3 +236,36 @@ def test_the_pictures_of_coco_load(real_data):
     # of 929 boxes three are thinner than two pixels
     assert len(roidb) == 128 and sum(len(entry['boxes']) for entry in roidb) == 926
     assert [entry['index'] for entry in roidb if not len(entry['boxes'])] == ['250', '508']
+
+
+@pytest.mark.parametrize('chunk', range(1, 30))
+def test_a_number_that_the_end_of_a_chunk_cuts_is_read_whole(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(json_lists, 'CHUNK', chunk)
+    (tmp_path / 'a.json').write_text('{"version": 12.5, "n": [1e5, -0.25, 1.5E+3], "images": []}')
+    found = [item for _, _, item in json_lists.items_of_lists(str(tmp_path / 'a.json')) if item is not json_lists.LIST]
+    assert found == [12.5, 1e5, -0.25, 1500.0]
+
+
+def test_a_file_with_more_unknown_images_than_known_ones_is_read_in_time(tmp_path):
+    annotations = [annotation(image_id=number) for number in range(8, 40008)]
+    (tmp_path / 'train.json').write_text(json.dumps({'images': [IMAGE], 'categories': CATEGORIES,
+                                                     'annotations': annotations}))
+    start = time.process_time()
+    with pytest.raises(DatasetError, match=r'annotations\[0\]: expected the image_id of one of the images, found 8'):
+        read_json(str(tmp_path / 'train.json'))
+    faults = []
+    read_json(str(tmp_path / 'train.json'), lambda *fault: faults.append(fault))
+    assert len(faults) == 40000 and time.process_time() - start < 5     # not a copy of all ids for each of them
+
+
+@pytest.mark.parametrize('text, said', [
+    ('[{"image_id": 9, "category_id": 18, "bbox": [1, 2, 3, 4], "score": 1}]', 'does not have, such as 9: they were'),
+    ('[{"image_id": 7, "category_id": 5, "bbox": [1, 2, 3, 4], "score": 1}]', 'does not have, such as 5: they were'),
+    ('[{"image_id": 7, "category_id": 18, "score": 1}]', 'expected a json list of detections'),
+    ('[{"image_id": 7, "category_id": 18, "bbox": ["a", 2, 3, 4], "score": 1}]', 'expected a json list of detections'),
+    ('{"image_id": 7}', 'expected a json list of detections'), ('', 'expected a json list of detections')])
+def test_written_detections_of_another_set_or_of_another_form_are_refused(write, tmp_path, text, said):
+    imdb = open_set(write([annotation()]))
+    (tmp_path / 'detections_train_results.json').write_text(text)
+    with pytest.raises(DatasetError, match=r'detections_train_results\.json: .*' + said):
+        imdb.evaluate_files(str(tmp_path))
