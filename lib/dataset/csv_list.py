@@ -228,7 +228,7 @@ def _object(path, number, row):
 
 def _size(row):
     try:
-        return annotated_size(int(row['width']), int(row['height']))
+        return annotated_size(read_number(row['width']), read_number(row['height']))
     except (KeyError, ValueError):
         return None
 

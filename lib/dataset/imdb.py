@@ -60,11 +60,14 @@ class IMDB:
             absent = fault.kind in (kinds.MISSING, kinds.NOT_ANNOTATED)
             raise (FileNotFoundError if absent else DatasetError)(fault.text)
         bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
+        if on_bad_image == 'skip':
+            bad.update(_unreadable(data.pictures))
         for text in bad.values():
             logger.warning('%s: left out (on_bad_image: skip)', text)
         data = data._replace(pictures=[picture for picture in data.pictures if picture.index not in bad])
         if not data.pictures:
-            raise DatasetError('%s: the list of images is empty' % data.name)
+            raise DatasetError('%s: %s' % (data.name, 'none of the images can be read, such as %s' % next(iter(
+                bad.values())) if bad else 'the list of images is empty'))
         self.data = data
         self.name = data.name
         self.image_set = data.image_set
@@ -156,6 +159,17 @@ class IMDB:
         empty = self.num_images - len(np.unique(judged.owners[judged.used]))
         logger.info('%s: %s, %d without objects to train on; %s', self.name, counted(self.num_images, 'image'), empty,
                     usage_text(judged))
+
+
+def _unreadable(pictures):
+    """Index -> error, of the pictures whose size is not annotated and whose header cannot be read."""
+    errors = {}
+    for picture in pictures:
+        try:
+            picture.size or image_head(picture.path)
+        except (DatasetError, FileNotFoundError) as error:
+            errors[picture.index] = str(error)
+    return errors
 
 
 def box_text(data, picture, item, size=None):

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import make_dataset
+from lib.dataset import make_dataset, read_annotated
 from lib.errors import DatasetError
 
 
@@ -111,3 +111,20 @@ def test_detections_equal_to_the_objects_score_one_also_after_they_were_written(
     all_boxes = [[[], []], [[[0, 1, 9, 10.5, 0.9]], []], [[[20, 5, 29, 14, 0.8]], []]]
     assert imdb.evaluate_detections(all_boxes, str(tmp_path / 'out')).score == 1
     assert imdb.evaluate_files(str(tmp_path / 'out')).metrics['AP@0.5/dog'] == 1
+
+
+def test_an_image_that_cannot_be_read_is_left_out_where_bad_images_are_skipped(folder, caplog):
+    (folder / 'bad.png').write_bytes(b'no image')
+    text = 'a.jpg,1,2,9,9,cat\nbad.png,1,2,9,9,cat\n'
+    imdb = open_set(folder, text, on_bad_image='skip')
+    assert imdb.image_set_index == ['a.jpg'] and [len(entry['boxes']) for entry in imdb.gt_roidb()] == [1]
+    assert 'bad.png: expected an image' in caplog.text and 'left out (on_bad_image: skip)' in caplog.text
+    with pytest.raises(DatasetError, match=r'bad\.png: expected an image'):
+        open_set(folder, text).gt_roidb()
+    with pytest.raises(DatasetError, match=r'_train: none of the images can be read, such as .*bad\.png'):
+        open_set(folder, 'bad.png,1,2,9,9,cat\n', on_bad_image='skip')
+
+
+def test_a_stated_size_may_have_a_decimal_point(folder):
+    open_set(folder, 'image,x1,y1,x2,y2,class,width,height\na.jpg,1,2,9,9,cat,40.0,3e1\n')
+    assert read_annotated('csv', 'train', str(folder)).pictures[0].size == (40, 30)
