@@ -1,4 +1,5 @@
 """Converts data sets between the layout of PASCAL VOC, COCO's json, a CSV list of boxes and YOLO's text files."""
+import re
 from typing import Callable, Dict, List, Tuple
 
 from lib.dataset import read_annotated
@@ -12,7 +13,10 @@ from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.image import image_head
+from lib.utils.shown import shown
 
+NAMES_AS_TEXT = ('PascalVOC', 'csv')        # formats that write names of images as they are
+NO_TEXT = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
 
 
@@ -49,6 +53,8 @@ def convert(source: str, target: str, image_sets: List[str], dataset_path: str, 
             data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
             sets['all' if name == '.' else name] = _complete(data, turned)
         _check_classes(sets)
+        if target in NAMES_AS_TEXT:
+            _check_names(sets)
         lost, folders = WRITERS[target](sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)
@@ -62,6 +68,15 @@ def _check_classes(sets):
     unprintable = [name for data in sets.values() for name in data.classes if not name.isprintable()]
     if unprintable:
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
+
+
+def _check_names(sets):
+    """A text file in UTF-8, and XML still less, does not hold every name that a file may have."""
+    for data in sets.values():
+        for picture in data.pictures:
+            if NO_TEXT.search(picture.name):
+                raise DatasetError('%s: expected the name of an image without control characters and in UTF-8, for it '
+                                   'is written into text files. Rename the image' % shown(picture.path))
 
 
 def _complete(data, turned):

@@ -17,6 +17,7 @@ from lib.dataset.convert import WRITERS, convert
 from lib.dataset.files import place_images
 from lib.errors import DatasetError
 from rfcn.convert_dataset import main
+from tests.lib.dataset.conftest import write_files
 
 ROOT = Path(__file__).resolve().parents[3]
 FORMATS = sorted(WRITERS)
@@ -179,3 +180,15 @@ def test_what_a_killed_conversion_left_says_what_it_is_and_goes_with_the_next_on
     assert not (tmp_path / 'out').exists()
     convert('PascalVOC', 'yolo', ['train'], str(voc_pair), str(tmp_path / 'out'))
     assert not left.exists() and not (tmp_path / 'out' / 'UNFINISHED.txt').exists()
+
+
+@pytest.mark.parametrize('target', ['PascalVOC', 'csv'])
+@pytest.mark.parametrize('name', ['a\x01.png', 'caf\udce9.png', 'a\nb.png'])
+def test_an_image_whose_name_a_text_file_cannot_hold_is_named(tmp_path, target, name):
+    write_files(tmp_path, {'images/train/' + name: IMAGE, 'data.yaml': b'names: [cat]',
+                           'labels/train/%s.txt' % name[:-4]: b'0 0.5 0.5 0.5 0.5'})
+    with pytest.raises(DatasetError, match='expected the name of an image without control characters and in UTF-8'):
+        convert('yolo', target, ['train'], str(tmp_path), str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+    convert('yolo', 'coco', ['train'], str(tmp_path), str(tmp_path / 'out'))    # json escapes what is odd
+    assert [len(picture.items) for picture in read_annotated('coco', 'train', str(tmp_path / 'out')).pictures] == [1]
