@@ -78,10 +78,10 @@ def facts(pairs):
                                                        for name, value in pairs)
 
 
-def details(summary, value):
+def details(summary, value, opened=False):
     """Lines of text as they stand, which open on a click."""
     lines = '\n'.join(text(line) for line in value.splitlines())
-    return '<details><summary>%s</summary><pre>%s</pre></details>' % (text(summary), lines)
+    return '<details%s><summary>%s</summary><pre>%s</pre></details>' % (' open' * opened, text(summary), lines)
 
 
 def table(heads, rows, bars=None, chosen=()):

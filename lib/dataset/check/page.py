@@ -1,76 +1,86 @@
-"""The report of a check as a HTML page that needs no other file, with small pictures of what is wrong.
+"""The report of a check as an HTML page that needs no other file, with small pictures of what is wrong.
 
-Whatever comes from the data is escaped.
+All text from the data is escaped by the functions of lib/utils/web_page.py.
 """
-from collections import OrderedDict
-from html import escape
+from __future__ import annotations
+
+from typing import Iterable, Sequence
 
 import cv2
 import numpy as np
 
-from lib.dataset.check.anchors import BINS
-from lib.dataset.check.report import MEANING, class_counts, fit_text
+from lib.dataset.annotations import Fault, Picture
+from lib.dataset.check.anchors import BINS, Fit, Objects
+from lib.dataset.check.report import MEANING, Report, class_counts, fit_text
 from lib.errors import DatasetError
 from lib.utils.image import imread
 from lib.utils.show_boxes import draw_boxes
-from lib.utils.web_page import data_uri, web_page
+from lib.utils.shown import shown
+from lib.utils.web_page import data_uri, details, heading, paragraph, table, text, web_page
 
-PICTURES = 6        # of each kind
+PICTURES = 6        # shown for each kind of fault
 LISTED = 200        # faults of each kind that are written out
-SAMPLES = 6         # images that are shown as they are
-SIDE = 260                              # pixels, the longer side
-GOOD, BAD = (90, 170, 60), (40, 40, 230)    # B, G, R
-OUTSIDE = (70, 70, 70)                  # what lies beyond the image's border
-MARGIN = 0.25                           # of the image's shorter side: the most that is seen around a box
-NAMED = 8                               # of more objects the labels are left out, they would hide the image
+SAMPLES = 6         # images shown as annotated
+SIDE = 260                              # pixels, the longer side of a small picture
+GOOD, BAD = (90, 170, 60), (40, 40, 230)    # colours of boxes: B, G, R
+OUTSIDE = (70, 70, 70)                  # colour of what lies beyond the image's border
+MARGIN = 0.25                           # of the image's shorter side: the most that is shown around a box
+NAMED = 8                               # boxes; with more of them labels would hide the image and are left out
 
 
-def html_page(title, verdict, good, reports, anchors=None, extra=(), max_pixels=None):
-    """A page.
+def html_page(title: str, verdict: str, good: bool, reports: Iterable[Report],
+              anchors: tuple[Objects, Fit, Fit | None, list] | None = None, extra: Sequence[Fault] = (),
+              max_pixels: int | None = None) -> str:
+    """The page.
 
     Args:
-        title, verdict: str. good: whether training would start.
-        reports: list of Report. anchors: (Objects, Fit, Fit or None, worst) of the training images, worst being
-            (AnnotatedSet, picture, number of the item, IoU) of those that the anchors fit least. extra: faults between
-            sets.
-    Returns:
-        str.
+        title: of the page.
+        verdict: a sentence, shown first: green if `good`, red otherwise.
+        good: whether training would start.
+        reports: one of each image set.
+        anchors: for the training images: their objects, the fit of the configured anchors, the fit of better ones or
+            None, and the objects that the configured anchors fit worst: list of (AnnotatedSet, Picture, number of the
+            item, IoU). None leaves the part out.
+        extra: faults between the sets, all of one kind.
+        max_pixels: images of more pixels are not shown; None shows all.
     """
-    kind = 'good' if good else 'bad'
-    parts = ['<p class="%s"><b>%s</b></p>' % (kind, escape(verdict))]
+    parts = ['<p class="%s"><b>%s</b></p>' % ('good' if good else 'bad', text(verdict))]
     parts += [_set_part(report, max_pixels) for report in reports]
     if extra:
-        parts.append('<h2>Between the sets</h2>' + _fault_list(extra[0].kind, list(extra), ''))
-    parts += [_anchor_part(*anchors, max_pixels=max_pixels)] if anchors else []
+        parts.append(heading('Between the sets') + _fault_list(extra[0].kind, extra, ''))
+    if anchors:
+        parts.append(_anchor_part(*anchors, max_pixels=max_pixels))
     return web_page(title, parts)
 
 
 def _set_part(report, max_pixels):
     data = report.data
     counts = class_counts(data)
-    rows = [(label, '%d' % objects, '%d' % images, objects) for label, (objects, images) in counts.items()]
-    parts = ['<h2>%s</h2><p>%d images, %d of them without objects; %d objects.</p>'
-             % (escape(data.name), len(data.pictures), sum(not len(picture.items) for picture in data.pictures),
-                sum(len(picture.items) for picture in data.pictures)), _bars(('class', 'objects', 'images'), rows)]
+    parts = [heading(data.name),
+             paragraph('%d images, %d of them without objects; %d objects.'
+                       % (len(data.pictures), sum(not len(picture.items) for picture in data.pictures),
+                          sum(len(picture.items) for picture in data.pictures))),
+             _bars(('class', 'objects', 'images'), [(label,) + count for label, count in counts.items()])]
     pictures = {picture.index: picture for picture in data.pictures}
     for kind, faults in report.by_kind().items():
         parts.append(_fault_list(kind, faults, _fault_pictures(data, pictures, faults, max_pixels)))
     chosen = np.unique(np.linspace(0, len(data.pictures) - 1, SAMPLES).astype(int))
-    samples = ''.join(_figure(data, data.pictures[i], (), '', max_pixels) for i in chosen)
+    samples = ''.join(_figure(data, data.pictures[number], (), '', max_pixels) for number in chosen)
     parts.append('<h3>Some images as annotated</h3>' + samples)
     return '\n'.join(parts)
 
 
 def _fault_list(kind, faults, pictures):
-    text = '\n'.join(escape(fault.text) for fault in faults[:LISTED])
-    more = '\n... and %d more' % (len(faults) - LISTED) if len(faults) > LISTED else ''
-    return ('<h3>%s: %d <small>(%s)</small></h3>%s<details%s><summary>list</summary><pre>%s%s</pre></details>'
-            % (escape(kind), len(faults), escape(MEANING[kind]), pictures, '' if pictures else ' open', text, more))
+    lines = [shown(fault.text) for fault in faults[:LISTED]]
+    lines += ['... and %d more' % (len(faults) - LISTED)] if len(faults) > LISTED else []
+    return '<h3>%s: %d <small>(%s)</small></h3>%s%s' % (
+        text(kind), len(faults), text(MEANING[kind]), pictures,
+        details('list', '\n'.join(lines), opened=not pictures))
 
 
 def _fault_pictures(data, pictures, faults, max_pixels):
     """The images with most faults of a kind, each with all its bad boxes."""
-    bad = OrderedDict()
+    bad = {}
     for fault in faults:
         if fault.index in pictures:
             bad.setdefault(fault.index, []).append(fault.number)
@@ -83,29 +93,24 @@ def _figure(data, picture, bad, note, max_pixels):
     small = thumbnail(picture, data.labels, bad, max_pixels=max_pixels)
     if small is None:
         return ''
-    caption = escape(picture.name + ' ' + note)
     return '<figure class="small"><img alt="" src="%s"><figcaption>%s</figcaption></figure>' \
-        % (data_uri(small), caption)
+        % (data_uri(small), text((picture.name + ' ' + note).strip()))
 
 
 def _bars(heads, rows):
-    """A table whose last column is a bar of the row's last value."""
-    most = max([row[-1] for row in rows] + [1])
-    lines = ''.join('<tr><td>%s</td>%s<td><div class="bar" style="width:%dpx"></div></td></tr>'
-                    % (escape(row[0]), ''.join('<td class="n">%s</td>' % escape(cell) for cell in row[1:-1]),
-                       round(300 * row[-1] / most))
-                    for row in rows)
-    return '<table><tr>%s<th></th></tr>%s</table>' % (''.join('<th>%s</th>' % escape(head) for head in heads), lines)
+    """A table with bars as long as the second column says, relative to its largest number."""
+    most = max([row[1] for row in rows] + [1])
+    return table(heads, rows, [row[1] / most for row in rows])
 
 
 def _anchor_part(objects, fit, suggestion, worst, max_pixels):
     fits = [('anchors of the configuration', fit)] + ([('these would fit better', suggestion)] if suggestion else [])
-    parts = ['<h2>Objects and anchors</h2>']
-    parts += ['<pre>%s</pre>' % escape(fit_text(*pair)) for pair in fits]
+    parts = [heading('Objects and anchors')]
+    parts += ['<pre>%s</pre>' % '\n'.join(map(text, fit_text(*pair).splitlines())) for pair in fits]
     parts.append(_fit_table([each for _, each in fits], len(objects.sides)))
     parts.append('<h3>Sides of the objects at the network\'s scale, pixels</h3>' + _size_table(objects.sides))
     if worst:
-        parts.append('<h3>Objects that the anchors fit least</h3>' + ''.join(
+        parts.append('<h3>Objects that the anchors fit worst</h3>' + ''.join(
             _figure(data, picture, [number], 'IoU %.2f' % overlap, max_pixels)
             for data, picture, number, overlap in worst))
     return '\n'.join(parts)
@@ -126,17 +131,21 @@ def _fit_table(fits, count):
 def _size_table(sides):
     edges = [0, 8, 16, 32, 64, 128, 256, 512, 1024, np.inf]
     counts = np.histogram(np.sqrt(sides.prod(axis=1)), bins=edges)[0]
-    rows = [('%g to %g' % edge, '%d' % count, int(count)) for edge, count in zip(zip(edges, edges[1:]), counts)]
-    return _bars(('square of the same area, side', 'objects'), rows)
+    rows = [('%g to %g' % edge, int(count)) for edge, count in zip(zip(edges, edges[1:]), counts)]
+    return _bars(('side of a square of the same area', 'objects'), rows)
 
 
-def thumbnail(picture, labels, bad=(), max_pixels=None):
-    """A picture with its boxes, the bad ones in red; shows the surroundings of the first bad one, beyond the border
-    too.
+def thumbnail(picture: Picture, labels: Sequence[str], bad: Iterable[int] = (),
+              max_pixels: int | None = None) -> np.ndarray | None:
+    """A small picture with its boxes, the bad ones in red.
+
+    It shows the surroundings of the first bad box, also beyond the image's border; without a bad box the whole image.
 
     Args:
-        picture: Picture. labels: names of its items' labels. bad: numbers of items; without any the whole image is
-            shown.
+        picture: with its items.
+        labels: names of the items' labels.
+        bad: numbers of the bad items.
+        max_pixels: of `imread`.
     Returns:
         (h, w, 3) uint8 BGR, None if the image cannot be read.
     """

@@ -82,6 +82,13 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_control_characters_of_names_and_labels_are_shown_escaped(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a\x1b[31m.png'), np.full((20, 40, 3), 255, dtype=np.uint8))
+    (tmp_path / 'train.csv').write_text('a\x1b[31m.png,1,2,9,9,cat\x07\na\x1b[31m.png,1,2,900,9,cat\x07\n')
+    page = html_page('checked', 'bad', False, [check(read_annotated('csv', 'train', str(tmp_path)))])
+    assert '\x1b' not in page and '\x07' not in page and r'a\x1b[31m.png' in page and r'cat\x07' in page
+
+
 def test_all_text_from_the_data_is_escaped_and_no_other_file_is_needed(tmp_path):
     cv2.imwrite(str(tmp_path / '&a.png'), np.full((200, 400, 3), 255, dtype=np.uint8))
     (tmp_path / 'train.csv').write_text('&a.png,1,2,30,40,"%s"\n&a.png,1,2,1,2,<b>\n<i>.png,,,,,\n'
