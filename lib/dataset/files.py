@@ -77,9 +77,18 @@ def _reason(error):
     return getattr(error, 'strerror', None) or str(error)
 
 
+def numbered_lines(path, what):
+    """The lines of a text file that are not blank, stripped, as pairs (number counted from 1, line).
+
+    Arguments and errors as of `read_file`.
+    """
+    lines = enumerate(read_text(path, what).splitlines(), 1)
+    return [(number, line.strip()) for number, line in lines if line.strip()]
+
+
 def read_lines(path, what):
-    """The lines of a text file, stripped, without the blank ones. Arguments and errors as of `read_file`."""
-    return [line.strip() for line in read_text(path, what).splitlines() if line.strip()]
+    """`numbered_lines` without the numbers."""
+    return [line for _, line in numbered_lines(path, what)]
 
 
 def existing(path):

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps
-from lib.dataset.files import read_lines
+from lib.dataset.files import numbered_lines
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
 from lib.utils.whole_file import whole_text
@@ -174,15 +174,14 @@ def read_detections(path):
         DatasetError: a line is not an image's name and five numbers.
     """
     found = {}
-    for number, line in enumerate(read_lines(path, 'detections'), 1):
-        fields = line.rsplit(None, 5)
+    for number, line in numbered_lines(path, 'detections'):
         try:
-            score, *box = map(float, fields[1:])
-            found.setdefault(fields[0], []).append([value - 1 for value in box] + [score])
+            image, *numbers = line.rsplit(None, 5)
+            score, x1, y1, x2, y2 = map(float, numbers)
         except ValueError:
-            fields = []
-        if len(fields) != 6:
-            raise DatasetError("%s: line %d: expected 'image score x1 y1 x2 y2', found %r" % (path, number, line[:100]))
+            raise DatasetError("%s: line %d: expected 'image score x1 y1 x2 y2', found %.100r"
+                               % (path, number, line)) from None
+        found.setdefault(image, []).append([x1 - 1, y1 - 1, x2 - 1, y2 - 1, score])
     return {image: np.array(rows) for image, rows in found.items()}
 
 

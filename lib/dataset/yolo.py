@@ -10,13 +10,14 @@ import os
 from lib.dataset import annotations as kinds
 from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names, read_number
 from lib.dataset.box_rule import counted
-from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, read_text, short_name, write_lines
+from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, numbered_lines, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.image import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is no fraction of an image, but pixels perhaps
 DECIMALS = 9        # of pixels: what lies behind is rounding error, which makes 176 of 175.99999999999997
+LABELS = "lines 'class cx cy w h'"      # what a file of labels holds
 EXPECTED = "'class cx cy w h', fractions of the image's width and height"
 
 
@@ -139,7 +140,7 @@ class _Reader:
         return (found or paths)[0], bool(found)
 
     def _read_lines(self, name, source, size):
-        for number, line in self.faults.attempt(kinds.ANNOTATION, name, None, numbered_lines, source) or ():
+        for number, line in self.faults.attempt(kinds.ANNOTATION, name, None, numbered_lines, source, LABELS) or ():
             item = self.faults.attempt(kinds.ITEM_FAULT, name, number, read_line, source, number, line, size,
                                        self.keypoint_values)
             if item is not None:
@@ -154,17 +155,11 @@ def stray_labels(folder, places):
     Args:
         places: folders of the images.
     """
-    stems = {os.path.splitext(name)[0] for place in places for name in os.listdir(place)
+    stems = {os.path.splitext(name)[0] for place in filter(os.path.isdir, places) for name in os.listdir(place)
              if name.lower().endswith(IMAGE_EXTENSIONS)}
     other = NAME_LISTS + tuple(name + '.txt' for names in SAME_SETS for name in names)
     return sorted(name for name in os.listdir(folder) if name.lower().endswith('.txt') and belongs(name)
                   and name not in other and not (name.endswith('.txt') and name[:-4] in stems))
-
-
-def numbered_lines(path):
-    """The lines of a label file that are not blank, with their numbers counted from 1."""
-    lines = read_text(path, "lines 'class cx cy w h'").splitlines()
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def read_line(path, number, line, size, keypoint_values=0):

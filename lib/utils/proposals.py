@@ -158,7 +158,10 @@ def _read_npz(path, most):
             or counts.min(initial=0) < 0 or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
                            % (path, names.shape, counts.shape, dets.shape))
-    return np.split(dets, np.cumsum(counts)[:-1]), names.tolist()
+    if names.dtype.kind not in 'Uiu':
+        raise DatasetError('%s: index: an array of texts or whole numbers expected, the names of the images, found %s'
+                           % (path, names.dtype))
+    return np.split(dets, np.cumsum(counts)[:-1]), [str(name) for name in names.tolist()]
 
 
 def _read_pickle(path, _):

@@ -93,7 +93,7 @@ def write_video(path, frames, rate):
 
 def is_stream(source):
     """Whether a text names a camera, '0', or a network stream, 'rtsp://...', and no file."""
-    return source.isdigit() or '://' in source
+    return source.isdecimal() or '://' in source
 
 
 def read_stream(source):
@@ -109,10 +109,10 @@ def read_stream(source):
     Raises:
         DatasetError: it cannot be opened, or gives no frame.
     """
-    capture = cv2.VideoCapture(int(source)) if source.isdigit() else cv2.VideoCapture(source)
+    capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source)
     if not capture.isOpened():
         raise DatasetError('%s: OpenCV cannot open this %s. Is it there, and does nobody else use it?'
-                           % (shown(source), 'camera' if source.isdigit() else 'stream'))
+                           % (shown(source), 'camera' if source.isdecimal() else 'stream'))
     newest, arrived, ended = collections.deque(maxlen=1), threading.Condition(), threading.Event()
 
     def read():

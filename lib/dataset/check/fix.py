@@ -11,10 +11,10 @@ from PIL import Image
 
 from lib.dataset.coco import find_annotations, read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
-from lib.dataset.files import CLASS_FILE, existing, inside, number_text, read_text, write_lines
+from lib.dataset.files import CLASS_FILE, existing, inside, number_text, numbered_lines, read_text, write_lines
 from lib.dataset.voc import add_box, parse
 from lib.dataset.voc_files import Lists, Unlisted, find_layout
-from lib.dataset.yolo import label_line, names_lines, numbered_lines
+from lib.dataset.yolo import LABELS, label_line, names_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
 from lib.utils.image import MAX_PIXELS, image_head, imread, truncated_files
@@ -214,7 +214,7 @@ def _fix_yolo(kept, changes, image_set, dataset_path, out, _):
     for picture in kept:
         if os.path.isfile(picture.source):
             size = changes.sizes.get(picture.index, picture.size)
-            lines = _changed_lines(numbered_lines(picture.source), changes.boxes.get(picture.index, {}), size)
+            lines = _changed_lines(numbered_lines(picture.source, LABELS), changes.boxes.get(picture.index, {}), size)
             write_lines(_new(picture.source, dataset_path, out), lines)
     description = Description(dataset_path)
     names, shape = description.names(image_set), description.content.get('kpt_shape')

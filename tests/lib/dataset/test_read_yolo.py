@@ -119,6 +119,11 @@ def test_names_that_leave_the_folder_are_refused_and_missing_images_are_named(fo
     (folder / 'train.txt').write_text('images/train/gone.png\n')
     with pytest.raises(FileNotFoundError, match=r'gone\.png: there is no such image'):
         open_set(folder)
+    (folder / 'train.txt').write_text('images/gone/a.png\n')        # a folder that is not there, with labels
+    (folder / 'labels' / 'gone').mkdir()
+    (folder / 'labels' / 'gone' / 'a.txt').write_text('0 0.5 0.5 1 1\n')
+    with pytest.raises(FileNotFoundError, match=r'images/gone/a\.png: there is no such image'):
+        open_set(folder)
     with pytest.raises(FileNotFoundError,
                        match="there are no images of the set 'test': tried test.txt, images/test, test/images, test"):
         make_dataset('yolo', 'test', '', str(folder))

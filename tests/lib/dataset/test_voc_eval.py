@@ -120,8 +120,8 @@ def test_decimals_of_written_detections_can_be_those_of_the_release(tmp_path):
 
 @pytest.mark.parametrize('line', ['a 0.5 1 2 3', 'a 0.5 1 2 3 x', 'a'])
 def test_a_line_that_is_no_detection_is_named(tmp_path, line):
-    (tmp_path / 'found.txt').write_text('a 0.5 1 2 3 4\n%s\n' % line)
-    with pytest.raises(DatasetError, match=r"found\.txt: line 2: expected 'image score x1 y1 x2 y2', found 'a"):
+    (tmp_path / 'found.txt').write_text('a 0.5 1 2 3 4\n\n%s\n' % line)     # an empty line is a line, too
+    with pytest.raises(DatasetError, match=r"found\.txt: line 3: expected 'image score x1 y1 x2 y2', found 'a"):
         read_detections(str(tmp_path / 'found.txt'))
 
 

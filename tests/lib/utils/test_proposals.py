@@ -67,6 +67,13 @@ def test_an_npz_file_has_names_counts_and_all_boxes(tmp_path):
     np.testing.assert_array_equal(np.vstack(found), [[5, 6, 7, 8, 0.25], [1.5, 2, 3, 4, 0.5]])
 
 
+def test_names_in_an_npz_file_may_be_numbers_and_nothing_else_than_texts_or_numbers(tmp_path):
+    found = load_proposals(write_npz(tmp_path / 'a.npz', index=(9, 5, 7)), ['5', '9'])
+    assert [len(proposals) for proposals in found] == [0, 1]
+    with pytest.raises(DatasetError, match='index: an array of texts or whole numbers expected, .* found float64'):
+        load_proposals(write_npz(tmp_path / 'a.npz', index=(9.5, 5, 7)), ['5'])
+
+
 def test_an_npz_file_may_lack_scores(tmp_path):
     path = write_npz(tmp_path / 'a.npz', dets=np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.int32))
     np.testing.assert_array_equal(load_proposals(path, ['000007'])[0], [[5, 6, 7, 8, 1]])

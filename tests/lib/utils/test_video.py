@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.video import read_frames, video_info, write_video
+from lib.utils.video import is_stream, read_frames, video_info, write_video
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,6 +30,12 @@ def video(tmp_path):
     path = str(tmp_path / 'v.avi')
     assert write_video(path, (grey(20 * n) for n in range(10)), 12.5) == 10
     return path
+
+
+@pytest.mark.parametrize('source, expected', [
+    ('0', True), ('rtsp://camera/1', True), ('a.mp4', False), ('\u00b2', False)])
+def test_a_number_or_an_address_is_a_stream_and_a_sign_that_only_looks_like_a_number_is_none(source, expected):
+    assert is_stream(source) is expected
 
 
 def test_frames_come_back_in_order_with_their_size_and_rate(video):
