@@ -28,7 +28,7 @@ from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.progress import progress
 from lib.utils.shown import shown
-from lib.utils.whole_file import STDOUT, save_text
+from lib.utils.whole_file import check_place, is_standard_output, save_text
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
@@ -190,6 +190,8 @@ def _readable(report, max_pixels):
 
 def run(cfg, args):
     """Check, print, and write what is asked for. Returns whether training would start and the test set is usable."""
+    if args.html:
+        check_place(args.html)
     training, others = image_sets(cfg)
     with quiet_lib():
         reports, failures = check_sets(cfg, training + others, args.pixels)
@@ -198,13 +200,13 @@ def run(cfg, args):
     overlaps = shared(reports, training)
     verdict = '\n'.join(filter(None, [verdict_text(stops), untestable(cfg, reports)]))
     text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)
-    print(text, file=sys.stderr if args.html in STDOUT else sys.stdout)
+    print(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)
     good = not stops and not untestable(cfg, reports)
     if args.html:
         title = 'Data set %s' % cfg.dataset.dataset_path
         page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
         save_text(args.html, page.encode('utf-8', 'replace').decode('utf-8'))
-        if args.html not in STDOUT:
+        if not is_standard_output(args.html):
             print('the page is ' + shown(args.html))
     if args.fix:
         for name in failures:

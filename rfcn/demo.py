@@ -37,7 +37,7 @@ from lib.utils.video import (
     video_info,
     write_video,
 )
-from lib.utils.whole_file import STDOUT
+from lib.utils.whole_file import is_standard_output
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
 from rfcn.core.interrupt import StopWish
@@ -166,7 +166,7 @@ def draw_video(detector, path, args):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
-    log_to(None, cfg.default.log_level, 'stderr' if {args.json, args.coco} & set(STDOUT) else 'stdout')
+    log_to(None, cfg.default.log_level, 'stderr' if any(map(is_standard_output, (args.json, args.coco))) else 'stdout')
     if args.video and (args.coco or args.voc or args.yolo):
         raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
                            'frame')

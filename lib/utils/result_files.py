@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.dataset.voc_eval import detections_path, write_detections
 from lib.utils.shown import shown
-from lib.utils.whole_file import save_text, whole_text
+from lib.utils.whole_file import check_place, save_text, whole_text
 
 
 class JsonLines:
@@ -60,6 +60,7 @@ class _AtTheEnd:
         self.pictures = []
 
     def __enter__(self):
+        self.path.mkdir(parents=True, exist_ok=True)    # what cannot be written is found out before the work
         return self
 
     def __exit__(self, kind, *_):
@@ -76,6 +77,10 @@ class CocoFile(_AtTheEnd):
 
     Images and categories are numbered from 1 in their order; file_name is the path as it was given.
     """
+
+    def __enter__(self):
+        check_place(self.path)
+        return self
 
     def save(self):
         """Write the file."""
@@ -107,7 +112,6 @@ class VocFiles(_AtTheEnd):
 
     def save(self):
         """Write the files."""
-        self.path.mkdir(parents=True, exist_ok=True)
         names = [shown(Path(path).stem) for path, _, _ in self.pictures]
         _save_lines(self.path / 'images.txt', names)
         for class_name in self.classes:
@@ -125,7 +129,6 @@ class YoloFiles(_AtTheEnd):
 
     def save(self):
         """Write the files."""
-        self.path.mkdir(parents=True, exist_ok=True)
         _save_lines(self.path / 'classes.txt', self.classes)
         taken = {'classes'}
         for path, size, found in self.pictures:

@@ -4,8 +4,9 @@
         Path(temporary).write_text('all of it')
     save_text('a.txt', 'all of it')
 
-What stands at the path decides how it is written: a link's target is replaced and the link stays; a device or a FIFO
-is written to as it is; a file that is replaced hands on its mode and owner.
+What stands at the path decides how it is written: a link's target is replaced and the link stays; a stream (a device, a
+FIFO, '-' for the standard output, /dev/fd/N) gets what was written when all of it is there; a file that is replaced
+hands on its mode and owner.
 """
 import collections
 import contextlib
@@ -14,15 +15,17 @@ import functools
 import logging
 import os
 import re
+import shutil
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 from lib.errors import CheckpointError, error_line
 
 logger = logging.getLogger(__name__)
 
-STDOUT = ('-', '/dev/stdout')
+STANDARD_STREAMS = {'-': 1, '/dev/stdout': 1, '/dev/stderr': 2}
 _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
 
 
@@ -42,27 +45,32 @@ def whole_files(paths, suffix='', last_tells=False):
     Raises:
         OSError: a folder cannot be written to, or the disk is full.
     """
-    places = [_place(os.fspath(path), suffix) for path in paths]
-    for target in filter(None, (target for _, target in places)):
+    paths = [os.fspath(path) for path in paths]
+    targets = [_target(path) for path in paths]     # None of a stream
+    files = list(filter(None, targets))
+    for target in files:
         _remove_leftovers_of(target)
+    temporaries = [_temporary(target, suffix) for target in targets]
     try:
-        yield [temporary for temporary, _ in places]
-        for temporary, target in places:
+        yield temporaries
+        for temporary, target in zip(temporaries, targets):
             if target:
                 _flush(temporary)
                 _keep_mode_and_owner(temporary, target)
-        if last_tells and places[-1][1]:
+        if last_tells and targets[-1]:
             with contextlib.suppress(FileNotFoundError):
-                os.remove(places[-1][1])
-        for temporary, target in places:
+                os.remove(targets[-1])
+        for path, temporary, target in zip(paths, temporaries, targets):
             if target:
                 os.replace(temporary, target)
-        for folder in {os.path.dirname(target) for _, target in places if target}:
+            else:
+                with open(temporary, 'rb') as file, _open_stream(path, 'wb') as stream:
+                    shutil.copyfileobj(file, stream)
+        for folder in {os.path.dirname(target) for target in files}:
             _flush_folder(folder)
     finally:
-        for temporary, target in places:
-            if target and os.path.exists(temporary):
-                os.remove(temporary)
+        for temporary in filter(os.path.exists, temporaries):
+            os.remove(temporary)
 
 
 @contextlib.contextmanager
@@ -74,15 +82,20 @@ def whole_file(path, suffix=''):
 
 @contextlib.contextmanager
 def whole_text(path):
-    """A UTF-8 text file to write to; '-' is the standard output."""
-    if path in STDOUT:
-        with _naming('standard output'):
-            sys.stdout.flush()
-            with open(1, 'w', encoding='utf-8', closefd=False) as file:
-                yield file
-        return
-    with _naming(path), whole_file(path) as temporary, open(temporary, 'w', encoding='utf-8') as file:
-        yield file
+    """A UTF-8 text file to write to; '-' is the standard output. A stream gets each line as it comes."""
+    path = os.fspath(path)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_naming('standard output' if path == '-' else path))
+        if _target(path) is None:
+            yield stack.enter_context(_open_stream(path, 'w', encoding='utf-8'))
+        else:
+            temporary = stack.enter_context(whole_file(path))
+            yield stack.enter_context(open(temporary, 'w', encoding='utf-8'))
+
+
+def is_standard_output(path):
+    """Whether a path names what the program prints to: '-', /dev/stdout, /dev/fd/1."""
+    return path is not None and _descriptor(os.fspath(path)) == 1
 
 
 @contextlib.contextmanager
@@ -107,20 +120,19 @@ def save_whole(paths, write):
     try:
         with whole_files(paths) as temporaries:
             write(*temporaries)
+    except BrokenPipeError:
+        raise
     except (OSError, RuntimeError, CheckpointError) as error:     # MXNet's errors are RuntimeErrors
-        folder = os.path.dirname(os.path.abspath(paths[0]))
-        hint = 'Is the disk full or the folder read-only?' if os.path.isdir(folder) else \
-            'The folder %s is gone: was it deleted, or its disk unmounted?' % folder
-        raise OSError('%s could not be written (%s); what was there before is untouched. %s'
-                      % (' and '.join(map(str, paths)), _reason(error), hint)) from error
+        names, folder = ' and '.join(map(str, paths)), os.path.dirname(os.path.abspath(paths[0]))
+        if not os.path.isdir(folder):
+            raise OSError('%s could not be written: the folder %s is not there. Was it deleted, or its disk unmounted?'
+                          % (names, folder)) from error
+        raise OSError('%s could not be written (%s); what was there before is untouched. Is the disk full or the '
+                      'folder read-only?' % (names, _reason(error))) from error
 
 
 def save_text(path, text):
     """Write a file of UTF-8 text; '-' is the standard output. Raises as `save_whole`."""
-    if path in STDOUT:
-        with whole_text(path) as file:
-            file.write(text)
-        return
     save_whole([path], lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
 
 
@@ -154,18 +166,59 @@ def _remove_leftovers_of(target):
             logger.warning('%s: removed, an interrupted program had left it', path)
 
 
-def _place(path, suffix):
-    """Where to write, and the name that it gets afterwards: None for a device or a FIFO, which is written to itself."""
+def check_place(path):
+    """Find out before a long work whether its result can get this name.
+
+    Raises:
+        OSError: a folder is there, or the file's own folder is not there or may not be written to.
+    """
+    path = os.fspath(path)
+    target = _target(path)
+    if target and not os.access(os.path.dirname(target), os.W_OK):
+        raise PermissionError(errno.EACCES, 'the folder %s may not be written to' % os.path.dirname(target), path)
+
+
+def _target(path):
+    """The file that gets a name at the end; None of a stream.
+
+    Raises:
+        OSError: it is a folder, or in a folder that is not there.
+    """
+    if _descriptor(path) is not None:
+        return None
+    target = os.path.realpath(path)
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(target).st_mode
     except FileNotFoundError:   # a new file, or a link to one
-        mode = stat.S_IFREG
+        folder = os.path.dirname(target)
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, 'the folder %s is not there' % folder, path) from None
+        return target
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, 'is a folder; a file was expected', path)
-    if not stat.S_ISREG(mode):
-        return path, None
-    target = os.path.realpath(path)
-    return '%s.tmp-%d%s' % (target, os.getpid(), suffix), target
+    return target if stat.S_ISREG(mode) else None
+
+
+def _temporary(target, suffix):
+    """A name to write to: beside the target; of a stream, in the folder of temporary files."""
+    if target:
+        return '%s.tmp-%d%s' % (target, os.getpid(), suffix)
+    number, path = tempfile.mkstemp(suffix=suffix)
+    os.close(number)
+    return path
+
+
+def _descriptor(path):
+    """The number of the open file that a path names; None of all other paths."""
+    match = re.match(r'/(?:dev|proc/self)/fd/([0-9]+)$', path)
+    return int(match.group(1)) if match else STANDARD_STREAMS.get(path)
+
+
+def _open_stream(path, mode, **more):
+    """A device, a FIFO or an open file, to write to as it is."""
+    number = _descriptor(path)
+    sys.stdout.flush()
+    return open(path, mode, **more) if number is None else open(number, mode, closefd=False, **more)
 
 
 def _flush(path):

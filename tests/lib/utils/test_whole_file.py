@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lib.utils.whole_file import remove_leftovers, save_text, whole_file, whole_files, whole_text
+from lib.utils.whole_file import (
+    check_place,
+    is_standard_output,
+    remove_leftovers,
+    save_text,
+    save_whole,
+    whole_file,
+    whole_files,
+    whole_text,
+)
 from tests.conftest import ROOT
 
 
@@ -78,6 +87,48 @@ def test_a_device_is_written_to_and_stays_one():
         save_text('/dev/full', 'no room')
 
 
+def test_a_stream_gets_what_a_writer_that_seeks_has_written_and_only_whole(tmp_path):
+    def write(temporary):
+        with open(temporary, 'r+b') as file:    # as those of zip archives and pictures do
+            file.write(b'....end')
+            file.seek(0)
+            file.write(b'head')
+    fifo = tmp_path / 'fifo'
+    os.mkfifo(str(fifo))
+    read = []
+    reader = threading.Thread(target=lambda: read.append(fifo.read_bytes()))
+    reader.start()
+    with pytest.raises(ZeroDivisionError), whole_file(str(fifo), '.png') as temporary:
+        assert temporary.endswith('.png')
+        1 / 0
+    assert read == []
+    save_whole([str(fifo)], write)
+    reader.join(10)
+    assert read == [b'headend'] and not os.path.exists(temporary)
+
+
+def test_an_open_file_is_written_to_where_it_stands(tmp_path):
+    path = tmp_path / 'a.txt'
+    with path.open('w') as file:
+        file.write('before ')
+        file.flush()
+        save_text('/dev/fd/%d' % file.fileno(), 'by number ')
+        with whole_text('/proc/self/fd/%d' % file.fileno()) as same:
+            same.write('and line by line')
+    assert path.read_text() == 'before by number and line by line'
+    assert [is_standard_output(name) for name in ('-', '/dev/stdout', '/dev/fd/1', '/dev/stderr', 'a', None)] == [
+        True, True, True, False, False, False]
+
+
+def test_what_cannot_be_written_is_found_out_before_the_work(tmp_path):
+    check_place(tmp_path / 'new.txt')
+    check_place('-')
+    with pytest.raises(OSError, match='the folder .*none is not there'):
+        check_place(tmp_path / 'none' / 'a.txt')
+    with pytest.raises(OSError, match='is a folder; a file was expected'):
+        check_place(tmp_path)
+
+
 def test_a_folder_at_the_path_is_no_file(tmp_path):
     with pytest.raises(OSError, match='could not be written .is a folder; a file was expected'):
         save_text(tmp_path, 'text')
@@ -138,7 +189,7 @@ def test_a_file_that_tells_of_others_never_stands_beside_what_it_does_not_tell_o
 
 
 def test_a_folder_that_has_gone_is_named(tmp_path):
-    with pytest.raises(OSError, match='The folder .*gone is gone: was it deleted, or its disk unmounted'):
+    with pytest.raises(OSError, match='the folder .*gone is not there. Was it deleted, or its disk unmounted'):
         save_text(tmp_path / 'gone' / 'a.txt', 'text')
 
 
