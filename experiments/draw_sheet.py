@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from lib.dataset.voc_eval import match_detections
-from lib.utils import safe_pickle
-from lib.utils.image import imread, imwrite
+from lib.utils.image_file import imread, imwrite
+from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import class_colors, draw_boxes
 from rfcn import data_sets
 from rfcn.cli.script import make_parser, run_script
@@ -130,7 +130,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     cfg = load_config(args.cfg)
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
-    picture = sheet(imdb, safe_pickle.load(args.detections), args.count, args.thresh, args.width, args.height)
+    picture = sheet(imdb, load_pickle(args.detections), args.count, args.thresh, args.width, args.height)
     imwrite(args.out, picture, JPEG_QUALITY)
 
 

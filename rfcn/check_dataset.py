@@ -16,18 +16,17 @@ import logging
 import numpy as np
 
 from lib.dataset import DATASETS, read_annotated, roidb_of
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset.check.anchors import anchorless, better, fit_anchors, objects_at, sample
-from lib.dataset.check.changes import SHOWN, STORED, plan
+from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
 from lib.dataset.check.pictures import shared_images
 from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, check, set_text
 from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
+from lib.utils.console import progress, shown
 from lib.utils.folders import whole_folder
-from lib.utils.progress import progress
-from lib.utils.shown import shown
 from lib.utils.whole_file import check_place, is_standard_output, save_text
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
@@ -110,9 +109,9 @@ def compare_anchors(cfg, reports):
     """
     scales, ratios = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS
     rows = [(number, row) for number, report in enumerate(reports) for row in sample(report.usable())]
-    boxes = np.array([reports[number].judged.boxes[row] for number, row in rows]).reshape(-1, 4)
-    labels = [reports[number].judged.items['label'][row] for number, row in rows]
-    sizes = [reports[number].sizes[reports[number].judged.owners[row]] for number, row in rows]
+    boxes = np.array([reports[number].fitted.boxes[row] for number, row in rows]).reshape(-1, 4)
+    labels = [reports[number].fitted.items['label'][row] for number, row in rows]
+    sizes = [reports[number].sizes[reports[number].fitted.owners[row]] for number, row in rows]
     objects = objects_at(boxes, np.array(labels, dtype=int), np.array(sizes).reshape(-1, 2), cfg.SCALES)
     fit = fit_anchors(objects, scales, ratios)
     worst = [_example(reports[rows[i][0]], rows[i][1]) + (fit.overlaps[i],)
@@ -127,7 +126,7 @@ def compare_anchors(cfg, reports):
 
 def _example(report, row):
     """AnnotatedSet, Picture and number of an item."""
-    return report.data, report.data.pictures[report.judged.owners[row]], int(report.judged.items['number'][row])
+    return report.data, report.data.pictures[report.fitted.owners[row]], int(report.fitted.items['number'][row])
 
 
 def shared(reports, training):
@@ -135,7 +134,7 @@ def shared(reports, training):
     pairs = [(reports[name], reports[other]) for name in training if name in reports
              for other in reports if other not in training]
     return [fault for ours, theirs in pairs
-            for fault in shared_images(ours.data, ours.looks, theirs.data, theirs.looks)]
+            for fault in shared_images(ours.data, ours.images, theirs.data, theirs.images)]
 
 
 def report_text(reports, failures, overlaps, anchors):
@@ -169,7 +168,7 @@ def fix(cfg, reports, out, upright=None, reencode=False):
     origin, limit = cfg.dataset.CSV_ORIGIN, cfg.dataset.MAX_PIXELS
     with whole_folder(out) as folder:
         for name, report in reports.items():
-            changes = plan(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
+            changes = plan_changes(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
             write_fixed(report.data, changes, name, cfg.dataset.dataset_path, folder, origin, limit)
             print('\n%s: cleaned copy in %s' % (name, out))
             print('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')

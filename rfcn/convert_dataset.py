@@ -5,8 +5,8 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
-from lib.dataset.box_rule import counted
 from lib.dataset.convert import convert
+from lib.utils.console import counted
 from lib.utils.limits import is_there
 from rfcn.cli.script import make_parser, run_script
 

@@ -21,11 +21,10 @@ import math
 import os
 
 from lib.errors import DatasetError
-from lib.utils.image import images_in, imwrite
-from lib.utils.progress import progress
+from lib.utils.console import counted, progress, shown
+from lib.utils.image_file import images_in, imwrite
 from lib.utils.result_files import CocoFile, JsonLines, VocFiles, YoloFiles
 from lib.utils.show_boxes import draw_detections
-from lib.utils.shown import counted, shown
 from lib.utils.video import (
     EXTENSION,
     SMALLER,

@@ -19,7 +19,8 @@ import numpy as np
 
 from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
-from lib.utils.image import as_bgr, imread, pad_to_stride, resize, transform
+from lib.utils.image import pad_to_stride, resize, transform
+from lib.utils.image_file import as_bgr, imread
 from lib.utils.show_boxes import draw_detections
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config, with_overrides

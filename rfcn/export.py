@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import ConfigError
-from lib.utils.image import imread
+from lib.utils.image_file import imread
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
 from rfcn.exporters.plain import SYMBOL_END, export_plain

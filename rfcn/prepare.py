@@ -28,17 +28,18 @@ import numpy as np
 import yaml
 
 from lib.dataset import read_annotated
-from lib.dataset.annotations import stopping, unknown_labels
-from lib.dataset.box_rule import hints, judge, usage_text
+from lib.dataset.annotations import unknown_labels
+from lib.dataset.box_rule import fit_items, hints, usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
 from lib.dataset.csv_list import write_list
+from lib.dataset.faults import stopping
 from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.errors import DatasetError
+from lib.utils.console import progress
 from lib.utils.folders import locked_folder
-from lib.utils.image import image_size, imread
+from lib.utils.image_file import image_size, imread
 from lib.utils.limits import is_there
-from lib.utils.progress import progress
 from lib.utils.whole_file import save_text, whole_files
 from rfcn import check_dataset
 from rfcn.cli.run import log_to
@@ -145,12 +146,12 @@ def settings(data, pretrained):
     """The keys that follow from the training data, an AnnotatedSet, and from the weights: scale, anchors, bins."""
     kind = PRETRAINED if pretrained else SMALL
     sizes = np.array([picture.size for picture in data.pictures], dtype=float)
-    judged = judge(data, sizes)
-    rows = np.flatnonzero(judged.used)
+    fitted = fit_items(data, sizes)
+    rows = np.flatnonzero(fitted.used)
     if not len(rows):
         texts = [fault.text for fault in hints(data, sizes)] or ['Correct the annotations']
-        raise DatasetError('%s: %s. %s' % (data.pictures[0].source, usage_text(judged), '. '.join(texts)))
-    boxes, labels, of_image = judged.boxes[rows], judged.items['label'][rows], sizes[judged.owners[rows]]
+        raise DatasetError('%s: %s. %s' % (data.pictures[0].source, usage_text(fitted), '. '.join(texts)))
+    boxes, labels, of_image = fitted.boxes[rows], fitted.items['label'][rows], sizes[fitted.owners[rows]]
     shorter = sizes.min(axis=1)
     shares = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)) / of_image.min(axis=1)
     small = min(np.percentile(shares[labels == label], 25) for label in np.unique(labels))

@@ -18,8 +18,8 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import ConfigError
+from lib.utils.console import progress
 from lib.utils.folders import locked_folder
-from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
 from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, states

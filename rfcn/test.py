@@ -9,10 +9,10 @@ import hashlib
 import logging
 import os
 
-from lib.utils import safe_pickle
-from lib.utils.image import imread, imwrite
+from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import check_regular, is_there
 from lib.utils.result_files import free_name
+from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
@@ -70,7 +70,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
         if not group.first:
             return None
         logger.info('evaluating the saved detections %s; --ignore_cache detects anew', saved)
-        all_boxes = safe_pickle.load(str(saved))
+        all_boxes = load_pickle(str(saved))
         evaluation = imdb.evaluate_detections(all_boxes, str(folder))
     else:
         evaluation, all_boxes = evaluate(cfg, inference.predictor(cfg, params), imdb, str(folder))

@@ -11,7 +11,7 @@ from lib.dataset.imdb import check_usable
 from lib.errors import ConfigError, DatasetError
 from lib.utils import memory
 from lib.utils.folders import locked_folder
-from lib.utils.image import imread
+from lib.utils.image_file import imread
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference

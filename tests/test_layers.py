@@ -26,7 +26,7 @@ ALLOWED = {
     'rfcn.precision': {'lib', 'rfcn.checkpoints'},
 }
 LOADER = 'rfcn.core.loader'  # the only module of core that may read the configuration
-YAML_READER = 'lib.utils.safe_yaml'  # the only module of lib that knows YAML, a format of class names too
+YAML_READER = 'lib.utils.safe_load'  # the only module of lib that knows YAML, a format of class names too
 LINE_LENGTH = 120
 OUTSIDE_LIB = {'mxnet', 'gluoncv', 'easydict', 'yaml', 'rfcn', 'experiments', 'tests'}
 

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from experiments.compare.report import EXACT, PLAIN, Tolerance
-from lib.utils.image import get_image, imread, resize, tensor_vstack, transform, transform_inverse
+from lib.utils.image import get_image, resize, tensor_vstack, transform, transform_inverse
+from lib.utils.image_file import imread
 
 PIXEL_MEANS = np.array([103.06, 115.90, 123.15])  # B, G, R; of the format
 NO_LIMIT = 1 << 20

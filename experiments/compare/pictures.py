@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.utils.image import imread
+from lib.utils.image_file import imread
 
 
 class NoPicture(Exception):

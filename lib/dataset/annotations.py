@@ -6,10 +6,11 @@ boxes by the rule in `box_rule.py`.
 """
 import logging
 from collections import OrderedDict
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from lib.dataset.faults import LABEL, SAME_FILE, Fault, Faults
 from lib.dataset.files import read_lines
 from lib.errors import DatasetError
 
@@ -30,37 +31,6 @@ BACKGROUND = '__background__'
 LONGEST_SIDE = 10 ** 6  # of an image, pixels; a longer one does not exist
 LARGEST = 1e9           # a larger number in an annotation is no pixel
 
-# What may be wrong with a data set. Those of an item (a box) or a picture, which a cleaned copy leaves out or mends:
-ANNOTATION = 'unreadable annotation'
-NOT_ANNOTATED = 'missing annotation'
-ITEM_FAULT = 'unreadable object'
-NAME = 'name outside the folder'
-DUPLICATE_ID = 'duplicate id'
-LISTED_TWICE = 'listed twice'
-MISSING = 'missing image'
-IMAGE = 'unreadable image'
-SIZE = 'size differs'
-LABEL = 'unknown label'
-INVERTED = 'inverted box'
-OUTSIDE = 'box outside the image'
-FAR = 'box far outside the image'
-CLIPPED = 'box sticks out'
-TINY = 'tiny box'
-DOUBLED = 'same box twice'
-TURNED = 'picture with an orientation'
-CANDIDATES = 'two files for one picture'
-SAME_FILE = 'one file for two pictures'
-# Those of the set as a whole:
-HINT = 'hint'
-BESIDE = 'files that no image set names'
-LINK = 'link that is not followed'
-UNLABELLED = 'images without labels'
-UNUSABLE = 'nothing to train on'
-CROWDED = 'more than 100 objects'
-SAME_IMAGE = 'same image twice'
-OVERLAP = 'image in both sets'
-ABSENT = 'class without objects'
-ALIKE = 'class names alike'
 
 
 class Picture(NamedTuple):
@@ -71,14 +41,6 @@ class Picture(NamedTuple):
     source: str                                 # path of the annotation file
     size: Optional[Tuple[int, int]]             # width, height as annotated; None where the source does not tell
     items: np.ndarray                           # (n,) of ITEM
-
-
-class Fault(NamedTuple):
-    """Something wrong."""
-    kind: str                                   # one of the above
-    index: str                                  # of the picture; '' if it concerns none
-    number: Optional[int]                       # of the item; None if it concerns none
-    text: str                                   # file, place, what was expected and found
 
 
 class AnnotatedSet(NamedTuple):
@@ -113,28 +75,6 @@ class AnnotatedSet(NamedTuple):
         counts = [len(picture.items) for picture in self.pictures]
         items = np.concatenate([picture.items for picture in self.pictures]) if counts else np.zeros(0, ITEM)
         return items, np.repeat(np.arange(len(counts)), counts)
-
-
-class Faults(list):
-    """A list of Fault that a reader fills while it goes on."""
-
-    def note(self, kind, index, number, text):
-        """Add one."""
-        self.append(Fault(kind, index, number, str(text)))
-
-    def noter(self, kind):
-        """A function that notes a text as a fault of the kind that concerns no picture."""
-        return lambda text: self.note(kind, '', None, text)
-
-    def attempt(self, kind, index, number, read: Callable, *args):
-        """What `read` returns, or None with a fault noted if it raises one of our errors."""
-        try:
-            return read(*args)
-        except (DatasetError, FileNotFoundError) as error:
-            missing = {IMAGE: MISSING, NAME: MISSING, ANNOTATION: NOT_ANNOTATED} \
-                if isinstance(error, FileNotFoundError) else {}
-            self.note(missing.get(kind, kind), index, number, error)
-            return None
 
 
 class Labels:
@@ -266,13 +206,6 @@ def class_names(classes, source):
     return with_background(names, source)[1:]
 
 
-def note_candidates(faults, index, source, found, other):
-    """Note, if there is another file that could be meant, that the first was taken."""
-    if other:
-        faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
-                    % (source, index, found, other))
-
-
 def same_files(data):
     """Faults for the pictures whose file is that of an earlier picture."""
     faults, first = Faults(), {}
@@ -296,15 +229,3 @@ def unknown_labels(data):
                         'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
                         % (data.where(picture, item), data.label(item), ', '.join(data.classes)))
     return faults
-
-
-# What stops training, or does not let it begin; the second only where a bad image is not skipped.
-_STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, SAME_FILE, MISSING)
-_STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
-
-
-def stopping(faults, on_bad_image='error', on_unknown_class='error'):
-    """Those of the faults that stop training."""
-    kinds = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
-        + ((LABEL,) if on_unknown_class == 'error' else ())
-    return [fault for fault in faults if fault.kind in kinds]

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.dataset.annotations import CLIPPED, FAR, FLAG_NAMES, HINT, INVERTED, OUTSIDE, TINY, Faults
+from lib.dataset.annotations import FLAG_NAMES
+from lib.dataset.faults import CLIPPED, FAR, HINT, INVERTED, OUTSIDE, TINY, Faults
+from lib.utils.console import counted
 
 CLIP, RELEASE = 'clip', 'release'       # the rule, and that of the release for COCO's json
 MIN_SIDE = 2            # pixels: a box that is thinner once it is cut off at the border is dropped
@@ -66,7 +68,7 @@ def uninverted(box):
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
-class Judged(NamedTuple):
+class FittedItems(NamedTuple):
     """The items of a set as training and evaluation take them."""
     items: np.ndarray       # (N,) of ITEM
     owners: np.ndarray      # (N,) int, number of its picture
@@ -92,14 +94,14 @@ class Judged(NamedTuple):
         return OrderedDict((name, int(found.sum())) for name, found in reasons.items() if found.any())
 
 
-def judge(data, sizes, *, min_side=MIN_SIDE, use_difficult=False, rule=CLIP):
+def fit_items(data, sizes, *, min_side=MIN_SIDE, use_difficult=False, rule=CLIP):
     """Apply the rule to all items of a set.
 
     Args:
         data: AnnotatedSet. sizes: (pictures, 2) width and height; NaN drops nothing. min_side, rule: of `fit_boxes`.
         use_difficult: whether flagged objects are trained on.
     Returns:
-        Judged.
+        FittedItems.
     """
     items, owners = data.table()
     sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners]
@@ -107,7 +109,7 @@ def judge(data, sizes, *, min_side=MIN_SIDE, use_difficult=False, rule=CLIP):
         boxes, verdicts = fit_boxes(items['box'], sizes, min_side, rule, items['area'])
     known = items['label'] < data.num_classes
     used = known & (verdicts < FIRST_DROPPED) & (use_difficult | (items['flags'] == 0))
-    return Judged(items, owners, boxes, verdicts, known, used)
+    return FittedItems(items, owners, boxes, verdicts, known, used)
 
 
 def hints(data, sizes):
@@ -132,14 +134,9 @@ def hints(data, sizes):
     return faults
 
 
-def counted(number, thing):
-    """'1 object', '2 objects', '2 classes'."""
-    return '%d %s%s' % (number, thing, '' if number == 1 else 'es' if thing.endswith('s') else 's')
-
-
-def usage_text(judged, what='trained on'):
+def usage_text(fitted, what='trained on'):
     """How many of the objects are used, and why others are not: a sentence without a full stop."""
-    reasons = ['%d %s' % (number, name) for name, number in judged.counts().items()]
-    return 'of %s %d %s %s%s' % (counted(len(judged.items), 'object'), judged.used.sum(),
-                                 'is' if judged.used.sum() == 1 else 'are', what,
+    reasons = ['%d %s' % (number, name) for name, number in fitted.counts().items()]
+    return 'of %s %d %s %s%s' % (counted(len(fitted.items), 'object'), fitted.used.sum(),
+                                 'is' if fitted.used.sum() == 1 else 'are', what,
                                  ': ' + ', '.join(reasons) if reasons else '')

@@ -10,7 +10,7 @@ from pycocotools.cocoeval import COCOeval
 
 from lib.dataset.annotations import CROWD
 from lib.dataset.box_rule import RELEASE
-from lib.dataset.coco import to_bbox
+from lib.dataset.coco_json import to_bbox
 from lib.dataset.files import read_text
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
@@ -95,7 +95,7 @@ class CocoScored(IMDB):
                 for x1, y1, x2, y2, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist()]
 
     def _evaluate(self, results):
-        if not self.has_annotations or not self.judged.known.any():
+        if not self.has_annotations or not self.fitted.known.any():
             return Evaluation(float('nan'), {}, '%s has no annotations: nothing was evaluated' % self.name)
         images = {identifier: number for number, identifier in enumerate(self.image_ids, 1)}
         classes = {self.category_ids[name]: number for number, name in enumerate(self.classes) if number}
@@ -107,14 +107,14 @@ class CocoScored(IMDB):
         """The content of a json file in COCO's format, with images and categories numbered from 1: pycocotools makes
         arrays of them, which larger ids would not fit.
         """
-        judged, as_written = self.judged, self.data.official or self.box_rule == RELEASE
-        counts = judged.known if as_written else judged.kept
-        boxes = judged.items['box'] if as_written else judged.boxes
+        fitted, as_written = self.fitted, self.data.official or self.box_rule == RELEASE
+        counts = fitted.known if as_written else fitted.kept
+        boxes = fitted.items['box'] if as_written else fitted.boxes
         annotations = []
         for number in np.flatnonzero(counts):
-            item, bbox = judged.items[number], to_bbox(boxes[number].tolist())
+            item, bbox = fitted.items[number], to_bbox(boxes[number].tolist())
             area = float(item['area']) if as_written or item['area'] > 0 else bbox[2] * bbox[3]
-            annotations.append({'id': len(annotations) + 1, 'image_id': int(judged.owners[number]) + 1, 'bbox': bbox,
+            annotations.append({'id': len(annotations) + 1, 'image_id': int(fitted.owners[number]) + 1, 'bbox': bbox,
                                 'area': bbox[2] * bbox[3] if np.isnan(area) else area,
                                 'category_id': int(item['label']) + 1, 'iscrowd': int(item['flags'] & CROWD > 0),
                                 'need_not_be_found': bool(item['flags'])})

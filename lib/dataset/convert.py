@@ -3,17 +3,18 @@ import re
 from typing import Callable, Dict, List, Tuple
 
 from lib.dataset import read_annotated
-from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels
+from lib.dataset.annotations import AnnotatedSet, unknown_labels
 from lib.dataset.coco import write_coco
 from lib.dataset.csv_list import write_csv
+from lib.dataset.faults import stopping
 from lib.dataset.files import place_images
 from lib.dataset.imdb import EXAMPLES, turned_text
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
+from lib.utils.console import shown
 from lib.utils.folders import whole_folder
-from lib.utils.image import image_head
-from lib.utils.shown import shown
+from lib.utils.image_file import image_head
 
 NAMES_AS_TEXT = ('PascalVOC', 'csv')        # formats that write names of images as they are
 NO_TEXT = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')

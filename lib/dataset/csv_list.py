@@ -2,14 +2,13 @@
 import csv
 import os
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
     CROWD,
     DIFFICULT,
     IGNORED,
     LARGEST,
     AnnotatedSet,
-    Faults,
     Items,
     Labels,
     Picture,
@@ -19,6 +18,7 @@ from lib.dataset.annotations import (
     read_flag,
     read_number,
 )
+from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import (
     CLASS_FILE,
     check_regular,
@@ -235,7 +235,7 @@ def _size(row):
 
 def _image_path(dataset_path, folders, name, source, faults):
     found, other = faults.attempt(kinds.NAME, name, None, find_image, dataset_path, folders, name, source) or ('', '')
-    kinds.note_candidates(faults, name, source, found, other)
+    note_candidates(faults, name, source, found, other)
     return found
 
 

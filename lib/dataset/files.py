@@ -12,7 +12,7 @@ import os
 import shutil
 
 from lib.errors import DatasetError
-from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import check_regular, kind_of
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from lib.dataset.files import SAME_SETS, belongs, files_below
 from lib.dataset.voc_files import has_xml, two_folders
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
 from lib.errors import DatasetError
-from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.image_file import IMAGE_EXTENSIONS
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,13 @@ from typing import Dict, NamedTuple
 import numpy as np
 
 from lib.bbox.bbox_transform import flip_boxes
-from lib.dataset import annotations as kinds
-from lib.dataset.annotations import AnnotatedSet, stopping, unknown_labels, with_background
-from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, counted, hints, judge, usage_text
+from lib.dataset import faults as kinds
+from lib.dataset.annotations import AnnotatedSet, unknown_labels, with_background
+from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, fit_items, hints, usage_text
+from lib.dataset.faults import Faults, stopping
 from lib.errors import DatasetError
-from lib.utils.image import image_head
+from lib.utils.console import counted
+from lib.utils.image_file import image_head
 
 EXAMPLES = 5                # of each kind of fault, named in the log
 HEADS_AT_START = 20000      # images: the orientations of larger sets are left to the checker
@@ -77,7 +79,7 @@ class IMDB:
         self.box_rule = box_rule
         self.use_difficult = use_difficult
         self._pictures = None
-        self._judged = None
+        self._fitted = None
         _log_faults(faults)
 
     @property
@@ -102,23 +104,23 @@ class IMDB:
         return self._pictures[index].path
 
     @property
-    def judged(self):
-        """`Judged`: which of the objects are used, and their boxes as they fit into the images."""
-        if self._judged is None:
+    def fitted(self):
+        """`FittedItems`: which of the objects are used, and their boxes as they fit into the images."""
+        if self._fitted is None:
             self.data, turned = with_sizes(self.data)
             sizes = [picture.size for picture in self.data.pictures]
-            self._judged = judge(self.data, sizes, min_side=self.min_box_side, use_difficult=self.use_difficult,
+            self._fitted = fit_items(self.data, sizes, min_side=self.min_box_side, use_difficult=self.use_difficult,
                                  rule=self.box_rule)
             _log_some(turned + hints(self.data, sizes))
-            self._log_objects(self._judged)
-        return self._judged
+            self._log_objects(self._fitted)
+        return self._fitted
 
     def gt_roidb(self):
         """List of roidb entries, one for each image, with the objects that are used."""
-        used = self.judged.used
-        boxes = self.judged.boxes[used].astype(np.float32)
-        labels = self.judged.items['label'][used].astype(np.int32) + 1
-        ends = np.searchsorted(self.judged.owners[used], np.arange(self.num_images + 1))
+        used = self.fitted.used
+        boxes = self.fitted.boxes[used].astype(np.float32)
+        labels = self.fitted.items['label'][used].astype(np.int32) + 1
+        ends = np.searchsorted(self.fitted.owners[used], np.arange(self.num_images + 1))
         return [make_entry(picture.path, picture.index, picture.size[1], picture.size[0], boxes[start:end],
                            labels[start:end])
                 for picture, start, end in zip(self.data.pictures, ends, ends[1:])]
@@ -147,18 +149,18 @@ class IMDB:
                                % (self.name, self.num_classes, self.num_images, len(all_boxes),
                                   ' or '.join(map(str, lengths)) or 'no'))
 
-    def _log_objects(self, judged):
+    def _log_objects(self, fitted):
         """Warn of each box that is clipped or dropped, some of each kind; then the counts."""
-        faults = kinds.Faults()
-        for number in np.flatnonzero(judged.known & (judged.verdicts > 0)):
-            picture, item = self.data.pictures[judged.owners[number]], judged.items[number]
-            kind = VERDICTS[judged.verdicts[number]]
+        faults = Faults()
+        for number in np.flatnonzero(fitted.known & (fitted.verdicts > 0)):
+            picture, item = self.data.pictures[fitted.owners[number]], fitted.items[number]
+            kind = VERDICTS[fitted.verdicts[number]]
             faults.note(kind, picture.index, int(item['number']), '%s: %s' % (box_text(self.data, picture, item),
                         '%s: clipped' % kind if kind == kinds.CLIPPED else '%s: dropped' % kind))
         _log_some(faults)
-        empty = self.num_images - len(np.unique(judged.owners[judged.used]))
+        empty = self.num_images - len(np.unique(fitted.owners[fitted.used]))
         logger.info('%s: %s, %d without objects to train on; %s', self.name, counted(self.num_images, 'image'), empty,
-                    usage_text(judged))
+                    usage_text(fitted))
 
 
 def _unreadable(pictures):
@@ -185,7 +187,7 @@ def with_sizes(data):
     Raises:
         FileNotFoundError, DatasetError: an image that should tell its size cannot be read.
     """
-    pictures, turned = [], kinds.Faults()
+    pictures, turned = [], Faults()
     for picture in data.pictures:
         head = None
         if picture.size is None:
@@ -218,8 +220,8 @@ def check_usable(imdbs, what='trained on'):
         if not imdb.has_annotations:
             raise DatasetError('%s: has no annotations, so that nothing of it can be %s; expected %s and so on'
                                % (imdb.name, what, imdb.data.pictures[0].source))
-    if not any(imdb.judged.used.any() for imdb in imdbs):
-        raise DatasetError('; '.join('%s: %s' % (imdb.name, usage_text(imdb.judged, what)) for imdb in imdbs)
+    if not any(imdb.fitted.used.any() for imdb in imdbs):
+        raise DatasetError('; '.join('%s: %s' % (imdb.name, usage_text(imdb.fitted, what)) for imdb in imdbs)
                            + '. Correct the annotations; rfcn check names each object')
 
 

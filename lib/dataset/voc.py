@@ -3,54 +3,38 @@
 An XML file for each image, and text files that list the images of a set (ImageSets/Main); or a folder for each set that
 holds pictures and XML files side by side, as Roboflow and LabelImg write them.
 """
-import math
 import os
-import re
 from collections import Counter
-from typing import NamedTuple, Tuple
 from xml.etree import ElementTree
-from xml.etree.ElementTree import ParseError
 
-import defusedxml.ElementTree
-from defusedxml.common import DefusedXmlException
-
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
     CROWD,
     IGNORED,
-    LARGEST,
     AnnotatedSet,
-    Faults,
     Items,
     Labels,
     Picture,
-    annotated_size,
     class_names,
     flag_bits,
-    read_flag,
-    read_number,
+    no_items,
 )
+from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import (
     CLASS_FILE,
     check_stems,
-    decoded,
     existing,
     files_below,
     inside,
     names_of_set,
-    number_text,
-    read_file,
     write_lines,
 )
 from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly
+from lib.dataset.voc_xml import annotation_xml, parse_xml, read_object, read_size, text_of
 from lib.errors import DatasetError
-from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
-CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
-_LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_XML_TAG)
-_ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 
 
 def read_voc(image_set, dataset_path, classes=None, *, sets=None):
@@ -108,17 +92,17 @@ def _read_picture(layout, images, index, annotated, target, faults):
     """Picture of an image; its items are added to the target (Labels, Items, number of the picture)."""
     source = faults.attempt(kinds.NAME, index, None, inside, layout.annotations, index + '.xml')
     if source is None:
-        return Picture(index, index, '', '', None, kinds.no_items())
+        return Picture(index, index, '', '', None, no_items())
     unlabelled = not annotated or isinstance(layout, Flat) and not os.path.exists(source)
-    root = None if unlabelled else faults.attempt(kinds.ANNOTATION, index, None, parse, source)
+    root = None if unlabelled else faults.attempt(kinds.ANNOTATION, index, None, parse_xml, source)
     filename, size = '', None
     if root is not None:
         filename, size = text_of(root, 'filename'), read_size(root)
         _add_objects(root, index, source, target, faults)
     found, other = faults.attempt(kinds.IMAGE, index, None, images.find, index, filename) or ('', '')
-    kinds.note_candidates(faults, index, source, found, other)
+    note_candidates(faults, index, source, found, other)
     name = os.path.relpath(found, layout.images).replace(os.sep, '/') if found else index
-    return Picture(index, name, found, source, size, kinds.no_items())
+    return Picture(index, name, found, source, size, no_items())
 
 
 def _add_objects(root, index, source, target, faults):
@@ -155,7 +139,7 @@ def _labels_of(other, layout):
     for stem in index:
         path = os.path.join(other.annotations, stem + '.xml')
         try:
-            labels.update(text_of(node, 'name') for node in parse(path).findall('object'))
+            labels.update(text_of(node, 'name') for node in parse_xml(path).findall('object'))
         except (DatasetError, FileNotFoundError):
             pass
     return labels - {''}
@@ -183,106 +167,6 @@ def _names(paths):
     return '%s is' % os.path.basename(paths[0]) if len(paths) == 1 else '%d XML files are' % len(paths)
 
 
-class VocObject(NamedTuple):
-    """An annotated object."""
-    label: str
-    box: Tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
-    difficult: bool
-
-
-def parse(path):
-    """The root element, <annotation>; all tags are without their namespaces and in lower case.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DatasetError: it is no XML, or declares entities, or is that of another tool.
-    """
-    if not os.path.lexists(path):
-        raise FileNotFoundError('%s: there is no such annotation file' % path)
-    data = read_file(path, 'XML', MAX_XML_BYTES)
-    if _LONG_TAG.search(data):
-        raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
-    try:
-        root = defusedxml.ElementTree.fromstring(data)
-    except DefusedXmlException as error:
-        raise DatasetError('%s: the file declares entities or external parts; refused (%s)' % (path, error)) from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise DatasetError('%s: expected XML: %s%s' % (path, error, _advice(data, path))) from error
-    for node in root.iter():
-        if isinstance(node.tag, str):
-            node.tag = node.tag.rpartition('}')[2].lower()
-    if root.tag != 'annotation':
-        raise DatasetError('%s: expected the XML of PASCAL VOC, whose root is <annotation>, found <%.50s>%s'
-                           % (path, root.tag, _origin(root)))
-    known = [node for child in root.findall('object') for node in child.iter('bndbox')]
-    nested = sum(1 for _ in root.iter('object')) - len(root.findall('object'))
-    for tag, number in (('object', nested), ('bndbox', sum(1 for _ in root.iter('bndbox')) - len(known))):
-        if number:
-            raise DatasetError('%s: expected each box in an <object> directly within <annotation>, found %d <%s> '
-                               'elsewhere: this is the XML of another tool. Export it as PASCAL VOC'
-                               % (path, number, tag))
-    return root
-
-
-def _advice(data, path):
-    """What to do about bytes that are no XML: they may be in an encoding that the parser does not know."""
-    named = _ENCODING.match(data[:200])
-    if named and named.group(1).lower() not in (b'utf-8', b'utf8'):
-        return '. Its encoding is %s: save it as UTF-8' % named.group(1).decode('ascii')
-    try:
-        decoded(data, path, 'XML')
-    except DatasetError as error:
-        return '. ' + str(error).partition('cannot be read: ')[2]
-    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else ''
-
-
-def _origin(root):
-    """Whose file it may be, from its root."""
-    if root.tag == 'html':
-        return ': an HTML page, perhaps of an error. Fetch the file again'
-    if root.tag == 'annotations':
-        return ' (of CVAT?). Export the data as PASCAL VOC'
-    return ': the file of another tool. Export the data as PASCAL VOC'
-
-
-def text_of(node, tag):
-    """The text of a child, '' where there is none."""
-    return (node.findtext(tag) or '').strip()
-
-
-def _number(node, tag):
-    """The number in a child, NaN where there is none."""
-    try:
-        return read_number(text_of(node, tag))
-    except ValueError:
-        return math.nan
-
-
-def read_size(root):
-    """(width, height) of an annotation; None where it does not tell."""
-    node = root.find('size')
-    return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
-
-
-def read_object(path, number, node):
-    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no
-    box, or several.
-    """
-    label, frames = text_of(node, 'name'), node.findall('bndbox')
-    for parent, tag in [(node, 'name'), (node, 'difficult')] + [(frame, tag) for frame in frames for tag in CORNERS]:
-        if len(parent.findall(tag)) > 1:
-            raise DatasetError('%s: object %d has several <%s>, expected one. Remove the others' % (path, number, tag))
-    if not label:
-        raise DatasetError('%s: object %d has no <name>' % (path, number))
-    box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)
-    if len(box) != 4 or not all(abs(value) < LARGEST for value in box):          # false for NaN too
-        texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
-        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s'
-                           % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
-    where = '%s: object %d (%s)' % (path, number, label)
-    return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
-
-
 def write_voc(sets, out):
     """Write sets: Annotations/*.xml, ImageSets/Main/<set>.txt, classes.txt. Crowds and ignored objects are difficult.
 
@@ -300,7 +184,7 @@ def write_voc(sets, out):
         for picture in data.pictures:
             path = os.path.join(out, 'Annotations', _stem(picture) + '.xml')
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            ElementTree.ElementTree(annotation(data, picture)).write(path, encoding='utf-8')
+            ElementTree.ElementTree(annotation_xml(data, picture)).write(path, encoding='utf-8')
         flags = data.table()[0]['flags']
         lost['crowds'] += int((flags & CROWD > 0).sum())
         lost['ignored objects'] += int((flags & IGNORED > 0).sum())
@@ -313,30 +197,3 @@ def write_voc(sets, out):
 
 def _stem(picture):
     return os.path.splitext(picture.name)[0]
-
-
-def annotation(data, picture):
-    """The XML element of a picture of an AnnotatedSet."""
-    root = ElementTree.Element('annotation')
-    _add(root, 'filename', picture.name.rpartition('/')[2])
-    size = ElementTree.SubElement(root, 'size')
-    for tag, value in zip(('width', 'height', 'depth'), picture.size + (3,)):
-        _add(size, tag, str(value))
-    for item in picture.items:
-        node = ElementTree.SubElement(root, 'object')
-        _add(node, 'name', data.label(item))
-        _add(node, 'difficult', str(int(item['flags'] > 0)))
-        add_box(ElementTree.SubElement(node, 'bndbox'), item['box'])
-    return root
-
-
-def add_box(node, box):
-    """Write a box, counted from 0, into a <bndbox>, whose numbers count from 1."""
-    for tag, value in zip(CORNERS, box):
-        child = node.find(tag)
-        child = ElementTree.SubElement(node, tag) if child is None else child
-        child.text = number_text(value + 1)
-
-
-def _add(node, tag, text):
-    ElementTree.SubElement(node, tag).text = text

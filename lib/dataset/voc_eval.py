@@ -217,16 +217,16 @@ class VocScored(IMDB):
         Returns:
             dict of class name -> dict of image name -> ((n, 4) float64 boxes counted from 0, (n,) bool difficult).
         """
-        judged = self.judged
-        counts = judged.known if self.data.official else judged.kept
-        boxes = judged.items['box'] if self.data.official else judged.boxes
+        fitted = self.fitted
+        counts = fitted.known if self.data.official else fitted.kept
+        boxes = fitted.items['box'] if self.data.official else fitted.boxes
         truth = {name: {} for name in self.classes[1:]}
         for number, name in enumerate(self.classes[1:]):
-            rows = np.flatnonzero(counts & (judged.items['label'] == number))
-            starts = np.flatnonzero(np.diff(judged.owners[rows], prepend=-1))
+            rows = np.flatnonzero(counts & (fitted.items['label'] == number))
+            starts = np.flatnonzero(np.diff(fitted.owners[rows], prepend=-1))
             for of_image in np.split(rows, starts[1:]) if len(rows) else ():
-                truth[name][self.image_set_index[judged.owners[of_image[0]]]] = (
-                    boxes[of_image], judged.items['flags'][of_image] > 0)
+                truth[name][self.image_set_index[fitted.owners[of_image[0]]]] = (
+                    boxes[of_image], fitted.items['flags'][of_image] > 0)
         return truth
 
     def result_folder(self, output_dir):

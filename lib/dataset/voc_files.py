@@ -4,7 +4,7 @@ import re
 
 from lib.dataset.files import belongs, files_below, inside, names_of_set, read_lines
 from lib.errors import DatasetError
-from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.image_file import IMAGE_EXTENSIONS
 
 # The lists for one class say 'name 1' for an image with such objects, 0 with only difficult ones, -1 without.
 FLAGS = ('-1', '0', '1')

@@ -7,13 +7,14 @@ covers the pixels from x on: x1 = x, x2 = x + w * width - 1, as in COCO's format
 import json
 import os
 
-from lib.dataset import annotations as kinds
-from lib.dataset.annotations import AnnotatedSet, Faults, Items, Labels, Picture, class_names, read_number
-from lib.dataset.box_rule import counted
+from lib.dataset import faults as kinds
+from lib.dataset.annotations import AnnotatedSet, Items, Labels, Picture, class_names, no_items, read_number
+from lib.dataset.faults import Faults
 from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, numbered_lines, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
-from lib.utils.image import IMAGE_EXTENSIONS, image_size
+from lib.utils.console import counted
+from lib.utils.image_file import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is no fraction of an image, but pixels perhaps
 DECIMALS = 9        # of pixels: what lies behind is rounding error, which makes 176 of 175.99999999999997
@@ -88,7 +89,7 @@ class _Reader:
         path = self.faults.attempt(kinds.NAME, name, None, inside, self.dataset_path, name)
         if path is None:
             self.count += 1
-            return Picture(name, name, '', '', None, kinds.no_items())
+            return Picture(name, name, '', '', None, no_items())
         source, exists = self._labels_of(name)
         owner = self._owners.setdefault(source, name) if exists else name
         if owner != name:
@@ -102,7 +103,7 @@ class _Reader:
             self._read_lines(name, source, size)
         self.count += 1
         return Picture(name, short_name(name, image_set), path if size or os.path.isfile(path) else '', source, size,
-                       kinds.no_items())
+                       no_items())
 
     def note_unlabelled(self, pictures):
         """Note folders of images none of which has labels, though others have, and files of labels without an image."""

@@ -6,9 +6,9 @@ from typing import Dict, List
 
 from lib.dataset.files import CLASS_FILE, existing, files_below, inside, is_inside, names_of_set, read_lines, read_text
 from lib.errors import DatasetError
-from lib.utils import safe_yaml
-from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import MAX_YAML_BYTES
+from lib.utils.safe_load import parse_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def _read(path):
                            % (path, MAX_YAML_BYTES))
     text = read_text(path, "keys 'names', 'train' and so on", MAX_YAML_BYTES)
     try:
-        content = safe_yaml.parse(text, as_text=True)
+        content = parse_yaml(text, as_text=True)
     except ValueError as error:
         raise DatasetError('%s: %s' % (path, error)) from error
     if not isinstance(content, dict):

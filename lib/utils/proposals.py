@@ -14,9 +14,10 @@ import zipfile
 import numpy as np
 
 from lib.errors import DatasetError
-from lib.utils import mat_file, safe_pickle
-from lib.utils.image import IMAGE_EXTENSIONS
+from lib.utils import mat_file
+from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES, is_there, open_input
+from lib.utils.safe_load import load_pickle
 from lib.utils.whole_file import whole_file
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
@@ -165,7 +166,7 @@ def _read_npz(path, most):
 
 
 def _read_pickle(path, _):
-    content = safe_pickle.load(path)
+    content = load_pickle(path)
     if isinstance(content, dict):
         return list(content.values()), [str(name) for name in content]
     if isinstance(content, (list, tuple)):

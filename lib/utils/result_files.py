@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from lib.dataset.voc_eval import detections_path, write_detections
-from lib.utils.shown import shown
+from lib.utils.console import shown
 from lib.utils.whole_file import check_place, save_text, whole_text
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lib.utils.shown import shown
+from lib.utils.console import shown
 
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 NOT_FOR_TEXT = ('emoji', 'symbol', 'lastresort')    # parts of the names of fonts that are asked last
@@ -153,7 +153,7 @@ def put_text(im, text, left, top, size, color):
 
     Args:
         im: (H, W, 3) uint8 BGR, changed in place; what stands outside of it is cut off.
-        text: str, shown by `lib.utils.shown`.
+        text: str, shown by `lib.utils.console.shown`.
         left, top: int, the corner of the text's rectangle, whose sides are those of `text_size`.
         size: int, pixels.
         color: B, G, R.

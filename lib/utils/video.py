@@ -10,7 +10,7 @@ import time
 import cv2
 
 from lib.errors import DatasetError
-from lib.utils.shown import shown
+from lib.utils.console import shown
 from lib.utils.whole_file import whole_file
 
 # Motion JPEG in AVI: OpenCV's wheel can write it everywhere, at any frame rate (its MPEG-4 refuses some), and thin

@@ -4,7 +4,7 @@ from html import escape
 
 import cv2
 
-from lib.utils.shown import shown
+from lib.utils.console import shown
 
 JPEG_QUALITY = 88
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from lib.errors import CheckpointError
-from lib.utils import safe_yaml
+from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
 from rfcn.checkpoints.identity import CONFIG, QUANTIZED, check_resuming, identity_beside
@@ -229,7 +229,7 @@ def stands_for(path, text):
     if not before.startswith(text):
         return False
     try:
-        files = safe_yaml.parse(before[len(text):])[_FILES]
+        files = parse_yaml(before[len(text):])[_FILES]
         return bool(files) and all(sum_of_file(Path(path).parent / name) == value for name, value in files.items())
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         return False

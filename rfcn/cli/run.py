@@ -11,9 +11,9 @@ import numpy as np
 import tqdm
 
 from lib.errors import ConfigError
+from lib.utils.console import shown, shown_text
 from lib.utils.folders import locked_folder
 from lib.utils.memory import watch
-from lib.utils.shown import shown, shown_text
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
 from rfcn.cli.script import make_parser, to_log_files

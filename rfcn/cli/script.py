@@ -13,9 +13,9 @@ import traceback
 
 import rfcn
 from lib.errors import UserError
+from lib.utils.console import shown, shown_text
 from lib.utils.limits import kind_of
 from lib.utils.memory import is_lack_of_memory, lack_of_memory
-from lib.utils.shown import shown, shown_text
 
 TRACEBACK = '--traceback'
 # Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.

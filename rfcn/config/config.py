@@ -21,8 +21,8 @@ import yaml
 from easydict import EasyDict
 
 from lib.errors import ConfigError
-from lib.utils import safe_yaml
 from lib.utils.limits import MAX_YAML_BYTES, is_there, open_input
+from lib.utils.safe_load import parse_yaml
 from rfcn.config.defaults import KEYS, LEGACY, ORDER
 from rfcn.config.kinds import class_names, show
 
@@ -165,7 +165,7 @@ def dump(config: Config) -> str:
 
 def _parse(text, source):
     try:
-        return safe_yaml.parse(text)
+        return parse_yaml(text)
     except ValueError as error:
         raise ConfigError('%s: %s' % (source, error)) from error
 

@@ -6,7 +6,7 @@ Anything a run needs to know is here and nowhere else. An experiment's YAML hold
 """
 from collections import namedtuple
 
-from lib.utils.image import MAX_PIXELS
+from lib.utils.limits import MAX_PIXELS
 from rfcn.config.kinds import (
     at_least_one_scale,
     choice,

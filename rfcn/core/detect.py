@@ -19,8 +19,8 @@ import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.rcnn.detection import detect, merge_views, per_class_nms
+from lib.utils.console import progress
 from lib.utils.memory import give_back
-from lib.utils.progress import progress
 from lib.utils.whole_file import save_whole
 from rfcn.core.pipeline import in_threads
 from rfcn.operator_py import use_seeds

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from lib.errors import UserError
-from lib.utils.progress import progress
+from lib.utils.console import progress
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import CURVES, not_finite, params_path
 from rfcn.core.curves import Curves

@@ -11,7 +11,7 @@ first look where a training finds nothing. PNG files and one page that needs no 
 import logging
 
 from lib.errors import ConfigError, UserError
-from lib.utils.shown import shown
+from lib.utils.console import shown
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
 from rfcn.detector import Detector

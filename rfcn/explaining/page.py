@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.utils.image import imwrite
+from lib.utils.image_file import imwrite
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
 from lib.utils.whole_file import save_text
 from rfcn.explaining import figures

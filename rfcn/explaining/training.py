@@ -9,8 +9,8 @@ from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
 from lib.rcnn.sample_rois import LOG_FLOOR
 from lib.rpn.anchors import anchors_inside, shifted_anchors
+from lib.utils.console import counted
 from lib.utils.image import transform_inverse
-from lib.utils.shown import counted
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import start_params

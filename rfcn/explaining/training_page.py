@@ -4,9 +4,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lib.utils.image import imwrite
+from lib.utils.console import counted
+from lib.utils.image_file import imwrite
 from lib.utils.show_boxes import BLACK, class_colors, draw_boxes, put_text
-from lib.utils.shown import counted
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
 from lib.utils.whole_file import save_text
 from rfcn.explaining.figures import enlarged, side_by_side

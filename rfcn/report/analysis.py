@@ -59,7 +59,7 @@ class Curve(NamedTuple):
 
 def objects_of(imdb) -> Objects:
     """The objects that a data set's evaluation counts."""
-    judged = imdb.judged
+    judged = imdb.fitted
     rows = np.flatnonzero(judged.known if imdb.data.official else judged.kept)
     boxes = (judged.items['box'] if imdb.data.official else judged.boxes)[rows]
     items = judged.items[rows]

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import DatasetError, UserError
-from lib.utils import safe_pickle
-from lib.utils.image import imread
+from lib.utils.image_file import imread
 from lib.utils.limits import is_there
+from lib.utils.safe_load import load_pickle
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config, run_folder
@@ -148,7 +148,7 @@ def main(argv=None):
                  / (imdb.name + '_detections.pkl'))
     if not is_there(saved):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
-    all_boxes = safe_pickle.load(str(saved))
+    all_boxes = load_pickle(str(saved))
     evaluation = imdb.evaluate_detections(all_boxes)
     note = saved.parent / 'result.json'
     params = str(json.loads(note.read_text(encoding='utf-8')).get('params', '')) if is_there(note) else ''

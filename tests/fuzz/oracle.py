@@ -24,8 +24,9 @@ if __package__ in (None, ''):
 import cv2
 import numpy as np
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset import read_annotated
+from lib.dataset.annotations import unknown_labels
 from lib.errors import DatasetError
 from tests.fuzz.mutate import mutate
 from tests.fuzz.unusual import IMAGES, LABELS, MAKERS, SIZE, make_unusual
@@ -176,7 +177,7 @@ class Folder:
             found = read_annotated(layout, 'train', str(self.folder / name.split('/')[0]), list(LABELS))
         except (DatasetError, FileNotFoundError):
             return None
-        said = [fault for fault in list(found.faults) + kinds.unknown_labels(found) if fault.kind not in _QUIET]
+        said = [fault for fault in list(found.faults) + unknown_labels(found) if fault.kind not in _QUIET]
         if said or not found.annotated:
             return None
         return [(picture.name, found.label(item), tuple(item['box'].tolist()), bool(item['flags']))

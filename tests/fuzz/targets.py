@@ -6,13 +6,15 @@ import mxnet as mx
 import numpy as np
 
 from lib.dataset import make_dataset, read_annotated
-from lib.dataset.check.changes import plan
+from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check, set_text
 from lib.dataset.imdb import append_flipped_images
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.utils import proposals, safe_pickle
-from lib.utils.image import MAX_PIXELS, image_size, imread
+from lib.utils import proposals
+from lib.utils.image_file import image_size, imread
+from lib.utils.limits import MAX_PIXELS
+from lib.utils.safe_load import load_pickle
 from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.symbol_file import load_symbol_file
 from rfcn.config.config import load_config
@@ -79,7 +81,7 @@ class Targets:
         """The checker reads what training would refuse."""
         folder = os.path.join(self.folder, folder)
         report = check(read_annotated(kind, 'train', folder), max_pixels=MAX_PIXELS, workers=1)
-        set_text(report), plan(report), html_page('', '', True, [report], max_pixels=MAX_PIXELS)
+        set_text(report), plan_changes(report), html_page('', '', True, [report], max_pixels=MAX_PIXELS)
         imdb = make_dataset(kind, 'train', '', folder)
         append_flipped_images(imdb.gt_roidb())
         imdb.evaluate_detections([[np.zeros((0, 5))] * imdb.num_images] * imdb.num_classes)
@@ -110,7 +112,7 @@ class Targets:
 
     def pickle(self, data):
         self.write('a.pkl', data)
-        if isinstance(safe_pickle.load(self.path('a.pkl')), dict):
+        if isinstance(load_pickle(self.path('a.pkl')), dict):
             proposals.load_proposals(self.path('a.pkl'), ['a', 'b'])
 
     def mat(self, data):

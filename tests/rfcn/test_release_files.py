@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lib.errors import CheckpointError
-from lib.utils import safe_pickle
+from lib.utils.safe_load import load_pickle
 from rfcn import inference, train_end2end
 from rfcn.checkpoints import checkpoint
 from rfcn.config import config as config_module
@@ -315,5 +315,5 @@ def test_a_detections_pickle_of_the_release_is_read(tmp_path):
     # Python 2 pickles of protocol 2, whose empty entries are lists.
     with open(str(tmp_path / 'detections.pkl'), 'wb') as file:
         pickle.dump([[[], []], [np.zeros((2, 5)), np.zeros((0, 5))]], file, protocol=2)
-    again = safe_pickle.load(str(tmp_path / 'detections.pkl'))
+    again = load_pickle(str(tmp_path / 'detections.pkl'))
     assert again[0] == [[], []] and again[1][0].shape == (2, 5)

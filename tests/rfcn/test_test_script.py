@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from lib.errors import CheckpointError
-from lib.utils import safe_pickle
+from lib.utils.safe_load import load_pickle
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
@@ -37,7 +37,7 @@ def test_the_script_takes_the_last_checkpoint_of_the_training_and_prints_a_table
         assert text in printed
     folder = output / 'tiny' / 'test'
     assert sorted(path.name for path in (folder / 'drawings').iterdir()) == ['high1.png', 'wide1.png', 'wide3.png']
-    all_boxes = safe_pickle.load(str(folder / 'voc_test_detections.pkl'))
+    all_boxes = load_pickle(str(folder / 'voc_test_detections.pkl'))
     assert [len(of_class) for of_class in all_boxes] == [3, 3, 3]  # of the background too, though empty
     written = sorted(path.name for path in folder.glob('results/voc/Main/*'))
     assert written == ['comp4_det_test_blue.txt', 'comp4_det_test_red.txt']
@@ -47,7 +47,7 @@ def test_the_script_takes_the_last_checkpoint_of_the_training_and_prints_a_table
 def test_a_threshold_on_the_command_line_is_that_of_detections_and_its_results_stand_apart(tiny_run, tmp_path, capsys):
     script.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
                  '--thresh', '0.99', 'output_path=%s' % tmp_path])
-    all_boxes = safe_pickle.load(str(tmp_path / 'config' / 'test' / 'thresh_0.99' / 'voc_test_detections.pkl'))
+    all_boxes = load_pickle(str(tmp_path / 'config' / 'test' / 'thresh_0.99' / 'voc_test_detections.pkl'))
     assert not any(len(boxes) for of_class in all_boxes for boxes in of_class)
     assert 'AP@0.5' in capsys.readouterr().out
     assert not (tmp_path / 'config' / 'test' / 'result.json').exists()      # that of the experiment

@@ -9,16 +9,18 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lib.dataset.coco import find_annotations, read_json, to_bbox
+from lib.dataset.coco import find_annotations
+from lib.dataset.coco_json import read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
 from lib.dataset.files import CLASS_FILE, existing, inside, number_text, numbered_lines, read_text, write_lines
-from lib.dataset.voc import add_box, parse
 from lib.dataset.voc_files import Lists, Unlisted, find_layout
+from lib.dataset.voc_xml import add_box, parse_xml
 from lib.dataset.yolo import LABELS, label_line, names_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
-from lib.utils.image import MAX_PIXELS, image_head, imread, truncated_files
+from lib.utils.image_file import image_head, imread, truncated_files
 from lib.utils.image_header import upright
+from lib.utils.limits import MAX_PIXELS
 
 JPEG_QUALITY = 95       # of pictures that are written anew
 
@@ -99,7 +101,8 @@ def _fix_voc(kept, changes, image_set, dataset_path, out, _):
         target = _new(picture.source, dataset_path, out)
         boxes, size = changes.boxes.get(picture.index, {}), changes.sizes.get(picture.index)
         if boxes or size:
-            ElementTree.ElementTree(_changed_xml(parse(picture.source), boxes, size)).write(target, encoding='utf-8')
+            root = _changed_xml(parse_xml(picture.source), boxes, size)
+            ElementTree.ElementTree(root).write(target, encoding='utf-8')
         else:
             shutil.copyfile(picture.source, target)
     _copy_classes(layout.folder, _same_place(layout.folder, dataset_path, out))

@@ -9,13 +9,14 @@ from typing import Iterable, Sequence
 import cv2
 import numpy as np
 
-from lib.dataset.annotations import Fault, Picture
+from lib.dataset.annotations import Picture
 from lib.dataset.check.anchors import BINS, Fit, Objects
 from lib.dataset.check.report import MEANING, Report, class_counts, fit_text
+from lib.dataset.faults import Fault
 from lib.errors import DatasetError
-from lib.utils.image import imread
+from lib.utils.console import shown
+from lib.utils.image_file import imread
 from lib.utils.show_boxes import draw_boxes
-from lib.utils.shown import shown
 from lib.utils.web_page import data_uri, details, heading, paragraph, table, text, web_page
 
 PICTURES = 6        # shown for each kind of fault

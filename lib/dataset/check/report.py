@@ -4,13 +4,15 @@ from typing import Dict, List, NamedTuple
 
 import numpy as np
 
-from lib.dataset import annotations as kinds
-from lib.dataset.annotations import AnnotatedSet, Fault, Faults, stopping, unknown_labels
-from lib.dataset.box_rule import MIN_SIDE, VERDICTS, Judged, counted, hints, judge, usage_text
+from lib.dataset import faults as kinds
+from lib.dataset.annotations import AnnotatedSet, unknown_labels
+from lib.dataset.box_rule import MIN_SIDE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.check.anchors import CELL
-from lib.dataset.check.pictures import DECODED, Look, frame, look_at_all, same_images, turned_pictures
+from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
+from lib.dataset.faults import Fault, Faults, stopping
 from lib.dataset.imdb import box_text
-from lib.utils.image import MAX_PIXELS
+from lib.utils.console import counted
+from lib.utils.limits import MAX_PIXELS
 
 # What a fault means for training. The first stop it; of the others the last word says what training does.
 MEANING = {
@@ -37,9 +39,9 @@ MANY = 0.1      # part of the objects
 class Report(NamedTuple):
     """What a check found."""
     data: AnnotatedSet
-    looks: Dict[str, Look]
+    images: Dict[str, ImageCheck]
     faults: List[Fault]
-    judged: Judged          # what the one rule makes of the items, by the sizes that the images have
+    fitted: FittedItems          # what the one rule makes of the items, by the sizes that the images have
     sizes: np.ndarray       # (pictures, 2) width and height, NaN where it is not known
     decoded: bool           # whether pixels were read, not headers alone
 
@@ -55,9 +57,9 @@ class Report(NamedTuple):
         return stopping(self.faults, on_bad_image, on_unknown_class)
 
     def usable(self):
-        """(n,) int, rows of `judged`: the objects that training uses, of images that can be read."""
-        readable = np.array([look.size is not None for look in self.looks.values()], dtype=bool)
-        return np.flatnonzero(self.judged.used & readable[self.judged.owners]) if len(readable) else np.zeros(0, int)
+        """(n,) int, rows of `fitted`: the objects that training uses, of images that can be read."""
+        readable = np.array([image.size is not None for image in self.images.values()], dtype=bool)
+        return np.flatnonzero(self.fitted.used & readable[self.fitted.owners]) if len(readable) else np.zeros(0, int)
 
 
 def check(data, *, max_pixels=MAX_PIXELS, min_side=MIN_SIDE, workers=2, progress=iter, decode=None,
@@ -65,23 +67,23 @@ def check(data, *, max_pixels=MAX_PIXELS, min_side=MIN_SIDE, workers=2, progress
     """Check an AnnotatedSet.
 
     Args:
-        max_pixels, workers, progress: of `look_at_all`. min_side: of `fit_boxes`.
+        max_pixels, workers, progress: of `check_images`. min_side: of `fit_boxes`.
         decode: whether pixels are read and compared, not headers alone; None: of sets of up to DECODED images.
         on_unknown_class: 'ignore' where objects of other classes are left out on purpose.
     Returns:
         Report.
     """
     decode = len(data.pictures) <= DECODED if decode is None else decode
-    looks = look_at_all(data, max_pixels, workers, progress, decode)
-    frames = [frame(picture, looks[picture.index]) or (np.nan, np.nan) for picture in data.pictures]
+    images = check_images(data, max_pixels, workers, progress, decode)
+    frames = [frame(picture, images[picture.index]) or (np.nan, np.nan) for picture in data.pictures]
     sizes = np.array(frames, dtype=np.float64).reshape(-1, 2)
-    judged = judge(data, sizes, min_side=min_side)
-    faults = list(data.faults) + [found.fault for found in looks.values() if found.fault]
+    fitted = fit_items(data, sizes, min_side=min_side)
+    faults = list(data.faults) + [found.fault for found in images.values() if found.fault]
     faults += unknown_labels(data) if on_unknown_class == 'error' else []
-    faults += _box_faults(data, judged, sizes, on_unknown_class) + _doubled(data, judged)
-    faults += turned_pictures(data, looks) + same_images(data, looks) + hints(data, sizes)
-    faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, judged)
-    return Report(data, looks, _without_repetitions(faults), judged, sizes, decode)
+    faults += _box_faults(data, fitted, sizes, on_unknown_class) + _doubled(data, fitted)
+    faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes)
+    faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, fitted)
+    return Report(data, images, _without_repetitions(faults), fitted, sizes, decode)
 
 
 def _without_repetitions(faults):
@@ -89,28 +91,28 @@ def _without_repetitions(faults):
     return list(OrderedDict(((fault.kind, fault.index, fault.number, fault.text), fault) for fault in faults).values())
 
 
-def _box_faults(data, judged, sizes, on_unknown_class):
+def _box_faults(data, fitted, sizes, on_unknown_class):
     """Faults for the boxes that training drops or clips."""
     faults = Faults()
-    rows = judged.verdicts > 0
-    for row in np.flatnonzero(rows & judged.known if on_unknown_class == 'ignore' else rows):
-        picture, item = data.pictures[judged.owners[row]], judged.items[row]
-        size = sizes[judged.owners[row]]
+    rows = fitted.verdicts > 0
+    for row in np.flatnonzero(rows & fitted.known if on_unknown_class == 'ignore' else rows):
+        picture, item = data.pictures[fitted.owners[row]], fitted.items[row]
+        size = sizes[fitted.owners[row]]
         text = '%s: box (%s), whatever the size of the image' % (
             data.where(picture, item), ', '.join('%g' % value for value in item['box'])) \
             if np.isnan(size).any() else box_text(data, picture, item, (int(size[0]), int(size[1])))
-        faults.note(VERDICTS[judged.verdicts[row]], picture.index, int(item['number']), text)
+        faults.note(VERDICTS[fitted.verdicts[row]], picture.index, int(item['number']), text)
     return faults
 
 
-def _doubled(data, judged):
+def _doubled(data, fitted):
     """Faults for the objects that have the class and the box of an earlier one of their image."""
     faults = Faults()
-    columns = np.column_stack([judged.owners, judged.items['label'], judged.items['box']])
+    columns = np.column_stack([fitted.owners, fitted.items['label'], fitted.items['box']])
     order = np.lexsort(columns.T[::-1])         # stable: the earlier of two equal ones comes first
     same = (columns[order][1:] == columns[order][:-1]).all(axis=1)
     for row in np.sort(order[1:][same]):
-        picture, item = data.pictures[judged.owners[row]], judged.items[row]
+        picture, item = data.pictures[fitted.owners[row]], fitted.items[row]
         faults.note(kinds.DOUBLED, picture.index, int(item['number']),
                     '%s: an earlier object of the class has the same box (%s)'
                     % (data.where(picture, item), ', '.join('%g' % value for value in item['box'])))
@@ -149,11 +151,11 @@ def _alike_classes(data):
     return faults
 
 
-def _unusable(data, judged):
+def _unusable(data, fitted):
     """A fault where no object of the set is trained on."""
     faults = Faults()
-    if data.annotated and not judged.used.any():
-        faults.note(kinds.UNUSABLE, '', None, '%s: %s' % (data.name, usage_text(judged)))
+    if data.annotated and not fitted.used.any():
+        faults.note(kinds.UNUSABLE, '', None, '%s: %s' % (data.name, usage_text(fitted)))
     return faults
 
 
@@ -163,13 +165,13 @@ def set_text(report):
     empty = sum(not len(picture.items) for picture in data.pictures)
     lines = ['%s (%s): %s, %d of them without objects, %s'
              % (data.name, data.format, counted(len(data.pictures), 'image'), empty,
-                counted(len(report.judged.items), 'object'))]
+                counted(len(report.fitted.items), 'object'))]
     width = max(map(len, data.classes))
     lines += ['    %-*s %7d object%s in %s' % (width, label, objects, '' if objects == 1 else 's',
                                                counted(images, 'image'))
               for label, (objects, images) in class_counts(data).items()]
     if data.annotated:
-        lines.append('    ' + usage_text(report.judged))
+        lines.append('    ' + usage_text(report.fitted))
     if not report.decoded:
         lines.append('    the headers of the images were read, not their pixels: --pixels reads them')
     for kind, faults in report.by_kind().items():

@@ -7,7 +7,7 @@ import pytest
 
 from lib.dataset import load_gt_roidb, make_dataset, read_annotated
 from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, read_flag
-from lib.dataset.box_rule import RELEASE, VERDICTS, fit_boxes, judge, usage_text
+from lib.dataset.box_rule import RELEASE, VERDICTS, fit_boxes, fit_items, usage_text
 from lib.errors import DatasetError
 
 SIZE = (96, 80)
@@ -130,7 +130,7 @@ def test_every_format_trains_on_and_is_evaluated_with_the_same_boxes(kind, tmp_p
     found = np.column_stack([np.array(kept, dtype=np.float64), [0.9, 0.8, 0.7]])
     evaluation = imdb.evaluate_detections([[[]], [found]])
     assert evaluation.metrics['mAP@0.5'] == pytest.approx(1)       # what is not trained on is not missed
-    assert usage_text(imdb.judged) == (
+    assert usage_text(imdb.fitted) == (
         'of 7 objects 3 are trained on: 1 dropped (inverted box), 1 dropped (box outside the image), '
         '1 dropped (box far outside the image), 1 dropped (tiny box)')
 
@@ -196,6 +196,6 @@ def test_an_area_of_zero_or_of_an_outline_does_not_drop_an_object(tmp_path):
 
 def test_without_a_known_size_only_the_order_of_the_corners_is_judged(tmp_path):
     data = read_annotated('csv', 'train', write_set(tmp_path, 'csv', EDGES))
-    judged = judge(data, [(np.nan, np.nan)])
-    assert [VERDICTS[verdict] for verdict in judged.verdicts] == [
+    fitted = fit_items(data, [(np.nan, np.nan)])
+    assert [VERDICTS[verdict] for verdict in fitted.verdicts] == [
         'box sticks out', None, None, 'inverted box', 'tiny box', None, None]

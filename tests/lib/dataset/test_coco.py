@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import json_lists, make_dataset, read_annotated
+from lib.dataset import coco_json, make_dataset, read_annotated
 from lib.dataset.box_rule import RELEASE
-from lib.dataset.coco import read_json
 from lib.dataset.coco_eval import STATISTICS
+from lib.dataset.coco_json import read_json
 from lib.errors import DatasetError
 
 CATEGORIES = [{'id': 18, 'name': 'dog'}, {'id': 3, 'name': 'cat'}]
@@ -240,9 +240,9 @@ def test_the_pictures_of_coco_load(real_data):
 
 @pytest.mark.parametrize('chunk', range(1, 30))
 def test_a_number_that_the_end_of_a_chunk_cuts_is_read_whole(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(json_lists, 'CHUNK', chunk)
+    monkeypatch.setattr(coco_json, 'CHUNK', chunk)
     (tmp_path / 'a.json').write_text('{"version": 12.5, "n": [1e5, -0.25, 1.5E+3], "images": []}')
-    found = [item for _, _, item in json_lists.items_of_lists(str(tmp_path / 'a.json')) if item is not json_lists.LIST]
+    found = [item for _, _, item in coco_json.items_of_lists(str(tmp_path / 'a.json')) if item is not coco_json.LIST]
     assert found == [12.5, 1e5, -0.25, 1500.0]
 
 

@@ -4,9 +4,9 @@ import json
 import numpy as np
 import pytest
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset import make_dataset, read_annotated
-from lib.dataset.check.changes import plan
+from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
 from lib.dataset.convert import convert
@@ -64,7 +64,7 @@ def test_what_nothing_can_be_made_of_is_an_error_with_its_place(write, keys, ann
 def test_two_pictures_of_one_id_are_left_out_of_the_copy_with_all_objects_of_the_id(write, tmp_path):
     folder = write([BOX, dict(BOX, image_id=3)], images=[image(), image(1, 'b.jpg'), image(3, 'b.jpg')])
     data = read_annotated('coco', 'train', str(folder))
-    write_fixed(data, plan(check(data)), 'train', str(folder), str(tmp_path / 'out'))
+    write_fixed(data, plan_changes(check(data)), 'train', str(folder), str(tmp_path / 'out'))
     assert trained_on('coco', tmp_path / 'out') == {'images/train/b.jpg': READ}
 
 

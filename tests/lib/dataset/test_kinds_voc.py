@@ -3,9 +3,9 @@ import os
 
 import pytest
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset import read_annotated
-from lib.dataset.check.changes import plan
+from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
 from lib.dataset.convert import convert
@@ -141,14 +141,14 @@ def test_the_copy_of_two_folders_without_lists_is_such_folders(tmp_path):
     write_files(tmp_path, {'in/Annotations/a.xml': TEXT, 'in/images/a.jpg': None})
     data = read_annotated('PascalVOC', '.', str(tmp_path / 'in'))
     report = check(data)
-    write_fixed(data, plan(report), '.', str(tmp_path / 'in'), str(tmp_path / 'out'))
+    write_fixed(data, plan_changes(report), '.', str(tmp_path / 'in'), str(tmp_path / 'out'))
     assert trained_on('PascalVOC', tmp_path / 'out', '.') == {'images/a.jpg': READ}
 
 
 def test_a_class_whose_objects_are_all_left_out_stays_a_class_of_the_copy(voc, tmp_path):
     voc.add('a', [('ant', 200, 3, 220, 21), CAT])
     data = read_annotated('PascalVOC', 'train', str(voc.folder))
-    write_fixed(data, plan(check(data)), 'train', str(voc.folder), str(tmp_path / 'out'))
+    write_fixed(data, plan_changes(check(data)), 'train', str(voc.folder), str(tmp_path / 'out'))
     assert read_annotated('PascalVOC', 'train', str(tmp_path / 'out')).classes == ('ant', 'cat')
 
 

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset import read_annotated
 from lib.errors import DatasetError
 from tests.lib.dataset.conftest import trained_on, write_files

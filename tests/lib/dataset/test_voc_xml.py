@@ -1,7 +1,7 @@
 """Annotations in VOC's format, and what is refused as one."""
 import pytest
 
-from lib.dataset.voc import parse, read_object, read_size, text_of
+from lib.dataset.voc_xml import parse_xml, read_object, read_size, text_of
 from lib.errors import DatasetError
 
 BOMB = ('<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;&x;&x;&x;&x;">]>'
@@ -18,7 +18,7 @@ def write(tmp_path, text):
 
 
 def read_annotation(path):
-    root = parse(path)
+    root = parse_xml(path)
     objects = [read_object(path, number, node) for number, node in enumerate(root.findall('object'))]
     return text_of(root, 'filename'), read_size(root), objects
 

@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.image import (
-    get_image,
-    image_size,
-    images_in,
-    imread,
-    pad_to_stride,
-    resize,
-    resized_shape,
-    tensor_vstack,
-    transform,
-    transform_inverse,
-)
+from lib.utils.image import get_image, pad_to_stride, resize, resized_shape, tensor_vstack, transform, transform_inverse
+from lib.utils.image_file import image_size, images_in, imread
 
 MEANS = (103.06, 115.90, 123.15)        # B, G, R
 EXTENSIONS = ['.jpg', '.png', '.bmp', '.tif', '.webp']

@@ -10,26 +10,27 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.dataset.coco_json import items_of_lists
 from lib.dataset.csv_list import raw_rows
 from lib.dataset.files import read_text
-from lib.dataset.json_lists import items_of_lists
-from lib.dataset.voc import parse
+from lib.dataset.voc_xml import parse_xml
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.utils import limits, mat_file, proposals, safe_pickle
-from lib.utils.image import imread
+from lib.utils import limits, mat_file, proposals
+from lib.utils.image_file import imread
 from lib.utils.limits import open_input
 from lib.utils.proposals import read_npz
+from lib.utils.safe_load import load_pickle
 from rfcn.checkpoints.checkpoint import load_arrays
 from rfcn.checkpoints.identity import identity_beside
 from rfcn.checkpoints.symbol_file import load_symbol_file
 from rfcn.config.config import load_config
 
 READERS = {
-    'configuration': (load_config, ConfigError), 'XML': (parse, DatasetError),
+    'configuration': (load_config, ConfigError), 'XML': (parse_xml, DatasetError),
     'COCO': (lambda path: list(items_of_lists(path)), DatasetError), 'image': (imread, DatasetError),
     'CSV': (lambda path: list(raw_rows(path)), DatasetError),
     'text': (lambda path: read_text(path, 'names'), DatasetError),
-    'npz': (lambda path: read_npz(path, ('a',)), DatasetError), 'pickle': (safe_pickle.load, OSError),
+    'npz': (lambda path: read_npz(path, ('a',)), DatasetError), 'pickle': (load_pickle, OSError),
     'mat': (lambda path: mat_file.load(path, ('a',)), OSError)}
 
 
@@ -122,7 +123,7 @@ def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
                         'larger than %d bytes' % limits.MAX_XML_BYTES)]:
         path.write_text(text)
         with pytest.raises(DatasetError, match=said):
-            parse(str(path))
+            parse_xml(str(path))
     assert time.time() - start < 5
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.dataset import make_dataset
-from lib.utils import safe_pickle
+from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config
 from rfcn.core.detect import Predictor, View, choose_detections, detect_all, save_detections
@@ -114,7 +114,7 @@ def test_saved_detections_have_the_layout_of_the_release_and_are_read_safely(roi
     save_detections(all_boxes, path)
     with open(path, 'rb') as file:
         plain = pickle.load(file)
-    for loaded in plain, safe_pickle.load(path):
+    for loaded in plain, load_pickle(path):
         assert np.array_equal(loaded[2][3], all_boxes[2][3])
 
 

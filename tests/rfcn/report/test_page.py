@@ -8,7 +8,7 @@ import yaml
 
 from lib.dataset.convert import convert
 from lib.errors import UserError
-from lib.utils.safe_pickle import load as load_pickle
+from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, test
 from rfcn.config.config import load_config
 from rfcn.report import analysis, command

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset import make_dataset, read_annotated
-from lib.dataset.check.changes import plan
+from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
-from lib.dataset.check.pictures import look_at_all, shared_images
+from lib.dataset.check.pictures import check_images, shared_images
 from lib.dataset.check.report import MEANING, check, class_counts, set_text
 from lib.errors import DatasetError
 
@@ -111,7 +111,7 @@ def test_each_fault_is_found_once_and_named(kind, tmp_path):
 def test_the_cleaned_copy_has_no_faults_is_in_the_same_format_and_can_be_trained_on(kind, tmp_path):
     source, out = damaged_set(kind, tmp_path / 'data'), tmp_path / 'out'
     report = check(read_annotated(kind, 'train', str(source)))
-    changes = plan(report)
+    changes = plan_changes(report)
     write_fixed(report.data, changes, 'train', str(source), str(out))
     again = check(read_annotated(kind, 'train', str(out)))
     assert set(again.by_kind()) == {kinds.SAME_IMAGE} and len(changes.notes) == len(report.faults)
@@ -124,7 +124,7 @@ def test_the_cleaned_copy_has_no_faults_is_in_the_same_format_and_can_be_trained
 
 def test_the_notes_say_what_was_changed_and_what_was_not(tmp_path):
     report = check(read_annotated('coco', 'train', str(damaged_set('coco', tmp_path / 'data'))))
-    notes = plan(report).notes
+    notes = plan_changes(report).notes
     for start, end in [('image left out: ', '[missing image]'), ('image left out: ', '[unreadable image]'),
                        ('size is now 40 x 30: ', '[size differs]'), ('box is now (10, 6, 30, 16): ', '[inverted box]'),
                        ('box is now (30, 20, 39, 29): ', '[box sticks out]'), ('object left out: ', '[tiny box]'),
@@ -136,7 +136,7 @@ def test_what_the_checker_does_not_know_stays_in_the_copy(tmp_path):
     for kind in FORMATS[:3]:
         source, out = damaged_set(kind, tmp_path / kind), tmp_path / ('out ' + kind)
         report = check(read_annotated(kind, 'train', str(source)))
-        write_fixed(report.data, plan(report), 'train', str(source), str(out))
+        write_fixed(report.data, plan_changes(report), 'train', str(source), str(out))
     assert (tmp_path / 'out PascalVOC/Annotations/boxes.xml').read_text().count('<pose>Left</pose>') == 3
     assert '<owner>me</owner>' in (tmp_path / 'out PascalVOC/Annotations/fine.xml').read_text()
     data = json.loads((tmp_path / 'out coco/train.json').read_text())
@@ -160,7 +160,7 @@ def test_faults_of_the_files_themselves_are_found(tmp_path, voc):
     stopping = [fault.kind for fault in report.stopping()]
     assert sorted(stopping) == sorted([kinds.ANNOTATION, kinds.ITEM_FAULT, kinds.NAME, kinds.LABEL])
     assert kinds.LABEL not in [fault.kind for fault in report.stopping(on_unknown_class='ignore')]
-    write_fixed(report.data, plan(report), 'train', str(voc.folder), str(tmp_path / 'out'))
+    write_fixed(report.data, plan_changes(report), 'train', str(voc.folder), str(tmp_path / 'out'))
     again = check(read_annotated('PascalVOC', 'train', str(tmp_path / 'out'), ['cat', 'dog']))
     assert [fault.kind for fault in again.stopping()] == [kinds.LABEL]      # only you know what a cow shall be
 
@@ -175,7 +175,7 @@ def test_bad_items_of_a_json_are_all_found_and_left_out_of_the_copy(tmp_path):
     report = check(read_annotated('coco', 'train', str(folder)))
     found = {kind: len(faults) for kind, faults in report.by_kind().items()}
     assert (found[kinds.DUPLICATE_ID], found[kinds.ANNOTATION], found[kinds.ITEM_FAULT]) == (1, 1, 2)
-    write_fixed(report.data, plan(report), 'train', str(folder), str(tmp_path / 'out'))
+    write_fixed(report.data, plan_changes(report), 'train', str(folder), str(tmp_path / 'out'))
     assert check(read_annotated('coco', 'train', str(tmp_path / 'out'))).stopping() == []
 
 
@@ -191,9 +191,9 @@ def test_an_image_on_its_side_is_told_apart_and_its_size_is_not_corrected(tmp_pa
     report = check(read_annotated('csv', 'train', str(tmp_path)))
     fault, = report.faults      # the box of the dog is none: it is inside the image as annotated, not as it lies there
     assert 'It lies on its side: boxes must refer to the pixels as stored, before any EXIF' in fault.text
-    changes = plan(report)
+    changes = plan_changes(report)
     assert changes.sizes == changes.boxes == {} and changes.notes[0].startswith('not changed: ')
-    assert report.sizes[report.judged.owners[report.usable()]].tolist() == [[30, 40]] * 2
+    assert report.sizes[report.fitted.owners[report.usable()]].tolist() == [[30, 40]] * 2
 
 
 def test_an_image_that_is_too_large_is_a_fault(tmp_path):
@@ -213,8 +213,8 @@ def test_images_in_two_sets_are_found_by_their_pixels(tmp_path):
     shutil.copy(str(tmp_path / 'train/images/a.png'), str(tmp_path / 'copy.png'))
     cv2.imwrite(str(tmp_path / 'test/images/a.png'), cv2.imread(str(tmp_path / 'copy.png')),
                 [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    looks = {name: look_at_all(data) for name, data in sets.items()}
-    faults = shared_images(sets['train'], looks['train'], sets['test'], looks['test'])
+    found = {name: check_images(data) for name, data in sets.items()}
+    faults = shared_images(sets['train'], found['train'], sets['test'], found['test'])
     assert [fault.index for fault in faults] == ['a.png', 'b.png']      # another file, the same pixels
     assert 'train_train' in faults[0].text and 'test_test' in faults[0].text
 

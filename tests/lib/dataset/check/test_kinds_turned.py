@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lib.dataset import annotations as kinds
+from lib.dataset import faults as kinds
 from lib.dataset import load_gt_roidb, read_annotated
-from lib.dataset.check.changes import SHOWN, STORED, plan
+from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
 from lib.dataset.convert import convert
-from lib.utils.image import imread
+from lib.utils.image_file import imread
 from tests.lib.dataset.conftest import annotation_text, write_files
 
 TAG = 274
@@ -88,7 +88,7 @@ def test_every_orientation_but_1_is_told_by_training_and_checker(kind, orientati
 def test_the_upright_copy_has_its_box_on_the_object(kind, orientation, how, tmp_path):
     folder = write_set(kind, tmp_path / 'in', EXTENSIONS[orientation % 4], orientation, how)
     data = read_annotated(kind, 'train', folder)
-    write_fixed(data, plan(check(data), upright=how), 'train', folder, str(tmp_path / 'out'))
+    write_fixed(data, plan_changes(check(data), upright=how), 'train', folder, str(tmp_path / 'out'))
     entry, = load_gt_roidb(kind, 'train', '', str(tmp_path / 'out'))[0]
     image = imread(entry['image'])
     assert (image.shape[1], image.shape[0]) == as_shown(orientation)[1] == (entry['width'], entry['height'])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils import safe_pickle
 from lib.utils.proposals import read_npz
+from lib.utils.safe_load import load_pickle
 
 
 def written(tmp_path, data, name='a.pkl'):
@@ -23,7 +23,7 @@ def test_lists_numbers_texts_and_arrays_come_back(tmp_path, protocol):
     content = {'a': [1, 2.5, 'text', None, True, (3,)], 'b': np.arange(6, dtype='>f4').reshape(2, 3).T,
                'empty': np.zeros((0, 5)),
                'c': np.float32(1.5), 'd': np.array(['x', 'yz']), 'e': np.array([True, False]), 'f': b'bytes'}
-    found = safe_pickle.load(written(tmp_path, pickle.dumps(content, protocol)))
+    found = load_pickle(written(tmp_path, pickle.dumps(content, protocol)))
     assert list(found) == list(content) and found['a'] == content['a'] and found['c'] == 1.5 and found['f'] == b'bytes'
     for name in ('b', 'empty', 'd', 'e'):
         np.testing.assert_array_equal(found[name], content[name])
@@ -36,7 +36,7 @@ def test_what_python_2_wrote_is_read(tmp_path):
     data = (b'\x80\x02]cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x02\x85'
             b'cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb'
             b'\x89U\x08\x00\x00\x80?\x00\x00\x00@tba.')
-    (array,) = safe_pickle.load(written(tmp_path, data))
+    (array,) = load_pickle(written(tmp_path, data))
     assert array.tolist() == [1, 2] and array.dtype == np.float32
 
 
@@ -57,14 +57,14 @@ HUGE = 2 ** 40
 def test_what_would_run_code_or_ask_for_memory_is_refused(tmp_path, content):
     data = pickle.dumps(content, 2)
     with pytest.raises(DatasetError, match=r'a\.pkl: not a pickle that can be read'):
-        safe_pickle.load(written(tmp_path, data))
+        load_pickle(written(tmp_path, data))
     assert not os.path.exists('hacked')
 
 
 def test_ten_bytes_that_ask_for_gigabytes_get_none(tmp_path):
     # An empty list, stored under the number 2 ** 31 of the notes: the reader in C makes room for as many.
     before = time.time()
-    assert safe_pickle.load(written(tmp_path, b'\x80\x02]r' + (2 ** 31).to_bytes(4, 'little') + b'.')) == []
+    assert load_pickle(written(tmp_path, b'\x80\x02]r' + (2 ** 31).to_bytes(4, 'little') + b'.')) == []
     assert time.time() - before < 5
 
 
@@ -74,7 +74,7 @@ def test_a_pickle_gets_no_more_memory_than_it_has_bytes(tmp_path, opcode):
     data = b'\x80\x05' + getattr(pickle, opcode) + (2 ** 31).to_bytes(8, 'little') + b'abc'
     tracemalloc.start()
     with pytest.raises(DatasetError, match=r'a\.pkl: not a pickle that can be read'):
-        safe_pickle.load(written(tmp_path, data))
+        load_pickle(written(tmp_path, data))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 10 ** 6
@@ -83,7 +83,7 @@ def test_a_pickle_gets_no_more_memory_than_it_has_bytes(tmp_path, opcode):
 @pytest.mark.parametrize('protocol', range(5, pickle.HIGHEST_PROTOCOL + 1))
 def test_a_byte_array_comes_back(tmp_path, protocol):
     for content in (bytearray(b'abc'), bytearray(), bytearray(10 ** 5)):
-        assert safe_pickle.load(written(tmp_path, pickle.dumps([content], protocol))) == [content]
+        assert load_pickle(written(tmp_path, pickle.dumps([content], protocol))) == [content]
 
 
 @pytest.mark.parametrize('shape', [(HUGE,), (3,), (-2,), (1, 2, 2)])
@@ -92,7 +92,7 @@ def test_an_array_whose_shape_contradicts_its_bytes_is_refused(tmp_path, shape):
     state = pickle.dumps(shape, 2)[2:-1].replace(b'q\x00', b'')
     position = data.index(b'K\x02\x85')
     with pytest.raises(DatasetError, match='not a pickle that can be read'):
-        safe_pickle.load(written(tmp_path, data[:position] + state + data[position + 3:]))
+        load_pickle(written(tmp_path, data[:position] + state + data[position + 3:]))
 
 
 def test_arrays_of_an_archive_are_read_and_one_that_would_grow_too_large_is_not(tmp_path):

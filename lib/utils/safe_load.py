@@ -1,8 +1,8 @@
-"""Reads pickles of lists, dicts, numbers, texts and NumPy arrays of numbers, and of nothing else.
+"""Pickles and YAML that are not trusted: plain values are read, and nothing else.
 
-A pickle from elsewhere can run any code. This reader calls no function that the pickle names, but those of this file,
-which check what they are given. It is the standard library's one in Python: the one in C takes gigabytes for ten bytes
-that ask for it.
+A pickle can run any code. This reader calls none of the functions that the pickle names, only those of this file, which
+check their arguments. It is the standard library's reader in Python; the one in C takes gigabytes for ten bytes that
+ask for it. YAML can name classes too, and a few lines of aliases can stand for billions of values.
 """
 import mmap
 import pickle
@@ -10,6 +10,7 @@ import re
 import struct
 
 import numpy as np
+import yaml
 
 from lib.errors import DatasetError
 from lib.utils.limits import open_input
@@ -101,7 +102,7 @@ class _Unpickler(pickle._Unpickler):
         return _KNOWN[module, name]
 
 
-def load(path):
+def load_pickle(path):
     """The content of a pickle, Python 2's included.
 
     Raises:
@@ -115,3 +116,46 @@ def load(path):
                 return _Unpickler(content, encoding='latin1').load()
         except Exception as error:  # a damaged pickle raises nearly anything
             raise DatasetError('%s: not a pickle that can be read (%s)' % (path, error)) from None
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """SafeLoader without aliases, which can stand for billions of values, and without keys that are given twice."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()
+            problem = 'aliases are not read: write *%s out' % alias.anchor
+            raise yaml.MarkedYAMLError(None, None, problem, alias.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(None, None, '%.80r is given twice' % key.value, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _TextLoader(_YamlLoader):
+    """The same without types: yes, 1.0, null and 2024-01-01 stay the texts that they are."""
+
+    yaml_implicit_resolvers = {}
+
+
+def parse_yaml(text, as_text=False):
+    """The value of a YAML text. The caller limits its length: 64 kB take up to a second.
+
+    Args:
+        as_text: whether every value is to be a text, in lists and mappings.
+    Raises:
+        ValueError: 'line 3: not valid YAML: ...'.
+    """
+    try:
+        return yaml.load(text, Loader=_TextLoader if as_text else _YamlLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = 'line %d: ' % (mark.line + 1) if mark else ''
+        raise ValueError('%snot valid YAML: %s' % (line, error.problem or error.context)) from error
+    except Exception as error:  # odd scalars and depths: KeyError, AttributeError, RecursionError ...
+        raise ValueError('not valid YAML: %.80s' % repr(error)) from error

@@ -1,0 +1,146 @@
+"""The XML file of one image in the format of PASCAL VOC: checked and read, and written."""
+import math
+import os
+import re
+from typing import NamedTuple, Tuple
+from xml.etree import ElementTree
+from xml.etree.ElementTree import ParseError
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
+
+from lib.dataset.annotations import LARGEST, annotated_size, read_flag, read_number
+from lib.dataset.files import decoded, number_text, read_file
+from lib.errors import DatasetError
+from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
+
+CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+_LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_XML_TAG)
+_ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
+
+
+class VocObject(NamedTuple):
+    """An annotated object."""
+    label: str
+    box: Tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
+    difficult: bool
+
+
+def parse_xml(path):
+    """The root element, <annotation>; all tags are without their namespaces and in lower case.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: it is no XML, or declares entities, or is that of another tool.
+    """
+    if not os.path.lexists(path):
+        raise FileNotFoundError('%s: there is no such annotation file' % path)
+    data = read_file(path, 'XML', MAX_XML_BYTES)
+    if _LONG_TAG.search(data):
+        raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
+    try:
+        root = defusedxml.ElementTree.fromstring(data)
+    except DefusedXmlException as error:
+        raise DatasetError('%s: the file declares entities or external parts; refused (%s)' % (path, error)) from error
+    except (ParseError, ValueError, LookupError) as error:
+        raise DatasetError('%s: expected XML: %s%s' % (path, error, _advice(data, path))) from error
+    for node in root.iter():
+        if isinstance(node.tag, str):
+            node.tag = node.tag.rpartition('}')[2].lower()
+    if root.tag != 'annotation':
+        raise DatasetError('%s: expected the XML of PASCAL VOC, whose root is <annotation>, found <%.50s>%s'
+                           % (path, root.tag, _origin(root)))
+    known = [node for child in root.findall('object') for node in child.iter('bndbox')]
+    nested = sum(1 for _ in root.iter('object')) - len(root.findall('object'))
+    for tag, number in (('object', nested), ('bndbox', sum(1 for _ in root.iter('bndbox')) - len(known))):
+        if number:
+            raise DatasetError('%s: expected each box in an <object> directly within <annotation>, found %d <%s> '
+                               'elsewhere: this is the XML of another tool. Export it as PASCAL VOC'
+                               % (path, number, tag))
+    return root
+
+
+def _advice(data, path):
+    """What to do about bytes that are no XML: they may be in an encoding that the parser does not know."""
+    named = _ENCODING.match(data[:200])
+    if named and named.group(1).lower() not in (b'utf-8', b'utf8'):
+        return '. Its encoding is %s: save it as UTF-8' % named.group(1).decode('ascii')
+    try:
+        decoded(data, path, 'XML')
+    except DatasetError as error:
+        return '. ' + str(error).partition('cannot be read: ')[2]
+    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else ''
+
+
+def _origin(root):
+    """Whose file it may be, from its root."""
+    if root.tag == 'html':
+        return ': an HTML page, perhaps of an error. Fetch the file again'
+    if root.tag == 'annotations':
+        return ' (of CVAT?). Export the data as PASCAL VOC'
+    return ': the file of another tool. Export the data as PASCAL VOC'
+
+
+def text_of(node, tag):
+    """The text of a child, '' where there is none."""
+    return (node.findtext(tag) or '').strip()
+
+
+def _number(node, tag):
+    """The number in a child, NaN where there is none."""
+    try:
+        return read_number(text_of(node, tag))
+    except ValueError:
+        return math.nan
+
+
+def read_size(root):
+    """(width, height) of an annotation; None where it does not tell."""
+    node = root.find('size')
+    return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
+
+
+def read_object(path, number, node):
+    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no
+    box, or several.
+    """
+    label, frames = text_of(node, 'name'), node.findall('bndbox')
+    for parent, tag in [(node, 'name'), (node, 'difficult')] + [(frame, tag) for frame in frames for tag in CORNERS]:
+        if len(parent.findall(tag)) > 1:
+            raise DatasetError('%s: object %d has several <%s>, expected one. Remove the others' % (path, number, tag))
+    if not label:
+        raise DatasetError('%s: object %d has no <name>' % (path, number))
+    box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)
+    if len(box) != 4 or not all(abs(value) < LARGEST for value in box):          # false for NaN too
+        texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
+        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s'
+                           % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
+    where = '%s: object %d (%s)' % (path, number, label)
+    return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
+
+
+def annotation_xml(data, picture):
+    """The XML element of a picture of an AnnotatedSet."""
+    root = ElementTree.Element('annotation')
+    _add(root, 'filename', picture.name.rpartition('/')[2])
+    size = ElementTree.SubElement(root, 'size')
+    for tag, value in zip(('width', 'height', 'depth'), picture.size + (3,)):
+        _add(size, tag, str(value))
+    for item in picture.items:
+        node = ElementTree.SubElement(root, 'object')
+        _add(node, 'name', data.label(item))
+        _add(node, 'difficult', str(int(item['flags'] > 0)))
+        add_box(ElementTree.SubElement(node, 'bndbox'), item['box'])
+    return root
+
+
+def add_box(node, box):
+    """Write a box, counted from 0, into a <bndbox>, whose numbers count from 1."""
+    for tag, value in zip(CORNERS, box):
+        child = node.find(tag)
+        child = ElementTree.SubElement(node, tag) if child is None else child
+        child.text = number_text(value + 1)
+
+
+def _add(node, tag, text):
+    ElementTree.SubElement(node, tag).text = text

@@ -1,0 +1,72 @@
+"""What people read on a terminal and in a log: names shown escaped, counts, and one bar for all long work.
+
+Names from outside (of files, of classes, in errors of libraries) are shown escaped, so that they cannot act.
+A file's name may hold escape sequences that colour or clear a terminal, line ends that forge a line of a log, letters
+that reverse the direction of writing, or bytes that are no UTF-8 (which Python keeps as lone surrogates). Whatever
+writes for people - logs, errors, tables, progress bars, HTML, pictures - shows names by `shown`, and whole messages,
+whose own line ends count, by `shown_text`.
+"""
+import logging
+import sys
+
+logger = logging.getLogger(__name__)
+
+LINE_PERIOD = 60.0  # seconds between two lines of a log
+LINE = '{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} passed, {remaining} left{postfix}'
+
+
+def shown(name):
+    r"""A name as printable text: what is not printable becomes \x1b, \u202e, and a byte that is no UTF-8 \xff.
+
+    Args:
+        name: str, bytes, or a path; anything else is taken by its str().
+    Returns:
+        str that can be encoded in UTF-8. Printable names, of any alphabet, stay as they are.
+    """
+    text = name.decode('utf-8', 'surrogateescape') if isinstance(name, bytes) else str(name)
+    return text if text.isprintable() else ''.join(map(_escaped, text))
+
+
+def shown_text(text):
+    """A message of one or more lines: `shown` for all but the ends of lines and tabs."""
+    text = str(text)
+    return text if text.isprintable() else ''.join(c if c in '\n\t' else _escaped(c) for c in text)
+
+
+def _escaped(character):
+    if character.isprintable():
+        return character
+    if '\udc80' <= character <= '\udcff':   # a byte that is no UTF-8, as `os.fsdecode` keeps it
+        return '\\x%02x' % (ord(character) - 0xdc00)
+    return character.encode('unicode_escape').decode('ascii')
+
+
+def counted(number, noun):
+    """'1 object', '2 objects', '2 classes'."""
+    return '%d %s%s' % (number, noun, '' if number == 1 else 'es' if noun.endswith('s') else 's')
+
+
+class _Log:
+    """What tqdm writes to where there is no terminal: each state of the bar becomes a line of the log."""
+
+    def write(self, text):
+        if text.strip():
+            logger.info('%s', text.strip())
+
+    def flush(self):
+        """There is nothing to flush."""
+
+
+def progress(iterable=None, desc='', unit='', total=None, initial=0):
+    """A tqdm bar around an iterable, or to be updated by hand.
+
+    Args:
+        desc: str, what is done, shown by `shown`. unit: str, what is counted.
+        total: number of them, None if it is not known. initial: how many were done before.
+    """
+    from tqdm import tqdm  # here, for data/fetch.py runs without any package
+    settings = dict(desc=shown(desc), unit=unit, total=total, initial=initial)
+    if sys.stderr is not None and sys.stderr.isatty():
+        return tqdm(iterable, mininterval=1, **settings)
+    return tqdm(iterable, file=_Log(), mininterval=LINE_PERIOD, maxinterval=LINE_PERIOD, delay=LINE_PERIOD,
+                bar_format=LINE, **settings)

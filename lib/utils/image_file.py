@@ -1,0 +1,217 @@
+"""Image files: read as the network needs them, written whole, found in folders; size and orientation of the header."""
+import contextlib
+import os
+from typing import NamedTuple, Tuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageFile
+
+from lib.errors import DatasetError
+from lib.utils.console import shown
+from lib.utils.image_header import as_stored, chunks_fit, header_size, orientation, scan_fits
+from lib.utils.limits import MAX_PIXELS, open_input
+from lib.utils.whole_file import whole_file
+
+# Of the images in data sets; `imread` also reads the others.
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
+HEAD_BYTES = 2 ** 16    # the header of most images lies within
+_ORIENTATION_ANYWHERE = (b'II*\0', b'MM\0*', b'RIFF')    # TIFF, WebP: it may stand at the end
+
+
+def imread(path, max_pixels=MAX_PIXELS):
+    """Read an image as the release did: BGR, pixels in the order stored, whatever its EXIF orientation says.
+
+    Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
+
+    Args:
+        path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Others that OpenCV knows
+            are refused, since nothing tells how large they become.
+        max_pixels: int; images of more pixels are refused before they are decoded, None refuses none.
+    Returns:
+        (H, W, 3) uint8.
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: the file is empty, no image, damaged, truncated or too large.
+    """
+    data = read_bytes(path)
+    size = header_size(data)
+    _check_size(path, size, max_pixels)
+    im = _decode(path, data) if size and chunks_fit(data) and scan_fits(data, size) else None
+    if im is None:
+        raise _no_image(path, len(data))
+    _check_size(path, im.shape[1::-1], max_pixels)
+    return im
+
+
+def _decode(path, data):
+    """The image, or None."""
+    try:
+        # Departure: the release calls cv2.imread, which hands out the readable part of a truncated jpg over grey.
+        # imdecode refuses.
+        return cv2.imdecode(np.frombuffer(as_stored(data), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise DatasetError('%s: OpenCV cannot decode it: %s' % (shown(path), error.err)) from error
+
+
+def _no_image(path, length):
+    return DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated or '
+                        'of an unknown format. Fetch it again, convert it to jpg or png, or take it out of the data set'
+                        % (shown(path), length))
+
+
+def as_bgr(image, rgb=False, max_pixels=MAX_PIXELS):
+    """An image in memory as `imread` gives one of a file.
+
+    Args:
+        image: array of uint8: (H, W, 3) BGR, (H, W, 4) with alpha, which is dropped, (H, W) or (H, W, 1) grey; or a
+            PIL image of 8 bits a channel, of any mode.
+        rgb: an array's channels are in the order RGB(A).
+        max_pixels: PIL images of more pixels are refused before they are decoded, None refuses none.
+    Returns:
+        (H, W, 3) uint8 BGR, contiguous; the array itself where it is that already.
+    Raises:
+        ValueError: what was expected, what was found and, where one mistake is likely, how to mend it.
+        DatasetError: a PIL image cannot be decoded or is too large.
+    """
+    if isinstance(image, Image.Image):
+        return _from_pil(image, max_pixels)
+    if not isinstance(image, np.ndarray):
+        raise _no_array('a ' + type(image).__name__, "; call its numpy() or asnumpy() first"
+                        if hasattr(image, 'numpy') or hasattr(image, 'asnumpy') else '')
+    found = 'an array of shape %s and dtype %s' % (image.shape, image.dtype)
+    if image.dtype != np.uint8:
+        raise _no_array(found, '; convert it: image.astype(np.uint8) where white is 255, (image * 255).round()'
+                        '.astype(np.uint8) where white is 1' if image.dtype.kind in 'fiu' else '')
+    if image.ndim == 2:
+        image = image[:, :, None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+        channels_first = image.ndim == 3 and image.shape[0] in (1, 3, 4)
+        raise _no_array(found, '; the channels come last: image.transpose(1, 2, 0)' if channels_first else '')
+    if image.size == 0:
+        raise _no_array(found, ', which has no pixels')
+    if image.shape[2] == 1:
+        image = image.repeat(3, axis=2)
+    return np.ascontiguousarray(image[:, :, 2::-1] if rgb else image[:, :, :3])
+
+
+def _no_array(found, remedy):
+    return ValueError('an image is a path, a PIL image or a (height, width, 3) uint8 array in BGR order (rgb=True: '
+                      'RGB; grey and alpha will do), not %s%s' % (found, remedy))
+
+
+@contextlib.contextmanager
+def truncated_files(allowed):
+    """Whether Pillow takes truncated files: a switch for the whole process, which importing GluonCV turns on."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _from_pil(image, max_pixels):
+    """Pixels as stored, like those of a file."""
+    name = shown(getattr(image, 'filename', '') or 'PIL image')
+    _check_size(name, image.size, max_pixels)
+    if 0 in image.size:
+        raise _no_array('a PIL image of %d x %d pixels' % image.size, '')
+    if image.mode in ('I', 'F') or image.mode.startswith('I;'):
+        raise _no_array('a PIL image of mode %s' % image.mode, ", which has no agreed white; make it 'L' first")
+    try:
+        with truncated_files(False):
+            return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
+    except (OSError, SyntaxError, ValueError) as error:     # Pillow decodes when it is asked for pixels
+        raise DatasetError('%s: Pillow cannot decode it: %s' % (name, error)) from error
+
+
+def imwrite(path, im, quality=95):
+    """Write an image; the file has its name only once it is complete.
+
+    The format is that of the extension. OpenCV only encodes, since its own files cannot have every name: cv2.imwrite of
+    a name that is no UTF-8 ends the process.
+
+    Args:
+        path: ending in .png, .jpg or another extension that OpenCV writes.
+        im: (H, W, 3) uint8 BGR.
+        quality: of a jpg, 0 to 100.
+    Raises:
+        OSError: the folder cannot be written to, the disk is full, or the format does not take such an image.
+    """
+    path = os.fspath(path)
+    extension = os.path.splitext(path)[1]
+    try:
+        encoded, data = cv2.imencode(extension, im, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error as error:
+        encoded, data = False, error.err
+    if not encoded:
+        raise OSError('%s could not be written as %s: %s' % (shown(path), extension or 'an image', data))
+    with whole_file(path) as temporary, open(temporary, 'wb') as file:
+        file.write(data.tobytes())
+
+
+class Head(NamedTuple):
+    """What the header of an image tells."""
+    size: Tuple[int, int]   # width, height in pixels as stored
+    orientation: int        # 1 to 8; see orientation.py
+
+
+def image_head(path):
+    """Size and orientation of an image from its header.
+
+    Raises:
+        FileNotFoundError, DatasetError: as `imread`.
+    """
+    data = read_bytes(path, HEAD_BYTES)
+    size = header_size(data)
+    if size is None or data.startswith(_ORIENTATION_ANYWHERE):
+        data = read_bytes(path)
+        size = header_size(data)
+    if size is None:
+        raise _no_image(path, os.path.getsize(path))
+    return Head(size, orientation(data))
+
+
+def image_size(path):
+    """Width and height of an image in pixels as stored, from its header. Raises as `imread`."""
+    return image_head(path).size
+
+
+def images_in(folder):
+    """Paths of the images in a folder, sorted: of all files with an extension that `imread` reads, in any case.
+
+    Hidden files (.a.jpg) are none of them, and sub-folders are not looked into.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    extensions = IMAGE_EXTENSIONS + OTHER_EXTENSIONS
+    names = sorted(name for name in os.listdir(folder)
+                   if name.lower().endswith(extensions) and not name.startswith('.'))
+    paths = [path for path in (os.path.join(folder, name) for name in names) if not os.path.isdir(path)]
+    if not paths:
+        raise DatasetError('%s: expected images (%s) in this folder, found none; its sub-folders do not count'
+                           % (shown(os.path.abspath(folder)), ', '.join(extensions)))
+    return paths
+
+
+def read_bytes(path, most=-1):
+    """The bytes of an image file, at most so many, or an error that names it."""
+    try:
+        with open_input(path) as file:
+            data = file.read(most)
+    except FileNotFoundError:
+        raise FileNotFoundError('%s: there is no such image' % shown(os.path.abspath(path))) from None
+    except (OSError, ValueError) as error:
+        raise DatasetError('%s: cannot be read: %s' % (shown(path), shown(error))) from error
+    if not data:
+        raise DatasetError('%s: expected an image, found an empty file. Fetch it again' % shown(path))
+    return data
+
+
+def _check_size(path, size, max_pixels):
+    if size and max_pixels and size[0] * size[1] > max_pixels:
+        raise DatasetError('%s: an image of %d x %d pixels, more than the limit of %d pixels. Make it smaller, or '
+                           'raise the limit' % (shown(path), size[0], size[1], max_pixels))
