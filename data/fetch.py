@@ -17,6 +17,7 @@ import os
 
 from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen, is_split, split_minival
 from data.download import FetchError, check_md5, download, require_space, unpack
+from lib.utils.console import say
 from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
@@ -142,16 +143,16 @@ def main(argv=None):
     args = parse(argv)
     archives = chosen(args.dataset, args.sets)
     annotations = os.path.join(args.folder, 'coco', 'annotations')
-    print('\n'.join(describe(archives, args.folder, args.mirror)))
+    say('\n'.join(describe(archives, args.folder, args.mirror)))
     to_split = MINIVAL in args.sets and not is_split(annotations)
     if to_split:
-        print('to split          %s/instances_val2014.json into minival2014 and valminusminival2014' % annotations)
+        say('to split          %s/instances_val2014.json into minival2014 and valminusminival2014' % annotations)
     if args.dry_run:
         return
     fetched = fetch(archives, args.folder, mirror=args.mirror, keep=args.keep, report=_progress)
     if to_split:
         split_minival(annotations)
-    print('fetched: %s' % (', '.join(fetched) or 'nothing, all is there'))
+    say('fetched: %s' % (', '.join(fetched) or 'nothing, all is there'))
 
 
 if __name__ == '__main__':

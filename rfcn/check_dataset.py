@@ -25,7 +25,7 @@ from lib.dataset.check.pictures import shared_images
 from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, check, set_text
 from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
-from lib.utils.console import progress, shown
+from lib.utils.console import progress, say
 from lib.utils.folders import whole_folder
 from lib.utils.whole_file import check_place, is_standard_output, save_text
 from rfcn import data_sets
@@ -170,8 +170,8 @@ def fix(cfg, reports, out, upright=None, reencode=False):
         for name, report in reports.items():
             changes = plan_changes(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
             write_fixed(report.data, changes, name, cfg.dataset.dataset_path, folder, origin, limit)
-            print('\n%s: cleaned copy in %s' % (name, out))
-            print('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')
+            say('\n%s: cleaned copy in %s' % (name, out))
+            say('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')
 
 
 def _readable(report, max_pixels):
@@ -199,17 +199,17 @@ def run(cfg, args):
     overlaps = shared(reports, training)
     verdict = '\n'.join(filter(None, [verdict_text(stops), untestable(cfg, reports)]))
     text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)
-    print(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)
+    say(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)
     good = not stops and not untestable(cfg, reports)
     if args.html:
         title = 'Data set %s' % cfg.dataset.dataset_path
         page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
         save_text(args.html, page.encode('utf-8', 'replace').decode('utf-8'))
         if not is_standard_output(args.html):
-            print('the page is ' + shown(args.html))
+            say('the page is %s' % args.html)
     if args.fix:
         for name in failures:
-            print('\n%s: no cleaned copy, since it cannot be read' % name)
+            say('\n%s: no cleaned copy, since it cannot be read' % name)
         if reports:
             fix(cfg, reports, args.fix, args.upright, args.reencode)
     return good

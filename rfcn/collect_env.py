@@ -17,6 +17,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib import errors
+from lib.utils.console import say
 from lib.utils.whole_file import save_text
 from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
@@ -156,7 +157,7 @@ def main(argv=None):
     """Entry point."""
     make_parser(__doc__).parse_args(argv)
     for name, fact in collect().items():
-        print('%-15s %s' % (name, fact))
+        say('%-15s %s' % (name, fact))
 
 
 if __name__ == '__main__':

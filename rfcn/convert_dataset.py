@@ -6,7 +6,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib.dataset.convert import convert
-from lib.utils.console import counted
+from lib.utils.console import counted, say
 from lib.utils.limits import is_there
 from rfcn.cli.script import make_parser, run_script
 
@@ -37,11 +37,11 @@ def main(argv=None):
     sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
                          classes=classes or None, images=args.images, origin=args.origin)
     for image_set, data in sets.items():
-        print('%s: %s, %s of %s' % (image_set, counted(len(data.pictures), 'image'),
+        say('%s: %s, %s of %s' % (image_set, counted(len(data.pictures), 'image'),
                                     counted(len(data.table()[0]), 'object'), counted(len(data.classes), 'class')))
     for line in lost:
-        print('note: ' + line)
-    print('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'
+        say('note: ' + line)
+    say('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'
           % (args.out, FORMATS[args.target], args.out))
 
 

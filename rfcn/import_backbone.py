@@ -20,6 +20,7 @@ import re
 import mxnet as mx
 import yaml
 
+from lib.utils.console import say
 from lib.utils.whole_file import save_text
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
@@ -118,7 +119,7 @@ def convert(kind, given, folder, means='release'):
     means = RELEASE_MEANS if means == 'release' else source.input.means
     prefix = str(Path(folder) / ('resnet_v1_%d' % source.depth))
     path = import_trunk(source, prefix, means, given)
-    print(report(source, path, prefix, means))
+    say(report(source, path, prefix, means))
     return settings(source, prefix, means)
 
 
@@ -147,11 +148,11 @@ def write_detector(detector, given, folder):
     what = '%s, %d classes, %s box%s, %d x %d bins' % (
         cfg.symbol, len(cfg.dataset.CLASSES), 'one' if cfg.CLASS_AGNOSTIC else 'a', '' if cfg.CLASS_AGNOSTIC
         else ' a class', cfg.network.POOLED_SIZE, cfg.network.POOLED_SIZE)
-    print('%s and %s: %s' % (path, config, what))
+    say('%s and %s: %s' % (path, config, what))
     if detector.has_rpn:
-        print('Try it: rfcn demo --cfg %s --params %s --image PICTURE --out DIR' % (config, path))
+        say('Try it: rfcn demo --cfg %s --params %s --image PICTURE --out DIR' % (config, path))
     else:
-        print('It has no RPN, as the models of the Matlab project. Give it proposals:\n'
+        say('It has no RPN, as the models of the Matlab project. Give it proposals:\n'
               'rfcn test_given --cfg %s --params %s --proposals FILE' % (config, path))
     return path
 

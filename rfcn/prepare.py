@@ -36,7 +36,7 @@ from lib.dataset.faults import stopping
 from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.errors import DatasetError
-from lib.utils.console import progress
+from lib.utils.console import listed, progress, say
 from lib.utils.folders import locked_folder
 from lib.utils.image_file import image_size, imread
 from lib.utils.limits import is_there
@@ -89,7 +89,7 @@ def read_folder(folder):
         raise DatasetError('%s: the pictures have no annotations' % folder)
     if len({data.classes for data in sets.values()}) > 1:
         raise DatasetError('%s: the sets differ in their classes: %s. Make them the same'
-                           % (folder, '; '.join('%s: %s' % (name, ', '.join(data.classes))
+                           % (folder, '; '.join('%s: %s' % (name, listed(data.classes))
                                                 for name, data in sets.items())))
     return sets
 
@@ -297,7 +297,7 @@ def main(argv=None):
                                 % args.pretrained)
     path = prepare(args.folder, args.minutes, args.pretrained)
     status = check_dataset.main(['--cfg', path])
-    print('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, path, path))
+    say('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, path, path))
     return status
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from lib.dataset.faults import LABEL, SAME_FILE, Fault, Faults
 from lib.dataset.files import read_lines
 from lib.errors import DatasetError
+from lib.utils.console import listed, shown
 
 logger = logging.getLogger(__name__)
 
@@ -227,5 +228,5 @@ def unknown_labels(data):
             faults.note(LABEL, picture.index, int(item['number']),
                         "%s: unknown class '%s'; known are %s. Correct the label, "
                         'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
-                        % (data.where(picture, item), data.label(item), ', '.join(data.classes)))
+                        % (data.where(picture, item), shown(data.label(item)), listed(data.classes)))
     return faults

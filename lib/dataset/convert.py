@@ -12,7 +12,7 @@ from lib.dataset.imdb import EXAMPLES, turned_text
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
-from lib.utils.console import shown
+from lib.utils.console import listed, shown
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head
 
@@ -65,7 +65,7 @@ def convert(source: str, target: str, image_sets: List[str], dataset_path: str, 
 def _check_classes(sets):
     if len({data.classes for data in sets.values()}) > 1:
         raise DatasetError('the sets differ in their classes: %s. Give them with --classes'
-                           % '; '.join('%s: %s' % (name, ', '.join(data.classes)) for name, data in sets.items()))
+                           % '; '.join('%s: %s' % (name, listed(data.classes)) for name, data in sets.items()))
     unprintable = [name for data in sets.values() for name in data.classes if not name.isprintable()]
     if unprintable:
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])

@@ -13,7 +13,7 @@ from lib.dataset.faults import Faults
 from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, numbered_lines, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
-from lib.utils.console import counted
+from lib.utils.console import counted, listed
 from lib.utils.image_file import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is no fraction of an image, but pixels perhaps
@@ -65,7 +65,7 @@ def _numbered_names(dataset_path, names, wanted):
     absent = [name for name in wanted or () if name not in names.values()]
     if absent:
         raise DatasetError('%s: no class %s; there are %s'
-                           % (dataset_path, ', '.join(absent), ', '.join(names.values())))
+                           % (dataset_path, listed(absent), listed(names.values())))
     return names
 
 

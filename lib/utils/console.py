@@ -4,7 +4,7 @@ Names from outside (of files, of classes, in errors of libraries) are shown esca
 A file's name may hold escape sequences that colour or clear a terminal, line ends that forge a line of a log, letters
 that reverse the direction of writing, or bytes that are no UTF-8 (which Python keeps as lone surrogates). Whatever
 writes for people - logs, errors, tables, progress bars, HTML, pictures - shows names by `shown`, and whole messages,
-whose own line ends count, by `shown_text`.
+whose own line ends count, by `shown_text`; commands print by `say`.
 """
 import logging
 import sys
@@ -39,6 +39,16 @@ def _escaped(character):
     if '\udc80' <= character <= '\udcff':   # a byte that is no UTF-8, as `os.fsdecode` keeps it
         return '\\x%02x' % (ord(character) - 0xdc00)
     return character.encode('unicode_escape').decode('ascii')
+
+
+def listed(names):
+    """Names with commas between them, each as `shown`."""
+    return ', '.join(map(shown, names))
+
+
+def say(text='', file=None):
+    """Print a message for people: `shown_text`."""
+    print(shown_text(text), file=file or sys.stdout)
 
 
 def counted(number, noun):

@@ -9,6 +9,7 @@ from lib.errors import ConfigError
 from lib.nms.nms import nms
 from lib.psroi.psroi_pooling import bins, scaled_roi
 from lib.rcnn.detection import detect
+from lib.utils.console import listed
 from rfcn import inference
 from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
 from rfcn.core.loader import detection_scales
@@ -220,7 +221,7 @@ def _check(detector, class_name):
     if not hasattr(make_symbol(cfg), 'head'):
         raise ConfigError('symbol: %s has one stage: there are no RoIs, maps and votes to explain' % cfg.symbol)
     if class_name is not None and class_name not in detector.classes[1:]:
-        raise ValueError('no class is called %r; there are %s' % (class_name, ', '.join(detector.classes[1:])))
+        raise ValueError('no class is called %r; there are %s' % (class_name, listed(detector.classes[1:])))
 
 
 def _checked_box(box, image):

@@ -47,6 +47,14 @@ def test_an_unknown_label_is_reported_unless_it_is_ignored(run, own_tiny_voc):
     assert run('dataset.on_unknown_class=ignore')[0] == 0
 
 
+def test_control_characters_and_line_ends_of_class_names_are_printed_as_escapes(run, own_tiny_voc):
+    for path in (own_tiny_voc / 'Annotations').iterdir():
+        path.write_text(path.read_text().replace('>red<', '>a&#10;b\u202e<'))
+    status, printed = run('dataset.CLASSES=["a\\nb\\u202e","blue\\e[31m"]')
+    assert '    a\\nb\\u202e         3 objects' in printed and "class 'blue\\x1b[31m' has no object" in printed
+    assert "unknown class 'blue'; known are a\\nb\\u202e, blue\\x1b[31m. Correct" in printed and status == 1
+
+
 def test_what_only_training_itself_notices_is_reported_too(run):
     status, printed = run('dataset.image_set=train+nowhere')
     assert status == 1 and 'nowhere cannot be read: ' in printed and 'nowhere.txt: there is no such file' in printed

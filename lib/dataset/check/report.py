@@ -11,7 +11,7 @@ from lib.dataset.check.anchors import CELL
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
 from lib.dataset.faults import Fault, Faults, stopping
 from lib.dataset.imdb import box_text
-from lib.utils.console import counted
+from lib.utils.console import counted, shown
 from lib.utils.limits import MAX_PIXELS
 
 # What a fault means for training. The first stop it; of the others the last word says what training does.
@@ -136,7 +136,7 @@ def _absent_classes(data):
     faults = Faults()
     for label, (objects, _) in class_counts(data).items():
         if not objects:
-            faults.note(kinds.ABSENT, '', None, "%s: the class '%s' has no object" % (data.name, label))
+            faults.note(kinds.ABSENT, '', None, "%s: the class '%s' has no object" % (data.name, shown(label)))
     return faults
 
 
@@ -147,7 +147,7 @@ def _alike_classes(data):
         other = first.setdefault(''.join(label.lower().split()), label)
         if other != label:
             faults.note(kinds.ALIKE, '', None, "%s: the classes '%s' and '%s' are two: correct the labels if they mean "
-                        'the same' % (data.name, other, label))
+                        'the same' % (data.name, shown(other), shown(label)))
     return faults
 
 
@@ -166,8 +166,8 @@ def set_text(report):
     lines = ['%s (%s): %s, %d of them without objects, %s'
              % (data.name, data.format, counted(len(data.pictures), 'image'), empty,
                 counted(len(report.fitted.items), 'object'))]
-    width = max(map(len, data.classes))
-    lines += ['    %-*s %7d object%s in %s' % (width, label, objects, '' if objects == 1 else 's',
+    width = max(len(shown(label)) for label in data.classes)
+    lines += ['    %-*s %7d object%s in %s' % (width, shown(label), objects, '' if objects == 1 else 's',
                                                counted(images, 'image'))
               for label, (objects, images) in class_counts(data).items()]
     if data.annotated:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lib.utils import console
-from lib.utils.console import counted, progress, shown, shown_text
+from lib.utils.console import counted, listed, progress, say, shown, shown_text
 
 
 @pytest.mark.parametrize('name, expected', [
@@ -24,6 +24,12 @@ from lib.utils.console import counted, progress, shown, shown_text
 def test_what_is_not_printable_is_escaped(name, expected):
     assert shown(name) == expected
     shown(name).encode('utf-8')
+
+
+def test_what_is_printed_and_listed_is_escaped(capsys):
+    assert listed(['a', 'b\nc']) == 'a, b\\nc'
+    say('two\nlines\x07')
+    assert capsys.readouterr().out == 'two\nlines\\x07\n'
 
 
 def test_the_lines_of_a_message_stay_lines():
