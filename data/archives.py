@@ -3,9 +3,12 @@
 Checksums: the MD5 sums that torchvision publishes for PASCAL VOC, those that independent downloaders of COCO agree on.
 An archive without one is checked by its length and by the CRC that a zip file holds for each of its members.
 """
+from __future__ import annotations
+
 import json
 import os
 from collections import namedtuple
+from typing import Sequence
 
 from data.download import FetchError
 from lib.utils.whole_file import whole_files
@@ -67,17 +70,17 @@ SETS = {
 }
 
 
-def chosen(dataset, names):
+def chosen(dataset: str, names: Sequence[str]) -> list[Archive]:
     """The archives of these sets, each once, in order."""
     return list(dict.fromkeys(archive for name in names for archive in SETS[dataset][name]))
 
 
-def is_split(folder):
+def is_split(folder: str) -> bool:
     """Whether both files are there."""
     return all(os.path.exists(os.path.join(folder, name)) for name in MINIVAL_FILES)
 
 
-def split_minival(folder, *, counts=(MINIVAL_IMAGES, OTHER_IMAGES)):
+def split_minival(folder: str, *, counts: tuple[int, int] = (MINIVAL_IMAGES, OTHER_IMAGES)) -> None:
     """Split COCO's val2014 as papers report it: minival2014, 5000 images, and valminusminival2014, the other 35504.
 
     val2017 holds exactly the images of minival2014 (Detectron's MODEL_ZOO.md says so), so the split needs no third

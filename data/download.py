@@ -3,6 +3,8 @@
 What a broken connection left is taken up where it ended; the sum is checked at the end. Archives are not trusted:
 nothing is written outside the folder, and only plain files.
 """
+from __future__ import annotations
+
 import hashlib
 import http.client
 import os
@@ -16,6 +18,7 @@ import zipfile
 import zlib
 from collections import namedtuple
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Callable
 
 from lib.errors import UserError
 from lib.utils.whole_file import save_text
@@ -33,7 +36,8 @@ class FetchError(UserError):
     """A file cannot be had, or is not what it should be. The message says what to do."""
 
 
-def download(url, path, *, md5=None, retries=5, timeout=60, pause=2.0, report=lambda done, total: None):
+def download(url: str, path: str, *, md5: str | None = None, retries: int = 5, timeout: float = 60, pause: float = 2.0,
+             report: Callable[[int, int | None], object] = lambda done, total: None) -> None:
     """Load `url` into the file `path`; until it is whole and checked, it is called `path`.part.
 
     Args:
@@ -65,7 +69,7 @@ def download(url, path, *, md5=None, retries=5, timeout=60, pause=2.0, report=la
     os.replace(part, path)
 
 
-def check_md5(path, expected, source):
+def check_md5(path: str, expected: str, source: str) -> None:
     """Raise a FetchError and remove the file if its MD5 sum is not the expected one."""
     digest = hashlib.md5()
     with open(path, 'rb') as file:
@@ -77,7 +81,7 @@ def check_md5(path, expected, source):
                          ' --mirror' % (source, expected, digest.hexdigest()))
 
 
-def require_space(folder, needed, what):
+def require_space(folder: str, needed: int, what: str) -> None:
     """Raise a FetchError unless the disk of `folder` has `needed` bytes left."""
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -126,7 +130,7 @@ def _length(headers):
     return int(headers['Content-Length']) if headers.get('Content-Length', '').isdigit() else None
 
 
-def unpack(path, folder):
+def unpack(path: str, folder: str) -> int:
     """Unpack an archive below `folder`; files that are there are written anew.
 
     Every name is looked at before anything is written. Each file gets its name when it is whole, and until all are

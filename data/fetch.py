@@ -6,8 +6,12 @@ nothing.
     rfcn fetch voc 2007
     rfcn fetch coco --mirror https://somewhere/files
 """
+from __future__ import annotations
+
+import argparse
 import sys
 from pathlib import Path
+from typing import Any, Sequence
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of data, not data itself
@@ -15,7 +19,7 @@ if __package__ in (None, ''):
 import json
 import os
 
-from data.archives import DEFAULT_SETS, MINIVAL, SETS, chosen, is_split, split_minival
+from data.archives import DEFAULT_SETS, MINIVAL, SETS, Archive, chosen, is_split, split_minival
 from data.download import FetchError, check_md5, download, require_space, unpack
 from lib.utils.console import say
 from lib.utils.whole_file import save_text
@@ -24,29 +28,30 @@ from rfcn.cli.script import make_parser, run_script
 MEGABYTE = 10 ** 6
 
 
-def name_of(archive):
+def name_of(archive: Archive) -> str:
     """The archive's file name."""
     return archive.url.rpartition('/')[2]
 
 
-def address(archive, mirror=None):
+def address(archive: Archive, mirror: str | None = None) -> str:
     """Where to load from: `mirror` is a folder that holds the archives by their names."""
     return '%s/%s' % (mirror.rstrip('/'), name_of(archive)) if mirror else archive.url
 
 
-def is_there(archive, folder):
+def is_there(archive: Archive, folder: str) -> bool:
     """Whether it was unpacked here to its end, and what it brought has not been removed since."""
     return _mark(archive, folder).exists() and (Path(folder) / archive.evidence).exists()
 
 
-def space_needed(archives, keep):
+def space_needed(archives: Sequence[Archive], keep: bool) -> int:
     """Bytes, estimated: all that is unpacked, and the largest of the archives, or all if they are kept."""
     loaded = [archive.megabytes for archive in archives]
     held = sum(loaded) if keep else max(loaded, default=0)
     return MEGABYTE * (held + sum(archive.unpacked for archive in archives))
 
 
-def fetch(archives, folder, *, mirror=None, keep=False, **options):
+def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None, keep: bool = False,
+          **options: Any) -> list[str]:
     """Load, check and unpack what is not there yet.
 
     Args:
@@ -87,7 +92,7 @@ def fetch(archives, folder, *, mirror=None, keep=False, **options):
     return [name_of(archive) for archive in missing]
 
 
-def describe(archives, folder, mirror=None):
+def describe(archives: Sequence[Archive], folder: str, mirror: str | None = None) -> list[str]:
     """What a fetch would do, a line for each archive."""
     lines = []
     for archive in archives:
@@ -117,7 +122,7 @@ def _progress(done, total):
         sys.stderr.write('\r%d%s  ' % (done // MEGABYTE, share))
 
 
-def parse(argv):
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = make_parser(__doc__)
     parser.add_argument('dataset', choices=sorted(SETS))
@@ -138,7 +143,7 @@ def parse(argv):
     return args
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Entry point."""
     args = parse(argv)
     archives = chosen(args.dataset, args.sets)

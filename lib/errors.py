@@ -2,6 +2,7 @@
 
 Each message says what was expected, what was found, in which file, and what to do.
 """
+from __future__ import annotations
 
 
 class UserError(Exception):
@@ -20,7 +21,7 @@ class CheckpointError(UserError, ValueError):
     """A parameter file is damaged or does not fit the network."""
 
 
-def error_line(error):
+def error_line(error: BaseException) -> str:
     """The line of an error's text that says what is wrong.
 
     Errors of MXNet, and of other processes, begin with a traceback: there it is the last line that is not indented.

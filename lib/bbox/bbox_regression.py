@@ -1,11 +1,16 @@
 """Targets of the box regression: spread over classes, and computed ahead of training for given proposals."""
+from __future__ import annotations
+
+from typing import Sequence
+
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_transform
 
 
-def expand_bbox_regression_targets(bbox_targets_data, num_classes, *, class_agnostic,
-                                   bbox_weights=(1.0, 1.0, 1.0, 1.0)):
+def expand_bbox_regression_targets(bbox_targets_data: np.ndarray, num_classes: int, *, class_agnostic: bool,
+                                   bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0)
+                                   ) -> tuple[np.ndarray, np.ndarray]:
     """Put the four deltas of each RoI where its class has its outputs, zeros elsewhere.
 
     Args:
@@ -26,7 +31,8 @@ def expand_bbox_regression_targets(bbox_targets_data, num_classes, *, class_agno
     return targets.reshape(-1, 4 * num_outputs), weights.reshape(-1, 4 * num_outputs)
 
 
-def compute_bbox_regression_targets(rois, overlaps, labels, *, thresh=0.5):
+def compute_bbox_regression_targets(rois: np.ndarray, overlaps: np.ndarray, labels: np.ndarray, *,
+                                    thresh: float = 0.5) -> np.ndarray:
     """Class and deltas of each of the given RoIs of one image, for alternating training.
 
     The RoIs of overlap 1 are the objects themselves. Each RoI whose overlap reaches `thresh` is to predict the object
@@ -51,7 +57,9 @@ def compute_bbox_regression_targets(rois, overlaps, labels, *, thresh=0.5):
     return targets
 
 
-def add_bbox_regression_targets(roidb, *, num_classes, class_agnostic, thresh=0.5, bbox_means=None, bbox_stds=None):
+def add_bbox_regression_targets(roidb: list[dict], *, num_classes: int, class_agnostic: bool, thresh: float = 0.5,
+                                bbox_means: Sequence[float] | None = None,
+                                bbox_stds: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Add normalised 'bbox_targets' (R, 5) to each entry of a roidb, for alternating training.
 
     Args:

@@ -10,7 +10,10 @@ and the box of a single pixel is (x, y, x, y). The whole of an image of W x H pi
 A box is predicted relative to another as four deltas (Fast R-CNN, appendix C): the shift of the centre in units of the
 other's width and height, and the logarithm of the ratio of the widths and of the heights.
 """
+from __future__ import annotations
+
 import math
+from typing import Sequence
 
 import numpy as np
 
@@ -26,7 +29,7 @@ MAX_LOG_RATIO = math.log(1000 / 16)
 IGNORE_LABEL = -1
 
 
-def bbox_overlaps(boxes, query_boxes):
+def bbox_overlaps(boxes: np.ndarray, query_boxes: np.ndarray) -> np.ndarray:
     """Intersection over union of every box with every query box, in float64.
 
     Args:
@@ -43,7 +46,7 @@ def bbox_overlaps(boxes, query_boxes):
     return bbox_overlaps_cython(_with_areas(boxes), np.ascontiguousarray(_with_areas(query_boxes).T))
 
 
-def bbox_overlaps_py(boxes, query_boxes):
+def bbox_overlaps_py(boxes: np.ndarray, query_boxes: np.ndarray) -> np.ndarray:
     """`bbox_overlaps` in NumPy: used where the compiled module is absent, and to test it."""
     boxes, query_boxes = _as_corners(boxes, 'boxes'), _as_corners(query_boxes, 'query_boxes')
     top_left = np.maximum(boxes[:, None, :2], query_boxes[None, :, :2])                      # (N, K, 2)
@@ -78,7 +81,7 @@ def _centres_and_sides(boxes):
     return boxes[:, 0] + 0.5 * (widths - 1.0), boxes[:, 1] + 0.5 * (heights - 1.0), widths, heights
 
 
-def nonlinear_transform(ex_rois, gt_rois):
+def nonlinear_transform(ex_rois: np.ndarray, gt_rois: np.ndarray) -> np.ndarray:
     """Encode: the deltas that turn each box of `ex_rois` into the box of `gt_rois` in the same row.
 
     dx = (cx' - cx) / w, dy = (cy' - cy) / h, dw = log(w' / w), dh = log(h' / h). The arithmetic is that of the inputs'
@@ -100,7 +103,8 @@ def nonlinear_transform(ex_rois, gt_rois):
                      np.log(gt_widths / widths), np.log(gt_heights / heights)), axis=1)
 
 
-def nonlinear_pred(boxes, box_deltas, max_log_ratio=MAX_LOG_RATIO):
+def nonlinear_pred(boxes: np.ndarray, box_deltas: np.ndarray,
+                   max_log_ratio: float | None = MAX_LOG_RATIO) -> np.ndarray:
     """Decode: apply deltas to boxes. The inverse of `nonlinear_transform`.
 
     Args:
@@ -129,7 +133,7 @@ def nonlinear_pred(boxes, box_deltas, max_log_ratio=MAX_LOG_RATIO):
     return pred_boxes
 
 
-def clip_boxes(boxes, im_shape):
+def clip_boxes(boxes: np.ndarray, im_shape: Sequence[int]) -> np.ndarray:
     """Move every corner that lies outside an image of `im_shape` = (height, width) pixels to its border.
 
     Args:
@@ -144,7 +148,7 @@ def clip_boxes(boxes, im_shape):
     return clipped
 
 
-def flip_boxes(boxes, width):
+def flip_boxes(boxes: np.ndarray, width: int) -> np.ndarray:
     """The boxes of an image of `width` pixels after left and right have been exchanged: (N, 4), a new array."""
     flipped = boxes.copy()
     flipped[:, 0] = width - 1 - boxes[:, 2]

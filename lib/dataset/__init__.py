@@ -2,13 +2,16 @@
 
 The class names of the published ones are here too, for models of theirs where the data are not at hand.
 """
-import re
+from __future__ import annotations
 
-from lib.dataset.annotations import same_files
+import re
+from typing import Any, Sequence
+
+from lib.dataset.annotations import AnnotatedSet, same_files
 from lib.dataset.coco import read_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv
-from lib.dataset.imdb import append_flipped_images, check_usable
+from lib.dataset.imdb import IMDB, append_flipped_images, check_usable
 from lib.dataset.voc import VOC_CLASSES, read_voc
 from lib.dataset.voc_eval import VocScored
 from lib.dataset.yolo import read_yolo
@@ -31,7 +34,8 @@ _VOC_SET = r'20(0[7-9]|1[0-2])_\w+'
 _COCO_SET = r'(train|val|valminusminival|minival|trainval|test|test-dev)20(14|15|17)'
 
 
-def read_annotated(name, image_set, dataset_path, classes=None, *, sets=None, origin=0):
+def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
+                   sets: Sequence[str] | None = None, origin: int = 0) -> AnnotatedSet:
     """Read the annotations of an image set.
 
     Args:
@@ -55,7 +59,9 @@ def read_annotated(name, image_set, dataset_path, classes=None, *, sets=None, or
     return data._replace(faults=data.faults + same_files(data))
 
 
-def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, sets=None, origin=0, **options):
+def make_dataset(name: str, image_set: str, root_path: str, dataset_path: str, *,
+                 classes: Sequence[str] | str | None = None, sets: Sequence[str] | None = None, origin: int = 0,
+                 **options: Any) -> IMDB:
     """Open a data set.
 
     Args:
@@ -72,7 +78,7 @@ def make_dataset(name, image_set, root_path, dataset_path, *, classes=None, sets
     return DATASETS[name][2](data, **options)
 
 
-def load_imdbs(name, image_sets, root_path, dataset_path, **options):
+def load_imdbs(name: str, image_sets: str, root_path: str, dataset_path: str, **options: Any) -> list[IMDB]:
     """Open each image set of 'a+b'.
 
     Args:
@@ -93,7 +99,8 @@ def load_imdbs(name, image_sets, root_path, dataset_path, **options):
     return imdbs
 
 
-def load_gt_roidb(name, image_sets, root_path, dataset_path, *, flip=False, **options):
+def load_gt_roidb(name: str, image_sets: str, root_path: str, dataset_path: str, *, flip: bool = False,
+                  **options: Any) -> tuple[list[dict], list[IMDB]]:
     """The images of 'a+b' with their objects.
 
     Args:
@@ -109,7 +116,7 @@ def load_gt_roidb(name, image_sets, root_path, dataset_path, *, flip=False, **op
     return roidb_of(imdbs, flip=flip), imdbs
 
 
-def roidb_of(imdbs, *, flip=False):
+def roidb_of(imdbs: Sequence[IMDB], *, flip: bool = False) -> list[dict]:
     """The images of data sets with their objects, to train on; see `load_gt_roidb`."""
     check_usable(imdbs)
     roidb = []
@@ -119,7 +126,7 @@ def roidb_of(imdbs, *, flip=False):
     return roidb
 
 
-def published_classes(dataset, image_sets):
+def published_classes(dataset: str, image_sets: str) -> tuple[str, ...]:
     """Class names of the image sets 'a+b' without background, if they are VOC's or COCO's by name; else ().
 
     Args:

@@ -4,9 +4,12 @@ Every format is read into an `AnnotatedSet`: nothing is clipped, nothing dropped
 faults. Training, the checker, its cleaned copies, the converters and the evaluation all work on it, and judge its
 boxes by the rule in `box_rule.py`.
 """
+from __future__ import annotations
+
 import logging
+import os
 from collections import OrderedDict
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Iterable, NamedTuple, Sequence
 
 import numpy as np
 
@@ -14,6 +17,7 @@ from lib.dataset.faults import LABEL, SAME_FILE, Fault, Faults
 from lib.dataset.files import read_lines
 from lib.errors import DatasetError
 from lib.utils.console import listed, shown
+from lib.utils.image_file import IMAGE_EXTENSIONS
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ class Picture(NamedTuple):
     name: str                                   # path of the image within the folder of images, with '/'
     path: str                                   # of the image; '' if it is not there
     source: str                                 # path of the annotation file
-    size: Optional[Tuple[int, int]]             # width, height as annotated; None where the source does not tell
+    size: tuple[int, int] | None             # width, height as annotated; None where the source does not tell
     items: np.ndarray                           # (n,) of ITEM
 
 
@@ -49,29 +53,29 @@ class AnnotatedSet(NamedTuple):
     name: str
     image_set: str
     format: str                                 # a key of lib.dataset.DATASETS
-    labels: Tuple[str, ...]                     # names of the items' labels: the classes first
+    labels: tuple[str, ...]                     # names of the items' labels: the classes first
     num_classes: int                            # without the background
-    pictures: List[Picture]
-    faults: List[Fault]
+    pictures: list[Picture]
+    faults: list[Fault]
     place: str                                  # of an item's number: 'object %d', 'annotations[%d]' or 'line %d'
     annotated: bool = True                      # false for test images whose objects nobody tells
     official: bool = False                      # the data of a benchmark, evaluated as by its own kit
     ids: object = None                          # of a COCO json: CocoIds
 
     @property
-    def classes(self):
+    def classes(self) -> tuple[str, ...]:
         """Names of the classes, without the background."""
         return self.labels[:self.num_classes]
 
-    def label(self, item):
+    def label(self, item: np.void) -> str:
         """The name of an item's label."""
         return self.labels[item['label']]
 
-    def where(self, picture, item):
+    def where(self, picture: Picture, item: np.void) -> str:
         """File and place of an item, for messages."""
         return '%s: %s (%s)' % (picture.source or picture.path, self.place % item['number'], self.label(item))
 
-    def table(self):
+    def table(self) -> tuple[np.ndarray, np.ndarray]:
         """All items, (N,) of ITEM, and the number of the picture that each belongs to, (N,) int."""
         counts = [len(picture.items) for picture in self.pictures]
         items = np.concatenate([picture.items for picture in self.pictures]) if counts else np.zeros(0, ITEM)
@@ -85,14 +89,14 @@ class Labels:
         self.names = []
         self._numbers = {}
 
-    def number(self, name):
+    def number(self, name: str) -> int:
         """Of a label."""
         number = self._numbers.setdefault(name, len(self.names))
         if number == len(self.names):
             self.names.append(name)
         return number
 
-    def resolve(self, classes):
+    def resolve(self, classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
         """The labels of the set, its classes first, and the place of each of `names` in them, (n,) int.
 
         A label means the class of its name, or else the one that differs in upper and lower case alone.
@@ -117,7 +121,8 @@ class Items:
         self._chunk = []
         self._owners = []
 
-    def add(self, picture, number, label, box, flags=0, area=np.nan):
+    def add(self, picture: int, number: int, label: int, box: Sequence[float], flags: int = 0,
+            area: float = np.nan) -> None:
         """Add one. `picture` is the number of its picture."""
         self._chunk.append((picture, (number, label, box, flags, area)))
         if len(self._chunk) == 65536:
@@ -129,7 +134,7 @@ class Items:
         self._rows.append(np.array(list(rows), dtype=ITEM))
         self._chunk = []
 
-    def of_pictures(self, count, places=None):
+    def of_pictures(self, count: int, places: np.ndarray | None = None) -> list[np.ndarray]:
         """List of `count` arrays of ITEM, those of each picture in the order in which they were added.
 
         `places` is what `Labels.resolve` says of the labels.
@@ -143,7 +148,7 @@ class Items:
         return [rows[start:end] for start, end in zip(ends, ends[1:])]
 
 
-def no_items():
+def no_items() -> np.ndarray:
     """An array of no items."""
     return np.zeros(0, ITEM)
 
@@ -151,7 +156,7 @@ def no_items():
 _FALSE, _TRUE = ('', '0', 'false', 'no', 'null', 'none'), ('1', 'true', 'yes')
 
 
-def read_flag(value, where, name):
+def read_flag(value: object, where: str, name: str) -> bool:
     """A flag as a bool: 0, 1, true, false and null, as they are or as text in any case.
 
     Raises:
@@ -165,7 +170,7 @@ def read_flag(value, where, name):
     return text in _TRUE
 
 
-def read_number(text):
+def read_number(text: str) -> float:
     """The number that a text is, as other programs read it too.
 
     Raises:
@@ -176,17 +181,17 @@ def read_number(text):
     return float(text)
 
 
-def flag_bits(difficult=False, crowd=False, ignored=False):
+def flag_bits(difficult: bool = False, crowd: bool = False, ignored: bool = False) -> int:
     """The flags of an item."""
     return DIFFICULT * difficult | CROWD * crowd | IGNORED * ignored
 
 
-def annotated_size(width, height):
+def annotated_size(width: float, height: float) -> tuple[int, int] | None:
     """Width and height of an image as its annotation has them, or None if no image has that size."""
     return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
 
 
-def with_background(classes, source):
+def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
     """The class names as a tuple with '__background__' first, whether it was given or not.
 
     Raises:
@@ -201,13 +206,13 @@ def with_background(classes, source):
     return names
 
 
-def class_names(classes, source):
+def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
     """The names of a list, or of a text file with one a line, without the background. Raises as `with_background`."""
     names = read_lines(classes, 'a class name a line') if not isinstance(classes, (list, tuple)) else classes
     return with_background(names, source)[1:]
 
 
-def same_files(data):
+def same_files(data: AnnotatedSet) -> Faults:
     """Faults for the pictures whose file is that of an earlier picture."""
     faults, first = Faults(), {}
     for picture in data.pictures:
@@ -220,7 +225,7 @@ def same_files(data):
     return faults
 
 
-def unknown_labels(data):
+def unknown_labels(data: AnnotatedSet) -> Faults:
     """Faults for the items whose label is no class of the set."""
     faults = Faults()
     for picture in data.pictures if len(data.labels) > data.num_classes else ():
@@ -230,3 +235,16 @@ def unknown_labels(data):
                         'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
                         % (data.where(picture, item), shown(data.label(item)), listed(data.classes)))
     return faults
+
+
+def check_stems(pictures: Iterable[Picture], folder: str) -> None:
+    """Raise a DatasetError if two images differ in their extension alone, or have one that the format does not know."""
+    seen = {}
+    for picture in pictures:
+        stem, extension = os.path.splitext(picture.name)
+        if extension.lower() not in IMAGE_EXTENSIONS:
+            raise DatasetError('%s: expected an image with one of the extensions %s. Convert it'
+                               % (picture.name, ' '.join(IMAGE_EXTENSIONS)))
+        if seen.setdefault(stem, picture.path) != picture.path:
+            raise DatasetError('%s and %s would have the same file in %s. Rename one, or convert the sets into '
+                               'folders of their own' % (seen[stem], picture.path, folder))

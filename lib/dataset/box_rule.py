@@ -1,10 +1,13 @@
 """THE rule that judges a box, for training, checker, cleaned copies and evaluation."""
+from __future__ import annotations
+
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from lib.dataset.annotations import FLAG_NAMES
+from lib.dataset.annotations import FLAG_NAMES, AnnotatedSet
 from lib.dataset.faults import CLIPPED, FAR, HINT, INVERTED, OUTSIDE, TINY, Faults
 from lib.utils.console import counted
 
@@ -18,7 +21,8 @@ VERDICTS = (None, CLIPPED, INVERTED, OUTSIDE, FAR, TINY)
 FIRST_DROPPED = 2
 
 
-def fit_boxes(boxes, sizes, min_side=MIN_SIDE, rule=CLIP, areas=None):
+def fit_boxes(boxes: ArrayLike, sizes: ArrayLike, min_side: float = MIN_SIDE, rule: str = CLIP,
+              areas: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Fit boxes as written into their images; THE rule.
 
     A box that sticks out is clipped. One is dropped that ends before it begins, lies outside, sticks out at an edge by
@@ -62,7 +66,7 @@ def _release_rule(first, end, last, areas):
     return np.hstack([start, stop]), verdicts
 
 
-def uninverted(box):
+def uninverted(box: Sequence[float]) -> tuple[float, float, float, float]:
     """The box with its corners in their order."""
     x1, y1, x2, y2 = box
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
@@ -78,11 +82,11 @@ class FittedItems(NamedTuple):
     used: np.ndarray        # (N,) bool, whether it is trained on
 
     @property
-    def kept(self):
+    def kept(self) -> np.ndarray:
         """(N,) bool: objects of a class with a box; those that are flagged too."""
         return self.known & (self.verdicts < FIRST_DROPPED)
 
-    def counts(self):
+    def counts(self) -> dict[str, int]:
         """Why items are not used -> how many, without those that did not occur."""
         reasons = OrderedDict([('of other classes', ~self.known)])
         rest = self.known & ~self.used
@@ -94,7 +98,8 @@ class FittedItems(NamedTuple):
         return OrderedDict((name, int(found.sum())) for name, found in reasons.items() if found.any())
 
 
-def fit_items(data, sizes, *, min_side=MIN_SIDE, use_difficult=False, rule=CLIP):
+def fit_items(data: AnnotatedSet, sizes: ArrayLike, *, min_side: float = MIN_SIDE, use_difficult: bool = False,
+              rule: str = CLIP) -> FittedItems:
     """Apply the rule to all items of a set.
 
     Args:
@@ -112,7 +117,7 @@ def fit_items(data, sizes, *, min_side=MIN_SIDE, use_difficult=False, rule=CLIP)
     return FittedItems(items, owners, boxes, verdicts, known, used)
 
 
-def hints(data, sizes):
+def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
     """Faults where all boxes of a CSV list together look as if pixels were counted from 1, or were fractions.
 
     Args:
@@ -134,7 +139,7 @@ def hints(data, sizes):
     return faults
 
 
-def usage_text(fitted, what='trained on'):
+def usage_text(fitted: FittedItems, what: str = 'trained on') -> str:
     """How many of the objects are used, and why others are not: a sentence without a full stop."""
     reasons = ['%d %s' % (number, name) for name, number in fitted.counts().items()]
     return 'of %s %d %s %s%s' % (counted(len(fitted.items), 'object'), fitted.used.sum(),

@@ -1,8 +1,10 @@
 """Data sets in COCO's format: reads and writes them. A json file of all annotations of an image set, and images."""
+from __future__ import annotations
+
 import json
 import os
 import re
-from typing import Dict, List, NamedTuple
+from typing import NamedTuple, Sequence
 
 import numpy as np
 
@@ -30,11 +32,11 @@ _OFFICIAL_CATEGORIES = 80
 
 class CocoIds(NamedTuple):
     """What images and categories are called in the file; results are written with it."""
-    images: List                # of each picture, int or str
-    categories: Dict            # class name -> id, None where the file has no categories
+    images: list                # of each picture, int or str
+    categories: dict            # class name -> id, None where the file has no categories
 
 
-def read_coco(image_set, dataset_path, classes=None):
+def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None) -> AnnotatedSet:
     """Read a set. Objects of categories that are not among `classes` are left out.
 
     The json file is instances_<image_set>.json, image_info_<image_set>.json (test images, without annotations) or
@@ -114,7 +116,7 @@ def _note_crowded(path, pictures, faults):
                     'found' % (path, crowded, len(pictures), MOST_DETECTIONS, counts.max(), MOST_DETECTIONS))
 
 
-def find_annotations(image_set, dataset_path):
+def find_annotations(image_set: str, dataset_path: str) -> str:
     """Path of the json file of a set; FileNotFoundError if there is none."""
     tried = []
     for name in names_of_set(image_set):
@@ -128,7 +130,7 @@ def find_annotations(image_set, dataset_path):
                             % (image_set, ', '.join(map(os.path.abspath, tried))))
 
 
-def image_folders(image_set, dataset_path, path):
+def image_folders(image_set: str, dataset_path: str, path: str) -> list[str]:
     """Folders that the images of a set may lie in, those that are there; `path` is the json file's."""
     pictures = re.sub('^(minival|valminusminival)', 'val', re.sub('^test-dev', 'test', image_set))
     sets = list(dict.fromkeys(names_of_set(image_set) + [pictures]))
@@ -139,7 +141,7 @@ def image_folders(image_set, dataset_path, path):
     return [folder for folder in folders if os.path.isdir(folder)]
 
 
-def write_coco(sets, out):
+def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
     """Write sets: annotations/instances_<set>.json. Difficult and ignored objects have the keys difficult and ignore.
 
     Arguments and results as of `write_voc`.
@@ -151,7 +153,7 @@ def write_coco(sets, out):
     return [], {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
 
 
-def coco_data(data):
+def coco_data(data: AnnotatedSet) -> dict:
     """The content of the json file of an AnnotatedSet."""
     images, annotations = [], []
     for number, picture in enumerate(data.pictures, 1):

@@ -1,14 +1,17 @@
 """COCO's evaluation of boxes, computed by pycocotools."""
+from __future__ import annotations
+
 import contextlib
 import io
 import json
 import os
+from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 
-from lib.dataset.annotations import CROWD
+from lib.dataset.annotations import CROWD, AnnotatedSet
 from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_json import to_bbox
 from lib.dataset.files import read_text
@@ -34,13 +37,13 @@ class CocoScored(IMDB):
         category_ids: dict of class name -> id in the file, None where that has no categories.
     """
 
-    def __init__(self, data, **options):
+    def __init__(self, data: AnnotatedSet, **options: Any):
         super().__init__(data, **options)
         ids = dict(zip([str(number) for number in data.ids.images], data.ids.images))
         self.image_ids = [ids[index] for index in self.image_set_index]
         self.category_ids = data.ids.categories
 
-    def evaluate_detections(self, all_boxes, output_dir=None):
+    def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
         """COCO's average precision and recall; test images without annotations are not evaluated.
 
         With `output_dir`, also writes output_dir/detections_<image_set>_results.json, which the test server takes.
@@ -57,7 +60,7 @@ class CocoScored(IMDB):
                 json.dump(results, file)
         return self._evaluate(results)
 
-    def evaluate_files(self, output_dir):
+    def evaluate_files(self, output_dir: str) -> Evaluation:
         """Evaluate the detections that `evaluate_detections` wrote into `output_dir`.
 
         Raises:
@@ -79,11 +82,11 @@ class CocoScored(IMDB):
                                'were made for another data set. Detect again' % (path, self.name, strange[0]))
         return self._evaluate(results)
 
-    def result_file(self, output_dir):
+    def result_file(self, output_dir: str) -> str:
         """Path of the written detections within `output_dir`."""
         return os.path.join(output_dir, 'detections_%s_results.json' % self.image_set)
 
-    def make_results(self, all_boxes):
+    def make_results(self, all_boxes: list) -> list[dict]:
         """Detections in COCO's result format: a list of dicts image_id, category_id, bbox = x, y, w, h, and score."""
         if None in self.category_ids.values():
             raise DatasetError('%s: has no categories, so that the ids of the classes are not known. Add them to it'
@@ -103,7 +106,7 @@ class CocoScored(IMDB):
                    for result in results]
         return _evaluate_results(self.ground_truth(), results, self.classes[1:])
 
-    def ground_truth(self):
+    def ground_truth(self) -> dict:
         """The content of a json file in COCO's format, with images and categories numbered from 1: pycocotools makes
         arrays of them, which larger ids would not fit.
         """

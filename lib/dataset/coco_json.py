@@ -2,12 +2,14 @@
 
 The standard library's `json.load` holds the text and all that is in it, some 20 times what is needed of COCO.
 """
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 import re
 from array import array
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
@@ -27,8 +29,8 @@ _REFERENCES = 'the image_id of one of the images', 'the id of one of the categor
 
 class CocoFile(NamedTuple):
     """The content of a json file that is as it should be."""
-    images: List[Dict]          # id, file_name, width, height
-    categories: Dict            # id -> name
+    images: list[dict]          # id, file_name, width, height
+    categories: dict            # id -> name
     items: np.ndarray           # (N,) of ITEM; their label is the number of the category
     owners: np.ndarray          # (N,) int, number of the image
     annotated: bool             # whether the file tells objects at all
@@ -38,7 +40,7 @@ def _refuse(key, number, error):
     raise error
 
 
-def read_json(path, on_fault=_refuse):
+def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
     """Read a file of instances, or of images alone.
 
     Args:
@@ -185,13 +187,13 @@ def _is_number(value):
     return type(value) in (int, float) and abs(value) < LARGEST     # false for NaN and infinity
 
 
-def to_bbox(box):
+def to_bbox(box: Sequence[float]) -> list[float]:
     """COCO's x, y, width, height of a box."""
     x1, y1, x2, y2 = box
     return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
 
 
-def items_of_lists(path: str) -> Iterator[Tuple[str, int, object]]:
+def items_of_lists(path: str) -> Iterator[tuple[str, int, object]]:
     """Yield (key, number, item) for each item of the lists in the object that a file holds.
 
     Before its items a list is yielded with the number -1 and LIST, any other value with the number -1 and the value.

@@ -1,13 +1,18 @@
 """Converts data sets between the layout of PASCAL VOC, COCO's json, a CSV list of boxes and YOLO's text files."""
+from __future__ import annotations
+
+import filecmp
+import os
 import re
-from typing import Callable, Dict, List, Tuple
+import shutil
+from typing import Callable, Iterable, Sequence
 
 from lib.dataset import read_annotated
-from lib.dataset.annotations import AnnotatedSet, unknown_labels
+from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels
 from lib.dataset.coco import write_coco
 from lib.dataset.csv_list import write_csv
 from lib.dataset.faults import stopping
-from lib.dataset.files import place_images
+from lib.dataset.files import inside
 from lib.dataset.imdb import EXAMPLES, turned_text
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
@@ -21,9 +26,9 @@ NO_TEXT = re.compile('[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]')
 WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
 
 
-def convert(source: str, target: str, image_sets: List[str], dataset_path: str, out: str, *, classes=None,
-            images: str = 'copy', origin: int = 0,
-            progress: Callable = iter) -> Tuple[Dict[str, AnnotatedSet], List[str]]:
+def convert(source: str, target: str, image_sets: list[str], dataset_path: str, out: str, *,
+            classes: Sequence[str] | str | None = None, images: str = 'copy', origin: int = 0,
+            progress: Callable = iter) -> tuple[dict[str, AnnotatedSet], list[str]]:
     """Convert image sets of a data set, all of them or, where something is wrong, none.
 
     Boxes as written, classes and their order, sizes and names of images, and images without objects are kept. Of COCO's
@@ -100,3 +105,25 @@ def _size_of(picture, turned):
         raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or let rfcn '
                            'check --fix do it' % (picture.path, *size, picture.source, *picture.size))
     return size
+
+
+def place_images(pictures: Iterable[Picture], folder: str, how: str = 'copy') -> None:
+    """Copy images below a folder, or link to them.
+
+    Args:
+        pictures: list of Picture. how: 'copy', 'link' (symbolic links) or 'none'.
+    Raises:
+        DatasetError: another file of the name is there, or a name leads out of the folder.
+    """
+    for picture in pictures:
+        target = inside(folder, picture.name)
+        if how == 'none' or os.path.exists(target) and filecmp.cmp(picture.path, target, shallow=False):
+            continue
+        if os.path.lexists(target):
+            raise DatasetError('%s: another file of this name is there; expected the image %s or none. Give '
+                               'another folder' % (target, picture.path))
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if how == 'link':
+            os.symlink(os.path.abspath(picture.path), target)
+        else:
+            shutil.copyfile(picture.path, target)

@@ -1,6 +1,9 @@
 """Data sets as a list of boxes, one a line, in a CSV file: reads and writes them."""
+from __future__ import annotations
+
 import csv
 import os
+from typing import Iterable, Iterator, Sequence
 
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
@@ -48,7 +51,7 @@ _WHAT = 'a CSV file of boxes'
 _FIRST_LINE = 2 ** 16   # characters: no first line is longer
 
 
-def find_list(image_set, dataset_path):
+def find_list(image_set: str, dataset_path: str) -> str:
     """Path of the CSV file of a set: <set>.csv in the data set's folder, in its folder annotations or in that of the
     set; FileNotFoundError if there is none.
     """
@@ -62,7 +65,8 @@ def find_list(image_set, dataset_path):
                             % (image_set, ', '.join(map(os.path.abspath, tried))))
 
 
-def read_csv(image_set, dataset_path, classes=None, *, sets=None, origin=0):
+def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
+             sets: Sequence[str] | None = None, origin: int = 0) -> AnnotatedSet:
     """Read a set: a line for each object, and a line with a name alone for an image without objects.
 
         image,x1,y1,x2,y2,class
@@ -138,7 +142,7 @@ def _read_lines(path, target, faults, origin):
     return list(numbers)
 
 
-def read_rows(path):
+def read_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the lines of a CSV file: (line number counted from 1, dict column -> text, SURPLUS where it is too long).
     """
     columns, most = None, len(PLAIN)
@@ -154,7 +158,7 @@ def read_rows(path):
         yield number, dict(cells, **{SURPLUS: ', '.join(row)}) if any(row[most:]) else cells
 
 
-def raw_rows(path):
+def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the same as (line number, list of texts), the first line with the others, blank ones left out."""
     try:
         check_regular(path)
@@ -175,7 +179,7 @@ def raw_rows(path):
         raise DatasetError('%s: expected %s, in UTF-8, cannot be read: %s' % (path, _WHAT, error)) from error
 
 
-def header(path, row):
+def header(path: str, row: list[str]) -> list[tuple[str, int]] | None:
     """The columns that a file's first line names, as pairs (column, its place); None if it is no such line.
 
     Of two columns that mean the same the first name in COLUMNS counts. DatasetError if a column is missing, or stands
@@ -253,7 +257,7 @@ def _labels_of(image_set, dataset_path, own):
         return set()
 
 
-def write_csv(sets, out):
+def write_csv(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
     """Write sets: <set>.csv with the columns that `read_csv` reads, and classes.txt.
 
     Arguments and results as of `write_voc`.
@@ -264,7 +268,7 @@ def write_csv(sets, out):
     return [], {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
 
 
-def write_list(path, pictures):
+def write_list(path: str, pictures: Iterable[tuple[AnnotatedSet, Picture]]) -> None:
     """Write one list of boxes.
 
     Args:

@@ -1,5 +1,7 @@
 """What may be wrong with a data set: the kinds of faults, and the list of faults that a reader fills."""
-from typing import Callable, NamedTuple, Optional
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, NamedTuple
 
 from lib.errors import DatasetError
 
@@ -40,22 +42,22 @@ class Fault(NamedTuple):
     """Something wrong."""
     kind: str                                   # one of the above
     index: str                                  # of the picture; '' if it concerns none
-    number: Optional[int]                       # of the item; None if it concerns none
+    number: int | None                       # of the item; None if it concerns none
     text: str                                   # file, place, what was expected and found
 
 
 class Faults(list):
     """A list of Fault that a reader fills while it goes on."""
 
-    def note(self, kind, index, number, text):
+    def note(self, kind: str, index: str, number: int | None, text: object) -> None:
         """Add one."""
         self.append(Fault(kind, index, number, str(text)))
 
-    def noter(self, kind):
+    def noter(self, kind: str) -> Callable[[str], None]:
         """A function that notes a text as a fault of the kind that concerns no picture."""
         return lambda text: self.note(kind, '', None, text)
 
-    def attempt(self, kind, index, number, read: Callable, *args):
+    def attempt(self, kind: str, index: str, number: int | None, read: Callable, *args: Any) -> Any:
         """What `read` returns, or None with a fault noted if it raises one of our errors."""
         try:
             return read(*args)
@@ -66,7 +68,7 @@ class Faults(list):
             return None
 
 
-def note_candidates(faults, index, source, found, other):
+def note_candidates(faults: Faults, index: str, source: str, found: str, other: str) -> None:
     """Note, if there is another file that could be meant, that the first was taken."""
     if other:
         faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
@@ -78,7 +80,7 @@ _STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, SAME_FILE, M
 _STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
 
 
-def stopping(faults, on_bad_image='error', on_unknown_class='error'):
+def stopping(faults: Iterable[Fault], on_bad_image: str = 'error', on_unknown_class: str = 'error') -> list[Fault]:
     """Those of the faults that stop training."""
     kinds = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
         + ((LABEL,) if on_unknown_class == 'error' else ())

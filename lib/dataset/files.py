@@ -6,13 +6,13 @@
 - Names that were read from a file stay inside the data set's folder; absolute ones are taken if they do.
 - Only regular files are read, not pipes and devices, which may never end. Texts are UTF-8.
 """
-import filecmp
+from __future__ import annotations
+
 import logging
 import os
-import shutil
+from typing import Callable, Iterable, Sequence
 
 from lib.errors import DatasetError
-from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import check_regular, kind_of
 
 logger = logging.getLogger(__name__)
@@ -23,13 +23,13 @@ CLASS_FILE = 'classes.txt'      # class names of own data, one a line
 SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'testing'))
 
 
-def names_of_set(image_set):
+def names_of_set(image_set: str) -> list[str]:
     """The name of an image set, then those that tools give the same set: 'val', 'valid', 'validation'."""
     same = next((names for names in SAME_SETS if image_set in names), ())
     return [image_set] + [name for name in same if name != image_set]
 
 
-def read_file(path, what, most=None):
+def read_file(path: str, what: str, most: int | None = None) -> bytes:
     """The bytes of a regular file.
 
     Args:
@@ -51,12 +51,12 @@ def read_file(path, what, most=None):
     return data
 
 
-def read_text(path, what, most=None):
+def read_text(path: str, what: str, most: int | None = None) -> str:
     """The text of a regular file in UTF-8, without a byte order mark. Arguments and errors as of `read_file`."""
     return decoded(read_file(path, what, most), path, what)
 
 
-def decoded(data, path, what):
+def decoded(data: bytes, path: str, what: str) -> str:
     """Bytes of a file as text; a DatasetError that advises UTF-8 if they are in another encoding."""
     try:
         return data.decode('utf-8-sig')
@@ -77,7 +77,7 @@ def _reason(error):
     return getattr(error, 'strerror', None) or str(error)
 
 
-def numbered_lines(path, what):
+def numbered_lines(path: str, what: str) -> list[tuple[int, str]]:
     """The lines of a text file that are not blank, stripped, as pairs (number counted from 1, line).
 
     Arguments and errors as of `read_file`.
@@ -86,22 +86,22 @@ def numbered_lines(path, what):
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 
-def read_lines(path, what):
+def read_lines(path: str, what: str) -> list[str]:
     """`numbered_lines` without the numbers."""
     return [line for _, line in numbered_lines(path, what)]
 
 
-def existing(path):
+def existing(path: str) -> str:
     """The path if there is a regular file, else ''."""
     return path if os.path.isfile(path) else ''
 
 
-def belongs(name):
+def belongs(name: str) -> bool:
     """Whether a file or folder of this name may belong to a data set."""
     return not name.startswith('.')
 
 
-def inside(folder, name):
+def inside(folder: str, name: str) -> str:
     """Join a folder and a name that was read from a file; a DatasetError if the result would not lie in the folder."""
     folder = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(folder, name))
@@ -112,7 +112,7 @@ def inside(folder, name):
     raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
 
 
-def is_inside(folder, name):
+def is_inside(folder: str, name: str) -> bool:
     """Whether `inside` takes the name."""
     try:
         return bool(inside(folder, name))
@@ -120,7 +120,7 @@ def is_inside(folder, name):
         return False
 
 
-def find_image(dataset_path, folders, name, source):
+def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str) -> tuple[str, str]:
     """Path of an image that an annotation names, and of another file that could be meant, or ''.
 
     Args:
@@ -148,7 +148,7 @@ def find_image(dataset_path, folders, name, source):
     return found[0], others[0] if others else ''
 
 
-def files_below(folder, extensions, note=logger.warning):
+def files_below(folder: str, extensions: tuple[str, ...], note: Callable[[str], None] = logger.warning) -> list[str]:
     """Paths of the files below a folder that have one of the extensions, sorted by folder and name.
 
     Args:
@@ -184,7 +184,7 @@ def _was_a_link(path):
     return b'/' in text and b'\0' not in text and os.path.exists(os.path.join(os.fsencode(os.path.dirname(path)), text))
 
 
-def short_name(name, image_set):
+def short_name(name: str, image_set: str) -> str:
     """'a.jpg' for images/train/a.jpg and train/images/a.jpg: the path within the folder of the set's images."""
     parts = [part for part in name.split('/') if part != '.']
     if 'images' in parts[:-1]:
@@ -192,48 +192,13 @@ def short_name(name, image_set):
     return '/'.join(parts[1:] if len(parts) > 1 and parts[0] == image_set else parts)
 
 
-def number_text(value):
+def number_text(value: float) -> str:
     """The shortest text from which the same number is read back; whole numbers without a point."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def write_lines(path, lines):
+def write_lines(path: str, lines: Iterable[str]) -> None:
     """Write a text file, its folder too."""
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with open(path, 'w', encoding='utf-8') as file:
         file.writelines(line + '\n' for line in lines)
-
-
-def check_stems(pictures, folder):
-    """Raise a DatasetError if two images differ in their extension alone, or have one that the format does not know."""
-    seen = {}
-    for picture in pictures:
-        stem, extension = os.path.splitext(picture.name)
-        if extension.lower() not in IMAGE_EXTENSIONS:
-            raise DatasetError('%s: expected an image with one of the extensions %s. Convert it'
-                               % (picture.name, ' '.join(IMAGE_EXTENSIONS)))
-        if seen.setdefault(stem, picture.path) != picture.path:
-            raise DatasetError('%s and %s would have the same file in %s. Rename one, or convert the sets into '
-                               'folders of their own' % (seen[stem], picture.path, folder))
-
-
-def place_images(pictures, folder, how='copy'):
-    """Copy images below a folder, or link to them.
-
-    Args:
-        pictures: list of Picture. how: 'copy', 'link' (symbolic links) or 'none'.
-    Raises:
-        DatasetError: another file of the name is there, or a name leads out of the folder.
-    """
-    for picture in pictures:
-        target = inside(folder, picture.name)
-        if how == 'none' or os.path.exists(target) and filecmp.cmp(picture.path, target, shallow=False):
-            continue
-        if os.path.lexists(target):
-            raise DatasetError('%s: another file of this name is there; expected the image %s or none. Give '
-                               'another folder' % (target, picture.path))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if how == 'link':
-            os.symlink(os.path.abspath(picture.path), target)
-        else:
-            shutil.copyfile(picture.path, target)

@@ -3,11 +3,13 @@
 Looked for, the likeliest first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), csv files, folders of XML
 files beside or below the pictures (VOC), folders of labels (YOLO).
 """
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
 import re
-from typing import List, NamedTuple, Tuple
+from typing import NamedTuple
 
 from lib.dataset.coco import ROBOFLOW
 from lib.dataset.csv_list import PLAIN, header, raw_rows
@@ -28,10 +30,10 @@ _CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
 class Found(NamedTuple):
     """A data set in a folder."""
     format: str                     # a key of lib.dataset.DATASETS
-    image_sets: Tuple[str, ...]     # names that its reader takes
+    image_sets: tuple[str, ...]     # names that its reader takes
 
 
-def find_dataset(folder) -> Found:
+def find_dataset(folder: str) -> Found:
     """The likeliest data set of a folder.
 
     Raises:
@@ -49,7 +51,7 @@ def find_dataset(folder) -> Found:
                        'text files of labels (YOLO)' % os.path.abspath(folder))
 
 
-def role_of(image_set):
+def role_of(image_set: str) -> str | None:
     """'train', 'val' or 'test' for a set that tools call so, with a year or without; None for another."""
     name = re.sub(r'^\d{4}_|_?\d{4}$', '', image_set)
     return next((names[0] for names in SAME_SETS if name in names), None)
@@ -67,7 +69,7 @@ def _files(folder, ending):
         if os.path.isdir(folder) else []
 
 
-def _described(folder) -> List[str]:
+def _described(folder) -> list[str]:
     """The sets that a data.yaml states; of one that states none, those of its folders."""
     if not any(os.path.isfile(os.path.join(folder, name)) for name in DESCRIPTIONS):
         return []
@@ -82,13 +84,13 @@ def _described(folder) -> List[str]:
     return stated or _label_folders(folder) or [WHOLE]
 
 
-def _listed(folder) -> List[str]:
+def _listed(folder) -> list[str]:
     """The lists of ImageSets/Main, without those of single classes: cat_train is one where there is a train."""
     names = [name[:-4] for name in _files(os.path.join(folder, 'ImageSets', 'Main'), '.txt')]
     return [name for name in names if not any(name.endswith('_' + other) for other in names)]
 
 
-def _json_files(folder) -> List[str]:
+def _json_files(folder) -> list[str]:
     found = []
     for place in ('annotations', ''):
         for name in _files(os.path.join(folder, place), '.json'):
@@ -110,7 +112,7 @@ def _is_coco(path):
     return True
 
 
-def _csv_files(folder) -> List[str]:
+def _csv_files(folder) -> list[str]:
     found = []
     for place in ('', 'annotations'):
         for name in _files(os.path.join(folder, place), '.csv'):
@@ -134,14 +136,14 @@ def _is_box(row):
     return False
 
 
-def _xml_folders(folder) -> List[str]:
+def _xml_folders(folder) -> list[str]:
     apart = two_folders(folder)
     if has_xml(folder) or apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
         return [WHOLE]
     return [name for name in _folders(folder) if has_xml(os.path.join(folder, name))]
 
 
-def _label_folders(folder) -> List[str]:
+def _label_folders(folder) -> list[str]:
     """Folders of pictures with labels: images/train, train/images, train; or the folder itself."""
     of_images = [name for name in _folders(os.path.join(folder, 'images')) if role_of(name)]
     named = of_images or [name for name in _folders(folder) if role_of(name)]

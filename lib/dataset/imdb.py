@@ -4,16 +4,19 @@ A roidb is a list of entries, one for each image; two are joined with `+`. An en
 within its data set), height, width (int, pixels), boxes ((n, 4) float32, pixels counted from 0), gt_classes ((n,)
 int32), flipped (bool), and in alternate training proposals ((m, 5) float32 boxes and score).
 """
+from __future__ import annotations
+
 import logging
 from collections import Counter
-from typing import Dict, NamedTuple
+from typing import NamedTuple, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import AnnotatedSet, unknown_labels, with_background
-from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, fit_items, hints, usage_text
+from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels, with_background
+from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.faults import Faults, stopping
 from lib.errors import DatasetError
 from lib.utils.console import counted
@@ -28,7 +31,7 @@ logger = logging.getLogger(__name__)
 class Evaluation(NamedTuple):
     """How good detections are."""
     score: float                # the number by which checkpoints are compared; NaN where there is no ground truth
-    metrics: Dict[str, float]   # flat names: 'mAP@0.5', 'AP@0.5/car'
+    metrics: dict[str, float]   # flat names: 'mAP@0.5', 'AP@0.5/car'
     table: str                  # the same to read
 
 
@@ -52,8 +55,8 @@ class IMDB:
         FileNotFoundError: an image is not there. DatasetError: anything else is wrong with the annotations.
     """
 
-    def __init__(self, data: AnnotatedSet, *, on_unknown_class='error', on_bad_image='error', use_difficult=False,
-                 min_box_side=MIN_SIDE, box_rule=CLIP):
+    def __init__(self, data: AnnotatedSet, *, on_unknown_class: str = 'error', on_bad_image: str = 'error',
+                 use_difficult: bool = False, min_box_side: float = MIN_SIDE, box_rule: str = CLIP):
         if on_unknown_class not in ('error', 'ignore'):
             raise DatasetError("%s: on_unknown_class must be 'error' or 'ignore', not %r"
                                % (data.name, on_unknown_class))
@@ -83,28 +86,28 @@ class IMDB:
         _log_faults(faults)
 
     @property
-    def num_classes(self):
+    def num_classes(self) -> int:
         """Number of classes, the background among them."""
         return len(self.classes)
 
     @property
-    def num_images(self):
+    def num_images(self) -> int:
         """Number of images."""
         return len(self.image_set_index)
 
     @property
-    def has_annotations(self):
+    def has_annotations(self) -> bool:
         """Whether the objects are known."""
         return self.data.annotated
 
-    def image_path(self, index):
+    def image_path(self, index: str) -> str:
         """Path of the image file of that name."""
         if self._pictures is None:
             self._pictures = {picture.index: picture for picture in self.data.pictures}
         return self._pictures[index].path
 
     @property
-    def fitted(self):
+    def fitted(self) -> FittedItems:
         """`FittedItems`: which of the objects are used, and their boxes as they fit into the images."""
         if self._fitted is None:
             self.data, turned = with_sizes(self.data)
@@ -115,7 +118,7 @@ class IMDB:
             self._log_objects(self._fitted)
         return self._fitted
 
-    def gt_roidb(self):
+    def gt_roidb(self) -> list[dict]:
         """List of roidb entries, one for each image, with the objects that are used."""
         used = self.fitted.used
         boxes = self.fitted.boxes[used].astype(np.float32)
@@ -125,11 +128,11 @@ class IMDB:
                            labels[start:end])
                 for picture, start, end in zip(self.data.pictures, ends, ends[1:])]
 
-    def test_roidb(self):
+    def test_roidb(self) -> list[dict]:
         """The entries to detect on: with their objects, if these are known."""
         return self.gt_roidb()
 
-    def evaluate_detections(self, all_boxes, output_dir=None):
+    def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
         """Compare detections with the ground truth; with `output_dir`, write them there to be evaluated again or
         elsewhere.
 
@@ -140,7 +143,7 @@ class IMDB:
         """
         raise NotImplementedError
 
-    def check_detections(self, all_boxes):
+    def check_detections(self, all_boxes: list) -> None:
         """Raise a DatasetError unless `all_boxes` has a list for each class and in it an array for each image."""
         lengths = sorted({len(of_class) for of_class in all_boxes[1:]})
         if len(all_boxes) != self.num_classes or lengths not in ([], [self.num_images]):
@@ -174,13 +177,13 @@ def _unreadable(pictures):
     return errors
 
 
-def box_text(data, picture, item, size=None):
+def box_text(data: AnnotatedSet, picture: Picture, item: np.void, size: tuple[int, int] | None = None) -> str:
     """File, place, box and image size, for messages."""
     return '%s, box (%s) in an image of %d x %d pixels' % (
         (data.where(picture, item), ', '.join('%g' % value for value in item['box'])) + (size or picture.size))
 
 
-def with_sizes(data):
+def with_sizes(data: AnnotatedSet) -> tuple[AnnotatedSet, Faults]:
     """The set with the size of every image, read from its header where the annotations do not tell; and faults for the
     images with an orientation other than 1.
 
@@ -207,14 +210,14 @@ def with_sizes(data):
     return data._replace(pictures=pictures), turned
 
 
-def turned_text(path, orientation):
+def turned_text(path: str, orientation: int) -> str:
     """What is to be known of an image with an orientation."""
     return ('%s: has the EXIF or TIFF orientation %d: viewers turn it, the network sees the pixels as stored. '
             'Boxes must refer to the pixels as stored; rfcn check --fix OUT --upright writes upright pictures with '
             'boxes that fit' % (path, orientation))
 
 
-def check_usable(imdbs, what='trained on'):
+def check_usable(imdbs: Sequence[IMDB], what: str = 'trained on') -> None:
     """Raise a DatasetError with counts unless one of the data sets has an object that is used."""
     for imdb in imdbs:
         if not imdb.has_annotations:
@@ -243,14 +246,15 @@ def _log_some(faults):
             logger.warning('%s: %d more like this; the checker lists them', kind, count - EXAMPLES)
 
 
-def make_entry(image, index, height, width, boxes=(), gt_classes=()):
+def make_entry(image: str, index: str, height: int, width: int, boxes: ArrayLike = (),
+               gt_classes: ArrayLike = ()) -> dict:
     """Make a roidb entry; without boxes for an image without objects, or whose objects are not known."""
     return {'image': image, 'index': index, 'height': int(height), 'width': int(width), 'flipped': False,
             'boxes': np.array(boxes, dtype=np.float32).reshape(-1, 4),
             'gt_classes': np.array(gt_classes, dtype=np.int32)}
 
 
-def append_flipped_images(roidb):
+def append_flipped_images(roidb: list[dict]) -> list[dict]:
     """Append the mirror image of each entry; the pixels themselves are mirrored when the image is read.
 
     Args:
@@ -263,7 +267,7 @@ def append_flipped_images(roidb):
     return roidb + [flip_entry(entry) for entry in roidb]
 
 
-def flip_entry(entry):
+def flip_entry(entry: dict) -> dict:
     """Mirror an entry's boxes and proposals, left to right. Twice gives the entry again."""
     check_boxes(entry)
     flipped = dict(entry, boxes=flip_boxes(entry['boxes'], entry['width']), flipped=not entry['flipped'])
@@ -273,7 +277,7 @@ def flip_entry(entry):
     return flipped
 
 
-def check_boxes(entry):
+def check_boxes(entry: dict) -> None:
     """Raise a DatasetError that names image and box if a box ends before it begins, or is no number.
 
     """
@@ -286,7 +290,7 @@ def check_boxes(entry):
                            % (entry['image'], bad[0], ', '.join('%g' % value for value in boxes[bad[0]])))
 
 
-def filter_roidb(roidb, keep_empty=True):
+def filter_roidb(roidb: list[dict], keep_empty: bool = True) -> list[dict]:
     """Check all boxes, and take out the images without objects if asked.
 
     Args:

@@ -3,7 +3,10 @@
 Pictures that differ in size, encoding or a few pixels alone (frames of one film, a photograph saved twice) belong
 together: on both sides they would make a test look better than it is.
 """
+from __future__ import annotations
+
 from collections import defaultdict
+from typing import Sequence
 
 import cv2
 import numpy as np
@@ -12,7 +15,7 @@ SIDE = 8        # a fingerprint has SIDE * SIDE bits
 PARTS = 4       # fingerprints that differ in fewer bits than this are alike: then one of so many parts is equal
 
 
-def fingerprint(image):
+def fingerprint(image: np.ndarray) -> int:
     """64 bits of a picture, which stay nearly the same when it is resized or encoded anew: its difference hash.
 
     A bit says whether the picture, shrunk to 9 x 8 grey levels, gets brighter from one column to the next.
@@ -26,7 +29,7 @@ def fingerprint(image):
     return int.from_bytes(np.packbits(small[:, 1:] > small[:, :-1]).tobytes(), 'big')
 
 
-def alike_groups(prints):
+def alike_groups(prints: Sequence[int]) -> list[list[int]]:
     """Groups of pictures whose fingerprints differ in fewer than PARTS bits, directly or over others.
 
     Args:
@@ -61,7 +64,8 @@ def alike_groups(prints):
     return list(groups.values())
 
 
-def split(groups, labels, shares, rng):
+def split(groups: list[list[int]], labels: Sequence[np.ndarray], shares: Sequence[float],
+          rng: np.random.RandomState) -> list[list[int]]:
     """Share groups of pictures out, so that each set has its share of the objects of every class.
 
     Groups of the rarest classes go first, each to the set that lacks most objects of its rarest class; a group without

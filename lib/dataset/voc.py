@@ -3,8 +3,11 @@
 An XML file for each image, and text files that list the images of a set (ImageSets/Main); or a folder for each set that
 holds pictures and XML files side by side, as Roboflow and LabelImg write them.
 """
+from __future__ import annotations
+
 import os
 from collections import Counter
+from typing import Sequence
 from xml.etree import ElementTree
 
 from lib.dataset import faults as kinds
@@ -15,6 +18,7 @@ from lib.dataset.annotations import (
     Items,
     Labels,
     Picture,
+    check_stems,
     class_names,
     flag_bits,
     no_items,
@@ -22,7 +26,6 @@ from lib.dataset.annotations import (
 from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import (
     CLASS_FILE,
-    check_stems,
     existing,
     files_below,
     inside,
@@ -37,7 +40,8 @@ VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', '
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
 
 
-def read_voc(image_set, dataset_path, classes=None, *, sets=None):
+def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
+             sets: Sequence[str] | None = None) -> AnnotatedSet:
     """Read a set.
 
     Args:
@@ -167,7 +171,7 @@ def _names(paths):
     return '%s is' % os.path.basename(paths[0]) if len(paths) == 1 else '%d XML files are' % len(paths)
 
 
-def write_voc(sets, out):
+def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
     """Write sets: Annotations/*.xml, ImageSets/Main/<set>.txt, classes.txt. Crowds and ignored objects are difficult.
 
     Args:

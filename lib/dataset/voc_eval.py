@@ -6,13 +6,17 @@ detection of a difficult object counts as neither, and difficult objects need no
 gives the average precision: the mean of the best precision at recalls 0, 0.1 ... 1 (VOC2007), or the area under the
 curve (VOC2010 and later).
 """
+from __future__ import annotations
+
 import os
-from typing import NamedTuple
+from typing import Any, Iterable, NamedTuple, Sequence
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lib.bbox.bbox_transform import bbox_overlaps
+from lib.dataset.annotations import AnnotatedSet
 from lib.dataset.files import numbered_lines
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
@@ -30,7 +34,7 @@ class Matches(NamedTuple):
     num_objects: int            # objects of the set that are not difficult
 
 
-def match_detections(detections, truth):
+def match_detections(detections: dict[str, ArrayLike], truth: dict[str, tuple[np.ndarray, np.ndarray]]) -> Matches:
     """Find for each detection of a class the object of the same image that it overlaps most.
 
     Args:
@@ -57,7 +61,7 @@ def match_detections(detections, truth):
     return Matches(rows[:, 1], rows[:, 2].astype(int), rows[:, 3] == 1, num_objects)
 
 
-def precision_recall(matches, ovthresh):
+def precision_recall(matches: Matches, ovthresh: float) -> tuple[np.ndarray, np.ndarray]:
     """Recall and precision after each detection; the IoU must exceed `ovthresh`. Two (D,) float64 arrays."""
     hit = matches.overlaps > ovthresh
     candidates = np.flatnonzero(hit & ~matches.difficult)
@@ -69,7 +73,7 @@ def precision_recall(matches, ovthresh):
     return recall, true / np.maximum(true + false, np.finfo(np.float64).eps)
 
 
-def voc_ap(recall, precision, use_07_metric=False):
+def voc_ap(recall: np.ndarray, precision: np.ndarray, use_07_metric: bool = False) -> float:
     """Average precision of a curve: of VOC2007, the mean of 11 points, or the area under it."""
     if use_07_metric:
         return float(np.mean([np.max(precision[recall >= level], initial=0.0) for level in np.arange(0.0, 1.1, 0.1)]))
@@ -78,7 +82,8 @@ def voc_ap(recall, precision, use_07_metric=False):
     return float(np.sum(np.diff(recall) * envelope))
 
 
-def voc_eval(detections, truth, ovthresh=0.5, use_07_metric=False):
+def voc_eval(detections: dict[str, ArrayLike], truth: dict[str, tuple[np.ndarray, np.ndarray]], ovthresh: float = 0.5,
+             use_07_metric: bool = False) -> tuple[np.ndarray, np.ndarray, float]:
     """Evaluate the detections of one class.
 
     Args:
@@ -93,7 +98,8 @@ def voc_eval(detections, truth, ovthresh=0.5, use_07_metric=False):
     return recall, precision, voc_ap(recall, precision, use_07_metric) if matches.num_objects else float('nan')
 
 
-def evaluate_detections(detections, truth, *, use_07_metric=True, thresholds=THRESHOLDS, count_absent=False):
+def evaluate_detections(detections: dict[str, dict], truth: dict[str, dict], *, use_07_metric: bool = True,
+                        thresholds: Sequence[float] = THRESHOLDS, count_absent: bool = False) -> Evaluation:
     """Evaluate the detections of all classes.
 
     Args:
@@ -138,12 +144,13 @@ def _table(matches, aps, thresholds, metrics):
     return '\n'.join(row[0].ljust(width) + ''.join('%9s' % cell for cell in row[1:]) for row in rows)
 
 
-def detections_path(folder, image_set, name):
+def detections_path(folder: str, image_set: str, name: str) -> str:
     """File of the detections of a class, named as the VOC server asks for; an odd character in the class is escaped."""
     return os.path.join(folder, 'comp4_det_%s_%s.txt' % (image_set, quote(name, safe=' ')))
 
 
-def write_detections(path, detections, *, score_decimals=None, box_decimals=None):
+def write_detections(path: str, detections: Iterable[tuple[str, ArrayLike]], *, score_decimals: int | None = None,
+                     box_decimals: int | None = None) -> None:
     """Write the detections of a class, a line each: image, score, box counted from 1.
 
     Args:
@@ -164,7 +171,7 @@ def _decimal(value, decimals):
     return repr(value) if decimals is None else '%.*f' % (decimals, value)
 
 
-def read_detections(path):
+def read_detections(path: str) -> dict[str, np.ndarray]:
     """Read a file that `write_detections` or the release wrote.
 
     Returns:
@@ -185,7 +192,7 @@ def read_detections(path):
     return {image: np.array(rows) for image, rows in found.items()}
 
 
-def evaluate_files(folder, image_set, truth, **options):
+def evaluate_files(folder: str, image_set: str, truth: dict[str, dict], **options: Any) -> Evaluation:
     """Evaluate saved detections: one file for each class of `truth`. Options as of `evaluate_detections`."""
     detections = {name: read_detections(detections_path(folder, image_set, name)) for name in truth}
     return evaluate_detections(detections, truth, **options)
@@ -205,13 +212,14 @@ class VocScored(IMDB):
         score_decimals, box_decimals: digits in the written detections; None writes all. The release wrote 3 and 1.
     """
 
-    def __init__(self, data, *, use_07_metric=None, score_decimals=None, box_decimals=None, **options):
+    def __init__(self, data: AnnotatedSet, *, use_07_metric: bool | None = None, score_decimals: int | None = None,
+                 box_decimals: int | None = None, **options: Any):
         super().__init__(data, **options)
         early = data.official and data.name.startswith('VOC200')
         self.use_07_metric = early if use_07_metric is None else use_07_metric
         self.decimals = {'score_decimals': score_decimals, 'box_decimals': box_decimals}
 
-    def ground_truth(self):
+    def ground_truth(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """What detections are compared with: the boxes of each class in each image, and whether they are difficult.
 
         Returns:
@@ -229,14 +237,14 @@ class VocScored(IMDB):
                     boxes[of_image], fitted.items['flags'][of_image] > 0)
         return truth
 
-    def result_folder(self, output_dir):
+    def result_folder(self, output_dir: str) -> str:
         """Folder of the written detections within `output_dir`: of VOC as the archive for the test server has it."""
         voc = self.data.format == 'PascalVOC'
         name = self.name[:-len(self.image_set) - 1]
         return os.path.join(output_dir, 'results', name, 'Main') if voc else os.path.join(output_dir, 'results',
                                                                                           self.name)
 
-    def evaluate_detections(self, all_boxes, output_dir=None):
+    def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
         """Average precision of each class at IoU 0.5 and 0.7 as PASCAL VOC defines it.
 
         With `output_dir`, also writes a file of detections for each class into `result_folder(output_dir)`. Images
@@ -251,12 +259,12 @@ class VocScored(IMDB):
                       for name, of_class in zip(self.classes[1:], all_boxes[1:])}
         return evaluate_detections(detections, self.ground_truth(), use_07_metric=self.use_07_metric)
 
-    def evaluate_files(self, output_dir):
+    def evaluate_files(self, output_dir: str) -> Evaluation:
         """Evaluate the detections that `evaluate_detections` wrote into `output_dir`."""
         return evaluate_files(self.result_folder(output_dir), self.image_set, self.ground_truth(),
                               use_07_metric=self.use_07_metric)
 
-    def write_results(self, all_boxes, output_dir):
+    def write_results(self, all_boxes: list, output_dir: str) -> str:
         """Write a file of detections for each class; returns their folder."""
         folder = self.result_folder(output_dir)
         os.makedirs(folder, exist_ok=True)

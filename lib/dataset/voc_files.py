@@ -1,6 +1,9 @@
 """Which images and annotations a data set in the layout of PASCAL VOC has: its lists, or its folders."""
+from __future__ import annotations
+
 import os
 import re
+from typing import Callable
 
 from lib.dataset.files import belongs, files_below, inside, names_of_set, read_lines
 from lib.errors import DatasetError
@@ -11,7 +14,7 @@ FLAGS = ('-1', '0', '1')
 EXTENSIONS = ('.xml',) + IMAGE_EXTENSIONS
 
 
-def quietly(_):
+def quietly(_: str) -> None:
     """Notes nothing."""
 
 
@@ -22,7 +25,7 @@ class Lists:
         folder: of the three. year: '2007' for that of VOC, '' for own data. image_set: its name in the folder.
     """
 
-    def __init__(self, folder, year, image_set):
+    def __init__(self, folder: str, year: str, image_set: str):
         self.folder, self.year = os.path.abspath(folder), year
         lists = [inside(os.path.join(self.folder, 'ImageSets', 'Main'), name + '.txt')
                  for name in names_of_set(image_set)]
@@ -31,7 +34,7 @@ class Lists:
         self.annotations = os.path.join(self.folder, 'Annotations')
         self.images = os.path.join(self.folder, 'JPEGImages')
 
-    def index(self, note=None):
+    def index(self, note: Callable[[str], None] | None = None) -> list[str]:
         """Names of the images of the set, in the order of the list; one may stand there twice.
 
         `note` is that of `files_below`, which a list does not need.
@@ -61,7 +64,7 @@ class Lists:
     def _is_annotated(self, name):
         return os.path.isfile(os.path.join(self.annotations, name + '.xml'))
 
-    def all_sets(self):
+    def all_sets(self) -> list[Lists]:
         """The layouts of all lists of this folder."""
         folder = os.path.dirname(self.list_path)
         return [Lists(self.folder, self.year, name[:-4]) for name in sorted(os.listdir(folder))
@@ -71,17 +74,17 @@ class Lists:
 class Unlisted(Lists):
     """A folder of XML files and one of pictures without lists: one set of all annotations."""
 
-    def __init__(self, folder, annotations, images):
+    def __init__(self, folder: str, annotations: str, images: str):
         super().__init__(folder, '', '.')
         self.list_path = self.annotations = os.path.join(self.folder, annotations)
         self.images = os.path.join(self.folder, images)
 
-    def index(self, note=None):
+    def index(self, note: Callable[[str], None] | None = None) -> list[str]:
         """Names of all annotations, sorted."""
         return [os.path.relpath(path[:-4], self.annotations).replace(os.sep, '/')
                 for path in files_below(self.annotations, ('.xml',), note or quietly)]
 
-    def all_sets(self):
+    def all_sets(self) -> list[Lists]:
         """This one alone."""
         return [self]
 
@@ -91,17 +94,17 @@ class Flat:
 
     year = ''
 
-    def __init__(self, folder, image_set, dataset_path):
+    def __init__(self, folder: str, image_set: str, dataset_path: str):
         self.folder, self.image_set, self.dataset_path = os.path.abspath(folder), image_set, dataset_path
         self.annotations = self.images = self.folder
 
-    def index(self, note=None):
+    def index(self, note: Callable[[str], None] | None = None) -> list[str]:
         """Names of all images with an XML file, sorted; a picture without one has no objects."""
         names = files_below(self.folder, EXTENSIONS, note or quietly)
         stems = [os.path.relpath(os.path.splitext(name)[0], self.folder).replace(os.sep, '/') for name in names]
         return list(dict.fromkeys(stems))
 
-    def all_sets(self):
+    def all_sets(self) -> list[Flat]:
         """The layouts of all folders beside this one that hold XML files, or this one alone."""
         if self.image_set == '.':
             return [self]
@@ -110,20 +113,20 @@ class Flat:
                 if entry.is_dir() and belongs(entry.name) and has_xml(entry.path)] or [self]
 
 
-def has_xml(folder):
+def has_xml(folder: str) -> bool:
     """Whether a folder holds an XML file and a picture."""
     names = [name.lower() for name in os.listdir(folder) if belongs(name)]
     return any(name.endswith('.xml') for name in names) and any(name.endswith(IMAGE_EXTENSIONS) for name in names)
 
 
-def two_folders(dataset_path):
+def two_folders(dataset_path: str) -> tuple[str, str] | None:
     """Names of the folders of XML files and of pictures that lie side by side; None where they are not there."""
     annotations, images = [next((name for name in names if os.path.isdir(os.path.join(dataset_path, name))), None)
                            for names in (('Annotations', 'annotations'), ('JPEGImages', 'images', 'Images'))]
     return (annotations, images) if annotations and images else None
 
 
-def find_layout(image_set, dataset_path):
+def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
     """`Lists`, `Unlisted` or `Flat` of an image set; FileNotFoundError if the data set has none of them."""
     layouts = [(dataset_path, '', image_set)]
     match = re.match(r'(\d{4})_(.+)', image_set)
@@ -148,11 +151,11 @@ def find_layout(image_set, dataset_path):
 class Images:
     """Finds the image of an annotation."""
 
-    def __init__(self, layout):
+    def __init__(self, layout: Lists | Flat):
         self.folder = layout.images
         self._names = {}
 
-    def find(self, index, filename=''):
+    def find(self, index: str, filename: str = '') -> tuple[str, str]:
         """Path of the image file, and of another file that could be meant, or ''.
 
         It is the file that the annotation names, or else the one of the annotation's own name with any known extension.

@@ -1,15 +1,17 @@
 """The XML file of one image in the format of PASCAL VOC: checked and read, and written."""
+from __future__ import annotations
+
 import math
 import os
 import re
-from typing import NamedTuple, Tuple
+from typing import NamedTuple, Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import ParseError
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from lib.dataset.annotations import LARGEST, annotated_size, read_flag, read_number
+from lib.dataset.annotations import LARGEST, AnnotatedSet, Picture, annotated_size, read_flag, read_number
 from lib.dataset.files import decoded, number_text, read_file
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
@@ -22,11 +24,11 @@ _ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 class VocObject(NamedTuple):
     """An annotated object."""
     label: str
-    box: Tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
+    box: tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
     difficult: bool
 
 
-def parse_xml(path):
+def parse_xml(path: str) -> ElementTree.Element:
     """The root element, <annotation>; all tags are without their namespaces and in lower case.
 
     Raises:
@@ -81,7 +83,7 @@ def _origin(root):
     return ': the file of another tool. Export the data as PASCAL VOC'
 
 
-def text_of(node, tag):
+def text_of(node: ElementTree.Element, tag: str) -> str:
     """The text of a child, '' where there is none."""
     return (node.findtext(tag) or '').strip()
 
@@ -94,13 +96,13 @@ def _number(node, tag):
         return math.nan
 
 
-def read_size(root):
+def read_size(root: ElementTree.Element) -> tuple[int, int] | None:
     """(width, height) of an annotation; None where it does not tell."""
     node = root.find('size')
     return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
 
 
-def read_object(path, number, node):
+def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
     """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no
     box, or several.
     """
@@ -119,7 +121,7 @@ def read_object(path, number, node):
     return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
 
 
-def annotation_xml(data, picture):
+def annotation_xml(data: AnnotatedSet, picture: Picture) -> ElementTree.Element:
     """The XML element of a picture of an AnnotatedSet."""
     root = ElementTree.Element('annotation')
     _add(root, 'filename', picture.name.rpartition('/')[2])
@@ -134,7 +136,7 @@ def annotation_xml(data, picture):
     return root
 
 
-def add_box(node, box):
+def add_box(node: ElementTree.Element, box: Sequence[float]) -> None:
     """Write a box, counted from 0, into a <bndbox>, whose numbers count from 1."""
     for tag, value in zip(CORNERS, box):
         child = node.find(tag)

@@ -4,13 +4,25 @@ object.
 The centre and the size of a box are fractions of the image's width and height. With x = (cx - w / 2) * width the box
 covers the pixels from x on: x1 = x, x2 = x + w * width - 1, as in COCO's format.
 """
+from __future__ import annotations
+
 import json
 import os
+from typing import Iterable, Sequence
 
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import AnnotatedSet, Items, Labels, Picture, class_names, no_items, read_number
+from lib.dataset.annotations import (
+    AnnotatedSet,
+    Items,
+    Labels,
+    Picture,
+    check_stems,
+    class_names,
+    no_items,
+    read_number,
+)
 from lib.dataset.faults import Faults
-from lib.dataset.files import SAME_SETS, belongs, check_stems, inside, numbered_lines, short_name, write_lines
+from lib.dataset.files import SAME_SETS, belongs, inside, numbered_lines, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed
@@ -22,7 +34,7 @@ LABELS = "lines 'class cx cy w h'"      # what a file of labels holds
 EXPECTED = "'class cx cy w h', fractions of the image's width and height"
 
 
-def read_yolo(image_set, dataset_path, classes=None):
+def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None) -> AnnotatedSet:
     """Read a set. An image without a file of labels has no objects.
 
     Args:
@@ -150,7 +162,7 @@ class _Reader:
                     self.items.add(self.count, number, self.labels.number(label), item[1])
 
 
-def stray_labels(folder, places):
+def stray_labels(folder: str, places: Iterable[str]) -> list[str]:
     """Names of the files in a folder of labels that no image has: a.jpg.txt, a.TXT, b.txt without b.jpg.
 
     Args:
@@ -163,7 +175,8 @@ def stray_labels(folder, places):
                   and name not in other and not (name.endswith('.txt') and name[:-4] in stems))
 
 
-def read_line(path, number, line, size, keypoint_values=0):
+def read_line(path: str, number: int, line: str, size: tuple[int, int],
+              keypoint_values: int = 0) -> tuple[int, tuple[float, ...]]:
     """Class number and box of a line `class cx cy w h`, or of a polygon `class x y x y x y ...`, of which the bounding
     box is taken.
 
@@ -200,7 +213,7 @@ def _to_box(values, width, height):
     return tuple(round(value, DECIMALS) for value in corners)
 
 
-def write_yolo(sets, out):
+def write_yolo(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
     """Write sets: labels/<set>/*.txt, data.yaml.
 
     Arguments and results as of `write_voc`.
@@ -221,12 +234,12 @@ def write_yolo(sets, out):
     return [lost] * bool(flagged), {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
 
 
-def names_lines(names):
+def names_lines(names: dict[int, str]) -> list[str]:
     """The lines of data.yaml that give class numbers their names. A JSON text is a YAML text too."""
     return ['names:'] + ['  %d: %s' % (number, json.dumps(name, ensure_ascii=False)) for number, name in names.items()]
 
 
-def label_line(number, box, width, height):
+def label_line(number: int, box: Sequence[float], width: int, height: int) -> str:
     """The line of a box: class, centre and size as fractions of the image."""
     x1, y1, x2, y2 = box
     values = (x1 + x2 + 1) / 2 / width, (y1 + y2 + 1) / 2 / height, (x2 - x1 + 1) / width, (y2 - y1 + 1) / height

@@ -1,8 +1,10 @@
 """Which images, labels and class names a data set of YOLO text files has: data.yaml and the folders around it."""
+from __future__ import annotations
+
 import logging
 import os
 import re
-from typing import Dict, List
+from typing import Callable
 
 from lib.dataset.files import CLASS_FILE, existing, files_below, inside, is_inside, names_of_set, read_lines, read_text
 from lib.errors import DatasetError
@@ -26,7 +28,7 @@ class Description:
         FileNotFoundError: there is no such folder. DatasetError: the file cannot be read.
     """
 
-    def __init__(self, dataset_path):
+    def __init__(self, dataset_path: str):
         if not os.path.isdir(dataset_path):
             raise FileNotFoundError('%s: there is no such folder; expected a data set of YOLO text files'
                                     % os.path.abspath(dataset_path))
@@ -38,7 +40,7 @@ class Description:
     def _error(self, text, *values):
         return DatasetError('%s: %s' % (self.path or os.path.join(self.folder, DESCRIPTIONS[0]), text % values))
 
-    def names(self, image_set) -> Dict[int, str]:
+    def names(self, image_set: str) -> dict[int, str]:
         """Class number -> name: of `names`, a list or a mapping, or of classes.txt; {} where neither is."""
         names = self.content.get('names')
         if names in (None, ''):
@@ -58,7 +60,7 @@ class Description:
             raise self._error('nc says %s classes, names has %d. Correct one of them', count, len(numbered))
         return dict(sorted(numbered.items()))
 
-    def keypoint_values(self):
+    def keypoint_values(self) -> int:
         """How many numbers of a label line are key points: of `kpt_shape`, [points, numbers a point]; 0 without it."""
         shape = self.content.get('kpt_shape')
         if shape in (None, '', 'null', '~'):
@@ -68,7 +70,7 @@ class Description:
             raise self._error('kpt_shape: expected [number of key points, 2 or 3], found %.80r', shape)
         return int(shape[0]) * int(shape[1])
 
-    def entries(self, image_set):
+    def entries(self, image_set: str) -> list[str]:
         """Paths, within the folder, of the folders and lists that are stated for a set; [] where none is stated.
 
         Raises:
@@ -118,7 +120,8 @@ def _read(path):
     return content
 
 
-def find_images(image_set, dataset_path, description, note=logger.warning) -> List[str]:
+def find_images(image_set: str, dataset_path: str, description: Description,
+                note: Callable[[str], None] = logger.warning) -> list[str]:
     """The images of a set.
 
     They are those of the description's entry `image_set` (folders or lists of paths), or else of the list
@@ -166,7 +169,7 @@ def _within(dataset_path, line):
     return name
 
 
-def label_paths(name):
+def label_paths(name: str) -> list[str]:
     """Where the labels of an image may be, the likeliest first.
 
     They are in the folder labels that stands for a folder images of its path, the last one first; or beside it, in a

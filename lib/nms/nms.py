@@ -6,6 +6,8 @@ Order: boxes are taken by decreasing score; of equal scores, the last one given 
 
 Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
 """
+from __future__ import annotations
+
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps
@@ -16,12 +18,12 @@ except ImportError:  # not built: the NumPy twins below do the same, only slower
     nms_in_order = soft_nms_sorted = None
 
 
-def decreasing_order(scores):
+def decreasing_order(scores: np.ndarray) -> np.ndarray:
     """The indices of `scores` (N,) from the highest to the lowest: THE order of equal scores, see above."""
     return np.argsort(scores, kind='stable')[::-1]
 
 
-def nms(dets, thresh, drop_equal=False, max_keep=-1):
+def nms(dets: np.ndarray, thresh: float, drop_equal: bool = False, max_keep: int = -1) -> np.ndarray:
     """Keep each box that does not overlap a better one that has been kept by more than `thresh`.
 
     Args:
@@ -42,7 +44,7 @@ def nms(dets, thresh, drop_equal=False, max_keep=-1):
     return nms_in_order(dets, order, _limit(thresh, dets.dtype, drop_equal), drop_equal, max_keep)
 
 
-def nms_py(dets, thresh, drop_equal=False, max_keep=-1):
+def nms_py(dets: np.ndarray, thresh: float, drop_equal: bool = False, max_keep: int = -1) -> np.ndarray:
     """`nms` in NumPy: used where the compiled module is absent, and to test it."""
     dets = _as_dets(dets)
     limit = _limit(thresh, dets.dtype, drop_equal)
@@ -56,7 +58,7 @@ def nms_py(dets, thresh, drop_equal=False, max_keep=-1):
     return np.array(keep, dtype=np.intp)
 
 
-def soft_nms(dets, thresh, max_dets=-1, method='gaussian'):
+def soft_nms(dets: np.ndarray, thresh: float, max_dets: int = -1, method: str = 'gaussian') -> np.ndarray:
     """Lower the scores of boxes that overlap a better one, instead of dropping them (Bodla et al., 2017).
 
     A score is multiplied by exp(-IoU^2 / thresh) ('gaussian'), or by 1 - IoU where the IoU reaches `thresh` ('linear').
@@ -81,7 +83,7 @@ def soft_nms(dets, thresh, max_dets=-1, method='gaussian'):
     return np.ascontiguousarray(columns[[0, 1, 2, 3, 5], taken].T)
 
 
-def soft_nms_sorted_py(columns, thresh, gaussian, max_dets):
+def soft_nms_sorted_py(columns: np.ndarray, thresh: float, gaussian: bool, max_dets: int) -> None:
     """`lib.nms.cpu_nms.soft_nms_sorted` in NumPy."""
     num = columns.shape[1]
     for k in range(num if max_dets < 0 else min(max_dets, num)):
@@ -94,7 +96,7 @@ def soft_nms_sorted_py(columns, thresh, gaussian, max_dets):
             columns[5, k + 1:] *= np.where(overlaps >= columns.dtype.type(thresh), 1 - overlaps, 1)
 
 
-def box_voting(kept, dets, thresh):
+def box_voting(kept: np.ndarray, dets: np.ndarray, thresh: float) -> np.ndarray:
     """Move each kept box to the mean, weighted by score, of all boxes that overlap it (Gidaris and Komodakis, 2015).
 
     Args:

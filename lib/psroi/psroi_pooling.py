@@ -4,7 +4,12 @@ The network uses MXNet's operators `contrib.PSROIPooling` and `contrib.Deformabl
 detection on the CPU uses `psroi_pool_compiled` in place of the first.
 All arithmetic is float32, as theirs: the borders of bins are rounded, so that a last bit can move a bin by a cell.
 """
+from __future__ import annotations
+
+from typing import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 try:
     from lib.psroi.cpu_psroi import psroi_pool as psroi_pool_compiled
@@ -14,7 +19,8 @@ except ImportError:  # not built: detection keeps MXNet's operator, which is slo
 ONE, HALF = np.float32(1), np.float32(0.5)
 
 
-def psroi_pool(data, rois, spatial_scale, output_dim, pooled_size):
+def psroi_pool(data: np.ndarray, rois: ArrayLike, spatial_scale: float, output_dim: int,
+               pooled_size: int) -> np.ndarray:
     """Average, in bin (i, j) of a RoI, the score map that is made for bin (i, j).
 
     The corners of a RoI are rounded to whole pixels, halves away from zero, and the last pixel counts. A RoI is at
@@ -43,7 +49,7 @@ def psroi_pool(data, rois, spatial_scale, output_dim, pooled_size):
     return pooled
 
 
-def scaled_roi(roi, spatial_scale):
+def scaled_roi(roi: Sequence[float], spatial_scale: float) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """x, y, width, height of a RoI in cells, float32, its corners rounded to whole pixels first."""
     x1, y1, x2, y2 = round_half_away(np.asarray(roi[1:], dtype=np.float32))
     scale = np.float32(spatial_scale)
@@ -51,20 +57,21 @@ def scaled_roi(roi, spatial_scale):
     return x, y, max(x_end - x, np.float32(0.1)), max(y_end - y, np.float32(0.1))
 
 
-def round_half_away(values):
+def round_half_away(values: np.ndarray) -> np.ndarray:
     """Round to whole numbers, halves away from zero as C's round does; np.round takes halves to even."""
     return np.sign(values) * np.floor(np.abs(values) + np.float32(0.5))
 
 
-def bins(start, length, count, limit):
+def bins(start: np.float32, length: np.float32, count: int, limit: int) -> list[tuple[int, int]]:
     """First cell and last cell + 1 of each of `count` bins of a side of a RoI, clipped to a map of `limit` cells."""
     size = length / np.float32(count)
     edges = [(np.floor(np.float32(i) * size + start), np.ceil(np.float32(i + 1) * size + start)) for i in range(count)]
     return [(int(min(max(first, 0), limit)), int(min(max(last, 0), limit))) for first, last in edges]
 
 
-def deformable_psroi_pool(data, rois, offsets, spatial_scale, output_dim, pooled_size, sample_per_part=4,
-                          trans_std=0.1):
+def deformable_psroi_pool(data: np.ndarray, rois: ArrayLike, offsets: np.ndarray | None, spatial_scale: float,
+                          output_dim: int, pooled_size: int, sample_per_part: int = 4,
+                          trans_std: float = 0.1) -> np.ndarray:
     """Average points of the score map that is made for bin (i, j), in bin (i, j) of a RoI after moving the bin.
 
     A bin is sampled at `sample_per_part` x `sample_per_part` points, whose values are interpolated between the four
@@ -99,7 +106,8 @@ def deformable_psroi_pool(data, rois, offsets, spatial_scale, output_dim, pooled
     return pooled
 
 
-def sample_points(start, end, spatial_scale, index, pooled_size, sample_per_part, shift):
+def sample_points(start: float, end: float, spatial_scale: float, index: int, pooled_size: int, sample_per_part: int,
+                  shift: np.float32) -> np.ndarray:
     """Coordinates (sample_per_part,) in cells of the points of bin `index` of a RoI that goes from `start` to `end`."""
     scale = np.float32(spatial_scale)
     start, end = round_half_away(np.array([start, end], dtype=np.float32))
@@ -110,7 +118,7 @@ def sample_points(start, end, spatial_scale, index, pooled_size, sample_per_part
     return np.float32(index) * bin_size + first + shift * length + steps
 
 
-def mean_of_points(values, x, y):
+def mean_of_points(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.float32:
     """Mean of a map (H, W) at all points (y, x), interpolated; 0 if all of them lie outside."""
     height, width = values.shape
     x = np.clip(x[(x >= -HALF) & (x <= width - HALF)], 0, width - 1)

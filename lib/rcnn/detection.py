@@ -1,11 +1,16 @@
 """From the network's output for one image, seen once or several times, to its detections."""
+from __future__ import annotations
+
+from typing import Sequence
+
 import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO, clip_boxes, flip_boxes, nonlinear_pred
 from lib.nms.nms import box_voting, nms, soft_nms
 
 
-def detect(rois, cls_prob, bbox_pred, *, im_shape, scale, max_log_ratio=MAX_LOG_RATIO):
+def detect(rois: np.ndarray, cls_prob: np.ndarray, bbox_pred: np.ndarray, *, im_shape: Sequence[int], scale: float,
+           max_log_ratio: float | None = MAX_LOG_RATIO) -> tuple[np.ndarray, np.ndarray]:
     """Scores and boxes of every RoI, in pixels of the image as it was before scaling.
 
     Args:
@@ -23,7 +28,7 @@ def detect(rois, cls_prob, bbox_pred, *, im_shape, scale, max_log_ratio=MAX_LOG_
     return cls_prob, boxes / scale
 
 
-def merge_views(views):
+def merge_views(views: Sequence[tuple[np.ndarray, np.ndarray, int | None]]) -> tuple[np.ndarray, np.ndarray]:
     """Pool the candidates of all views of an image, for suppression to choose from.
 
     Args:
@@ -41,7 +46,8 @@ def _flip_all(boxes, width):
     return flip_boxes(boxes.reshape(-1, 4), width).reshape(boxes.shape)
 
 
-def per_class_nms(scores, boxes, *, thresh, nms_thresh, max_per_image, class_agnostic, method='nms', vote_thresh=None):
+def per_class_nms(scores: np.ndarray, boxes: np.ndarray, *, thresh: float, nms_thresh: float, max_per_image: int,
+                  class_agnostic: bool, method: str = 'nms', vote_thresh: float | None = None) -> list[np.ndarray]:
     """The detections of one image: of each class those above `thresh` that survive suppression, `max_per_image` in all.
 
     Args:
@@ -72,7 +78,7 @@ def per_class_nms(scores, boxes, *, thresh, nms_thresh, max_per_image, class_agn
     return limit_detections(all_dets, max_per_image)
 
 
-def limit_detections(all_dets, max_per_image):
+def limit_detections(all_dets: list[np.ndarray], max_per_image: int) -> list[np.ndarray]:
     """Drop what scores less than the `max_per_image`-th best of all classes; a list of arrays (n, 5)."""
     scores = np.concatenate([dets[:, 4] for dets in all_dets])
     if max_per_image <= 0 or len(scores) <= max_per_image:

@@ -4,6 +4,10 @@
 before the training (alternating training, external proposals). `box_annotator_ohem` keeps those of the highest loss;
 the graph has the same rule by MXNet's operators, which must equal it.
 """
+from __future__ import annotations
+
+from typing import Any, Sequence
+
 import numpy as np
 
 from lib.bbox.bbox_regression import add_bbox_regression_targets, expand_bbox_regression_targets
@@ -14,9 +18,12 @@ BACKGROUND = 0      # the label
 LOG_FLOOR = 1e-14      # keeps the logarithm of a probability that underflowed finite, as in the release
 
 
-def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classes, class_agnostic, fg_thresh=0.5,
-                bg_thresh_hi=0.5, bg_thresh_lo=0.0, bbox_means=None, bbox_stds=None, bbox_weights=(1.0, 1.0, 1.0, 1.0),
-                pad_label=IGNORE_LABEL, rng=np.random):
+def sample_rois(rois: np.ndarray, gt_boxes: np.ndarray, *, fg_rois_per_image: int, rois_per_image: int,
+                num_classes: int, class_agnostic: bool, fg_thresh: float = 0.5, bg_thresh_hi: float = 0.5,
+                bg_thresh_lo: float = 0.0, bbox_means: Sequence[float] | None = None,
+                bbox_stds: Sequence[float] | None = None, bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+                pad_label: int = IGNORE_LABEL,
+                rng: np.random.RandomState = np.random) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
 
     A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is
@@ -59,9 +66,12 @@ def sample_rois(rois, gt_boxes, *, fg_rois_per_image, rois_per_image, num_classe
     return rois, labels, targets, weights
 
 
-def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_image, rois_per_image, num_classes,
-                         class_agnostic, fg_thresh=0.5, bg_thresh_hi=0.5, bg_thresh_lo=0.0,
-                         bbox_weights=(1.0, 1.0, 1.0, 1.0), pad_label=IGNORE_LABEL, rng=np.random):
+def sample_labelled_rois(rois: np.ndarray, labels: np.ndarray, overlaps: np.ndarray, bbox_targets: np.ndarray, *,
+                         fg_rois_per_image: int, rois_per_image: int, num_classes: int, class_agnostic: bool,
+                         fg_thresh: float = 0.5, bg_thresh_hi: float = 0.5, bg_thresh_lo: float = 0.0,
+                         bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0), pad_label: int = IGNORE_LABEL,
+                         rng: np.random.RandomState = np.random
+                         ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`sample_rois` for alternating training, where labels and targets of all RoIs have been computed ahead.
 
     Args:
@@ -81,7 +91,7 @@ def sample_labelled_rois(rois, labels, overlaps, bbox_targets, *, fg_rois_per_im
     return rois[keep], _final_labels(labels[keep], num_fg, num_bg, pad_label), targets, weights
 
 
-def match_rois(rois, gt_boxes):
+def match_rois(rois: np.ndarray, gt_boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The object that each RoI overlaps most.
 
     Returns:
@@ -96,7 +106,8 @@ def match_rois(rois, gt_boxes):
     return gt_boxes[matched, 4].astype(np.float32), overlaps.max(axis=1), matched
 
 
-def choose_rois(overlaps, fg_rois_per_image, rois_per_image, fg_thresh, bg_thresh_hi, bg_thresh_lo, rng):
+def choose_rois(overlaps: np.ndarray, fg_rois_per_image: int, rois_per_image: int, fg_thresh: float,
+                bg_thresh_hi: float, bg_thresh_lo: float, rng: np.random.RandomState) -> tuple[np.ndarray, int, int]:
     """Which RoIs train, from their IoU with the objects (R,); see `sample_rois`.
 
     Returns:
@@ -129,7 +140,9 @@ def _final_labels(labels, num_fg, num_bg, pad_label):
     return labels
 
 
-def proposal_target(rois, gt_boxes, *, batch_rois, fg_fraction, num_classes, class_agnostic, rng=np.random, **sampling):
+def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, fg_fraction: float, num_classes: int,
+                    class_agnostic: bool, rng: np.random.RandomState | list[np.random.RandomState] = np.random,
+                    **sampling: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Add the objects to the proposals of each image, and sample RoIs with their targets from both.
 
     Args:
@@ -179,7 +192,9 @@ def _fill(sample, missing):
             np.vstack((bbox_targets, zeros)), np.vstack((bbox_weights, zeros)))
 
 
-def add_roi_targets(roidb, *, num_classes, class_agnostic, thresh=0.5, bbox_means=None, bbox_stds=None):
+def add_roi_targets(roidb: list[dict], *, num_classes: int, class_agnostic: bool, thresh: float = 0.5,
+                    bbox_means: Sequence[float] | None = None,
+                    bbox_stds: Sequence[float] | None = None) -> tuple[list[dict], np.ndarray, np.ndarray]:
     """Make RoIs of the objects and the proposals of each image, and match them with the objects.
 
     Args:
@@ -214,7 +229,8 @@ def _with_rois(entry, matched):
                 max_classes=matched['max_classes'].astype(np.int32))
 
 
-def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights, *, roi_per_img):
+def box_annotator_ohem(cls_score: np.ndarray, bbox_pred: np.ndarray, labels: np.ndarray, bbox_targets: np.ndarray,
+                       bbox_weights: np.ndarray, *, roi_per_img: int) -> tuple[np.ndarray, np.ndarray]:
     """Let only the RoIs of the highest loss train (R-FCN, section 2.2, "training").
 
     The loss of a RoI is the cross-entropy of its class and the smooth L1 of its box. RoIs of equal loss are taken in
@@ -241,7 +257,7 @@ def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights,
     return labels_ohem, bbox_weights_ohem
 
 
-def cross_entropy(cls_score, labels):
+def cross_entropy(cls_score: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Minus the logarithm of the softmax of each row (R, C) at its label, (R,); label -1 is taken for 0."""
     exponentials = np.exp(cls_score - cls_score.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -249,6 +265,6 @@ def cross_entropy(cls_score, labels):
     return -np.log(probabilities[np.arange(len(labels)), classes] + LOG_FLOOR)
 
 
-def smooth_l1(x):
+def smooth_l1(x: np.ndarray) -> np.ndarray:
     """x^2 / 2 between -1 and 1, |x| - 1/2 outside (Fast R-CNN, equation 3)."""
     return np.where(np.abs(x) < 1, 0.5 * x * x, np.abs(x) - 0.5)

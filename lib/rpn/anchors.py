@@ -6,12 +6,18 @@ THE anchor order, everywhere in this project: row of cells by row, cell by cell,
 the other (those of one ratio together, scales within). In a map of W cells a row, anchor a of cell (y, x) stands at
 (y * W + x) * A + a.
 """
+from __future__ import annotations
+
+from typing import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lib.bbox.bbox_transform import IGNORE_LABEL, bbox_overlaps, nonlinear_transform
 
 
-def generate_anchors(base_size=16, ratios=(0.5, 1, 2), scales=(8, 16, 32)):
+def generate_anchors(base_size: int = 16, ratios: Sequence[float] = (0.5, 1, 2),
+                     scales: Sequence[float] = (8, 16, 32)) -> np.ndarray:
     """The anchors of the cell at the image's top left corner (Faster R-CNN, section 3.1.1).
 
     Around the centre of a square of `base_size` pixels, for each ratio r: a box of about the square's area and of
@@ -35,7 +41,7 @@ def generate_anchors(base_size=16, ratios=(0.5, 1, 2), scales=(8, 16, 32)):
     return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
 
 
-def shifted_anchors(height, width, stride, base_anchors):
+def shifted_anchors(height: int, width: int, stride: int, base_anchors: np.ndarray) -> np.ndarray:
     """The anchors of all cells of a feature map, in THE anchor order.
 
     Args:
@@ -53,7 +59,7 @@ def shifted_anchors(height, width, stride, base_anchors):
     return anchors.reshape(-1, 4)
 
 
-def cells_inside(anchors, sides, stride=16):
+def cells_inside(anchors: ArrayLike, sides: ArrayLike, stride: int = 16) -> tuple[np.ndarray, np.ndarray]:
     """In which cells an anchor of the first cell, moved there, lies inside an image.
 
     Args:
@@ -70,9 +76,11 @@ def cells_inside(anchors, sides, stride=16):
     return np.broadcast_to(first, last.shape), last
 
 
-def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5, fg_thresh=0.7, bg_thresh=0.3,
-                  clobber_positives=False, bbox_weights=(1.0, 1.0, 1.0, 1.0), allowed_border=0,
-                  untouched_objects_match=False, rng=np.random):
+def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[float], *, batch_size: int = 256,
+                  fg_fraction: float = 0.5, fg_thresh: float = 0.7, bg_thresh: float = 0.3,
+                  clobber_positives: bool = False, bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+                  allowed_border: int = 0, untouched_objects_match: bool = False,
+                  rng: np.random.RandomState = np.random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose the anchors that train the RPN and what each of them should predict.
 
     An anchor is positive when its IoU with some object reaches `fg_thresh`, or when no other anchor overlaps that
@@ -117,14 +125,15 @@ def assign_anchor(anchors, gt_boxes, im_size, *, batch_size=256, fg_fraction=0.5
     return labels, targets, weights
 
 
-def anchors_inside(anchors, im_size, allowed_border=0):
+def anchors_inside(anchors: np.ndarray, im_size: Sequence[float], allowed_border: int = 0) -> np.ndarray:
     """The indices of the anchors that leave an image (height, width) by at most `allowed_border` pixels."""
     height, width = im_size[0] + allowed_border, im_size[1] + allowed_border
     return np.flatnonzero((anchors[:, 0] >= -allowed_border) & (anchors[:, 1] >= -allowed_border)
                           & (anchors[:, 2] < width) & (anchors[:, 3] < height))
 
 
-def label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_objects_match):
+def label_anchors(overlaps: np.ndarray, fg_thresh: float, bg_thresh: float, clobber_positives: bool,
+                  untouched_objects_match: bool) -> np.ndarray:
     """1, 0 or -1 for each anchor, from the IoU of each object with it, (G, N); see `assign_anchor`."""
     best_of_anchor, best_of_object = overlaps.max(axis=0), overlaps.max(axis=1, keepdims=True)
     is_best = overlaps == best_of_object
@@ -149,7 +158,7 @@ def _ignore_surplus(labels, value, limit, rng):
         labels[rng.choice(candidates, size=len(candidates) - limit, replace=False)] = IGNORE_LABEL
 
 
-def class_labels(labels, anchors, gt_boxes):
+def class_labels(labels: np.ndarray, anchors: np.ndarray, gt_boxes: np.ndarray) -> np.ndarray:
     """The labels of `assign_anchor` with the class of the object in place of 1.
 
     Args:
@@ -167,7 +176,8 @@ def class_labels(labels, anchors, gt_boxes):
     return result
 
 
-def as_blobs(labels, bbox_targets, bbox_weights, height, width):
+def as_blobs(labels: np.ndarray, bbox_targets: np.ndarray, bbox_weights: np.ndarray, height: int,
+             width: int) -> dict[str, np.ndarray]:
     """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors a cell.
 
     Returns:

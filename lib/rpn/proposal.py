@@ -2,6 +2,10 @@
 
 `recall` says how good proposals are: the share of the objects that they find.
 """
+from __future__ import annotations
+
+from typing import Sequence
+
 import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO, bbox_overlaps, clip_boxes, nonlinear_pred
@@ -14,8 +18,10 @@ AREAS = {'0-25': (0, 25 ** 2), '25-50': (25 ** 2, 50 ** 2), '50-100': (50 ** 2, 
          '100-200': (100 ** 2, 200 ** 2), '200-300': (200 ** 2, 300 ** 2), '300-inf': (300 ** 2, np.inf)}
 
 
-def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000, post_nms_top_n=300, nms_thresh=0.7,
-            min_size=0, max_log_ratio=MAX_LOG_RATIO, rng=np.random):
+def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *, base_anchors: np.ndarray, stride: int,
+            pre_nms_top_n: int = 6000, post_nms_top_n: int = 300, nms_thresh: float = 0.7, min_size: float = 0,
+            max_log_ratio: float | None = MAX_LOG_RATIO,
+            rng: np.random.RandomState = np.random) -> tuple[np.ndarray, np.ndarray]:
     """The best boxes that the RPN sees in one image (Faster R-CNN, section 3.3, "sharing features").
 
     Every anchor is moved by its deltas and clipped to the image; too small boxes are dropped, the best `pre_nms_top_n`
@@ -59,7 +65,8 @@ def propose(scores, deltas, im_info, *, base_anchors, stride, pre_nms_top_n=6000
     return dets[keep, :4], dets[keep, 4:]
 
 
-def best_anchors(prob, deltas, im_info, *, base_anchors, stride, count):
+def best_anchors(prob: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *, base_anchors: np.ndarray,
+                 stride: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The `count` anchors of an image that are the least likely to be background.
 
     Args:
@@ -97,7 +104,7 @@ def _large_enough(boxes, scores, min_size):
     return rows if rows.size else decreasing_order(scores[:, 0])[:1]
 
 
-def best_overlaps(proposals, boxes):
+def best_overlaps(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """The IoU with which each object is found, if a proposal can find one object only.
 
     The pair of highest IoU is matched first, then the best pair of what is left, until objects or proposals are used
@@ -119,7 +126,8 @@ def best_overlaps(proposals, boxes):
     return found
 
 
-def recall(all_proposals, all_boxes, counts, thresholds=THRESHOLDS, area=(0, np.inf)):
+def recall(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int],
+           thresholds: Sequence[float] = THRESHOLDS, area: tuple[float, float] = (0, np.inf)) -> np.ndarray:
     """Part of the objects that are found with at least each IoU by the first proposals of each image.
 
     Args:
@@ -146,7 +154,8 @@ def _within(boxes, area):
     return (areas >= area[0]) & (areas < area[1])
 
 
-def recall_table(all_proposals, all_boxes, counts, thresholds=(0.5, 0.6, 0.7, 0.8, 0.9)):
+def recall_table(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int],
+                 thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9)) -> str:
     """Text: recall by the number of proposals, and with the largest number by the size of the objects.
 
     AR is the average recall.

@@ -6,8 +6,14 @@ that reverse the direction of writing, or bytes that are no UTF-8 (which Python 
 writes for people - logs, errors, tables, progress bars, HTML, pictures - shows names by `shown`, and whole messages,
 whose own line ends count, by `shown_text`; commands print by `say`.
 """
+from __future__ import annotations
+
 import logging
 import sys
+from typing import IO, TYPE_CHECKING, Iterable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +21,7 @@ LINE_PERIOD = 60.0  # seconds between two lines of a log
 LINE = '{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} passed, {remaining} left{postfix}'
 
 
-def shown(name):
+def shown(name: object) -> str:
     r"""A name as printable text: what is not printable becomes \x1b, \u202e, and a byte that is no UTF-8 \xff.
 
     Args:
@@ -27,7 +33,7 @@ def shown(name):
     return text if text.isprintable() else ''.join(map(_escaped, text))
 
 
-def shown_text(text):
+def shown_text(text: object) -> str:
     """A message of one or more lines: `shown` for all but the ends of lines and tabs."""
     text = str(text)
     return text if text.isprintable() else ''.join(c if c in '\n\t' else _escaped(c) for c in text)
@@ -41,17 +47,17 @@ def _escaped(character):
     return character.encode('unicode_escape').decode('ascii')
 
 
-def listed(names):
+def listed(names: Iterable) -> str:
     """Names with commas between them, each as `shown`."""
     return ', '.join(map(shown, names))
 
 
-def say(text='', file=None):
+def say(text: object = '', file: IO[str] | None = None) -> None:
     """Print a message for people: `shown_text`."""
     print(shown_text(text), file=file or sys.stdout)
 
 
-def counted(number, noun):
+def counted(number: int, noun: str) -> str:
     """'1 object', '2 objects', '2 classes'."""
     return '%d %s%s' % (number, noun, '' if number == 1 else 'es' if noun.endswith('s') else 's')
 
@@ -67,7 +73,8 @@ class _Log:
         """There is nothing to flush."""
 
 
-def progress(iterable=None, desc='', unit='', total=None, initial=0):
+def progress(iterable: Iterable | None = None, desc: str = '', unit: str = '', total: int | None = None,
+             initial: int = 0) -> tqdm:
     """A tqdm bar around an iterable, or to be updated by hand.
 
     Args:

@@ -1,4 +1,6 @@
 """Folders that are there whole or not at all, whatever ends the program, and folders that one run holds alone."""
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import logging
@@ -6,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from typing import Iterator
 
 from lib.errors import DatasetError, UserError
 from lib.utils.limits import kind_of
@@ -20,7 +23,7 @@ _held = set()   # the folders that this process holds
 
 
 @contextlib.contextmanager
-def whole_folder(out):
+def whole_folder(out: str) -> Iterator[str]:
     """A folder to write into, which gets its name at the end of the block.
 
     If the block raises, it is removed. What a killed program left is removed by the next one that writes to `out`.
@@ -68,7 +71,7 @@ class FolderInUse(UserError, RuntimeError):
 
 
 @contextlib.contextmanager
-def locked_folder(folder):
+def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     """Hold a folder for the time of a `with` block; the system frees it however the process ends.
 
     What runs that were killed have left half-written there is removed. A block within a block of the same process

@@ -1,4 +1,8 @@
 """From an image to the network's input: resize, subtract the means, pad, stack."""
+from __future__ import annotations
+
+from typing import Sequence
+
 import cv2
 import numpy as np
 
@@ -9,7 +13,8 @@ from lib.utils.image_file import imread
 from lib.utils.limits import MAX_PIXELS
 
 
-def resize(im, target_size, max_size, stride=0, interpolation=cv2.INTER_LINEAR):
+def resize(im: np.ndarray, target_size: int, max_size: int, stride: int = 0,
+           interpolation: int = cv2.INTER_LINEAR) -> tuple[np.ndarray, float]:
     """Scale an image until its shorter side is `target_size`, or its longer side `max_size` if that is reached first.
 
     Args:
@@ -28,21 +33,21 @@ def resize(im, target_size, max_size, stride=0, interpolation=cv2.INTER_LINEAR):
     return pad_to_stride(im, stride), scale
 
 
-def resize_scale(shape, target_size, max_size):
+def resize_scale(shape: Sequence[int], target_size: int, max_size: int) -> float:
     """The scale by which `resize` multiplies the sides (height, width) of an image."""
     short, long = sorted(shape)
     scale = float(target_size) / short
     return float(max_size) / long if np.round(scale * long) > max_size else scale
 
 
-def resized_shape(shape, target_size, max_size, stride=0):
+def resized_shape(shape: Sequence[int], target_size: int, max_size: int, stride: int = 0) -> tuple[int, int]:
     """The sides (height, width) that `resize` and `pad_to_stride` make of an image's sides (height, width)."""
     scale = resize_scale(shape, target_size, max_size)
     sides = [max(1, int(np.round(scale * side))) for side in shape]
     return tuple(side + (-side % stride if stride else 0) for side in sides)
 
 
-def pad_to_stride(im, stride):
+def pad_to_stride(im: np.ndarray, stride: int) -> np.ndarray:
     """Add zeros below and to the right until height and width are multiples of `stride`; 0 adds none."""
     if not stride:
         return im
@@ -50,7 +55,7 @@ def pad_to_stride(im, stride):
     return cv2.copyMakeBorder(im, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=0)
 
 
-def transform(im, pixel_means):
+def transform(im: np.ndarray, pixel_means: Sequence[float]) -> np.ndarray:
     """Make the network's input of an image: RGB planes minus the mean colour.
 
     Args:
@@ -65,7 +70,7 @@ def transform(im, pixel_means):
     return tensor
 
 
-def transform_inverse(tensor, pixel_means):
+def transform_inverse(tensor: np.ndarray, pixel_means: Sequence[float]) -> np.ndarray:
     """Make the image that `transform` was given.
 
     Args:
@@ -79,7 +84,7 @@ def transform_inverse(tensor, pixel_means):
     return np.clip(np.round(rgb), 0, 255).astype(np.uint8)
 
 
-def tensor_vstack(arrays, pad=0):
+def tensor_vstack(arrays: Sequence[np.ndarray], pad: float = 0) -> np.ndarray:
     """Stack arrays along their first axis, each padded at the end of its other axes to the largest of all.
 
     Args:
@@ -99,7 +104,8 @@ def tensor_vstack(arrays, pad=0):
     return stacked
 
 
-def get_image(entry, target_size, max_size, stride, pixel_means, max_pixels=MAX_PIXELS):
+def get_image(entry: dict, target_size: int, max_size: int, stride: int, pixel_means: Sequence[float],
+              max_pixels: int | None = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read the image of a roidb entry with its objects, mirrored if the entry says so, at the network's scale.
 
     Args:

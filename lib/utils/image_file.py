@@ -1,7 +1,9 @@
 """Image files: read as the network needs them, written whole, found in folders; size and orientation of the header."""
+from __future__ import annotations
+
 import contextlib
 import os
-from typing import NamedTuple, Tuple
+from typing import Iterator, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ HEAD_BYTES = 2 ** 16    # the header of most images lies within
 _ORIENTATION_ANYWHERE = (b'II*\0', b'MM\0*', b'RIFF')    # TIFF, WebP: it may stand at the end
 
 
-def imread(path, max_pixels=MAX_PIXELS):
+def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
     """Read an image as the release did: BGR, pixels in the order stored, whatever its EXIF orientation says.
 
     Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
@@ -61,7 +63,7 @@ def _no_image(path, length):
                         % (shown(path), length))
 
 
-def as_bgr(image, rgb=False, max_pixels=MAX_PIXELS):
+def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
     """An image in memory as `imread` gives one of a file.
 
     Args:
@@ -102,7 +104,7 @@ def _no_array(found, remedy):
 
 
 @contextlib.contextmanager
-def truncated_files(allowed):
+def truncated_files(allowed: bool) -> Iterator[None]:
     """Whether Pillow takes truncated files: a switch for the whole process, which importing GluonCV turns on."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = allowed
@@ -127,7 +129,7 @@ def _from_pil(image, max_pixels):
         raise DatasetError('%s: Pillow cannot decode it: %s' % (name, error)) from error
 
 
-def imwrite(path, im, quality=95):
+def imwrite(path: str | os.PathLike, im: np.ndarray, quality: int = 95) -> None:
     """Write an image; the file has its name only once it is complete.
 
     The format is that of the extension. OpenCV only encodes, since its own files cannot have every name: cv2.imwrite of
@@ -154,11 +156,11 @@ def imwrite(path, im, quality=95):
 
 class Head(NamedTuple):
     """What the header of an image tells."""
-    size: Tuple[int, int]   # width, height in pixels as stored
+    size: tuple[int, int]   # width, height in pixels as stored
     orientation: int        # 1 to 8; see orientation.py
 
 
-def image_head(path):
+def image_head(path: str | os.PathLike) -> Head:
     """Size and orientation of an image from its header.
 
     Raises:
@@ -174,12 +176,12 @@ def image_head(path):
     return Head(size, orientation(data))
 
 
-def image_size(path):
+def image_size(path: str | os.PathLike) -> tuple[int, int]:
     """Width and height of an image in pixels as stored, from its header. Raises as `imread`."""
     return image_head(path).size
 
 
-def images_in(folder):
+def images_in(folder: str | os.PathLike) -> list[str]:
     """Paths of the images in a folder, sorted: of all files with an extension that `imread` reads, in any case.
 
     Hidden files (.a.jpg) are none of them, and sub-folders are not looked into.
@@ -197,7 +199,7 @@ def images_in(folder):
     return paths
 
 
-def read_bytes(path, most=-1):
+def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:
     """The bytes of an image file, at most so many, or an error that names it."""
     try:
         with open_input(path) as file:

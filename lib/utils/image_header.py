@@ -7,8 +7,11 @@ The orientation is what a viewer does with the stored pixels before it shows the
 write (EXIF; the tag 274 of TIFF). 1: nothing; 3: half a turn; 6 and 8: a quarter turn; the others are mirrored. The
 network sees the pixels as stored.
 """
+from __future__ import annotations
+
 import re
 import struct
+from typing import Iterator, Sequence
 
 import numpy as np
 
@@ -28,7 +31,7 @@ _STEPS = {1: (False, False, False), 2: (False, True, False), 3: (False, True, Tr
           5: (True, False, False), 6: (True, True, False), 7: (True, True, True), 8: (True, False, True)}
 
 
-def header_size(data):
+def header_size(data: bytes) -> tuple[int, int] | None:
     """Read the size of a JPEG, PNG, BMP, WebP, TIFF or PNM (pbm, pgm, ppm) image.
 
     Args:
@@ -60,7 +63,7 @@ def _jpeg_size(data):
         position += struct.unpack_from('>H', data, position)[0]
 
 
-def chunks_fit(data):
+def chunks_fit(data: bytes) -> bool:
     """Whether the chunks of a PNG lie within the file; True for other formats.
 
     OpenCV makes room for as many bytes as a chunk announces, up to two gigabytes, before it looks how many there are.
@@ -79,7 +82,7 @@ def chunks_fit(data):
     return True
 
 
-def scan_fits(data, size):
+def scan_fits(data: bytes, size: tuple[int, int]) -> bool:
     """Whether a JPEG has bytes enough for its size; True for other formats and for arithmetic coding.
 
     Of every 8 x 8 pixels the Huffman codes take at least one bit. OpenCV decodes a header with nothing behind to grey.
@@ -117,7 +120,7 @@ def _webp_size(data):
     return 0, 0
 
 
-def tiff_entries(data, start):
+def tiff_entries(data: bytes, start: int) -> Iterator[tuple[int, str, int]]:
     """(tag, format and place of its value in the data) of the first directory of a TIFF that begins at `start`."""
     order = '<' if data[start:start + 2] == b'II' else '>'
     directory = start + struct.unpack_from(order + 'I', data, start + 4)[0]
@@ -145,19 +148,19 @@ _READERS = ((b'\xff\xd8', _jpeg_size), (PNG_MAGIC, _png_size), (b'BM', _bmp_size
             (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size), (b'P', _pnm_size))
 
 
-def lies_sideways(number):
+def lies_sideways(number: int) -> bool:
     """Whether width and height are exchanged when the image is shown."""
     return _STEPS[number][0]
 
 
-def upright(im, number):
+def upright(im: np.ndarray, number: int) -> np.ndarray:
     """The pixels (H, W, ...) of an image as they are shown."""
     exchanged, mirrored, upside_down = _STEPS[number]
     im = im.swapaxes(0, 1) if exchanged else im
     return np.ascontiguousarray(im[::-1 if upside_down else 1, ::-1 if mirrored else 1])
 
 
-def upright_box(box, number, size):
+def upright_box(box: Sequence[float], number: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
     """A box of the stored pixels in the image as it is shown.
 
     Args:
@@ -174,7 +177,7 @@ def upright_box(box, number, size):
     return x1, y1, x2, y2
 
 
-def orientation(data):
+def orientation(data: bytes) -> int:
     """The orientation of an image, 1 to 8; 1 where the header does not tell.
 
     Args:
@@ -240,7 +243,7 @@ def _chunk(data, position, wanted, head, overhead):
     return None
 
 
-def as_stored(data):
+def as_stored(data: bytes) -> bytes:
     """The bytes of a TIFF with its orientation set to 1; those of another format as they are.
 
     OpenCV can be told to ignore the orientation of other formats, and turns the pixels of a TIFF all the same.

@@ -2,9 +2,12 @@
 
 Each limit is far above what real files hold, and low enough that the memory and seconds behind it do no harm.
 """
+from __future__ import annotations
+
 import errno
 import os
 import stat
+from typing import IO, Any
 
 # An image of more is refused before it is decoded. OpenCV holds an image twice while it hands it to Python, six bytes a
 # pixel: 80 million need 480 MB, however small the file is. Full-frame cameras make 61 million.
@@ -35,7 +38,7 @@ class NoInput(OSError):
         return self.strerror
 
 
-def open_input(path, mode='rb', most=None, **settings):
+def open_input(path: str | os.PathLike, mode: str = 'rb', most: int | None = None, **settings: Any) -> IO:
     """`open` for reading a file that is not trusted: a regular file of at most `most` bytes, or an error.
 
     A FIFO, a device or a socket may never end, and opening a FIFO waits until somebody writes to it.
@@ -58,12 +61,12 @@ def open_input(path, mode='rb', most=None, **settings):
     return file
 
 
-def check_regular(path):
+def check_regular(path: str | os.PathLike) -> None:
     """Raise FileNotFoundError if there is no such file, NoInput if it is a folder, a pipe or a device."""
     _check_kind(path, os.stat(path).st_mode)
 
 
-def is_there(path):
+def is_there(path: str | os.PathLike) -> bool:
     """Whether there is a file at a path. Raises NoInput where there is something else: it must not pass for nothing."""
     try:
         mode = os.stat(path).st_mode
@@ -73,7 +76,7 @@ def is_there(path):
     return True
 
 
-def kind_of(path):
+def kind_of(path: str | os.PathLike) -> str:
     """What stands at a path, in words: 'a file', 'a folder', 'a named pipe (FIFO)', 'a device', ..."""
     return _kind(os.stat(path).st_mode)
 

@@ -7,9 +7,13 @@
 
 SciPy reads them too, and crashes on damaged ones: its memory is overwritten.
 """
+from __future__ import annotations
+
 import math
+import os
 import struct
 import zlib
+from typing import Collection
 
 import numpy as np
 
@@ -60,7 +64,8 @@ class _Elements:
         return np.frombuffer(content, self.order + _DTYPES[kind])
 
 
-def load(path, names, most=MAX_ARRAY_BYTES):
+def load(path: str | os.PathLike, names: Collection[str],
+         most: int = MAX_ARRAY_BYTES) -> tuple[dict[str, list], list[str]]:
     """The cell arrays of these names, as far as the file has them.
 
     Args:

@@ -1,5 +1,7 @@
 """This process's memory: what it holds, what it may hold, what it will need, and what is said where that is too much.
 """
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Dict, Optional
+from typing import Collection, Iterator, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ def peak() -> float:
     return proc_megabytes(STATUS, 'VmHWM')
 
 
-def limits(meminfo: str = MEMINFO, cgroups=CGROUP_LIMITS) -> Dict[str, float]:
+def limits(meminfo: str = MEMINFO, cgroups: Sequence[str] = CGROUP_LIMITS) -> dict[str, float]:
     """What bounds this process's memory -> megabytes: the machine, its control group, `ulimit -v`."""
     found = {"this machine's memory": proc_megabytes(meminfo, 'MemTotal')}
     for path in cgroups:
@@ -84,14 +86,14 @@ def give_back() -> None:
         trim(0)
 
 
-def _libc() -> Optional[ctypes.CDLL]:
+def _libc() -> ctypes.CDLL | None:
     try:
         return ctypes.CDLL(None)
     except OSError:
         return None
 
 
-def log_expected(images: int, sizes, megabytes: float) -> None:
+def log_expected(images: int, sizes: Collection[tuple[int, int]], megabytes: float) -> None:
     """The log's line on a training's memory, and a warning where that is near to what there is.
 
     Args:
@@ -107,7 +109,7 @@ def log_expected(images: int, sizes, megabytes: float) -> None:
 
 
 @contextlib.contextmanager
-def watch(log=None):
+def watch(log: str | os.PathLike | None = None) -> Iterator[None]:
     """For a `with` block: a small process says so if the system ends this one for lack of memory.
 
     It writes to stderr and to the end of a log file. The system kills without a word (SIGKILL), and under `ulimit -v`
@@ -131,7 +133,7 @@ def _end_watch(watcher):
         watcher.wait()
 
 
-def kills(paths=KILLS) -> int:
+def kills(paths: Sequence[str] = KILLS) -> int:
     """How many processes the system has ended for lack of memory, in this control group or else on this machine."""
     for path in paths:
         found = re.search(r'^oom_kill (\d+)', Path(path).read_text(), re.MULTILINE) if os.path.isfile(path) else None
@@ -140,7 +142,7 @@ def kills(paths=KILLS) -> int:
     return 0
 
 
-def report_end(log=None) -> None:
+def report_end(log: str | None = None) -> None:
     """What the small process of `watch` does: wait for the end of the pipe, and say why if nothing came through it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     before, limited = kills(), resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY

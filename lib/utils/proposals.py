@@ -8,8 +8,11 @@
 
 A .mat file may name its images in a cell array `images`. A name is the data set's `index`, with or without extension.
 """
+from __future__ import annotations
+
 import os
 import zipfile
+from typing import Sequence
 
 import numpy as np
 
@@ -25,7 +28,7 @@ TOLERANCE = 1.0
 LEAST_LIMIT = 2 ** 28   # bytes: so large a file may be in any case
 
 
-def save_proposals(path, index, all_proposals):
+def save_proposals(path: str, index: Sequence[str], all_proposals: Sequence[np.ndarray]) -> None:
     """Write a file of proposals; it has its name only once it is complete.
 
     Args:
@@ -39,7 +42,7 @@ def save_proposals(path, index, all_proposals):
                  dets=np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32))
 
 
-def attach_proposals(roidb, path):
+def attach_proposals(roidb: list[dict], path: str) -> list[dict]:
     """Give each image its proposals.
 
     Args:
@@ -56,7 +59,7 @@ def attach_proposals(roidb, path):
     return [dict(entry, proposals=fit_proposals(boxes, entry, path)) for entry, boxes in zip(roidb, proposals)]
 
 
-def load_proposals(path, indexes):
+def load_proposals(path: str, indexes: Sequence[str]) -> list[np.ndarray]:
     """The proposals of a list of images.
 
     Args:
@@ -83,7 +86,7 @@ def load_proposals(path, indexes):
     return [_as_proposals(array, index, path) for array, index in zip(arrays, indexes)]
 
 
-def fit_proposals(proposals, entry, path):
+def fit_proposals(proposals: np.ndarray, entry: dict, path: str) -> np.ndarray:
     """Check that proposals lie in an image and cut off the pixel by which they may leave it.
 
     Args:
@@ -120,7 +123,7 @@ def _by_name(arrays, names, indexes, path):
     return [arrays[number[_bare(index)]] for index in indexes]
 
 
-def most_bytes(images):
+def most_bytes(images: int) -> int:
     """What proposals of so many images may unpack to; a file may hold those of other sets, too."""
     return min(MAX_ARRAY_BYTES, max(LEAST_LIMIT, 4 * images * MAX_PROPOSAL_BYTES))
 
@@ -196,7 +199,7 @@ def _bare(name):
     return stem if extension.lower() in IMAGE_EXTENSIONS else name
 
 
-def read_npz(path, names, most=MAX_ARRAY_BYTES):
+def read_npz(path: str | os.PathLike, names: Sequence[str], most: int = MAX_ARRAY_BYTES) -> list[np.ndarray]:
     """The arrays of these names.
 
     Raises:

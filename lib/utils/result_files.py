@@ -4,10 +4,13 @@ Each writer is a context manager; `add(path, size, found)` takes one picture: it
 (class_name, score, box) with boxes x1, y1, x2, y2 in pixels, both corners inside. Files have their names once all
 pictures were added. Pictures without objects are in all of them.
 """
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 from pathlib import Path
+from typing import Iterable
 
 from lib.dataset.voc_eval import detections_path, write_detections
 from lib.utils.console import shown
@@ -24,7 +27,7 @@ class JsonLines:
         path: of the file; '-' is the standard output.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike):
         self.path = path
 
     def __enter__(self):
@@ -36,11 +39,11 @@ class JsonLines:
     def __exit__(self, *error):
         return self._stack.__exit__(*error)
 
-    def add(self, path, size, found):
+    def add(self, path: str | os.PathLike, size: tuple[int, int], found: Iterable[tuple]) -> None:
         """See the head of this file."""
         self.write({'image': os.fspath(path)}, found)
 
-    def write(self, where, found):
+    def write(self, where: dict, found: Iterable[tuple]) -> None:
         """Lines for a picture or a frame. where: dict of the first keys."""
         lines = [dict(where, class_name=name, score=round(float(score), 6), box=[round(float(x), 2) for x in box])
                  for name, score, box in found] or [dict(where, class_name=None, score=None, box=None)]
@@ -82,7 +85,7 @@ class CocoFile(_AtTheEnd):
         check_place(self.path)
         return self
 
-    def save(self):
+    def save(self) -> None:
         """Write the file."""
         numbers = {name: number for number, name in enumerate(self.classes, 1)}
         images = [{'id': i, 'file_name': path, 'width': width, 'height': height}
@@ -110,7 +113,7 @@ class VocFiles(_AtTheEnd):
 
     SET = 'demo'
 
-    def save(self):
+    def save(self) -> None:
         """Write the files."""
         names = [shown(Path(path).stem) for path, _, _ in self.pictures]
         _save_lines(self.path / 'images.txt', names)
@@ -127,7 +130,7 @@ class YoloFiles(_AtTheEnd):
     Classes count from 0, and classes.txt names them; the centre and the sides are parts of the picture's sides.
     """
 
-    def save(self):
+    def save(self) -> None:
         """Write the files."""
         _save_lines(self.path / 'classes.txt', self.classes)
         taken = {'classes'}
@@ -142,7 +145,7 @@ class YoloFiles(_AtTheEnd):
         return '%d %s %.6f' % (self.classes.index(class_name), ' '.join('%.6f' % x for x in numbers), score)
 
 
-def free_name(name, taken):
+def free_name(name: str, taken: set[str]) -> str:
     """`name`, or name_2, name_3 ... where it is in the set `taken`, to which what is returned is added."""
     number, free = 1, name
     while free in taken:

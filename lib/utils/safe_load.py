@@ -4,10 +4,14 @@ A pickle can run any code. This reader calls none of the functions that the pick
 check their arguments. It is the standard library's reader in Python; the one in C takes gigabytes for ten bytes that
 ask for it. YAML can name classes too, and a few lines of aliases can stand for billions of values.
 """
+from __future__ import annotations
+
 import mmap
+import os
 import pickle
 import re
 import struct
+from typing import Any
 
 import numpy as np
 import yaml
@@ -102,7 +106,7 @@ class _Unpickler(pickle._Unpickler):
         return _KNOWN[module, name]
 
 
-def load_pickle(path):
+def load_pickle(path: str | os.PathLike) -> Any:
     """The content of a pickle, Python 2's included.
 
     Raises:
@@ -143,7 +147,7 @@ class _TextLoader(_YamlLoader):
     yaml_implicit_resolvers = {}
 
 
-def parse_yaml(text, as_text=False):
+def parse_yaml(text: str, as_text: bool = False) -> Any:
     """The value of a YAML text. The caller limits its length: 64 kB take up to a second.
 
     Args:

@@ -2,17 +2,22 @@
 
 Text is drawn in every alphabet that a font of this machine has.
 """
+from __future__ import annotations
+
 import colorsys
 import functools
 import itertools
 import logging
+from typing import Sequence, Tuple
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw, ImageFont
 
 from lib.utils.console import shown
 
+Color = Tuple[int, int, int]     # B, G, R
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 NOT_FOR_TEXT = ('emoji', 'symbol', 'lastresort')    # parts of the names of fonts that are asked last
 SLANTED_OR_BOLD = ('bold', 'italic', 'oblique')
@@ -20,7 +25,7 @@ SLANTED_OR_BOLD = ('bold', 'italic', 'oblique')
 logger = logging.getLogger(__name__)
 
 
-def class_colors(num_classes):
+def class_colors(num_classes: int) -> list[Color]:
     """A distinct colour for each class, whatever their number: list of tuples B, G, R."""
     # Steps of the golden ratio around the circle of hues never come back near a recent hue.
     hues = [(number * 0.618034) % 1.0 for number in range(num_classes)]
@@ -28,7 +33,8 @@ def class_colors(num_classes):
     return [tuple(int(round(255 * level)) for level in reversed(color)) for color in colors]
 
 
-def draw_boxes(im, boxes, colors, texts, line=None):
+def draw_boxes(im: np.ndarray, boxes: ArrayLike, colors: Sequence[Color], texts: Sequence[str],
+               line: int | None = None) -> np.ndarray:
     """Draw boxes, then their labels on patches of the same colours, so that no line crosses a label.
 
     Args:
@@ -61,17 +67,18 @@ def _draw_label(im, x, y, color, text):
     put_text(im, text, left + 2, top, size, ink_on(color))
 
 
-def ink_on(color):
+def ink_on(color: Color) -> Color:
     """Black or white, whichever is legible on a colour B, G, R."""
     return BLACK if 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128 else WHITE
 
 
-def label_size(im):
+def label_size(im: np.ndarray) -> int:
     """The height of a label's letters in pixels, which grows with the image."""
     return int(np.clip(min(im.shape[:2]) / 32, 11, 32))
 
 
-def draw_detections(im, dets_by_class, class_names, thresh=0.0, with_scores=True):
+def draw_detections(im: np.ndarray, dets_by_class: Sequence[np.ndarray | None], class_names: Sequence[str],
+                    thresh: float = 0.0, with_scores: bool = True) -> np.ndarray:
     """Draw detections, the best ones on top.
 
     Args:
@@ -92,7 +99,8 @@ def draw_detections(im, dets_by_class, class_names, thresh=0.0, with_scores=True
     return draw_boxes(im, [box for _, _, box in rows], [colors[label] for _, label, _ in rows], texts)
 
 
-def draw_ground_truth(im, boxes, gt_classes, class_names):
+def draw_ground_truth(im: np.ndarray, boxes: ArrayLike, gt_classes: Sequence[int],
+                      class_names: Sequence[str]) -> np.ndarray:
     """Draw annotated objects.
 
     Args:
@@ -108,7 +116,8 @@ def draw_ground_truth(im, boxes, gt_classes, class_names):
     return draw_boxes(im, boxes, [colors[label] for label in labels], [class_names[label] for label in labels])
 
 
-def contact_sheet(images, columns, cell=None, margin=4, titles=None):
+def contact_sheet(images: Sequence[np.ndarray], columns: int, cell: tuple[int, int] | None = None, margin: int = 4,
+                  titles: Sequence[str] | None = None) -> np.ndarray:
     """Arrange images in rows, each shrunk or enlarged to fit its cell.
 
     Args:
@@ -140,13 +149,13 @@ def _fit(im, width, height):
     return cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
-def text_size(text, size):
+def text_size(text: str, size: int) -> tuple[int, int]:
     """Width and height in pixels of a line of text whose letters are `size` pixels high; all lines are equally high."""
     opacity = _opacity(shown(text), size)
     return opacity.shape[1], opacity.shape[0]
 
 
-def put_text(im, text, left, top, size, color):
+def put_text(im: np.ndarray, text: str, left: int, top: int, size: int, color: Color) -> None:
     """Draw a line of text into an image.
 
     Letters that no font of this machine has are written as \\u72d7, and that is logged once.

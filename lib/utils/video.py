@@ -1,4 +1,6 @@
 """Videos, cameras and network streams: read and written one frame at a time, so that their length costs no memory."""
+from __future__ import annotations
+
 import collections
 import itertools
 import logging
@@ -6,8 +8,10 @@ import math
 import os
 import threading
 import time
+from typing import Iterable, Iterator
 
 import cv2
+import numpy as np
 
 from lib.errors import DatasetError
 from lib.utils.console import shown
@@ -23,7 +27,7 @@ NO_FRAME_FOR = 20.0     # seconds after which a stream that gives no frame is ta
 logger = logging.getLogger(__name__)
 
 
-def video_info(path):
+def video_info(path: str | os.PathLike) -> tuple[float, int]:
     """What a video says of itself.
 
     Returns:
@@ -40,7 +44,7 @@ def video_info(path):
     return rate if 0 < rate < math.inf else USUAL_RATE, max(0, int(count))
 
 
-def read_frames(path, every=1):
+def read_frames(path: str | os.PathLike, every: int = 1) -> Iterator[np.ndarray]:
     """Yield the first frame of a video and each `every`-th after it, upright as a player shows them.
 
     Yields:
@@ -66,7 +70,7 @@ def read_frames(path, every=1):
         logger.warning('%s: of %d frames only %d could be read. Is the file truncated?', path, announced, number)
 
 
-def write_video(path, frames, rate):
+def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: float) -> int:
     """Write a video of the size of its first frame; an odd side becomes one pixel longer, as the encoder wants it even.
 
     The file has its name only once it is complete.
@@ -91,12 +95,12 @@ def write_video(path, frames, rate):
     return count
 
 
-def is_stream(source):
+def is_stream(source: str) -> bool:
     """Whether a text names a camera, '0', or a network stream, 'rtsp://...', and no file."""
     return source.isdecimal() or '://' in source
 
 
-def read_stream(source):
+def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
     """Yield the frames of a camera or a network stream as they come; old ones are dropped while the caller is busy.
 
     Frames are read in a thread, which keeps the newest only, so that what is seen is never older than one frame's work.
@@ -142,7 +146,7 @@ def read_stream(source):
         raise DatasetError('%s: no frame came within %g seconds' % (shown(source), NO_FRAME_FOR))
 
 
-def steady(timed_frames, rate):
+def steady(timed_frames: Iterable[tuple[float, np.ndarray]], rate: float) -> Iterator[np.ndarray]:
     """Frames at a fixed rate from (seconds, frame): each is repeated until the next one's time has come."""
     written, shown_now = 0, None
     for seconds, frame in timed_frames:

@@ -1,8 +1,12 @@
 """HTML pages that need no other file and open from disk. What is not written by these functions is escaped."""
+from __future__ import annotations
+
 import base64
 from html import escape
+from typing import Collection, Iterable, Sequence
 
 import cv2
+import numpy as np
 
 from lib.utils.console import shown
 
@@ -38,33 +42,33 @@ table.matrix th { font-size: 12px; padding: 2px 5px }
 """
 
 
-def web_page(title, parts):
+def web_page(title: str, parts: Iterable[str]) -> str:
     """A page. title: str. parts: list of str of HTML, which the functions below make."""
     return _PAGE % (text(title), '\n'.join(['<h1>%s</h1>' % text(title)] + list(parts)))
 
 
-def text(value):
+def text(value: object) -> str:
     """Text for a page: control characters and markup are escaped."""
     return escape(shown(value))
 
 
-def heading(value):
+def heading(value: object) -> str:
     """The title of a part."""
     return '<h2>%s</h2>' % text(value)
 
 
-def paragraph(value, note=False):
+def paragraph(value: object, note: bool = False) -> str:
     """Text in a paragraph; a note is paler."""
     return '<p%s>%s</p>' % (' class="note"' if note else '', text(value))
 
 
-def figure(im, caption='', scale=1.0):
+def figure(im: np.ndarray, caption: str = '', scale: float = 1.0) -> str:
     """A picture, (H, W, 3) uint8 BGR, within the page. scale: of its width on the page."""
     return '<figure><img alt="%s" width="%d" src="%s"><figcaption>%s</figcaption></figure>' \
         % (text(caption), im.shape[1] * scale, data_uri(im), text(caption))
 
 
-def data_uri(im):
+def data_uri(im: np.ndarray) -> str:
     """The text that stands for a picture in a page: png for drawings, jpg for photographs, whichever is smaller."""
     files = [('png', cv2.imencode('.png', im)[1]),
              ('jpeg', cv2.imencode('.jpg', im, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])]
@@ -72,19 +76,20 @@ def data_uri(im):
     return 'data:image/%s;base64,%s' % (kind, base64.b64encode(data.tobytes()).decode('ascii'))
 
 
-def facts(pairs):
+def facts(pairs: Iterable[tuple[str, object]]) -> str:
     """Names and values, a line each."""
     return '<table class="facts">%s</table>' % ''.join('<tr><td>%s</td><td>%s</td></tr>' % (text(name), text(value))
                                                        for name, value in pairs)
 
 
-def details(summary, value, opened=False):
+def details(summary: str, value: str, opened: bool = False) -> str:
     """Lines of text as they stand, which open on a click."""
     lines = '\n'.join(text(line) for line in value.splitlines())
     return '<details%s><summary>%s</summary><pre>%s</pre></details>' % (' open' * opened, text(summary), lines)
 
 
-def table(heads, rows, bars=None, chosen=()):
+def table(heads: Sequence[str], rows: Iterable[Sequence], bars: Sequence[float] | None = None,
+          chosen: Collection[int] = ()) -> str:
     """A table; all columns but the first are numbers.
 
     Args:

@@ -8,6 +8,8 @@ What stands at the path decides how it is written: a link's target is replaced a
 FIFO, '-' for the standard output, /dev/fd/N) gets what was written when all of it is there; a file that is replaced
 hands on its mode and owner.
 """
+from __future__ import annotations
+
 import collections
 import contextlib
 import errno
@@ -20,6 +22,7 @@ import stat
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO, Callable, Iterator, Sequence
 
 from lib.errors import CheckpointError, error_line
 
@@ -30,7 +33,7 @@ _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
 
 
 @contextlib.contextmanager
-def whole_files(paths, suffix='', last_tells=False):
+def whole_files(paths: Sequence[str | os.PathLike], suffix: str = '', last_tells: bool = False) -> Iterator[list[str]]:
     """Temporary names for files that belong together.
 
     At the end of the block all of them are flushed to the disk, and only then do they get their names, in this order.
@@ -74,14 +77,14 @@ def whole_files(paths, suffix='', last_tells=False):
 
 
 @contextlib.contextmanager
-def whole_file(path, suffix=''):
+def whole_file(path: str | os.PathLike, suffix: str = '') -> Iterator[str]:
     """`whole_files` for one file."""
     with whole_files([path], suffix) as (temporary,):
         yield temporary
 
 
 @contextlib.contextmanager
-def whole_text(path):
+def whole_text(path: str | os.PathLike) -> Iterator[IO[str]]:
     """A UTF-8 text file to write to; '-' is the standard output. A stream gets each line as it comes."""
     path = os.fspath(path)
     with contextlib.ExitStack() as stack:
@@ -93,7 +96,7 @@ def whole_text(path):
             yield stack.enter_context(open(temporary, 'w', encoding='utf-8'))
 
 
-def is_standard_output(path):
+def is_standard_output(path: str | os.PathLike) -> bool:
     """Whether a path names what the program prints to: '-', /dev/stdout, /dev/fd/1."""
     return path is not None and _descriptor(os.fspath(path)) == 1
 
@@ -111,7 +114,7 @@ def _naming(path):
         raise
 
 
-def save_whole(paths, write):
+def save_whole(paths: Sequence[str | os.PathLike], write: Callable[..., object]) -> None:
     """Call `write(temporary name of each path)`; see `whole_files`.
 
     Raises:
@@ -131,12 +134,12 @@ def save_whole(paths, write):
                       'folder read-only?' % (names, _reason(error))) from error
 
 
-def save_text(path, text):
+def save_text(path: str | os.PathLike, text: str) -> None:
     """Write a file of UTF-8 text; '-' is the standard output. Raises as `save_whole`."""
     save_whole([path], lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: str | os.PathLike) -> list[str]:
     """Remove the temporary files of processes that have ended without removing them. Returns their names, sorted."""
     paths = sorted(path for found in _find_leftovers(folder).values() for path in found)
     for path in paths:
@@ -166,7 +169,7 @@ def _remove_leftovers_of(target):
             logger.warning('%s: removed, an interrupted program had left it', path)
 
 
-def check_place(path):
+def check_place(path: str | os.PathLike) -> None:
     """Find out before a long work whether its result can get this name.
 
     Raises:
@@ -249,7 +252,7 @@ def _reason(error):
     return error.strerror if isinstance(error, OSError) and error.strerror else error_line(error)
 
 
-def process_lives(process):
+def process_lives(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,7 +1,10 @@
 """How well the anchors' sizes and shapes fit those of the objects, and which would fit better."""
-from typing import NamedTuple, Tuple
+from __future__ import annotations
+
+from typing import NamedTuple, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lib.rpn.anchors import cells_inside, generate_anchors
 from lib.utils.image import resize_scale
@@ -27,26 +30,26 @@ class Fit(NamedTuple):
     """How well anchors fit. IoUs are those of an object with the best of the anchors inside its image: training ignores
     the others.
     """
-    scales: Tuple[float, ...]
-    ratios: Tuple[float, ...]
+    scales: tuple[float, ...]
+    ratios: tuple[float, ...]
     overlaps: np.ndarray    # (n,) float64, one for each object
     weights: np.ndarray     # of the objects
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean IoU of the classes; 0 without objects."""
         return float(self.overlaps.dot(self.weights))
 
-    def share(self, threshold):
+    def share(self, threshold: float) -> float:
         """Part of the objects whose IoU reaches a threshold."""
         return float((self.overlaps >= threshold).mean()) if len(self.overlaps) else 0.0
 
-    def histogram(self):
+    def histogram(self) -> np.ndarray:
         """(10,) int: objects by IoU, in steps of 0.1."""
         return np.histogram(self.overlaps, bins=BINS)[0]
 
 
-def objects_at(boxes, labels, sizes, scales):
+def objects_at(boxes: ArrayLike, labels: ArrayLike, sizes: ArrayLike, scales: Sequence[tuple[int, int]]) -> Objects:
     """Objects at the network's scales.
 
     Args:
@@ -71,12 +74,12 @@ def _factors(sizes, target, longest):
     return np.array([resize_scale(tuple(size), target, longest) for size in known])[places.ravel()]
 
 
-def sample(rows):
+def sample(rows: Sequence) -> Sequence:
     """At most SAMPLED of the rows, evenly spaced."""
     return rows if len(rows) <= SAMPLED else rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
 
 
-def fit_anchors(objects, scales, ratios):
+def fit_anchors(objects: Objects, scales: Sequence[float], ratios: Sequence[float]) -> Fit:
     """Fit of anchors to Objects: an object has the nearest anchor of each kind that lies inside its image."""
     base = generate_anchors(CELL, ratios, scales).astype(np.float64)                # (A, 4)
     anchors, middle = base[:, 2:] - base[:, :2] + 1, (base[:, 2:] + base[:, :2]) / 2
@@ -93,7 +96,7 @@ def fit_anchors(objects, scales, ratios):
     return Fit(tuple(scales), tuple(ratios), overlaps, objects.weights)
 
 
-def anchorless(images, scales, ratios):
+def anchorless(images: ArrayLike, scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
     """(n,) bool: images (width, height in pixels of the network's input) inside which no anchor lies: they train
     nothing.
     """
@@ -102,7 +105,7 @@ def anchorless(images, scales, ratios):
     return ~(last >= first).all(axis=2).any(axis=1)
 
 
-def suggest(objects, num_scales, num_ratios):
+def suggest(objects: Objects, num_scales: int, num_ratios: int) -> Fit:
     """Scales and ratios, as many as given or fewer, at the centres of the objects' sizes and shapes.
 
     Sizes and shapes are clustered apart, both as logarithms, by Lloyd's rule from their quantiles on.
@@ -113,7 +116,7 @@ def suggest(objects, num_scales, num_ratios):
                        _centres(shapes, objects.weights, num_ratios))
 
 
-def better(fit, objects):
+def better(fit: Fit, objects: Objects) -> Fit | None:
     """The suggestion with as many scales and ratios, or one scale more, if it fits clearly better than `fit`; else
     None.
     """

@@ -1,4 +1,6 @@
 """Writes a cleaned copy of annotations in their own format. What is not changed stays as it is."""
+from __future__ import annotations
+
 import csv
 import json
 import os
@@ -9,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from lib.dataset.annotations import AnnotatedSet
+from lib.dataset.check.changes import Changes
 from lib.dataset.coco import find_annotations
 from lib.dataset.coco_json import read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
@@ -25,7 +29,8 @@ from lib.utils.limits import MAX_PIXELS
 JPEG_QUALITY = 95       # of pictures that are written anew
 
 
-def write_fixed(data, changes, image_set, dataset_path, out, origin=0, max_pixels=MAX_PIXELS):
+def write_fixed(data: AnnotatedSet, changes: Changes, image_set: str, dataset_path: str, out: str, origin: int = 0,
+                max_pixels: int | None = MAX_PIXELS) -> None:
     """Write the annotations of a set to another folder, with links to the images that are kept.
 
     Args:
@@ -62,7 +67,7 @@ def _write_picture(path, target, orientation, max_pixels):
         file.write(data.tobytes())
 
 
-def readable_part(path, max_pixels=MAX_PIXELS):
+def readable_part(path: str, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
     """The pixels of a truncated picture, grey where they are missing.
 
     Returns:

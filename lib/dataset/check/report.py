@@ -1,13 +1,15 @@
 """Checks an image set: all that is wrong with it, and what it holds; and the same as text."""
+from __future__ import annotations
+
 from collections import OrderedDict
-from typing import Dict, List, NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, unknown_labels
 from lib.dataset.box_rule import MIN_SIDE, VERDICTS, FittedItems, fit_items, hints, usage_text
-from lib.dataset.check.anchors import CELL
+from lib.dataset.check.anchors import CELL, Fit, Objects
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
 from lib.dataset.faults import Fault, Faults, stopping
 from lib.dataset.imdb import box_text
@@ -39,31 +41,31 @@ MANY = 0.1      # part of the objects
 class Report(NamedTuple):
     """What a check found."""
     data: AnnotatedSet
-    images: Dict[str, ImageCheck]
-    faults: List[Fault]
+    images: dict[str, ImageCheck]
+    faults: list[Fault]
     fitted: FittedItems          # what the one rule makes of the items, by the sizes that the images have
     sizes: np.ndarray       # (pictures, 2) width and height, NaN where it is not known
     decoded: bool           # whether pixels were read, not headers alone
 
-    def by_kind(self):
+    def by_kind(self) -> dict[str, list[Fault]]:
         """Kind -> its faults, in the order of MEANING, without the kinds that did not occur."""
         found = OrderedDict((kind, []) for kind in MEANING)
         for fault in self.faults:
             found[fault.kind].append(fault)
         return OrderedDict((kind, faults) for kind, faults in found.items() if faults)
 
-    def stopping(self, on_bad_image='error', on_unknown_class='error'):
+    def stopping(self, on_bad_image: str = 'error', on_unknown_class: str = 'error') -> list[Fault]:
         """The faults that stop training, or do not let it begin."""
         return stopping(self.faults, on_bad_image, on_unknown_class)
 
-    def usable(self):
+    def usable(self) -> np.ndarray:
         """(n,) int, rows of `fitted`: the objects that training uses, of images that can be read."""
         readable = np.array([image.size is not None for image in self.images.values()], dtype=bool)
         return np.flatnonzero(self.fitted.used & readable[self.fitted.owners]) if len(readable) else np.zeros(0, int)
 
 
-def check(data, *, max_pixels=MAX_PIXELS, min_side=MIN_SIDE, workers=2, progress=iter, decode=None,
-          on_unknown_class='error'):
+def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: float = MIN_SIDE, workers: int = 2,
+          progress: Callable = iter, decode: bool | None = None, on_unknown_class: str = 'error') -> Report:
     """Check an AnnotatedSet.
 
     Args:
@@ -119,7 +121,7 @@ def _doubled(data, fitted):
     return faults
 
 
-def class_counts(data):
+def class_counts(data: AnnotatedSet) -> dict[str, tuple[int, int]]:
     """Class -> (objects, images with such objects), in the order of the classes; then unknown labels, if any."""
     items, owners = data.table()
     objects = np.bincount(items['label'], minlength=len(data.labels))
@@ -159,7 +161,7 @@ def _unusable(data, fitted):
     return faults
 
 
-def set_text(report):
+def set_text(report: Report) -> str:
     """Lines about one image set."""
     data = report.data
     empty = sum(not len(picture.items) for picture in data.pictures)
@@ -181,7 +183,7 @@ def set_text(report):
     return '\n'.join(lines + ([] if report.faults else ['  nothing is wrong']))
 
 
-def anchor_text(objects, fit, suggestion, without=0, images=0):
+def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int = 0, images: int = 0) -> str:
     """Lines about the objects' sizes at the network's scale and how anchors fit them.
 
     Args:
@@ -211,7 +213,7 @@ def _quantiles(values):
     return ', '.join('%.3g' % value for value in np.quantile(values, (0, 0.1, 0.5, 0.9, 1)))
 
 
-def fit_text(title, fit):
+def fit_text(title: str, fit: Fit) -> str:
     """Lines about the fit of some anchors."""
     return ('%s: network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s\n'
             '  IoU of an object and the best anchor inside the image: mean of the classes %.3f; '

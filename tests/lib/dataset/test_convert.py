@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from lib.dataset import read_annotated
 from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, ITEM, AnnotatedSet, Picture, no_items
-from lib.dataset.convert import WRITERS, convert
-from lib.dataset.files import place_images
+from lib.dataset.convert import WRITERS, convert, place_images
 from lib.errors import DatasetError
 from rfcn.convert_dataset import main
 from tests.lib.dataset.conftest import write_files
