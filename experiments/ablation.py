@@ -253,6 +253,7 @@ def main(argv=None):
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='for all variants')
     args = parser.parse_intermixed_args(argv)
     study = STUDIES[args.data]
+    load_config(study.cfg, args.overrides)      # a mistake in them ends the run before its data are drawn
     args.out = (args.out or ROOT / 'output' / 'ablation' / args.data).absolute()
     args.out.mkdir(parents=True, exist_ok=True)
     log_to(args.out / 'log.txt')

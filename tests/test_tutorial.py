@@ -40,9 +40,10 @@ def run(command, folder):
     return done.stdout
 
 
-def test_every_step_of_the_tutorial_does_what_it_says(project):
+def follow(steps, project):
+    """Do what the blocks say; what they say is printed must be."""
     printed = ''
-    for language, text in blocks():
+    for language, text in steps:
         text = text.replace('--minutes 3', '--minutes 0.01')    # three epochs
         if language == 'bash':
             printed = run(['bash', '-euc', text], project)
@@ -54,7 +55,17 @@ def test_every_step_of_the_tutorial_does_what_it_says(project):
         elif printed and not text.startswith('image,x1'):
             missing = [line for line in text.splitlines() if line not in printed]
             assert missing == [], printed
+
+
+def test_every_step_of_the_tutorial_does_what_it_says(project):
+    data, _, *steps = blocks()
+    follow([data] + steps, project)
     assert (project / 'check.html').is_file() and (project / 'drawings' / 'test_0000.png').is_file()
+
+
+def test_every_step_of_the_short_way_does_what_it_says(project):
+    follow(blocks()[:2], project)
+    assert (project / 'drawings' / 'test_0000.png').is_file()
 
 
 @pytest.mark.slow

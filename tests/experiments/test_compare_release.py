@@ -18,7 +18,7 @@ from experiments.compare.vectors import Vector, plain
 OWN = Path(__file__).resolve().parents[1] / 'vectors' / 'own'
 SINGLE = ('anchors', 'boxes', 'nms', 'assign_anchor', 'sample_rois', 'lr')
 NETWORKS = ('net_voc1', 'net_voc2', 'net_coco1', 'net_dcn1')
-SLOW = ('net_voc2',)    # the network of net_voc1 with another photograph
+SLOW = ('net_voc2', 'net_coco1')    # the network of net_voc1 with another photograph, and with more classes and anchors
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_names_of_files_come_from_that_of_the_checkpoint():
     assert quantization.symbol_path('a/x-0003-int8-0000.params') == 'a/x-0003-int8-symbol.json'
 
 
-@pytest.mark.parametrize('mode', ['naive', 'entropy'])
+@pytest.mark.parametrize('mode', ['naive', pytest.param('entropy', marks=pytest.mark.slow)])
 def test_a_calibration_makes_any_number_of_graphs(small, mode):
     symbol, params, batch = small
     calibration = quantization.Calibration(symbol, *params, batches=[batch], mode=mode)
