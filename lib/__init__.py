@@ -1,4 +1,4 @@
 """The arithmetic of R-FCN on plain arrays: boxes, anchors, targets, sampling, suppression, data sets.
 
-Knows neither MXNet nor the config.
+It imports neither MXNet nor the configuration.
 """

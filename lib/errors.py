@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Of all of them. A script that ends with one prints its message, without a traceback; see rfcn/cli/script.py."""
+    """The base class. A command that ends with one prints its message and no traceback; see rfcn/cli/script.py."""
 
 
 class DatasetError(UserError, ValueError):
@@ -22,9 +22,10 @@ class CheckpointError(UserError, ValueError):
 
 
 def error_line(error: BaseException) -> str:
-    """The line of an error's text that says what is wrong.
+    """The line of an error's text that says what went wrong: the first line, unless that begins a traceback.
 
-    Errors of MXNet, and of other processes, begin with a traceback: there it is the last line that is not indented.
+    The texts of MXNet's errors and of errors in other processes begin with one. There it is the last line that is not
+    indented. The name of the error's class stands for an error without text.
     """
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if not lines[0].startswith('Traceback'):

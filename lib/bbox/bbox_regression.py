@@ -16,7 +16,7 @@ def expand_bbox_regression_targets(bbox_targets_data: np.ndarray, num_classes: i
     Args:
         bbox_targets_data: (R, 5) class and deltas; rows of a class below 1 have no target.
         num_classes: C, background included.
-        class_agnostic: there are two "classes" of boxes only, background and object, whatever C is.
+        class_agnostic: there are only two "classes" of boxes, background and object, whatever C is.
         bbox_weights: weights of the four deltas in the loss.
     Returns:
         bbox_targets: (R, 4 * C) float32, or (R, 8) if class-agnostic.
@@ -35,11 +35,10 @@ def compute_bbox_regression_targets(rois: np.ndarray, overlaps: np.ndarray, labe
                                     thresh: float = 0.5) -> np.ndarray:
     """Class and deltas of each of the given RoIs of one image, for alternating training.
 
-    The RoIs of overlap 1 are the objects themselves. Each RoI whose overlap reaches `thresh` is to predict the object
-    that it overlaps most.
+    Each RoI whose overlap reaches `thresh` has as its target the object that it overlaps most.
 
     Args:
-        rois: (R, 4) boxes; proposals, and the objects among them.
+        rois: (R, 4) boxes: proposals, and the objects themselves, which are the RoIs of overlap 1.
         overlaps: (R,) IoU of each with its best object.
         labels: (R,) class of that object.
         thresh: least overlap of a RoI that has a target.
@@ -65,9 +64,10 @@ def add_bbox_regression_targets(roidb: list[dict], *, num_classes: int, class_ag
     Args:
         roidb: list of dicts with 'boxes' (R, 4), 'max_overlaps' (R,) and 'max_classes' (R,).
         num_classes: C, background included.
-        class_agnostic: normalise all classes together; there are two "classes" of boxes then.
+        class_agnostic: normalise all classes together: there are only two "classes" of boxes, background and object.
         thresh: see `compute_bbox_regression_targets`.
-        bbox_means, bbox_stds: (4,) of the deltas, for all classes; measured on the roidb, for each class, where None.
+        bbox_means, bbox_stds: (4,) mean and standard deviation of the deltas, the same for all classes. If they are
+            None, they are measured on the roidb, per class.
     Returns:
         means, stds: (4 * C,) float64 each, or (8,) if class-agnostic. A prediction times stds plus means is a delta.
     """
@@ -85,7 +85,7 @@ def add_bbox_regression_targets(roidb: list[dict], *, num_classes: int, class_ag
 
 
 def _outputs(targets, class_agnostic):
-    """Which of the outputs of the box regression each target belongs to, 0 where there is no target."""
+    """The output of the box regression that each target belongs to: its class, or 1 if class-agnostic; 0 for none."""
     return (targets[:, 0] > 0).astype(int) if class_agnostic else targets[:, 0].astype(int)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 try:
     from lib.bbox.bbox import bbox_overlaps_cython
-except ImportError:  # not built: the NumPy twin below does the same, only slower
+except ImportError:  # not built: NumPy does the same below, only slower
     bbox_overlaps_cython = None
 
 # The largest growth of a side that a network may predict: from 16 pixels, the stride, to 1000, the longest side of an
@@ -33,10 +33,10 @@ def bbox_overlaps(boxes: np.ndarray, query_boxes: np.ndarray) -> np.ndarray:
     """Intersection over union of every box with every query box, in float64.
 
     Args:
-        boxes: (N, 4 or more) numbers; columns after the fourth are not looked at.
+        boxes: (N, 4 or more) numbers; columns after the fourth are ignored.
         query_boxes: (K, 4 or more) numbers.
     Returns:
-        (N, K) float64 between 0 and 1; 0 where two boxes do not meet.
+        (N, K) float64 between 0 and 1.
     Raises:
         ValueError: an argument does not have rows of at least four numbers.
     """
@@ -110,7 +110,7 @@ def nonlinear_pred(boxes: np.ndarray, box_deltas: np.ndarray,
     Args:
         boxes: (N, 4) boxes.
         box_deltas: (N, 4 * M) deltas; M predictions for each box, one per class.
-        max_log_ratio: largest dw and dh that are believed; None believes all.
+        max_log_ratio: larger dw and dh are cut down to it; None does not limit them.
     Returns:
         (N, 4 * M) float64 boxes.
     Raises:
@@ -138,6 +138,7 @@ def clip_boxes(boxes: np.ndarray, im_shape: Sequence[int]) -> np.ndarray:
 
     Args:
         boxes: (N, 4 * M) boxes.
+        im_shape: height and width; further numbers are ignored.
     Returns:
         (N, 4 * M), a new array of the same dtype.
     """

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Non-maximum suppression, compiled. `lib.nms.nms` holds the rules, the NumPy twins and the entry points.
+"""Non-maximum suppression, compiled. `lib.nms.nms` holds the rules, the same in NumPy, and the functions to call.
 
 Each box is compared with those kept so far, which are held as columns x1, y1, x2, y2, area.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from lib.bbox.overlaps cimport overlaps_with, real
 
 cdef enum:
-    BLOCK = 64      # kept boxes that a box is compared with before we look whether one of them suppresses it
+    BLOCK = 64      # kept boxes that a box is compared with before it is tested whether one of them suppresses it
 
 
 cdef inline bint any_above(const real *overlaps, Py_ssize_t num, real thresh, bint drop_equal) noexcept nogil:
@@ -71,7 +71,7 @@ def soft_nms_sorted(real[:, ::1] columns, double thresh, bint gaussian, Py_ssize
     """Rescore boxes given as (6, N) x1, y1, x2, y2, area, score, in place.
 
     Box after box, the best of those that are left changes places with the first of them and lowers the scores of the
-    others, until `max_dets` have been taken (all when that is negative): they are the first columns then.
+    others, until `max_dets` have been taken, or all if that is negative. They are the first columns then.
     """
     cdef Py_ssize_t k, j, num = columns.shape[1]
     if num == 0 or max_dets == 0:

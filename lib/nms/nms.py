@@ -1,8 +1,8 @@
-"""Non-maximum suppression: of boxes that overlap too much, the best scored stays. Soft-NMS and box voting.
+"""Non-maximum suppression: of boxes that overlap too much, the one with the best score stays. Soft-NMS, box voting.
 
 Order: boxes are taken by decreasing score; of equal scores, the last one given comes first.
-# Departure: in the release the order of equal scores depends on NumPy's default sort, which is another one in each of
-# its versions and on each kind of processor. For up to 16 boxes the order is the release's.
+# Departure: in the release the order of equal scores is that of NumPy's default sort, which differs between versions and
+# processors. For up to 16 boxes our order is the release's.
 
 Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
 """
@@ -14,7 +14,7 @@ from lib.bbox.bbox_transform import bbox_overlaps
 
 try:
     from lib.nms.cpu_nms import nms_in_order, soft_nms_sorted
-except ImportError:  # not built: the NumPy twins below do the same, only slower
+except ImportError:  # not built: NumPy does the same below, only slower
     nms_in_order = soft_nms_sorted = None
 
 
@@ -24,16 +24,16 @@ def decreasing_order(scores: np.ndarray) -> np.ndarray:
 
 
 def nms(dets: np.ndarray, thresh: float, drop_equal: bool = False, max_keep: int = -1) -> np.ndarray:
-    """Keep each box that does not overlap a better one that has been kept by more than `thresh`.
+    """Keep each box whose IoU with every better box that was kept is at most `thresh`.
 
     Args:
         dets: (N, 5) boxes and their scores.
         thresh: largest IoU that two kept boxes may have.
-        drop_equal: suppress at an IoU of exactly `thresh` too, as the release's Cython NMS does, but neither its NumPy
-            nor its GPU NMS.
-        max_keep: stop after so many; -1 for all.
+        drop_equal: an IoU of exactly `thresh` suppresses too. The release's Cython NMS does so; its NumPy and GPU NMS
+            do not.
+        max_keep: largest number of boxes to keep; -1 for no limit.
     Returns:
-        (n,) indices into `dets` of those that stay, the best scored first.
+        (n,) indices into `dets` of the boxes that stay, the best score first.
     Raises:
         ValueError: `dets` does not have five columns.
     """
@@ -65,13 +65,13 @@ def soft_nms(dets: np.ndarray, thresh: float, max_dets: int = -1, method: str = 
 
     Args:
         dets: (N, 5) boxes and their scores.
-        thresh: spread of the Gaussian, or the IoU from which on the linear rule holds.
-        max_dets: stop after so many boxes; -1 for all.
+        thresh: divisor in the Gaussian, or the IoU from which on the linear rule holds.
+        max_dets: largest number of boxes to return; -1 for no limit.
         method: 'gaussian', as in the release, or 'linear'.
     Returns:
         (n, 5) the boxes with their new scores, by decreasing new score; the dtype of `dets`.
     Raises:
-        ValueError: `dets` does not have five columns, or the method is another.
+        ValueError: `dets` does not have five columns, or the method is unknown.
     """
     if method not in ('gaussian', 'linear'):
         raise ValueError("the method of soft-NMS must be 'gaussian' or 'linear', not %r" % (method,))
@@ -140,11 +140,11 @@ def _overlaps_with(box, others):
 
 
 def _limit(thresh, dtype, drop_equal):
-    """The threshold as a number of `dtype`.
+    """The number of `dtype` to compare overlaps with.
 
-    The release's NumPy NMS compares in the dtype of its boxes, that is, with `thresh` rounded to it; its Cython NMS
-    compares with `thresh` itself: `overlap >= thresh` is then the same as overlap >= the next number of `dtype` that is
-    not less.
+    The release's NumPy NMS (`overlap > thresh`) compares with `thresh` rounded to the dtype of the boxes. Its Cython
+    NMS (`overlap >= thresh`) compares with `thresh` itself. That equals a comparison with the smallest number of
+    `dtype` that is not less than `thresh`.
     """
     limit = dtype.type(thresh)
     return np.nextafter(limit, dtype.type(np.inf)) if drop_equal and float(limit) < thresh else limit

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Position-sensitive RoI pooling, compiled. `lib.psroi.psroi_pooling` has the rule and its NumPy twin.
+"""Position-sensitive RoI pooling, compiled. `lib.psroi.psroi_pooling` has the rule, and the same in NumPy.
 
 A bin reads the same few cells of the maps of all classes. In the layout of the network these lie far apart, so the maps
 of one bin are first laid out with the classes side by side; then a cell is one addition of short vectors. A sum takes
@@ -81,7 +81,7 @@ def psroi_pool(const float[:, :, :, ::1] data, const float[:, ::1] rois, float s
                int pooled_size):
     """`lib.psroi.psroi_pooling.psroi_pool`, compiled: the same shapes, float32, C-contiguous.
 
-    A RoI whose image index is none of the batch's gives 0.
+    A RoI whose image index lies outside the batch gives 0.
 
     Raises:
         ValueError: another dtype, layout or number of maps, or RoIs without five columns.

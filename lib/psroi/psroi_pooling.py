@@ -1,8 +1,8 @@
 """Position-sensitive RoI pooling (R-FCN, section 2.2), plain and deformable, in NumPy: to read and to test against.
 
-The network uses MXNet's operators `contrib.PSROIPooling` and `contrib.DeformablePSROIPooling`, which these equal;
-detection on the CPU uses `psroi_pool_compiled` in place of the first.
-All arithmetic is float32, as theirs: the borders of bins are rounded, so that a last bit can move a bin by a cell.
+The network uses MXNet's operators `contrib.PSROIPooling` and `contrib.DeformablePSROIPooling`, which give the same
+numbers; detection on the CPU uses `psroi_pool_compiled` in place of the first. All arithmetic is float32, as in the
+operators: the borders of bins are rounded, so that one bit can move a bin by a cell.
 """
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ ONE, HALF = np.float32(1), np.float32(0.5)
 
 def psroi_pool(data: np.ndarray, rois: ArrayLike, spatial_scale: float, output_dim: int,
                pooled_size: int) -> np.ndarray:
-    """Average, in bin (i, j) of a RoI, the score map that is made for bin (i, j).
+    """Average, in bin (i, j) of each RoI, the score map that belongs to bin (i, j).
 
     The corners of a RoI are rounded to whole pixels, halves away from zero, and the last pixel counts. A RoI is at
     least 0.1 cells wide and high. A bin takes the cells from the floor of its start to the ceiling of its end, as far
     as the map goes; a bin without cells gives 0.
 
     Args:
-        data: (B, output_dim * pooled_size^2, H, W) score maps; those of one output together, row of bins by row.
+        data: (B, output_dim * pooled_size^2, H, W) score maps. Those of one output stand together, row of bins by row.
         rois: (R, 5) image index and box, in pixels of the network's input.
         spatial_scale: cells per pixel, 1 / stride.
-        output_dim: D, outputs for each RoI.
-        pooled_size: k, bins a side.
+        output_dim: D, number of outputs per RoI.
+        pooled_size: k, bins per side.
     Returns:
         (R, output_dim, k, k) float32.
+    Raises:
+        ValueError: the number of maps does not fit.
     """
     data = np.asarray(data, dtype=np.float32)
     maps = data.reshape(len(data), output_dim, pooled_size, pooled_size, *data.shape[2:])    # (B, D, k, k, H, W)
@@ -59,7 +61,7 @@ def scaled_roi(roi: Sequence[float], spatial_scale: float) -> tuple[np.float32, 
 
 def round_half_away(values: np.ndarray) -> np.ndarray:
     """Round to whole numbers, halves away from zero as C's round does; np.round takes halves to even."""
-    return np.sign(values) * np.floor(np.abs(values) + np.float32(0.5))
+    return np.sign(values) * np.floor(np.abs(values) + HALF)
 
 
 def bins(start: np.float32, length: np.float32, count: int, limit: int) -> list[tuple[int, int]]:
@@ -72,7 +74,7 @@ def bins(start: np.float32, length: np.float32, count: int, limit: int) -> list[
 def deformable_psroi_pool(data: np.ndarray, rois: ArrayLike, offsets: np.ndarray | None, spatial_scale: float,
                           output_dim: int, pooled_size: int, sample_per_part: int = 4,
                           trans_std: float = 0.1) -> np.ndarray:
-    """Average points of the score map that is made for bin (i, j), in bin (i, j) of a RoI after moving the bin.
+    """Move each bin (i, j) of each RoI, then average sampled points of the score map that belongs to bin (i, j).
 
     A bin is sampled at `sample_per_part` x `sample_per_part` points, whose values are interpolated between the four
     cells around them; points more than half a cell outside the map do not count. A bin without points gives 0.
@@ -81,11 +83,11 @@ def deformable_psroi_pool(data: np.ndarray, rois: ArrayLike, offsets: np.ndarray
         data: (B, output_dim * pooled_size^2, H, W) score maps, as for `psroi_pool`.
         rois: (R, 5) image index and box, in pixels of the network's input.
         offsets: (R, 2 * M, k, k) shifts in x and y of each bin, in units of the RoI's size times `trans_std`; M shifts
-            for output_dim / M outputs each. None moves nothing.
+            for output_dim / M outputs each. None moves no bin.
         spatial_scale: cells per pixel, 1 / stride.
-        output_dim: D, outputs for each RoI.
-        pooled_size: k, bins a side.
-        sample_per_part: points a side of a bin.
+        output_dim: D, number of outputs per RoI.
+        pooled_size: k, bins per side.
+        sample_per_part: points per side of a bin.
         trans_std: see `offsets`.
     Returns:
         (R, output_dim, k, k) float32.
@@ -112,14 +114,14 @@ def sample_points(start: float, end: float, spatial_scale: float, index: int, po
     scale = np.float32(spatial_scale)
     start, end = round_half_away(np.array([start, end], dtype=np.float32))
     first = start * scale - HALF
-    length = max((end + np.float32(1)) * scale - HALF - first, np.float32(0.1))
+    length = max((end + ONE) * scale - HALF - first, np.float32(0.1))
     bin_size = length / np.float32(pooled_size)
     steps = np.arange(sample_per_part, dtype=np.float32) * (bin_size / np.float32(sample_per_part))
     return np.float32(index) * bin_size + first + shift * length + steps
 
 
 def mean_of_points(values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.float32:
-    """Mean of a map (H, W) at all points (y, x), interpolated; 0 if all of them lie outside."""
+    """Mean of a map (H, W) at all points (y, x), bilinearly interpolated; 0 if all points lie outside."""
     height, width = values.shape
     x = np.clip(x[(x >= -HALF) & (x <= width - HALF)], 0, width - 1)
     y = np.clip(y[(y >= -HALF) & (y <= height - HALF)], 0, height - 1)

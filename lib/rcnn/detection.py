@@ -29,11 +29,11 @@ def detect(rois: np.ndarray, cls_prob: np.ndarray, bbox_pred: np.ndarray, *, im_
 
 
 def merge_views(views: Sequence[tuple[np.ndarray, np.ndarray, int | None]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pool the candidates of all views of an image, for suppression to choose from.
+    """Join the scores and boxes of all views of an image; suppression chooses among them afterwards.
 
     Args:
-        views: list of (scores, boxes, mirrored_width): scores (R, C); boxes (R, 4 * M) in pixels of the view before
-            scaling; the image's width in pixels if the view is its mirror image, else None.
+        views: (scores, boxes, mirrored_width) of each view: scores (R, C); boxes (R, 4 * M) in pixels of the view
+            before scaling; the width of the image in pixels if the view is its mirror image, else None.
     Returns:
         scores (sum of R, C), boxes (sum of R, 4 * M) in pixels of the image.
     """
@@ -48,15 +48,15 @@ def _flip_all(boxes, width):
 
 def per_class_nms(scores: np.ndarray, boxes: np.ndarray, *, thresh: float, nms_thresh: float, max_per_image: int,
                   class_agnostic: bool, method: str = 'nms', vote_thresh: float | None = None) -> list[np.ndarray]:
-    """The detections of one image: of each class those above `thresh` that survive suppression, `max_per_image` in all.
+    """The detections of one image: per class, those above `thresh` that survive suppression; of all, the best.
 
     Args:
         scores: (R, C); class 0 is background.
         boxes: (R, 4 * C), or (R, 8) if class-agnostic: the last four columns serve all classes.
         thresh: a score must be greater, before and after soft-NMS has lowered it.
         nms_thresh: largest IoU of two detections of a class; for soft-NMS its `thresh`.
-        max_per_image: number of detections; those that tie with the last one stay too. 0 or less: no limit.
-        class_agnostic: what `boxes` holds.
+        max_per_image: largest number of detections; those that tie with the last one stay too. 0 or less: no limit.
+        class_agnostic: whether `boxes` holds (R, 8).
         method: 'nms', or 'gaussian' or 'linear' for soft-NMS.
         vote_thresh: IoU of `box_voting`; None for no voting.
     Returns:
@@ -79,7 +79,7 @@ def per_class_nms(scores: np.ndarray, boxes: np.ndarray, *, thresh: float, nms_t
 
 
 def limit_detections(all_dets: list[np.ndarray], max_per_image: int) -> list[np.ndarray]:
-    """Drop what scores less than the `max_per_image`-th best of all classes; a list of arrays (n, 5)."""
+    """Drop the detections, a list of (n, 5) arrays, that score less than the `max_per_image`-th best of all."""
     scores = np.concatenate([dets[:, 4] for dets in all_dets])
     if max_per_image <= 0 or len(scores) <= max_per_image:
         return all_dets

@@ -1,8 +1,8 @@
 """Which RoIs train the detector, and what each of them should predict.
 
-`sample_rois` is for one image, `proposal_target` for a batch end to end, `add_roi_targets` for proposals that were made
-before the training (alternating training, external proposals). `box_annotator_ohem` keeps those of the highest loss;
-the graph has the same rule by MXNet's operators, which must equal it.
+`sample_rois` is for one image, `proposal_target` for a batch of end-to-end training, `add_roi_targets` for proposals
+that were made before the training (alternating training, external proposals). `box_annotator_ohem` selects the RoIs of
+the highest loss; the network does the same by MXNet's operators, and a test compares the two.
 """
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def sample_rois(rois: np.ndarray, gt_boxes: np.ndarray, *, fg_rois_per_image: in
     """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
 
     A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is
-    background when the IoU lies in [bg_thresh_lo, bg_thresh_hi). Surplus ones are dropped at random. Where both are too
-    few, the rest is padding: RoIs drawn at random that train nothing.
+    background when the IoU lies in [bg_thresh_lo, bg_thresh_hi). Surplus RoIs are dropped at random. If there are too
+    few of both, the sample is filled with padding: RoIs drawn at random that train nothing.
 
     Args:
         rois: (R, 5) float32 image index and box.
-        gt_boxes: (G, 5) float32 boxes and classes; G may be 0: all RoIs are background then.
+        gt_boxes: (G, 5) float32 boxes and classes; if G is 0, all RoIs are background.
         fg_rois_per_image: largest number of foreground RoIs.
         rois_per_image: S, number of RoIs to return.
         num_classes: C, background included.
@@ -51,12 +51,12 @@ def sample_rois(rois: np.ndarray, gt_boxes: np.ndarray, *, fg_rois_per_image: in
     """
     labels, overlaps, matched = match_rois(rois, gt_boxes)
     if len(gt_boxes) == 0:
-        overlaps[:] = bg_thresh_lo  # nothing to be hard about: every RoI may serve as background
+        overlaps[:] = bg_thresh_lo  # no object, so no RoI near one is preferred: every RoI may serve as background
     keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image,
                                        fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
     labels = _final_labels(labels[keep], num_fg, num_bg, pad_label)
     rois = rois[keep]
-    foreground = labels > BACKGROUND    # the others train no box, and may be of no width
+    foreground = labels > BACKGROUND    # the others train no box, and their width may be 0
     targets = np.zeros((len(rois), 4), dtype=np.result_type(rois, gt_boxes))
     targets[foreground] = nonlinear_transform(rois[foreground, 1:], gt_boxes[matched[keep][foreground], :4])
     if bbox_means is not None:
@@ -149,13 +149,13 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, 
         rois: (R, 5) float32 proposals, image index and box; R / B of each image.
         gt_boxes: (B, G, 5) float32 boxes and classes; rows of a negative class are padding.
         batch_rois: number of RoIs of the whole batch, a multiple of B; -1 takes all.
-        fg_fraction: largest part of them that may be foreground, unless all are taken.
+        fg_fraction: largest share of them that may be foreground, unless all are taken.
         num_classes, class_agnostic, sampling: see `sample_rois`.
-        rng: source of the random draws, or a list of them, one for each image.
+        rng: source of the random draws, or a list of sources, one for each image.
     Returns:
         rois, labels, bbox_targets, bbox_weights: as in `sample_rois`, image by image. With `batch_rois` -1 each image
-            has as many rows as it has proposals, plus G: its first RoI takes the places of padding, with label -1 and
-            weight 0.
+            has a row for each proposal and G more. Those that no object fills repeat its first RoI with label -1 and
+            weight 0, so that the number of rows does not depend on the number of objects.
     Raises:
         ValueError: `batch_rois` is no multiple of the number of images.
     """
@@ -184,7 +184,7 @@ def _with_objects(rois, gt_boxes, index):
 
 
 def _fill(sample, missing):
-    """Append `missing` rows that train nothing to a sample: its size must not depend on the number of objects."""
+    """Append `missing` rows that train nothing to a sample."""
     rois, labels, bbox_targets, bbox_weights = sample
     zeros = np.zeros((missing, bbox_targets.shape[1]), dtype=np.float32)
     return (np.vstack((rois, np.repeat(rois[:1], missing, axis=0))),
@@ -222,7 +222,7 @@ def _match(entry):
 
 
 def _with_rois(entry, matched):
-    """There may be thousands of RoIs an image: nothing is kept twice, and nothing in float64."""
+    """The entry with RoIs in place of proposals. An image may have thousands: nothing is kept twice or in float64."""
     kept = {name: value for name, value in entry.items() if name != 'proposals'}
     return dict(kept, rois=matched['boxes'], bbox_targets=matched['bbox_targets'],
                 max_overlaps=matched['max_overlaps'].astype(np.float32),
@@ -239,7 +239,7 @@ def box_annotator_ohem(cls_score: np.ndarray, bbox_pred: np.ndarray, labels: np.
     Args:
         cls_score: (R, C) float32, before the softmax.
         bbox_pred: (R, 4 * M) float32.
-        labels: (R,) float32; -1 for RoIs that must not train, which are never taken.
+        labels: (R,) float32; RoIs of label -1 are never selected.
         bbox_targets, bbox_weights: (R, 4 * M) float32.
         roi_per_img: number of RoIs that train; all if there are fewer.
     Returns:

@@ -1,6 +1,6 @@
-"""Anchors: the boxes of fixed sizes and shapes, at every cell of the feature map, that the RPN chooses from.
+"""Anchors: boxes of fixed sizes and shapes at every cell of the feature map, which the RPN scores and moves.
 
-`assign_anchor` says which of them train the RPN, and what it should answer at each.
+`assign_anchor` chooses those that train the RPN, and gives them their targets.
 
 THE anchor order, everywhere in this project: row of cells by row, cell by cell, and the anchors of one cell one after
 the other (those of one ratio together, scales within). In a map of W cells a row, anchor a of cell (y, x) stands at
@@ -46,7 +46,7 @@ def shifted_anchors(height: int, width: int, stride: int, base_anchors: np.ndarr
 
     Args:
         height: rows of cells.
-        width: cells a row.
+        width: cells per row.
         stride: pixels of the network's input from one cell to the next.
         base_anchors: (A, 4) the anchors of the first cell.
     Returns:
@@ -60,15 +60,15 @@ def shifted_anchors(height: int, width: int, stride: int, base_anchors: np.ndarr
 
 
 def cells_inside(anchors: ArrayLike, sides: ArrayLike, stride: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """In which cells an anchor of the first cell, moved there, lies inside an image.
+    """The cells in which an anchor lies inside an image, as ranges of columns and rows.
 
     Args:
         anchors: (A, 4) boxes of the first cell.
         sides: (n, 2) width and height of images, pixels of the network's input.
         stride: pixels from one cell to the next.
     Returns:
-        first, last: (n, A, 2) float64, numbers of the first and of the last such cell along x and y; first > last where
-        there is none.
+        first, last: (n, A, 2) float64, the first and the last such column and row of cells; first > last where there is
+        none.
     """
     anchors, sides = np.asarray(anchors, dtype=np.float64), np.asarray(sides, dtype=np.float64)
     first = np.maximum(np.ceil(-anchors[:, :2] / stride), 0)                                  # (A, 2)
@@ -90,15 +90,16 @@ def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[f
 
     Args:
         anchors: (K, 4) float32, pixels of the network's input, in the order of `shifted_anchors`.
-        gt_boxes: (G, 5) boxes and their classes; G may be 0. Rows of a negative class are padding and not looked at.
+        gt_boxes: (G, 5) boxes and their classes; G may be 0. Rows of a negative class are padding.
         im_size: height and width of the image, in pixels of the network's input.
         batch_size: number of anchors that train.
-        fg_fraction: largest part of them that may be positive.
+        fg_fraction: largest share of them that may be positive.
         fg_thresh, bg_thresh: IoU, see above.
         clobber_positives: an IoU below `bg_thresh` makes an anchor negative even where it is the best for some object.
         bbox_weights: weights of the four deltas in the loss of a positive.
         allowed_border: pixels by which an anchor may leave the image.
-        untouched_objects_match: the release's rule for objects that no anchor touches, see below.
+        untouched_objects_match: whether all anchors of overlap 0 are positive for an object that no anchor overlaps, as
+            in the release.
         rng: source of the random draws.
     Returns:
         labels: (K,) float32; 1 positive, 0 negative, -1 ignored.
@@ -166,7 +167,7 @@ def class_labels(labels: np.ndarray, anchors: np.ndarray, gt_boxes: np.ndarray) 
         anchors: (K, 4) float32.
         gt_boxes: (G, 5) boxes and their classes; rows of a negative class are padding.
     Returns:
-        (K,) float32; for a positive the class of the object that it overlaps most, whose box it learns too.
+        (K,) float32; for a positive the class of the object that it overlaps most, which also is its box target.
     """
     result = labels.copy()
     positive = np.flatnonzero(labels == 1)
@@ -178,7 +179,7 @@ def class_labels(labels: np.ndarray, anchors: np.ndarray, gt_boxes: np.ndarray) 
 
 def as_blobs(labels: np.ndarray, bbox_targets: np.ndarray, bbox_weights: np.ndarray, height: int,
              width: int) -> dict[str, np.ndarray]:
-    """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors a cell.
+    """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors per cell.
 
     Returns:
         dict of label (1, A * H * W), bbox_target and bbox_weight (1, 4 * A, H, W), the channels of one anchor together.

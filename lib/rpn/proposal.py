@@ -1,6 +1,6 @@
-"""From the RPN's output to regions of interest, or to the best anchors where it tells the classes itself.
+"""From the RPN's output to regions of interest, or to the best anchors where the RPN predicts the classes itself.
 
-`recall` says how good proposals are: the share of the objects that they find.
+`recall` measures proposals: the share of the objects that they find.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.nms.nms import decreasing_order, nms
 from lib.rpn.anchors import shifted_anchors
 
 THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ... 0.95: those of COCO and of the release
-# Name -> the least area of an object in pixels, and the least that is too much. The release's classes of size.
+# Name -> area of an object in pixels: at least the first number, less than the second. The sizes of the release.
 AREAS = {'0-25': (0, 25 ** 2), '25-50': (25 ** 2, 50 ** 2), '50-100': (50 ** 2, 100 ** 2),
          '100-200': (100 ** 2, 200 ** 2), '200-300': (200 ** 2, 300 ** 2), '300-inf': (300 ** 2, np.inf)}
 
@@ -31,13 +31,13 @@ def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *,
     Args:
         scores: (A, H, W) float32, probability of an object at each anchor.
         deltas: (4 * A, H, W) float32, the four deltas of one anchor together.
-        im_info: height and width of the image in pixels of the network's input, and how many of them a pixel of the
-            unscaled image became. Of the map only the first int(height / stride) x int(width / stride) cells are used.
+        im_info: height and width of the image in pixels of the network's input, and its scale: pixels of the input per
+            pixel of the image. Only the first int(height / stride) x int(width / stride) cells of the map are used.
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
-        pre_nms_top_n, post_nms_top_n: numbers of boxes, above; 0 or less for the first means all.
+        pre_nms_top_n, post_nms_top_n: numbers of boxes, see above; if the first is 0 or less, all boxes are taken.
         nms_thresh: largest IoU of two proposals.
-        min_size: least width and height, in pixels of the unscaled image.
+        min_size: smallest width and height, in pixels of the image before scaling.
         max_log_ratio: see `nonlinear_pred`.
         rng: source of the random draws.
     Returns:
@@ -51,7 +51,7 @@ def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *,
     anchors = shifted_anchors(*scores.shape[1:], stride, base_anchors)
     scores, deltas = _in_anchor_order(scores, 1), _in_anchor_order(deltas, 4)
     top = slice(pre_nms_top_n if pre_nms_top_n > 0 else None)
-    if min_size <= 0:   # no box is too small: the others need not be decoded
+    if min_size <= 0:   # no box is too small, so that only the best ones need to be decoded
         best = decreasing_order(scores[:, 0])[top]
         anchors, scores, deltas = (values.take(best, axis=0) for values in (anchors, scores, deltas))
     boxes = clip_boxes(nonlinear_pred(anchors, deltas, max_log_ratio), (height, width))
@@ -76,8 +76,8 @@ def best_anchors(prob: np.ndarray, deltas: np.ndarray, im_info: Sequence[float],
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
     Returns:
-        anchors (count, 4), probabilities (count, C), deltas (count, 4), all float32. Where there are fewer anchors,
-        rows of 0 follow: the probability of every class is 0 there.
+        anchors (count, 4), probabilities (count, C), deltas (count, 4), all float32. If there are fewer anchors, rows
+        of zeros follow.
     """
     num_anchors, (height, width) = len(base_anchors), deltas.shape[1:]
     anchors = shifted_anchors(height, width, stride, base_anchors)
@@ -93,29 +93,28 @@ def best_anchors(prob: np.ndarray, deltas: np.ndarray, im_info: Sequence[float],
 
 
 def _in_anchor_order(values, size):
-    """(A * size, H, W) -> (H * W * A, size): one row an anchor, in THE anchor order."""
+    """(A * size, H, W) -> (H * W * A, size): one row per anchor, in THE anchor order."""
     return values.transpose(1, 2, 0).reshape(-1, size)
 
 
 def _large_enough(boxes, scores, min_size):
-    """The rows of the boxes that are at least `min_size` pixels wide and high; if none is, of the best scored box."""
+    """The rows of the boxes that are at least `min_size` pixels wide and high; without any, the row of the best."""
     rows = np.flatnonzero((boxes[:, 2] - boxes[:, 0] + 1 >= min_size) & (boxes[:, 3] - boxes[:, 1] + 1 >= min_size))
     # Departure: the release fails in random.choice when no box is large enough.
     return rows if rows.size else decreasing_order(scores[:, 0])[:1]
 
 
 def best_overlaps(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The IoU with which each object is found, if a proposal can find one object only.
+    """The IoU with which each object is found, when each proposal can find one object only.
 
-    The pair of highest IoU is matched first, then the best pair of what is left, until objects or proposals are used
-    up.
+    The proposal and the object of the highest IoU are matched first, then the best pair of those that are left, until
+    no objects or no proposals are left.
 
     Args:
         proposals: (N, 4 or more) boxes.
         boxes: (G, 4) objects.
     Returns:
-        (G,) float64; 0 for an object that is left over.
-    Source: the release's IMDB.evaluate_recall.
+        (G,) float64; 0 for an object without a proposal. (Release: IMDB.evaluate_recall.)
     """
     overlaps = bbox_overlaps(proposals, boxes)
     found = np.zeros(len(boxes))
@@ -128,14 +127,14 @@ def best_overlaps(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def recall(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int],
            thresholds: Sequence[float] = THRESHOLDS, area: tuple[float, float] = (0, np.inf)) -> np.ndarray:
-    """Part of the objects that are found with at least each IoU by the first proposals of each image.
+    """The share of the objects that are found by the first proposals of each image with at least a given IoU.
 
     Args:
-        all_proposals: list over images of (n, 4 or more), the best first.
-        all_boxes: list over images of (G, 4) objects.
-        counts: how many proposals of an image are looked at.
-        thresholds: IoU.
-        area: pixels; only objects of at least the first and less than the second count.
+        all_proposals: for each image (n, 4 or more) boxes, the best first; at least one image.
+        all_boxes: for each image (G, 4) objects.
+        counts: numbers of proposals per image to evaluate.
+        thresholds: IoUs.
+        area: in pixels; only objects of at least the first number and less than the second count.
     Returns:
         (len(counts), len(thresholds)) float64; NaN where there is no object. The mean over the thresholds is the
         average recall.
@@ -156,18 +155,16 @@ def _within(boxes, area):
 
 def recall_table(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int],
                  thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9)) -> str:
-    """Text: recall by the number of proposals, and with the largest number by the size of the objects.
+    """Recall as text: a row per number of proposals, then, for the largest number, a row per size of the objects.
 
-    AR is the average recall.
-
-    Args: see `recall`.
+    The last column, AR, is the average recall over `THRESHOLDS`. Arguments as of `recall`.
     """
     rows = [['proposals'] + ['IoU %g' % thresh for thresh in thresholds] + ['AR']]
     for count in counts:
         rows.append(_row('%d' % count, all_proposals, all_boxes, count, thresholds))
     for name, area in AREAS.items():
         rows.append(_row('size %s' % name, all_proposals, all_boxes, max(counts), thresholds, area))
-    title = '%d images, %d objects, %.1f proposals an image' % (
+    title = '%d images, %d objects, %.1f proposals per image' % (
         len(all_boxes), sum(map(len, all_boxes)), np.mean([len(proposals) for proposals in all_proposals]))
     return '\n'.join([title] + ['%-13s' % row[0] + ''.join('%9s' % cell for cell in row[1:]) for row in rows])
 

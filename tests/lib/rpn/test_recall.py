@@ -40,7 +40,7 @@ def test_recall_can_be_limited_to_objects_of_a_size():
 
 def test_the_table_has_a_row_for_each_count_and_size_and_the_average_recall():
     lines = recall_table([np.vstack((FIFTH, HALF)), FAR], [BOX, FAR], counts=[1, 2]).splitlines()
-    assert lines[0] == '2 images, 2 objects, 1.5 proposals an image'
+    assert lines[0] == '2 images, 2 objects, 1.5 proposals per image'
     assert lines[1].split() == ['proposals', 'IoU', '0.5', 'IoU', '0.6', 'IoU', '0.7', 'IoU', '0.8', 'IoU', '0.9', 'AR']
     # With one proposal FAR alone is found, at every IoU; with two BOX as well, at 0.5, one of the ten thresholds of AR.
     assert lines[2].split() == ['1', '0.500', '0.500', '0.500', '0.500', '0.500', '0.500']
