@@ -1,8 +1,8 @@
 """Non-maximum suppression: of boxes that overlap too much, the one with the best score stays. Soft-NMS, box voting.
 
 Order: boxes are taken by decreasing score; of equal scores, the last one given comes first.
-# Departure: in the release the order of equal scores is that of NumPy's default sort, which differs between versions and
-# processors. For up to 16 boxes our order is the release's.
+# Departure: in the release the order of equal scores is that of NumPy's default sort, which differs between versions
+# and processors. For up to 16 boxes our order is the release's.
 
 Arithmetic: float32 dets are compared in float32 (the RPN's proposals), all others in float64 (the final detections).
 """

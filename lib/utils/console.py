@@ -1,10 +1,10 @@
-"""What people read on a terminal and in a log: names shown escaped, counts, and one bar for all long work.
+"""Text for people, on a terminal and in a log: names are escaped, numbers counted, long work shows one kind of bar.
 
-Names from outside (of files, of classes, in errors of libraries) are shown escaped, so that they cannot act.
-A file's name may hold escape sequences that colour or clear a terminal, line ends that forge a line of a log, letters
-that reverse the direction of writing, or bytes that are no UTF-8 (which Python keeps as lone surrogates). Whatever
-writes for people - logs, errors, tables, progress bars, HTML, pictures - shows names by `shown`, and whole messages,
-whose own line ends count, by `shown_text`; commands print by `say`.
+Names come from outside: of files, of classes, in errors of libraries. They may hold escape sequences that colour or
+clear a terminal, line ends that forge a line of a log, letters that reverse the direction of writing, or bytes that are
+not UTF-8 (which Python keeps as lone surrogates). So everything written for people (logs, errors, tables, progress
+bars, HTML, pictures) shows names by `shown`, and whole messages, with line ends of their own, by `shown_text`. Commands
+print by `say`.
 """
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LINE = '{desc}: {n_fmt} of {total_fmt} {unit}, {elapsed} passed, {remaining} lef
 
 
 def shown(name: object) -> str:
-    r"""A name as printable text: what is not printable becomes \x1b, \u202e, and a byte that is no UTF-8 \xff.
+    r"""A name as printable text: other characters become escapes (\x1b, \u202e), bytes that are not UTF-8 become \xff.
 
     Args:
-        name: str, bytes, or a path; anything else is taken by its str().
+        name: str, bytes or path; of anything else its str().
     Returns:
-        str that can be encoded in UTF-8. Printable names, of any alphabet, stay as they are.
+        str that can be encoded in UTF-8. Printable names of any alphabet stay as they are.
     """
     text = name.decode('utf-8', 'surrogateescape') if isinstance(name, bytes) else str(name)
     return text if text.isprintable() else ''.join(map(_escaped, text))
 
 
 def shown_text(text: object) -> str:
-    """A message of one or more lines: `shown` for all but the ends of lines and tabs."""
+    """A message of one or more lines, escaped as by `shown`, except for line ends and tabs."""
     text = str(text)
     return text if text.isprintable() else ''.join(c if c in '\n\t' else _escaped(c) for c in text)
 
@@ -42,7 +42,7 @@ def shown_text(text: object) -> str:
 def _escaped(character):
     if character.isprintable():
         return character
-    if '\udc80' <= character <= '\udcff':   # a byte that is no UTF-8, as `os.fsdecode` keeps it
+    if '\udc80' <= character <= '\udcff':   # a byte that is not UTF-8, as `os.fsdecode` keeps it
         return '\\x%02x' % (ord(character) - 0xdc00)
     return character.encode('unicode_escape').decode('ascii')
 
@@ -63,7 +63,7 @@ def counted(number: int, noun: str) -> str:
 
 
 class _Log:
-    """What tqdm writes to where there is no terminal: each state of the bar becomes a line of the log."""
+    """A file for tqdm where there is no terminal: each state of the bar becomes a line of the log."""
 
     def write(self, text):
         if text.strip():
@@ -75,11 +75,14 @@ class _Log:
 
 def progress(iterable: Iterable | None = None, desc: str = '', unit: str = '', total: int | None = None,
              initial: int = 0) -> tqdm:
-    """A tqdm bar around an iterable, or to be updated by hand.
+    """A tqdm bar around an iterable, or one to update by hand: a bar on a terminal, else a line a minute in the log.
 
     Args:
-        desc: str, what is done, shown by `shown`. unit: str, what is counted.
-        total: number of them, None if it is not known. initial: how many were done before.
+        iterable: what to go through; None for a bar that is updated by hand.
+        desc: what is done; escaped by `shown`.
+        unit: what is counted, such as 'image'.
+        total: how many there are; None takes the length of the iterable, if it has one.
+        initial: how many were done before.
     """
     from tqdm import tqdm  # here, for data/fetch.py runs without any package
     settings = dict(desc=shown(desc), unit=unit, total=total, initial=initial)

@@ -74,8 +74,8 @@ class FolderInUse(UserError, RuntimeError):
 def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     """Hold a folder for the time of a `with` block; the system frees it however the process ends.
 
-    What runs that were killed have left half-written there is removed. A block within a block of the same process
-    changes nothing. Where the file system has no locks the folder is not held, and a warning says so.
+    Unfinished files that killed runs have left there are removed. A block within a block of the same process has no
+    effect. Where the file system has no locks the folder is not held, and a warning says so.
 
     Raises:
         FolderInUse: another run holds it.

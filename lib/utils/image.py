@@ -20,12 +20,14 @@ def resize(im: np.ndarray, target_size: int, max_size: int, stride: int = 0,
     Args:
         im: (h, w, 3) uint8.
         target_size, max_size: int, pixels.
-        stride: if positive, zeros are added below and to the right until both sides are its multiples.
+        stride: see `pad_to_stride`.
+        interpolation: of cv2.resize.
     Returns:
-        (H, W, 3) uint8 and the scale, a float: new pixels for each old one. (Release: lib/utils/image.py, resize.)
+        (H, W, 3) uint8, and the scale: pixels of the new image per pixel of the old. (Release: lib/utils/image.py,
+        resize.)
     """
     scale = resize_scale(im.shape[:2], target_size, max_size)
-    if round(scale * min(im.shape[:2])) < 1:    # a very long and thin image would vanish: keep one pixel of it
+    if round(scale * min(im.shape[:2])) < 1:    # the short side of a very long and thin image stays one pixel
         size = tuple(max(1, int(round(scale * side))) for side in im.shape[1::-1])
         im = cv2.resize(im, size, interpolation=interpolation)
     else:
@@ -71,10 +73,10 @@ def transform(im: np.ndarray, pixel_means: Sequence[float]) -> np.ndarray:
 
 
 def transform_inverse(tensor: np.ndarray, pixel_means: Sequence[float]) -> np.ndarray:
-    """Make the image that `transform` was given.
+    """The image of a network's input: the inverse of `transform`.
 
     Args:
-        tensor: (1, 3, H, W) float, RGB planes without their means.
+        tensor: (1, 3, H, W) float, RGB planes minus their means.
         pixel_means: (3,) mean of B, G, R.
     Returns:
         (H, W, 3) uint8 RGB, ready for a plot. Values outside 0 to 255 are clipped.
@@ -85,10 +87,10 @@ def transform_inverse(tensor: np.ndarray, pixel_means: Sequence[float]) -> np.nd
 
 
 def tensor_vstack(arrays: Sequence[np.ndarray], pad: float = 0) -> np.ndarray:
-    """Stack arrays along their first axis, each padded at the end of its other axes to the largest of all.
+    """Stack arrays along their first axis. Along the other axes each is padded at the end to the size of the largest.
 
     Args:
-        arrays: list of arrays (n_i, ...) with the same number of axes.
+        arrays: one or more arrays (n_i, ...) with the same number of axes.
         pad: value of the added elements.
     Returns:
         (sum of n_i, ...) array of the first array's dtype; of a single array, itself.
@@ -117,7 +119,7 @@ def get_image(entry: dict, target_size: int, max_size: int, stride: int, pixel_m
         im_info: (3,) float32 height and width of the image in the tensor, and its scale.
         gt_boxes: (G, 5) float32 boxes, rounded to whole pixels and clipped into the image, and their classes.
     Raises:
-        FileNotFoundError, DatasetError: as `imread`; also if the image has not the annotated size.
+        FileNotFoundError, DatasetError: as `imread`. DatasetError also if the image does not have the annotated size.
     """
     im = imread(entry['image'], max_pixels)
     _check_annotated_size(entry, im)

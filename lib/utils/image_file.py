@@ -11,15 +11,15 @@ from PIL import Image, ImageFile
 
 from lib.errors import DatasetError
 from lib.utils.console import shown
-from lib.utils.image_header import as_stored, chunks_fit, header_size, orientation, scan_fits
+from lib.utils.image_header import TIFF_MAGIC, as_stored, chunks_fit, header_size, orientation, scan_fits
 from lib.utils.limits import MAX_PIXELS, open_input
 from lib.utils.whole_file import whole_file
 
-# Of the images in data sets; `imread` also reads the others.
+# Extensions of images in data sets; `imread` also reads the others.
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
-_ORIENTATION_ANYWHERE = (b'II*\0', b'MM\0*', b'RIFF')    # TIFF, WebP: it may stand at the end
+_ORIENTATION_ANYWHERE = TIFF_MAGIC + (b'RIFF',)     # TIFF, WebP: it may stand at the end of the file
 
 
 def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
@@ -28,14 +28,14 @@ def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.n
     Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
 
     Args:
-        path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Others that OpenCV knows
-            are refused, since nothing tells how large they become.
-        max_pixels: int; images of more pixels are refused before they are decoded, None refuses none.
+        path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Other formats are refused,
+            because their size is not known before they are decoded.
+        max_pixels: images of more pixels are refused before they are decoded; None refuses none.
     Returns:
         (H, W, 3) uint8.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: the file is empty, no image, damaged, truncated or too large.
+        DatasetError: the file is empty, not an image, damaged, truncated or too large.
     """
     data = read_bytes(path)
     size = header_size(data)
@@ -50,8 +50,8 @@ def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.n
 def _decode(path, data):
     """The image, or None."""
     try:
-        # Departure: the release calls cv2.imread, which hands out the readable part of a truncated jpg over grey.
-        # imdecode refuses.
+        # Departure: the release calls cv2.imread, which fills the missing part of a truncated jpg with grey. imdecode
+        # refuses it.
         return cv2.imdecode(np.frombuffer(as_stored(data), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise DatasetError('%s: OpenCV cannot decode it: %s' % (shown(path), error.err)) from error
@@ -64,17 +64,17 @@ def _no_image(path, length):
 
 
 def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
-    """An image in memory as `imread` gives one of a file.
+    """An image in memory in the form in which `imread` returns the image of a file.
 
     Args:
         image: array of uint8: (H, W, 3) BGR, (H, W, 4) with alpha, which is dropped, (H, W) or (H, W, 1) grey; or a
             PIL image of 8 bits a channel, of any mode.
-        rgb: an array's channels are in the order RGB(A).
-        max_pixels: PIL images of more pixels are refused before they are decoded, None refuses none.
+        rgb: whether the channels of an array are in the order RGB(A).
+        max_pixels: PIL images of more pixels are refused before they are decoded; None refuses none.
     Returns:
-        (H, W, 3) uint8 BGR, contiguous; the array itself where it is that already.
+        (H, W, 3) uint8 BGR, contiguous; the array itself if it is that already.
     Raises:
-        ValueError: what was expected, what was found and, where one mistake is likely, how to mend it.
+        ValueError: the image is neither of these; the message says how to convert it.
         DatasetError: a PIL image cannot be decoded or is too large.
     """
     if isinstance(image, Image.Image):
@@ -105,7 +105,10 @@ def _no_array(found, remedy):
 
 @contextlib.contextmanager
 def truncated_files(allowed: bool) -> Iterator[None]:
-    """Whether Pillow takes truncated files: a switch for the whole process, which importing GluonCV turns on."""
+    """Within a `with` block, have Pillow accept truncated files, or not.
+
+    It is a switch of the whole process, which the import of GluonCV turns on.
+    """
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = allowed
     try:
@@ -115,7 +118,7 @@ def truncated_files(allowed: bool) -> Iterator[None]:
 
 
 def _from_pil(image, max_pixels):
-    """Pixels as stored, like those of a file."""
+    """The pixels of a PIL image as stored: its orientation is ignored, as `imread` does."""
     name = shown(getattr(image, 'filename', '') or 'PIL image')
     _check_size(name, image.size, max_pixels)
     if 0 in image.size:
@@ -130,17 +133,16 @@ def _from_pil(image, max_pixels):
 
 
 def imwrite(path: str | os.PathLike, im: np.ndarray, quality: int = 95) -> None:
-    """Write an image; the file has its name only once it is complete.
+    """Write an image in the format of its extension. The file gets its name only when it is complete.
 
-    The format is that of the extension. OpenCV only encodes, since its own files cannot have every name: cv2.imwrite of
-    a name that is no UTF-8 ends the process.
+    OpenCV only encodes: cv2.imwrite ends the process if a name is not UTF-8.
 
     Args:
         path: ending in .png, .jpg or another extension that OpenCV writes.
         im: (H, W, 3) uint8 BGR.
         quality: of a jpg, 0 to 100.
     Raises:
-        OSError: the folder cannot be written to, the disk is full, or the format does not take such an image.
+        OSError: the folder cannot be written to, the disk is full, or the format cannot hold such an image.
     """
     path = os.fspath(path)
     extension = os.path.splitext(path)[1]
@@ -155,9 +157,9 @@ def imwrite(path: str | os.PathLike, im: np.ndarray, quality: int = 95) -> None:
 
 
 class Head(NamedTuple):
-    """What the header of an image tells."""
+    """What the header of an image states."""
     size: tuple[int, int]   # width, height in pixels as stored
-    orientation: int        # 1 to 8; see orientation.py
+    orientation: int        # 1 to 8; see image_header.py
 
 
 def image_head(path: str | os.PathLike) -> Head:
@@ -184,7 +186,7 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
 def images_in(folder: str | os.PathLike) -> list[str]:
     """Paths of the images in a folder, sorted: of all files with an extension that `imread` reads, in any case.
 
-    Hidden files (.a.jpg) are none of them, and sub-folders are not looked into.
+    Hidden files (.a.jpg) and sub-folders are left out.
 
     Raises:
         DatasetError: there are none.
@@ -200,7 +202,7 @@ def images_in(folder: str | os.PathLike) -> list[str]:
 
 
 def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:
-    """The bytes of an image file, at most so many, or an error that names it."""
+    """The first `most` bytes of an image file, or all. Raises a FileNotFoundError or DatasetError that names it."""
     try:
         with open_input(path) as file:
             data = file.read(most)

@@ -1,11 +1,11 @@
-"""What an encoded image says of itself before it is decoded: width, height and orientation.
+"""Reads the header of an encoded image: width, height and orientation, without decoding the pixels.
 
 The size is needed to refuse a file of a few kilobytes that would unpack to gigabytes, and where an annotation does not
-say how large its image is. OpenCV has no function for it.
+state the size of its image. OpenCV has no function for it.
 
-The orientation is what a viewer does with the stored pixels before it shows them, a number from 1 to 8 that cameras
-write (EXIF; the tag 274 of TIFF). 1: nothing; 3: half a turn; 6 and 8: a quarter turn; the others are mirrored. The
-network sees the pixels as stored.
+The orientation, a number from 1 to 8 that cameras write (EXIF; tag 274 of TIFF), tells viewers how to turn or mirror
+the stored pixels. 1: not at all; 3: half a turn; 6 and 8: a quarter turn; the others also mirror. The network sees the
+pixels as stored.
 """
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # P1 to P6, width and height of at most nine digits, with comments between them.
 _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n){1,99}([0-9]{1,9})(?:\s|#[^\n]*\n){1,99}([0-9]{1,9})\s')
-PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
+JPEG_MAGIC, PNG_MAGIC = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
+TIFF_MAGIC = (b'II*\x00', b'MM\x00*')
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 _TIFF_FORMATS = {1: 'B', 3: 'H', 4: 'I'}
 _TAG = 274
-_TIFF = (b'II*\x00', b'MM\x00*')
 # Orientation -> whether rows and columns are exchanged, and then left and right, and top and bottom.
 _STEPS = {1: (False, False, False), 2: (False, True, False), 3: (False, True, True), 4: (False, False, True),
           5: (True, False, False), 6: (True, True, False), 7: (True, True, True), 8: (True, False, True)}
 
 
 def header_size(data: bytes) -> tuple[int, int] | None:
-    """Read the size of a JPEG, PNG, BMP, WebP, TIFF or PNM (pbm, pgm, ppm) image.
+    """The size of a JPEG, PNG, BMP, WebP, TIFF or PNM (pbm, pgm, ppm) image.
 
     Args:
-        data: bytes, the file or at least its head (for JPEG and TIFF the whole file, whose size may stand anywhere).
+        data: the file or its beginning. JPEG and TIFF may need the whole file: the size may stand anywhere in it.
     Returns:
         (width, height) in pixels as stored, before any EXIF rotation; None if the format is another or the header is
         damaged.
@@ -66,10 +66,10 @@ def _jpeg_size(data):
 def chunks_fit(data: bytes) -> bool:
     """Whether the chunks of a PNG lie within the file; True for other formats.
 
-    OpenCV makes room for as many bytes as a chunk announces, up to two gigabytes, before it looks how many there are.
+    OpenCV reserves as many bytes as a chunk announces, up to two gigabytes, before it knows how many there are.
 
     Args:
-        data: bytes, the whole file.
+        data: the whole file.
     """
     position = len(PNG_MAGIC)
     while data.startswith(PNG_MAGIC) and position + 8 <= len(data):
@@ -78,19 +78,20 @@ def chunks_fit(data: bytes) -> bool:
         if position > len(data):
             return False
         if kind == b'IEND':
-            break                   # what follows is nobody's business
+            break                   # the end of the image; what follows is not read
     return True
 
 
 def scan_fits(data: bytes, size: tuple[int, int]) -> bool:
-    """Whether a JPEG has bytes enough for its size; True for other formats and for arithmetic coding.
+    """Whether a JPEG has enough bytes for its size; True for other formats and for arithmetic coding.
 
-    Of every 8 x 8 pixels the Huffman codes take at least one bit. OpenCV decodes a header with nothing behind to grey.
+    Huffman codes take at least one bit for every 8 x 8 pixels. OpenCV would decode a header without data to grey.
 
     Args:
-        data: bytes, the whole file. size: its `header_size`.
+        data: the whole file.
+        size: its `header_size`.
     """
-    if not data.startswith(b'\xff\xd8') or not any(bytes((0xFF, frame)) in data for frame in _HUFFMAN_FRAMES):
+    if not data.startswith(JPEG_MAGIC) or not any(bytes((0xFF, frame)) in data for frame in _HUFFMAN_FRAMES):
         return True
     return 8 * len(data) >= size[0] * size[1] / 64
 
@@ -121,7 +122,12 @@ def _webp_size(data):
 
 
 def tiff_entries(data: bytes, start: int) -> Iterator[tuple[int, str, int]]:
-    """(tag, format and place of its value in the data) of the first directory of a TIFF that begins at `start`."""
+    """Yield the tag, the format and the place of the value of each entry in the first directory of a TIFF.
+
+    Args:
+        data: the file.
+        start: where the TIFF begins in it.
+    """
     order = '<' if data[start:start + 2] == b'II' else '>'
     directory = start + struct.unpack_from(order + 'I', data, start + 4)[0]
     count = struct.unpack_from(order + 'H', data, directory)[0]
@@ -134,7 +140,7 @@ def _tiff_size(data):
     sizes = {}
     for tag, kind, place in tiff_entries(data, 0):
         if tag in (_TIFF_WIDTH, _TIFF_HEIGHT):
-            # where one stands there twice, readers differ in their choice
+            # if a tag is given twice, readers differ: take the larger size
             sizes[tag] = max(struct.unpack_from(kind, data, place)[0], sizes.get(tag, 0))
     return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
 
@@ -144,27 +150,29 @@ def _pnm_size(data):
     return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
 
 
-_READERS = ((b'\xff\xd8', _jpeg_size), (PNG_MAGIC, _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
-            (b'II*\x00', _tiff_size), (b'MM\x00*', _tiff_size), (b'P', _pnm_size))
+_READERS = ((JPEG_MAGIC, _jpeg_size), (PNG_MAGIC, _png_size), (b'BM', _bmp_size), (b'RIFF', _webp_size),
+            (TIFF_MAGIC, _tiff_size), (b'P', _pnm_size))
 
 
 def lies_sideways(number: int) -> bool:
-    """Whether width and height are exchanged when the image is shown."""
+    """Whether width and height are exchanged when an image of this orientation is shown."""
     return _STEPS[number][0]
 
 
 def upright(im: np.ndarray, number: int) -> np.ndarray:
-    """The pixels (H, W, ...) of an image as they are shown."""
+    """The pixels (H, W, ...) of an image of this orientation as viewers show them."""
     exchanged, mirrored, upside_down = _STEPS[number]
     im = im.swapaxes(0, 1) if exchanged else im
     return np.ascontiguousarray(im[::-1 if upside_down else 1, ::-1 if mirrored else 1])
 
 
 def upright_box(box: Sequence[float], number: int, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """A box of the stored pixels in the image as it is shown.
+    """A box of the stored pixels in the image as viewers show it.
 
     Args:
-        box: x1, y1, x2, y2, both corners inside. number: the orientation. size: width, height as stored.
+        box: x1, y1, x2, y2, both corners inside.
+        number: the orientation.
+        size: width and height as stored.
     """
     (x1, y1, x2, y2), (width, height) = box, size
     exchanged, mirrored, upside_down = _STEPS[number]
@@ -178,10 +186,10 @@ def upright_box(box: Sequence[float], number: int, size: tuple[int, int]) -> tup
 
 
 def orientation(data: bytes) -> int:
-    """The orientation of an image, 1 to 8; 1 where the header does not tell.
+    """The orientation of an image, 1 to 8; 1 if the header does not state it.
 
     Args:
-        data: bytes, the file or at least its head.
+        data: the file or its beginning.
     """
     start = _exif_start(data)
     values = [value for value, _, _ in _orientations(data, start)] if start is not None else []
@@ -189,7 +197,7 @@ def orientation(data: bytes) -> int:
 
 
 def _orientations(data, start):
-    """(value, format, place) of each tag of a valid orientation."""
+    """(value, format, place) of each orientation tag with a valid value."""
     found = []
     try:
         for tag, kind, place in tiff_entries(data, start):
@@ -202,11 +210,11 @@ def _orientations(data, start):
 
 
 def _exif_start(data):
-    """Where the TIFF structure begins that holds the orientation; None where there is none."""
-    if data.startswith(_TIFF):
+    """Where the TIFF structure begins that may hold the orientation; None if there is none."""
+    if data.startswith(TIFF_MAGIC):
         return 0
     try:
-        if data.startswith(b'\xff\xd8'):
+        if data.startswith(JPEG_MAGIC):
             return _after(data, _jpeg_exif(data))
         if data.startswith(PNG_MAGIC):
             return _after(data, _chunk(data, len(PNG_MAGIC), b'eXIf', '>I4s', 12))
@@ -218,10 +226,10 @@ def _exif_start(data):
 
 
 def _after(data, start):
-    """The place after the six bytes that some writers put before the structure; None if none begins there."""
+    """`start`, or the place after the six bytes that some writers put there; None if no TIFF structure follows."""
     if start is not None and data[start:start + 6] == b'Exif\x00\x00':
         start += 6
-    return start if start is not None and data[start:start + 4] in _TIFF else None
+    return start if start is not None and data[start:start + 4] in TIFF_MAGIC else None
 
 
 def _jpeg_exif(data):
@@ -234,9 +242,15 @@ def _jpeg_exif(data):
 
 
 def _chunk(data, position, wanted, head, overhead):
-    """Where the content of a chunk begins, of PNG or WebP."""
+    """Where the content of a chunk of the kind `wanted` begins, of PNG or WebP; None if there is none.
+
+    Args:
+        head: format of a chunk's first eight bytes, its length and its kind in either order.
+        overhead: bytes of a chunk beside its content.
+    """
     while position + 8 <= len(data):
-        length, kind = sorted(struct.unpack_from(head, data, position), key=lambda value: isinstance(value, bytes))
+        fields = struct.unpack_from(head, data, position)
+        length, kind = fields if isinstance(fields[0], int) else fields[::-1]
         if kind == wanted:
             return position + 8
         position += overhead + length + (length % 2 if head[0] == '<' else 0)
@@ -244,11 +258,11 @@ def _chunk(data, position, wanted, head, overhead):
 
 
 def as_stored(data: bytes) -> bytes:
-    """The bytes of a TIFF with its orientation set to 1; those of another format as they are.
+    """The bytes of a TIFF with its orientation set to 1; those of another format unchanged.
 
-    OpenCV can be told to ignore the orientation of other formats, and turns the pixels of a TIFF all the same.
+    OpenCV can ignore the orientation of other formats, but turns the pixels of a TIFF in any case.
     """
-    if not data.startswith(_TIFF):
+    if not data.startswith(TIFF_MAGIC):
         return data
     changed = bytearray(data)
     for _, kind, place in _orientations(data, 0):

@@ -1,4 +1,4 @@
-"""How much is read of files that are not trusted, all limits in one place, and the way in that holds them.
+"""Limits of what is read from files that are not trusted, and `open_input`, which opens such files.
 
 Each limit is far above what real files hold, and low enough that the memory and seconds behind it do no harm.
 """
@@ -12,19 +12,19 @@ from typing import IO, Any
 # An image of more is refused before it is decoded. OpenCV holds an image twice while it hands it to Python, six bytes a
 # pixel: 80 million need 480 MB, however small the file is. Full-frame cameras make 61 million.
 MAX_PIXELS = 80000000
-# Of an annotation of one image in XML: some 25,000 objects; and of one of its tags, since the parser's time grows
-# faster than the number of attributes.
+# XML annotation of one image: 8 MB hold some 25,000 objects. One of its tags: the parser's time grows faster than the
+# number of attributes.
 MAX_XML_BYTES, MAX_XML_TAG = 2 ** 23, 2 ** 16
-# Of a configuration, of data.yaml: YAML is slow, 64 kB take up to a second.
+# Configuration, data.yaml: YAML is slow, 64 kB take up to a second.
 MAX_YAML_BYTES = 2 ** 16
-# Of a graph: a ResNet-152 has 1,700 nodes in 200 kB. MXNet takes two seconds for 10,000 nodes.
+# Graph of a network: a ResNet-152 has 1,700 nodes in 200 kB. MXNet takes two seconds for 10,000 nodes.
 MAX_GRAPH_BYTES, MAX_GRAPH_NODES = 2 ** 24, 10000
 # Of all numbers in a graph together that say how many there are of something (filters, outputs, parts): those of a
 # ResNet-152 are 100,000. MXNet makes room for as many outputs as a node says it has, a million in six seconds.
 MAX_GRAPH_COUNT = 2 ** 19
-# Of a file of proposals, unpacked: those of 100,000 images are 4 GB.
+# File of proposals, unpacked: the proposals of 100,000 images have 4 GB.
 MAX_ARRAY_BYTES = 2 ** 32
-# Of the proposals of one image: 20,000 boxes of five float64. A file of few images must not unpack to gigabytes.
+# Proposals of one image: 20,000 boxes of five float64. A file of few images must not unpack to gigabytes.
 MAX_PROPOSAL_BYTES = 20000 * 5 * 8
 
 _KINDS = ((stat.S_ISREG, 'a file'), (stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'),

@@ -5,7 +5,7 @@
               up to four bytes: uint16 type and uint16 length in one uint32, content in four bytes
     variable  an element of elements: flags with the class, shape (int32), name, then numbers, or a cell's variables
 
-SciPy reads them too, and crashes on damaged ones: its memory is overwritten.
+SciPy reads them too, but damaged files overwrite its memory and crash it.
 """
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _Elements:
         return kind, self.data[start:start + length]
 
     def rest(self):
-        """Bytes that are left."""
+        """The number of bytes that are left."""
         return len(self.data) - self.position
 
     def numbers(self):
@@ -66,15 +66,18 @@ class _Elements:
 
 def load(path: str | os.PathLike, names: Collection[str],
          most: int = MAX_ARRAY_BYTES) -> tuple[dict[str, list], list[str]]:
-    """The cell arrays of these names, as far as the file has them.
+    """Read the cell arrays of the given names, if the file has them.
 
     Args:
+        path: of the file.
         names: of variables.
-        most: bytes that a variable may unpack to.
+        most: a variable that unpacks to more bytes is refused.
     Returns:
-        dict of name -> list of arrays and texts, column after column; and the names of all variables.
+        cells: name -> list of arrays and texts, column after column.
+        found: the names of all variables of the file.
     Raises:
-        DatasetError: the file is damaged or of another kind, or one of them is no cell array of numbers and texts.
+        DatasetError: the file is damaged or of another kind, or one of the variables is not a cell array of numbers
+            and texts.
     """
     with open_input(path) as file:
         data = file.read()

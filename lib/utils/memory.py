@@ -1,5 +1,4 @@
-"""This process's memory: what it holds, what it may hold, what it will need, and what is said where that is too much.
-"""
+"""This process's memory: how much it has, its limits, what a training needs, and the messages where memory runs out."""
 from __future__ import annotations
 
 import contextlib
@@ -23,8 +22,8 @@ STATUS, MEMINFO = '/proc/self/status', '/proc/meminfo'
 CGROUP_LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')   # version 2, version 1
 UNLIMITED = 2 ** 60     # version 1 writes a number near 2 ** 63 for no limit
 KILLS = ('/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_control', '/proc/vmstat')
-NEAR = 0.85             # of what there is: a run that needs more is warned of
-# What those who compute say where an allocation fails.
+NEAR = 0.85             # share of a limit from which on a warning is logged
+# Parts of the messages of MXNet, OpenCV, oneDNN and C++ when an allocation fails.
 SIGNS = ('Failed to allocate', 'bad_alloc', 'Insufficient memory', 'could not create a memory', 'out of memory')
 HELP = ('What helps: smaller SCALES, fewer TRAIN.BATCH_IMAGES (with a larger TRAIN.GRAD_ACCUM), PRECISION bf16 on a '
         'CPU that has it, a smaller network, more memory or a higher limit. The newest checkpoint is whole: '
@@ -33,7 +32,7 @@ DONE = b'done'
 
 
 def proc_megabytes(path: str, field: str) -> float:
-    """A line 'field: N kB' of a file of /proc, in megabytes; 0 where there is none."""
+    """The number of a line 'field: N kB' in a file of /proc, in megabytes; 0 if there is no such line."""
     try:
         lines = Path(path).read_text().splitlines()
     except OSError:
@@ -42,20 +41,20 @@ def proc_megabytes(path: str, field: str) -> float:
 
 
 def resident() -> float:
-    """Megabytes that this process holds."""
+    """Resident memory of this process, in megabytes."""
     return proc_megabytes(STATUS, 'VmRSS')
 
 
 def peak() -> float:
-    """The most megabytes that this process has held.
+    """Largest resident memory that this process has had, in megabytes.
 
-    Not resource.getrusage: Linux has a child begin with the peak of its parent.
+    resource.getrusage would not do: under Linux a child begins with the peak of its parent.
     """
     return proc_megabytes(STATUS, 'VmHWM')
 
 
 def limits(meminfo: str = MEMINFO, cgroups: Sequence[str] = CGROUP_LIMITS) -> dict[str, float]:
-    """What bounds this process's memory -> megabytes: the machine, its control group, `ulimit -v`."""
+    """The limits of this process's memory, name -> megabytes: the machine, its control group, `ulimit -v`."""
     found = {"this machine's memory": proc_megabytes(meminfo, 'MemTotal')}
     for path in cgroups:
         text = Path(path).read_text().strip() if os.path.isfile(path) else ''
@@ -68,20 +67,20 @@ def limits(meminfo: str = MEMINFO, cgroups: Sequence[str] = CGROUP_LIMITS) -> di
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no memory to be had."""
+    """Whether an error says that memory could not be allocated."""
     return (isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM
             or any(sign in str(error) for sign in SIGNS))
 
 
 def lack_of_memory() -> str:
-    """The sentence for a process that ended for lack of memory."""
+    """The message for a process that ended for lack of memory."""
     limit, megabytes = min(limits().items(), key=lambda item: item[1])
     return 'the memory did not suffice (%s: %.0f MB). %s' % (limit, megabytes, HELP)
 
 
 def give_back() -> None:
-    """Have the C library return memory that is free, in pieces between what is used, to the system. Cheap."""
-    trim = getattr(_libc(), 'malloc_trim', None)    # glibc alone has it
+    """Have the C library return free memory to the system, also the pieces between memory in use. Takes little time."""
+    trim = getattr(_libc(), 'malloc_trim', None)    # only glibc has it
     if trim:
         trim(0)
 
@@ -94,11 +93,12 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def log_expected(images: int, sizes: Collection[tuple[int, int]], megabytes: float) -> None:
-    """The log's line on a training's memory, and a warning where that is near to what there is.
+    """Log how much memory a training needs, and warn where that comes near a limit.
 
     Args:
+        images: their number.
         sizes: the different (height, width) of the images in the network's input.
-        megabytes: the expected peak; 0 where it is not known (on GPUs).
+        megabytes: the expected peak; 0 if it is not known (on GPUs).
     """
     largest = max(sizes, key=lambda size: size[0] * size[1])
     logger.info('%d images (mirror images included) in %d different sizes, the largest %d x %d (height x width)%s',
@@ -110,11 +110,11 @@ def log_expected(images: int, sizes: Collection[tuple[int, int]], megabytes: flo
 
 @contextlib.contextmanager
 def watch(log: str | os.PathLike | None = None) -> Iterator[None]:
-    """For a `with` block: a small process says so if the system ends this one for lack of memory.
+    """During a `with` block, a small process watches this one and tells if the system ends it for lack of memory.
 
-    It writes to stderr and to the end of a log file. The system kills without a word (SIGKILL), and under `ulimit -v`
-    code that does not check what it is given ends by a segmentation fault or an abort: this process itself can say
-    nothing then. An exception is not such an end: whoever catches it speaks of it.
+    It writes to stderr and to the end of the log file `log`. The system kills a process without a message (SIGKILL),
+    and under `ulimit -v` code that does not check its allocations ends in a segmentation fault or an abort, so that
+    this process cannot say anything. Exceptions are not reported: whoever catches them does that.
     """
     command = 'import sys; sys.path.insert(0, sys.argv[1]); import memory; memory.report_end(*sys.argv[2:])'
     watcher = subprocess.Popen([sys.executable, '-S', '-c', command, str(Path(__file__).resolve().parent)]
@@ -143,13 +143,13 @@ def kills(paths: Sequence[str] = KILLS) -> int:
 
 
 def report_end(log: str | None = None) -> None:
-    """What the small process of `watch` does: wait for the end of the pipe, and say why if nothing came through it."""
+    """Run by the small process of `watch`: wait until the pipe is closed; without a last word in it, tell why."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     before, limited = kills(), resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
     if sys.stdin.buffer.read() == DONE:
         return
     if not limited:
-        time.sleep(0.2)     # for the counter
+        time.sleep(0.2)     # until the system has counted the kill
     if limited or kills() > before:
         text = 'error: the process ended without a word, in all likelihood because ' + lack_of_memory()
         print(text, file=sys.stderr)

@@ -25,16 +25,16 @@ from lib.utils.whole_file import whole_file
 
 # Pixels by which a box may leave the image: boxes found in an enlarged image end at (width * scale - 1) / scale.
 TOLERANCE = 1.0
-LEAST_LIMIT = 2 ** 28   # bytes: so large a file may be in any case
+LEAST_LIMIT = 2 ** 28   # bytes: smaller files are never refused for their size
 
 
 def save_proposals(path: str, index: Sequence[str], all_proposals: Sequence[np.ndarray]) -> None:
-    """Write a file of proposals; it has its name only once it is complete.
+    """Write a file of proposals. It gets its name only when it is complete.
 
     Args:
         path: ending in `.npz`.
-        index: list of N image names.
-        all_proposals: list of N arrays (n, 5).
+        index: names of N images.
+        all_proposals: N arrays (n, 5), boxes and scores.
     """
     with whole_file(path) as temporary, open(temporary, 'wb') as file:
         np.savez(file, index=np.array(index, dtype=str),
@@ -49,11 +49,11 @@ def attach_proposals(roidb: list[dict], path: str) -> list[dict]:
         roidb: list of entries as the data set made them, not mirrored: `append_flipped_images` mirrors proposals too.
         path: of the file.
     Returns:
-        list of copies of the entries with `proposals`, (m, 5) float32 boxes and score; 1 where the file has no scores.
+        list of copies of the entries with `proposals`, (m, 5) float32 boxes and scores (1 if the file has none).
     Raises:
-        FileNotFoundError: no such file.
-        DatasetError: a damaged file, another number of images, an image that it does not have, a box that ends before
-            it begins or that lies outside of its image.
+        FileNotFoundError: there is no such file.
+        DatasetError: the file is damaged, has another number of images or lacks one, or has a box that ends before it
+            begins or lies outside of its image.
     """
     proposals = load_proposals(path, [entry['index'] for entry in roidb])
     return [dict(entry, proposals=fit_proposals(boxes, entry, path)) for entry, boxes in zip(roidb, proposals)]
@@ -87,10 +87,12 @@ def load_proposals(path: str, indexes: Sequence[str]) -> list[np.ndarray]:
 
 
 def fit_proposals(proposals: np.ndarray, entry: dict, path: str) -> np.ndarray:
-    """Check that proposals lie in an image and cut off the pixel by which they may leave it.
+    """Check that proposals lie in their image, and clip those that leave it by up to TOLERANCE pixels.
 
     Args:
-        proposals: (m, 5) float32. entry: of the roidb. path: where they come from.
+        proposals: (m, 5) float32.
+        entry: of the roidb.
+        path: of the file of proposals, for errors.
     Returns:
         (m, 5) float32.
     Raises:
@@ -124,7 +126,7 @@ def _by_name(arrays, names, indexes, path):
 
 
 def most_bytes(images: int) -> int:
-    """What proposals of so many images may unpack to; a file may hold those of other sets, too."""
+    """How many bytes the proposals of so many images may unpack to. The file may hold those of other sets too."""
     return min(MAX_ARRAY_BYTES, max(LEAST_LIMIT, 4 * images * MAX_PROPOSAL_BYTES))
 
 
@@ -141,7 +143,8 @@ def _read_mat(path, most):
         return arrays, None
     names = [str(cell) for cell in content['images']]
     if len(names) != len(arrays):
-        raise DatasetError('%s: %d names of images and boxes of %d' % (path, len(names), len(arrays)))
+        raise DatasetError('%s: it names %d images and has boxes of %d: the two must be equal'
+                           % (path, len(names), len(arrays)))
     return arrays, names
 
 
@@ -200,11 +203,11 @@ def _bare(name):
 
 
 def read_npz(path: str | os.PathLike, names: Sequence[str], most: int = MAX_ARRAY_BYTES) -> list[np.ndarray]:
-    """The arrays of these names.
+    """The arrays of these names in an .npz file.
 
     Raises:
-        DatasetError: the file is damaged, lacks one of them, holds Python objects, or would become larger than `most`
-            bytes.
+        DatasetError: there is no such file, it is damaged, lacks one of the arrays, holds Python objects, or would
+            unpack to more than `most` bytes.
     """
     try:
         with open_input(path) as file:
@@ -216,7 +219,7 @@ def read_npz(path: str | os.PathLike, names: Sequence[str], most: int = MAX_ARRA
             with np.load(file, allow_pickle=False) as content:
                 arrays = [content[name] for name in names]
         if not all(isinstance(array, np.ndarray) for array in arrays):
-            raise ValueError('not all of them are arrays')  # but the bytes of another kind of file
+            raise ValueError('not all of them are arrays')  # NumPy returns the bytes of other files as they are
         return arrays
     except Exception as error:  # a damaged file raises nearly anything
         raise DatasetError('%s: not an .npz file of plain arrays %s, or a damaged one (%s). Make it again'

@@ -36,7 +36,7 @@ class _Type:
 
 
 class _Array(np.ndarray):
-    """An array that takes its content only if it has the length that its shape and type tell."""
+    """An array that refuses content of another length than its shape and type require."""
 
     def __setstate__(self, state):
         _, shape, kind, columns_first, data = state
@@ -90,7 +90,7 @@ class _Unpickler(pickle._Unpickler):
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def load_bytearray(self):
-        """The standard library's clears as many bytes as are announced before it looks how many there are."""
+        """Check the length first: the standard library reserves as many bytes as the pickle announces."""
         length, = struct.unpack('<Q', self.read(8))
         data = bytearray(self.read(length))
         if len(data) < length:
@@ -107,15 +107,15 @@ class _Unpickler(pickle._Unpickler):
 
 
 def load_pickle(path: str | os.PathLike) -> Any:
-    """The content of a pickle, Python 2's included.
+    """The content of a pickle, also of one that Python 2 wrote.
 
     Raises:
-        FileNotFoundError: no such file.
-        DatasetError: the file is damaged or holds objects of other classes.
+        FileNotFoundError: there is no such file.
+        DatasetError: the file is damaged, or holds something other than plain values and arrays of numbers.
     """
     with open_input(path) as file:
         try:
-            # A map reads no more than there is; a file makes room for all that it is asked for.
+            # Mapped: a read of a file would reserve all the bytes that the pickle announces.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 return _Unpickler(content, encoding='latin1').load()
         except Exception as error:  # a damaged pickle raises nearly anything
@@ -123,7 +123,7 @@ def load_pickle(path: str | os.PathLike) -> Any:
 
 
 class _YamlLoader(yaml.SafeLoader):
-    """SafeLoader without aliases, which can stand for billions of values, and without keys that are given twice."""
+    """A SafeLoader that refuses aliases, which can stand for billions of values, and keys that are given twice."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -142,16 +142,19 @@ class _YamlLoader(yaml.SafeLoader):
 
 
 class _TextLoader(_YamlLoader):
-    """The same without types: yes, 1.0, null and 2024-01-01 stay the texts that they are."""
+    """The same without types: yes, 1.0, null and 2024-01-01 stay texts."""
 
     yaml_implicit_resolvers = {}
 
 
 def parse_yaml(text: str, as_text: bool = False) -> Any:
-    """The value of a YAML text. The caller limits its length: 64 kB take up to a second.
+    """The value of a YAML text: lists and mappings of texts, numbers and dates.
+
+    The caller limits its length: 64 kB take up to a second.
 
     Args:
-        as_text: whether every value is to be a text, in lists and mappings.
+        text: YAML.
+        as_text: whether all values stay texts.
     Raises:
         ValueError: 'line 3: not valid YAML: ...'.
     """

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def class_colors(num_classes: int) -> list[Color]:
-    """A distinct colour for each class, whatever their number: list of tuples B, G, R."""
+    """A colour for each class, all different, whatever their number. The first ones do not depend on it."""
     # Steps of the golden ratio around the circle of hues never come back near a recent hue.
     hues = [(number * 0.618034) % 1.0 for number in range(num_classes)]
     colors = [colorsys.hsv_to_rgb(hue, 0.9, 0.95 if number % 2 else 0.75) for number, hue in enumerate(hues)]
@@ -35,14 +35,14 @@ def class_colors(num_classes: int) -> list[Color]:
 
 def draw_boxes(im: np.ndarray, boxes: ArrayLike, colors: Sequence[Color], texts: Sequence[str],
                line: int | None = None) -> np.ndarray:
-    """Draw boxes, then their labels on patches of the same colours, so that no line crosses a label.
+    """Draw boxes, then their labels on patches of the same colours. No line crosses a label.
 
     Args:
         im: (H, W, 3) uint8 BGR.
         boxes: (n, 4) boxes; of overlapping labels the last one is on top.
         colors: list of n tuples B, G, R.
         texts: list of n str; '' draws no label.
-        line: thickness in pixels; by default a 250th of the image's shorter side.
+        line: thickness of the lines in pixels; by default a 250th of the image's shorter side.
     Returns:
         (H, W, 3) uint8 BGR, a new image.
     """
@@ -68,7 +68,7 @@ def _draw_label(im, x, y, color, text):
 
 
 def ink_on(color: Color) -> Color:
-    """Black or white, whichever is legible on a colour B, G, R."""
+    """Black or white, whichever can be read better on a colour."""
     return BLACK if 0.114 * color[0] + 0.587 * color[1] + 0.299 * color[2] > 128 else WHITE
 
 
@@ -83,8 +83,8 @@ def draw_detections(im: np.ndarray, dets_by_class: Sequence[np.ndarray | None], 
 
     Args:
         im: (H, W, 3) uint8 BGR.
-        dets_by_class: list with an (n, 5) array of boxes and scores for each class, the background's ignored. None or
-            an empty list stands for no detections.
+        dets_by_class: an (n, 5) array of boxes and scores for each class; the background's is ignored. None or an empty
+            list stands for no detections.
         class_names: names, '__background__' first.
         thresh: lowest score that is drawn.
         with_scores: whether the labels show the scores.
@@ -121,11 +121,11 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int, cell: tuple[int, i
     """Arrange images in rows, each shrunk or enlarged to fit its cell.
 
     Args:
-        images: list of (h, w, 3) uint8 BGR, of any sizes.
-        columns: int, images a row.
+        images: one or more (h, w, 3) uint8 BGR, of any sizes.
+        columns: images per row.
         cell: (width, height) of a cell in pixels; by default that of the largest width and the largest height.
         margin: white pixels around each image.
-        titles: list of str, one below each image.
+        titles: for each image a line of text below it.
     Returns:
         (H, W, 3) uint8 BGR; white where there is no image.
     """
@@ -161,10 +161,10 @@ def put_text(im: np.ndarray, text: str, left: int, top: int, size: int, color: C
     Letters that no font of this machine has are written as \\u72d7, and that is logged once.
 
     Args:
-        im: (H, W, 3) uint8 BGR, changed in place; what stands outside of it is cut off.
-        text: str, shown by `lib.utils.console.shown`.
-        left, top: int, the corner of the text's rectangle, whose sides are those of `text_size`.
-        size: int, pixels.
+        im: (H, W, 3) uint8 BGR, changed in place; text outside of it is cut off.
+        text: control characters are escaped by `shown`.
+        left, top: the corner of the text's rectangle, whose sides are those of `text_size`.
+        size: height of the letters in pixels.
         color: B, G, R.
     """
     opacity = _opacity(shown(text), size)

@@ -21,17 +21,18 @@ from lib.utils.whole_file import whole_file
 # lines stay sharp. Files of MPEG-4 are some five times smaller. The wheel has no H.264 encoder.
 EXTENSION, SMALLER = '.avi', '.mp4'
 CODECS = {EXTENSION: 'MJPG', SMALLER: 'mp4v'}
-USUAL_RATE = 25.0   # frames a second, of a video that does not say
+USUAL_RATE = 25.0   # frames per second of a video that does not state its rate
 NO_FRAME_FOR = 20.0     # seconds after which a stream that gives no frame is taken to have ended
 
 logger = logging.getLogger(__name__)
 
 
 def video_info(path: str | os.PathLike) -> tuple[float, int]:
-    """What a video says of itself.
+    """The frame rate and the length of a video, as its header states them.
 
     Returns:
-        frames a second, float; number of frames, an estimate in some formats, 0 if unknown.
+        rate: frames per second.
+        count: number of frames; an estimate in some formats, 0 if unknown.
     Raises:
         FileNotFoundError: there is no such file.
         DatasetError: it is no video.
@@ -45,13 +46,15 @@ def video_info(path: str | os.PathLike) -> tuple[float, int]:
 
 
 def read_frames(path: str | os.PathLike, every: int = 1) -> Iterator[np.ndarray]:
-    """Yield the first frame of a video and each `every`-th after it, upright as a player shows them.
+    """Yield the first frame of a video and every `every`-th frame after it, upright as a player shows them.
+
+    A video that ends more than a second early is read as far as it goes, with a warning.
 
     Yields:
         (H, W, 3) uint8 BGR.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is no video, or one without frames.
+        DatasetError: it is not a video, or has no frame.
     """
     rate, announced = video_info(path)
     capture = _open(path)
@@ -71,18 +74,18 @@ def read_frames(path: str | os.PathLike, every: int = 1) -> Iterator[np.ndarray]
 
 
 def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: float) -> int:
-    """Write a video of the size of its first frame; an odd side becomes one pixel longer, as the encoder wants it even.
+    """Write a video. The file gets its name only when it is complete.
 
-    The file has its name only once it is complete.
+    All frames have the size of the first one. An odd side becomes one pixel longer: the encoder needs even sides.
 
     Args:
         path: ending in one of `CODECS`.
-        frames: iterable of (H, W, 3) uint8 BGR; those of another size than the first's are brought to it.
-        rate: float, frames a second; three decimals are kept.
+        frames: (H, W, 3) uint8 BGR each; frames of another size than the first are resized.
+        rate: frames per second, kept to three decimals.
     Returns:
         number of frames.
     Raises:
-        OSError: the folder cannot be written to, the disk is full, there were no frames, or its name is no UTF-8.
+        OSError: the folder cannot be written to, the disk is full, there are no frames, or the name is not UTF-8.
     """
     extension = os.path.splitext(str(path))[1]
     _check_name(path, OSError)
@@ -96,22 +99,22 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: flo
 
 
 def is_stream(source: str) -> bool:
-    """Whether a text names a camera, '0', or a network stream, 'rtsp://...', and no file."""
+    """Whether a text names a camera ('0') or a network stream ('rtsp://...') rather than a file."""
     return source.isdecimal() or '://' in source
 
 
 def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield the frames of a camera or a network stream as they come; old ones are dropped while the caller is busy.
+    """Yield the frames of a camera or a network stream. Those that come while the caller works are dropped.
 
-    Frames are read in a thread, which keeps the newest only, so that what is seen is never older than one frame's work.
-    The stream ends when it says so or gives no frame for `NO_FRAME_FOR` seconds.
+    A thread reads the frames and keeps only the newest, so that the caller always gets the present one. The stream ends
+    when it says so, or when no frame has come for `NO_FRAME_FOR` seconds.
 
     Args:
         source: see `is_stream`.
     Yields:
         seconds since the first frame, (H, W, 3) uint8 BGR.
     Raises:
-        DatasetError: it cannot be opened, or gives no frame.
+        DatasetError: the stream cannot be opened, or gives no frame.
     """
     capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source)
     if not capture.isOpened():
@@ -147,7 +150,7 @@ def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def steady(timed_frames: Iterable[tuple[float, np.ndarray]], rate: float) -> Iterator[np.ndarray]:
-    """Frames at a fixed rate from (seconds, frame): each is repeated until the next one's time has come."""
+    """Yield frames at a fixed rate per second from pairs (seconds, frame): each is repeated until the next one."""
     written, shown_now = 0, None
     for seconds, frame in timed_frames:
         for _ in range(int(seconds * rate) - written):
@@ -158,19 +161,19 @@ def steady(timed_frames: Iterable[tuple[float, np.ndarray]], rate: float) -> Ite
 
 
 def _check_name(path, error):
-    """OpenCV opens videos by their names, and ends the process where such a name is no UTF-8."""
+    """Raise `error` if the name is not UTF-8: OpenCV opens videos by name, and such a name would end the process."""
     try:
         os.fspath(path).encode('utf-8')
     except UnicodeEncodeError:
-        raise error('%s: OpenCV opens a video by its name, and this name is no UTF-8 (or the locale, LC_ALL, knows '
-                    'ASCII alone). Rename it, or set LC_ALL=C.UTF-8' % shown(path)) from None
+        raise error('%s: OpenCV opens a video by its name, and this name is not UTF-8 (or the locale, LC_ALL, knows '
+                    'only ASCII). Rename it, or set LC_ALL=C.UTF-8' % shown(path)) from None
 
 
 def _open(path):
     if not os.path.exists(path):
         raise FileNotFoundError('%s: there is no such video' % shown(os.path.abspath(path)))
     _check_name(path, DatasetError)
-    # Only a file: OpenCV would also take cameras, pipes and patterns of image names.
+    # Only a file: OpenCV would also accept cameras, pipes and patterns of image names.
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if os.path.isfile(path) else None
     if capture is None or not capture.isOpened():
         found = 'what is no file' if capture is None else '%d bytes' % os.path.getsize(path)
@@ -180,8 +183,8 @@ def _open(path):
 
 
 def _encode(path, frames, rate):
-    """Write frames without looking whether they arrive; return their number."""
-    open(path, 'wb').close()    # says what is wrong with a folder; OpenCV does not
+    """Encode frames and return their number. Errors of writing are not noticed: `_count` does that."""
+    open(path, 'wb').close()    # raises if the folder cannot be written to; OpenCV does not
     writer, size, count = cv2.VideoWriter(), None, 0
     try:
         for count, frame in enumerate(frames, 1):
@@ -199,7 +202,7 @@ def _encode(path, frames, rate):
 
 
 def _count(path):
-    """The number of frames by the index at the end of the file; 0 if it is not all there."""
+    """The number of frames by the index at the end of the file; 0 if the file is not complete."""
     try:
         return video_info(path)[1]
     except DatasetError:
@@ -207,6 +210,6 @@ def _count(path):
 
 
 def _even(frame):
-    """The encoder would cut the last row or column off."""
+    """The frame with even sides; the encoder would cut off the last row or column of odd ones."""
     height, width = frame.shape[:2]
     return cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)

@@ -1,4 +1,4 @@
-"""HTML pages that need no other file and open from disk. What is not written by these functions is escaped."""
+"""HTML pages that need no other file and open from disk. All text that the functions are given is escaped."""
 from __future__ import annotations
 
 import base64
@@ -43,33 +43,33 @@ table.matrix th { font-size: 12px; padding: 2px 5px }
 
 
 def web_page(title: str, parts: Iterable[str]) -> str:
-    """A page. title: str. parts: list of str of HTML, which the functions below make."""
+    """A page. The parts are HTML, made by the functions below."""
     return _PAGE % (text(title), '\n'.join(['<h1>%s</h1>' % text(title)] + list(parts)))
 
 
 def text(value: object) -> str:
-    """Text for a page: control characters and markup are escaped."""
+    """The text of a value, with control characters and markup escaped."""
     return escape(shown(value))
 
 
 def heading(value: object) -> str:
-    """The title of a part."""
+    """The title of a part of the page."""
     return '<h2>%s</h2>' % text(value)
 
 
 def paragraph(value: object, note: bool = False) -> str:
-    """Text in a paragraph; a note is paler."""
+    """A paragraph of text; as a note in a paler colour."""
     return '<p%s>%s</p>' % (' class="note"' if note else '', text(value))
 
 
 def figure(im: np.ndarray, caption: str = '', scale: float = 1.0) -> str:
-    """A picture, (H, W, 3) uint8 BGR, within the page. scale: of its width on the page."""
+    """A picture, (H, W, 3) uint8 BGR, with its caption; `scale` times as wide on the page as it has pixels."""
     return '<figure><img alt="%s" width="%d" src="%s"><figcaption>%s</figcaption></figure>' \
         % (text(caption), im.shape[1] * scale, data_uri(im), text(caption))
 
 
 def data_uri(im: np.ndarray) -> str:
-    """The text that stands for a picture in a page: png for drawings, jpg for photographs, whichever is smaller."""
+    """A picture as a text that a page can hold, png or jpg, whichever is smaller."""
     files = [('png', cv2.imencode('.png', im)[1]),
              ('jpeg', cv2.imencode('.jpg', im, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])]
     kind, data = min(files, key=lambda file: len(file[1]))
@@ -77,25 +77,26 @@ def data_uri(im: np.ndarray) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:
-    """Names and values, a line each."""
+    """A table of names and values, a pair per line."""
     return '<table class="facts">%s</table>' % ''.join('<tr><td>%s</td><td>%s</td></tr>' % (text(name), text(value))
                                                        for name, value in pairs)
 
 
 def details(summary: str, value: str, opened: bool = False) -> str:
-    """Lines of text as they stand, which open on a click."""
+    """Lines of text below a summary; they are hidden until a click on it, unless `opened`."""
     lines = '\n'.join(text(line) for line in value.splitlines())
     return '<details%s><summary>%s</summary><pre>%s</pre></details>' % (' open' * opened, text(summary), lines)
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence], bars: Sequence[float] | None = None,
           chosen: Collection[int] = ()) -> str:
-    """A table; all columns but the first are numbers.
+    """A table, whose columns after the first are aligned as numbers.
 
     Args:
-        heads: list of str. rows: list of lists of values.
-        bars: for each row the length of a bar behind it, 0 to 1; None for no bars.
-        chosen: numbers of the rows in bold.
+        heads: a heading for each column.
+        rows: a value for each column.
+        bars: for each row the length, 0 to 1, of a bar at its end; None for no bars.
+        chosen: indices of the rows in bold.
     """
     lines = ['<tr>%s</tr>' % ''.join('<th%s>%s</th>' % (' class="n"' if column else '', text(head))
                                      for column, head in enumerate(heads))]

@@ -141,7 +141,7 @@ def test_an_image_that_the_file_lacks_is_named(tmp_path):
 
 
 def test_names_and_boxes_must_be_as_many(tmp_path):
-    with pytest.raises(DatasetError, match='2 names of images and boxes of 3'):
+    with pytest.raises(DatasetError, match='it names 2 images and has boxes of 3'):
         load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, INDEXES[:2]), INDEXES)
 
 
