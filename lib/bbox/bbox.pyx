@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Intersection over union of two sets of boxes, compiled. `bbox_overlaps_py` of bbox_transform.py does the same in NumPy."""
+"""Intersection over union of two sets of boxes, compiled; `bbox_overlaps_py` of bbox_transform.py does it in NumPy."""
 import numpy as np
 
 from lib.bbox.overlaps cimport overlaps_with
