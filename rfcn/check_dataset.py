@@ -26,7 +26,7 @@ from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, check, set_
 from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
 from lib.utils.console import progress, say
-from lib.utils.folders import whole_folder
+from lib.utils.folders import check_new_folder, whole_folder
 from lib.utils.whole_file import check_place, is_standard_output, save_text
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
@@ -191,6 +191,8 @@ def run(cfg, args):
     """Check, print, and write what is asked for. Returns whether training would start and the test set is usable."""
     if args.html:
         check_place(args.html)
+    if args.fix:
+        check_new_folder(args.fix)
     training, others = image_sets(cfg)
     with quiet_lib():
         reports, failures = check_sets(cfg, training + others, args.pixels)

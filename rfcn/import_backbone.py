@@ -21,6 +21,7 @@ import mxnet as mx
 import yaml
 
 from lib.utils.console import say
+from lib.utils.folders import check_folder
 from lib.utils.whole_file import save_text
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
@@ -162,6 +163,8 @@ def main(argv=None):
     args = parse(argv)
     kind = next(kind for kind in READERS if getattr(args, kind))
     given = getattr(args, kind)
+    if args.output:
+        check_folder(args.output)
     detector = None if args.backbone else detector_in(kind, given, tuple(filter(None, args.classes.split(','))))
     if detector:
         write_detector(detector, given, args.output or str(Path('model', re.sub(r'-\d{4}$', '', Path(given).stem))))

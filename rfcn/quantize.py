@@ -20,7 +20,7 @@ import numpy as np
 from lib.errors import ConfigError
 from lib.utils.console import progress
 from lib.utils.folders import locked_folder
-from lib.utils.whole_file import save_whole
+from lib.utils.whole_file import check_place, is_stream, save_whole
 from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.identity import QUANTIZED, Identity, settings_of
@@ -84,6 +84,8 @@ def test_network(cfg, params):
 def quantize_net(cfg, params, prefix):
     """Calibrate on training images and write the INT8 model. Returns the path of its parameters."""
     path = checkpoint.params_path(prefix, 0)
+    for output in outputs(path):
+        check_place(output)
     with locked_folder(os.path.dirname(path) or '.'):
         save_int8(path, *_quantized(for_quantization(cfg, params), params))
     logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, path)
@@ -105,6 +107,11 @@ def _quantized(cfg, params):
     return quantized, arg_params, aux_params, Identity(QUANTIZED, settings_of(cfg), trained and trained.data)
 
 
+def outputs(path):
+    """The files of an INT8 model whose parameters are at a path, in the order in which they get their names."""
+    return [quantization.symbol_path(path), states.states_beside(path), path]
+
+
 def save_int8(path, symbol, arg_params, aux_params, identity):
     """Write an INT8 model: its graph, its parameters, and what they are; each knows the sum of the parameters."""
     progress = states.finished(arg_params, aux_params)
@@ -113,7 +120,7 @@ def save_int8(path, symbol, arg_params, aux_params, identity):
         Path(symbol_path).write_text(with_sum(symbol, progress.checksum), encoding='utf-8')
         checkpoint.write_arrays(states_path, states.states_arrays({}, progress, identity))
         checkpoint.write_arrays(params_path, checkpoint.tag_params(arg_params, aux_params))
-    save_whole([quantization.symbol_path(path), states.states_beside(path), path], write)
+    save_whole(outputs(path), write)
 
 
 def last_convolutions(symbol):
@@ -187,6 +194,8 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
+    if args.out and is_stream(args.out):
+        raise ConfigError('--out %s: expected the first part of the names of files, not a stream' % args.out)
     if args.per_layer:
         report_layers(cfg, args.params)
     else:

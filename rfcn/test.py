@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 
+from lib.utils.folders import check_folder
 from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import check_regular, is_there
 from lib.utils.result_files import free_name
@@ -136,6 +137,8 @@ def draw_all(imdb, all_boxes, folder, thresh=0.5):
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
+    if args.report:
+        check_folder(args.report)
     params = args.params or last_checkpoint(cfg, args.cfg)
     folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
     if args.thresh is not None:     # another result than the experiment's, which stays

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import Iterator
 
 from lib.errors import DatasetError, UserError
 from lib.utils.limits import kind_of
-from lib.utils.whole_file import process_lives, remove_leftovers
+from lib.utils.whole_file import NO_ROOM, process_lives, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +35,10 @@ def whole_folder(out: str) -> Iterator[str]:
         path of the folder to write into, beside `out`.
     Raises:
         DatasetError: there are files in `out`.
+        OSError: the folder that it is to be in cannot be written to, or the disk is full.
     """
+    check_new_folder(out)
     target = os.path.realpath(out)
-    if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
-        found = 'files in it' if os.path.isdir(target) else kind_of(target)
-        raise DatasetError('%s: expected a new or empty folder, found %s. Give another one' % (out, found))
     _remove_leftovers(target)
     temporary = '%s.unfinished-%d' % (target, os.getpid())
     os.makedirs(temporary)
@@ -51,9 +51,48 @@ def whole_folder(out: str) -> Iterator[str]:
         if os.path.isdir(target):
             os.rmdir(target)
         os.rename(temporary, target)
+    except OSError as error:
+        within = any(str(name).startswith(temporary) for name in (error.filename, error.filename2))
+        if not within and (error.filename is not None or error.errno not in NO_ROOM):
+            raise
+        raise OSError('%s could not be written (%s); nothing of it stays. Is the disk full or the folder read-only?'
+                      % (out, error.strerror)) from error
     finally:
-        if os.path.isdir(temporary):
-            shutil.rmtree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new_folder(out: str | os.PathLike) -> None:
+    """Find out before a long work whether `whole_folder` can write its result there. Raises as it does."""
+    target = os.path.realpath(out)
+    if os.path.lexists(target) and not (os.path.isdir(target) and not os.listdir(target)):
+        found = 'files in it' if os.path.isdir(target) else kind_of(target)
+        raise DatasetError('%s: expected a new or empty folder, found %s. Give another one' % (out, found))
+    _check_writable(_nearest(os.path.dirname(target)), out)     # where it gets its name
+
+
+def check_folder(out: str | os.PathLike) -> None:
+    """Find out before a long work whether files can be written into a folder, which may be a new one.
+
+    Raises:
+        OSError: there is something else at its path, or on the way to it, or it may not be written to.
+    """
+    _check_writable(_nearest(os.path.realpath(out)), out)
+
+
+def _nearest(path):
+    """The path itself, or the nearest one above it that is there."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _check_writable(place, out):
+    """Raise OSError unless files can be written into the folder `place`, for the sake of `out`."""
+    if not os.path.isdir(place):
+        raise NotADirectoryError(errno.ENOTDIR, 'a folder is expected at %s, and it is %s' % (place, kind_of(place)),
+                                 os.fspath(out))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, 'the folder %s may not be written to' % place, os.fspath(out))
 
 
 def _remove_leftovers(target):
@@ -85,6 +124,9 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     if place in _held:
         yield
         return
+    if not os.path.isdir(place):
+        raise FileNotFoundError(errno.ENOENT, 'the folder is not there', str(folder))
+    _check_writable(place, folder)
     with open(os.path.join(place, '.lock'), 'a+') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,9 +136,10 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
                               % (folder, file.read().strip() or 'its process is unknown')) from None
         except OSError as error:
             logger.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
-        file.truncate(0)
-        file.write('process %d, %s' % (os.getpid(), os.path.basename(sys.argv[0]) or 'Python'))
-        file.flush()
+        os.ftruncate(file.fileno(), 0)
+        with contextlib.suppress(OSError):  # the disk is full: the folder is held all the same
+            os.write(file.fileno(), os.fsencode('process %d, %s' % (os.getpid(), os.path.basename(sys.argv[0])
+                                                                    or 'Python')))
         _held.add(place)
         try:
             removed = remove_leftovers(place)

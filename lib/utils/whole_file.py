@@ -29,6 +29,7 @@ from lib.errors import CheckpointError, error_line
 logger = logging.getLogger(__name__)
 
 STANDARD_STREAMS = {'-': 1, '/dev/stdout': 1, '/dev/stderr': 2}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)   # of a write, whose error has no file's name
 _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
 
 
@@ -46,34 +47,44 @@ def whole_files(paths: Sequence[str | os.PathLike], suffix: str = '', last_tells
         last_tells: whether the last file tells of the others: then the one that was there is removed before any gets
             its name, so that it never stands beside files that it does not tell of.
     Raises:
-        OSError: a folder cannot be written to, or the disk is full.
+        OSError: a folder is not there or cannot be written to, or the disk is full; it names the files, not the
+            temporary ones.
     """
     paths = [os.fspath(path) for path in paths]
-    targets = [_target(path) for path in paths]     # None of a stream
+    try:
+        targets = [_target(path) for path in paths]     # None of a stream
+    except FileNotFoundError as error:
+        raise _not_written(paths, error.strerror) from error
     files = list(filter(None, targets))
     for target in files:
         _remove_leftovers_of(target)
     temporaries = [_temporary(target, suffix) for target in targets]
     try:
-        yield temporaries
-        for temporary, target in zip(temporaries, targets):
-            if target:
-                _flush(temporary)
-                _keep_mode_and_owner(temporary, target)
-        if last_tells and targets[-1]:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(targets[-1])
-        for path, temporary, target in zip(paths, temporaries, targets):
-            if target:
-                os.replace(temporary, target)
-            else:
-                with open(temporary, 'rb') as file, _open_stream(path, 'wb') as stream:
-                    shutil.copyfileobj(file, stream)
-        for folder in {os.path.dirname(target) for target in files}:
-            _flush_folder(folder)
+        with _naming(paths, temporaries):
+            yield temporaries
+            _give_names(paths, temporaries, targets, last_tells)
     finally:
         for temporary in filter(os.path.exists, temporaries):
             os.remove(temporary)
+
+
+def _give_names(paths, temporaries, targets, last_tells):
+    """The end of `whole_files`."""
+    for temporary, target in zip(temporaries, targets):
+        if target:
+            _flush(temporary)
+            _keep_mode_and_owner(temporary, target)
+    if last_tells and targets[-1]:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(targets[-1])
+    for path, temporary, target in zip(paths, temporaries, targets):
+        if target:
+            os.replace(temporary, target)
+        else:
+            with open(temporary, 'rb') as file, _open_stream(path, 'wb') as stream:
+                shutil.copyfileobj(file, stream)
+    for folder in {os.path.dirname(target) for target in filter(None, targets)}:
+        _flush_folder(folder)
 
 
 @contextlib.contextmanager
@@ -88,12 +99,18 @@ def whole_text(path: str | os.PathLike) -> Iterator[IO[str]]:
     """A UTF-8 text file to write to; '-' is the standard output. A stream gets each line as it comes."""
     path = os.fspath(path)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_naming('standard output' if path == '-' else path))
         if _target(path) is None:
+            stack.enter_context(_naming([path]))
             yield stack.enter_context(_open_stream(path, 'w', encoding='utf-8'))
         else:
             temporary = stack.enter_context(whole_file(path))
             yield stack.enter_context(open(temporary, 'w', encoding='utf-8'))
+
+
+def is_stream(path: str | os.PathLike) -> bool:
+    """Whether a path names an open file, '-' or /dev/stdout, or a device or a FIFO: anything but a file or a folder."""
+    path = os.fspath(path)
+    return _descriptor(path) is not None or os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def is_standard_output(path: str | os.PathLike) -> bool:
@@ -102,16 +119,32 @@ def is_standard_output(path: str | os.PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def _naming(path):
-    """An error of writing, which does not know the file's name, gets it."""
+def _naming(paths, temporaries=()):
+    """An error of writing tells of the files, which the system's has no name of, or the temporary one."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        if error.filename is None and error.errno:
-            raise OSError(error.errno, '%s: it could not be written' % error.strerror, path) from error
-        raise
+        ours = error.filename in temporaries if error.filename is not None else error.errno in NO_ROOM
+        if not ours:
+            raise
+        raise _not_written(paths, error.strerror) from error
+
+
+def _not_written(paths, reason):
+    """An OSError whose text is one sentence for the user."""
+    names = ' and '.join('standard output' if path == '-' else os.fspath(path) for path in paths)
+    folders = [os.path.dirname(os.path.abspath(path)) for path in paths if _descriptor(os.fspath(path)) is None]
+    gone = [folder for folder in folders if not os.path.isdir(folder)]
+    if gone:
+        text = 'could not be written: the folder %s is not there. Was it deleted, or its disk unmounted?' % gone[0]
+    elif any(os.path.exists(path) and not os.path.isfile(path) for path in paths) or not folders:
+        text = 'could not be written (%s)' % reason
+    else:
+        text = 'could not be written (%s); what was there before is untouched. Is the disk full or the folder ' \
+               'read-only?' % reason
+    return OSError('%s %s' % (names, text))
 
 
 def save_whole(paths: Sequence[str | os.PathLike], write: Callable[..., object]) -> None:
@@ -120,18 +153,11 @@ def save_whole(paths: Sequence[str | os.PathLike], write: Callable[..., object])
     Raises:
         OSError: one sentence for the user; what was there is untouched.
     """
-    try:
-        with whole_files(paths) as temporaries:
+    with whole_files(paths) as temporaries:
+        try:
             write(*temporaries)
-    except BrokenPipeError:
-        raise
-    except (OSError, RuntimeError, CheckpointError) as error:     # MXNet's errors are RuntimeErrors
-        names, folder = ' and '.join(map(str, paths)), os.path.dirname(os.path.abspath(paths[0]))
-        if not os.path.isdir(folder):
-            raise OSError('%s could not be written: the folder %s is not there. Was it deleted, or its disk unmounted?'
-                          % (names, folder)) from error
-        raise OSError('%s could not be written (%s); what was there before is untouched. Is the disk full or the '
-                      'folder read-only?' % (names, _reason(error))) from error
+        except (RuntimeError, CheckpointError) as error:     # MXNet's errors are RuntimeErrors
+            raise _not_written(paths, error_line(error)) from error
 
 
 def save_text(path: str | os.PathLike, text: str) -> None:
@@ -246,10 +272,6 @@ def _keep_mode_and_owner(temporary, target):
             with contextlib.suppress(PermissionError):
                 os.chown(temporary, before.st_uid, before.st_gid)
         os.chmod(temporary, stat.S_IMODE(before.st_mode))
-
-
-def _reason(error):
-    return error.strerror if isinstance(error, OSError) and error.strerror else error_line(error)
 
 
 def process_lives(process: int) -> bool:

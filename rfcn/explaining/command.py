@@ -12,6 +12,7 @@ import logging
 
 from lib.errors import ConfigError, UserError
 from lib.utils.console import shown
+from lib.utils.folders import check_folder
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
 from rfcn.detector import Detector
@@ -75,4 +76,5 @@ def main(argv=None):
     log_to(None, cfg.default.log_level)
     if args.images < 1:
         raise ConfigError('--images: expected a whole number from 1, not %d' % args.images)
+    check_folder(args.out)
     (explain_training if args.train else explain_decision)(cfg, args)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import DatasetError, UserError
+from lib.utils.folders import check_folder
 from lib.utils.image_file import imread
 from lib.utils.limits import is_there
 from lib.utils.safe_load import load_pickle
@@ -142,6 +143,7 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
+    check_folder(args.out)
     cfg = data_sets.with_classes(cfg)
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     saved = Path(args.detections or run_folder(cfg, args.cfg, cfg.dataset.test_image_set)

@@ -1,12 +1,14 @@
 """A folder belongs to one run at a time."""
 import errno
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from lib.utils.folders import FolderInUse, locked_folder
+from lib.errors import DatasetError
+from lib.utils.folders import FolderInUse, check_folder, check_new_folder, locked_folder, whole_folder
 from tests.conftest import ROOT
 
 HOLD = ('import sys\n'
@@ -49,6 +51,57 @@ def test_a_block_within_a_block_is_of_the_same_run(tmp_path):
         done = subprocess.run([sys.executable, '-c', HOLD, str(tmp_path)], cwd=str(ROOT), stdin=subprocess.DEVNULL,
                               stderr=subprocess.PIPE)
         assert b'is in use by another run (process %d' % os.getpid() in done.stderr     # still held
+
+
+def test_a_folder_that_cannot_be_held_is_named(tmp_path):
+    place = tmp_path / 'none'
+    with pytest.raises(FileNotFoundError) as caught, locked_folder(place):
+        pass
+    assert (caught.value.filename, caught.value.strerror) == (str(place), 'the folder is not there')
+
+
+def test_a_folder_is_held_on_a_full_disk_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr('os.write', refuse)
+    with locked_folder(tmp_path):
+        done = subprocess.run([sys.executable, '-c', HOLD, str(tmp_path)], cwd=str(ROOT), stdin=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE)
+        assert b'is in use by another run' in done.stderr
+
+
+def test_what_cannot_become_a_folder_is_found_out_before_the_work(tmp_path):
+    file = tmp_path / 'a.txt'
+    file.write_text('')
+    (tmp_path / 'link').symlink_to('new')
+    for out in (tmp_path / 'new', tmp_path / 'new' / 'deeper', tmp_path / 'link'):
+        check_folder(out)
+        check_new_folder(out)
+    check_folder(tmp_path)
+    with pytest.raises(DatasetError, match='expected a new or empty folder, found files in it'):
+        check_new_folder(tmp_path)
+    with pytest.raises(DatasetError, match='expected a new or empty folder, found a device'):
+        check_new_folder('/dev/null')
+    for out in (file, file / 'below'):
+        with pytest.raises(NotADirectoryError, match='a folder is expected at %s, and it is a file' % file):
+            check_folder(out)
+
+
+def test_a_folder_on_a_disk_that_gets_full_is_named_and_nothing_stays(tmp_path):
+    out = tmp_path / 'out'
+    errors = [OSError(errno.ENOSPC, 'full'),                            # of a write
+              OSError(errno.ENOSPC, 'full', '/a/source.jpg', None, '%s.unfinished-%d/a.jpg' % (out, os.getpid()))]
+    for error in errors:
+        with pytest.raises(OSError, match='^%s could not be written .full.; nothing of it stays' % out):
+            with whole_folder(out):
+                raise error
+    with pytest.raises(OSError, match='^%s could not be written .No such file' % out), whole_folder(out) as folder:
+        shutil.rmtree(folder)
+        open(os.path.join(folder, 'a.txt'), 'w')
+    other = OSError(errno.EIO, 'damaged', '/a/source.jpg')
+    with pytest.raises(OSError) as caught, whole_folder(out):
+        raise other
+    assert caught.value is other and not list(tmp_path.iterdir())
 
 
 def test_what_a_killed_run_left_half_written_is_removed_and_named(tmp_path, caplog):

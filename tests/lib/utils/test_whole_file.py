@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
+import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -130,8 +132,9 @@ def test_what_cannot_be_written_is_found_out_before_the_work(tmp_path):
 
 
 def test_a_folder_at_the_path_is_no_file(tmp_path):
-    with pytest.raises(OSError, match='could not be written .is a folder; a file was expected'):
+    with pytest.raises(IsADirectoryError) as caught:
         save_text(tmp_path, 'text')
+    assert (caught.value.filename, caught.value.strerror) == (str(tmp_path), 'is a folder; a file was expected')
     assert list(tmp_path.iterdir()) == []
 
 
@@ -234,7 +237,31 @@ def test_a_text_for_minus_goes_to_the_standard_output(capfd, tmp_path, monkeypat
 
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no /dev/full')
 def test_an_error_of_a_write_names_the_file():
-    with pytest.raises(OSError, match='it could not be written') as caught:
+    with pytest.raises(OSError, match='^/dev/full could not be written .No space left on device.$'):
         with whole_text('/dev/full') as file:
             file.write('a line')
-    assert caught.value.filename == '/dev/full'
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    path = tmp_path / 'gone' / 'a.txt'
+    path.parent.mkdir()
+    said = '^%s could not be written: the folder .*gone is not there. Was it deleted' % path
+    with pytest.raises(OSError, match=said), whole_text(path) as file:
+        file.write('a line')
+        shutil.rmtree(str(path.parent))
+    path.parent.mkdir()
+    with pytest.raises(OSError, match=said), whole_file(path) as temporary:
+        shutil.rmtree(str(path.parent))
+        open(temporary, 'wb')
+
+
+def test_an_error_of_a_write_that_has_no_name_is_that_of_the_file_unless_it_has_another_cause(tmp_path):
+    path = tmp_path / 'a.txt'
+    with pytest.raises(OSError, match='^%s could not be written .No space left on device.; what was there' % path):
+        with whole_file(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for other in (OSError(errno.ENOMEM, 'no memory'), OSError(errno.ENOSPC, 'full', '/another/file'), OSError('ours')):
+        with pytest.raises(OSError) as caught, whole_file(path):
+            raise other
+        assert caught.value is other
+    assert not list(tmp_path.iterdir())
