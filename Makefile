@@ -38,7 +38,7 @@ lint: $(BUILT)  ## check the style, and that shell scripts can be parsed
 	@if [ -x $(BIN)/pip-audit ]; then timeout 120 $(BIN)/pip-audit --local --progress-spinner off \
 		|| echo 'note: pip-audit found the faults above, or could not reach its list; neither fails this'; \
 	else echo 'note: the packages were not audited: pip-audit is not installed ($(BIN)/pip install pip-audit)'; fi
-	for script in init.sh .ci/*.sh data/*.sh experiments/*/*.sh; do bash -n $$script || exit 1; done
+	for script in init.sh .ci/*.sh data/*.sh experiments/*.sh experiments/*/*.sh; do bash -n $$script || exit 1; done
 
 format: $(BUILT)  ## mend what lint finds and can be mended by itself; spaces and blank lines too
 	$(BIN)/ruff check --fix $(ARGS)

@@ -12,6 +12,7 @@ import builtins
 import contextlib
 import ctypes
 import importlib.util
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -31,6 +32,11 @@ RENAMED = {'float_': 'float64', 'complex_': 'complex128', 'unicode_': 'str_', 's
 # MXNet takes them into `mxnet.numpy` and calls none.
 FINANCIAL = ('fv', 'ipmt', 'irr', 'mirr', 'nper', 'npv', 'pmt', 'ppmt', 'pv', 'rate')
 MXNET_NEEDS = ('requests', 'graphviz')      # beside NumPy, of which it asks for a version that it does not need
+
+# What the commands import; `rfcn fetch` alone needs none of them.
+PACKAGES = ('numpy', 'scipy', 'cv2', 'PIL', 'pycocotools', 'matplotlib', 'easydict', 'yaml', 'defusedxml', 'tqdm',
+            'mxnet')
+MAKE_BUILD = 'call make build in the project and use its .venv/bin/python'
 
 CUDA_PACKAGE = 'mxnet-cu112'
 CUDA_LIBRARIES = (
@@ -75,8 +81,19 @@ def give_back(namespace):
         namespace.setdefault(name, value)
 
 
+def check_packages():
+    """End a script in one sentence where this Python lacks packages, before it imports them.
+
+    Raises:
+        SystemExit: with the sentence.
+    """
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SystemExit('error: %s lacks the packages %s: %s' % (sys.executable, ', '.join(missing), MAKE_BUILD))
+
+
 class MXNetMissing(UserError, ImportError):
-    """MXNet is not installed, or a library that it needs is not here."""
+    """MXNet or another package is not installed, or a library that it needs is not here."""
 
 
 @contextlib.contextmanager
@@ -92,11 +109,13 @@ def needing_mxnet():
         if error.name in MXNET_NEEDS:
             raise MXNetMissing('MXNet needs the package %s, which is not installed in this Python: pip install %s'
                                % (error.name, ' '.join(MXNET_NEEDS))) from error
-        if error.name != 'mxnet':
-            raise
-        raise MXNetMissing('MXNet is not installed in this Python: call make build in the project and use its '
-                           '.venv/bin/python, or pip install %s and then pip install --no-deps mxnet==1.9.1'
-                           % ' '.join(MXNET_NEEDS)) from error
+        if error.name == 'mxnet':
+            raise MXNetMissing('MXNet is not installed in this Python: %s, or pip install %s and then pip install '
+                               '--no-deps mxnet==1.9.1' % (MAKE_BUILD, ' '.join(MXNET_NEEDS))) from error
+        if error.name in PACKAGES:
+            raise MXNetMissing('the package %s is not installed in this Python: %s'
+                               % (error.name, MAKE_BUILD)) from error
+        raise
     except OSError as error:
         if not str(error).startswith('libcu'):
             raise

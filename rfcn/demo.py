@@ -11,6 +11,8 @@ from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+    from rfcn._compat import check_packages
+    check_packages()
 
 import argparse
 import collections

@@ -4,6 +4,8 @@ from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+    from rfcn._compat import check_packages
+    check_packages()
 
 from rfcn import data_sets, inference, training
 from rfcn.cli.run import parse_config, start_training

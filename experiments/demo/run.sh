@@ -2,8 +2,9 @@
 # The whole of the project in some minutes: draw a data set, train a small R-FCN on it from scratch, test it, show what it found.
 #   PYTHON=python bash experiments/demo/run.sh [KEY=VALUE ...]
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-python=${PYTHON:-.venv/bin/python}
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$root"
+. experiments/python.sh
 run=output/demo/demo
 
 "$python" experiments/demo/make_dataset.py --out data/demo

@@ -4,4 +4,5 @@
 #   PYTHON=python bash experiments/rfcn/paper_voc07_rfcn.sh gpus=0,1
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-exec "${PYTHON:-$root/.venv/bin/python}" "$root/experiments/reproduce.py" --run "$(basename "$0" .sh)" "$@"
+. "$root/experiments/python.sh"
+exec "$python" "$root/experiments/reproduce.py" --run "$(basename "$0" .sh)" "$@"

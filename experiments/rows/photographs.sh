@@ -15,7 +15,7 @@ first_of() {  # first_of SUFFIX CANDIDATE...: the first candidate that is there 
 }
 
 photographs() {
-    local name=$1 script=$2 row python data weights
+    local name=$1 script=$2 row data weights
     shift 2
     row=$(basename "$0" .sh)
     case "${1:-}" in ''|*=*) data=$(first_of '' "$root/data/$name" "$root/../shared/data/$name") ;; *) data=$1; shift ;; esac
@@ -23,8 +23,7 @@ photographs() {
         ''|*=*) weights=$(first_of -0000.params "$root/model/pretrained_model/resnet_v1_50" "$root/../shared/weights/resnet_v1_50") ;;
         *) weights=$1; shift ;;
     esac
-    python=${PYTHON:-$root/.venv/bin/python}
-    command -v "$python" >/dev/null || { echo "$python: there is no virtual environment; run first: make build" >&2; exit 1; }
+    . "$root/experiments/python.sh"
     [ -d "$data" ] || { echo "$data: no such folder; give the pictures' folder as the first argument" >&2; exit 1; }
     [ -f "$weights-0000.params" ] || {
         echo "$weights-0000.params: no such file; give its prefix as the second argument (rfcn import makes one)" >&2; exit 1; }

@@ -32,3 +32,22 @@ def test_training_testing_and_the_demo_run_from_any_folder(tiny_yaml, tiny_voc, 
     command([str(ROOT / 'rfcn' / 'demo.py'), '--cfg', str(run / 'config.yaml'), '--image', picture, '--out', 'drawn',
              '--params', str(run / 'tiny-0001.params')], elsewhere)
     assert cv2.imread(str(elsewhere / 'drawn' / 'wide1.png')).shape == (64, 96, 3)
+
+
+def test_a_python_without_the_packages_is_told_so_in_one_sentence_by_every_script(tmp_path):
+    bare = tmp_path / 'python'
+    bare.write_text('#!/bin/sh\nexec %s -S "$@"\n' % sys.executable)    # without site-packages
+    bare.chmod(0o755)
+    scripts = [['bash', 'experiments/rfcn/row.sh'], ['bash', 'experiments/demo/run.sh'],
+               ['bash', 'experiments/rfcn/bccd_resnet50.sh'], [str(bare), 'rfcn/train_end2end.py'],
+               [str(bare), 'rfcn/test.py'], [str(bare), 'rfcn/demo.py'], [str(bare), 'rfcn/train_alternate.py'],
+               [str(bare), '-m', 'rfcn', 'train']]
+    for script in scripts:
+        done = subprocess.run(script, cwd=str(ROOT), env=dict(os.environ, PYTHON=str(bare), PYTHONPATH=''), text=True,
+                              capture_output=True)
+        assert done.returncode == 1 and done.stdout == '', script
+        assert done.stderr.startswith('error: ') and done.stderr.count('\n') == 1, done.stderr
+        assert 'call make build in the project' in done.stderr
+    done = subprocess.run(['bash', 'experiments/rfcn/row.sh'], cwd=str(ROOT), text=True, stderr=subprocess.PIPE,
+                          env=dict(os.environ, PYTHON=str(tmp_path / 'none')))
+    assert done.returncode == 1 and done.stderr.endswith('none: no such program; run first: make build\n')
