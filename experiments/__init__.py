@@ -1,2 +1,4 @@
 """Recipes and measurements. They import `rfcn`; nothing imports them."""
-import rfcn  # before anything imports MXNet: it gives NumPy the names that MXNet needs and sets its environment
+from rfcn._compat import check_packages  # `rfcn` is imported before MXNet: it gives NumPy the names that MXNet needs
+
+check_packages()
