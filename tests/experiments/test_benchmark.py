@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import benchmark
-from experiments.bench import inference, kernels, measure, report, subjects, training
+from experiments.bench import inference, kernels, measure, plot, report, subjects, training
 from experiments.bench.flops import gflop
 from rfcn.symbols import make_symbol
 
@@ -141,8 +141,19 @@ def test_operators_are_counted_by_kind():
     assert list(sums) == ['convolution', 'update', 'other']
 
 
+ROW = dict(backbone='ResNet-18', depth=18, precision='fp32', pre=0.01, network=0.5, post=0.02, total=0.53,
+           operators={'convolution': 0.4, 'RoI pooling': 0.03, 'ReLU': 0.02, 'sum': 0.01, 'besides operators': 0.04})
+
+
+def test_the_picture_parts_all_but_the_convolutions():
+    parts = plot.parts_besides_convolution(ROW)
+    assert {name: round(value, 6) for name, value in parts.items()} == {
+        'reading and scaling': 10, 'RoI pooling': 30, 'to and from INT8': 0, 'other operators': 30,
+        'operators in Python, waiting': 40, 'choosing detections': 20}
+
+
 def test_the_script_prints_a_table_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
-    row = dict(backbone='ResNet-18', depth=18, precision='fp32', pre=0.01, network=0.5, post=0.02, total=0.53)
+    row = dict(ROW)
     monkeypatch.setitem(benchmark.SECTIONS, 'infer', lambda short: [row])
     monkeypatch.setattr(benchmark.machine, 'limits', lambda: {'fp32': 100.0})
     benchmark.main(['infer', '--out', str(tmp_path / 'out')])
