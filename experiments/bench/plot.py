@@ -21,7 +21,7 @@ def parts_besides_convolution(row):
 
 
 def draw(rows, path):
-    """Draw the rows of the table of inference, a bar each: seconds of all, milliseconds besides convolution in parts."""
+    """Draw the rows of the table of inference, a bar each: all seconds; milliseconds besides convolution, in parts."""
     figure = Figure(figsize=(11, 4.5), tight_layout=True)
     FigureCanvasAgg(figure)  # draws without a screen
     whole, parts = figure.subplots(1, 2)
