@@ -1,6 +1,6 @@
-"""The data sets by name: a reader of a format, and an evaluation. An own one gets a line in `DATASETS`.
+"""The data sets by name, each a reader of its format and an evaluation. A new format gets a line in `DATASETS`.
 
-The class names of the published ones are here too, for models of theirs where the data are not at hand.
+The class names of the published data sets are here too, for models that were trained on them elsewhere.
 """
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from lib.dataset.voc_eval import VocScored
 from lib.dataset.yolo import read_yolo
 from lib.errors import DatasetError
 
-# Name in the configuration -> function that reads an image set, the options that it takes, class of the data set.
+# Name in the configuration -> function that reads an image set, the options that it takes, class with the evaluation.
 DATASETS = {'PascalVOC': (read_voc, ('sets',), VocScored), 'coco': (read_coco, (), CocoScored),
             'csv': (read_csv, ('sets', 'origin'), VocScored), 'yolo': (read_yolo, (), VocScored)}
-# In the order of COCO's category numbers, which is that of its json files.
+# In the order of COCO's category ids, as in its json files.
 COCO_CLASSES = (
     'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
     'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant',
@@ -42,14 +42,13 @@ def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequen
         name: one of `DATASETS`.
         image_set: name of a list of images in it, such as '2007_trainval'.
         dataset_path: folder of the data set.
-        classes: class names or a text file of them; None takes those of the data.
-        sets: names of all image sets that are used together: of data without a list of classes, their labels are the
-            classes.
-        origin: 0 or 1, which number the first pixel of a row has in a CSV list.
-    Returns:
-        AnnotatedSet.
+        classes: class names, or the path of a text file with a name per line; None takes those of the data.
+        sets: names of all image sets that are used together. If the data have no list of classes, the labels of all of
+            these sets are the classes.
+        origin: 0 or 1, the number of the first pixel of a row in a CSV list.
     Raises:
-        FileNotFoundError: there are no such data. DatasetError: they cannot be read at all.
+        FileNotFoundError: there is no such image set.
+        DatasetError: the format is unknown, or nothing of the set can be read. Lesser faults are in the result.
     """
     if name not in DATASETS:
         raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(DATASETS)))
@@ -67,27 +66,23 @@ def make_dataset(name: str, image_set: str, root_path: str, dataset_path: str, *
     Args:
         name, image_set, dataset_path, classes, sets, origin: as of `read_annotated`.
         root_path: not used, as in the release.
-        options: further keyword arguments of the class.
-    Returns:
-        IMDB.
+        options: further keyword arguments of the class (see `IMDB`).
     Raises:
-        DatasetError: the name is unknown, or the data are not what they should be.
-        FileNotFoundError: they are not there.
+        DatasetError: the name is unknown, or the data have a fault.
+        FileNotFoundError: there is no such image set, or an image of it is not there.
     """
     data = read_annotated(name, image_set, dataset_path, classes, sets=sets, origin=origin)
     return DATASETS[name][2](data, **options)
 
 
 def load_imdbs(name: str, image_sets: str, root_path: str, dataset_path: str, **options: Any) -> list[IMDB]:
-    """Open each image set of 'a+b'.
+    """Open each of several image sets.
 
     Args:
-        name, root_path, dataset_path, options: as in `make_dataset`.
+        name, root_path, dataset_path, options: as of `make_dataset`.
         image_sets: names joined by '+', such as '2007_trainval+2012_trainval'.
-    Returns:
-        list of IMDB.
     Raises:
-        DatasetError: they differ in their classes.
+        DatasetError, FileNotFoundError: as `make_dataset`; DatasetError also if the sets differ in their classes.
     """
     names = [image_set.strip() for image_set in image_sets.split('+')]
     options.setdefault('sets', names)
@@ -101,23 +96,23 @@ def load_imdbs(name: str, image_sets: str, root_path: str, dataset_path: str, **
 
 def load_gt_roidb(name: str, image_sets: str, root_path: str, dataset_path: str, *, flip: bool = False,
                   **options: Any) -> tuple[list[dict], list[IMDB]]:
-    """The images of 'a+b' with their objects.
+    """The images of several image sets with their objects.
 
     Args:
-        name, image_sets, root_path, dataset_path, options: as in `load_imdbs`.
-        flip: whether the mirror images follow: those of a set directly after it, as in the release.
+        name, image_sets, root_path, dataset_path, options: as of `load_imdbs`.
+        flip: whether mirror images are added; those of a set follow directly after it, as in the release.
     Returns:
-        roidb, a list of entries, and the list of IMDBs.
+        roidb: list of entries, see imdb.py.
+        imdbs: the data sets.
     Raises:
-        DatasetError, FileNotFoundError: as the data sets do; DatasetError with counts if no object is left to train
-            on.
+        DatasetError, FileNotFoundError: as `load_imdbs`; DatasetError also if there is no object to train on.
     """
     imdbs = load_imdbs(name, image_sets, root_path, dataset_path, **options)
     return roidb_of(imdbs, flip=flip), imdbs
 
 
 def roidb_of(imdbs: Sequence[IMDB], *, flip: bool = False) -> list[dict]:
-    """The images of data sets with their objects, to train on; see `load_gt_roidb`."""
+    """The images of data sets with their objects, to train on. Arguments, result and errors as of `load_gt_roidb`."""
     check_usable(imdbs)
     roidb = []
     for imdb in imdbs:
@@ -127,10 +122,11 @@ def roidb_of(imdbs: Sequence[IMDB], *, flip: bool = False) -> list[dict]:
 
 
 def published_classes(dataset: str, image_sets: str) -> tuple[str, ...]:
-    """Class names of the image sets 'a+b' without background, if they are VOC's or COCO's by name; else ().
+    """The class names, without the background, of image sets whose names are those of VOC or COCO; else ().
 
     Args:
-        dataset: 'PascalVOC' or 'coco'.
+        dataset: a name of `DATASETS`.
+        image_sets: names joined by '+'.
     """
     names, pattern = {'PascalVOC': (VOC_CLASSES, _VOC_SET), 'coco': (COCO_CLASSES, _COCO_SET)}.get(dataset, ((), ''))
     return names if all(re.fullmatch(pattern, name.strip()) for name in image_sets.split('+')) else ()

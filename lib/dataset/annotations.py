@@ -1,12 +1,11 @@
-"""Annotations of image sets as they stand in their files: THE item.
+"""The annotations of an image set as its files state them, and THE item: an annotated object.
 
-Every format is read into an `AnnotatedSet`: nothing is clipped, nothing dropped, and what is wrong is in a list of
-faults. Training, the checker, its cleaned copies, the converters and the evaluation all work on it, and judge its
-boxes by the rule in `box_rule.py`.
+The readers of all formats return an `AnnotatedSet`. They neither clip nor drop anything; what is wrong is in its list
+of faults. Training, the checker with its cleaned copies, the converters and the evaluation work on it, and apply the
+rule in `box_rule.py` to its boxes.
 """
 from __future__ import annotations
 
-import logging
 import os
 from collections import OrderedDict
 from typing import Iterable, NamedTuple, Sequence
@@ -19,22 +18,21 @@ from lib.errors import DatasetError
 from lib.utils.console import listed, shown
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
-logger = logging.getLogger(__name__)
-
-# THE item: an annotated object.
+# THE item.
 ITEM = np.dtype([
-    ('number', np.int64),       # its place in the picture's source: of an object, annotation or line
+    ('number', np.int64),       # number of the object, annotation or line in the picture's source
     ('label', np.int32),        # index into AnnotatedSet.labels, whose first ones are the classes
     ('box', np.float64, 4),     # x1, y1, x2, y2 as everywhere: pixels counted from 0, both corners inside
     ('flags', np.uint8),        # DIFFICULT | CROWD | IGNORED
-    ('area', np.float64),       # pixels of its outline, where the format tells (COCO); else NaN
+    ('area', np.float64),       # of its outline in pixels, if the format states it (COCO); else NaN
 ])
-DIFFICULT, CROWD, IGNORED = 1, 2, 4     # a crowd is a group as one box
-FLAG_NAMES = OrderedDict([(CROWD, 'crowds'), (DIFFICULT, 'difficult'), (IGNORED, 'ignored')])
+DIFFICULT, CROWD, IGNORED = 1, 2, 4     # a crowd is one box around several objects
+FLAG_NAMES = OrderedDict([(CROWD, 'crowd'), (DIFFICULT, 'difficult'), (IGNORED, 'ignored')])
 
 BACKGROUND = '__background__'
-LONGEST_SIDE = 10 ** 6  # of an image, pixels; a longer one does not exist
-LARGEST = 1e9           # a larger number in an annotation is no pixel
+LONGEST_SIDE = 10 ** 6  # of an image in pixels; a larger stated size counts as not stated
+LARGEST = 1e9           # of a coordinate or an area; no image reaches it
+_CHUNK = 2 ** 16        # items that are turned into an array at once
 
 
 
@@ -42,9 +40,9 @@ class Picture(NamedTuple):
     """An annotated image."""
     index: str                                  # its name within the set
     name: str                                   # path of the image within the folder of images, with '/'
-    path: str                                   # of the image; '' if it is not there
+    path: str                                   # of the image file; '' if there is none
     source: str                                 # path of the annotation file
-    size: tuple[int, int] | None             # width, height as annotated; None where the source does not tell
+    size: tuple[int, int] | None             # width, height as annotated; None if the source does not state it
     items: np.ndarray                           # (n,) of ITEM
 
 
@@ -57,14 +55,14 @@ class AnnotatedSet(NamedTuple):
     num_classes: int                            # without the background
     pictures: list[Picture]
     faults: list[Fault]
-    place: str                                  # of an item's number: 'object %d', 'annotations[%d]' or 'line %d'
-    annotated: bool = True                      # false for test images whose objects nobody tells
-    official: bool = False                      # the data of a benchmark, evaluated as by its own kit
+    place: str                                  # how messages name an item: 'object %d', 'annotations[%d]', 'line %d'
+    annotated: bool = True                      # false for test images whose objects are not known
+    official: bool = False                      # data of VOC or COCO themselves, evaluated as by their own kits
     ids: object = None                          # of a COCO json: CocoIds
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, without the background."""
+        """The names of the classes, without the background."""
         return self.labels[:self.num_classes]
 
     def label(self, item: np.void) -> str:
@@ -76,30 +74,33 @@ class AnnotatedSet(NamedTuple):
         return '%s: %s (%s)' % (picture.source or picture.path, self.place % item['number'], self.label(item))
 
     def table(self) -> tuple[np.ndarray, np.ndarray]:
-        """All items, (N,) of ITEM, and the number of the picture that each belongs to, (N,) int."""
+        """All items, (N,) of ITEM, and the index in `pictures` of the picture of each, (N,) int."""
         counts = [len(picture.items) for picture in self.pictures]
         items = np.concatenate([picture.items for picture in self.pictures]) if counts else np.zeros(0, ITEM)
         return items, np.repeat(np.arange(len(counts)), counts)
 
 
 class Labels:
-    """Numbers for labels while a set is read, in the order in which they are met; `resolve` gives those of the set."""
+    """Numbers the labels of a set while it is read, in the order of their first occurrence.
+
+    `resolve` turns these numbers into those of the set, once its classes are known.
+    """
 
     def __init__(self):
         self.names = []
         self._numbers = {}
 
     def number(self, name: str) -> int:
-        """Of a label."""
+        """The number of a label, a new one for a new label."""
         number = self._numbers.setdefault(name, len(self.names))
         if number == len(self.names):
             self.names.append(name)
         return number
 
     def resolve(self, classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
-        """The labels of the set, its classes first, and the place of each of `names` in them, (n,) int.
+        """The labels of the set, its classes first, and the number in them of each label, (n,) int32.
 
-        A label means the class of its name, or else the one that differs in upper and lower case alone.
+        A label means the class of the same name, or else one that differs only in upper and lower case.
         """
         known = {name.lower(): number for number, name in enumerate(classes)}
         known.update((name, number) for number, name in enumerate(classes))
@@ -114,18 +115,17 @@ class Labels:
 
 
 class Items:
-    """Items that a reader collects, in columns; `of_pictures` makes arrays of them."""
+    """Collects the items of a set while it is read, in arrays: a set may have millions."""
 
     def __init__(self):
-        self._rows = []         # chunks of finished rows
-        self._chunk = []
-        self._owners = []
+        self._rows, self._owners = [], []   # arrays of finished chunks
+        self._chunk = []                    # (number of the picture, row) of those that follow
 
     def add(self, picture: int, number: int, label: int, box: Sequence[float], flags: int = 0,
             area: float = np.nan) -> None:
-        """Add one. `picture` is the number of its picture."""
+        """Add an item of the picture of number `picture`."""
         self._chunk.append((picture, (number, label, box, flags, area)))
-        if len(self._chunk) == 65536:
+        if len(self._chunk) == _CHUNK:
             self._close()
 
     def _close(self):
@@ -135,17 +135,24 @@ class Items:
         self._chunk = []
 
     def of_pictures(self, count: int, places: np.ndarray | None = None) -> list[np.ndarray]:
-        """List of `count` arrays of ITEM, those of each picture in the order in which they were added.
+        """For each of `count` pictures an array of its items, (n,) of ITEM, in the order in which they were added.
 
-        `places` is what `Labels.resolve` says of the labels.
+        Args:
+            count: number of pictures.
+            places: the second result of `Labels.resolve`; None leaves the labels as they are.
         """
         self._close()
         owners, rows = np.concatenate(self._owners), np.concatenate(self._rows)
         if places is not None and len(rows):
             rows['label'] = places[rows['label']]
-        order = np.argsort(owners, kind='stable')
-        rows, ends = rows[order], np.searchsorted(owners[order], np.arange(count + 1))
-        return [rows[start:end] for start, end in zip(ends, ends[1:])]
+        return by_picture(rows, owners, count)
+
+
+def by_picture(rows: np.ndarray, owners: np.ndarray, count: int) -> list[np.ndarray]:
+    """For each of `count` pictures its rows of an array, in their order; `owners` (N,) is the picture of each row."""
+    order = np.argsort(owners, kind='stable')
+    rows, ends = rows[order], np.searchsorted(owners[order], np.arange(count + 1))
+    return [rows[start:end] for start, end in zip(ends, ends[1:])]
 
 
 def no_items() -> np.ndarray:
@@ -157,10 +164,10 @@ _FALSE, _TRUE = ('', '0', 'false', 'no', 'null', 'none'), ('1', 'true', 'yes')
 
 
 def read_flag(value: object, where: str, name: str) -> bool:
-    """A flag as a bool: 0, 1, true, false and null, as they are or as text in any case.
+    """A flag as a bool. Read are 0, 1, true, false, yes, no and null, as values or as text, in any case.
 
     Raises:
-        DatasetError: anything else; `where` and `name` say where it stands.
+        DatasetError: the value is anything else; the message begins with `where` and the flag's `name`.
     """
     text = '' if value is None else str(value).strip().lower() if isinstance(value, (str, bool, int, float)) else '?'
     if text in ('0.0', '1.0'):
@@ -171,10 +178,10 @@ def read_flag(value: object, where: str, name: str) -> bool:
 
 
 def read_number(text: str) -> float:
-    """The number that a text is, as other programs read it too.
+    """The number that a text states, as other programs read it too.
 
     Raises:
-        ValueError: it is none. `float` alone also takes 1_0 as 10, and the digits of other scripts.
+        ValueError: the text is not a number. `float` alone would also read 1_0 as 10, and digits of other scripts.
     """
     if '_' in text or not text.isascii():
         raise ValueError('expected a number, found %.100r' % text)
@@ -182,20 +189,20 @@ def read_number(text: str) -> float:
 
 
 def flag_bits(difficult: bool = False, crowd: bool = False, ignored: bool = False) -> int:
-    """The flags of an item."""
+    """The field `flags` of an item."""
     return DIFFICULT * difficult | CROWD * crowd | IGNORED * ignored
 
 
 def annotated_size(width: float, height: float) -> tuple[int, int] | None:
-    """Width and height of an image as its annotation has them, or None if no image has that size."""
+    """The annotated width and height of an image as integers; None if no image has that size."""
     return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
 
 
 def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
-    """The class names as a tuple with '__background__' first, whether it was given or not.
+    """The class names as a tuple with '__background__' first, whether that was given or not.
 
     Raises:
-        DatasetError: there is no class, or one twice, or one without a name; `source` says where they come from.
+        DatasetError: there is no class, or one is given twice or has no name; the message begins with `source`.
     """
     names = tuple(str(name).strip() for name in classes)
     names = names if names[:1] == (BACKGROUND,) else (BACKGROUND,) + names
@@ -207,13 +214,17 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
 
 
 def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
-    """The names of a list, or of a text file with one a line, without the background. Raises as `with_background`."""
+    """The class names of a list, or of a text file with a name per line, without the background.
+
+    Raises:
+        DatasetError: as `with_background`. FileNotFoundError: there is no such file.
+    """
     names = read_lines(classes, 'a class name a line') if not isinstance(classes, (list, tuple)) else classes
     return with_background(names, source)[1:]
 
 
 def same_files(data: AnnotatedSet) -> Faults:
-    """Faults for the pictures whose file is that of an earlier picture."""
+    """Faults for the pictures whose image file is also that of an earlier picture."""
     faults, first = Faults(), {}
     for picture in data.pictures:
         other = first.setdefault(picture.path, picture) if picture.path else picture
@@ -226,7 +237,7 @@ def same_files(data: AnnotatedSet) -> Faults:
 
 
 def unknown_labels(data: AnnotatedSet) -> Faults:
-    """Faults for the items whose label is no class of the set."""
+    """Faults for the items whose label is not a class of the set."""
     faults = Faults()
     for picture in data.pictures if len(data.labels) > data.num_classes else ():
         for item in picture.items[picture.items['label'] >= data.num_classes]:
@@ -238,7 +249,12 @@ def unknown_labels(data: AnnotatedSet) -> Faults:
 
 
 def check_stems(pictures: Iterable[Picture], folder: str) -> None:
-    """Raise a DatasetError if two images differ in their extension alone, or have one that the format does not know."""
+    """Raise a DatasetError if two images differ only in their extension, or one has an unknown extension.
+
+    Args:
+        pictures: to be written.
+        folder: where each gets a file of its name without extension; for the message.
+    """
     seen = {}
     for picture in pictures:
         stem, extension = os.path.splitext(picture.name)

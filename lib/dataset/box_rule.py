@@ -1,4 +1,4 @@
-"""THE rule that judges a box, for training, checker, cleaned copies and evaluation."""
+"""THE rule for a box: is it used as it is, clipped or dropped? For training, checker, cleaned copies and evaluation."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -11,12 +11,13 @@ from lib.dataset.annotations import FLAG_NAMES, AnnotatedSet
 from lib.dataset.faults import CLIPPED, FAR, HINT, INVERTED, OUTSIDE, TINY, Faults
 from lib.utils.console import counted
 
-CLIP, RELEASE = 'clip', 'release'       # the rule, and that of the release for COCO's json
-MIN_SIDE = 2            # pixels: a box that is thinner once it is cut off at the border is dropped
-TOLERANCE = 0.5         # of the image's side: a box that sticks out by more at one edge is dropped, not clipped
-SLACK = 1e-3            # pixels: fractions of the width, written with six digits, are not more exact
+CLIP, RELEASE = 'clip', 'release'       # the rule, and the rule of the release for COCO's json
+MIN_SIDE = 2            # pixels: a box whose clipped side is shorter is dropped
+TOLERANCE = 0.5         # of the image's side: a box that sticks out by more at an edge is dropped, not clipped
+SLACK = 1e-3            # pixels: rounding error of fractions of the width that are written with six digits
+LARGEST_FRACTION = 2    # if no coordinate of a set is larger, they may be fractions of the sides, not pixels
 
-# Verdicts: numbers of the kinds of fault that a box may have. From the third on a box is dropped.
+# Kinds of fault that a box may have; its verdict is an index into them. From FIRST_DROPPED on the box is dropped.
 VERDICTS = (None, CLIPPED, INVERTED, OUTSIDE, FAR, TINY)
 FIRST_DROPPED = 2
 
@@ -25,21 +26,21 @@ def fit_boxes(boxes: ArrayLike, sizes: ArrayLike, min_side: float = MIN_SIDE, ru
               areas: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Fit boxes as written into their images; THE rule.
 
-    A box that sticks out is clipped. One is dropped that ends before it begins, lies outside, sticks out at an edge by
-    more than TOLERANCE of the image's side, or is thinner than `min_side` once it is clipped. What a box is, is judged
-    by its corners; the area that an annotation states means nothing here.
+    A box that sticks out is clipped. A box is dropped if it ends before it begins, lies outside, sticks out at an edge
+    by more than TOLERANCE of the image's side, or has a side shorter than `min_side` after clipping. Only the corners
+    count, not the area that an annotation states.
 
     Args:
         boxes: (n, 4) float64, x1, y1, x2, y2 counted from 0, both corners inside; any numbers.
         sizes: (n, 2) or (2,), width and height of the images, pixels.
-        min_side: pixels.
-        rule: CLIP, or RELEASE: what the release does with a COCO json (lib/dataset/coco.py, _load_coco_annotation): a
-            corner left of the image is moved into it together with the whole box, boxes of any width stay, those
-            whose annotation states no area do not.
-        areas: (n,), needed by RELEASE.
+        min_side: shortest side of a box, in pixels.
+        rule: CLIP, or RELEASE, as the release reads a COCO json (lib/dataset/coco.py, _load_coco_annotation): a box
+            that begins left of or above the image is moved into it as a whole, boxes of any size stay, and boxes with a
+            stated area of 0 are dropped.
+        areas: (n,) stated areas, needed by RELEASE.
     Returns:
-        fitted: (n, 4) float64, inside the image where the box is not dropped.
-        verdicts: (n,) uint8, index into VERDICTS; 0 for a box that is as it should be.
+        fitted: (n, 4) float64; a box that is not dropped lies inside its image.
+        verdicts: (n,) uint8, indices into VERDICTS; 0 for a box without fault.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     last = np.broadcast_to(np.asarray(sizes, dtype=np.float64) - 1, (len(boxes), 2))
@@ -67,7 +68,7 @@ def _release_rule(first, end, last, areas):
 
 
 def uninverted(box: Sequence[float]) -> tuple[float, float, float, float]:
-    """The box with its corners in their order."""
+    """The box with its corners in order: x1 <= x2, y1 <= y2."""
     x1, y1, x2, y2 = box
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
@@ -75,24 +76,25 @@ def uninverted(box: Sequence[float]) -> tuple[float, float, float, float]:
 class FittedItems(NamedTuple):
     """The items of a set as training and evaluation take them."""
     items: np.ndarray       # (N,) of ITEM
-    owners: np.ndarray      # (N,) int, number of its picture
-    boxes: np.ndarray       # (N, 4) fitted
-    verdicts: np.ndarray    # (N,) index into VERDICTS
+    owners: np.ndarray      # (N,) int, number of the picture of each
+    boxes: np.ndarray       # (N, 4) float64, fitted
+    verdicts: np.ndarray    # (N,) uint8, indices into VERDICTS
     known: np.ndarray       # (N,) bool, whether the label is a class
-    used: np.ndarray        # (N,) bool, whether it is trained on
+    used: np.ndarray        # (N,) bool, whether the object is trained on
 
     @property
     def kept(self) -> np.ndarray:
-        """(N,) bool: objects of a class with a box; those that are flagged too."""
+        """(N,) bool: objects of a known class whose box is not dropped, flagged ones included."""
         return self.known & (self.verdicts < FIRST_DROPPED)
 
     def counts(self) -> dict[str, int]:
-        """Why items are not used -> how many, without those that did not occur."""
+        """Reason why items are not used -> how many; reasons without items are left out."""
         reasons = OrderedDict([('of other classes', ~self.known)])
         rest = self.known & ~self.used
         for flag, name in FLAG_NAMES.items():
-            reasons[name] = rest & (self.items['flags'] & flag > 0)
-            rest = rest & ~reasons[name]
+            flagged = rest & (self.items['flags'] & flag > 0)
+            reasons['flagged as ' + name] = flagged
+            rest = rest & ~flagged
         for verdict in range(FIRST_DROPPED, len(VERDICTS)):
             reasons['dropped (%s)' % VERDICTS[verdict]] = rest & (self.verdicts == verdict)
         return OrderedDict((name, int(found.sum())) for name, found in reasons.items() if found.any())
@@ -103,10 +105,10 @@ def fit_items(data: AnnotatedSet, sizes: ArrayLike, *, min_side: float = MIN_SID
     """Apply the rule to all items of a set.
 
     Args:
-        data: AnnotatedSet. sizes: (pictures, 2) width and height; NaN drops nothing. min_side, rule: of `fit_boxes`.
+        data: the set.
+        sizes: (pictures, 2) width and height of the images; NaN if unknown: only what needs no size is checked then.
+        min_side, rule: of `fit_boxes`.
         use_difficult: whether flagged objects are trained on.
-    Returns:
-        FittedItems.
     """
     items, owners = data.table()
     sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners]
@@ -118,17 +120,18 @@ def fit_items(data: AnnotatedSet, sizes: ArrayLike, *, min_side: float = MIN_SID
 
 
 def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
-    """Faults where all boxes of a CSV list together look as if pixels were counted from 1, or were fractions.
+    """Faults for a CSV list whose boxes look as if pixels were counted from 1, or as if they were fractions.
 
     Args:
-        data: AnnotatedSet. sizes: (pictures, 2) width and height.
+        data: the set.
+        sizes: (pictures, 2) width and height of the images.
     """
     items, owners = data.table()
     boxes, faults = items['box'], Faults()
     if data.format != 'csv' or not len(boxes):
         return faults
     source = data.pictures[0].source
-    if (np.abs(boxes) < MIN_SIDE).all():
+    if (np.abs(boxes) < LARGEST_FRACTION).all():
         faults.note(HINT, '', None, '%s: all corners lie between %g and %g. Pixels are expected: if these are '
                     'fractions of the image, multiply them by its width and height'
                     % (source, boxes.min(), boxes.max()))
@@ -140,7 +143,7 @@ def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
 
 
 def usage_text(fitted: FittedItems, what: str = 'trained on') -> str:
-    """How many of the objects are used, and why others are not: a sentence without a full stop."""
+    """How many objects are used, and why the others are not: a sentence without a full stop."""
     reasons = ['%d %s' % (number, name) for name, number in fitted.counts().items()]
     return 'of %s %d %s %s%s' % (counted(len(fitted.items), 'object'), fitted.used.sum(),
                                  'is' if fitted.used.sum() == 1 else 'are', what,

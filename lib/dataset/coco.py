@@ -1,4 +1,4 @@
-"""Data sets in COCO's format: reads and writes them. A json file of all annotations of an image set, and images."""
+"""Reads and writes data sets in COCO's format: images, and a json file with all annotations of an image set."""
 from __future__ import annotations
 
 import json
@@ -16,43 +16,43 @@ from lib.dataset.annotations import (
     AnnotatedSet,
     Picture,
     annotated_size,
+    by_picture,
     class_names,
 )
-from lib.dataset.coco_json import read_json, to_bbox
+from lib.dataset.coco_json import DoubledId, read_json, to_bbox
 from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import find_image, inside, names_of_set
 from lib.errors import DatasetError
 
-ROBOFLOW = '_annotations.coco.json'     # lies beside the pictures of a set
-MOST_DETECTIONS = 100                   # an image, that COCO's average precision looks at
-# COCO's own sets are evaluated as by its kit: each object counts as it is written.
+ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
+MOST_DETECTIONS = 100                   # per image, that COCO's average precision takes into account
+# In COCO's own sets each object counts as it is written, as in COCO's kit.
 _OFFICIAL = re.compile(r'(train|val|minival|valminusminival|test|test-dev)(2014|2015|2017)')
 _OFFICIAL_CATEGORIES = 80
 
 
 class CocoIds(NamedTuple):
-    """What images and categories are called in the file; results are written with it."""
-    images: list                # of each picture, int or str
-    categories: dict            # class name -> id, None where the file has no categories
+    """The ids of the json file, with which detections are written."""
+    images: list                # id of each picture, int or str
+    categories: dict            # class name -> id; None if the file has no categories
 
 
 def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None) -> AnnotatedSet:
-    """Read a set. Objects of categories that are not among `classes` are left out.
+    """Read an image set. Objects of categories that are not among `classes` are left out.
 
     The json file is instances_<image_set>.json, image_info_<image_set>.json (test images, without annotations) or
     <image_set>.json, in dataset_path/annotations or in dataset_path; or <image_set>/_annotations.coco.json (Roboflow).
-    Images lie in images/<image_set>, <image_set>, images, or dataset_path itself. The sets minival2014 and
-    valminusminival2014 have theirs in val2014, test-dev2017 in test2017.
+    Images lie in images/<image_set>, <image_set>, images, or dataset_path itself. Those of minival2014 and
+    valminusminival2014 lie in val2014, those of test-dev2017 in test2017.
 
     Args:
         image_set: 'train2014' and so on.
-        dataset_path: folder.
-        classes: names of the categories to take, or a text file of them, one a line; by default all, in the file's
-            order. They must be given where the file has no categories.
-    Returns:
-        AnnotatedSet.
+        dataset_path: folder of the data set.
+        classes: names of the categories to use, or the path of a text file with a name per line. None takes all, in the
+            order of the file. They must be given if the file has no categories.
     Raises:
-        FileNotFoundError, DatasetError: there is no json file, or none with lists of images and annotations.
+        FileNotFoundError: there is no json file.
+        DatasetError: the file is not one of COCO's format, or has no image or no class.
     """
     path, faults = find_annotations(image_set, dataset_path), Faults()
     content = read_json(path, lambda key, number, error: faults.note(_kind(key, error), '', number, error))
@@ -80,18 +80,16 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
 def _kind(key, error):
     if key == 'annotations':
         return kinds.ITEM_FAULT
-    return kinds.DUPLICATE_ID if 'that no other one has' in str(error) else kinds.ANNOTATION
+    return kinds.DUPLICATE_ID if isinstance(error, DoubledId) else kinds.ANNOTATION
 
 
 def _items_of_images(content, classes):
-    """Arrays of ITEM of each image, without those of other categories."""
+    """The items of each image, without those of other categories."""
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers.get(name, -1) for name in content.categories.values()] + [-1])[content.items['label']]
     items, owners = content.items[labels >= 0], content.owners[labels >= 0]
     items['label'] = labels[labels >= 0]
-    order = np.argsort(owners, kind='stable')
-    items, ends = items[order], np.searchsorted(owners[order], np.arange(len(content.images) + 1))
-    return [items[start:end] for start, end in zip(ends, ends[1:])]
+    return by_picture(items, owners, len(content.images))
 
 
 def _picture(source, dataset_path, folders, image, items, faults):
@@ -117,7 +115,7 @@ def _note_crowded(path, pictures, faults):
 
 
 def find_annotations(image_set: str, dataset_path: str) -> str:
-    """Path of the json file of a set; FileNotFoundError if there is none."""
+    """Path of the json file of an image set. Raises a FileNotFoundError if there is none."""
     tried = []
     for name in names_of_set(image_set):
         tried += [os.path.join(dataset_path, folder, prefix + name + '.json')
@@ -131,7 +129,12 @@ def find_annotations(image_set: str, dataset_path: str) -> str:
 
 
 def image_folders(image_set: str, dataset_path: str, path: str) -> list[str]:
-    """Folders that the images of a set may lie in, those that are there; `path` is the json file's."""
+    """The existing folders in which the images of a set may lie, the likeliest first.
+
+    Args:
+        image_set, dataset_path: as of `read_coco`.
+        path: of the json file.
+    """
     pictures = re.sub('^(minival|valminusminival)', 'val', re.sub('^test-dev', 'test', image_set))
     sets = list(dict.fromkeys(names_of_set(image_set) + [pictures]))
     names = [os.path.join('images', name) for name in sets] + sets + ['images', '']
@@ -142,9 +145,9 @@ def image_folders(image_set: str, dataset_path: str, path: str) -> list[str]:
 
 
 def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
-    """Write sets: annotations/instances_<set>.json. Difficult and ignored objects have the keys difficult and ignore.
+    """Write annotations/instances_<set>.json for each set. Arguments and results as of `write_voc`.
 
-    Arguments and results as of `write_voc`.
+    Difficult and ignored objects get the keys `difficult` and `ignore`, which COCO itself does not have.
     """
     os.makedirs(os.path.join(out, 'annotations'), exist_ok=True)
     for image_set, data in sets.items():
@@ -154,7 +157,7 @@ def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
 
 
 def coco_data(data: AnnotatedSet) -> dict:
-    """The content of the json file of an AnnotatedSet."""
+    """The content of the json file of a set whose pictures have sizes."""
     images, annotations = [], []
     for number, picture in enumerate(data.pictures, 1):
         images.append({'id': number, 'file_name': picture.name, 'width': picture.size[0], 'height': picture.size[1]})

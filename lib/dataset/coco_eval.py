@@ -29,12 +29,13 @@ ALL_AREAS, MAX_100 = 0, -1
 class CocoScored(IMDB):
     """A data set that is evaluated as COCO.
 
-    Objects count as they are trained on: their boxes fitted into the image by the one rule, those left out that it
-    drops. Crowds, and objects that are difficult or to be ignored, need not be found. Of COCO's own sets, and under the
-    release's rule, each object counts as it is written, as in COCO's kit.
+    The ground truth is what is trained on: boxes fitted into their images by the one rule, without those that it drops.
+    Objects flagged as crowd, difficult or ignored need not be found. In COCO's own sets, and under the release's rule,
+    each object counts as it is written, as in COCO's kit.
 
     Attributes:
-        category_ids: dict of class name -> id in the file, None where that has no categories.
+        image_ids: for each image its id in the json file.
+        category_ids: class name -> id in the json file, None if that has no categories.
     """
 
     def __init__(self, data: AnnotatedSet, **options: Any):
@@ -44,13 +45,14 @@ class CocoScored(IMDB):
         self.category_ids = data.ids.categories
 
     def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
-        """COCO's average precision and recall; test images without annotations are not evaluated.
+        """COCO's average precision and recall.
 
-        With `output_dir`, also writes output_dir/detections_<image_set>_results.json, which the test server takes.
+        With `output_dir`, output_dir/detections_<image_set>_results.json is written, in the format of COCO's test
+        server. Detections of a set without annotations are only written, not evaluated.
 
         Returns:
-            Evaluation. Metrics: STATISTICS, 'mAP@0.5' (AP50 again), 'AP/<class>' and 'AP@0.5/<class>'; NaN where there
-            are no such objects. The score is AP, the mean over IoU 0.50 to 0.95.
+            Evaluation with the metrics in STATISTICS, 'mAP@0.5' (AP50 again), 'AP/<class>' and 'AP@0.5/<class>'; NaN if
+            there are no such objects. The score is AP, the mean over the IoUs 0.50 to 0.95.
         """
         self.check_detections(all_boxes)
         results = self.make_results(all_boxes)
@@ -87,7 +89,7 @@ class CocoScored(IMDB):
         return os.path.join(output_dir, 'detections_%s_results.json' % self.image_set)
 
     def make_results(self, all_boxes: list) -> list[dict]:
-        """Detections in COCO's result format: a list of dicts image_id, category_id, bbox = x, y, w, h, and score."""
+        """Detections in COCO's result format: a dict of image_id, category_id, bbox (x, y, w, h) and score for each."""
         if None in self.category_ids.values():
             raise DatasetError('%s: has no categories, so that the ids of the classes are not known. Add them to it'
                                % self.data.pictures[0].source)
@@ -107,8 +109,9 @@ class CocoScored(IMDB):
         return _evaluate_results(self.ground_truth(), results, self.classes[1:])
 
     def ground_truth(self) -> dict:
-        """The content of a json file in COCO's format, with images and categories numbered from 1: pycocotools makes
-        arrays of them, which larger ids would not fit.
+        """The objects that detections are compared with, as the content of a json file in COCO's format.
+
+        Images and categories are numbered from 1: pycocotools puts their ids into arrays, which large ids do not fit.
         """
         fitted, as_written = self.fitted, self.data.official or self.box_rule == RELEASE
         counts = fitted.known if as_written else fitted.kept
@@ -128,7 +131,7 @@ class CocoScored(IMDB):
 
 
 class _BoxEvaluation(COCOeval):
-    """COCOeval that leaves difficult and ignored objects out as it does crowds; it overwrites the key `ignore`."""
+    """COCOeval with objects that need not be found: it overwrites the key `ignore` by `iscrowd` alone."""
 
     def _prepare(self):
         super()._prepare()
@@ -138,7 +141,7 @@ class _BoxEvaluation(COCOeval):
 
 
 def _evaluate_results(data, results, names):
-    """Evaluation of results, whose images and categories are numbered from 1, in the order of `names`."""
+    """Evaluation of results by the ground truth `data`; images and categories are numbered from 1."""
     with contextlib.redirect_stdout(io.StringIO()):             # pycocotools prints its progress
         truth = _index(data)
         found = truth.loadRes(results) if results else _index(dict(data, annotations=[]))
@@ -164,7 +167,7 @@ def _index(data):
 
 
 def _or_nan(value):
-    """pycocotools writes -1 for what there are no objects to judge by."""
+    """The value as a float; pycocotools gives -1 where there are no objects."""
     return float(value) if value > -1 else float('nan')
 
 

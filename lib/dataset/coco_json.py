@@ -19,21 +19,25 @@ from lib.errors import DatasetError
 from lib.utils.console import progress
 
 CHUNK = 2 ** 20         # characters that are read at once
-LARGE = 64              # chunks of a file from which on a bar is shown
+LARGE = 64              # chunks; a larger file shows a bar
 LONGEST_END = 3         # characters by which a number may go on after what is one already: 1 and e+5
-LIST = object()         # stands for a list whose items follow
+LIST = object()         # stands for a list, whose items follow
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r'[ \t\r\n]*')
 _REFERENCES = 'the image_id of one of the images', 'the id of one of the categories'
 
 
 class CocoFile(NamedTuple):
-    """The content of a json file that is as it should be."""
-    images: list[dict]          # id, file_name, width, height
+    """The content of a json file without its faulty parts."""
+    images: list[dict]          # with id and file_name, and width and height if they are stated
     categories: dict            # id -> name
-    items: np.ndarray           # (N,) of ITEM; their label is the number of the category
-    owners: np.ndarray          # (N,) int, number of the image
-    annotated: bool             # whether the file tells objects at all
+    items: np.ndarray           # (N,) of ITEM; their label is the number of the category in `categories`
+    owners: np.ndarray          # (N,) int, number of the image of each in `images`
+    annotated: bool             # whether the file has annotations, even if it is an empty list
+
+
+class DoubledId(DatasetError):
+    """An image or a category has the id of an earlier one."""
 
 
 def _refuse(key, number, error):
@@ -44,16 +48,15 @@ def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
     """Read a file of instances, or of images alone.
 
     Args:
-        path: json file with the lists `images` (id, file_name; width and height may be absent), `categories` (id, name)
+        path: json file with the lists `images` (id, file_name; width and height are optional), `categories` (id, name)
             and `annotations` (image_id, category_id, bbox = x, y, width, height; the flags iscrowd, ignore and
-            difficult are 0 where absent). A file of test images has no annotations, and may have no categories.
-        on_fault: called with the list's name, the item's number in it and a DatasetError for each item that is not as
-            it should be; if it returns, the item is left out. By default it raises the error.
-    Returns:
-        CocoFile.
+            difficult are optional). A file of test images has no annotations, and may have no categories.
+        on_fault: called with the name of the list, the number of the entry in it and a DatasetError for each faulty
+            entry. If it returns, the entry is left out. By default it raises the error.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is not json, or an item lacks what it should have, or refers to what is not there.
+        DatasetError: it is not such a json file. By default also: an entry lacks a value, or refers to an image or a
+            category that is not there.
     """
     images, categories, columns = _Named('images', 'file_name'), _Named('categories', 'name'), _Columns()
     targets, lists = {'images': images, 'categories': categories, 'annotations': columns}, set()
@@ -64,7 +67,7 @@ def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
         if number < 0:
             if item is not LIST:
                 raise DatasetError("%s: '%s' must be a list of objects" % (path, key))
-            target.clear()          # a key that stands there twice: the last one counts, as everywhere in json
+            target.clear()          # of a key that is given twice the last one counts, as always in json
             lists.add(key)
             continue
         if not isinstance(item, dict):
@@ -89,25 +92,25 @@ def _require(fulfilled, where, expected, item):
 
 
 def _identifier(value):
-    """An id as it is compared: a whole number or a text; None for anything else."""
+    """An id as an int or a text; None for anything else. 1.0 is 1."""
     if type(value) is float and value.is_integer():
         return int(value)
     return value if type(value) in (int, str) else None
 
 
 class _Named:
-    """Images or categories, which have a name and an id of their own."""
+    """The list of images or of categories. Each entry needs an id of its own and a name."""
 
     def __init__(self, key, name):
         self.key, self.name = key, name
         self.clear()
 
     def clear(self):
-        """Forget all."""
+        """Start anew."""
         self.kept, self.places, self._seen, self._ambiguous = [], {}, set(), set()
 
     def add(self, where, _, item):
-        """Take an item; DatasetError if it is not as it should be."""
+        """Take an entry of the list. Raises a DatasetError if it is faulty."""
         identifier = _identifier(item.get('id'))
         _require(identifier is not None, where, 'a whole number as id', item)
         _require(not self.kept or type(identifier) is type(self.kept[0]['id']), where,
@@ -115,7 +118,8 @@ class _Named:
         name = item.get(self.name)
         if str(identifier) in self._seen and name != self.kept[self.places[identifier]][self.name]:
             self._ambiguous.add(identifier)
-        _require(str(identifier) not in self._seen, where, 'an id that no other one has', item)
+        if str(identifier) in self._seen:
+            raise DoubledId('%s: expected an id that no other one has, found %.200s' % (where, json.dumps(item)))
         _require(isinstance(name, str) and name.strip(), where, 'a ' + self.name, item)
         self._seen.add(str(identifier))
         self.places[identifier] = len(self.kept)
@@ -124,25 +128,25 @@ class _Named:
         self.kept[-1]['id'] = identifier
 
     def leave_out_ambiguous(self):
-        """Forget those whose id stands for two files or names: nothing tells which one an annotation means."""
+        """Leave out entries whose id is given to two files or names: an annotation could mean either."""
         self.kept = [item for item in self.kept if item['id'] not in self._ambiguous]
         self.places = {item['id']: place for place, item in enumerate(self.kept)}
 
 
 class _Columns:
-    """Annotations, in columns: a file may have millions."""
+    """The list of annotations, in columns: a file may have millions."""
 
     def __init__(self):
         self.clear()
 
     def clear(self):
-        """Forget all."""
+        """Start anew."""
         self.numbers, self.flags, self.boxes, self.areas = array('q'), array('B'), array('d'), array('d')
-        self.references = [{}, {}]                      # id -> place in this dictionary, of images and of categories
+        self.references = [{}, {}]                      # id -> its number here, of images and of categories
         self.refers = [array('q'), array('q')]
 
     def add(self, where, number, item):
-        """Take an annotation; DatasetError if it is not as it should be."""
+        """Take an annotation. Raises a DatasetError if it is faulty."""
         box, area = item.get('bbox'), item.get('area')
         _require(isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)), where, 'a bbox of four numbers',
                  item)
@@ -161,7 +165,9 @@ class _Columns:
         self.numbers.append(number)
 
     def resolved(self, path, images, categories, on_fault):
-        """Arrays of ITEM and of the numbers of their images, without annotations of unknown images or categories.
+        """The annotations as an array of ITEM, and the number of the image of each.
+
+        Those of unknown images or categories are given to `on_fault` and left out.
 
         Args:
             images, categories: id -> number.
@@ -184,23 +190,23 @@ class _Columns:
 
 
 def _is_number(value):
-    return type(value) in (int, float) and abs(value) < LARGEST     # false for NaN and infinity
+    return type(value) in (int, float) and abs(value) < LARGEST     # not NaN, not infinity
 
 
 def to_bbox(box: Sequence[float]) -> list[float]:
-    """COCO's x, y, width, height of a box."""
+    """A box as COCO states it: x, y, width, height."""
     x1, y1, x2, y2 = box
     return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
 
 
 def items_of_lists(path: str) -> Iterator[tuple[str, int, object]]:
-    """Yield (key, number, item) for each item of the lists in the object that a file holds.
+    """Yield (key, number, item) for each item of each list in the json object of a file.
 
-    Before its items a list is yielded with the number -1 and LIST, any other value with the number -1 and the value.
+    A list is announced by (key, -1, LIST) before its items; any other value is yielded as (key, -1, value).
 
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is no json object.
+        DatasetError: the file does not hold a json object.
     """
     try:
         check_regular(path)
@@ -212,14 +218,14 @@ def items_of_lists(path: str) -> Iterator[tuple[str, int, object]]:
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such annotation file' % os.path.abspath(path)) from None
     except UnicodeDecodeError:
-        decoded(read_file(path, 'json'), path, 'json')      # raises an error that tells place and remedy
+        decoded(read_file(path, 'json'), path, 'json')      # raises an error with place and remedy
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError('%s: expected json: %s' % (path, error)) from error
 
 
 class _Scanner:
-    """A window on a text file that moves on as values are taken from it."""
+    """Takes values from a text file, of which it holds the part that is being read."""
 
     def __init__(self, file, bar=None):
         self.file, self.bar = file, bar
@@ -236,7 +242,7 @@ class _Scanner:
             raise self.error('nothing after the object')
 
     def members(self):
-        """What the keys of the object hold."""
+        """The keys of the object and their values."""
         separator = ','
         while separator == ',':
             key = self.value()
@@ -277,7 +283,7 @@ class _Scanner:
             self.more()
 
     def peek(self):
-        """The next character that is no blank, '' at the end."""
+        """The next character that is not a blank; '' at the end."""
         while True:
             self.position = _BLANKS.match(self.text, self.position).end()
             if self.position < len(self.text) or self.ended:
@@ -293,7 +299,7 @@ class _Scanner:
         return found
 
     def more(self):
-        """Read as much again as is still to be looked at, at least a chunk."""
+        """Read on: at least a chunk, or as much again as is left, so that a long value is not parsed too often."""
         rest = self.text[self.position:]
         self.passed += self.position
         added = self.file.read(max(CHUNK, len(rest)))
@@ -302,6 +308,6 @@ class _Scanner:
             self.bar.update(len(added) // CHUNK)
 
     def error(self, expected):
-        """A ValueError about what stands here."""
+        """A ValueError about what was found at the current position."""
         return ValueError('%s at character %d, found %.20r' % (expected, self.passed + self.position,
                                                                self.text[self.position:]))

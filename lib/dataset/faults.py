@@ -1,11 +1,11 @@
-"""What may be wrong with a data set: the kinds of faults, and the list of faults that a reader fills."""
+"""What may be wrong with a data set: the kinds of faults, the list that a reader fills, which of them stop."""
 from __future__ import annotations
 
 from typing import Any, Callable, Iterable, NamedTuple
 
 from lib.errors import DatasetError
 
-# What may be wrong with a data set. Those of an item (a box) or a picture, which a cleaned copy leaves out or mends:
+# Faults of an item (a box) or a picture, which a cleaned copy leaves out or corrects:
 ANNOTATION = 'unreadable annotation'
 NOT_ANNOTATED = 'missing annotation'
 ITEM_FAULT = 'unreadable object'
@@ -25,7 +25,7 @@ DOUBLED = 'same box twice'
 TURNED = 'picture with an orientation'
 CANDIDATES = 'two files for one picture'
 SAME_FILE = 'one file for two pictures'
-# Those of the set as a whole:
+# Faults of the set as a whole:
 HINT = 'hint'
 BESIDE = 'files that no image set names'
 LINK = 'link that is not followed'
@@ -39,26 +39,26 @@ ALIKE = 'class names alike'
 
 
 class Fault(NamedTuple):
-    """Something wrong."""
+    """Something that is wrong with a data set."""
     kind: str                                   # one of the above
-    index: str                                  # of the picture; '' if it concerns none
-    number: int | None                       # of the item; None if it concerns none
-    text: str                                   # file, place, what was expected and found
+    index: str                                  # of the picture; '' if it concerns no picture
+    number: int | None                       # of the item; None if it concerns no item
+    text: str                                   # message: file, place, what was expected and what was found
 
 
 class Faults(list):
-    """A list of Fault that a reader fills while it goes on."""
+    """A list of Fault that a reader fills while it reads on."""
 
     def note(self, kind: str, index: str, number: int | None, text: object) -> None:
-        """Add one."""
+        """Add a fault."""
         self.append(Fault(kind, index, number, str(text)))
 
     def noter(self, kind: str) -> Callable[[str], None]:
-        """A function that notes a text as a fault of the kind that concerns no picture."""
+        """A function of a text that adds it as a fault of this kind, which concerns no picture."""
         return lambda text: self.note(kind, '', None, text)
 
     def attempt(self, kind: str, index: str, number: int | None, read: Callable, *args: Any) -> Any:
-        """What `read` returns, or None with a fault noted if it raises one of our errors."""
+        """The result of `read(*args)`; if it raises a DatasetError or FileNotFoundError, None, and a fault is added."""
         try:
             return read(*args)
         except (DatasetError, FileNotFoundError) as error:
@@ -69,19 +69,19 @@ class Faults(list):
 
 
 def note_candidates(faults: Faults, index: str, source: str, found: str, other: str) -> None:
-    """Note, if there is another file that could be meant, that the first was taken."""
+    """Add a fault if an image could be the file `other` too; `found` is the one that is taken."""
     if other:
         faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
                     % (source, index, found, other))
 
 
-# What stops training, or does not let it begin; the second only where a bad image is not skipped.
+# Faults that stop training or do not let it begin; the second ones only if bad images are not skipped.
 _STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, SAME_FILE, MISSING)
 _STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
 
 
 def stopping(faults: Iterable[Fault], on_bad_image: str = 'error', on_unknown_class: str = 'error') -> list[Fault]:
-    """Those of the faults that stop training."""
+    """The faults that stop training. Arguments as of `IMDB`."""
     kinds = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
         + ((LABEL,) if on_unknown_class == 'error' else ())
     return [fault for fault in faults if fault.kind in kinds]

@@ -1,10 +1,10 @@
-"""Which files belong to a data set, and how they are opened: one rule for all formats. What their writers share.
+"""Which files belong to a data set, and how they are read: one rule for all formats.
 
 - Names that begin with a dot never belong (.DS_Store, ._a.jpg, .ipynb_checkpoints).
-- Links are followed. One that leads nowhere, and a folder that is met a second time, through a link that loops or to a
-  folder of the same set, is left out and named.
-- Names that were read from a file stay inside the data set's folder; absolute ones are taken if they do.
-- Only regular files are read, not pipes and devices, which may never end. Texts are UTF-8.
+- Links are followed. Left out, with a message, are links that lead nowhere, and folders that are reached a second time
+  through a link.
+- Names that were read from a file must stay inside the data set's folder; that holds for absolute ones too.
+- Only regular files are read: pipes and devices may never end. Texts are UTF-8.
 """
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_PATH = 4096
 CLASS_FILE = 'classes.txt'      # class names of own data, one a line
-# Image sets that tools call otherwise. Each stands for the others where its own folder or file is not there.
+# Image sets that tools name differently. If a set has no folder or file of its own name, the other names are tried.
 SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'testing'))
 
 
 def names_of_set(image_set: str) -> list[str]:
-    """The name of an image set, then those that tools give the same set: 'val', 'valid', 'validation'."""
+    """The name of an image set, then the other names that tools give to the same set: 'val', 'valid', 'validation'."""
     same = next((names for names in SAME_SETS if image_set in names), ())
     return [image_set] + [name for name in same if name != image_set]
 
@@ -33,10 +33,12 @@ def read_file(path: str, what: str, most: int | None = None) -> bytes:
     """The bytes of a regular file.
 
     Args:
+        path: of the file.
         what: what the file should hold, for errors: 'expected <what>'.
-        most: bytes; a longer file is refused.
+        most: a file of more bytes is refused.
     Raises:
-        FileNotFoundError, DatasetError: they name the file.
+        FileNotFoundError: there is no such file.
+        DatasetError: it cannot be read, or is not a regular file, or too large.
     """
     try:
         check_regular(path)
@@ -57,7 +59,7 @@ def read_text(path: str, what: str, most: int | None = None) -> str:
 
 
 def decoded(data: bytes, path: str, what: str) -> str:
-    """Bytes of a file as text; a DatasetError that advises UTF-8 if they are in another encoding."""
+    """The bytes of a file as text. Raises a DatasetError that advises UTF-8 if they are in another encoding."""
     try:
         return data.decode('utf-8-sig')
     except UnicodeDecodeError as error:
@@ -67,7 +69,7 @@ def decoded(data: bytes, path: str, what: str) -> str:
 
 
 def _guess(data):
-    """Which encoding bytes may be in, for a message."""
+    """Which encoding the bytes may have, for a message."""
     if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
         return ' (it looks like UTF-16, which Windows calls Unicode)'
     return ' (another encoding, such as GB2312, Latin-1 or Windows-1252?)'
@@ -92,20 +94,20 @@ def read_lines(path: str, what: str) -> list[str]:
 
 
 def existing(path: str) -> str:
-    """The path if there is a regular file, else ''."""
+    """The path if a regular file is there, else ''."""
     return path if os.path.isfile(path) else ''
 
 
 def belongs(name: str) -> bool:
-    """Whether a file or folder of this name may belong to a data set."""
+    """Whether a file or folder of this name may belong to a data set: it must not begin with a dot."""
     return not name.startswith('.')
 
 
 def inside(folder: str, name: str) -> str:
-    """Join a folder and a name that was read from a file; a DatasetError if the result would not lie in the folder."""
+    """Join a folder and a name that was read from a file. Raises a DatasetError if the result is not in the folder."""
     folder = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(folder, name))
-    for find in (str, os.path.realpath):        # the second asks the disk, and is rarely needed
+    for find in (str, os.path.realpath):        # the second reads from the disk, and is rarely needed
         base = find(folder)
         if path.startswith(os.path.join(base, '')) and '\0' not in name:
             return os.path.join(folder, path[len(os.path.join(base, '')):])
@@ -113,7 +115,7 @@ def inside(folder: str, name: str) -> str:
 
 
 def is_inside(folder: str, name: str) -> bool:
-    """Whether `inside` takes the name."""
+    """Whether `inside` accepts the name."""
     try:
         return bool(inside(folder, name))
     except DatasetError:
@@ -121,13 +123,15 @@ def is_inside(folder: str, name: str) -> bool:
 
 
 def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str) -> tuple[str, str]:
-    """Path of an image that an annotation names, and of another file that could be meant, or ''.
+    """Find the image that an annotation names.
 
     Args:
         dataset_path: folder of the data set; an absolute name must lie in it.
-        folders: those that a relative name may lie in, the likeliest first.
-        name: as written, also with the separators of Windows.
+        folders: where a relative name is looked for, the likeliest first.
+        name: as written, with separators of Linux or Windows.
         source: path of the annotation file, for errors.
+    Returns:
+        path of the image, and of another file that could be meant, or ''.
     Raises:
         DatasetError: the name leads out of the folder. FileNotFoundError: there is no such image.
     """
@@ -149,10 +153,12 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
 
 
 def files_below(folder: str, extensions: tuple[str, ...], note: Callable[[str], None] = logger.warning) -> list[str]:
-    """Paths of the files below a folder that have one of the extensions, sorted by folder and name.
+    """Paths of the files below a folder that have one of the extensions, sorted.
 
     Args:
-        note: called with a text for each link that is not followed.
+        folder: where to look; linked folders are followed.
+        extensions: in lower case; those of files may be in any case.
+        note: called with a message for each link that is left out.
     """
     found, seen = [], set()
     for path, folders, names in os.walk(folder, followlinks=True):
@@ -176,7 +182,7 @@ def files_below(folder: str, extensions: tuple[str, ...], note: Callable[[str], 
 
 
 def _was_a_link(path):
-    """Whether a file without an extension holds nothing but the path of something that is there."""
+    """Whether a file without an extension holds only the path of something that exists."""
     if '.' in os.path.basename(path) or not os.path.isfile(path) or os.path.getsize(path) > _LONGEST_PATH:
         return False
     with open(path, 'rb') as file:
@@ -185,7 +191,7 @@ def _was_a_link(path):
 
 
 def short_name(name: str, image_set: str) -> str:
-    """'a.jpg' for images/train/a.jpg and train/images/a.jpg: the path within the folder of the set's images."""
+    """The path of an image within the folder of its set: 'a.jpg' for images/train/a.jpg and train/images/a.jpg."""
     parts = [part for part in name.split('/') if part != '.']
     if 'images' in parts[:-1]:
         parts = parts[len(parts) - 1 - parts[::-1].index('images') + 1:]
@@ -193,12 +199,12 @@ def short_name(name: str, image_set: str) -> str:
 
 
 def number_text(value: float) -> str:
-    """The shortest text from which the same number is read back; whole numbers without a point."""
+    """The shortest text that gives the same number when read; whole numbers have no point."""
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def write_lines(path: str, lines: Iterable[str]) -> None:
-    """Write a text file, its folder too."""
+    """Write a text file; its folder is made if need be."""
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with open(path, 'w', encoding='utf-8') as file:
         file.writelines(line + '\n' for line in lines)

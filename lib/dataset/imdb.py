@@ -1,8 +1,14 @@
-"""A data set: images with their objects, as one of the readers found them, and an evaluation of detections.
+"""A data set: images with their objects, as a reader returned them, and an evaluation of detections.
 
-A roidb is a list of entries, one for each image; two are joined with `+`. An entry is a dict: image (path), index (name
-within its data set), height, width (int, pixels), boxes ((n, 4) float32, pixels counted from 0), gt_classes ((n,)
-int32), flipped (bool), and in alternate training proposals ((m, 5) float32 boxes and score).
+A roidb is a list of entries, one for each image; two lists are joined with `+`. An entry is a dict:
+
+    image           path of the image file
+    index           its name within the data set
+    height, width   int, pixels
+    boxes           (n, 4) float32, pixels counted from 0
+    gt_classes      (n,) int32, 1 and more: 0 is the background
+    flipped         bool, whether the entry is that of the mirror image
+    proposals       (m, 5) float32, boxes and scores; only in training with given proposals
 """
 from __future__ import annotations
 
@@ -22,37 +28,38 @@ from lib.errors import DatasetError
 from lib.utils.console import counted
 from lib.utils.image_file import image_head
 
-EXAMPLES = 5                # of each kind of fault, named in the log
-HEADS_AT_START = 20000      # images: the orientations of larger sets are left to the checker
+EXAMPLES = 5                # faults of each kind that are named in the log; the others are counted
+HEADS_AT_START = 20000      # images: in larger sets only the checker looks for orientations
 
 logger = logging.getLogger(__name__)
 
 
 class Evaluation(NamedTuple):
-    """How good detections are."""
-    score: float                # the number by which checkpoints are compared; NaN where there is no ground truth
-    metrics: dict[str, float]   # flat names: 'mAP@0.5', 'AP@0.5/car'
-    table: str                  # the same to read
+    """The evaluation of detections."""
+    score: float                # the number by which checkpoints are compared; NaN without ground truth
+    metrics: dict[str, float]   # name such as 'mAP@0.5' and 'AP@0.5/car' -> value
+    table: str                  # the same as text
 
 
 class IMDB:
-    """A set of images with their objects; the evaluations (voc_eval.py, coco_eval.py) derive from it.
+    """A set of images with their objects. The classes with an evaluation (voc_eval.py, coco_eval.py) derive from it.
 
-    Detections of a whole set are `all_boxes[class][image]` = (n, 5) float array of box and score, boxes in pixels
+    The detections of a whole set are `all_boxes[class][image]`, (n, 5) float arrays of boxes and scores, in pixels
     counted from 0; `all_boxes[0]`, the background's, is not used.
 
     Args:
-        data: AnnotatedSet.
-        on_unknown_class: 'error', or 'ignore': objects of other classes are left out, to train on some of the classes.
-        on_bad_image: 'error', or 'skip': images whose header cannot be read are left out, with a warning.
-        use_difficult: whether objects flagged as difficult, crowds or ignored are trained on.
-        min_box_side, box_rule: of `fit_boxes`.
+        data: what a reader returned.
+        on_unknown_class: 'error', or 'ignore' to leave objects of other classes out and train on some of the classes.
+        on_bad_image: 'error', or 'skip' to leave images whose header cannot be read out, with a warning.
+        use_difficult: whether objects flagged as difficult, crowd or ignored are trained on.
+        min_box_side, box_rule: `min_side` and `rule` of `fit_boxes`.
     Attributes:
         name: str, used in the names of result files.
         classes: tuple of str, '__background__' first.
-        image_set_index: list of str, the images' names within the set.
+        image_set_index: list of str, the names of the images within the set.
     Raises:
-        FileNotFoundError: an image is not there. DatasetError: anything else is wrong with the annotations.
+        FileNotFoundError: an image or an annotation is not there.
+        DatasetError: another fault that stops training (see `stopping`), or no image is left.
     """
 
     def __init__(self, data: AnnotatedSet, *, on_unknown_class: str = 'error', on_bad_image: str = 'error',
@@ -83,11 +90,12 @@ class IMDB:
         self.use_difficult = use_difficult
         self._pictures = None
         self._fitted = None
-        _log_faults(faults)
+        quiet = (kinds.LABEL, kinds.IMAGE)      # objects left out on purpose; images that were named above
+        _log_some([fault for fault in faults if fault.kind not in quiet])
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, the background among them."""
+        """Number of classes, including the background."""
         return len(self.classes)
 
     @property
@@ -97,18 +105,18 @@ class IMDB:
 
     @property
     def has_annotations(self) -> bool:
-        """Whether the objects are known."""
+        """Whether the objects of the images are known."""
         return self.data.annotated
 
     def image_path(self, index: str) -> str:
-        """Path of the image file of that name."""
+        """Path of the image file of a name in `image_set_index`."""
         if self._pictures is None:
             self._pictures = {picture.index: picture for picture in self.data.pictures}
         return self._pictures[index].path
 
     @property
     def fitted(self) -> FittedItems:
-        """`FittedItems`: which of the objects are used, and their boxes as they fit into the images."""
+        """The objects, with boxes fitted into the images, and which of them are used. Reads sizes not annotated."""
         if self._fitted is None:
             self.data, turned = with_sizes(self.data)
             sizes = [picture.size for picture in self.data.pictures]
@@ -119,7 +127,7 @@ class IMDB:
         return self._fitted
 
     def gt_roidb(self) -> list[dict]:
-        """List of roidb entries, one for each image, with the objects that are used."""
+        """The roidb of the set: an entry for each image, with the objects that are trained on."""
         used = self.fitted.used
         boxes = self.fitted.boxes[used].astype(np.float32)
         labels = self.fitted.items['label'][used].astype(np.int32) + 1
@@ -129,22 +137,22 @@ class IMDB:
                 for picture, start, end in zip(self.data.pictures, ends, ends[1:])]
 
     def test_roidb(self) -> list[dict]:
-        """The entries to detect on: with their objects, if these are known."""
+        """The roidb to detect on; its objects are those of `gt_roidb`."""
         return self.gt_roidb()
 
     def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
-        """Compare detections with the ground truth; with `output_dir`, write them there to be evaluated again or
-        elsewhere.
+        """Compare detections with the ground truth.
 
-        Returns:
-            Evaluation.
+        Args:
+            all_boxes: detections of the whole set, see above.
+            output_dir: folder to write the detections to, for `evaluate_files` or other programs; None writes nothing.
         Raises:
-            DatasetError: `all_boxes` has not a list for each class and an array for each image.
+            DatasetError: `all_boxes` does not have a list for each class, and in it an array for each image.
         """
         raise NotImplementedError
 
     def check_detections(self, all_boxes: list) -> None:
-        """Raise a DatasetError unless `all_boxes` has a list for each class and in it an array for each image."""
+        """Raise a DatasetError unless `all_boxes` has a list for each class, and in it an array for each image."""
         lengths = sorted({len(of_class) for of_class in all_boxes[1:]})
         if len(all_boxes) != self.num_classes or lengths not in ([], [self.num_images]):
             raise DatasetError('%s: expected detections of %d classes and %d images, found %d classes and %s images: '
@@ -153,7 +161,7 @@ class IMDB:
                                   ' or '.join(map(str, lengths)) or 'no'))
 
     def _log_objects(self, fitted):
-        """Warn of each box that is clipped or dropped, some of each kind; then the counts."""
+        """Log some of the boxes that are clipped or dropped, and how many objects are used."""
         faults = Faults()
         for number in np.flatnonzero(fitted.known & (fitted.verdicts > 0)):
             picture, item = self.data.pictures[fitted.owners[number]], fitted.items[number]
@@ -178,17 +186,20 @@ def _unreadable(pictures):
 
 
 def box_text(data: AnnotatedSet, picture: Picture, item: np.void, size: tuple[int, int] | None = None) -> str:
-    """File, place, box and image size, for messages."""
+    """File, item, box and image size, for messages. `size` replaces the annotated size."""
     return '%s, box (%s) in an image of %d x %d pixels' % (
         (data.where(picture, item), ', '.join('%g' % value for value in item['box'])) + (size or picture.size))
 
 
 def with_sizes(data: AnnotatedSet) -> tuple[AnnotatedSet, Faults]:
-    """The set with the size of every image, read from its header where the annotations do not tell; and faults for the
-    images with an orientation other than 1.
+    """Read the headers of the images: for the sizes that are not annotated, and for orientations.
 
+    Returns:
+        data: the set with the size of every image.
+        turned: faults for the images with an orientation other than 1; none for sets of more than HEADS_AT_START images
+            with annotated sizes.
     Raises:
-        FileNotFoundError, DatasetError: an image that should tell its size cannot be read.
+        FileNotFoundError, DatasetError: an image whose size is not annotated cannot be read.
     """
     pictures, turned = [], Faults()
     for picture in data.pictures:
@@ -197,13 +208,13 @@ def with_sizes(data: AnnotatedSet) -> tuple[AnnotatedSet, Faults]:
             try:
                 head = image_head(picture.path)
             except (DatasetError, FileNotFoundError) as error:
-                raise type(error)('%s: has no <size> of the image, and the image does not tell: %s'
+                raise type(error)('%s: has no <size> of the image, and the image cannot be read: %s'
                                   % (picture.source, error) if data.format == 'PascalVOC' else str(error)) from error
         elif len(data.pictures) <= HEADS_AT_START:
             try:
                 head = image_head(picture.path)
             except (DatasetError, FileNotFoundError):
-                pass                                    # it stops when, or is skipped where, its pixels are read
+                pass                                    # an error, or skipped, when its pixels are read
         if head is not None and head.orientation != 1:
             turned.note(kinds.TURNED, picture.index, None, turned_text(picture.path, head.orientation))
         pictures.append(picture if picture.size else picture._replace(size=head.size))
@@ -211,14 +222,14 @@ def with_sizes(data: AnnotatedSet) -> tuple[AnnotatedSet, Faults]:
 
 
 def turned_text(path: str, orientation: int) -> str:
-    """What is to be known of an image with an orientation."""
+    """The message about an image with an orientation other than 1."""
     return ('%s: has the EXIF or TIFF orientation %d: viewers turn it, the network sees the pixels as stored. '
             'Boxes must refer to the pixels as stored; rfcn check --fix OUT --upright writes upright pictures with '
             'boxes that fit' % (path, orientation))
 
 
 def check_usable(imdbs: Sequence[IMDB], what: str = 'trained on') -> None:
-    """Raise a DatasetError with counts unless one of the data sets has an object that is used."""
+    """Raise a DatasetError with counts unless all data sets have annotations and one has an object that is used."""
     for imdb in imdbs:
         if not imdb.has_annotations:
             raise DatasetError('%s: has no annotations, so that nothing of it can be %s; expected %s and so on'
@@ -228,14 +239,8 @@ def check_usable(imdbs: Sequence[IMDB], what: str = 'trained on') -> None:
                            + '. Correct the annotations; rfcn check names each object')
 
 
-def _log_faults(faults):
-    """Warn of the faults that the reader noted and that do not stop."""
-    quiet = (kinds.LABEL, kinds.IMAGE)
-    _log_some([fault for fault in faults if fault.kind not in quiet])
-
-
 def _log_some(faults):
-    """Log the first of each kind, and how many more there are."""
+    """Log the first faults of each kind as warnings, and how many more there are."""
     seen = Counter()
     for fault in faults:
         seen[fault.kind] += 1
@@ -248,17 +253,15 @@ def _log_some(faults):
 
 def make_entry(image: str, index: str, height: int, width: int, boxes: ArrayLike = (),
                gt_classes: ArrayLike = ()) -> dict:
-    """Make a roidb entry; without boxes for an image without objects, or whose objects are not known."""
+    """Make a roidb entry; without boxes for an image without objects or with unknown objects."""
     return {'image': image, 'index': index, 'height': int(height), 'width': int(width), 'flipped': False,
             'boxes': np.array(boxes, dtype=np.float32).reshape(-1, 4),
             'gt_classes': np.array(gt_classes, dtype=np.int32)}
 
 
 def append_flipped_images(roidb: list[dict]) -> list[dict]:
-    """Append the mirror image of each entry; the pixels themselves are mirrored when the image is read.
+    """Append the mirror image of each entry. The pixels are mirrored later, when the image is read.
 
-    Args:
-        roidb: list of entries.
     Returns:
         list of twice the length: the entries, then their mirror images in the same order.
     Raises:
@@ -268,7 +271,11 @@ def append_flipped_images(roidb: list[dict]) -> list[dict]:
 
 
 def flip_entry(entry: dict) -> dict:
-    """Mirror an entry's boxes and proposals, left to right. Twice gives the entry again."""
+    """Mirror an entry's boxes and proposals left to right; done twice, the entry is as before. A new entry.
+
+    Raises:
+        DatasetError: a box ends before it begins.
+    """
     check_boxes(entry)
     flipped = dict(entry, boxes=flip_boxes(entry['boxes'], entry['width']), flipped=not entry['flipped'])
     if 'proposals' in entry:
@@ -278,10 +285,8 @@ def flip_entry(entry: dict) -> dict:
 
 
 def check_boxes(entry: dict) -> None:
-    """Raise a DatasetError that names image and box if a box ends before it begins, or is no number.
-
-    """
-    # Departure: the release asserts it after mirroring, without saying where; its uint16 boxes ran into that whenever a
+    """Raise a DatasetError that names image and box if a box ends before it begins or has NaN."""
+    # Departure: the release asserts it after mirroring, without naming the image. Its uint16 boxes failed whenever a
     # box began at pixel 0 (0 - 1 = 65535).
     boxes = entry['boxes']
     bad = np.flatnonzero(~((boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])))
@@ -291,18 +296,12 @@ def check_boxes(entry: dict) -> None:
 
 
 def filter_roidb(roidb: list[dict], keep_empty: bool = True) -> list[dict]:
-    """Check all boxes, and take out the images without objects if asked.
+    """Check all boxes, and drop images without objects unless `keep_empty`.
 
-    Args:
-        roidb: list of entries.
-        keep_empty: whether images without objects stay.
-    Returns:
-        list of the entries that stay.
     Raises:
         DatasetError: a box ends before it begins, or no entry is left.
     """
-    # Departure: the release always drops images without objects, as keep_empty=False does. They teach the network what
-    # background is.
+    # Departure: the release always drops images without objects. They teach the network what background looks like.
     kept = [entry for entry in roidb if keep_empty or len(entry['boxes'])]
     if not kept:
         raise DatasetError('nothing to train on: of %d images none has an object' % len(roidb))

@@ -1,7 +1,7 @@
-"""Annotations in the XML of PASCAL VOC: reads and writes a data set of them. voc_files.py finds the files.
+"""Reads and writes data sets in the layout of PASCAL VOC. voc_files.py finds the files, voc_xml.py reads one of them.
 
-An XML file for each image, and text files that list the images of a set (ImageSets/Main); or a folder for each set that
-holds pictures and XML files side by side, as Roboflow and LabelImg write them.
+There is an XML file for each image, and a text file that lists the images of each set (ImageSets/Main). Or each set has
+a folder with pictures and XML files side by side, as Roboflow and LabelImg write them.
 """
 from __future__ import annotations
 
@@ -42,24 +42,23 @@ VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', '
 
 def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
              sets: Sequence[str] | None = None) -> AnnotatedSet:
-    """Read a set.
+    """Read an image set.
 
     Args:
         image_set: '2007_trainval' for dataset_path/VOC2007/{Annotations,ImageSets/Main,JPEGImages}; 'trainval' if these
             three folders lie in dataset_path itself, or if dataset_path/trainval holds pictures and XML files. '.' is
-            dataset_path itself, with pictures and XML files, or with two folders, Annotations and
-            JPEGImages or images, and no lists.
-        dataset_path: folder.
-        classes: names, or a text file of them, one a line. By default the 20 of VOC for a year's folder, otherwise
-            those of classes.txt in the folder, or else the labels of all lists in ImageSets/Main, sorted: the same for
-            every image set.
-        sets: names of the sets that are used together, for the classes of a data set without ImageSets/Main.
-    Returns:
-        AnnotatedSet.
+            dataset_path itself, with pictures and XML files side by side, or with the two folders Annotations and
+            JPEGImages (or images) and no lists.
+        dataset_path: folder of the data set.
+        classes: class names, or the path of a text file with a name per line. None takes the 20 classes of VOC for a
+            year's folder; else those of classes.txt in the folder; else the labels of all lists in ImageSets/Main,
+            sorted, so that every image set has the same classes.
+        sets: names of the image sets that are used together; without ImageSets/Main, their labels are the classes.
     Raises:
-        FileNotFoundError, DatasetError: there is no list of images, or it is empty, or there are no classes.
+        FileNotFoundError: there is no such list, folder or annotation.
+        DatasetError: there is no image or no class.
     """
-    layout, faults, images = find_layout(image_set, dataset_path), Faults(), None
+    layout, faults = find_layout(image_set, dataset_path), Faults()
     name = '%s_%s' % (os.path.basename(layout.folder), layout.image_set) if isinstance(layout, Lists) else \
         '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
     if isinstance(layout, Lists) and not os.path.isdir(layout.annotations):
@@ -93,7 +92,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
 
 
 def _read_picture(layout, images, index, annotated, target, faults):
-    """Picture of an image; its items are added to the target (Labels, Items, number of the picture)."""
+    """The Picture of an image. Its items are added to `target`: Labels, Items, and the number of the picture."""
     source = faults.attempt(kinds.NAME, index, None, inside, layout.annotations, index + '.xml')
     if source is None:
         return Picture(index, index, '', '', None, no_items())
@@ -119,7 +118,7 @@ def _add_objects(root, index, source, target, faults):
 
 
 def _default_classes(layout, labels, sets):
-    """Names, or a file of them, for a data set whose classes are not given; [] where it tells none."""
+    """The classes of a data set for which none are given: names, or the path of a file; [] if there are none."""
     if layout.year:
         return VOC_CLASSES
     for folder in (layout.folder, getattr(layout, 'dataset_path', layout.folder)):
@@ -134,7 +133,7 @@ def _default_classes(layout, labels, sets):
 
 
 def _labels_of(other, layout):
-    """The labels of another set of the data set; what cannot be read is its own affair."""
+    """The labels of another image set; what of it cannot be read is left out without a message."""
     try:
         index = set(other.index()) if other.image_set != layout.image_set else ()
     except (DatasetError, FileNotFoundError):
@@ -150,7 +149,7 @@ def _labels_of(other, layout):
 
 
 def _note_beside(layout, faults):
-    """Warn of XML files in no list: they do not count."""
+    """Add a fault if XML files are in no list of images: they do not count."""
     if isinstance(layout, Flat):
         return
     listed = set()
@@ -172,13 +171,14 @@ def _names(paths):
 
 
 def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
-    """Write sets: Annotations/*.xml, ImageSets/Main/<set>.txt, classes.txt. Crowds and ignored objects are difficult.
+    """Write Annotations/*.xml, ImageSets/Main/<set>.txt and classes.txt. Crowds and ignored objects become difficult.
 
     Args:
-        sets: dict of image set -> AnnotatedSet whose pictures have sizes.
+        sets: image set -> its annotations; the pictures have sizes.
         out: folder.
     Returns:
-        list of str, what the format cannot say and is lost; image set -> folder of its images.
+        lost: sentences about what the format cannot state.
+        folders: image set -> folder for its images.
     Raises:
         DatasetError: two pictures would have the same annotation file.
     """
@@ -194,7 +194,7 @@ def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[
         lost['ignored objects'] += int((flags & IGNORED > 0).sum())
         write_lines(os.path.join(out, 'ImageSets', 'Main', image_set + '.txt'), map(_stem, data.pictures))
         write_lines(os.path.join(out, CLASS_FILE), data.classes)
-    return (['%d %s are difficult objects now: VOC has no %s' % (count, name, name)
+    return (['%d %s became difficult objects: VOC has no %s' % (count, name, name)
              for name, count in lost.items() if count],
             {image_set: os.path.join(out, 'JPEGImages') for image_set in sets})
 

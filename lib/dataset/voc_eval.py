@@ -1,9 +1,9 @@
 """Average precision as PASCAL VOC defines it.
 
-Detections of a class are taken in the order of their scores. One is right if its IoU with the object of its image that
-it overlaps most exceeds a threshold and no earlier one was right about the same object; otherwise it is wrong. A
-detection of a difficult object counts as neither, and difficult objects need not be found. Precision against recall
-gives the average precision: the mean of the best precision at recalls 0, 0.1 ... 1 (VOC2007), or the area under the
+The detections of a class are taken by falling score. A detection is right if its IoU with the object that it overlaps
+most exceeds a threshold, and no earlier detection was right about the same object; otherwise it is wrong. A detection
+of a difficult object counts as neither, and difficult objects need not be found. Average precision is computed from the
+curve of precision over recall: the mean of the best precision at recalls 0, 0.1 ... 1 (VOC2007), or the area under the
 curve (VOC2010 and later).
 """
 from __future__ import annotations
@@ -28,20 +28,20 @@ _NOTHING = np.empty((0, 4)), np.empty(0, dtype=bool)
 
 class Matches(NamedTuple):
     """The detections of a class by falling score, each with the object that it overlaps most."""
-    overlaps: np.ndarray        # (D,) float64 IoU; -1 where the image has no object of the class
-    objects: np.ndarray         # (D,) int, which object of the whole set
+    overlaps: np.ndarray        # (D,) float64 IoU with it; -1 if the image has no object of the class
+    objects: np.ndarray         # (D,) int, its number among the objects of the whole set
     difficult: np.ndarray       # (D,) bool, whether that object is difficult
-    num_objects: int            # objects of the set that are not difficult
+    num_objects: int            # number of objects of the set that are not difficult
 
 
 def match_detections(detections: dict[str, ArrayLike], truth: dict[str, tuple[np.ndarray, np.ndarray]]) -> Matches:
     """Find for each detection of a class the object of the same image that it overlaps most.
 
+    Of detections of equal score, the one that is given first comes first.
+
     Args:
-        detections: dict of image name -> (n, 5) boxes and scores.
-        truth: dict of image name -> ((m, 4) boxes, (m,) bool difficult).
-    Returns:
-        Matches. Of equal scores, the one given first comes first.
+        detections: image name -> (n, 5) boxes and scores.
+        truth: image name -> ((m, 4) boxes, (m,) bool difficult) of the ground truth.
     """
     starts = dict(zip(truth, np.cumsum([0] + [len(boxes) for boxes, _ in truth.values()])))
     rows = [np.empty((0, 4))]                                   # score, overlap, object, difficult
@@ -55,14 +55,14 @@ def match_detections(detections: dict[str, ArrayLike], truth: dict[str, tuple[np
             found[:, 1:] = np.column_stack([overlaps.max(axis=1), starts[image] + best, difficult[best]])
         rows.append(found)
     rows = np.concatenate(rows)
-    # Departure: the release's sort is not stable, so that the order of equal scores depends on the NumPy version.
+    # Departure: the release's sort is not stable: its order of equal scores depends on the version of NumPy.
     rows = rows[np.argsort(-rows[:, 0], kind='stable')]
     num_objects = sum(int(np.sum(~difficult)) for _, difficult in truth.values())
     return Matches(rows[:, 1], rows[:, 2].astype(int), rows[:, 3] == 1, num_objects)
 
 
 def precision_recall(matches: Matches, ovthresh: float) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision after each detection; the IoU must exceed `ovthresh`. Two (D,) float64 arrays."""
+    """Recall and precision after each detection, (D,) float64 each; a right one has an IoU above `ovthresh`."""
     hit = matches.overlaps > ovthresh
     candidates = np.flatnonzero(hit & ~matches.difficult)
     right = np.zeros(len(hit), dtype=bool)
@@ -74,7 +74,7 @@ def precision_recall(matches: Matches, ovthresh: float) -> tuple[np.ndarray, np.
 
 
 def voc_ap(recall: np.ndarray, precision: np.ndarray, use_07_metric: bool = False) -> float:
-    """Average precision of a curve: of VOC2007, the mean of 11 points, or the area under it."""
+    """The average precision of a curve: the mean of 11 points (VOC2007), or the area under it."""
     if use_07_metric:
         return float(np.mean([np.max(precision[recall >= level], initial=0.0) for level in np.arange(0.0, 1.1, 0.1)]))
     recall = np.concatenate([[0.0], recall, [1.0]])
@@ -87,10 +87,12 @@ def voc_eval(detections: dict[str, ArrayLike], truth: dict[str, tuple[np.ndarray
     """Evaluate the detections of one class.
 
     Args:
-        detections, truth: as in `match_detections`.
+        detections, truth: as of `match_detections`.
         ovthresh: IoU that a right detection exceeds.
+        use_07_metric: see `voc_ap`.
     Returns:
-        recall (D,), precision (D,) by falling score, and average precision, NaN if the set has no object of the class.
+        recall, precision: (D,) float64, by falling score.
+        average precision: float; NaN if the set has no object of the class that is not difficult.
         (Release: lib/dataset/pascal_voc_eval.py, voc_eval.)
     """
     matches = match_detections(detections, truth)
@@ -103,13 +105,14 @@ def evaluate_detections(detections: dict[str, dict], truth: dict[str, dict], *, 
     """Evaluate the detections of all classes.
 
     Args:
-        detections: dict of class name -> dict of image name -> (n, 5) boxes and scores.
-        truth: dict of class name -> dict of image name -> ((m, 4) boxes, (m,) bool difficult).
-        use_07_metric: which of the two metrics is called mAP.
-        thresholds: IoUs; the mAP at the first is the score.
+        detections: class name -> image name -> (n, 5) boxes and scores.
+        truth: class name -> image name -> ((m, 4) boxes, (m,) bool difficult).
+        use_07_metric: whether 'mAP' and 'AP' are those of VOC2007 or the area under the curve.
+        thresholds: IoUs; the mAP at the first one is the score.
         count_absent: whether a class without objects counts as 0 in the means.
     Returns:
-        Evaluation. Metrics: 'mAP@0.5', 'AP@0.5/<class>' by the chosen metric, 'mAP_07@0.5' and 'mAP_area@0.5' by each.
+        Evaluation with 'mAP@0.5' and 'AP@0.5/<class>' by the chosen metric, and with 'mAP_07@0.5' and 'mAP_area@0.5',
+        for each threshold.
     """
     matches = {name: match_detections(detections[name], truth[name]) for name in truth}
     curves = [[precision_recall(found, threshold) for found in matches.values()] for threshold in thresholds]
@@ -126,8 +129,8 @@ def evaluate_detections(detections: dict[str, dict], truth: dict[str, dict], *, 
 
 
 def _mean(aps, count_absent):
-    # Departure: in the release a class that the test set lacks has AP 0. Own data often lack some, which says nothing
-    # about the detector.
+    # Departure: in the release a class that the test set lacks has AP 0. Own data often lack a class, which says
+    # nothing about the detector.
     aps = np.nan_to_num(aps) if count_absent else aps[~np.isnan(aps)]
     return float(np.mean(aps)) if len(aps) else float('nan')
 
@@ -145,21 +148,20 @@ def _table(matches, aps, thresholds, metrics):
 
 
 def detections_path(folder: str, image_set: str, name: str) -> str:
-    """File of the detections of a class, named as the VOC server asks for; an odd character in the class is escaped."""
+    """Path of the detections of a class, named as the VOC server requires; odd characters in the class are escaped."""
     return os.path.join(folder, 'comp4_det_%s_%s.txt' % (image_set, quote(name, safe=' ')))
 
 
 def write_detections(path: str, detections: Iterable[tuple[str, ArrayLike]], *, score_decimals: int | None = None,
                      box_decimals: int | None = None) -> None:
-    """Write the detections of a class, a line each: image, score, box counted from 1.
+    """Write the detections of a class, one per line: image, score, box counted from 1.
 
     Args:
-        detections: pairs of image name and (n, 5) boxes counted from 0 and scores.
-        score_decimals, box_decimals: digits after the point; None writes as many as it takes to read the same number
-            back.
+        path: of the file.
+        detections: pairs of image name and (n, 5) boxes, counted from 0, and scores.
+        score_decimals, box_decimals: digits after the point; None writes as many as give the same number when read.
     """
-    # Departure: the release writes 3 and 1 decimals; scores then tie, and the order of ties changes the AP. Given as
-    # arguments.
+    # Departure: the release writes 3 and 1 decimals, so that scores tie, and the order of ties changes the AP.
     with whole_text(path) as file:
         for image, dets in detections:
             for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
@@ -175,10 +177,10 @@ def read_detections(path: str) -> dict[str, np.ndarray]:
     """Read a file that `write_detections` or the release wrote.
 
     Returns:
-        dict of image name -> (n, 5) float64 boxes counted from 0 and scores.
+        image name -> (n, 5) float64 boxes, counted from 0, and scores.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: a line is not an image's name and five numbers.
+        DatasetError: a line does not have the name of an image and five numbers.
     """
     found = {}
     for number, line in numbered_lines(path, 'detections'):
@@ -193,23 +195,23 @@ def read_detections(path: str) -> dict[str, np.ndarray]:
 
 
 def evaluate_files(folder: str, image_set: str, truth: dict[str, dict], **options: Any) -> Evaluation:
-    """Evaluate saved detections: one file for each class of `truth`. Options as of `evaluate_detections`."""
+    """Evaluate saved detections, a file for each class of `truth`. Options and result as of `evaluate_detections`."""
     detections = {name: read_detections(detections_path(folder, image_set, name)) for name in truth}
     return evaluate_detections(detections, truth, **options)
 
 
 class VocScored(IMDB):
-    """A data set whose detections are evaluated as PASCAL VOC's: its own layout, CSV lists and YOLO files.
+    """A data set that is evaluated as PASCAL VOC: those in VOC's layout, CSV lists and YOLO files.
 
-    Objects count as they are trained on: their boxes fitted into the image by the one rule, those left out that it
-    drops. Flagged ones (difficult, crowds, ignored) need not be found. Of VOC's own data (a year's folder) each object
+    The ground truth is what is trained on: boxes fitted into their images by the one rule, without those that it drops.
+    Objects flagged as difficult, crowd or ignored need not be found. In VOC's own data (a year's folder) each object
     counts as it is written, as in the development kit.
 
     Args:
         data, options: as of `IMDB`.
-        use_07_metric: whether average precision is that of VOC2007 (11 points) or the area under the curve. By default
-            that of VOC2007 for VOC's data of before 2010, and the area for all others.
-        score_decimals, box_decimals: digits in the written detections; None writes all. The release wrote 3 and 1.
+        use_07_metric: whether average precision is that of VOC2007 (11 points) or the area under the curve. None: that
+            of VOC2007 for VOC's own data before 2010, the area for all other data.
+        score_decimals, box_decimals: digits in the written detections; None writes all. The release writes 3 and 1.
     """
 
     def __init__(self, data: AnnotatedSet, *, use_07_metric: bool | None = None, score_decimals: int | None = None,
@@ -220,10 +222,10 @@ class VocScored(IMDB):
         self.decimals = {'score_decimals': score_decimals, 'box_decimals': box_decimals}
 
     def ground_truth(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """What detections are compared with: the boxes of each class in each image, and whether they are difficult.
+        """The objects that detections are compared with.
 
         Returns:
-            dict of class name -> dict of image name -> ((n, 4) float64 boxes counted from 0, (n,) bool difficult).
+            class name -> image name -> ((n, 4) float64 boxes counted from 0, (n,) bool, whether they are difficult).
         """
         fitted = self.fitted
         counts = fitted.known if self.data.official else fitted.kept
@@ -238,17 +240,16 @@ class VocScored(IMDB):
         return truth
 
     def result_folder(self, output_dir: str) -> str:
-        """Folder of the written detections within `output_dir`: of VOC as the archive for the test server has it."""
-        voc = self.data.format == 'PascalVOC'
-        name = self.name[:-len(self.image_set) - 1]
-        return os.path.join(output_dir, 'results', name, 'Main') if voc else os.path.join(output_dir, 'results',
-                                                                                          self.name)
+        """Folder of the written detections in `output_dir`; for VOC's layout as the test server's archive has it."""
+        if self.data.format == 'PascalVOC':
+            return os.path.join(output_dir, 'results', self.name[:-len(self.image_set) - 1], 'Main')
+        return os.path.join(output_dir, 'results', self.name)
 
     def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
         """Average precision of each class at IoU 0.5 and 0.7 as PASCAL VOC defines it.
 
-        With `output_dir`, also writes a file of detections for each class into `result_folder(output_dir)`. Images
-        without annotations are not evaluated.
+        With `output_dir`, a file of detections for each class is written into `result_folder(output_dir)`. Detections
+        of a set without annotations are only written, not evaluated.
         """
         self.check_detections(all_boxes)
         if output_dir is not None:
@@ -265,7 +266,7 @@ class VocScored(IMDB):
                               use_07_metric=self.use_07_metric)
 
     def write_results(self, all_boxes: list, output_dir: str) -> str:
-        """Write a file of detections for each class; returns their folder."""
+        """Write a file of detections for each class, and return their folder."""
         folder = self.result_folder(output_dir)
         os.makedirs(folder, exist_ok=True)
         for name, of_class in zip(self.classes[1:], all_boxes[1:]):

@@ -1,4 +1,4 @@
-"""Which images and annotations a data set in the layout of PASCAL VOC has: its lists, or its folders."""
+"""Finds the images and annotations of a data set in the layout of PASCAL VOC, by its lists or by its folders."""
 from __future__ import annotations
 
 import os
@@ -15,14 +15,18 @@ EXTENSIONS = ('.xml',) + IMAGE_EXTENSIONS
 
 
 def quietly(_: str) -> None:
-    """Notes nothing."""
+    """A `note` that drops its message."""
 
 
 class Lists:
     """The layout of the development kit: Annotations, JPEGImages, ImageSets/Main/<set>.txt.
 
     Attributes:
-        folder: of the three. year: '2007' for that of VOC, '' for own data. image_set: its name in the folder.
+        folder: that holds these three.
+        year: '2007' for VOC's own data of that year; '' for other data.
+        image_set: its name within the folder.
+        list_path: the text file that lists its images.
+        annotations, images: folders of the XML files and of the pictures.
     """
 
     def __init__(self, folder: str, year: str, image_set: str):
@@ -35,9 +39,9 @@ class Lists:
         self.images = os.path.join(self.folder, 'JPEGImages')
 
     def index(self, note: Callable[[str], None] | None = None) -> list[str]:
-        """Names of the images of the set, in the order of the list; one may stand there twice.
+        """The names of the images of the set, in the order of the list; a name may be listed twice.
 
-        `note` is that of `files_below`, which a list does not need.
+        `note` is not used: it is for layouts without lists, see `files_below`.
         """
         names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image a line')]
         if not names:
@@ -45,8 +49,9 @@ class Lists:
         return names
 
     def _name_on(self, line):
-        """The name of an image on a line of the list, without quotes, a flag, and, if there is no such annotation, an
-        extension and the folder of pictures or annotations.
+        """The name of the image on a line of the list, without quotes and flag.
+
+        If there is no annotation of that name, a folder before it and an extension behind it are taken away too.
         """
         if self._is_annotated(line):        # 'photo 1' may be the name of an image
             return line
@@ -65,14 +70,14 @@ class Lists:
         return os.path.isfile(os.path.join(self.annotations, name + '.xml'))
 
     def all_sets(self) -> list[Lists]:
-        """The layouts of all lists of this folder."""
+        """The layouts of all image sets of this folder."""
         folder = os.path.dirname(self.list_path)
         return [Lists(self.folder, self.year, name[:-4]) for name in sorted(os.listdir(folder))
                 if name.endswith('.txt') and belongs(name)]
 
 
 class Unlisted(Lists):
-    """A folder of XML files and one of pictures without lists: one set of all annotations."""
+    """A folder of XML files and one of pictures, without lists: one set with all annotations."""
 
     def __init__(self, folder: str, annotations: str, images: str):
         super().__init__(folder, '', '.')
@@ -80,17 +85,17 @@ class Unlisted(Lists):
         self.images = os.path.join(self.folder, images)
 
     def index(self, note: Callable[[str], None] | None = None) -> list[str]:
-        """Names of all annotations, sorted."""
+        """The names of all annotations, sorted."""
         return [os.path.relpath(path[:-4], self.annotations).replace(os.sep, '/')
                 for path in files_below(self.annotations, ('.xml',), note or quietly)]
 
     def all_sets(self) -> list[Lists]:
-        """This one alone."""
+        """Only this one."""
         return [self]
 
 
 class Flat:
-    """Pictures and XML files side by side, in a folder for each set."""
+    """Pictures and XML files side by side, in a folder for each set. Attributes as of `Lists`, without list_path."""
 
     year = ''
 
@@ -99,13 +104,13 @@ class Flat:
         self.annotations = self.images = self.folder
 
     def index(self, note: Callable[[str], None] | None = None) -> list[str]:
-        """Names of all images with an XML file, sorted; a picture without one has no objects."""
+        """The names of all pictures and XML files, sorted. A picture without an XML file has no objects."""
         names = files_below(self.folder, EXTENSIONS, note or quietly)
         stems = [os.path.relpath(os.path.splitext(name)[0], self.folder).replace(os.sep, '/') for name in names]
         return list(dict.fromkeys(stems))
 
     def all_sets(self) -> list[Flat]:
-        """The layouts of all folders beside this one that hold XML files, or this one alone."""
+        """The layouts of all folders beside this one that hold pictures and XML files; at least this one."""
         if self.image_set == '.':
             return [self]
         return [Flat(entry.path, entry.name, self.dataset_path)
@@ -114,20 +119,20 @@ class Flat:
 
 
 def has_xml(folder: str) -> bool:
-    """Whether a folder holds an XML file and a picture."""
+    """Whether a folder holds both XML files and pictures."""
     names = [name.lower() for name in os.listdir(folder) if belongs(name)]
     return any(name.endswith('.xml') for name in names) and any(name.endswith(IMAGE_EXTENSIONS) for name in names)
 
 
 def two_folders(dataset_path: str) -> tuple[str, str] | None:
-    """Names of the folders of XML files and of pictures that lie side by side; None where they are not there."""
+    """The names of the folder of XML files and of the folder of pictures in a data set; None if one is missing."""
     annotations, images = [next((name for name in names if os.path.isdir(os.path.join(dataset_path, name))), None)
                            for names in (('Annotations', 'annotations'), ('JPEGImages', 'images', 'Images'))]
     return (annotations, images) if annotations and images else None
 
 
 def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
-    """`Lists`, `Unlisted` or `Flat` of an image set; FileNotFoundError if the data set has none of them."""
+    """The layout of an image set. Raises a FileNotFoundError if the data set has none of those above."""
     layouts = [(dataset_path, '', image_set)]
     match = re.match(r'(\d{4})_(.+)', image_set)
     if match:
@@ -149,17 +154,20 @@ def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
 
 
 class Images:
-    """Finds the image of an annotation."""
+    """Finds the image files of annotations."""
 
     def __init__(self, layout: Lists | Flat):
         self.folder = layout.images
         self._names = {}
 
     def find(self, index: str, filename: str = '') -> tuple[str, str]:
-        """Path of the image file, and of another file that could be meant, or ''.
+        """Find the image of an annotation: the file that it names, or else one of the annotation's own name.
 
-        It is the file that the annotation names, or else the one of the annotation's own name with any known extension.
-
+        Args:
+            index: name of the annotation, without extension.
+            filename: what it states as the name of its image; '' for nothing.
+        Returns:
+            path of the image, and of another file that could be meant, or ''.
         Raises:
             DatasetError: the name leads out of the folder. FileNotFoundError: there is no such image.
         """
@@ -179,7 +187,7 @@ class Images:
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):
-        """Files of a folder, found by their names with lower-case extensions: theirs may be of any case."""
+        """The files of a folder by their names with extensions in lower case: those of files may be in any case."""
         if folder not in self._names:
             names = [name for name in os.listdir(folder) if belongs(name)
                      and not name.lower().endswith(('.xml', '.txt'))] if os.path.isdir(folder) else []

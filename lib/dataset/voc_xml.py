@@ -22,18 +22,18 @@ _ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 
 
 class VocObject(NamedTuple):
-    """An annotated object."""
+    """An object as its XML file states it."""
     label: str
     box: tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
     difficult: bool
 
 
 def parse_xml(path: str) -> ElementTree.Element:
-    """The root element, <annotation>; all tags are without their namespaces and in lower case.
+    """Parse an XML file; its root element, <annotation>. All tags lose their namespaces and become lower case.
 
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is no XML, or declares entities, or is that of another tool.
+        DatasetError: the file is not XML, declares entities, is too large, or has the structure of another tool.
     """
     if not os.path.lexists(path):
         raise FileNotFoundError('%s: there is no such annotation file' % path)
@@ -63,7 +63,7 @@ def parse_xml(path: str) -> ElementTree.Element:
 
 
 def _advice(data, path):
-    """What to do about bytes that are no XML: they may be in an encoding that the parser does not know."""
+    """The end of a message about a file that is not XML: what to do about its encoding, or about an HTML page."""
     named = _ENCODING.match(data[:200])
     if named and named.group(1).lower() not in (b'utf-8', b'utf8'):
         return '. Its encoding is %s: save it as UTF-8' % named.group(1).decode('ascii')
@@ -75,7 +75,7 @@ def _advice(data, path):
 
 
 def _origin(root):
-    """Whose file it may be, from its root."""
+    """The end of a message about another root element: which tool may have written it, and what to do."""
     if root.tag == 'html':
         return ': an HTML page, perhaps of an error. Fetch the file again'
     if root.tag == 'annotations':
@@ -84,12 +84,12 @@ def _origin(root):
 
 
 def text_of(node: ElementTree.Element, tag: str) -> str:
-    """The text of a child, '' where there is none."""
+    """The text of a child element; '' if there is none."""
     return (node.findtext(tag) or '').strip()
 
 
 def _number(node, tag):
-    """The number in a child, NaN where there is none."""
+    """The number in a child element; NaN if there is none."""
     try:
         return read_number(text_of(node, tag))
     except ValueError:
@@ -97,21 +97,26 @@ def _number(node, tag):
 
 
 def read_size(root: ElementTree.Element) -> tuple[int, int] | None:
-    """(width, height) of an annotation; None where it does not tell."""
+    """The width and height that an annotation states; None if it does not."""
     node = root.find('size')
     return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
 
 
 def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
-    """VocObject of an <object>, the one of that number in the file. Raises a DatasetError if it has no name or no
-    box, or several.
+    """Read an <object>.
+
+    Args:
+        path, number: of the file, and of the object in it, for errors.
+        node: the element.
+    Raises:
+        DatasetError: it does not have one name and one box of four numbers, or its flag cannot be read.
     """
     label, frames = text_of(node, 'name'), node.findall('bndbox')
     for parent, tag in [(node, 'name'), (node, 'difficult')] + [(frame, tag) for frame in frames for tag in CORNERS]:
         if len(parent.findall(tag)) > 1:
             raise DatasetError('%s: object %d has several <%s>, expected one. Remove the others' % (path, number, tag))
     if not label:
-        raise DatasetError('%s: object %d has no <name>' % (path, number))
+        raise DatasetError('%s: object %d has no <name>, expected its class. Add it' % (path, number))
     box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)
     if len(box) != 4 or not all(abs(value) < LARGEST for value in box):          # false for NaN too
         texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
@@ -122,7 +127,7 @@ def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
 
 
 def annotation_xml(data: AnnotatedSet, picture: Picture) -> ElementTree.Element:
-    """The XML element of a picture of an AnnotatedSet."""
+    """The <annotation> element of a picture with a size."""
     root = ElementTree.Element('annotation')
     _add(root, 'filename', picture.name.rpartition('/')[2])
     size = ElementTree.SubElement(root, 'size')
@@ -137,7 +142,7 @@ def annotation_xml(data: AnnotatedSet, picture: Picture) -> ElementTree.Element:
 
 
 def add_box(node: ElementTree.Element, box: Sequence[float]) -> None:
-    """Write a box, counted from 0, into a <bndbox>, whose numbers count from 1."""
+    """Write a box, counted from 0, into a <bndbox> element, whose pixels count from 1; its other parts stay."""
     for tag, value in zip(CORNERS, box):
         child = node.find(tag)
         child = ElementTree.SubElement(node, tag) if child is None else child

@@ -63,7 +63,7 @@ def test_an_annotation_without_size_takes_that_of_the_image(own_tiny_voc, train)
     train()
     (own_tiny_voc / 'JPEGImages' / 'wide1.jpg').write_bytes(b'')
     with pytest.raises(DatasetError,
-                       match='wide1.xml: has no <size> of the image, and the image does not tell: .*wide1.jpg'):
+                       match='wide1.xml: has no <size> of the image, and the image cannot be read: .*wide1.jpg'):
         train('output_path=%s' % own_tiny_voc)
 
 

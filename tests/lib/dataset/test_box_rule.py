@@ -174,7 +174,8 @@ def test_the_log_names_images_objects_and_what_is_dropped_by_reason(tmp_path, ca
     with caplog.at_level('INFO'):
         make_dataset('coco', 'train', '', write_set(tmp_path, 'coco', objects)).gt_roidb()
     assert caplog.messages[-1].endswith(
-        'train: 1 image, 0 without objects to train on; of 9 objects 3 are trained on: 1 crowds, 1 ignored, 1 dropped '
+        'train: 1 image, 0 without objects to train on; of 9 objects 3 are trained on: 1 flagged as crowd, 1 flagged '
+        'as ignored, 1 dropped '
         '(inverted box), 1 dropped (box outside the image), 1 dropped (box far outside the image), 1 dropped '
         '(tiny box)')
     assert sum('dropped' in message and 'annotations[' in message for message in caplog.messages) == 4
