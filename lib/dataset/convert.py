@@ -1,4 +1,4 @@
-"""Converts data sets between the layout of PASCAL VOC, COCO's json, a CSV list of boxes and YOLO's text files."""
+"""Converts data sets between the layout of PASCAL VOC, COCO's json, CSV lists of boxes and YOLO's text files."""
 from __future__ import annotations
 
 import filecmp
@@ -29,26 +29,27 @@ WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo':
 def convert(source: str, target: str, image_sets: list[str], dataset_path: str, out: str, *,
             classes: Sequence[str] | str | None = None, images: str = 'copy', origin: int = 0,
             progress: Callable = iter) -> tuple[dict[str, AnnotatedSet], list[str]]:
-    """Convert image sets of a data set, all of them or, where something is wrong, none.
+    """Convert image sets of a data set: all of them, or none if anything is wrong.
 
-    Boxes as written, classes and their order, sizes and names of images, and images without objects are kept. Of COCO's
-    json, segmentations, key points, ids and licences are not; of VOC's XML, pose, parts and flags other than difficult
-    are not.
+    Kept are boxes as written, classes and their order, sizes and names of images, and images without objects. Not kept
+    are the segmentations, key points, ids and licences of COCO's json, and the pose, parts and flags other than
+    difficult of VOC's XML.
 
     Args:
         source, target: 'PascalVOC', 'coco', 'csv' or 'yolo'.
-        image_sets: names.
+        image_sets: their names.
         dataset_path: folder of the data set.
-        out: folder, new or empty. It gets its name when all is written.
-        classes: names, or a file of them; by default those of the data.
+        out: folder, new or empty. It gets its name when everything is written.
+        classes: class names, or the path of a text file with a name per line; None takes those of the data.
         images: 'copy', 'link' (symbolic links) or 'none'.
-        origin: of a CSV list.
-        progress: wraps the list of pictures, such as tqdm.
+        origin: of a CSV list, see `read_csv`.
+        progress: wraps the list of pictures to show a bar, as tqdm does.
     Returns:
-        image set -> AnnotatedSet that was written; what the target format cannot say, and which pictures have an
-        orientation that other tools may apply.
+        sets: image set -> what was written.
+        notes: what the target format cannot state, and pictures with an orientation that other tools may apply.
     Raises:
-        DatasetError, FileNotFoundError: the data have a fault, or `out` is not empty.
+        FileNotFoundError: there is no such data set, or an image is missing.
+        DatasetError: the data have a fault, or `out` is not empty.
     """
     for name in (source, target):
         if name not in WRITERS:
@@ -77,7 +78,7 @@ def _check_classes(sets):
 
 
 def _check_names(sets):
-    """A text file in UTF-8, and XML still less, does not hold every name that a file may have."""
+    """Raise a DatasetError if a text file in UTF-8, or XML, cannot hold the name of an image."""
     for data in sets.values():
         for picture in data.pictures:
             if NO_TEXT.search(picture.name):
@@ -86,7 +87,9 @@ def _check_names(sets):
 
 
 def _complete(data, turned):
-    """A set without faults, with the size of every image. Paths of images with an orientation are added to `turned`.
+    """The set with the size of every image; raises for its first fault.
+
+    Pairs (path, orientation) of images with an orientation are added to `turned`.
     """
     for fault in stopping(data.faults) + unknown_labels(data):
         raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
@@ -97,7 +100,7 @@ def _complete(data, turned):
 
 
 def _size_of(picture, turned):
-    """The size of an image, which its annotation must not contradict: boxes become fractions of it."""
+    """The size of an image. Raises a DatasetError if its annotation states another: boxes may be fractions of it."""
     size, orientation = image_head(picture.path)
     if orientation != 1:
         turned.append((picture.path, orientation))
@@ -108,12 +111,14 @@ def _size_of(picture, turned):
 
 
 def place_images(pictures: Iterable[Picture], folder: str, how: str = 'copy') -> None:
-    """Copy images below a folder, or link to them.
+    """Copy the images of pictures into a folder, or make links to them.
 
     Args:
-        pictures: list of Picture. how: 'copy', 'link' (symbolic links) or 'none'.
+        pictures: those of a set; each keeps its name.
+        folder: to write to.
+        how: 'copy', 'link' (symbolic links) or 'none'.
     Raises:
-        DatasetError: another file of the name is there, or a name leads out of the folder.
+        DatasetError: another file of that name is there, or a name leads out of the folder.
     """
     for picture in pictures:
         target = inside(folder, picture.name)

@@ -1,4 +1,4 @@
-"""Data sets as a list of boxes, one a line, in a CSV file: reads and writes them."""
+"""Reads and writes data sets whose boxes are listed in a CSV file, one per line."""
 from __future__ import annotations
 
 import csv
@@ -37,7 +37,7 @@ from lib.dataset.files import (
 )
 from lib.errors import DatasetError
 
-# Column -> the names it may have in the first line. Without such a line the first six columns are in this order.
+# Column -> the names that it may have in the first line. Without such a line there are the first six, in this order.
 COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_id'), 'x1': ('x1', 'xmin'),
            'y1': ('y1', 'ymin'), 'x2': ('x2', 'xmax'), 'y2': ('y2', 'ymax'),
            'class': ('class', 'label', 'name', 'class_name'), 'width': ('width',), 'height': ('height',),
@@ -45,15 +45,19 @@ COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_i
 CORNERS = ('x1', 'y1', 'x2', 'y2')
 PLAIN = ('image',) + CORNERS + ('class',)
 FLAGS = ('difficult', 'crowd', 'ignore')
-SURPLUS = 'surplus'     # stands for the cells of a line that has more of them than there are columns
+SURPLUS = 'surplus'     # column for all cells of a line that has more cells than there are columns
 DELIMITERS = ',;\t'
 _WHAT = 'a CSV file of boxes'
-_FIRST_LINE = 2 ** 16   # characters: no first line is longer
+_FIRST_LINE = 2 ** 16   # characters of the first line in which the delimiter is looked for
 
 
 def find_list(image_set: str, dataset_path: str) -> str:
-    """Path of the CSV file of a set: <set>.csv in the data set's folder, in its folder annotations or in that of the
-    set; FileNotFoundError if there is none.
+    """Path of the CSV file of an image set.
+
+    It is <set>.csv in the data set's folder or in its folder annotations, or <set>/_annotations.csv (Roboflow).
+
+    Raises:
+        FileNotFoundError: there is none.
     """
     tried = [os.path.join(dataset_path, folder, name + '.csv') for name in names_of_set(image_set)
              for folder in ('', 'annotations')]
@@ -67,29 +71,27 @@ def find_list(image_set: str, dataset_path: str) -> str:
 
 def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
              sets: Sequence[str] | None = None, origin: int = 0) -> AnnotatedSet:
-    """Read a set: a line for each object, and a line with a name alone for an image without objects.
+    """Read an image set: a line for each object, and a line with only a name for an image without objects.
 
         image,x1,y1,x2,y2,class
         a.jpg,12,30,111,95.5,car
         b.jpg,,,,,
 
-    Corners are pixels counted from 0, both inside the box. The first line may be missing; if it is there, columns may
-    be in any order, have the names in COLUMNS, and include width and height of the image, difficult, crowd and ignore.
-    They are separated by commas, semicolons or tabs. Images lie in images/<set>/, in images/, in <set>/ or in the data
-    set's folder itself.
+    Corners are pixels counted from 0, both inside the box. The first line may be missing. If it is there, the columns
+    may be in any order, have any of the names in COLUMNS, and include width and height of the image, difficult, crowd
+    and ignore. Columns are separated by commas, semicolons or tabs. Images lie in images/<set>/, <set>/, images/ or in
+    the data set's folder itself.
 
     Args:
         image_set: 'train' for <dataset_path>/train.csv.
-        dataset_path: folder.
-        classes: names, or a file of them; by default those of classes.txt in the data set's folder, or else the labels
-            of all `sets`, sorted.
-        sets: names of the sets that are used together; by default this one alone. Other CSV files mean nothing.
-        origin: 1 where pixels are counted from 1.
-    Returns:
-        AnnotatedSet.
+        dataset_path: folder of the data set.
+        classes: class names, or the path of a text file with a name per line. None takes those of classes.txt in the
+            data set's folder, or else the labels of all `sets`, sorted.
+        sets: names of the image sets that are used together; None for this one only. Other CSV files are not read.
+        origin: 0 or 1, the number of the first pixel of a row.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is no CSV file, or lists nothing.
+        DatasetError: it is not a CSV file of boxes, or has no image or no class.
     """
     path, faults = find_list(image_set, dataset_path), Faults()
     labels, items, sizes = Labels(), Items(), {}
@@ -118,8 +120,9 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
 
 
 def _read_lines(path, target, faults, origin):
-    """Names of the images in the order of the file; their objects are added to the target: Labels, Items, and a dict
-    of image name -> annotated size.
+    """The names of the images, in the order of the file.
+
+    Their objects and sizes are added to `target`: Labels, Items, and a dict of image name -> annotated size.
     """
     labels, items, sizes = target
     numbers = {}
@@ -143,7 +146,9 @@ def _read_lines(path, target, faults, origin):
 
 
 def read_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the lines of a CSV file: (line number counted from 1, dict column -> text, SURPLUS where it is too long).
+    """Yield the lines of a CSV file as pairs: line number counted from 1, and a dict of column -> text.
+
+    A line with too many cells has the key SURPLUS as well. Errors as of `raw_rows` and `header`.
     """
     columns, most = None, len(PLAIN)
     for number, row in raw_rows(path):
@@ -159,7 +164,12 @@ def read_rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the same as (line number, list of texts), the first line with the others, blank ones left out."""
+    """Yield the lines of a CSV file as pairs: line number counted from 1, and list of cells. Blank ones are left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DatasetError: it is not a CSV file in UTF-8.
+    """
     try:
         check_regular(path)
         with open(path, encoding='utf-8-sig', newline='') as file:
@@ -180,10 +190,12 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def header(path: str, row: list[str]) -> list[tuple[str, int]] | None:
-    """The columns that a file's first line names, as pairs (column, its place); None if it is no such line.
+    """The columns that a file's first line names, as pairs (column, its index); None if it names no image column.
 
-    Of two columns that mean the same the first name in COLUMNS counts. DatasetError if a column is missing, or stands
-    there twice, or two of them are the same corner.
+    If two columns have the same meaning, the name that comes first in COLUMNS counts.
+
+    Raises:
+        DatasetError: a column is missing or named twice, or two columns are the same corner.
     """
     cells = [cell.lower() for cell in row]
     doubled = [cell for cell in cells if cells.count(cell) > 1 and any(cell in names for names in COLUMNS.values())]
@@ -217,7 +229,7 @@ def _image_name(path, number, row):
 
 
 def _object(path, number, row):
-    """Box as written and flags of a line."""
+    """The box as written, and the flags, of a line."""
     try:
         box = [read_number(row[column]) for column in CORNERS]
         fulfilled = all(abs(value) < LARGEST for value in box) and row['class']        # false for NaN too
@@ -244,12 +256,12 @@ def _image_path(dataset_path, folders, name, source, faults):
 
 
 def _within(name, path, dataset_path):
-    """The name of an image within the data set's folder, where it is absolute in the list."""
+    """The name of an image; one that is absolute in the list becomes relative to the data set's folder."""
     return os.path.relpath(path, dataset_path).replace(os.sep, '/') if path and os.path.isabs(name) else name
 
 
 def _labels_of(image_set, dataset_path, own):
-    """The labels of another set; what cannot be read is its own affair."""
+    """The labels of another image set; what of it cannot be read is left out without a message."""
     try:
         path = find_list(image_set, dataset_path)
         return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if row.get('x1')} - {''}
@@ -258,10 +270,7 @@ def _labels_of(image_set, dataset_path, own):
 
 
 def write_csv(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
-    """Write sets: <set>.csv with the columns that `read_csv` reads, and classes.txt.
-
-    Arguments and results as of `write_voc`.
-    """
+    """Write <set>.csv for each set, and classes.txt. Arguments and results as of `write_voc`."""
     for image_set, data in sets.items():
         write_list(os.path.join(out, image_set + '.csv'), ((data, picture) for picture in data.pictures))
         write_lines(os.path.join(out, CLASS_FILE), data.classes)
@@ -269,10 +278,11 @@ def write_csv(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[
 
 
 def write_list(path: str, pictures: Iterable[tuple[AnnotatedSet, Picture]]) -> None:
-    """Write one list of boxes.
+    """Write one list of boxes with all columns that `read_csv` reads.
 
     Args:
-        pictures: iterable of (AnnotatedSet, Picture of it with its size).
+        path: of the file.
+        pictures: pairs of a set and a picture of it, which has a size.
     """
     with open(path, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file)

@@ -1,7 +1,7 @@
-"""Finds the annotations in a folder: their format, and the image sets that are there.
+"""Finds the annotations in a folder: their format and the image sets.
 
-Looked for, the likeliest first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), csv files, folders of XML
-files beside or below the pictures (VOC), folders of labels (YOLO).
+The likeliest is looked for first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), csv files, XML files
+beside the pictures or in a folder of their own (VOC), text files of labels (YOLO).
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lib.utils.image_file import IMAGE_EXTENSIONS
 
 logger = logging.getLogger(__name__)
 
-WHOLE = '.'                 # the name of the set that is the folder itself
-PREPARED = 'prepared'       # begins the names of the lists that `rfcn prepare` writes, which are made of others
+WHOLE = '.'                 # name of the image set that is the folder itself
+PREPARED = 'prepared'       # first word in the names of the lists that `rfcn prepare` makes of other annotations
 _OF_PREPARE = re.compile(PREPARED + r'_(train|val|test)\.csv(\.tmp-\d+\.csv)?')
 _CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
 
@@ -30,14 +30,15 @@ _CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
 class Found(NamedTuple):
     """A data set in a folder."""
     format: str                     # a key of lib.dataset.DATASETS
-    image_sets: tuple[str, ...]     # names that its reader takes
+    image_sets: tuple[str, ...]     # names as its reader takes them
 
 
 def find_dataset(folder: str) -> Found:
     """The likeliest data set of a folder.
 
     Raises:
-        FileNotFoundError: there is no such folder. DatasetError: it holds no annotations of a format that we read.
+        FileNotFoundError: there is no such folder.
+        DatasetError: there are no annotations of a known format, or data.yaml cannot be read.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError('%s: there is no such folder' % os.path.abspath(folder))
@@ -52,13 +53,13 @@ def find_dataset(folder: str) -> Found:
 
 
 def role_of(image_set: str) -> str | None:
-    """'train', 'val' or 'test' for a set that tools call so, with a year or without; None for another."""
+    """'train', 'val' or 'test' for an image set that tools name so, with or without a year; None for others."""
     name = re.sub(r'^\d{4}_|_?\d{4}$', '', image_set)
     return next((names[0] for names in SAME_SETS if name in names), None)
 
 
 def _folders(folder):
-    """Names of the folders in a folder that belong to a data set, sorted."""
+    """The names of the folders in a folder, sorted, without those that begin with a dot."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and belongs(entry.name)) \
         if os.path.isdir(folder) else []
 
@@ -70,7 +71,7 @@ def _files(folder, ending):
 
 
 def _described(folder) -> list[str]:
-    """The sets that a data.yaml states; of one that states none, those of its folders."""
+    """The image sets that data.yaml states, or else those of the folders around it."""
     if not any(os.path.isfile(os.path.join(folder, name)) for name in DESCRIPTIONS):
         return []
     description, stated = Description(folder), []
@@ -80,12 +81,12 @@ def _described(folder) -> list[str]:
         except DatasetError as error:
             if names[0] == 'train':
                 raise
-            logger.warning('%s. The set is left out', error)    # Roboflow states sets that it did not write
+            logger.warning('%s. The set is left out', error)    # Roboflow states sets that it does not write
     return stated or _label_folders(folder) or [WHOLE]
 
 
 def _listed(folder) -> list[str]:
-    """The lists of ImageSets/Main, without those of single classes: cat_train is one where there is a train."""
+    """The lists of ImageSets/Main, without those of a single class: cat_train is one if there is a list train."""
     names = [name[:-4] for name in _files(os.path.join(folder, 'ImageSets', 'Main'), '.txt')]
     return [name for name in names if not any(name.endswith('_' + other) for other in names)]
 
@@ -100,7 +101,7 @@ def _json_files(folder) -> list[str]:
 
 
 def _is_coco(path):
-    """Whether a json file has the keys of COCO's; other files, such as detections, lie about as well."""
+    """Whether a json file has the keys of COCO's annotations; other json files, such as detections, do not."""
     wanted, tail = {b'"images"', b'"annotations"', b'"categories"'}, b''
     with open(path, 'rb') as file:
         while wanted:
@@ -128,7 +129,7 @@ def _csv_files(folder) -> list[str]:
 
 
 def _is_box(row):
-    """Whether the first line of a list without a header names an image and either nothing else or a box and a class."""
+    """Whether the first line of a list without a header is the name of an image, alone or with a box and a class."""
     if len(row) != len(PLAIN) or not row[0].lower().endswith(IMAGE_EXTENSIONS):
         return False
     with contextlib.suppress(ValueError):
@@ -144,7 +145,7 @@ def _xml_folders(folder) -> list[str]:
 
 
 def _label_folders(folder) -> list[str]:
-    """Folders of pictures with labels: images/train, train/images, train; or the folder itself."""
+    """The image sets of folders of pictures with labels: images/train, train/images, train; or the folder itself."""
     of_images = [name for name in _folders(os.path.join(folder, 'images')) if role_of(name)]
     named = of_images or [name for name in _folders(folder) if role_of(name)]
     if named and _has_labels(folder):

@@ -1,7 +1,7 @@
-"""Splits a data set into sets that share no picture, and none that are nearly alike.
+"""Splits a data set into sets; pictures that are nearly alike stay in the same set.
 
-Pictures that differ in size, encoding or a few pixels alone (frames of one film, a photograph saved twice) belong
-together: on both sides they would make a test look better than it is.
+Pictures that differ only in size, encoding or a few pixels (frames of one film, a photograph saved twice) must not be
+in two sets: a test with pictures like those of the training gives results that are too good.
 """
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 
 SIDE = 8        # a fingerprint has SIDE * SIDE bits
-PARTS = 4       # fingerprints that differ in fewer bits than this are alike: then one of so many parts is equal
+PARTS = 4       # fingerprints are alike if they differ in fewer bits than this; then one of so many parts is equal
 
 
 def fingerprint(image: np.ndarray) -> int:
-    """64 bits of a picture, which stay nearly the same when it is resized or encoded anew: its difference hash.
+    """The difference hash of a picture: 64 bits that change little when it is resized or encoded again.
 
-    A bit says whether the picture, shrunk to 9 x 8 grey levels, gets brighter from one column to the next.
+    The picture is shrunk to 9 x 8 grey levels. A bit is 1 where it gets brighter from one column to the next.
 
     Args:
         image: (H, W) uint8, grey.
@@ -30,12 +30,12 @@ def fingerprint(image: np.ndarray) -> int:
 
 
 def alike_groups(prints: Sequence[int]) -> list[list[int]]:
-    """Groups of pictures whose fingerprints differ in fewer than PARTS bits, directly or over others.
+    """Group the pictures whose fingerprints differ in fewer than PARTS bits, directly or through other pictures.
 
     Args:
-        prints: list of `fingerprint`.
+        prints: the `fingerprint` of each picture.
     Returns:
-        list of lists of numbers of pictures, each picture in one group; in the order of their first pictures.
+        lists of numbers of pictures, in the order of their first pictures; each picture is in one list.
     """
     parent = list(range(len(prints)))
 
@@ -66,18 +66,18 @@ def alike_groups(prints: Sequence[int]) -> list[list[int]]:
 
 def split(groups: list[list[int]], labels: Sequence[np.ndarray], shares: Sequence[float],
           rng: np.random.RandomState) -> list[list[int]]:
-    """Share groups of pictures out, so that each set has its share of the objects of every class.
+    """Distribute groups of pictures over sets, so that each set gets its share of the objects of every class.
 
-    Groups of the rarest classes go first, each to the set that lacks most objects of its rarest class; a group without
-    objects goes to the set that lacks most pictures.
+    Groups with the rarest classes come first. Each goes to the set that lacks most objects of the rarest class in the
+    group; a group without objects goes to the set that lacks most pictures.
 
     Args:
         groups: of `alike_groups`.
-        labels: for each picture, the labels of its objects: list of (n,) int arrays.
-        shares: of the sets, sum 1.
-        rng: np.random.RandomState; decides the order among equals.
+        labels: for each picture the labels of its objects, (n,) int.
+        shares: of the sets, all above 0, sum 1.
+        rng: decides the order of equal groups.
     Returns:
-        list of sorted lists of numbers of pictures, one for each share.
+        for each share a sorted list of numbers of pictures.
     """
     shares = np.asarray(shares, dtype=float)
     classes = max([int(of_image.max()) + 1 for of_image in labels if len(of_image)], default=0)

@@ -1,5 +1,4 @@
-"""Data sets of YOLO's text files: reads and writes them. A file for each image, a line `class cx cy w h` for each
-object.
+"""Reads and writes data sets of YOLO's text files: one for each image, with a line `class cx cy w h` for each object.
 
 The centre and the size of a box are fractions of the image's width and height. With x = (cx - w / 2) * width the box
 covers the pixels from x on: x1 = x, x2 = x + w * width - 1, as in COCO's format.
@@ -28,24 +27,24 @@ from lib.errors import DatasetError
 from lib.utils.console import counted, listed
 from lib.utils.image_file import IMAGE_EXTENSIONS, image_size
 
-MOST = 2            # a larger number is no fraction of an image, but pixels perhaps
-DECIMALS = 9        # of pixels: what lies behind is rounding error, which makes 176 of 175.99999999999997
+MOST = 2            # a larger number is not a fraction of an image; perhaps it states pixels
+DECIMALS = 9        # of pixels: further ones are rounding error; 175.99999999999997 is 176
 LABELS = "lines 'class cx cy w h'"      # what a file of labels holds
 EXPECTED = "'class cx cy w h', fractions of the image's width and height"
 
 
 def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None) -> AnnotatedSet:
-    """Read a set. An image without a file of labels has no objects.
+    """Read an image set. An image without a file of labels has no objects.
 
     Args:
         image_set: 'train' for the images that `find_images` finds; for their labels see `label_paths`.
-        dataset_path: folder.
-        classes: names, or a file of them. Where the data have names (data.yaml or classes.txt) these are the ones to
-            take, otherwise the names of classes 0, 1, ...; by default all of the data.
-    Returns:
-        AnnotatedSet.
+        dataset_path: folder of the data set.
+        classes: class names, or the path of a text file with a name per line. If the data have names (data.yaml or
+            classes.txt), these are the classes to use; otherwise they are the names of classes 0, 1, ... None takes all
+            classes of the data.
     Raises:
-        FileNotFoundError, DatasetError: there are no images, or no class names, or data.yaml states what is not there.
+        FileNotFoundError: there are no such images.
+        DatasetError: there are no class names, or data.yaml cannot be read or names folders that are not there.
     """
     description = Description(dataset_path)
     wanted = None if classes is None else class_names(classes, dataset_path)
@@ -68,7 +67,10 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
 
 
 def _numbered_names(dataset_path, names, wanted):
-    """Class number -> name, of the data or else of `wanted`. DatasetError if neither has any, or a class is not there.
+    """Class number -> name, of the data, or else of `wanted`.
+
+    Raises:
+        DatasetError: neither has names, or the data lack a class that is wanted.
     """
     names = names or dict(enumerate(wanted or ()))
     if not names:
@@ -85,8 +87,10 @@ class _Reader:
     """Reads the images of a set one after the other.
 
     Args:
-        names: class number -> name. unwanted: names of classes that are left out.
-        keypoint_values: numbers of a line that are key points.
+        dataset_path: folder of the data set.
+        names: class number -> name.
+        keypoint_values: how many numbers of each line are key points.
+        unwanted: names of classes whose objects are left out.
     """
 
     def __init__(self, dataset_path, names, keypoint_values, unwanted):
@@ -94,10 +98,10 @@ class _Reader:
         self.unwanted = unwanted
         self.faults, self.labels, self.items = Faults(), Labels(), Items()
         self.count = self.labelled = 0
-        self._owners = {}           # file of labels -> the image whose it is
+        self._owners = {}           # file of labels -> name of its image
 
     def picture(self, image_set, name):
-        """Picture of an image, its items in `items`; None if its labels are another image's."""
+        """The Picture of an image, whose items are added to `items`; None if its labels belong to another image."""
         path = self.faults.attempt(kinds.NAME, name, None, inside, self.dataset_path, name)
         if path is None:
             self.count += 1
@@ -118,7 +122,7 @@ class _Reader:
                        no_items())
 
     def note_unlabelled(self, pictures):
-        """Note folders of images none of which has labels, though others have, and files of labels without an image."""
+        """Add faults for labels without an image, and for folders of images without labels where others have some."""
         folders = {}
         for picture in pictures:
             folders.setdefault(os.path.dirname(picture.index), []).append(picture)
@@ -136,7 +140,7 @@ class _Reader:
                                                                             ' belong to'), beside[0]))
 
     def _folders_of_labels(self):
-        """Folder of labels -> the folders of its images."""
+        """Folder of labels -> folders of the images that they belong to."""
         folders = {}
         for source, name in self._owners.items():
             place = os.path.dirname(os.path.join(self.dataset_path, name))
@@ -144,7 +148,7 @@ class _Reader:
         return folders
 
     def _labels_of(self, name):
-        """Path of the labels of an image, and whether the file is there."""
+        """The path of the labels of an image, and whether that file exists."""
         paths = [os.path.join(os.path.abspath(self.dataset_path), path) for path in label_paths(name)]
         found = [path for path in paths if os.path.lexists(path)]
         if len(found) > 1:
@@ -163,9 +167,10 @@ class _Reader:
 
 
 def stray_labels(folder: str, places: Iterable[str]) -> list[str]:
-    """Names of the files in a folder of labels that no image has: a.jpg.txt, a.TXT, b.txt without b.jpg.
+    """The names of the files in a folder of labels that belong to no image: a.jpg.txt, a.TXT, b.txt without b.jpg.
 
     Args:
+        folder: of labels.
         places: folders of the images.
     """
     stems = {os.path.splitext(name)[0] for place in filter(os.path.isdir, places) for name in os.listdir(place)
@@ -177,11 +182,15 @@ def stray_labels(folder: str, places: Iterable[str]) -> list[str]:
 
 def read_line(path: str, number: int, line: str, size: tuple[int, int],
               keypoint_values: int = 0) -> tuple[int, tuple[float, ...]]:
-    """Class number and box of a line `class cx cy w h`, or of a polygon `class x y x y x y ...`, of which the bounding
-    box is taken.
+    """Read a line `class cx cy w h`, or the bounding box of a polygon `class x y x y x y ...`.
 
     Args:
-        size: width and height of the image. keypoint_values: numbers that may follow the box and are key points.
+        path, number: of the file and of the line in it, for errors.
+        line: its text.
+        size: width and height of the image.
+        keypoint_values: how many numbers may follow the box; they are key points.
+    Returns:
+        class number, and box in pixels, counted from 0.
     Raises:
         DatasetError: the line is neither.
     """
@@ -214,10 +223,7 @@ def _to_box(values, width, height):
 
 
 def write_yolo(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
-    """Write sets: labels/<set>/*.txt, data.yaml.
-
-    Arguments and results as of `write_voc`.
-    """
+    """Write labels/<set>/*.txt and data.yaml. Arguments and results as of `write_voc`."""
     flagged = 0
     for image_set, data in sets.items():
         check_stems(data.pictures, 'labels/' + image_set)
@@ -235,12 +241,12 @@ def write_yolo(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
 
 
 def names_lines(names: dict[int, str]) -> list[str]:
-    """The lines of data.yaml that give class numbers their names. A JSON text is a YAML text too."""
+    """The lines of data.yaml with the name of each class number. Names are written as JSON, which YAML reads too."""
     return ['names:'] + ['  %d: %s' % (number, json.dumps(name, ensure_ascii=False)) for number, name in names.items()]
 
 
 def label_line(number: int, box: Sequence[float], width: int, height: int) -> str:
-    """The line of a box: class, centre and size as fractions of the image."""
+    """The line of a box: class number, centre and size as fractions of the image's width and height."""
     x1, y1, x2, y2 = box
     values = (x1 + x2 + 1) / 2 / width, (y1 + y2 + 1) / 2 / height, (x2 - x1 + 1) / width, (y2 - y1 + 1) / height
     return ' '.join([str(number)] + [repr(float(value)) for value in values])

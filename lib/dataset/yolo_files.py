@@ -1,4 +1,4 @@
-"""Which images, labels and class names a data set of YOLO text files has: data.yaml and the folders around it."""
+"""Finds the images, labels and class names of a data set of YOLO text files, by data.yaml and by its folders."""
 from __future__ import annotations
 
 import logging
@@ -20,10 +20,10 @@ _WHOLE = re.compile('[0-9]{1,9}')
 
 
 class Description:
-    """What data.yaml says; every value is text, so that `yes` stays yes and `1.0` stays 1.0.
+    """The content of data.yaml. All values are read as text, so that `yes` stays yes and `1.0` stays 1.0.
 
     Args:
-        dataset_path: folder.
+        dataset_path: folder of the data set. Without a data.yaml in it the description is empty.
     Raises:
         FileNotFoundError: there is no such folder. DatasetError: the file cannot be read.
     """
@@ -41,7 +41,11 @@ class Description:
         return DatasetError('%s: %s' % (self.path or os.path.join(self.folder, DESCRIPTIONS[0]), text % values))
 
     def names(self, image_set: str) -> dict[int, str]:
-        """Class number -> name: of `names`, a list or a mapping, or of classes.txt; {} where neither is."""
+        """Class number -> name, from the key `names` (a list or a mapping), or from classes.txt; {} without both.
+
+        Raises:
+            DatasetError: `names` is neither, or contradicts `nc`.
+        """
         names = self.content.get('names')
         if names in (None, ''):
             folders = [''] + [folder for name in names_of_set(image_set) for folder in (name, 'labels/' + name)]
@@ -61,7 +65,7 @@ class Description:
         return dict(sorted(numbered.items()))
 
     def keypoint_values(self) -> int:
-        """How many numbers of a label line are key points: of `kpt_shape`, [points, numbers a point]; 0 without it."""
+        """How many numbers of a line are key points, from `kpt_shape` [points, numbers per point]; 0 without it."""
         shape = self.content.get('kpt_shape')
         if shape in (None, '', 'null', '~'):
             return 0
@@ -71,10 +75,10 @@ class Description:
         return int(shape[0]) * int(shape[1])
 
     def entries(self, image_set: str) -> list[str]:
-        """Paths, within the folder, of the folders and lists that are stated for a set; [] where none is stated.
+        """The folders and lists that are stated for an image set, as paths within the folder; [] if none is stated.
 
         Raises:
-            DatasetError: an entry is not there, or is no path.
+            DatasetError: an entry is not a path, or nothing is there.
         """
         key = next((name for name in names_of_set(image_set) if self.content.get(name) not in _NOTHING), None)
         stated = self.content.get(key, [])
@@ -85,10 +89,10 @@ class Description:
         return [self._resolved(key, entry.strip()) for entry in stated]
 
     def _resolved(self, key, entry):
-        """The place of an entry within the folder.
+        """The path of an entry within the folder.
 
-        It is relative to `path`, if that lies in this folder, or else to the folder itself. `../train/images` is what
-        Roboflow writes for the folder train/images.
+        The entry is relative to the key `path`, if that leads into this folder, or else to the folder itself. Roboflow
+        writes `../train/images` for the folder train/images.
         """
         entry = entry.replace('\\', '/')
         base = self.content.get('path')
@@ -122,17 +126,19 @@ def _read(path):
 
 def find_images(image_set: str, dataset_path: str, description: Description,
                 note: Callable[[str], None] = logger.warning) -> list[str]:
-    """The images of a set.
+    """The images of a set: those that data.yaml states, or else those of a list or of a folder.
 
-    They are those of the description's entry `image_set` (folders or lists of paths), or else of the list
-    <image_set>.txt, or the folder images/<image_set>, <image_set>/images or <image_set>; '.' is the folder itself.
-    `note` is that of `files_below`.
-
+    Args:
+        image_set: its entry in data.yaml (folders or lists of paths) is used, or else the list <image_set>.txt, or the
+            folder images/<image_set>, <image_set>/images or <image_set>; '.' is the data set's folder itself.
+        dataset_path: folder of the data set.
+        description: of the same folder.
+        note: of `files_below`.
     Returns:
-        list of paths relative to the data set's folder, with '/'.
+        paths relative to the data set's folder, with '/'.
     Raises:
-        FileNotFoundError: there is none of these. DatasetError: an entry is not there, a name leads out of the folder,
-            or there is no image.
+        FileNotFoundError: there is none of these.
+        DatasetError: an entry of data.yaml is not there, or there is no image.
     """
     found = description.entries(image_set) or (['.'] if image_set == '.' else [])
     tried = [place for name in names_of_set(image_set)
@@ -160,7 +166,7 @@ def _listed(dataset_path, entry, note):
 
 
 def _within(dataset_path, line):
-    """A path of a list, relative to the data set's folder if it lies there."""
+    """A path in a list of images, made relative to the data set's folder if it lies there."""
     name = line.replace('\\', '/')
     if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
         name = name[1:-1]
@@ -172,13 +178,13 @@ def _within(dataset_path, line):
 def label_paths(name: str) -> list[str]:
     """Where the labels of an image may be, the likeliest first.
 
-    They are in the folder labels that stands for a folder images of its path, the last one first; or beside it, in a
-    folder labels there, or below the data set's folder labels.
+    A folder `images` in the path is replaced by `labels`, the last one first. Otherwise the file lies beside the image,
+    in a folder labels there, or at the same path below the data set's folder labels.
 
     Args:
-        name: path of the image within the data set's folder, with '/': what lies around that means nothing.
+        name: path of the image within the data set's folder, with '/'. Folders around the data set do not matter.
     Returns:
-        list of paths within the folder.
+        paths within the data set's folder.
     """
     folders = name.split('/')[:-1]
     stem = os.path.splitext(name.rpartition('/')[2])[0] + '.txt'

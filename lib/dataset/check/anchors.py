@@ -1,4 +1,4 @@
-"""How well the anchors' sizes and shapes fit those of the objects, and which would fit better."""
+"""Measures how well anchors fit the sizes and shapes of the objects, and suggests anchors that fit better."""
 from __future__ import annotations
 
 from typing import NamedTuple, Sequence
@@ -9,26 +9,27 @@ from numpy.typing import ArrayLike
 from lib.rpn.anchors import cells_inside, generate_anchors
 from lib.utils.image import resize_scale
 
-CELL = 16                   # pixels: ANCHOR_SCALES are in units of it, and anchors stand that far apart
-SMALLEST = 0.5              # of the suggested scales: smaller objects need larger images, not smaller anchors
+CELL = 16                   # pixels, the stride: distance of two anchors, and the unit of ANCHOR_SCALES
+SMALLEST = 0.5              # suggested scale: smaller objects need larger images, not smaller anchors
 BINS = np.linspace(0, 1, 11)
-ALIKE = 1.15                # two scales or ratios that differ by less are one
-SAMPLED = 20000             # objects: of more some are taken
-_CHUNK = 4096
-GAIN = 0.02                 # of the mean IoU, from which on other anchors are worth a change
+ALIKE = 1.15                # suggested scales or ratios that differ by a smaller factor are merged
+SAMPLED = 20000             # objects: of more, this many are measured
+_CHUNK = 4096               # objects that are compared with all anchors at once
+GAIN = 0.02                 # of the mean IoU: a smaller one is not worth other anchors
 
 
 class Objects(NamedTuple):
-    """Objects as the network sees them; each stands there once for every scale of the configuration."""
+    """Objects as the network sees them; each is listed once for every scale of the configuration."""
     sides: np.ndarray       # (n, 2) float64, width and height, pixels
     centres: np.ndarray     # (n, 2) float64, pixels
     images: np.ndarray      # (n, 2) float64, width and height of its image, pixels
-    weights: np.ndarray     # (n,) float64 of sum 1; all classes together weigh the same, as in the mean AP
+    weights: np.ndarray     # (n,) float64 of sum 1; every class has the same weight, as in the mean AP
 
 
 class Fit(NamedTuple):
-    """How well anchors fit. IoUs are those of an object with the best of the anchors inside its image: training ignores
-    the others.
+    """How well anchors fit: the IoU of each object with the best of the anchors inside its image.
+
+    Training ignores anchors that leave the image.
     """
     scales: tuple[float, ...]
     ratios: tuple[float, ...]
@@ -37,15 +38,15 @@ class Fit(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """Mean IoU of the classes; 0 without objects."""
+        """The mean over the classes of the mean IoU; 0 without objects."""
         return float(self.overlaps.dot(self.weights))
 
     def share(self, threshold: float) -> float:
-        """Part of the objects whose IoU reaches a threshold."""
+        """The share of the objects whose IoU reaches a threshold; 0 without objects."""
         return float((self.overlaps >= threshold).mean()) if len(self.overlaps) else 0.0
 
     def histogram(self) -> np.ndarray:
-        """(10,) int: objects by IoU, in steps of 0.1."""
+        """(10,) int: number of objects by IoU, in steps of 0.1."""
         return np.histogram(self.overlaps, bins=BINS)[0]
 
 
@@ -53,8 +54,10 @@ def objects_at(boxes: ArrayLike, labels: ArrayLike, sizes: ArrayLike, scales: Se
     """Objects at the network's scales.
 
     Args:
-        boxes: (n, 4) of the objects. labels: (n,) int, their classes. sizes: (n, 2) width and height of their images.
-        scales: pairs (shorter side, longest side) of the configuration; each counts.
+        boxes: (n, 4) of the objects.
+        labels: (n,) int, their classes.
+        sizes: (n, 2) width and height of their images.
+        scales: pairs (shorter side, longest side) of the configuration.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
@@ -80,7 +83,7 @@ def sample(rows: Sequence) -> Sequence:
 
 
 def fit_anchors(objects: Objects, scales: Sequence[float], ratios: Sequence[float]) -> Fit:
-    """Fit of anchors to Objects: an object has the nearest anchor of each kind that lies inside its image."""
+    """The fit of anchors: each object is compared with the nearest anchor of each kind that lies inside its image."""
     base = generate_anchors(CELL, ratios, scales).astype(np.float64)                # (A, 4)
     anchors, middle = base[:, 2:] - base[:, :2] + 1, (base[:, 2:] + base[:, :2]) / 2
     overlaps = np.zeros(len(objects.sides))
@@ -97,8 +100,11 @@ def fit_anchors(objects: Objects, scales: Sequence[float], ratios: Sequence[floa
 
 
 def anchorless(images: ArrayLike, scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """(n,) bool: images (width, height in pixels of the network's input) inside which no anchor lies: they train
-    nothing.
+    """(n,) bool: whether no anchor lies inside an image, so that it trains nothing.
+
+    Args:
+        images: (n, 2) width and height in pixels of the network's input.
+        scales, ratios: of the anchors.
     """
     images = np.asarray(images, dtype=np.float64).reshape(-1, 2)
     first, last = cells_inside(generate_anchors(CELL, ratios, scales), images, CELL)
@@ -106,9 +112,10 @@ def anchorless(images: ArrayLike, scales: Sequence[float], ratios: Sequence[floa
 
 
 def suggest(objects: Objects, num_scales: int, num_ratios: int) -> Fit:
-    """Scales and ratios, as many as given or fewer, at the centres of the objects' sizes and shapes.
+    """The fit of anchors with so many scales and ratios, or fewer, that are chosen for the objects.
 
-    Sizes and shapes are clustered apart, both as logarithms, by Lloyd's rule from their quantiles on.
+    The logarithms of the objects' sizes, and those of their shapes, are clustered by k-means (Lloyd's algorithm), which
+    starts from their quantiles. The centres of the clusters are the scales and the ratios.
     """
     sizes = np.maximum(np.sqrt(objects.sides.prod(axis=1)) / CELL, SMALLEST)
     shapes = objects.sides[:, 1] / objects.sides[:, 0]
@@ -117,9 +124,7 @@ def suggest(objects: Objects, num_scales: int, num_ratios: int) -> Fit:
 
 
 def better(fit: Fit, objects: Objects) -> Fit | None:
-    """The suggestion with as many scales and ratios, or one scale more, if it fits clearly better than `fit`; else
-    None.
-    """
+    """Anchors with as many scales and ratios as `fit`, or one scale more, that fit clearly better; else None."""
     best = None
     for more in (0, 1) if len(objects.sides) else ():
         other = suggest(objects, len(fit.scales) + more, len(fit.ratios))

@@ -1,4 +1,4 @@
-"""Writes a cleaned copy of annotations in their own format. What is not changed stays as it is."""
+"""Writes a cleaned copy of the annotations in their own format; parts without a fault stay as they are."""
 from __future__ import annotations
 
 import csv
@@ -26,22 +26,25 @@ from lib.utils.image_file import image_head, imread, truncated_files
 from lib.utils.image_header import upright
 from lib.utils.limits import MAX_PIXELS
 
-JPEG_QUALITY = 95       # of pictures that are written anew
+JPEG_QUALITY = 95       # of pictures that are encoded again
 
 
 def write_fixed(data: AnnotatedSet, changes: Changes, image_set: str, dataset_path: str, out: str, origin: int = 0,
                 max_pixels: int | None = MAX_PIXELS) -> None:
-    """Write the annotations of a set to another folder, with links to the images that are kept.
+    """Write the cleaned annotations of a set into another folder, with links to the images that are kept.
 
     Args:
-        data: AnnotatedSet. changes: Changes. image_set, dataset_path, origin: what it was read from.
-        out: folder, into which other sets of the data set may have been written.
+        data: the set.
+        changes: of the set.
+        image_set, dataset_path, origin: of the set, as of `read_annotated`.
+        out: folder; other sets of the data set may be in it already.
+        max_pixels: of `imread`, for pictures that are encoded again.
     """
     kept = [picture for picture in data.pictures if picture.index not in changes.pictures]
     _WRITERS[data.format](kept, changes, image_set, dataset_path, out, origin)
     of_labels = data.format in ('PascalVOC', 'csv') and not data.official and len(data.labels) == data.num_classes
     if of_labels and not os.path.lexists(os.path.join(out, CLASS_FILE)):
-        write_lines(os.path.join(out, CLASS_FILE), data.classes)    # those whose objects are all left out stay classes
+        write_lines(os.path.join(out, CLASS_FILE), data.classes)    # a class whose objects are all left out stays one
     for picture in kept:
         target = _same_place(picture.path, dataset_path, out)
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -54,7 +57,7 @@ def write_fixed(data: AnnotatedSet, changes: Changes, image_set: str, dataset_pa
 
 
 def _write_picture(path, target, orientation, max_pixels):
-    """Write the pixels of a picture anew, upright and without an orientation, as far as they can be read."""
+    """Encode a picture again, upright and without an orientation, as far as its pixels can be read."""
     try:
         im = imread(path, max_pixels)
     except DatasetError:
@@ -68,12 +71,13 @@ def _write_picture(path, target, orientation, max_pixels):
 
 
 def readable_part(path: str, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
-    """The pixels of a truncated picture, grey where they are missing.
+    """The pixels of a truncated picture; missing ones are grey.
 
     Returns:
         (H, W, 3) uint8 BGR as stored.
     Raises:
-        DatasetError: nothing of it can be read.
+        FileNotFoundError: there is no such image.
+        DatasetError: nothing of it can be read, or it has more than `max_pixels` pixels.
     """
     width, height = image_head(path).size
     if max_pixels and width * height > max_pixels:
@@ -90,7 +94,7 @@ def _same_place(path, dataset_path, out):
 
 
 def _new(path, dataset_path, out):
-    """Where a file of the data set has its counterpart; the folder is made."""
+    """The path in `out` of the copy of a file; its folder is made."""
     target = _same_place(path, dataset_path, out)
     os.makedirs(os.path.dirname(target), exist_ok=True)
     return target
@@ -136,7 +140,7 @@ def _fix_coco(kept, changes, image_set, dataset_path, out, _):
 
 
 def _cleaned_json(path, kept, changes):
-    """The content of a json file without what is faulty; all other keys stay."""
+    """The content of a json file without its faulty entries; all other keys stay."""
     faulty = set()
     read_json(path, lambda key, number, error: faulty.add((key, number)))
     data = json.loads(read_text(path, 'json'))
@@ -179,9 +183,9 @@ def _fix_csv(kept, changes, image_set, dataset_path, out, origin):
 
 
 def _cleaned_rows(path, kept, changes, origin):
-    """The rows of a CSV file without what is faulty, the first line and other columns as they were.
+    """Yield the rows of a CSV file without faulty ones; the first line and other columns stay as they are.
 
-    An image that loses its last object keeps a row with its name.
+    An image that loses its last object gets a row with only its name.
     """
     columns, left = None, {picture.index: True for picture in kept}
     names_within = {picture.index: picture.name for picture in kept if os.path.isabs(picture.index)}

@@ -1,4 +1,4 @@
-"""Checks an image set: all that is wrong with it, and what it holds; and the same as text."""
+"""Checks an image set: its content and all of its faults, as data and as text."""
 from __future__ import annotations
 
 from collections import OrderedDict
@@ -12,11 +12,11 @@ from lib.dataset.box_rule import MIN_SIDE, VERDICTS, FittedItems, fit_items, hin
 from lib.dataset.check.anchors import CELL, Fit, Objects
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
 from lib.dataset.faults import Fault, Faults, stopping
-from lib.dataset.imdb import box_text
+from lib.dataset.imdb import EXAMPLES, box_text
 from lib.utils.console import counted, shown
 from lib.utils.limits import MAX_PIXELS
 
-# What a fault means for training. The first stop it; of the others the last word says what training does.
+# Kind of fault -> what it means. The first ones stop training; for the others the text says what training does.
 MEANING = {
     kinds.ANNOTATION: 'the annotation cannot be read', kinds.NOT_ANNOTATED: 'there is no such file',
     kinds.ITEM_FAULT: 'the annotation of an object cannot be read',
@@ -34,46 +34,45 @@ MEANING = {
     kinds.HINT: 'all boxes may be wrong', kinds.ABSENT: 'not learned from it, not tested with it',
     kinds.ALIKE: 'taken as different classes',
 }
-EXAMPLES = 5
-MANY = 0.1      # part of the objects
+MANY = 0.1      # share of thin objects from which on larger images are advised
 
 
 class Report(NamedTuple):
-    """What a check found."""
+    """The result of a check."""
     data: AnnotatedSet
     images: dict[str, ImageCheck]
     faults: list[Fault]
-    fitted: FittedItems          # what the one rule makes of the items, by the sizes that the images have
-    sizes: np.ndarray       # (pictures, 2) width and height, NaN where it is not known
-    decoded: bool           # whether pixels were read, not headers alone
+    fitted: FittedItems     # the items with their boxes fitted into the images as they are
+    sizes: np.ndarray       # (pictures, 2) width and height; NaN if unknown
+    decoded: bool           # whether pixels were read, not only headers
 
     def by_kind(self) -> dict[str, list[Fault]]:
-        """Kind -> its faults, in the order of MEANING, without the kinds that did not occur."""
+        """Kind -> its faults, in the order of MEANING; kinds without faults are left out."""
         found = OrderedDict((kind, []) for kind in MEANING)
         for fault in self.faults:
             found[fault.kind].append(fault)
         return OrderedDict((kind, faults) for kind, faults in found.items() if faults)
 
     def stopping(self, on_bad_image: str = 'error', on_unknown_class: str = 'error') -> list[Fault]:
-        """The faults that stop training, or do not let it begin."""
+        """The faults that stop training or do not let it begin. Arguments as of `IMDB`."""
         return stopping(self.faults, on_bad_image, on_unknown_class)
 
     def usable(self) -> np.ndarray:
-        """(n,) int, rows of `fitted`: the objects that training uses, of images that can be read."""
+        """(n,) int, indices into `fitted`: the objects that are trained on, of images that can be read."""
         readable = np.array([image.size is not None for image in self.images.values()], dtype=bool)
         return np.flatnonzero(self.fitted.used & readable[self.fitted.owners]) if len(readable) else np.zeros(0, int)
 
 
 def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: float = MIN_SIDE, workers: int = 2,
           progress: Callable = iter, decode: bool | None = None, on_unknown_class: str = 'error') -> Report:
-    """Check an AnnotatedSet.
+    """Check an image set.
 
     Args:
-        max_pixels, workers, progress: of `check_images`. min_side: of `fit_boxes`.
-        decode: whether pixels are read and compared, not headers alone; None: of sets of up to DECODED images.
-        on_unknown_class: 'ignore' where objects of other classes are left out on purpose.
-    Returns:
-        Report.
+        data: the set.
+        max_pixels, workers, progress: of `check_images`.
+        min_side: of `fit_boxes`.
+        decode: whether pixels are read and compared, not only headers; None: for sets of up to DECODED images.
+        on_unknown_class: 'ignore' if objects of other classes are left out on purpose, else 'error'.
     """
     decode = len(data.pictures) <= DECODED if decode is None else decode
     images = check_images(data, max_pixels, workers, progress, decode)
@@ -89,7 +88,7 @@ def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: 
 
 
 def _without_repetitions(faults):
-    """YOLO's reader notes an image that cannot be read already, for it needs its size."""
+    """The faults without doubled ones: YOLO's reader, which needs the sizes, has noted unreadable images already."""
     return list(OrderedDict(((fault.kind, fault.index, fault.number, fault.text), fault) for fault in faults).values())
 
 
@@ -108,7 +107,7 @@ def _box_faults(data, fitted, sizes, on_unknown_class):
 
 
 def _doubled(data, fitted):
-    """Faults for the objects that have the class and the box of an earlier one of their image."""
+    """Faults for the objects with the class and the box of an earlier object of the same image."""
     faults = Faults()
     columns = np.column_stack([fitted.owners, fitted.items['label'], fitted.items['box']])
     order = np.lexsort(columns.T[::-1])         # stable: the earlier of two equal ones comes first
@@ -122,7 +121,7 @@ def _doubled(data, fitted):
 
 
 def class_counts(data: AnnotatedSet) -> dict[str, tuple[int, int]]:
-    """Class -> (objects, images with such objects), in the order of the classes; then unknown labels, if any."""
+    """Class -> (number of objects, number of images with such objects); unknown labels follow after the classes."""
     items, owners = data.table()
     objects = np.bincount(items['label'], minlength=len(data.labels))
     pairs = np.unique(np.column_stack([owners, items['label']]), axis=0)
@@ -143,7 +142,7 @@ def _absent_classes(data):
 
 
 def _alike_classes(data):
-    """Faults for classes of objects whose names differ in upper case or blanks alone: mostly a slip in a label."""
+    """Faults for classes whose names differ only in upper case or blanks: mostly a misspelt label."""
     faults, first = Faults(), {}
     for label in data.classes:
         other = first.setdefault(''.join(label.lower().split()), label)
@@ -154,7 +153,7 @@ def _alike_classes(data):
 
 
 def _unusable(data, fitted):
-    """A fault where no object of the set is trained on."""
+    """A fault if no object of the set is trained on."""
     faults = Faults()
     if data.annotated and not fitted.used.any():
         faults.note(kinds.UNUSABLE, '', None, '%s: %s' % (data.name, usage_text(fitted)))
@@ -162,7 +161,7 @@ def _unusable(data, fitted):
 
 
 def set_text(report: Report) -> str:
-    """Lines about one image set."""
+    """The report of one image set as text."""
     data = report.data
     empty = sum(not len(picture.items) for picture in data.pictures)
     lines = ['%s (%s): %s, %d of them without objects, %s'
@@ -184,11 +183,14 @@ def set_text(report: Report) -> str:
 
 
 def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int = 0, images: int = 0) -> str:
-    """Lines about the objects' sizes at the network's scale and how anchors fit them.
+    """The sizes of the objects at the network's scale, and how anchors fit them, as text.
 
     Args:
-        objects: Objects. fit: of the configured anchors. suggestion: Fit or None. without: images inside which no
-            anchor lies, of how many `images`.
+        objects: of the training images.
+        fit: of the configured anchors.
+        suggestion: of better anchors, if there are any.
+        without: number of images inside which no anchor lies.
+        images: number of all images.
     """
     sides = objects.sides
     if not len(sides):
@@ -202,7 +204,7 @@ def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int
         lines.append('    hard to find with any anchors: SCALES %.2g times as large would leave %d %% of the objects '
                      'so thin' % (CELL / np.quantile(thin, MANY), 100 * MANY))
     lines.append(fit_text('anchors of the configuration', fit))
-    lines += ['    no anchor lies inside %d of %s: %s' % (without, counted(images, 'image'), 'they train nothing')] \
+    lines += ['    no anchor lies inside %d of %s: they train nothing' % (without, counted(images, 'image'))] \
         if without else []
     better = fit_text('these would fit better',
                       suggestion) if suggestion else '  no others of that number fit clearly better'
@@ -214,7 +216,7 @@ def _quantiles(values):
 
 
 def fit_text(title: str, fit: Fit) -> str:
-    """Lines about the fit of some anchors."""
+    """The fit of some anchors as text."""
     return ('%s: network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s\n'
             '  IoU of an object and the best anchor inside the image: mean of the classes %.3f; '
             '0.7 reached by %.1f %%, 0.5 by %.1f %%; below 0.3: %.1f %%'
