@@ -1,1 +1,1 @@
-"""Fetches the public data sets. Needs nothing but Python itself: it can run before anything is installed."""
+"""Fetches the public data sets. It needs only Python itself and can run before anything is installed."""

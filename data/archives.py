@@ -1,28 +1,33 @@
-"""The public archives: where they are, what they weigh, their checksums, where they belong; and a split made of them.
+"""The public archives: their addresses, sizes, checksums and folders; and COCO's minival split, which is made of them.
 
-Checksums: the MD5 sums that torchvision publishes for PASCAL VOC, those that independent downloaders of COCO agree on.
-An archive without one is checked by its length and by the CRC that a zip file holds for each of its members.
+The checksums are the MD5 sums that torchvision publishes for PASCAL VOC, and those that independent downloaders of COCO
+agree on. An archive without one is checked by its length, and by the CRC of each member of a zip file.
 """
 from __future__ import annotations
 
 import json
 import os
-from collections import namedtuple
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 from data.download import FetchError
 from lib.utils.whole_file import whole_files
 
-# url; md5 in hexadecimal or None; megabytes to load and on the disk once unpacked, of 10^6 bytes and both about;
-# folder below the data folder to unpack into; evidence: what is there afterwards
-Archive = namedtuple('Archive', 'url md5 megabytes unpacked folder evidence')
-
 _VOC = 'http://host.robots.ox.ac.uk/pascal/VOC/'
 _COCO = 'http://images.cocodataset.org/'
-MINIVAL = 'minival'  # not an archive of its own: made from the annotations of both years
+MINIVAL = 'minival'  # not an archive: made from the annotations of 2014 and 2017
 DEFAULT_SETS = {'voc': ('2007', '2012'), 'coco': ('2014', MINIVAL)}
 MINIVAL_IMAGES, OTHER_IMAGES = 5000, 35504
 MINIVAL_FILES = ('instances_minival2014.json', 'instances_valminusminival2014.json')
+
+
+class Archive(NamedTuple):
+    """An archive to fetch. Megabytes are 10^6 bytes, rounded."""
+    url: str
+    md5: str | None     # in hexadecimal
+    megabytes: int      # to load
+    unpacked: int       # megabytes on the disk once unpacked
+    folder: str         # to unpack into, below the data folder
+    evidence: str       # a file or folder that is there afterwards, below the data folder
 
 
 def _voc(url, md5, megabytes, year, image_set):
@@ -51,7 +56,7 @@ SETS = {
                       '2007', 'test')),
         '2012': (_voc(_VOC + 'voc2012/VOCtrainval_11-May-2012.tar', '6cd6e144f989b92b3379bac3b3de84fd', 2000,
                       '2012', 'trainval'),),
-        # Its own server gives it to registered users only; this is the well-known copy.
+        # The official server gives it only to registered users; this is the well-known copy.
         '2012test': (_voc('https://data.pjreddie.com/files/VOC2012test.tar', '9065beb292b6c291fad82b2725749fda', 1850,
                           '2012', 'test'),),
     },
@@ -71,24 +76,26 @@ SETS = {
 
 
 def chosen(dataset: str, names: Sequence[str]) -> list[Archive]:
-    """The archives of these sets, each once, in order."""
+    """The archives of the named sets of 'voc' or 'coco', in order, each once."""
     return list(dict.fromkeys(archive for name in names for archive in SETS[dataset][name]))
 
 
 def is_split(folder: str) -> bool:
-    """Whether both files are there."""
+    """Whether both files of the minival split are in the folder of annotations."""
     return all(os.path.exists(os.path.join(folder, name)) for name in MINIVAL_FILES)
 
 
 def split_minival(folder: str, *, counts: tuple[int, int] = (MINIVAL_IMAGES, OTHER_IMAGES)) -> None:
     """Split COCO's val2014 as papers report it: minival2014, 5000 images, and valminusminival2014, the other 35504.
 
-    val2017 holds exactly the images of minival2014 (Detectron's MODEL_ZOO.md says so), so the split needs no third
-    source: the annotations are val2014's, the choice is val2017's. Writes two files into the folder of annotations.
+    The images of val2017 are exactly those of minival2014 (Detectron's MODEL_ZOO.md), so that nothing else is needed:
+    the annotations are those of val2014, the choice of images is that of val2017.
 
     Args:
-        counts: how many images the two must have.
+        folder: of the annotations of both years; two files are written into it.
+        counts: how many images the two parts must have.
     Raises:
+        FileNotFoundError: the annotations of a year are not there.
         FetchError: a file is damaged, val2014 lacks images of val2017, or the counts differ.
     """
     chosen = {image['id'] for image in _read(os.path.join(folder, 'instances_val2017.json'))['images']}

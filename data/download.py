@@ -1,7 +1,7 @@
-"""Loads a file over HTTP, and unpacks it if it is an archive.
+"""Loads files over HTTP and unpacks archives.
 
-What a broken connection left is taken up where it ended; the sum is checked at the end. Archives are not trusted:
-nothing is written outside the folder, and only plain files.
+A download whose connection broke goes on where it ended, and its sum is checked at the end. Archives are not trusted:
+nothing is written outside of the folder, and nothing but plain files.
 """
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections import namedtuple
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Callable
+from typing import IO, Callable, NamedTuple
 
 from lib.errors import UserError
 from lib.utils.whole_file import save_text
@@ -27,25 +26,33 @@ CHUNK = 1 << 20
 NOTE = 'UNFINISHED-%s.txt'      # in the folder of an archive of this name while it is unpacked
 _UNFINISHED = ('An interrupted program has not unpacked all of\n    %s\n(%d files) into this folder. Fetch it again; '
                'that removes this note.\n')
-FINAL_ANSWERS = (400, 401, 403, 404, 405, 410, 451)  # asking again would not help
-Member = namedtuple('Member', 'name size open')
+FINAL_ANSWERS = (400, 401, 403, 404, 405, 410, 451)  # HTTP status: another attempt would not help
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
 class FetchError(UserError):
-    """A file cannot be had, or is not what it should be. The message says what to do."""
+    """A file cannot be loaded, or is not what it should be. The message says what to do."""
+
+
+class Member(NamedTuple):
+    """A file in an archive."""
+    name: str
+    size: int                       # bytes, unpacked
+    open: Callable[[], IO[bytes]]
 
 
 def download(url: str, path: str, *, md5: str | None = None, retries: int = 5, timeout: float = 60, pause: float = 2.0,
              report: Callable[[int, int | None], object] = lambda done, total: None) -> None:
-    """Load `url` into the file `path`; until it is whole and checked, it is called `path`.part.
+    """Load a file. Until it is complete and checked, it is called `path`.part.
 
     Args:
-        md5: the expected sum in hexadecimal, or None.
-        retries: attempts in a row that may fail without a single byte gained.
-        timeout: seconds that the server may be silent.
-        pause: seconds before the second attempt; doubled after each that gains nothing.
-        report: called with the bytes that are there and the total (None where the server does not tell).
+        url: address.
+        path: of the file to write.
+        md5: the expected sum in hexadecimal; None checks no sum.
+        retries: how many attempts in a row may fail without a new byte.
+        timeout: seconds without an answer of the server after which an attempt fails.
+        pause: seconds before the second attempt; doubled after each attempt without a new byte.
+        report: called with the number of bytes that are there and the total (None if the server does not state it).
     Raises:
         FetchError: no such file, no space, no connection after all attempts, or another sum.
     """
@@ -70,7 +77,7 @@ def download(url: str, path: str, *, md5: str | None = None, retries: int = 5, t
 
 
 def check_md5(path: str, expected: str, source: str) -> None:
-    """Raise a FetchError and remove the file if its MD5 sum is not the expected one."""
+    """Raise a FetchError and remove the file if its MD5 sum is not the expected one; the message names `source`."""
     digest = hashlib.md5()
     with open(path, 'rb') as file:
         for chunk in iter(lambda: file.read(CHUNK), b''):
@@ -82,7 +89,7 @@ def check_md5(path: str, expected: str, source: str) -> None:
 
 
 def require_space(folder: str, needed: int, what: str) -> None:
-    """Raise a FetchError unless the disk of `folder` has `needed` bytes left."""
+    """Raise a FetchError unless the disk of `folder` has `needed` bytes left, which `what` needs."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise FetchError('%s: %s needs %d MB and the disk has %d MB left. Make room, or choose another disk with '
@@ -90,7 +97,7 @@ def require_space(folder: str, needed: int, what: str) -> None:
 
 
 def _attempt(url, part, timeout, report):
-    """Append to `part` what it lacks. Raises OSError when the connection breaks before the end."""
+    """Load what the file `part` lacks. Raises an OSError if the connection breaks before the end."""
     have = _size(part)
     request = urllib.request.Request(url, headers={'Range': 'bytes=%d-' % have} if have else {})
     try:
@@ -131,16 +138,19 @@ def _length(headers):
 
 
 def unpack(path: str, folder: str) -> int:
-    """Unpack an archive below `folder`; files that are there are written anew.
+    """Unpack an archive into a folder; existing files are replaced.
 
-    Every name is looked at before anything is written. Each file gets its name when it is whole, and until all are
-    there a note in the folder says that they are not.
+    All names are checked before anything is written. Each file gets its name when it is complete. Until all files are
+    there, a note in the folder says so.
 
+    Args:
+        path: of a zip file, or of a tar file with or without compression.
+        folder: is made if need be.
     Returns:
-        int, the number of files.
+        the number of files.
     Raises:
-        FetchError: the archive is damaged (it is removed then), holds links, devices or names that lead out of
-            the folder, or the disk lacks space.
+        FetchError: the archive is damaged (then it is removed), holds links, devices or names that lead out of the
+            folder, or the disk lacks space.
     """
     os.makedirs(folder, exist_ok=True)
     note = os.path.join(folder, NOTE % os.path.basename(path))
@@ -160,7 +170,7 @@ def unpack(path: str, folder: str) -> int:
 
 
 def _zip_members(archive):
-    # What a zip file calls a link becomes a plain file here. A wrong CRC raises BadZipFile at a member's end.
+    # A link in a zip file becomes a plain file here. A wrong CRC raises BadZipFile at the end of a member.
     return [Member(info.filename, info.file_size, lambda info=info: archive.open(info))
             for info in archive.infolist() if not info.is_dir()]
 
@@ -170,9 +180,9 @@ def _tar_members(archive):
         entries = archive.getmembers()
         archive.fileobj.seek(archive.offset)
         end = archive.fileobj.read(tarfile.BLOCKSIZE)
-    except (ValueError, OSError) as error:      # of a size that no file has; nothing has been written
+    except (ValueError, OSError) as error:      # an impossible size in a header; nothing has been written
         raise tarfile.ReadError('a header cannot be read: %s' % error) from None
-    if not end or any(end):     # tarfile takes a header that it cannot read for the end
+    if not end or any(end):     # tarfile takes a header that it cannot read for the end of the archive
         raise tarfile.ReadError('it breaks off after %d members' % len(entries))
     files = [info for info in entries if not info.isdir()]
     for info in files:
@@ -183,7 +193,7 @@ def _tar_members(archive):
 
 
 def _target(folder, name, source):
-    """Where a member goes. A link that the user made, data/coco on another disk, is followed: archives make none."""
+    """The path of a member in the folder. Links are followed: the user made them, since archives cannot."""
     parts = PurePosixPath(name).parts
     if not parts or '..' in parts or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or '\\' in name:
         raise FetchError('%s: the name %r leads out of the folder; refused, nothing was unpacked' % (source, name))
@@ -191,7 +201,7 @@ def _target(folder, name, source):
 
 
 def _write(member, target):
-    """Write a member under another name, then give it its own. `whole_file` would wait for the disk at each one."""
+    """Write a member under another name, then rename it. `whole_file` would wait for the disk at each of them."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     part = target + '.part'
     try:

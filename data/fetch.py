@@ -1,6 +1,6 @@
 """Fetch PASCAL VOC or COCO into the layout that the configurations expect: data/get_voc.sh and data/get_coco.sh.
 
-Loads each archive (taking up what a broken connection left), checks it, unpacks it, removes it. A second call does
+Each archive is loaded (a broken download goes on where it ended), checked, unpacked and removed. A second call does
 nothing.
 
     rfcn fetch voc 2007
@@ -34,17 +34,17 @@ def name_of(archive: Archive) -> str:
 
 
 def address(archive: Archive, mirror: str | None = None) -> str:
-    """Where to load from: `mirror` is a folder that holds the archives by their names."""
+    """The address to load an archive from. `mirror` is the address of a folder with all archives."""
     return '%s/%s' % (mirror.rstrip('/'), name_of(archive)) if mirror else archive.url
 
 
 def is_there(archive: Archive, folder: str) -> bool:
-    """Whether it was unpacked here to its end, and what it brought has not been removed since."""
+    """Whether an archive was completely unpacked here, and its files have not been removed since."""
     return _mark(archive, folder).exists() and (Path(folder) / archive.evidence).exists()
 
 
 def space_needed(archives: Sequence[Archive], keep: bool) -> int:
-    """Bytes, estimated: all that is unpacked, and the largest of the archives, or all if they are kept."""
+    """How many bytes are needed, estimated: for all unpacked files, and for the largest archive, or all if kept."""
     loaded = [archive.megabytes for archive in archives]
     held = sum(loaded) if keep else max(loaded, default=0)
     return MEGABYTE * (held + sum(archive.unpacked for archive in archives))
@@ -52,18 +52,18 @@ def space_needed(archives: Sequence[Archive], keep: bool) -> int:
 
 def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None, keep: bool = False,
           **options: Any) -> list[str]:
-    """Load, check and unpack what is not there yet.
+    """Load, check and unpack the archives that are not there yet.
 
     Args:
-        archives: list of Archive.
+        archives: to fetch.
         folder: the data folder.
-        mirror: None or the address of a folder that holds the archives.
+        mirror: the address of a folder with all archives; None for their own servers.
         keep: whether the archives stay, in folder/downloads.
-        options: as in `download`.
+        options: of `download`.
     Returns:
-        list of the names of what was fetched.
+        the file names of the archives that were fetched.
     Raises:
-        FetchError.
+        FetchError: as `download` and `unpack`; also if an archive has not the expected content.
     """
     missing = [archive for archive in archives if not is_there(archive, folder)]
     downloads = Path(folder) / 'downloads'
@@ -93,7 +93,7 @@ def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None
 
 
 def describe(archives: Sequence[Archive], folder: str, mirror: str | None = None) -> list[str]:
-    """What a fetch would do, a line for each archive."""
+    """What `fetch` would do, a line for each archive."""
     lines = []
     for archive in archives:
         state = 'is there' if is_there(archive, folder) else 'to fetch, %d MB' % archive.megabytes
@@ -107,7 +107,7 @@ def _mark(archive, folder):
 
 
 def _is_left(archive, folder):
-    """Whether an archive that was to be removed is still there: the program was killed after the mark was written."""
+    """Whether an archive is still there that should have been removed: the program was killed just before that."""
     if not (Path(folder) / 'downloads' / name_of(archive)).exists():
         return False
     try:
@@ -123,7 +123,7 @@ def _progress(done, total):
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = make_parser(__doc__)
     parser.add_argument('dataset', choices=sorted(SETS))
     parser.add_argument('sets', nargs='*', metavar='SET', help='; '.join(
