@@ -1,10 +1,10 @@
 """What is public in lib and data states its types."""
 import ast
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
+
 # Not data/**: data sets lie there.
 FILES = sorted(path for pattern in ('lib/**/*.py', 'data/*.py') for path in ROOT.glob(pattern) if path.stat().st_size)
 

@@ -1,6 +1,5 @@
 """Small data sets on disk, and the real ones where they are present."""
 import os
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 
 from lib.dataset import load_gt_roidb
 from lib.dataset.annotations import ITEM
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.conftest import ROOT
 
 OBJECT = ('<object><name>%s</name><difficult>%d</difficult><bndbox><xmin>%g</xmin><ymin>%g</ymin><xmax>%g</xmax>'
           '<ymax>%g</ymax></bndbox></object>')

@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,9 +15,9 @@ from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, ITEM, AnnotatedSe
 from lib.dataset.convert import WRITERS, convert, place_images
 from lib.errors import DatasetError
 from rfcn.convert_dataset import main
+from tests.conftest import ROOT
 from tests.lib.dataset.conftest import write_files
 
-ROOT = Path(__file__).resolve().parents[3]
 FORMATS = sorted(WRITERS)
 CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y')
 SIZE = (40, 30)

@@ -1,10 +1,10 @@
-"""Detections of one image."""
+"""Detections of one image, seen once or several times."""
 import math
 
 import numpy as np
 import pytest
 
-from lib.rcnn.detection import detect, limit_detections, per_class_nms
+from lib.rcnn.detection import detect, limit_detections, merge_views, per_class_nms
 
 # The first two overlap by 100 / 140.
 BOXES = np.array([[0, 0, 9, 9], [0, 0, 9, 13], [50, 50, 59, 59]], dtype=np.float64)
@@ -98,3 +98,18 @@ def test_detections_equal_the_originals(golden_cases, number, image):
                          max_per_image=case['max_per_image'], class_agnostic=case['CLASS_AGNOSTIC'])
     rows = np.vstack([np.insert(of_class, 0, cls, axis=1) for cls, of_class in enumerate(dets)])
     np.testing.assert_allclose(rows, vectors['dets_' + key], rtol=1e-5, atol=1e-4)
+
+
+def test_the_candidates_of_all_views_are_pooled():
+    scores, boxes = merge_views([(np.array([[.1, .9]]), np.array([[0., 0, 9, 9]]), None),
+                                 (np.array([[.2, .8], [.3, .7]]), np.array([[5., 5, 6, 6], [1, 2, 3, 4]]), None)])
+    assert scores.tolist() == [[.1, .9], [.2, .8], [.3, .7]]
+    assert boxes.tolist() == [[0, 0, 9, 9], [5, 5, 6, 6], [1, 2, 3, 4]]
+
+
+def test_the_boxes_of_a_mirror_image_are_mirrored_back():
+    # In an image of 100 pixels column 0 is column 99 of its mirror image. Two sets of boxes a row.
+    boxes = np.array([[0., 10, 9, 20, 50, 30, 99, 40]])
+    _, merged = merge_views([(np.array([[0., 1]]), boxes, 100)])
+    assert merged.tolist() == [[90, 10, 99, 20, 0, 30, 49, 40]]
+    assert boxes.tolist() == [[0, 10, 9, 20, 50, 30, 99, 40]]

@@ -11,8 +11,7 @@ import pytest
 
 from lib.errors import DatasetError
 from lib.utils.video import is_stream, read_frames, video_info, write_video
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.conftest import ROOT
 
 
 def grey(level, height=48, width=64):

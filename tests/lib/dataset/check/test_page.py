@@ -8,19 +8,15 @@ import numpy as np
 import pytest
 
 from lib.dataset import read_annotated
-from lib.dataset.annotations import ITEM, Picture
+from lib.dataset.annotations import Picture
 from lib.dataset.check.anchors import Objects, fit_anchors
 from lib.dataset.check.page import BAD, OUTSIDE, SIDE, html_page, thumbnail
 from lib.dataset.check.report import check
 from lib.utils.web_page import data_uri
+from tests.lib.dataset.conftest import items_of
 
 LABELS = ('cat', 'dog')
 EVIL = '<script>alert("x")</script>&'
-
-
-def items_of(*objects):
-    """(n,) of ITEM of tuples number, label, box."""
-    return np.array([item + (0, np.nan) for item in objects], dtype=ITEM)
 
 
 @pytest.fixture

@@ -1,8 +1,42 @@
-"""Targets of the RPN."""
+"""Anchors, their order, their targets; an RPN that predicts the classes."""
 import numpy as np
 import pytest
 
-from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
+from lib.rpn.anchors import as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
+from lib.rpn.proposal import best_anchors
+
+
+def test_anchors_are_scaled_around_the_centre_of_the_first_cell():
+    # A square of 256 pixels around (7.5, 7.5). Ratio 0.5: round(sqrt(512)) = 23 wide, round(11.5) = 12 high.
+    # Times 8 that is 184 x 96: 91.5 pixels to either side of the centre, 47.5 up and down.
+    np.testing.assert_array_equal(generate_anchors(16, (0.5,), (8,)), [[-84, -40, 99, 55]])
+    np.testing.assert_array_equal(generate_anchors(16, (1,), (1, 2)), [[0, 0, 15, 15], [-8, -8, 23, 23]])
+
+
+def test_scales_vary_faster_than_ratios():
+    anchors = generate_anchors(16, (0.5, 1, 2), (8, 16))
+    sides = anchors[:, 2:] - anchors[:, :2] + 1
+    np.testing.assert_array_equal(sides, [[184, 96], [368, 192], [128, 128], [256, 256], [88, 176], [176, 352]])
+    assert anchors.dtype == np.float32
+
+
+def test_cells_follow_each_other_row_by_row_and_the_anchors_of_one_stay_together():
+    base = np.array([[0, 0, 15, 15], [-8, -8, 23, 23]], dtype=np.float32)
+    anchors = shifted_anchors(2, 3, 16, base)
+    assert anchors.shape == (2 * 3 * 2, 4) and anchors.dtype == np.float32
+    for y, x, a in np.ndindex(2, 3, 2):
+        np.testing.assert_array_equal(anchors[(y * 3 + x) * 2 + a], base[a] + [16 * x, 16 * y, 16 * x, 16 * y])
+
+
+def test_a_map_without_cells_has_no_anchors():
+    assert shifted_anchors(0, 3, 16, generate_anchors()).shape == (0, 4)
+
+
+@pytest.mark.parametrize('case', range(4))
+def test_anchors_equal_the_originals(golden_cases, case):
+    vectors, cases = golden_cases('anchors')
+    np.testing.assert_array_equal(generate_anchors(**cases[case]), vectors['anchors_%d' % case])
+
 
 NO_OBJECT = np.zeros((0, 5), dtype=np.float32)
 
@@ -156,3 +190,42 @@ def test_targets_equal_the_originals(golden_cases, same_draws, number):
     np.testing.assert_allclose(total_size, vectors['bbox_target_abs_sum_%d' % number], rtol=1e-5)
     if 'bbox_target_%d' % number in vectors:
         np.testing.assert_allclose(targets, vectors['bbox_target_%d' % number], rtol=1e-5, atol=1e-6)
+
+
+CELL = np.array([[0, 0, 15, 15], [-8, 0, 23, 15]], dtype=np.float32)  # two anchors a cell
+
+
+def test_a_positive_anchor_has_the_class_of_the_object_that_it_overlaps_most():
+    anchors = np.array([[0, 0, 9, 9], [20, 20, 29, 29], [0, 0, 9, 9], [50, 50, 59, 59]], dtype=np.float32)
+    gt_boxes = np.array([[0, 0, 9, 4, 7], [0, 0, 9, 8, 3], [20, 20, 29, 29, 5], [50, 50, 59, 59, -1]], dtype=np.float32)
+    labels = np.array([1, 1, 0, -1], dtype=np.float32)
+    assert class_labels(labels, anchors, gt_boxes).tolist() == [3, 5, 0, -1]
+    assert labels.tolist() == [1, 1, 0, -1]
+
+
+def test_without_objects_there_is_nothing_to_name():
+    labels = np.array([0, -1], dtype=np.float32)
+    assert class_labels(labels, np.zeros((2, 4)), np.zeros((0, 5))).tolist() == [0, -1]
+
+
+def probabilities(background):
+    """(2, A * H, W) for two anchors on 1 x 3 cells, from the background's in anchor order."""
+    prob = np.array(background, dtype=np.float32).reshape(1, 3, 2).transpose(2, 0, 1)  # (A, H, W)
+    return np.stack([prob, 1 - prob]).reshape(2, 2, 3)
+
+
+def test_the_anchors_come_from_the_least_likely_to_be_background():
+    deltas = np.arange(24, dtype=np.float32).reshape(8, 1, 3)
+    anchors, prob, found = best_anchors(probabilities([.9, .8, .7, .1, .6, .5]), deltas, (16, 48, 1), base_anchors=CELL,
+                                        stride=16, count=2)
+    np.testing.assert_array_equal(anchors, CELL[[1, 1]] + np.array([[16, 0, 16, 0], [32, 0, 32, 0]]))
+    np.testing.assert_allclose(prob, [[.1, .9], [.5, .5]], rtol=1e-6)
+    # Channels 4 to 7 are those of the second anchor; column 1 and 2 its cells.
+    np.testing.assert_array_equal(found, [[13, 16, 19, 22], [14, 17, 20, 23]])
+
+
+def test_cells_of_padding_are_not_looked_at_and_missing_rows_have_no_class():
+    anchors, prob, _ = best_anchors(probabilities([.9, .8, .7, .1, .6, .5]), np.zeros((8, 1, 3), dtype=np.float32),
+                                    (16, 17, 1), base_anchors=CELL, stride=16, count=3)
+    np.testing.assert_array_equal(anchors, CELL[[1, 0]].tolist() + [[0, 0, 0, 0]])  # the first cell alone is inside
+    np.testing.assert_allclose(prob, [[.8, .2], [.9, .1], [0, 0]], rtol=1e-6)
