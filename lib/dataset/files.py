@@ -47,7 +47,8 @@ def read_file(path: str, what: str, most: int | None = None) -> bytes:
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), what)) from None
     except (OSError, ValueError) as error:
-        raise DatasetError('%s: expected %s, cannot be read: %s' % (path, what, _reason(error))) from error
+        reason = getattr(error, 'strerror', None) or error
+        raise DatasetError('%s: expected %s, cannot be read: %s' % (path, what, reason)) from error
     if most is not None and len(data) > most:
         raise DatasetError('%s: expected %s, found a file larger than %d bytes' % (path, what, most))
     return data
@@ -73,10 +74,6 @@ def _guess(data):
     if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
         return ' (it looks like UTF-16, which Windows calls Unicode)'
     return ' (another encoding, such as GB2312, Latin-1 or Windows-1252?)'
-
-
-def _reason(error):
-    return getattr(error, 'strerror', None) or str(error)
 
 
 def numbered_lines(path: str, what: str) -> list[tuple[int, str]]:

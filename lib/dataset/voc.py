@@ -161,13 +161,10 @@ def _note_beside(layout, faults):
     beside = [path for path in files_below(layout.annotations, ('.xml',), quietly)
               if os.path.relpath(path, layout.annotations)[:-4].replace(os.sep, '/') not in listed]
     if beside:
-        faults.note(kinds.BESIDE, '', None, '%s: %s in no list of images and %s not count%s'
-                    % (layout.annotations, _names(beside), 'does' if len(beside) == 1 else 'do',
-                       ', such as ' + os.path.basename(beside[0]) if len(beside) > 1 else ''))
-
-
-def _names(paths):
-    return '%s is' % os.path.basename(paths[0]) if len(paths) == 1 else '%d XML files are' % len(paths)
+        first = os.path.basename(beside[0])
+        text = '%s is in no list of images and does not count' % first if len(beside) == 1 else \
+            '%d XML files are in no list of images and do not count, such as %s' % (len(beside), first)
+        faults.note(kinds.BESIDE, '', None, '%s: %s' % (layout.annotations, text))
 
 
 def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:

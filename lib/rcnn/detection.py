@@ -37,13 +37,9 @@ def merge_views(views: Sequence[tuple[np.ndarray, np.ndarray, int | None]]) -> t
     Returns:
         scores (sum of R, C), boxes (sum of R, 4 * M) in pixels of the image.
     """
-    boxes = [boxes if width is None else _flip_all(boxes, width) for _, boxes, width in views]
+    boxes = [boxes if width is None else flip_boxes(boxes.reshape(-1, 4), width).reshape(boxes.shape)
+             for _, boxes, width in views]
     return np.concatenate([scores for scores, _, _ in views]), np.concatenate(boxes)
-
-
-def _flip_all(boxes, width):
-    """`flip_boxes` of (R, 4 * M) boxes."""
-    return flip_boxes(boxes.reshape(-1, 4), width).reshape(boxes.shape)
 
 
 def per_class_nms(scores: np.ndarray, boxes: np.ndarray, *, thresh: float, nms_thresh: float, max_per_image: int,

@@ -1,4 +1,4 @@
-"""Draws boxes with class and score into images, and images onto a sheet. Needs no screen: everything is an array.
+"""Draws boxes with class and score, and text, into images. It needs no screen: everything is an array.
 
 Text is drawn in every alphabet that a font of this machine has.
 """
@@ -97,56 +97,6 @@ def draw_detections(im: np.ndarray, dets_by_class: Sequence[np.ndarray | None], 
     colors = class_colors(len(class_names))
     texts = [class_names[label] + (' %.2f' % score if with_scores else '') for score, label, _ in rows]
     return draw_boxes(im, [box for _, _, box in rows], [colors[label] for _, label, _ in rows], texts)
-
-
-def draw_ground_truth(im: np.ndarray, boxes: ArrayLike, gt_classes: Sequence[int],
-                      class_names: Sequence[str]) -> np.ndarray:
-    """Draw annotated objects.
-
-    Args:
-        im: (H, W, 3) uint8 BGR.
-        boxes: (n, 4) boxes.
-        gt_classes: (n,) int.
-        class_names: names, '__background__' first.
-    Returns:
-        (H, W, 3) uint8 BGR, a new image.
-    """
-    colors = class_colors(len(class_names))
-    labels = [int(label) for label in gt_classes]
-    return draw_boxes(im, boxes, [colors[label] for label in labels], [class_names[label] for label in labels])
-
-
-def contact_sheet(images: Sequence[np.ndarray], columns: int, cell: tuple[int, int] | None = None, margin: int = 4,
-                  titles: Sequence[str] | None = None) -> np.ndarray:
-    """Arrange images in rows, each shrunk or enlarged to fit its cell.
-
-    Args:
-        images: one or more (h, w, 3) uint8 BGR, of any sizes.
-        columns: images per row.
-        cell: (width, height) of a cell in pixels; by default that of the largest width and the largest height.
-        margin: white pixels around each image.
-        titles: for each image a line of text below it.
-    Returns:
-        (H, W, 3) uint8 BGR; white where there is no image.
-    """
-    width, height = cell or (max(im.shape[1] for im in images), max(im.shape[0] for im in images))
-    title_height = 18 if titles else 0
-    step_x, step_y = width + 2 * margin, height + 2 * margin + title_height
-    sheet = np.full((-(-len(images) // columns) * step_y, min(columns, len(images)) * step_x, 3), 255, dtype=np.uint8)
-    for number, im in enumerate(images):
-        row, column = divmod(number, columns)
-        top, left = row * step_y + margin, column * step_x + margin
-        small = _fit(im, width, height)
-        sheet[top:top + small.shape[0], left:left + small.shape[1]] = small
-        if titles:
-            put_text(sheet, titles[number], left, top + height + 2, 11, BLACK)
-    return sheet
-
-
-def _fit(im, width, height):
-    scale = min(width / im.shape[1], height / im.shape[0])
-    size = max(1, int(im.shape[1] * scale)), max(1, int(im.shape[0] * scale))
-    return cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def text_size(text: str, size: int) -> tuple[int, int]:

@@ -84,12 +84,8 @@ def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: 
     faults += _box_faults(data, fitted, sizes, on_unknown_class) + _doubled(data, fitted)
     faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes)
     faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, fitted)
-    return Report(data, images, _without_repetitions(faults), fitted, sizes, decode)
-
-
-def _without_repetitions(faults):
-    """The faults without doubled ones: YOLO's reader, which needs the sizes, has noted unreadable images already."""
-    return list(OrderedDict(((fault.kind, fault.index, fault.number, fault.text), fault) for fault in faults).values())
+    # Each once: YOLO's reader, which needs the sizes, has noted unreadable images already.
+    return Report(data, images, list(OrderedDict.fromkeys(faults)), fitted, sizes, decode)
 
 
 def _box_faults(data, fitted, sizes, on_unknown_class):
