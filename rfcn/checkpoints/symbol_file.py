@@ -62,13 +62,16 @@ def _require(condition, otherwise):
         raise ValueError(otherwise)
 
 
-def _check(graph, depth):
-    """Raise a ValueError or an MXNetError unless MXNet can read the graph."""
+def _check(graph, depth, attrs=()):
+    """Raise a ValueError or an MXNetError unless MXNet can read the graph.
+
+    attrs: what the graph around it says of the version of MXNet; without a version MXNet tells at length of an upgrade.
+    """
     _require(depth and isinstance(graph, dict) and isinstance(graph.get('nodes'), list), 'it has no list of nodes')
-    nodes = graph['nodes']
+    nodes, attrs = graph['nodes'], graph.get('attrs', attrs)
     _require(len(nodes) <= MAX_GRAPH_NODES, 'it has %d nodes, more than %d' % (len(nodes), MAX_GRAPH_NODES))
     for number, node in enumerate(nodes):
-        _check_node(node, number, depth)
+        _check_node(node, number, depth, attrs)
     counts = [(_count(value), name, number) for number, node in enumerate(nodes)
               for name, value in node.get('attrs', {}).items() if name.startswith('num_') or name in COUNTS]
     _require(sum(count for count, _, _ in counts) <= MAX_GRAPH_COUNT,
@@ -78,10 +81,10 @@ def _check(graph, depth):
     _require(graph.get('arg_nodes') == [number for number, node in enumerate(nodes) if node['op'] == 'null'],
              'its arg_nodes are not its variables')
     _require(graph.get('heads') and _are_entries(graph['heads'], len(nodes)), 'its heads are no outputs of nodes')
-    _check_outputs(graph)
+    _check_outputs(dict(graph, attrs=attrs) if attrs else graph)
 
 
-def _check_node(node, number, depth):
+def _check_node(node, number, depth, attrs_of_graph):
     _require(isinstance(node, dict) and set(node) <= _NODE_KEYS and isinstance(node.get('op'), str)
              and isinstance(node.get('name'), str), 'node %d has not the parts of a node' % number)
     attrs, subgraphs = node.get('attrs', {}), node.get('subgraphs', [])
@@ -90,7 +93,7 @@ def _check_node(node, number, depth):
     _require(_are_entries(node.get('inputs'), number), 'the inputs of node %d are no outputs of earlier nodes' % number)
     _require(isinstance(subgraphs, list), 'the subgraphs of node %d are no list' % number)
     for graph in subgraphs:
-        _check(graph, depth - 1)
+        _check(graph, depth - 1, attrs_of_graph)
 
 
 def _count(text):
