@@ -1,4 +1,4 @@
-"""Reads and writes data sets in the layout of PASCAL VOC. voc_files.py finds the files, voc_xml.py reads one of them.
+"""Reads and writes data sets in the layout of PASCAL VOC. voc_files.py finds their files, voc_xml.py reads an XML file.
 
 There is an XML file for each image, and a text file that lists the images of each set (ImageSets/Main). Or each set has
 a folder with pictures and XML files side by side, as Roboflow and LabelImg write them.
@@ -20,7 +20,6 @@ from lib.dataset.annotations import (
     Picture,
     check_stems,
     class_names,
-    flag_bits,
     no_items,
 )
 from lib.dataset.faults import Faults, note_candidates
@@ -33,7 +32,7 @@ from lib.dataset.files import (
     write_lines,
 )
 from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly
-from lib.dataset.voc_xml import annotation_xml, parse_xml, read_object, read_size, text_of
+from lib.dataset.voc_xml import add_objects, annotation_xml, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
@@ -101,20 +100,11 @@ def _read_picture(layout, images, index, annotated, target, faults):
     filename, size = '', None
     if root is not None:
         filename, size = text_of(root, 'filename'), read_size(root)
-        _add_objects(root, index, source, target, faults)
+        add_objects(root, index, source, target, faults)
     found, other = faults.attempt(kinds.IMAGE, index, None, images.find, index, filename) or ('', '')
     note_candidates(faults, index, source, found, other)
     name = os.path.relpath(found, layout.images).replace(os.sep, '/') if found else index
     return Picture(index, name, found, source, size, no_items())
-
-
-def _add_objects(root, index, source, target, faults):
-    labels, items, picture = target
-    for number, node in enumerate(root.findall('object')):
-        found = faults.attempt(kinds.ITEM_FAULT, index, number, read_object, source, number, node)
-        if found is not None:
-            items.add(picture, number, labels.number(found.label), tuple(value - 1 for value in found.box),
-                      flag_bits(difficult=found.difficult))
 
 
 def _default_classes(layout, labels, sets):

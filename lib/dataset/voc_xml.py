@@ -11,7 +11,19 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from lib.dataset.annotations import LARGEST, AnnotatedSet, Picture, annotated_size, read_flag, read_number
+from lib.dataset import faults as kinds
+from lib.dataset.annotations import (
+    LARGEST,
+    AnnotatedSet,
+    Items,
+    Labels,
+    Picture,
+    annotated_size,
+    flag_bits,
+    read_flag,
+    read_number,
+)
+from lib.dataset.faults import Faults
 from lib.dataset.files import decoded, number_text, read_file
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
@@ -124,6 +136,25 @@ def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
                            % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
     where = '%s: object %d (%s)' % (path, number, label)
     return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
+
+
+def add_objects(root: ElementTree.Element, index: str, source: str, target: tuple[Labels, Items, int],
+                faults: Faults) -> None:
+    """Add the objects of an annotation to the items of a set; their boxes, in pixels counted from 0.
+
+    Args:
+        root: of the annotation.
+        index: of its picture, for faults.
+        source: path of the XML file, for errors.
+        target: labels and items of the set, and the number of the picture in it.
+        faults: get one for each object that cannot be read.
+    """
+    labels, items, picture = target
+    for number, node in enumerate(root.findall('object')):
+        found = faults.attempt(kinds.ITEM_FAULT, index, number, read_object, source, number, node)
+        if found is not None:
+            items.add(picture, number, labels.number(found.label), tuple(value - 1 for value in found.box),
+                      flag_bits(difficult=found.difficult))
 
 
 def annotation_xml(data: AnnotatedSet, picture: Picture) -> ElementTree.Element:
