@@ -63,7 +63,7 @@ def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None
     Returns:
         the file names of the archives that were fetched.
     Raises:
-        FetchError: as `download` and `unpack`; also if an archive has not the expected content.
+        FetchError: as `download` and `unpack`; also if the content of an archive is not the expected one.
     """
     missing = [archive for archive in archives if not is_there(archive, folder)]
     downloads = Path(folder) / 'downloads'

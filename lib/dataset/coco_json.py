@@ -45,7 +45,7 @@ def _refuse(key, number, error):
 
 
 def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
-    """Read a file of instances, or of images alone.
+    """Read a file of images and annotations, or of images without annotations.
 
     Args:
         path: json file with the lists `images` (id, file_name; width and height are optional), `categories` (id, name)

@@ -204,7 +204,7 @@ def header(path: str, row: list[str]) -> list[tuple[str, int]] | None:
     if 'image' not in places:
         return None
     if doubled:
-        raise DatasetError("%s: line 1: names the column '%s' twice" % (path, doubled[0]))
+        raise DatasetError("%s: line 1: names the column '%s' twice. Rename one of them" % (path, doubled[0]))
     for column in CORNERS:
         found = [cell for cell in cells if cell in COLUMNS[column]]
         if len(found) > 1:

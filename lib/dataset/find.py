@@ -41,7 +41,8 @@ def find_dataset(folder: str) -> Found:
         DatasetError: there are no annotations of a known format, or data.yaml cannot be read.
     """
     if not os.path.isdir(folder):
-        raise FileNotFoundError('%s: there is no such folder' % os.path.abspath(folder))
+        raise FileNotFoundError('%s: there is no such folder; expected one with images and annotations'
+                                % os.path.abspath(folder))
     for name, find in (('yolo', _described), ('PascalVOC', _listed), ('coco', _json_files), ('csv', _csv_files),
                        ('PascalVOC', _xml_folders), ('yolo', _label_folders)):
         sets = find(folder)

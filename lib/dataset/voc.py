@@ -58,21 +58,21 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
         DatasetError: there is no image or no class.
     """
     layout, faults = find_layout(image_set, dataset_path), Faults()
-    name = '%s_%s' % (os.path.basename(layout.folder), layout.image_set) if isinstance(layout, Lists) else \
-        '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
+    folder = layout.folder if isinstance(layout, Lists) else os.path.abspath(dataset_path)
+    name = '%s_%s' % (os.path.basename(folder), layout.image_set)
     if isinstance(layout, Lists) and not os.path.isdir(layout.annotations):
         raise FileNotFoundError('%s: there is no such folder; expected an XML file for each image' % layout.annotations)
     index, images = Counter(layout.index(faults.noter(kinds.LINK))), Images(layout)
     for stem, count in index.items():
         if count > 1:
-            faults.note(kinds.LISTED_TWICE, stem, None, '%s: %s stands there %d times; it is taken once'
+            faults.note(kinds.LISTED_TWICE, stem, None, '%s: lists %s %d times; it is taken once'
                         % (getattr(layout, 'list_path', name), stem, count))
     annotated = any(os.path.isfile(os.path.join(layout.annotations, stem + '.xml')) for stem in index)
     labels, items, pictures = Labels(), Items(), []
     for stem in index:
         pictures.append(_read_picture(layout, images, stem, annotated, (labels, items, len(pictures)), faults))
     if not pictures:
-        raise DatasetError('%s: there is no picture' % layout.folder)
+        raise DatasetError('%s: expected an image or an annotation, found none' % layout.folder)
     if classes is None:
         classes = _default_classes(layout, labels, sets)
         if not classes and not annotated:

@@ -183,7 +183,7 @@ class Images:
         if not paths:
             raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
                                     % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
-                                       '; %s leads nowhere or is no regular file' % next(iter(found)) if found else ''))
+                                       '; %s leads nowhere or is not a file' % next(iter(found)) if found else ''))
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):

@@ -95,7 +95,7 @@ def match_rois(rois: np.ndarray, gt_boxes: np.ndarray) -> tuple[np.ndarray, np.n
     """The object that each RoI overlaps most.
 
     Returns:
-        labels: (R,) float32, its class; 0 where there is no object at all.
+        labels: (R,) float32, its class; 0 if the image has no objects.
         overlaps: (R,) float64, the IoU with it.
         matched: (R,) its row in `gt_boxes`.
     """
@@ -157,7 +157,7 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, 
             has a row for each proposal and G more. Those that no object fills repeat its first RoI with label -1 and
             weight 0, so that the number of rows does not depend on the number of objects.
     Raises:
-        ValueError: `batch_rois` is no multiple of the number of images.
+        ValueError: `batch_rois` is not a multiple of the number of images.
     """
     if batch_rois != -1 and batch_rois % len(gt_boxes):
         raise ValueError('%d RoIs cannot be shared out equally to %d images' % (batch_rois, len(gt_boxes)))
@@ -177,7 +177,7 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, 
 
 
 def _with_objects(rois, gt_boxes, index):
-    """The RoIs of one image with its objects appended, and the objects alone."""
+    """The RoIs of one image with its objects appended, and the objects without padding."""
     objects = gt_boxes[gt_boxes[:, 4] >= 0]
     as_rois = np.hstack((np.full((len(objects), 1), index), objects[:, :4])).astype(np.float32)
     return np.vstack((rois, as_rois)), objects

@@ -47,7 +47,7 @@ def open_input(path: str | os.PathLike, mode: str = 'rb', most: int | None = Non
         path: str or path. mode, settings: as of `open`.
     Raises:
         FileNotFoundError, PermissionError: as of `open`.
-        NoInput: it is no regular file (the message says what it is), or larger.
+        NoInput: it is not a regular file (the message says what it is), or it is larger.
     """
     file = open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK), **settings)
     try:

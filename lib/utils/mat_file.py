@@ -91,7 +91,7 @@ def load(path: str | os.PathLike, names: Collection[str],
 def _load(data, names, most):
     order = {b'IM': '<', b'MI': '>'}.get(data[HEADER_BYTES - 2:HEADER_BYTES])
     if order is None:
-        raise ValueError('it has not the header of MATLAB 5 to 7')
+        raise ValueError('it does not have the header of MATLAB 5 to 7')
     elements, cells, found = _Elements(memoryview(data)[HEADER_BYTES:], order), {}, []
     while elements.rest():
         kind, content = elements.next()

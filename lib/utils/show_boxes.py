@@ -166,7 +166,7 @@ def _font(path, size):
 
 @functools.lru_cache(maxsize=None)
 def _letters(path):
-    """The numbers of the letters that a font has; none for a file that is no scalable font."""
+    """The numbers of the letters that a font has; none for a file that is not a scalable font."""
     from matplotlib.ft2font import FT2Font
     try:
         _font(path, 16)

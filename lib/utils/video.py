@@ -35,7 +35,7 @@ def video_info(path: str | os.PathLike) -> tuple[float, int]:
         count: number of frames; an estimate in some formats, 0 if unknown.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: it is no video.
+        DatasetError: it is not a video.
     """
     capture = _open(path)
     try:
@@ -118,7 +118,7 @@ def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
     """
     capture = cv2.VideoCapture(int(source)) if source.isdecimal() else cv2.VideoCapture(source)
     if not capture.isOpened():
-        raise DatasetError('%s: OpenCV cannot open this %s. Is it there, and does nobody else use it?'
+        raise DatasetError('%s: OpenCV cannot open this %s. Is it there, and not in use by another program?'
                            % (shown(source), 'camera' if source.isdecimal() else 'stream'))
     newest, arrived, ended = collections.deque(maxlen=1), threading.Condition(), threading.Event()
 
@@ -176,7 +176,7 @@ def _open(path):
     # Only a file: OpenCV would also accept cameras, pipes and patterns of image names.
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if os.path.isfile(path) else None
     if capture is None or not capture.isOpened():
-        found = 'what is no file' if capture is None else '%d bytes' % os.path.getsize(path)
+        found = 'something that is not a file' if capture is None else '%d bytes' % os.path.getsize(path)
         raise DatasetError('%s: expected a video, found %s that OpenCV cannot read: it is damaged, truncated or of an '
                            'unknown format. Convert it to mp4, for example with ffmpeg' % (shown(path), found))
     return capture

@@ -109,7 +109,7 @@ def test_an_image_listed_twice_is_taken_once(voc, caplog):
     voc.add('a', [('cat', 1, 2, 11, 22)])
     voc.list_images('train', ['a', 'a'])
     assert open_set(voc).image_set_index == ['a']
-    assert 'train.txt: a stands there 2 times; it is taken once' in caplog.text
+    assert 'train.txt: lists a 2 times; it is taken once' in caplog.text
 
 
 def test_boxes_in_the_annotation_may_be_fractions(voc):

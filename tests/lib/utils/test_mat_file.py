@@ -61,7 +61,8 @@ def head(kind, *shape):
 
 
 @pytest.mark.parametrize('data, message', [
-    (b'', 'not the header'), (bytes(500), 'not the header'), (variable(*head(1, 1, 1)), 'a cell array expected'),
+    (b'', 'not have the header'), (bytes(500), 'not have the header'),
+    (variable(*head(1, 1, 1)), 'a cell array expected'),
     (variable(*head(1, 2 ** 30, 2 ** 30)), 'a cell array expected'), (variable(*head(1, -1, 1)), r'shape \[-1  1\]'),
     (variable(*head(1, 0, 0))[:-4], 'it is cut off'), (variable(*head(6, 1, 1), (9, bytes(8))), 'found one of class 6'),
     (variable(*head(1, 1, 1), (9, bytes(8))), 'a cell expected'), (variable((6, b''), (5, b''), (1, b'')), 'flags'),

@@ -104,7 +104,7 @@ def test_a_file_that_is_no_video_is_named(tmp_path, content):
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='gone.mp4: there is no such video'):
         video_info(str(tmp_path / 'gone.mp4'))
-    with pytest.raises(DatasetError, match='expected a video, found what is no file'):
+    with pytest.raises(DatasetError, match='expected a video, found something that is not a file'):
         video_info(str(tmp_path))
 
 
