@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import Callable, Iterable, Sequence
 
 from lib.errors import DatasetError
@@ -18,6 +19,7 @@ from lib.utils.limits import check_regular, kind_of
 logger = logging.getLogger(__name__)
 
 _LONGEST_PATH = 4096
+_LINE_END = re.compile('\r\n|\r|\n')
 CLASS_FILE = 'classes.txt'      # class names of own data, one a line
 # Image sets that tools name differently. If a set has no folder or file of its own name, the other names are tried.
 SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'testing'))
@@ -79,9 +81,10 @@ def _guess(data):
 def numbered_lines(path: str, what: str) -> list[tuple[int, str]]:
     """The lines of a text file that are not blank, stripped, as pairs (number counted from 1, line).
 
+    Lines end as in all text files: str.splitlines also ends them at form feeds and the like, where no editor does.
     Arguments and errors as of `read_file`.
     """
-    lines = enumerate(read_text(path, what).splitlines(), 1)
+    lines = enumerate(_LINE_END.split(read_text(path, what)), 1)
     return [(number, line.strip()) for number, line in lines if line.strip()]
 
 

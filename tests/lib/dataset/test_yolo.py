@@ -154,3 +154,16 @@ def test_two_images_with_the_same_file_of_labels_are_refused(folder):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere: there is no such folder; expected a data set of YOLO'):
         open_set(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
+def test_a_line_ends_as_in_all_text_files(folder, end):
+    (folder / 'labels/train/a.txt').write_bytes((end.join(['0 0.5 0.5 1 1', '1 0.5 0.5 0.25 0.2', ''])).encode())
+    assert open_set(folder).gt_roidb()[0]['gt_classes'].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize('sign', ['\f', '\v', '\x1c', '\x85', '\u2028'])
+def test_a_sign_that_only_python_takes_for_the_end_of_a_line_is_none(folder, sign):
+    (folder / 'labels/train/a.txt').write_bytes(('0 0.5 0.5 1 1%s1 0.5 0.5 0.25 0.2\n' % sign).encode())
+    with pytest.raises(DatasetError, match=r"labels/train/a\.txt: line 1: expected 'class cx cy w h'"):
+        open_set(folder)
