@@ -143,3 +143,11 @@ def test_a_crowd_as_rle_is_a_crowd_and_more_than_100_objects_are_told(write):
     many = [dict(BOX, bbox=[number % 10, number // 10, 9, 9]) for number in range(101)]
     faults = check(read_annotated('coco', 'train', str(write(many)))).by_kind()
     assert '1 of 2 images have more than 100 objects (the most: 101)' in faults[kinds.CROWDED][0].text
+
+
+def test_the_copy_of_test_images_has_no_annotations_either(tmp_path):
+    folder = write_files(tmp_path / 'set', {'train/a.jpg': None, 'train.json': json.dumps(
+        {'images': [image()], 'categories': [{'id': 1, 'name': 'cat'}]})})
+    data = read_annotated('coco', 'train', str(folder))
+    write_fixed(data, plan_changes(check(data)), 'train', str(folder), str(tmp_path / 'out'))
+    assert not data.annotated and not read_annotated('coco', 'train', str(tmp_path / 'out')).annotated

@@ -180,13 +180,22 @@ def test_what_a_killed_conversion_left_says_what_it_is_and_goes_with_the_next_on
     assert not left.exists() and not (tmp_path / 'out' / 'UNFINISHED.txt').exists()
 
 
-@pytest.mark.parametrize('target', ['PascalVOC', 'csv'])
-@pytest.mark.parametrize('name', ['a\x01.png', 'caf\udce9.png', 'a\nb.png'])
-def test_an_image_whose_name_a_text_file_cannot_hold_is_named(tmp_path, target, name):
+LOST = {'PascalVOC': ['a\x01.png', 'caf\udce9.png', 'a\nb.png', ' a.png', 'a .png', 'a\u00a0.png'],
+        'csv': ['a\x01.png', 'caf\udce9.png', 'a\nb.png', ' a.png', 'a\\b.png'], 'coco': ['a\\b.png']}
+NAMES = sorted({name for names in LOST.values() for name in names}) + ['a b.png', '"a".png', '#1.png', 'a.b.png',
+                                                                       'a;b, c.png', 'sub dir/a.png', 'a\u200db.png']
+
+
+@pytest.mark.parametrize('target', FORMATS)
+@pytest.mark.parametrize('name', NAMES, ids=ascii)
+def test_an_image_whose_name_would_not_be_read_back_is_named_and_all_others_are_converted(tmp_path, target, name):
     write_files(tmp_path, {'images/train/' + name: IMAGE, 'data.yaml': b'names: [cat]',
                            'labels/train/%s.txt' % name[:-4]: b'0 0.5 0.5 0.5 0.5'})
-    with pytest.raises(DatasetError, match='expected the name of an image without control characters and in UTF-8'):
+    if name in LOST.get(target, ()):
+        with pytest.raises(DatasetError, match='expected the name of an image in UTF-8, without control characters'):
+            convert('yolo', target, ['train'], str(tmp_path), str(tmp_path / 'out'))
+        assert not (tmp_path / 'out').exists()
+    else:
         convert('yolo', target, ['train'], str(tmp_path), str(tmp_path / 'out'))
-    assert not (tmp_path / 'out').exists()
-    convert('yolo', 'coco', ['train'], str(tmp_path), str(tmp_path / 'out'))    # json escapes what is odd
-    assert [len(picture.items) for picture in read_annotated('coco', 'train', str(tmp_path / 'out')).pictures] == [1]
+        data = read_annotated(target, 'train', str(tmp_path / 'out'))
+        assert data.faults == [] and [(picture.name, len(picture.items)) for picture in data.pictures] == [(name, 1)]
