@@ -85,8 +85,9 @@ def _check_names(sets, target):
     for data in sets.values() if lost else ():
         for picture in data.pictures:
             if lost.search(picture.name):
-                raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, backslashes '
-                                   'or blanks at its ends: others are not read back from the format %s. Rename the image'
+                raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, '
+                                   'backslashes or blanks at its ends: others are not read back from the format %s. '
+                                   'Rename the image'
                                    % (shown(picture.path), target))
 
 
