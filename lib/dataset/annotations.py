@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from typing import Iterable, NamedTuple, Sequence
+from typing import Iterable, NamedTuple, Pattern, Sequence
 
 import numpy as np
 
@@ -32,6 +32,8 @@ FLAG_NAMES = OrderedDict([(CROWD, 'crowd'), (DIFFICULT, 'difficult'), (IGNORED, 
 BACKGROUND = '__background__'
 LONGEST_SIDE = 10 ** 6  # of an image in pixels; a larger stated size counts as not stated
 LARGEST = 1e9           # of a coordinate or an area; no image reaches it
+# Characters of a name that a text file cannot hold: control characters, and bytes that are not UTF-8.
+NO_TEXT = '[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
 _CHUNK = 2 ** 16        # items that are turned into an array at once
 
 
@@ -246,6 +248,20 @@ def unknown_labels(data: AnnotatedSet) -> Faults:
                         'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
                         % (data.where(picture, item), shown(data.label(item)), listed(data.classes)))
     return faults
+
+
+def check_name(picture: Picture, lost: Pattern[str], form: str) -> None:
+    """Raise a DatasetError if the name of an image would not be read back from a format.
+
+    Args:
+        picture: to be written.
+        lost: finds such names.
+        form: name of the format, for the message.
+    """
+    if lost.search(picture.name):
+        raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, backslashes or '
+                           'blanks at its ends: others are not read back from %s. Rename the image'
+                           % (shown(picture.path), form))
 
 
 def check_stems(pictures: Iterable[Picture], folder: str) -> None:

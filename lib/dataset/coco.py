@@ -17,6 +17,7 @@ from lib.dataset.annotations import (
     Picture,
     annotated_size,
     by_picture,
+    check_name,
     class_names,
 )
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
@@ -26,6 +27,7 @@ from lib.errors import DatasetError
 
 ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
 MOST_DETECTIONS = 100                   # per image, that COCO's average precision takes into account
+_LOST_NAMES = re.compile(r'\\')         # names of images that are not read back: a backslash stands for a slash
 # In COCO's own sets each object counts as it is written, as in COCO's kit.
 _OFFICIAL = re.compile(r'(train|val|minival|valminusminival|test|test-dev)(2014|2015|2017)')
 _OFFICIAL_CATEGORIES = 80
@@ -157,9 +159,14 @@ def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
 
 
 def coco_data(data: AnnotatedSet) -> dict:
-    """The content of the json file of a set whose pictures have sizes."""
+    """The content of the json file of a set whose pictures have sizes.
+
+    Raises:
+        DatasetError: the name of an image would not be read back.
+    """
     images, annotations = [], []
     for number, picture in enumerate(data.pictures, 1):
+        check_name(picture, _LOST_NAMES, "COCO's json")
         images.append({'id': number, 'file_name': picture.name, 'width': picture.size[0], 'height': picture.size[1]})
         for item in picture.items:
             annotations.append(_annotation(len(annotations) + 1, number, item))

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import re
 import shutil
 from typing import Callable, Iterable, Sequence
 
@@ -17,15 +16,10 @@ from lib.dataset.imdb import EXAMPLES, turned_text
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
-from lib.utils.console import listed, shown
+from lib.utils.console import listed
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head
 
-# Format -> names of images that it would not give back: control characters and bytes that are not UTF-8 (json escapes
-# them), blanks at the ends, which readers strip, and backslashes, which are read as slashes. YOLO writes no names.
-_NO_TEXT = '[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
-LOST_NAMES = {'PascalVOC': re.compile(_NO_TEXT + r'|^\s|\s$|\s\.[^.]*$'), 'csv': re.compile(_NO_TEXT + r'|^\s|\s$|\\'),
-              'coco': re.compile(r'\\')}
 WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
 
 
@@ -63,7 +57,6 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
             data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
             sets['all' if name == '.' else name] = _complete(data, turned)
         _check_classes(sets)
-        _check_names(sets, target)
         lost, folders = WRITERS[target](sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)
@@ -77,18 +70,6 @@ def _check_classes(sets):
     unprintable = [name for data in sets.values() for name in data.classes if not name.isprintable()]
     if unprintable:
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
-
-
-def _check_names(sets, target):
-    """Raise a DatasetError if the name of an image would not be read back from the target format."""
-    lost = LOST_NAMES.get(target)
-    for data in sets.values() if lost else ():
-        for picture in data.pictures:
-            if lost.search(picture.name):
-                raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, '
-                                   'backslashes or blanks at its ends: others are not read back from the format %s. '
-                                   'Rename the image'
-                                   % (shown(picture.path), target))
 
 
 def _complete(data, turned):

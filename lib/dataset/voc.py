@@ -6,6 +6,7 @@ a folder with pictures and XML files side by side, as Roboflow and LabelImg writ
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from typing import Sequence
 from xml.etree import ElementTree
@@ -14,10 +15,12 @@ from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
     CROWD,
     IGNORED,
+    NO_TEXT,
     AnnotatedSet,
     Items,
     Labels,
     Picture,
+    check_name,
     check_stems,
     class_names,
     no_items,
@@ -35,6 +38,8 @@ from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly
 from lib.dataset.voc_xml import add_objects, annotation_xml, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 
+# Names of images that are not read back: the stems stand in lists, on lines without blanks at their ends.
+_LOST_NAMES = re.compile(NO_TEXT + r'|^\s|\s$|\s\.[^.]*$')
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
 
@@ -167,9 +172,12 @@ def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[
         lost: sentences about what the format cannot state.
         folders: image set -> folder for its images.
     Raises:
-        DatasetError: two pictures would have the same annotation file.
+        DatasetError: two pictures would have the same annotation file, or a name would not be read back.
     """
-    check_stems([picture for data in sets.values() for picture in data.pictures], 'Annotations')
+    pictures = [picture for data in sets.values() for picture in data.pictures]
+    for picture in pictures:
+        check_name(picture, _LOST_NAMES, "VOC's lists and XML")
+    check_stems(pictures, 'Annotations')
     lost = Counter()
     for image_set, data in sets.items():
         for picture in data.pictures:
