@@ -5,6 +5,9 @@ import pytest
 
 from lib.dataset import faults as kinds
 from lib.dataset import read_annotated
+from lib.dataset.check.changes import plan_changes
+from lib.dataset.check.fix import write_fixed
+from lib.dataset.check.report import check
 from lib.errors import DatasetError
 from tests.lib.dataset.conftest import trained_on, write_files
 
@@ -176,3 +179,11 @@ def test_a_link_that_leads_nowhere_and_a_pipe_are_named_where_a_file_should_be(w
     make(folder / name)
     with pytest.raises((DatasetError, FileNotFoundError), match=os.path.basename(name)):
         trained_on('yolo', folder)
+
+
+@pytest.mark.parametrize('name', ['caf\udce9', 'a\\b', 'a\nb'], ids=ascii)
+def test_the_cleaned_copy_lists_no_image_that_its_list_would_not_give_back(write, tmp_path, name):
+    folder = write({'images/train/%s.jpg' % name: None, 'labels/train/%s.txt' % name: LINE})
+    data = read_annotated('yolo', 'train', str(folder))
+    with pytest.raises(DatasetError, match='expected the name of an image in UTF-8, without .*Rename the image'):
+        write_fixed(data, plan_changes(check(data)), 'train', str(folder), str(tmp_path / 'out'))
