@@ -7,6 +7,7 @@ rule in `box_rule.py` to its boxes.
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from typing import Iterable, NamedTuple, Pattern, Sequence
 
@@ -34,6 +35,8 @@ LONGEST_SIDE = 10 ** 6  # of an image in pixels; a larger stated size counts as 
 LARGEST = 1e9           # of a coordinate or an area; no image reaches it
 # Characters of a name that a text file cannot hold: control characters, and bytes that are not UTF-8.
 NO_TEXT = '[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
+# Names of images that a list does not give back: its lines and cells lose blanks at their ends, a backslash is a slash.
+LOST_IN_LISTS = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 _CHUNK = 2 ** 16        # items that are turned into an array at once
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 from typing import Iterable, Iterator, Sequence
 
 from lib.dataset import faults as kinds
@@ -12,7 +11,7 @@ from lib.dataset.annotations import (
     DIFFICULT,
     IGNORED,
     LARGEST,
-    NO_TEXT,
+    LOST_IN_LISTS,
     AnnotatedSet,
     Items,
     Labels,
@@ -50,8 +49,6 @@ PLAIN = ('image',) + CORNERS + ('class',)
 FLAGS = ('difficult', 'crowd', 'ignore')
 SURPLUS = 'surplus'     # column for all cells of a line that has more cells than there are columns
 DELIMITERS = ',;\t'
-# Names of images that are not read back: cells have no blanks at their ends, and a backslash stands for a slash.
-_LOST_NAMES = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 _WHAT = 'a CSV file of boxes'
 _FIRST_LINE = 2 ** 16   # characters of the first line in which the delimiter is looked for
 
@@ -298,7 +295,7 @@ def write_list(path: str, pictures: Iterable[tuple[AnnotatedSet, Picture]]) -> N
 
 
 def _rows(data, picture):
-    check_name(picture, _LOST_NAMES, 'CSV lists')
+    check_name(picture, LOST_IN_LISTS, 'CSV lists')
     for item in picture.items:
         flags = [int(item['flags'] & flag > 0) for flag in (DIFFICULT, CROWD, IGNORED)]
         yield ([picture.name] + list(map(number_text, item['box'].tolist())) + [data.label(item)] + list(picture.size)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from lib.bbox.bbox_transform import bbox_overlaps
 from lib.dataset.annotations import AnnotatedSet
-from lib.dataset.files import numbered_lines
+from lib.dataset.files import read_file
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
 from lib.utils.whole_file import whole_text
@@ -163,6 +163,7 @@ def write_detections(path: str, detections: Iterable[tuple[str, ArrayLike]], *, 
     """
     # Departure: the release writes 3 and 1 decimals, so that scores tie, and the order of ties changes the AP.
     with whole_text(path) as file:
+        file.reconfigure(errors='surrogateescape')      # names of files need not be UTF-8
         for image, dets in detections:
             for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
                 numbers = [_decimal(score, score_decimals)] + [_decimal(value + 1, box_decimals) for value in box]
@@ -183,7 +184,10 @@ def read_detections(path: str) -> dict[str, np.ndarray]:
         DatasetError: a line does not have the name of an image and five numbers.
     """
     found = {}
-    for number, line in numbered_lines(path, 'detections'):
+    text = read_file(path, 'detections').decode('utf-8-sig', 'surrogateescape')
+    for number, line in enumerate(text.split('\n'), 1):
+        if not line.strip():
+            continue
         try:
             image, *numbers = line.rsplit(None, 5)
             score, x1, y1, x2, y2 = map(float, numbers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import shutil
 from xml.etree import ElementTree
 
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lib.dataset.annotations import NO_TEXT, AnnotatedSet, check_name
+from lib.dataset.annotations import LOST_IN_LISTS, AnnotatedSet, check_name
 from lib.dataset.check.changes import Changes
 from lib.dataset.coco import find_annotations
 from lib.dataset.coco_json import read_json, to_bbox
@@ -27,8 +26,6 @@ from lib.utils.image_file import image_head, imread, truncated_files
 from lib.utils.image_header import upright
 from lib.utils.limits import MAX_PIXELS
 
-# Names of images that are not read back from a list: lines have no blanks at their ends, a backslash is a slash.
-_LOST_NAMES = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 JPEG_QUALITY = 95       # of pictures that are encoded again
 
 
@@ -228,7 +225,7 @@ def _changed_row(row, columns, box, size, origin):
 def _fix_yolo(kept, changes, image_set, dataset_path, out, _):
     name = 'all' if image_set == '.' else image_set
     for picture in kept:
-        check_name(picture, _LOST_NAMES, 'lists of images')
+        check_name(picture, LOST_IN_LISTS, 'lists of images')
     write_lines(os.path.join(out, name + '.txt'), [picture.index for picture in kept])
     for picture in kept:
         if os.path.isfile(picture.source):

@@ -111,6 +111,15 @@ def test_written_detections_come_back_to_the_last_bit(tmp_path):
         np.testing.assert_allclose(back[name][:, :4], found[name][:, :4], rtol=0, atol=4e-16)     # + 1 - 1
 
 
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+def test_names_of_images_come_back_whatever_their_bytes_and_blanks(tmp_path, end):
+    found = {name: dets((BOX, 0.5)) for name in ('caf\udce9', ' a', 'b  c 1', '\u72d7\u2028b', 'x\fy')}
+    path = tmp_path / 'found.txt'
+    write_detections(str(path), found.items())
+    path.write_bytes(path.read_bytes().replace(b'\n', end.encode()))
+    assert list(read_detections(str(path))) == list(found)
+
+
 def test_decimals_of_written_detections_can_be_those_of_the_release(tmp_path):
     path = tmp_path / 'found.txt'
     found = [('000001', [[96.8255, 91.67, 541.0218, 219.6343, 0.30012]])]
