@@ -40,7 +40,6 @@ LOST_IN_LISTS = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 _CHUNK = 2 ** 16        # items that are turned into an array at once
 
 
-
 class Picture(NamedTuple):
     """An annotated image."""
     index: str                                  # its name within the set

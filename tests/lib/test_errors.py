@@ -8,7 +8,7 @@ from lib.errors import error_line
 @pytest.mark.parametrize('error, text', [
     (ValueError('one line'), 'one line'), (ValueError('the first\nthe second'), 'the first'),
     (MemoryError(), 'MemoryError'), (OSError(28, 'No space left on device'), '[Errno 28] No space left on device')])
-def test_the_gist_is_the_first_line_or_the_name_of_an_error_without_text(error, text):
+def test_the_line_of_an_error_is_its_first_one_or_the_name_of_an_error_without_text(error, text):
     assert error_line(error) == text
 
 

@@ -200,11 +200,11 @@ def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int
         lines.append('    hard to find with any anchors: SCALES %.2g times as large would leave %d %% of the objects '
                      'so thin' % (CELL / np.quantile(thin, MANY), 100 * MANY))
     lines.append(fit_text('anchors of the configuration', fit))
-    lines += ['    no anchor lies inside %d of %s: they train nothing' % (without, counted(images, 'image'))] \
-        if without else []
-    better = fit_text('these would fit better',
-                      suggestion) if suggestion else '  no others of that number fit clearly better'
-    return '\n'.join(lines + [better])
+    if without:
+        lines.append('    no anchor lies inside %d of %s: they train nothing' % (without, counted(images, 'image')))
+    lines.append(fit_text('these would fit better', suggestion) if suggestion
+                 else '  no others of that number fit clearly better')
+    return '\n'.join(lines)
 
 
 def _quantiles(values):
