@@ -133,7 +133,7 @@ def nonlinear_pred(boxes: np.ndarray, box_deltas: np.ndarray,
     return pred_boxes
 
 
-def clip_boxes(boxes: np.ndarray, im_shape: Sequence[int]) -> np.ndarray:
+def clip_boxes(boxes: np.ndarray, im_shape: Sequence[float]) -> np.ndarray:
     """Move every corner that lies outside an image of `im_shape` = (height, width) pixels to its border.
 
     Args:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from typing import Iterable, NamedTuple, Pattern, Sequence
+from typing import Any, Iterable, NamedTuple, Pattern, Sequence
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class AnnotatedSet(NamedTuple):
     place: str                                  # how messages name an item: 'object %d', 'annotations[%d]', 'line %d'
     annotated: bool = True                      # false for test images whose objects are not known
     official: bool = False                      # data of VOC or COCO themselves, evaluated as by their own kits
-    ids: object = None                          # of a COCO json: CocoIds
+    ids: Any = None                             # of a COCO json: CocoIds (coco.py)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 try:
     from lib.psroi.cpu_psroi import psroi_pool as psroi_pool_compiled
@@ -19,7 +18,7 @@ except ImportError:  # not built: detection keeps MXNet's operator, which is slo
 ONE, HALF = np.float32(1), np.float32(0.5)
 
 
-def psroi_pool(data: np.ndarray, rois: ArrayLike, spatial_scale: float, output_dim: int,
+def psroi_pool(data: np.ndarray, rois: np.ndarray, spatial_scale: float, output_dim: int,
                pooled_size: int) -> np.ndarray:
     """Average, in bin (i, j) of each RoI, the score map that belongs to bin (i, j).
 
@@ -71,7 +70,7 @@ def bins(start: np.float32, length: np.float32, count: int, limit: int) -> list[
     return [(int(min(max(first, 0), limit)), int(min(max(last, 0), limit))) for first, last in edges]
 
 
-def deformable_psroi_pool(data: np.ndarray, rois: ArrayLike, offsets: np.ndarray | None, spatial_scale: float,
+def deformable_psroi_pool(data: np.ndarray, rois: np.ndarray, offsets: np.ndarray | None, spatial_scale: float,
                           output_dim: int, pooled_size: int, sample_per_part: int = 4,
                           trans_std: float = 0.1) -> np.ndarray:
     """Move each bin (i, j) of each RoI, then average sampled points of the score map that belongs to bin (i, j).

@@ -6,6 +6,7 @@ the highest loss; the network does the same by MXNet's operators, and a test com
 """
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, Sequence
 
 import numpy as np
@@ -23,7 +24,8 @@ def sample_rois(rois: np.ndarray, gt_boxes: np.ndarray, *, fg_rois_per_image: in
                 bg_thresh_lo: float = 0.0, bbox_means: Sequence[float] | None = None,
                 bbox_stds: Sequence[float] | None = None, bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
                 pad_label: int = IGNORE_LABEL,
-                rng: np.random.RandomState = np.random) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+                rng: np.random.RandomState | ModuleType = np.random
+                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Choose RoIs of one image, foreground first, and give each its label and box targets (Fast R-CNN, section 2.3).
 
     A RoI is foreground, of the class of the object that it overlaps most, when that IoU reaches `fg_thresh`; it is
@@ -41,7 +43,7 @@ def sample_rois(rois: np.ndarray, gt_boxes: np.ndarray, *, fg_rois_per_image: in
         bbox_means, bbox_stds: (4,) to normalise the deltas with; None leaves them as they are.
         bbox_weights: weights of the four deltas in the loss.
         pad_label: label of padding; -1 is ignored by the losses, 0 is what the release uses.
-        rng: source of the random draws.
+        rng: source of the random draws: a RandomState, or the module numpy.random.
     Returns:
         rois: (S, 5) float32.
         labels: (S,) float32.
@@ -70,7 +72,7 @@ def sample_labelled_rois(rois: np.ndarray, labels: np.ndarray, overlaps: np.ndar
                          fg_rois_per_image: int, rois_per_image: int, num_classes: int, class_agnostic: bool,
                          fg_thresh: float = 0.5, bg_thresh_hi: float = 0.5, bg_thresh_lo: float = 0.0,
                          bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0), pad_label: int = IGNORE_LABEL,
-                         rng: np.random.RandomState = np.random
+                         rng: np.random.RandomState | ModuleType = np.random
                          ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """`sample_rois` for alternating training, where labels and targets of all RoIs have been computed ahead.
 
@@ -107,7 +109,8 @@ def match_rois(rois: np.ndarray, gt_boxes: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def choose_rois(overlaps: np.ndarray, fg_rois_per_image: int, rois_per_image: int, fg_thresh: float,
-                bg_thresh_hi: float, bg_thresh_lo: float, rng: np.random.RandomState) -> tuple[np.ndarray, int, int]:
+                bg_thresh_hi: float, bg_thresh_lo: float, rng: np.random.RandomState | ModuleType
+                ) -> tuple[np.ndarray, int, int]:
     """Which RoIs train, from their IoU with the objects (R,); see `sample_rois`.
 
     Returns:
@@ -141,7 +144,8 @@ def _final_labels(labels, num_fg, num_bg, pad_label):
 
 
 def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, fg_fraction: float, num_classes: int,
-                    class_agnostic: bool, rng: np.random.RandomState | list[np.random.RandomState] = np.random,
+                    class_agnostic: bool,
+                    rng: np.random.RandomState | ModuleType | list[np.random.RandomState] = np.random,
                     **sampling: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Add the objects to the proposals of each image, and sample RoIs with their targets from both.
 

@@ -8,6 +8,7 @@ the other (those of one ratio together, scales within). In a map of W cells a ro
 """
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Sequence
 
 import numpy as np
@@ -80,7 +81,7 @@ def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[f
                   fg_fraction: float = 0.5, fg_thresh: float = 0.7, bg_thresh: float = 0.3,
                   clobber_positives: bool = False, bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
                   allowed_border: int = 0, untouched_objects_match: bool = False,
-                  rng: np.random.RandomState = np.random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                  rng: np.random.RandomState | ModuleType = np.random) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose the anchors that train the RPN and what each of them should predict.
 
     An anchor is positive when its IoU with some object reaches `fg_thresh`, or when no other anchor overlaps that
@@ -100,7 +101,7 @@ def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[f
         allowed_border: pixels by which an anchor may leave the image.
         untouched_objects_match: whether all anchors of overlap 0 are positive for an object that no anchor overlaps, as
             in the release.
-        rng: source of the random draws.
+        rng: source of the random draws: a RandomState, or the module numpy.random.
     Returns:
         labels: (K,) float32; 1 positive, 0 negative, -1 ignored.
         bbox_targets: (K, 4) float32, the deltas to the best overlapping object, for every anchor inside the image.

@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Sequence
 
 import numpy as np
@@ -21,7 +22,7 @@ AREAS = {'0-25': (0, 25 ** 2), '25-50': (25 ** 2, 50 ** 2), '50-100': (50 ** 2, 
 def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *, base_anchors: np.ndarray, stride: int,
             pre_nms_top_n: int = 6000, post_nms_top_n: int = 300, nms_thresh: float = 0.7, min_size: float = 0,
             max_log_ratio: float | None = MAX_LOG_RATIO,
-            rng: np.random.RandomState = np.random) -> tuple[np.ndarray, np.ndarray]:
+            rng: np.random.RandomState | ModuleType = np.random) -> tuple[np.ndarray, np.ndarray]:
     """The best boxes that the RPN sees in one image (Faster R-CNN, section 3.3, "sharing features").
 
     Every anchor is moved by its deltas and clipped to the image; too small boxes are dropped, the best `pre_nms_top_n`
@@ -39,7 +40,7 @@ def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *,
         nms_thresh: largest IoU of two proposals.
         min_size: smallest width and height, in pixels of the image before scaling.
         max_log_ratio: see `nonlinear_pred`.
-        rng: source of the random draws.
+        rng: source of the random draws: a RandomState, or the module numpy.random.
     Returns:
         rois: (post_nms_top_n, 4) float32 boxes, the best scored first, then the repeated ones.
         scores: (post_nms_top_n, 1) float32.

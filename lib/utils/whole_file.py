@@ -21,8 +21,9 @@ import shutil
 import stat
 import sys
 import tempfile
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Callable, Iterator, Sequence
+from typing import Callable, Iterator, Sequence
 
 from lib.errors import CheckpointError, error_line
 
@@ -95,7 +96,7 @@ def whole_file(path: str | os.PathLike, suffix: str = '') -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def whole_text(path: str | os.PathLike) -> Iterator[IO[str]]:
+def whole_text(path: str | os.PathLike) -> Iterator[TextIOWrapper]:
     """A UTF-8 text file to write to; '-' is the standard output. A stream gets each line as it comes."""
     path = os.fspath(path)
     with contextlib.ExitStack() as stack:

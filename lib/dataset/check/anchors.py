@@ -77,8 +77,8 @@ def _factors(sizes, target, longest):
     return np.array([resize_scale(tuple(size), target, longest) for size in known])[places.ravel()]
 
 
-def sample(rows: Sequence) -> Sequence:
-    """At most SAMPLED of the rows, evenly spaced."""
+def sample(rows: np.ndarray) -> np.ndarray:
+    """At most SAMPLED of the rows (n,), evenly spaced."""
     return rows if len(rows) <= SAMPLED else rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
 
 
