@@ -14,7 +14,6 @@ if __package__ in (None, ''):
     from rfcn._compat import check_packages
     check_packages()
 
-import argparse
 import collections
 import contextlib
 import itertools
@@ -40,7 +39,7 @@ from lib.utils.video import (
 )
 from lib.utils.whole_file import is_standard_output
 from rfcn.cli.run import log_to, parse_config
-from rfcn.cli.script import run_script
+from rfcn.cli.script import run_script, share, whole_number_from
 from rfcn.core.interrupt import StopWish
 from rfcn.detector import Detector, as_detections
 from rfcn.training import last_checkpoint
@@ -59,10 +58,10 @@ def add_arguments(parser):
     source.add_argument('--video', metavar='FILE',
                         help='a video in any format that OpenCV reads; a number is a camera and rtsp://... a network '
                              'stream, of which frames are left out while the network is busy, until Ctrl-C')
-    parser.add_argument('--every', type=_positive, default=1, metavar='N',
+    parser.add_argument('--every', type=whole_number_from(1), default=1, metavar='N',
                         help="of a video's frames, take the first and every N-th after it; the drawn video has fewer "
                              'frames a second and lasts as long (default 1: all)')
-    parser.add_argument('--frames', type=_positive, metavar='N', help='stop after so many frames')
+    parser.add_argument('--frames', type=whole_number_from(1), metavar='N', help='stop after so many frames')
     parser.add_argument('--mp4', action='store_true',
                         help='draw a video into an MPEG-4 file, some five times smaller, where OpenCV can')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the drawings')
@@ -75,21 +74,8 @@ def add_arguments(parser):
                         help='also write the objects of the images as a COCO json file; - as above')
     parser.add_argument('--voc', metavar='FOLDER', help='also write them as text files of VOC, one for each class')
     parser.add_argument('--yolo', metavar='FOLDER', help='also write them as text files of YOLO, one for each image')
-    parser.add_argument('--thresh', type=_part_of_one, default=0.5,
+    parser.add_argument('--thresh', type=share, default=0.5,
                         help='lowest score that is drawn and written, 0 to 1 (default 0.5)')
-
-
-def _positive(text):
-    if not (text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError('expected a whole number from 1, not %r' % text)
-    return int(text)
-
-
-def _part_of_one(text):
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 1:   # never of nan
-            return float(text)
-    raise argparse.ArgumentTypeError('expected a number from 0 to 1, not %r' % text)
 
 
 def drawing_paths(sources, folder, extension):

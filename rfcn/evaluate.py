@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.dataset.imdb import check_usable
 from rfcn.core.detect import detect_all
 from rfcn.core.loader import view_loaders
@@ -13,12 +14,12 @@ from rfcn.core.workers import workers
 
 
 def nms_settings(cfg):
-    """Keywords of `lib.rcnn.detection.per_class_nms` from a configuration; by RELEASE_RULES also `max_log_ratio`."""
+    """Keywords of `rfcn.core.detect.choose_detections` from a configuration."""
     test = cfg.TEST
     thresh = test.SOFT_NMS_SIGMA if test.NMS_METHOD == 'soft_gaussian' else test.NMS
-    released = {'max_log_ratio': None} if cfg.RELEASE_RULES else {}
-    return dict(released, thresh=test.SCORE_THRESH, nms_thresh=thresh, max_per_image=test.max_per_image,
-                class_agnostic=cfg.CLASS_AGNOSTIC, method=test.NMS_METHOD.replace('soft_', ''),
+    return dict(max_log_ratio=None if cfg.RELEASE_RULES else MAX_LOG_RATIO, thresh=test.SCORE_THRESH, nms_thresh=thresh,
+                max_per_image=test.max_per_image, class_agnostic=cfg.CLASS_AGNOSTIC,
+                method=test.NMS_METHOD.replace('soft_', ''),
                 vote_thresh=test.BOX_VOTING_THRESH if test.BOX_VOTING else None)
 
 

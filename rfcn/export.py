@@ -15,6 +15,7 @@ from lib.errors import ConfigError
 from lib.utils.image_file import imread
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
+from rfcn.cli.script import whole_number_from
 from rfcn.exporters.plain import SYMBOL_END, export_plain
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ def add_arguments(parser):
     parser.add_argument('--image', action='append', metavar='PATH',
                         help='ONNX: a picture on which the file is compared with MXNet; may be given several times '
                              '(default: two made-up pictures)')
-    parser.add_argument('--repeat', type=int, default=1, metavar='N', help='ONNX: time the fastest of N runs')
+    parser.add_argument('--repeat', type=whole_number_from(1), default=1, metavar='N',
+                        help='ONNX: time the fastest of N runs')
 
 
 def made_up_images():
@@ -81,4 +83,4 @@ def main(argv=None):
     images = [imread(path, cfg.dataset.MAX_PIXELS) for path in args.image] if args.image else made_up_images()
     export_onnx(cfg, args.params, args.out, args.detections)
     logger.info('wrote %s', args.out)
-    return int(check(cfg, args.params, args.out, images, max(args.repeat, 1)) is False)
+    return int(check(cfg, args.params, args.out, images, args.repeat) is False)

@@ -24,6 +24,7 @@ from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import image_loader, proposal_scale
+from rfcn.operator_py.proposal import without_repetition
 from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -83,12 +84,6 @@ def propose_all(predictor, loader):
             read = batch.images[i] == loader.roidb[len(proposals)]['image']
             proposals.append(without_repetition(dets) if read else dets[:0])
     return proposals
-
-
-def without_repetition(dets):
-    """The rows (n, 5) in their order, each once: the operators repeat rows where they find too few."""
-    _, first = np.unique(dets, axis=0, return_index=True)
-    return dets[np.sort(first)]
 
 
 def proposals_path(folder, imdb):

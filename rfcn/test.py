@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 
+from lib.errors import DatasetError
 from lib.utils.folders import check_folder
 from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import check_regular, is_there
@@ -20,7 +21,7 @@ from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
-from rfcn.cli.script import run_script
+from rfcn.cli.script import run_script, share
 from rfcn.collect_env import write_result
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
@@ -38,7 +39,7 @@ def add_arguments(parser):
     """Of `rfcn test`; `--ignore_cache`, `--thresh` and `--vis` keep the release's meaning."""
     add_params(parser)
     parser.add_argument('--ignore_cache', action='store_true', help='detect anew even where detections are saved')
-    parser.add_argument('--thresh', type=float, default=None,
+    parser.add_argument('--thresh', type=share,
                         help='lowest score that counts (default TEST.SCORE_THRESH); the results go into a folder of '
                              'their own, thresh_T')
     parser.add_argument('--vis', action='store_true', help='write drawings of the detections beside the results')
@@ -84,7 +85,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
     logger.info('%s\n%s', params, evaluation.table)
     write_result(cfg, folder, params, evaluation)
     if vis:
-        draw_all(imdb, all_boxes, Path(folder) / 'drawings')
+        draw_all(cfg, imdb, all_boxes, Path(folder) / 'drawings')
     if report:
         report(imdb, all_boxes, evaluation)
     return evaluation
@@ -126,13 +127,18 @@ def fingerprint(cfg, params, imdb):
     return digest.hexdigest()
 
 
-def draw_all(imdb, all_boxes, folder, thresh=0.5):
-    """Draw the detections of every image."""
+def draw_all(cfg, imdb, all_boxes, folder, thresh=0.5):
+    """Draw the detections of every image, but for those that the test skipped."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = set()   # images of one name may lie in several folders
     for i, index in enumerate(imdb.image_set_index):
-        drawing = draw_detections(imread(imdb.image_path(index)), [boxes[i] for boxes in all_boxes], imdb.classes,
-                                  thresh)
+        try:
+            im = imread(imdb.image_path(index), cfg.dataset.MAX_PIXELS)
+        except (DatasetError, FileNotFoundError):
+            if cfg.dataset.on_bad_image != 'skip':
+                raise
+            continue
+        drawing = draw_detections(im, [boxes[i] for boxes in all_boxes], imdb.classes, thresh)
         imwrite(folder / (free_name(Path(index).name, taken) + '.png'), drawing)
 
 

@@ -4,6 +4,7 @@
         run_script(main)
 """
 import argparse
+import contextlib
 import errno
 import functools
 import logging
@@ -41,6 +42,23 @@ def make_parser(description):
     parser.add_argument(TRACEBACK, action='store_true', default=argparse.SUPPRESS,
                         help='after an error, show where in the program it arose')
     return parser
+
+
+def whole_number_from(least):
+    """An argument's type for argparse: a whole number that is not below `least`."""
+    def read(text):
+        if text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise argparse.ArgumentTypeError('expected a whole number from %d, not %r' % (least, text))
+    return read
+
+
+def share(text):
+    """An argument's type for argparse: a number from 0 to 1, such as a score."""
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= 1:   # never of nan
+            return float(text)
+    raise argparse.ArgumentTypeError('expected a number from 0 to 1, not %r' % text)
 
 
 def run_script(main):

@@ -15,6 +15,7 @@ from lib.utils.console import shown
 from lib.utils.folders import check_folder
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
+from rfcn.cli.script import whole_number_from
 from rfcn.detector import Detector
 from rfcn.explaining.decision import explain
 from rfcn.explaining.page import write_explanation
@@ -31,14 +32,14 @@ def add_arguments(parser):
     parser.add_argument('--image', metavar='PATH',
                         help='an image; with --train one of the training set, by the end of its path')
     parser.add_argument('--train', action='store_true', help='show what training images teach')
-    parser.add_argument('--images', type=int, default=1, metavar='N',
+    parser.add_argument('--images', type=whole_number_from(1), default=1, metavar='N',
                         help='with --train: the first N images of the first epoch (default 1)')
     parser.add_argument('--class', dest='class_name', metavar='NAME',
                         help='the class to explain (default: that of the detection, or the likeliest of the box)')
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--box', nargs=4, type=float, metavar=('X1', 'Y1', 'X2', 'Y2'),
                       help='any RoI, in pixels of the image')
-    what.add_argument('--detection', type=int, default=0, metavar='N',
+    what.add_argument('--detection', type=whole_number_from(0), default=0, metavar='N',
                       help='number of the detection, the best is 0 (default 0); with --class, of that class')
     parser.add_argument('--out', required=True, metavar='DIR', help='folder for the pictures and the page')
 
@@ -74,7 +75,5 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
-    if args.images < 1:
-        raise ConfigError('--images: expected a whole number from 1, not %d' % args.images)
     check_folder(args.out)
     (explain_training if args.train else explain_decision)(cfg, args)

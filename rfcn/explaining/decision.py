@@ -15,6 +15,7 @@ from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
 from rfcn.core.loader import detection_scales
 from rfcn.detector import Detection, Detector, Image, as_detections
 from rfcn.evaluate import nms_settings
+from rfcn.operator_py.proposal import without_repetition
 from rfcn.symbols import make_symbol
 from rfcn.symbols.rfcn import TRANS_STD
 
@@ -124,8 +125,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
     tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     outputs = networks.see(tensor, im_info)
     scale = float(im_info[0, 2])
-    scores, boxes = detect(outputs['rois'], outputs['cls_prob'][0], outputs['bbox_pred'][0], im_shape=im_info[0, :2],
-                           scale=scale)
+    scores, boxes = _decoded(outputs['rois'], outputs['cls_prob'][0], outputs['bbox_pred'][0], im_info[0], detector.cfg)
     found = None
     if box is None:
         found = _chosen_detection(detector, im_info, outputs, class_name, detection)
@@ -147,7 +147,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
     channels = number * bins_per_side ** 2 + np.arange(bins_per_side ** 2).reshape(bins_per_side, bins_per_side)
     return Explanation(array, scale, detector.cfg.network.RCNN_FEAT_STRIDE, detector.classes, number, found, maps,
                        None if maps is None else channels, votes, networks.objectness(outputs),
-                       _unique(outputs['rois'][:, 1:])[:PROPOSALS] / scale, kept, suppressed)
+                       without_repetition(outputs['rois'][:, 1:])[:PROPOSALS] / scale, kept, suppressed)
 
 
 def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
@@ -245,6 +245,12 @@ def _chosen_detection(detector, im_info, outputs, class_name, number):
     return found[number]
 
 
+def _decoded(rois, cls_prob, bbox_pred, im_info, cfg):
+    """`lib.rcnn.detection.detect` by the rules of the configuration."""
+    return detect(rois, cls_prob, bbox_pred, im_shape=im_info[:2], scale=im_info[2],
+                  max_log_ratio=nms_settings(cfg)['max_log_ratio'])
+
+
 def _of_class(boxes, number):
     """(R, 4) boxes of a class from (R, 4 * M); the last four columns serve all classes if class-agnostic."""
     return boxes[:, 4:] if boxes.shape[1] == 8 else boxes[:, 4 * number:4 * number + 4]
@@ -268,8 +274,8 @@ def _moved(roi, im_info):
 def _vote(name, row, rois, head, number, im_info, cfg):
     roi, scale = rois[row], im_info[2]
     size, stride = cfg.network.POOLED_SIZE, cfg.network.RCNN_FEAT_STRIDE
-    _, refined = detect(np.insert(rois[row:row + 1], 0, 0, axis=1), head['cls_prob'][row:row + 1],
-                        head['bbox_pred'][row:row + 1], im_shape=im_info[:2], scale=scale)
+    _, refined = _decoded(np.insert(rois[row:row + 1], 0, 0, axis=1), head['cls_prob'][row:row + 1],
+                          head['bbox_pred'][row:row + 1], im_info, cfg)
     cells = pooled = box_bins = shifts = None
     if 'psroipooled_cls_rois' in head:
         pooled = head['psroipooled_cls_rois'][row, number]
@@ -316,9 +322,3 @@ def _suppression(scores, boxes, cfg) -> Tuple[np.ndarray, List[Suppressed]]:
     by = (overlaps > cfg.TEST.NMS).argmax(axis=1) if len(others) else []    # the best scored one that overlaps enough
     return kept, [Suppressed(det[:4].astype(np.float32), float(det[4]), int(b), float(overlap[b]))
                   for det, b, overlap in zip(others, by, overlaps)]
-
-
-def _unique(rois):
-    """The rows in their order, each once: the operators repeat rows where they find too few."""
-    _, first = np.unique(rois, axis=0, return_index=True)
-    return rois[np.sort(first)]

@@ -76,7 +76,7 @@ def _plain_nms(cfg):
                               'write TEST.NMS_METHOD=nms TEST.BOX_VOTING=false TEST.FLIP=false and one scale, or '
                               'export without --detections and do the rest outside' % key)
     settings = nms_settings(cfg)
-    return {name: settings[name] for name in ('thresh', 'nms_thresh', 'max_per_image')}
+    return {name: settings[name] for name in ('thresh', 'nms_thresh', 'max_per_image', 'max_log_ratio')}
 
 
 def metadata(cfg) -> dict:
@@ -89,12 +89,14 @@ def metadata(cfg) -> dict:
 
 
 def detections(graph: Graph, rois: str, cls_prob: str, bbox_pred: str, im_info: str, *, num_classes: int,
-               class_agnostic: bool, thresh: float, nms_thresh: float, max_per_image: int):
+               class_agnostic: bool, thresh: float, nms_thresh: float, max_per_image: int,
+               max_log_ratio=MAX_LOG_RATIO):
     """Add the nodes of `lib.rcnn.detection`: decoding, suppression class by class, the best of all classes.
 
     Args:
         rois: (R, 5). cls_prob: (1, R, C). bbox_pred: (1, R, 4 * M). im_info: (1, 3).
         num_classes, class_agnostic, thresh, nms_thresh, max_per_image: see `per_class_nms`.
+        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`.
     Returns:
         boxes (n, 4) in pixels of the image before scaling, scores (n,), classes (n,) int64 from 1 on; the best first.
     """
@@ -104,7 +106,7 @@ def detections(graph: Graph, rois: str, cls_prob: str, bbox_pred: str, im_info: 
     sets = 2 if class_agnostic else num_classes
     deltas = graph('Reshape', bbox_pred, ints(-1, sets, 4))                                 # (R, M, 4)
     deltas = graph('Transpose', graph('Slice', deltas, ints(1), ints(sets), ints(1)), perm=[1, 0, 2])   # (M-1, R, 4)
-    boxes = decode(graph, columns(graph, rois, 1, 5), deltas, im_info, MAX_LOG_RATIO)
+    boxes = decode(graph, columns(graph, rois, 1, 5), deltas, im_info, max_log_ratio)
     boxes = graph('Div', boxes, im_info_at(graph, im_info, 2))
     # NonMaxSuppression knows images, each with boxes that its classes share. Boxes of one class alone are an image.
     by_image = graph('Unsqueeze', scores, ints(0 if class_agnostic else 1))

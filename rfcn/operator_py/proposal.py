@@ -30,6 +30,12 @@ def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios,
                          settings=json.dumps(settings), output_score=json.dumps(output_score))
 
 
+def without_repetition(rows):
+    """The rows (n, m) in their order, each once: the operators repeat rows where they find too few."""
+    _, first = np.unique(rows, axis=0, return_index=True)
+    return rows[np.sort(first)]
+
+
 class ProposalOperator(mx.operator.CustomOp):
     """Copies to the host, proposes image by image, copies back. There is no gradient."""
 
@@ -45,7 +51,7 @@ class ProposalOperator(mx.operator.CustomOp):
         rois, scores = [], []
         for i, rng in enumerate(random_sources(self.device, len(cls_prob))):
             boxes, box_scores = rule.propose(cls_prob[i, num_anchors:], bbox_pred[i], im_info[i], rng=rng,
-                                        base_anchors=self.base_anchors, **self.settings)
+                                             base_anchors=self.base_anchors, **self.settings)
             rois.append(np.insert(boxes, 0, i, axis=1))
             scores.append(box_scores)
         for i, value in enumerate((rois, scores)[:len(out_data)]):

@@ -22,7 +22,8 @@ from lib.utils.safe_load import load_pickle
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config, run_folder
-from rfcn.collect_env import git_revision, machine
+from rfcn.cli.script import share, whole_number_from
+from rfcn.collect_env import RESULT_FILE, git_revision, machine
 from rfcn.config.config import dump
 from rfcn.report import analysis
 from rfcn.report.page import Content, report_page, side_by_side
@@ -43,10 +44,10 @@ def add_arguments(parser):
 def add_shared_arguments(parser):
     """Of this command and of `rfcn test --report`."""
     parser.add_argument('--against', metavar='DIR', help='folder of another report: show the differences')
-    parser.add_argument('--report_score', type=float, default=0.5, metavar='S',
+    parser.add_argument('--report_score', type=share, default=0.5, metavar='S',
                         help="of the report: lowest score in its pictures and its table of what is taken for what "
                              '(default 0.5)')
-    parser.add_argument('--report_pictures', type=int, default=12, metavar='N',
+    parser.add_argument('--report_pictures', type=whole_number_from(0), default=12, metavar='N',
                         help='of the report: number of pictures (default 12)')
 
 
@@ -139,6 +140,16 @@ def read_summary(folder):
                         % (path, type(error).__name__, error)) from None
 
 
+def _params_in(folder):
+    """The checkpoint that the test in a folder noted; '' where it left no note, or a damaged one."""
+    note = folder / RESULT_FILE
+    try:
+        return str(json.loads(note.read_text(encoding='utf-8'))['params']) if is_there(note) else ''
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        logger.warning('%s is damaged (%s): the report does not name the checkpoint', note, type(error).__name__)
+        return ''
+
+
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
@@ -152,7 +163,5 @@ def main(argv=None):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
     all_boxes = load_pickle(str(saved))
     evaluation = imdb.evaluate_detections(all_boxes)
-    note = saved.parent / 'result.json'
-    params = str(json.loads(note.read_text(encoding='utf-8')).get('params', '')) if is_there(note) else ''
-    write_report(cfg, imdb, all_boxes, evaluation, args.out, params=params, against=args.against,
+    write_report(cfg, imdb, all_boxes, evaluation, args.out, params=_params_in(saved.parent), against=args.against,
                  thresh=args.report_score, pictures=args.report_pictures)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from lib.errors import CheckpointError
+from lib.utils.image_file import imread
 from lib.utils.safe_load import load_pickle
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
@@ -119,3 +120,23 @@ def test_a_pipe_in_the_place_of_the_parameters_is_refused_and_not_waited_for(det
     os.mkfifo(str(tmp_path / 'pipe.params'))
     with pytest.raises(OSError, match=r'this is a named pipe \(FIFO\)'):
         detect(params=tmp_path / 'pipe.params')
+
+
+def test_an_image_that_is_skipped_stops_neither_the_test_nor_the_drawings(detect, cfg, own_tiny_voc, tmp_path):
+    (own_tiny_voc / 'JPEGImages' / 'wide1.jpg').write_bytes(b'cut off')
+    cfg = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc), 'dataset.on_bad_image': 'skip'})
+    assert detect(cfg=cfg, vis=True)[1] and not detect(cfg=cfg)[1]
+    assert sorted(path.name for path in (tmp_path / 'drawings').iterdir()) == ['high1.png', 'wide3.png']
+
+
+def test_an_image_is_drawn_that_is_as_large_as_the_configuration_allows(detect, cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(imread, '__defaults__', (10,))      # pixels; MAX_PIXELS of the configuration is larger
+    detect(vis=True)
+    assert len(list((tmp_path / 'drawings').iterdir())) == 3
+
+
+@pytest.mark.parametrize('thresh', ['1.5', '-0.1', 'nan', 'high'])
+def test_a_threshold_that_is_no_share_is_refused(thresh, tiny_run, capsys):
+    with pytest.raises(SystemExit):
+        script.main(['--cfg', str(tiny_run / 'config.yaml'), '--thresh', thresh])
+    assert '--thresh: expected a number from 0 to 1, not %r' % thresh in capsys.readouterr().err

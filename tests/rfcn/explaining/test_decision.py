@@ -193,3 +193,14 @@ def test_names_cannot_inject_markup(tiny_run, picture, tmp_path):
     explanation = explanation._replace(classes=('__background__', '<b>x', '"><script>'))
     page = write_explanation(explanation, tmp_path, '<script>\x1b[31m.jpg').read_text(encoding='utf-8')
     assert '<script>' not in page and '<b>x' not in page and r'\x1b[31m' in page
+
+
+@pytest.mark.parametrize('overrides, right', [
+    ((), 10 + 0.5 * (1000 / 16 - 1)), (('RELEASE_RULES=true',), 10 + 0.5 * (80 - 1))], ids=['clipped', 'unclipped'])
+def test_a_box_grows_as_far_as_the_detector_lets_it(untrained, picture, overrides, right):
+    detector = untrained(*overrides)
+    params = detector.predictor.params[0]
+    params['rfcn_bbox_weight'][:] = 0
+    params['rfcn_bbox_bias'][:] = np.repeat(np.float32([0, 0, np.log(80), 0] * 2), 9)       # 80 times as wide
+    explanation = rfcn.explain(detector, picture, box=[10, 10, 10, 10])
+    assert explanation.scale == 1 and explanation.votes[0].refined[2] == pytest.approx(right, abs=1e-3)

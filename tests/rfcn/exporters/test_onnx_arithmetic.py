@@ -3,6 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.psroi.psroi_pooling import bins, psroi_pool
 from lib.rcnn.detection import detect, per_class_nms
 from lib.rpn.anchors import generate_anchors
@@ -248,3 +249,18 @@ def test_where_nothing_scores_enough_there_are_no_detections():
                                  thresh=0.5, nms_thresh=0.3, max_per_image=2),
         rois=[[0, 0, 0, 9, 9]], prob=[[[0.9, 0.1]]], deltas=np.zeros((1, 1, 8)), im_info=[[50, 50, 1]])
     assert boxes.shape == (0, 4) and scores.shape == classes.shape == (0,)
+
+
+def test_detections_of_the_releases_rules_grow_without_a_limit():
+    rois, deltas = np.array([[0, 40, 40, 49, 49]]), np.zeros((1, 1, 8))
+    deltas[0, 0, 6:] = 5        # above log(1000 / 16) = 4.135, which is the limit otherwise
+    sides = []
+    for limit in (MAX_LOG_RATIO, None):
+        boxes, _, _ = evaluate(
+            lambda graph, limit=limit: detections(graph, 'rois', 'prob', 'deltas', 'im_info', num_classes=2, thresh=0.5,
+                                                  class_agnostic=True, nms_thresh=0.3, max_per_image=0,
+                                                  max_log_ratio=limit),
+            rois=rois, prob=[[[0.1, 0.9]]], deltas=deltas, im_info=[[4000, 4000, 1]])
+        sides.append(boxes[0, 2])
+    # 44.5 + half of (10 * 62.5 - 1), and of (10 * exp(5) - 1); the left side is cut off by the image
+    np.testing.assert_allclose(sides, [356.5, 786.07], atol=0.1)

@@ -1,5 +1,6 @@
 """The page and the commands: of VOC and of COCO, compared with another, and names that look like markup."""
 import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -156,3 +157,22 @@ def test_without_saved_detections_the_command_says_what_writes_them(tested, tmp_
     _, config, _ = tested
     with pytest.raises(UserError, match='no such file of detections; rfcn test writes it'):
         command.main(['--cfg', str(config), '--out', str(tmp_path), '--detections', str(tmp_path / 'none.pkl')])
+
+
+@pytest.mark.parametrize('note', ['', '[]', '{"params": 3', '[' * 100000])
+def test_a_damaged_note_of_the_test_is_passed_over(tested, tmp_path, note):
+    folder, config, saved = tested
+    copy = shutil.copy(str(saved), str(tmp_path))
+    (tmp_path / 'result.json').write_text(note)
+    command.main(['--cfg', str(config), '--out', str(tmp_path / 'out'), '--detections', copy, '--report_pictures', '0'])
+    assert json.loads((tmp_path / 'out' / 'report.json').read_text())['facts']['parameters'] == 'not known'
+
+
+@pytest.mark.parametrize('option, value, expected', [
+    ('--report_score', 'nan', 'a number from 0 to 1'), ('--report_score', '2', 'a number from 0 to 1'),
+    ('--report_pictures', '-1', 'a whole number from 0')])
+def test_options_of_a_report_that_mean_nothing_are_refused(tested, option, value, expected, tmp_path, capsys):
+    _, config, _ = tested
+    with pytest.raises(SystemExit):
+        command.main(['--cfg', str(config), '--out', str(tmp_path), option, value])
+    assert '%s: expected %s, not %r' % (option, expected, value) in capsys.readouterr().err
