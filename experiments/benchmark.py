@@ -19,25 +19,15 @@ import time
 os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
-from experiments.bench import (
-    baselines,
-    data,
-    inference,
-    jobs,
-    kernels,
-    machine,
-    peers,
-    plot,
-    report,
-    scaling,
-    training,
-    workers,
-)
+from experiments.bench import baselines, data, inference, kernels, machine, peers, report, training, workers
 from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
-SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': scaling.run,
+SECTIONS = {'infer': inference.run, 'train': training.run, 'kernels': kernels.run, 'scaling': inference.run_scaling,
             'workers': workers.run, 'data': data.run, 'peers': peers.run, 'baselines': baselines.run}
+# What a measurement runs in a process of its own: for its peak of memory, or beside others.
+JOBS = {'train_memory': training.peak_memory, 'detection_memory': inference.peak_memory, 'worker': inference.work,
+        'read_data': data.read_data, 'peers': peers.work}
 BY_NAME = ('workers', 'data', 'peers', 'baselines')     # take long, or need other packages: not among 'all'
 
 
@@ -55,9 +45,14 @@ def benchmark(names, short, folder):
     folder.mkdir(parents=True, exist_ok=True)
     save_text(folder / 'benchmark.json', json.dumps(results, indent=1))
     if 'infer' in results:
-        plot.draw(results['infer'], folder / 'benchmark.png')
+        report.draw(results['infer'], folder / 'benchmark.png')
     print('\nwrote %s' % (folder / 'benchmark.json'))
     return results
+
+
+def run_job(job, **settings):
+    """The result of a job, something that JSON can hold."""
+    return JOBS[job](**settings)
 
 
 def main(argv=None):
@@ -71,7 +66,7 @@ def main(argv=None):
     parser.add_argument('--job', help=argparse.SUPPRESS)  # what a process of our own shall do, as JSON
     args = parser.parse_args(argv)
     if args.job:
-        print(json.dumps(jobs.run(**json.loads(args.job))))
+        print(json.dumps(run_job(**json.loads(args.job))))
     else:
         every = [name for name in SECTIONS if name not in BY_NAME]
         benchmark(every if args.section == 'all' else [args.section], args.short, args.out)

@@ -14,7 +14,7 @@ import logging
 import os
 import time
 
-from experiments.compare import boxes, coco, detections, graphs, images, networks, proposals, targets, training, voc
+from experiments.compare import boxes, datasets, graphs, images, networks, proposals, targets, training
 from experiments.compare.pictures import NoPicture, Pictures
 from experiments.compare.report import Report
 from experiments.compare.vectors import Vector
@@ -40,9 +40,9 @@ CASES = {
     'metrics': training.check_metrics,
     'lr': training.check_lr,
     'loader_order': training.check_loader_order,
-    'postprocess': detections.check_postprocess,
-    'voc_eval': voc.check_voc_eval,
-    'coco_eval': coco.check_coco_eval,
+    'postprocess': boxes.check_postprocess,
+    'voc_eval': datasets.check_voc_eval,
+    'coco_eval': datasets.check_coco_eval,
     'symbols': graphs.check_symbols,
 }
 NETWORK = 'net_'  # followed by any name

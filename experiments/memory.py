@@ -32,6 +32,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.bench import subjects
+from experiments.bench.training import DATA, LABELS, OPTIMIZER
 from lib.utils.memory import peak, resident
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
@@ -45,8 +46,6 @@ from rfcn.precision import quantization
 from rfcn.precision.bf16 import with_bf16_convolutions, with_bf16_weights
 from rfcn.symbols import make_symbol
 
-DATA, LABELS = ['data', 'im_info', 'gt_boxes'], ['label', 'bbox_target', 'bbox_weight']
-OPTIMIZER = dict(learning_rate=1e-6, momentum=0.9, wd=0.0005, rescale_grad=1.0)    # stays in the numbers' range
 MANY, ONE = 'many sizes', 'the largest alone'
 TRAINING, DETECTION = 'training', 'detection'
 

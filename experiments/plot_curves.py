@@ -2,7 +2,7 @@
 
     python experiments/plot_curves.py output/.../log.jsonl curves.png
 
-The training loop writes one JSON object a line, epochs counted from 1:
+The training loop writes one JSON object per line, epochs counted from 1:
 
     {"type": "train", "epoch": 1, "step": 20, "lr": 0.01, "images_per_s": 80.1, "RPNLogLoss": 0.42, ...}
     {"type": "val", "epoch": 1, "mAP@0.5": 0.31, ...}

@@ -116,7 +116,8 @@ def lines(name, args):
     gradient = gradient_bytes(cfg)
     yield '%s: %d images, %.1f MB a step and direction of a worker, %.2f s of computing' % (
         name, images, gradient / 1e6, computing)
-    yield '| hosts | images an update | one server: step s / hours | a server a host: step s / hours | of N times one |'
+    yield ('| hosts | images per update | one server: step s / hours | a server per host: step s / hours '
+           '| of N times one |')
     yield '|---|---|---|---|---|'
     alone = hours(Cluster(1, 1, 1.0, 0.0), computing, gradient, images, args.images)
     for hosts in args.hosts:

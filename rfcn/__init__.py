@@ -1,7 +1,7 @@
 """R-FCN: object detection via region-based fully convolutional networks (Dai, Li, He, Sun, NIPS 2016), on MXNet.
 
-Shape letters, used everywhere: B images of a batch, H x W cells of conv4, A anchors a cell, G objects of an image, R
-RoIs of an image, C classes with the background at 0, k bins a side of a RoI.
+Shape letters, used everywhere: B images of a batch, H x W cells of conv4, A anchors per cell, G objects of an image, R
+RoIs of an image, C classes with the background at 0, k bins per side of a RoI.
 
 Vocabulary: boxes (N, 4) as `lib/bbox/bbox_transform.py` defines them; gt_boxes (G, 5) = box, class; rois (R, 5) =
 number of the image in the batch, box; dets (N, 5) = box, score; deltas are what box regression predicts; overlaps are

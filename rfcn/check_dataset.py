@@ -1,7 +1,7 @@
 """Check a data set: `rfcn check --cfg X.yaml [--html OUT.html] [--fix OUT] [KEY=VALUE ...]`.
 
-Reads every annotation and every image once, as training does, and prints all that is wrong, how many objects each class
-has, how many are used, and how the anchors fit them. Exit status 0 if training would start, 1 if not.
+Reads every annotation and every image once, as training does. Prints all faults, how many objects each class has, how
+many of them are used, and how well the anchors fit. The exit status is 0 if training would start, 1 if not.
 """
 import sys
 from pathlib import Path
@@ -52,7 +52,7 @@ def add_arguments(parser):
 
 @contextlib.contextmanager
 def quiet_lib():
-    """Keep the warnings of `lib` to itself: what it warns of is in the report."""
+    """Silence the warnings of `lib`: what it warns of is in the report."""
     logger = logging.getLogger(LIB_NAME)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -69,7 +69,7 @@ def image_sets(cfg):
 
 
 def check_sets(cfg, names, pixels=None):
-    """Report of each set; and a text for each that cannot be read at all."""
+    """The report of each set, and the reason for each set that cannot be read at all."""
     reports, failures = {}, {}
     for name in names:
         try:
@@ -157,7 +157,7 @@ def verdict_text(stops):
 
 
 def untestable(cfg, reports):
-    """A text where nothing could be tested on the test set, else ''."""
+    """Why nothing can be tested on the test set, '' if it can."""
     report = reports.get(cfg.dataset.test_image_set)
     faults = report.by_kind().get(kinds.UNUSABLE) if report else None
     return 'a test would not run: ' + faults[0].text if faults else ''

@@ -7,7 +7,7 @@ from rfcn.checkpoints.identity import CLASSES, class_names
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import with_overrides
 
-_opened = {}    # data sets that `with_classes` opened, kept for the first who asks for them: files are read once
+_opened = {}    # data sets that `with_classes` opened, for the next call of `datasets`: so files are read once
 
 
 def datasets(cfg, image_sets):
@@ -21,16 +21,16 @@ def datasets(cfg, image_sets):
 
 
 def _reading(cfg, image_sets):
-    """What the content of data sets depends on, but for the class names."""
+    """All settings that the content of data sets depends on, except the class names."""
     keys = (key for key in cfg.dataset if key not in ('CLASSES', 'NUM_CLASSES'))
     return (image_sets, cfg.RELEASE_RULES) + tuple((key, cfg.dataset[key]) for key in keys)
 
 
 def training_roidb(cfg):
-    """Entries of all training images, flipped copies included; without those that have no object if so configured.
+    """Entries of all training images and their flipped copies; images without objects only with TRAIN.KEEP_EMPTY.
 
     Raises:
-        DatasetError: with counts, where no object is left to train on.
+        DatasetError: with counts, if no object is left to train on.
     """
     roidb = roidb_of(datasets(cfg, cfg.dataset.image_set), flip=cfg.TRAIN.FLIP)
     return filter_roidb(roidb, keep_empty=cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES)

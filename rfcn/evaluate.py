@@ -1,6 +1,6 @@
 """Detections of a data set and how good they are; used while training and by `rfcn/test.py`.
 
-Of several workers each detects on its share of the images, and all get the detections of all.
+With several workers each detects on its share of the images, and then has the detections on all images.
 """
 import io
 
@@ -24,7 +24,12 @@ def nms_settings(cfg):
 
 
 def detections(cfg, predictor, roidb, proposals=False):
-    """all_boxes[class][image] = (n, 5) of the images of a list of entries; with `proposals`, of these."""
+    """Detections on a list of entries: all_boxes[class][image] = (n, 5).
+
+    Args:
+        predictor: `Predictor`, or `GivenRoisPredictor` with `proposals`.
+        roidb: list of entries. proposals: detect on the proposals in the entries.
+    """
     group = workers()
     mine = share_of(by_shape(roidb), cfg.TEST.BATCH_IMAGES, group.rank, group.count)
     all_boxes = [[] for _ in range(cfg.dataset.NUM_CLASSES)]
@@ -37,13 +42,13 @@ def detections(cfg, predictor, roidb, proposals=False):
 
 
 def share_of(order, batch_images, rank, count):
-    """Every count-th batch of a list of image numbers: of the same images as in the batches of one worker."""
+    """Every count-th batch of a list of image numbers, made of the same images as if there were one worker."""
     batches = [order[start:start + batch_images] for start in range(0, len(order), batch_images)]
     return [image for batch in batches[rank::count] for image in batch]
 
 
 def packed(all_boxes, images):
-    """The detections of some images as bytes; `images` are their numbers. Nothing else can be read out of them."""
+    """The detections of some images as bytes, without pickle; `images` are the numbers of the images."""
     found = [(c, image, boxes) for c, of_class in enumerate(all_boxes) for image, boxes in zip(images, of_class)]
     places = np.array([(c, image, len(boxes)) for c, image, boxes in found], dtype=np.int64).reshape(-1, 3)
     file = io.BytesIO()

@@ -27,8 +27,8 @@ from rfcn import inference
 from rfcn.checkpoints import checkpoint
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import dump, load_config, with_overrides
-from rfcn.importers.fold import RELEASE_MEANS, fold_trunk
 from rfcn.importers.sources import detector_in, from_caffe, from_gluoncv, from_mxnet, from_torch
+from rfcn.importers.trunk import RELEASE_MEANS, fold_trunk
 from rfcn.symbols import make_symbol
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 

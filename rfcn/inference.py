@@ -1,4 +1,4 @@
-"""The networks of a configuration for inference: a graph with the parameters of a checkpoint, on its devices."""
+"""The networks of a configuration for inference: a test graph with the parameters of a checkpoint, on its devices."""
 import logging
 
 import mxnet as mx
@@ -78,7 +78,7 @@ def rfcn_predictor(cfg, params):
 
 
 class GivenRoisPredictor:
-    """A `Predictor` of the R-FCN graph that answers as the end-to-end one does: with the RoIs among its outputs.
+    """A `Predictor` of the R-FCN graph with the outputs of the end-to-end one: the RoIs are among them.
 
     Args:
         predictor: of a test graph with inputs data and rois.
@@ -126,8 +126,8 @@ def load_for_inference(cfg, path, *, classes=True, normalised=True):
     configuration's order.
 
     Args:
-        classes: whether the part that is tested tells classes apart; an RPN does not.
-        normalised: whether the file may hold box parameters for normalised targets alone, which is warned of.
+        classes: whether the part that is tested distinguishes classes; an RPN does not.
+        normalised: warn if the file holds box parameters for normalised targets alone.
     Returns:
         arg_params, aux_params: name -> NDArray, un-normalised box parameters under their plain names.
     Raises:

@@ -8,8 +8,6 @@ the pictures into train, val and test unless they are split already, and writes 
 
 Pictures that are equal or nearly so stay on one side. Anchors, scale and the number of bins follow from the objects,
 epochs from the number of pictures, the minutes, and the speed of a few training steps.
-
-Example: rfcn prepare photos --minutes 60 --pretrained model/pretrained_model/resnet_v1_50
 """
 import sys
 from pathlib import Path
@@ -53,9 +51,9 @@ SHARES = {'train': 0.7, 'val': 0.15, 'test': 0.15}
 SEED = 0
 MEASURED_STEPS = 12         # training steps whose time tells the number of epochs
 FEWEST_EPOCHS = 3
-# What differs between a network that starts from a classifier's weights and the small one that starts from nothing.
-# scale: (least, most) of the shorter side; object: the side in pixels that a small object of each class should get by
-# it; bins: the side in pixels from which on the middle object gets 7 x 7 bins, not 3 x 3; epochs: the most.
+# What differs between a network that starts from a classifier's weights and the small one that starts from scratch.
+# scale: (least, most) of the shorter side; object: the side in pixels that a small object of each class should have at
+# that scale; bins: the side in pixels from which the median object gets 7 x 7 bins, not 3 x 3; epochs: the most.
 PRETRAINED = dict(scale=(320, 800), object=48, bins=112, epochs=30, batch=1, lr=0.002, network={
     'PIXEL_MEANS': [103.06, 115.90, 123.15], 'FIXED_PARAMS': ['conv1', 'bn_conv1', 'res2', 'bn2', 'gamma', 'beta']},
     train={'PRECISION': 'bf16', 'RPN_PRE_NMS_TOP_N': 6000, 'RPN_POST_NMS_TOP_N': 300})
@@ -95,10 +93,10 @@ def read_folder(folder):
 
 
 def assign(sets):
-    """Share the pictures out over 'train', 'val' and 'test'.
+    """Distribute the pictures over 'train', 'val' and 'test'.
 
-    Sets that tools call so keep their pictures. Of the others, and where one of the three is missing, pictures are
-    split so that none that are alike are apart.
+    Sets of these names keep their pictures. All other pictures are split; pictures that are alike stay together. If one
+    of the three sets is missing, it gets a share of the pictures.
 
     Returns:
         dict role -> list of (AnnotatedSet, Picture).
@@ -207,7 +205,7 @@ def seconds_per_step(config, images, image_set):
 
 @contextlib.contextmanager
 def silence():
-    """No log but errors."""
+    """Errors alone are logged."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -219,7 +217,7 @@ def schedule(images, seconds, minutes, kind):
     """Keys of the schedule: as many epochs as the minutes allow, validations left out, and no more than are of use.
 
     Args:
-        images: of the training set; with their mirror images an epoch has twice as many.
+        images: of the training set; an epoch has twice as many, with their mirror images.
         seconds: of a step.
     """
     updates = -(-2 * images // kind['batch'])
@@ -286,7 +284,8 @@ def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
     parser.add_argument('folder', metavar='FOLDER', help='of the pictures and annotations')
-    parser.add_argument('--minutes', type=float, default=60, help='that the training may take (default 60)')
+    parser.add_argument('--minutes', type=float, default=60,
+                        help='how long the training may take, in minutes (default 60)')
     parser.add_argument('--pretrained', default='', metavar='PREFIX', help='weights of a ResNet-50, PREFIX-0000.params')
     args = parser.parse_args(argv)
     log_to(None)

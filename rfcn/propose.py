@@ -1,7 +1,7 @@
 """Make proposals and measure their recall: `rfcn propose --cfg X.yaml [--image_set SET] [KEY=VALUE ...]`.
 
-How many proposals and how far apart is said by TEST.PROPOSAL_NMS_THRESH, _PRE_NMS_TOP_N, _POST_NMS_TOP_N and _MIN_SIZE.
-Here is also where the files of proposals are, and how they are joined with the images that they belong to.
+TEST.PROPOSAL_NMS_THRESH, _PRE_NMS_TOP_N, _POST_NMS_TOP_N and _MIN_SIZE say how many proposals there are and how much
+they may overlap. This file also knows where proposals are stored, and joins them with the images they belong to.
 """
 import sys
 from pathlib import Path
@@ -36,7 +36,7 @@ RECALL_COUNTS = (10, 50, 100, 300, 1000, 2000)
 def proposal_settings(cfg):
     """The configuration whose test graph makes proposals for training.
 
-    Departure: the release never reads TEST.PROPOSAL_* and trains R-FCN on the 300 proposals an image of TEST.RPN_*.
+    Departure: the release never reads TEST.PROPOSAL_* and trains R-FCN on the 300 proposals per image of TEST.RPN_*.
     """
     return with_overrides(cfg, {'TEST.RPN_' + name: cfg.TEST['PROPOSAL_' + name] for name in SETTINGS})
 
@@ -95,7 +95,7 @@ def proposal_paths(cfg, cfg_path, image_sets):
     """The files that rfcn propose wrote for each set of 'a+b'.
 
     Raises:
-        ConfigError: `dataset.proposal` says that the proposals are somebody else's.
+        ConfigError: `dataset.proposal` names another source of proposals.
     """
     if cfg.dataset.proposal != 'rpn':
         raise ConfigError('dataset.proposal is %s and not rpn: name the files with --proposals' % cfg.dataset.proposal)
@@ -156,10 +156,10 @@ def training_rois(cfg, paths):
 
 
 def log_recall(imdb, all_proposals, most):
-    """Print which part of a data set's objects its proposals find.
+    """Log the share of a data set's objects that its proposals find.
 
     Args:
-        most: how many proposals an image may have.
+        most: largest number of proposals per image.
     """
     counts = [count for count in RECALL_COUNTS if count < most] + [most]
     boxes = [entry['boxes'] for entry in imdb.gt_roidb()]

@@ -43,7 +43,7 @@ def add_arguments(parser):
     parser.add_argument('--params', required=True, help='the checkpoint, .params')
     parser.add_argument('--out', help='first part of the files to write; by default that of the checkpoint, and -int8')
     parser.add_argument('--per_layer', action='store_true',
-                        help='write nothing; tell what INT8 costs in each layer alone')
+                        help='write nothing; print the error that INT8 causes in each layer alone')
 
 
 def calibration_roidb(cfg):

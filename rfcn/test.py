@@ -109,12 +109,12 @@ def test_given(cfg, folder, params, path):
 
 
 def origin_path(saved):
-    """Where it is noted what saved detections came from."""
+    """The file beside saved detections that says what they came from."""
     return saved.with_suffix('.origin')
 
 
 def fingerprint(cfg, params, imdb):
-    """Text that changes with the parameters' content, an INT8 model's graph, the configuration and the images."""
+    """A digest of the parameters, the configuration, the images and, of an INT8 model, the graph."""
     if not Path(params).exists():
         raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
     check_regular(params)

@@ -7,7 +7,7 @@ Four steps (Faster R-CNN, section 3.2): an RPN; R-FCN on its proposals; an RPN o
 proposals of that RPN. In the last two the layers that both share are fixed, so that RPN and R-FCN become one network.
 Where TRAIN.ALTERNATE.rpn3_epoch is not 0 there are five (R-FCN, section 4.2, in the order of pyR, the authors' Python
 version): the second R-FCN starts from the pretrained trunk again and trains it, and a third RPN keeps its layers.
-Called again, it goes on where it was interrupted.
+Called again, it continues where it was interrupted.
 
     rpn1-0003.params, rfcn1-..., rpn2-..., rfcn2-..., rpn3-...   checkpoints of the steps
     rpn1.yaml, ...                                               the settings each was trained with
@@ -64,7 +64,7 @@ def train_rpn(cfg, output_path, devices=None, is_step=False):
 
 
 def train_given(cfg, output_path, paths, devices=None, is_step=False):
-    """The same for R-FCN without its RPN.
+    """Train R-FCN without its RPN; arguments and result as of `train_rpn`.
 
     Args:
         paths: of files of proposals, one for each set of `dataset.image_set`.
@@ -161,7 +161,7 @@ def step_config(cfg, name, start=None):
 
 
 class Steps:
-    """Does what of the steps of one run has not been done yet."""
+    """The steps of one run; each does what has not been done yet."""
 
     def __init__(self, cfg, folder, devices):
         self.cfg = cfg
@@ -220,7 +220,7 @@ class Steps:
         return self.folder / (name + '.yaml')
 
     def _note_settings(self, name, start, proposals):
-        """Write down what a step is trained with; a ConfigError where it was begun with something else."""
+        """Write down what a step is trained with; raise a ConfigError if it was begun with something else."""
         settings = dict(training_settings(step_config(self.cfg, name)), data=summary(self.data))
         text = record(settings, [self._record(source) for source in (start, proposals) if source])
         changed = difference(self._record(name), text)
@@ -234,7 +234,7 @@ class Steps:
 
 
 def combine(cfg, rpn, rfcn, path, identity=None):
-    """Write the checkpoint of a network with the RPN of one checkpoint and all else of another. Returns `path`.
+    """Write a checkpoint with the RPN of one checkpoint and everything else of another. Returns `path`.
 
     Args:
         identity: what it says of itself.

@@ -1,4 +1,4 @@
-"""A training run, whatever graph it trains: where it begins, its first parameters, its optimizer, its loop."""
+"""A training run of any graph: where it begins, its initial parameters, its optimizer, its loop."""
 import contextlib
 import hashlib
 import json
@@ -36,7 +36,7 @@ PICTURES = 4    # of detections, of each validation
 
 def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg_params: {}, validate=None,
           inference_symbol=None, is_step=False):
-    """Train a graph from where `TRAIN.RESUME` goes on up to `TRAIN.end_epoch`.
+    """Train a graph up to `TRAIN.end_epoch`, from its start or from where `TRAIN.RESUME` says.
 
     Args:
         symbol: a training graph.
@@ -46,7 +46,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
         kind: END2END, RPN or RFCN.
         extra_params, validate: see `Trainer`.
         inference_symbol: the graph to write beside the checkpoints, as prefix-symbol.json.
-        is_step: of a training by steps, which has a config.yaml of its own in this folder.
+        is_step: this is one step of several, whose config.yaml is in this folder already.
     Raises:
         FolderInUse: another run writes there.
         CheckpointError: the checkpoints that are there are another run's.
@@ -66,7 +66,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
 
 
 def check_workers(cfg, identity, roidb):
-    """Raise a ConfigError where the workers would not train the same network on the same images."""
+    """Raise a ConfigError if the workers would not train the same network on the same images."""
     if 'dist' in cfg.default.kvstore and workers().store is None:
         raise ConfigError('default.kvstore is %s, but this process is the only one: rfcn launch starts several, and '
                           'needs no kvstore' % cfg.default.kvstore)
@@ -81,7 +81,7 @@ def check_workers(cfg, identity, roidb):
 
 
 def share_saved(saved, same_data):
-    """What `resume.begin` gives the first worker, for all of them."""
+    """What `resume.begin` returned on the first worker, on every worker."""
     group = workers()
     if group.count == 1:
         return saved, same_data
@@ -98,7 +98,7 @@ def share_saved(saved, same_data):
 
 
 def write_config(cfg, folder, identity):
-    """Write config.yaml beside the checkpoints: the settings that they were trained with, and what on."""
+    """Write config.yaml beside the checkpoints: the settings and a summary of the data that they were trained with."""
     told = '# A training (%s) wrote this. Its checkpoints, beside this file, are to be used with these settings.\n' \
            '# data: %s\n' % (identity.kind, ', '.join('%s %s' % item for item in summary(identity.data).items()))
     save_text(os.path.join(folder, CONFIG), told + dump(cfg))
@@ -126,7 +126,7 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
 
 
 def go_on(trainer, saved, same_data, cfg, loader):
-    """Put a trainer where a saved run stood.
+    """Let a trainer continue a saved run.
 
     Returns:
         finished epochs, images done of the next one, and the batch size that its order was drawn for.
@@ -134,7 +134,7 @@ def go_on(trainer, saved, same_data, cfg, loader):
     counts = dict(epoch_images=len(loader.roidb), step_images=loader.step_size, accumulate=cfg.TRAIN.GRAD_ACCUM)
     before = saved.progress
     if before is None:
-        # parameters of the release: the schedule goes on as if this project had trained the epochs before
+        # parameters of the release: continue the schedule as if this project had trained the epochs before
         before = states.Progress(cfg.TRAIN.begin_epoch, 0, 0, 0, None, None, 0, 0, 0, 0)
         progress = resume.fitted(before, True, **counts)
     else:
@@ -150,7 +150,7 @@ def go_on(trainer, saved, same_data, cfg, loader):
 
 
 def names(descriptions):
-    """Of the inputs that a batch describes."""
+    """The names of the inputs that a batch describes."""
     return [description.name for description in descriptions]
 
 
@@ -169,12 +169,12 @@ def first_params(cfg, symbol, batch, saved):
 
 
 def optimizer_params(cfg, batches, devices=1):
-    """Of SGD. Gradients are summed over devices, as in the release: the effective learning rate grows with their count.
+    """Settings of SGD. Gradients are summed over devices, as in the release: more devices, a larger effective rate.
 
     With TRAIN.LR_IMAGES they are means over all images of an update, and the rate follows the number of these.
 
     Args:
-        batches: of an epoch. devices: of all workers.
+        batches: per epoch. devices: of all workers.
     """
     settings = cfg.TRAIN
     rates, parts = (settings.lr, settings.warmup_lr, settings.warmup_step), settings.GRAD_ACCUM

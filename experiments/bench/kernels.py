@@ -12,7 +12,7 @@ from lib.rcnn.detection import per_class_nms
 from lib.rpn.anchors import assign_anchor, generate_anchors, shifted_anchors
 
 SIZES = (300, 6000, 12000)
-CLUSTERS = 3  # boxes a cluster: of 6,000 boxes some 2,000 stay
+CLUSTERS = 3  # boxes per cluster: of 6,000 boxes some 2,000 stay
 
 
 def dets_of(count, dtype=np.float32, seed=0):

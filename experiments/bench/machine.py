@@ -4,8 +4,7 @@ import os
 import mxnet as mx
 import numpy as np
 
-from experiments.bench.flops import gflop
-from experiments.bench.measure import in_turn
+from experiments.bench.measure import gflop, in_turn
 from rfcn import collect_env
 from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions
 from rfcn.precision.quantization import quantize

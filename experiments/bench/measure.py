@@ -1,4 +1,4 @@
-"""Medians, splits and peaks of what runs on a machine that does other things too."""
+"""Medians, splits and peaks of what runs on a machine that does other things too; a graph's arithmetic, counted."""
 import collections
 import contextlib
 import gc
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import mxnet as mx
+import numpy as np
 
 from rfcn.collect_env import proc_field
 
@@ -21,6 +22,7 @@ KINDS = (('convolution', ('Convolution', '_sg_mkldnn_conv')), ('BatchNorm', ('Ba
          ('sum', ('add', 'sum')), ('cast', ('cast', 'Cast')), ('to and from INT8', ('quantize',)),
          ('proposals', ('Proposal', 'proposal')), ('RoI pooling', ('PSROI', 'psroi_pooling')),
          ('pooling', ('pooling', 'Pooling')), ('update', ('sgd', 'mom_update')), ('copy', ('Copy', 'copy')))
+LAYERS = ('Convolution', '_contrib_DeformableConvolution', 'FullyConnected')    # whose arithmetic is counted
 IN_PYTHON = '::pure_python'     # ends the name of an operator in Python; beside it stand the copies that it makes
 
 
@@ -121,8 +123,28 @@ def peak_megabytes():
 
 
 def in_process(job, environment=None, **settings):
-    """What a job of jobs.py returns, run in a process of its own; with `environment` on top of this one's variables."""
+    """What a job of benchmark.py returns, run in a process of its own.
+
+    Args:
+        environment: variables on top of those of this process.
+    """
     command = [sys.executable, '-W', 'ignore', SCRIPT, '--job', json.dumps(dict(settings, job=job))]
     variables = dict(os.environ, **(environment or {}))
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=variables).stdout.decode()
     return json.loads(output.strip().splitlines()[-1])
+
+
+def gflop(symbol, **input_shapes):
+    """10^9 operations of one forward pass; a multiplication and an addition are two.
+
+    Only convolutions, deformable ones too, and fully connected layers are counted: every element of an output takes as
+    many multiplications as its filter has weights.
+
+    Args:
+        symbol: a graph whose weights are called `<layer>_weight`.
+    """
+    internals = symbol.get_internals()
+    outputs = dict(zip(internals.list_outputs(), internals.infer_shape(**input_shapes)[1]))
+    layers = [node['name'] for node in json.loads(symbol.tojson())['nodes'] if node['op'] in LAYERS]
+    return sum(2.0 * np.prod(outputs[name + '_output']) * np.prod(outputs[name + '_weight'][1:])
+               for name in layers) / 1e9

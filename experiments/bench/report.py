@@ -1,4 +1,15 @@
-"""Tables on the screen."""
+"""What the benchmark shows: tables on the screen; the picture of the time from an image file to boxes, and of what in it
+is not convolution.
+"""
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lib.utils.whole_file import save_whole
+
+COLOURS = {'reading and scaling': '#9fb8ce', 'RoI pooling': '#33608c', 'to and from INT8': '#8c564b',
+           'other operators': '#5fa35f', 'operators in Python, waiting': '#b0b0b0', 'choosing detections': '#f1a340'}
+SHOWN_APART = ('RoI pooling', 'to and from INT8')
+BARS = 0.8  # of the space of a backbone
 
 
 def print_facts(facts):
@@ -25,3 +36,43 @@ def print_table(title, rows):
 def _text(value):
     return ('%.3g' % value if isinstance(value, float) and abs(value) < 100
             else '%.0f' % value if isinstance(value, float) else str(value))
+
+
+def parts_besides_convolution(row):
+    """Part -> milliseconds, of a row of the table of inference; in the order in which they are drawn."""
+    operators = dict(row['operators'], convolution=0.0)
+    waiting = operators.pop('besides operators')
+    apart = {name: operators.pop(name, 0.0) for name in SHOWN_APART}
+    seconds = {'reading and scaling': row['pre'], **apart, 'other operators': sum(operators.values()),
+               'operators in Python, waiting': waiting, 'choosing detections': row['post']}
+    return {name: 1000 * value for name, value in seconds.items()}
+
+
+def draw(rows, path):
+    """Draw the rows of the table of inference, a bar each: all seconds; milliseconds besides convolution, in parts."""
+    figure = Figure(figsize=(11, 4.5), tight_layout=True)
+    FigureCanvasAgg(figure)  # draws without a screen
+    whole, parts = figure.subplots(1, 2)
+    _draw_bars(whole, rows, lambda row: {'all': row['total']}, {'all': '#33608c'}, '%.2f s')
+    _draw_bars(parts, rows, parts_besides_convolution, COLOURS, '%.0f ms')
+    whole.set(ylabel='seconds per image, file to boxes')
+    parts.set(ylabel='milliseconds per image besides convolution')
+    parts.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncol=3, fontsize=8, frameon=False)
+    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=100, format='png'))
+
+
+def _draw_bars(axes, rows, parts_of, colours, label):
+    backbones = list(dict.fromkeys(row['backbone'] for row in rows))
+    precisions = list(dict.fromkeys(row['precision'] for row in rows))
+    bar = BARS / len(precisions)
+    for row in rows:
+        place = (backbones.index(row['backbone'])
+                 + bar * (precisions.index(row['precision']) - (len(precisions) - 1) / 2))
+        bottom = 0.0
+        for part, value in parts_of(row).items():
+            axes.bar(place, value, bar * 0.95, bottom, color=colours[part], label=part if row is rows[0] else None)
+            bottom += value
+        axes.annotate(' %s, %s' % (row['precision'], label % bottom), (place, bottom), ha='center', va='bottom',
+                      rotation='vertical', fontsize=8)
+    axes.set(xticks=range(len(backbones)), xticklabels=backbones)
+    axes.margins(y=0.5)

@@ -50,7 +50,7 @@ class MeasureFailed(UserError, RuntimeError):
 
 
 def run(short, depth=None):
-    """Rows of the table: images a second of all processes, and a step's seconds."""
+    """Rows of the table: images per second of all processes, and a step's seconds."""
     precisions = ['fp32'] + ['bf16'] * has_bf16()
     rows, before = [], signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
@@ -79,12 +79,12 @@ class Bench:
         self.megabytes = gradient_bytes(load_config(self.cfg)) / 1e6     # what a worker sends in a step
 
     def alone(self):
-        """The row of one process with all cores, and as many images a step as there will be workers."""
+        """The row of one process with all cores, and as many images per step as there will be workers."""
         found = speed([self._train('alone', WORKERS)])
         return self._row('one process', 1, WORKERS, found)
 
     def together(self, workers, alone):
-        """The rows of so many workers with an image a step each."""
+        """The rows of so many workers with an image per step each."""
         shares = [share_of_cores(i, workers) for i in range(workers)]
         apart = speed([self._train('apart%d' % i, 1, *share) for i, share in enumerate(shares)])
         yield self._row('%d apart' % workers, workers, workers, apart, alone)
@@ -108,7 +108,7 @@ class Bench:
         return dict(row, **{'share of waiting': 1 - found / apart}) if apart else row
 
     def _train(self, name, images, cores=None, threads=None):
-        """A process with so many images a step; with all cores, or with some of them and so many threads."""
+        """A process with so many images per step; with all cores, or with some of them and so many threads."""
         pinned = ['taskset', '-c', ','.join(map(str, cores))] if cores else []
         words = self._rfcn('train', self.folder / name, images, images)
         return Run(pinned + words, self.folder / name, images, {'OMP_NUM_THREADS': str(threads)} if threads else {})
@@ -136,7 +136,7 @@ class Bench:
 
 
 def write_training(folder, depth, precision):
-    """Pictures, lists of them for so many images a step, random weights, a configuration. Returns its path."""
+    """Pictures, lists of them for so many images per step, random weights, a configuration. Returns its path."""
     roidb = subjects.write_images(str(folder), (WARM_UP + STEPS) * MORE)
     for images in range(1, MORE + 1):
         with (folder / ('train%d.csv' % images)).open('w') as file:

@@ -1,12 +1,13 @@
-"""Arithmetic of boxes: anchors, overlap and encoding, suppression."""
+"""Arithmetic of boxes: anchors, overlap and encoding, suppression; from the network's output to detections."""
 import numpy as np
 
 from experiments.compare.report import PLAIN
 from lib.bbox.bbox_transform import bbox_overlaps, bbox_overlaps_py, clip_boxes, nonlinear_pred, nonlinear_transform
 from lib.nms.nms import nms, nms_py, soft_nms
+from lib.rcnn.detection import detect, per_class_nms
 from lib.rpn.anchors import generate_anchors
 
-UNLIMITED = 'a side may grow 62.5-fold at most; the release believes any exponent (max_log_ratio=None)'
+UNLIMITED = 'a side may grow 62.5-fold at most; the release does not limit it (max_log_ratio=None)'
 SOFT_NMS_THRESH = 0.6  # of the format
 
 
@@ -54,3 +55,33 @@ def check_nms(vector, report):
     for match in vector.matching(r'softnms_(\d+|tie)(?:_max(\d+))?'):
         ours = soft_nms(vector['dets_' + match.group(1)].copy(), SOFT_NMS_THRESH, int(match.group(2) or -1))
         report.check(match.group(0), ours, vector[match.group(0)], PLAIN)
+
+
+def check_postprocess(vector, report):
+    """Scores and boxes of the RoIs, and what is left after thresholds and suppression."""
+    for i, case in enumerate(vector.record):
+        settings = dict(thresh=case['thresh'], nms_thresh=case['NMS'], max_per_image=case['max_per_image'],
+                        class_agnostic=case['CLASS_AGNOSTIC'])
+        for j in vector.indices('rois_%d_%%d' % i):
+            report.title = 'case %d, image %d' % (i, j)
+            scores, boxes = _detect(vector, i, j)
+            unlimited = _detect(vector, i, j, max_log_ratio=None)[1]
+            report.check('classes', scores.shape[1], case['num_classes'])
+            if j == 0:
+                report.check('scores', scores, vector['im_detect_scores_%d' % i], PLAIN)
+                report.check('boxes', boxes, vector['im_detect_boxes_%d' % i], PLAIN, lambda: unlimited, UNLIMITED)
+            dets = _as_rows(per_class_nms(scores, boxes, **settings))
+            report.check('kept', len(dets), case['kept'][j])
+            report.check('detections', dets, vector['dets_%d_%d' % (i, j)], PLAIN,
+                         lambda: _as_rows(per_class_nms(scores, unlimited, **settings)), UNLIMITED)
+
+
+def _detect(vector, i, j, **switch):
+    rois, cls_prob, bbox_pred, data_shape, scale = (vector['%s_%d_%d' % (name, i, j)] for name in (
+        'rois', 'cls_prob', 'bbox_pred', 'data_shape', 'scale'))
+    return detect(rois, cls_prob[0], bbox_pred[0], im_shape=data_shape[2:], scale=scale, **switch)
+
+
+def _as_rows(by_class):
+    """(n, 6) class, box and score."""
+    return np.concatenate([np.insert(dets, 0, number, axis=1) for number, dets in enumerate(by_class)])

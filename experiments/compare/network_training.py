@@ -1,10 +1,13 @@
-"""One training step of whole networks: targets, losses, gradients, the update."""
+"""One training step of whole networks: targets, losses, gradients, the update.
+
+Rows, one for each RoI, may stand in another order: where scores differ by less than two convolutions do, and where RoIs
+are copies of each other. `match_rows` and `exchange_copies` bring them together.
+"""
 import mxnet as mx
 import numpy as np
 
 from experiments.compare.graphs import build_graph
 from experiments.compare.report import EXACT, NETWORK, PLAIN, PROBABILITY, Tolerance
-from experiments.compare.rows import exchange_copies, match_rows
 from experiments.compare.targets import ANCHOR_KEYS, DRAW, UNTOUCHED
 from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
 from rfcn.core.module import TrainModule
@@ -157,3 +160,39 @@ def _check_update(module, theirs, report):
     moved = [np.linalg.norm(after[name].asnumpy().astype(np.float64) - before[name].asnumpy()) / (norm or 1.0)
              for name, norm in theirs.items()]
     report.check('update, l2', moved, [1.0 if norm else 0.0 for norm in theirs.values()], NORMS)
+
+
+def match_rows(ours, theirs, near):
+    """Numbers of our rows in their order, (R,); the numbers as they are where no other order brings the two together.
+
+    Args:
+        ours, theirs: (R, n).
+        near: how far apart two elements of the same row may be.
+    """
+    numbers = np.arange(len(ours))
+    if ours.shape != theirs.shape or np.all(np.abs(ours - theirs) <= near):
+        return numbers
+    order, free = [], np.ones(len(ours), dtype=bool)
+    for row in theirs:
+        candidates = np.flatnonzero(free & np.all(np.abs(ours - row) <= near, axis=1))
+        if not len(candidates):
+            return numbers
+        order.append(candidates[0])
+        free[candidates[0]] = False
+    return np.array(order)
+
+
+def exchange_copies(ours, theirs, fingerprints, near):
+    """Our rows after those with equal fingerprints have changed places where that brings them to theirs.
+
+    Args:
+        ours, theirs: (R, n). fingerprints: (R, m). near: see `match_rows`.
+    """
+    if ours.shape != theirs.shape:
+        return ours
+    exchanged = ours.copy()
+    groups = np.unique(fingerprints, axis=0, return_inverse=True)[1].ravel()
+    for group in np.flatnonzero(np.bincount(groups) > 1):
+        rows = np.flatnonzero(groups == group)
+        exchanged[rows] = ours[rows][match_rows(ours[rows], theirs[rows], near)]
+    return exchanged

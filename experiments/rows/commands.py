@@ -68,7 +68,7 @@ def test_published(row, params, overrides=()):
 def settings_beside(params):
     """KEY=VALUE texts of what must be as the network was trained, from the config.yaml beside a parameter file.
 
-    None where there is no such file.
+    An empty list where there is no such file.
     """
     path = Path(params).parent / 'config.yaml'
     if not path.is_file():

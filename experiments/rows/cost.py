@@ -5,7 +5,7 @@ from typing import NamedTuple
 import mxnet as mx
 import numpy as np
 
-from experiments.bench.flops import gflop
+from experiments.bench.measure import gflop
 from experiments.rows.table import END2END, GIVEN
 from rfcn.core.loader import detection_scales
 from rfcn.core.module import fixed_param_names

@@ -43,7 +43,7 @@ def schedule_lines(row, overrides):
         return ['Its images are not here (%s), so that its schedule cannot be counted in them.' % error]
     cfg = load_config(row.cfg_path, list(overrides))
     devices = cfg.gpus.count(',') + 1 if cfg.gpus else 0
-    lines = ['%s, %d images an update; a gradient is summed over devices.'
+    lines = ['%s, %d images per update; a gradient is summed over devices.'
              % ('%d GPUs' % devices if devices else 'the CPU', found[-1].batch), HEAD]
     for step in found:
         at_rate = step.drops[0] if step.drops else step.images
@@ -65,8 +65,8 @@ def setting_lines(cfg, kind):
     lines = ['images: trained at %s, tested at %s (shorter side / limit of the longer)'
              % (shown(cfg.SCALES), shown(detection_scales(cfg)))]
     if cfg.symbol.endswith(ONE_STAGE):
-        return lines + ['anchors an image that train: %d' % train.RPN_BATCH_SIZE]
-    lines.append('RoIs an image that train: ' + rois)
+        return lines + ['anchors per image that train: %d' % train.RPN_BATCH_SIZE]
+    lines.append('RoIs per image that train: ' + rois)
     if kind == ALTERNATE:
         lines.append('proposals to train on: %d of the %d best anchors, sides of %d pixels or more, made at %s'
                      % (test.PROPOSAL_POST_NMS_TOP_N, test.PROPOSAL_PRE_NMS_TOP_N, test.PROPOSAL_MIN_SIZE,

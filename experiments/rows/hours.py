@@ -12,6 +12,7 @@ import mxnet as mx
 import numpy as np
 
 from experiments.bench.subjects import random_params
+from experiments.bench.training import LABELS, OPTIMIZER
 from experiments.rows.cost import OBJECTS, input_shapes
 from experiments.rows.schedule import row_steps, test_images, training_images
 from experiments.rows.table import ALTERNATE, GIVEN, TEST
@@ -25,9 +26,7 @@ from rfcn.symbols import make_symbol
 
 FP32, BF16, INT8, ANY = 'fp32', 'bf16', 'INT8', 'as given'
 WHOLE, RPN, RFCN = 'get_symbol', 'get_symbol_rpn', 'get_symbol_rfcn'    # the graphs of a network
-LABELS = ('label', 'bbox_target', 'bbox_weight')
 ROUNDS, WARM_UP = 3, 1
-OPTIMIZER = dict(learning_rate=1e-6, momentum=0.9, wd=0.0005)           # too small a rate to leave the numbers' range
 
 
 class Hours(NamedTuple):

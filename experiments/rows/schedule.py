@@ -20,7 +20,7 @@ class Step(NamedTuple):
     """One training: the only one, or a step of alternating training."""
     name: str
     rate: float                 # after the warm-up, for the gradient of one image
-    batch: int                  # images an update
+    batch: int                  # images per update
     images: int                 # trained in all; a mirror image counts as one
     drops: Tuple[int, ...]      # images after which the rate falls to a tenth
     updates: int

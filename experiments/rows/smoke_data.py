@@ -9,6 +9,7 @@ from experiments.demo.make_dataset import annotation
 from experiments.demo.scene import draw_scene
 from experiments.demo.shapes import CLASSES
 from lib.bbox.bbox_transform import clip_boxes
+from lib.dataset import COCO_CLASSES
 from lib.dataset.voc import VOC_CLASSES
 from lib.utils.proposals import save_proposals
 from rfcn import data_sets
@@ -57,15 +58,9 @@ def write_voc(folder, image_set, count, classes):
     (base / 'ImageSets' / 'Main' / (name + '.txt')).write_text(''.join(names))
 
 
-def coco_classes():
-    """The 80 names of COCO."""
-    from gluoncv.data import COCODetection
-    return tuple(COCODetection.CLASSES)
-
-
 def write_coco(folder, image_set, count, classes):
     """A set in COCO's layout: images/<set>, annotations/instances_<set>.json; image_info_<set>.json of test images."""
-    classes = classes or coco_classes()
+    classes = classes or COCO_CLASSES
     identifiers = {name: number + number // 10 for number, name in enumerate(classes, 1)}  # with gaps, as COCO's
     pictured = folder / 'images' / image_set.replace('test-dev', 'test')
     for part in (pictured, folder / 'annotations'):

@@ -35,9 +35,9 @@ def states_path(prefix, epoch):
 
 
 def write_arrays(path, arrays):
-    """Write named arrays in MXNet's format to a temporary name."""
+    """Write named arrays in MXNet's format. The path is a temporary one: `save_whole` gives the file its name."""
     mx.nd.save(path, arrays)
-    check_params_file(path)    # MXNet does not notice where the last few kilobytes find no room
+    check_params_file(path)    # MXNet does not notice if the disk has no room for the last few kilobytes
 
 
 def save_arrays(path, arrays):
@@ -51,7 +51,7 @@ def save_symbol(path, symbol):
 
 
 def unnormalised_bbox(arg_params, means, stds, bins_squared):
-    """The box layers' parameters for targets in pixels of deltas, not in (delta - mean) / std.
+    """The box layers' parameters for inference: they give deltas, where the trained ones give (delta - mean) / std.
 
     Args:
         means, stds: (4 * num_reg_classes,).
@@ -102,7 +102,7 @@ def load_params(path, for_inference=False):
 
 
 def warn_of_normalised(arrays, path):
-    """Warn where a file has box parameters for normalised targets alone, which training uses and testing does not."""
+    """Warn if a file has box parameters for normalised targets alone: those are for training, not for testing."""
     layers = [layer for layer in BBOX_LAYERS if 'arg:%s_weight' % layer in arrays]
     if layers and 'arg:%s_weight%s' % (layers[0], TEST_SUFFIX) not in arrays:
         logger.warning('%s has no %s_weight%s: the box layer is used as it is. If it was trained on normalised '
@@ -134,8 +134,8 @@ def check_params(symbol, input_shapes, arg_params, aux_params, source, remedy=OT
     """Compare parameters with what a graph needs.
 
     Raises:
-        CheckpointError: naming every parameter that is missing or of another shape.
-    Parameters that the graph does not have (fc1000 of a classification network) are logged and ignored.
+        CheckpointError: naming every parameter that is missing or of another shape. Parameters that the graph does not
+            have (fc1000 of a classification network) are logged and ignored.
     """
     try:
         arg_shapes, _, aux_shapes = symbol.infer_shape(**input_shapes)
@@ -175,5 +175,5 @@ def load_arrays(path):
 
 
 def not_finite(arrays):
-    """Names of the arrays that hold an infinity or no number."""
+    """Names of the arrays that hold an infinity or a NaN."""
     return sorted(name for name, value in arrays.items() if not np.isfinite(value.asnumpy()).all())

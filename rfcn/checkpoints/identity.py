@@ -2,9 +2,9 @@
 
     kind       what was trained: end2end, rpn, rfcn, alternate
     settings   every key of the configuration, by its dotted name: classes, anchors, means, scales, schedule, seed, ...
-    data       a `DataRecord` of the images: their names, sizes and boxes, as sums. So a list that was cut, another
-               picture or another box is noticed when the run is taken up, and told apart from a data set that has
-               grown. The folder of the data does not count: it may be moved.
+    data       a `DataRecord` of the images: check sums of their names, sizes and boxes. So images that are missing,
+               replaced or have other boxes are noticed when the run is resumed, and told apart from a data set that
+               has grown. The folder of the data does not count: it may be moved.
 
 A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
 takes its place; its kind and data are then unknown. `ALLOW_CHANGED` lists keys that may differ on purpose.
@@ -33,20 +33,20 @@ _ANCHORS = ('network.ANCHOR_SCALES', 'network.ANCHOR_RATIOS')
 # Keys of `network` that do not say what its parameters mean.
 _NOT_MEANING = (WEIGHTS, 'network.pretrained_epoch', 'network.PRETRAINED_CLASSES', 'network.FIXED_PARAMS',
                 'network.FIXED_PARAMS_SHARED', 'network.NUM_ANCHORS', 'network.IMAGE_STRIDE')
-# Keys of `TRAIN` that do not change what the steps compute, or that resuming takes into account.
+# Keys of `TRAIN` that do not change what the steps compute, or that resuming adapts to.
 _NOT_TRAINING = ('WORKERS', 'RESUME', 'OVERWRITE', 'begin_epoch', 'end_epoch', 'model_prefix', 'CHECKPOINT_PERIOD',
                  'KEEP_CHECKPOINTS', 'EVAL_PERIOD', 'BATCH_IMAGES', 'GRAD_ACCUM')
-# Keys that fine-tuning takes over from the first network: what comes in, and what its box and anchor layers mean.
+# Keys that must be as in the first network when it is fine-tuned: its input, what its box and anchor layers mean.
 _FINE_TUNING = ('network.PIXEL_MEANS', 'network.STRIDE_IN_3X3', 'network.POOL1', 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED',
                 'TRAIN.BBOX_MEANS', 'TRAIN.BBOX_STDS')
 
 Identity = namedtuple('Identity', 'kind settings data')
 QUANTIZED = 'int8'      # the kind of a model that was made of a checkpoint; no training goes on from it
 SUM_BYTES = 8
-# Of an entry of a roidb: what the training depends on, besides its name. Proposals are those of alternating training.
+# What a training depends on in an entry of a roidb, besides its name. Proposals are those of alternating training.
 _CONTENT = ('boxes', 'gt_classes', 'proposals')
 DataRecord = namedtuple('DataRecord', 'sums objects')
-DataRecord.__doc__ = """sums: (images, 2, 8) uint8, of each image's name and of its content, in the order of the list;
+DataRecord.__doc__ = """sums: (images, 2, 8) uint8, check sums of each image's name and content, in the list's order;
 objects: int, how many there are."""
 DataChange = namedtuple('DataChange', 'gone new changed reordered')
 DataChange.__doc__ = """How many images are no longer in the list, are new in it, have another size or other boxes; and
@@ -99,7 +99,7 @@ def check_for_inference(identity, cfg, source):
     keys = meaning_keys() + ([] if cfg.TEST.SCALES else [SCALES])
     changed = _differences(identity, cfg, keys)
     if SCALES in changed and identity.settings[SCALES][:1] == settings_of(cfg)[SCALES][:1]:
-        del changed[SCALES]         # the first one is tested at
+        del changed[SCALES]         # tests use the first scale, which is the same
     hint = ' (TEST.SCALES tests at other sizes than were trained on)' if SCALES in changed else ''
     _refuse(changed, cfg, source, 'Use the config.yaml that the training wrote' + hint)
 

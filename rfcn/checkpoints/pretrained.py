@@ -1,4 +1,4 @@
-"""The parameters that a training starts from: those of another network, and first values for all others.
+"""The parameters that a training starts from: those of another network, and initial values for all others.
 
 The other network is a trunk, or a whole detector, also one of other classes.
 
@@ -19,7 +19,7 @@ from rfcn.checkpoints.states import identity_of_params
 CLASS_LAYERS = ('rfcn_cls', 'rfcn_cls_offset_t', 'rcnn_cls')
 # COCO's words for what VOC calls otherwise; words that differ by a blank alone are found without.
 _SYNONYMS = {'airplane': 'aeroplane', 'motorcycle': 'motorbike', 'couch': 'sofa', 'tv': 'tvmonitor'}
-# He et al. 2015, for layers that a ReLU follows. Biases, gamma and beta take MXNet's own first values by the ends of
+# He et al. 2015, for layers that a ReLU follows. Biases, gamma and beta get MXNet's own initial values by the ends of
 # their names.
 _HE = mx.init.Xavier(rnd_type='gaussian', factor_type='in', magnitude=2)
 # Heads: Gaussian of 0.01 (Faster R-CNN, section 3.1.3; the release's init_weight). Offsets of deformable layers start
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 def start_params(cfg, symbol, input_shapes):
-    """Parameters of a graph from `network.pretrained`, where it has them in the right shape, and first values else.
+    """Parameters of a graph: from `network.pretrained` where it has them in the right shape, else initial values.
 
     Where the checkpoint is a detector of other classes, what it knows of a class is kept for the class of the same
     name; the other classes start anew.
@@ -68,7 +68,7 @@ def start_params(cfg, symbol, input_shapes):
 
 
 def report(path, given, arg_params, fresh):
-    """Log what the checkpoint did not give, apart for what it lacks and what it has in another shape."""
+    """Log which parameters the checkpoint has in another shape, and which it does not have."""
     unfit = ['%s (%s there, %s needed)' % (name, given[name].shape, arg_params[name].shape) for name in fresh
              if name in given]
     missing = [name for name in fresh if name not in given]
@@ -113,7 +113,7 @@ def move_rows(given, params, names, old, new):
 
     Args:
         given: name -> NDArray, of the checkpoint.
-        params: name -> NDArray, of the new network, with first values; changed in place.
+        params: name -> NDArray, of the new network, with initial values; changed in place.
         names: of the parameters to treat, see `class_parameters`.
         old, new: class names without background.
     Returns:
@@ -137,14 +137,14 @@ def move_rows(given, params, names, old, new):
 
 
 def init_params(symbol, input_shapes, arg_params=None, aux_params=None, seed=0):
-    """All parameters of a graph: those given where name and shape fit, first values else.
+    """All parameters of a graph: those given where name and shape fit, else initial values.
 
     Args:
         input_shapes: name -> shape of every input, labels included.
-        arg_params, aux_params: name -> NDArray, e.g. of a pretrained trunk; none at all: training from scratch.
-        seed: of the first values.
+        arg_params, aux_params: name -> NDArray, such as a pretrained trunk's; None for training from scratch.
+        seed: of the initial values.
     Returns:
-        arg_params, aux_params (name -> NDArray, complete), and the names that got first values.
+        arg_params, aux_params (name -> NDArray, complete), and the names that got initial values.
     """
     mx.random.seed(seed)
     initializer = _ON_PRETRAINED if arg_params else _FROM_SCRATCH
@@ -152,24 +152,24 @@ def init_params(symbol, input_shapes, arg_params=None, aux_params=None, seed=0):
     args = {name: shape for name, shape in zip(symbol.list_arguments(), arg_shapes) if name not in input_shapes}
     aux = dict(zip(symbol.list_auxiliary_states(), aux_shapes))
     arg_params, fresh_args = _complete(args, arg_params or {},
-                                       lambda name, shape: _first_value(initializer, name, shape))
-    aux_params, fresh_aux = _complete(aux, aux_params or {}, _first_statistic)
+                                       lambda name, shape: _initial_value(initializer, name, shape))
+    aux_params, fresh_aux = _complete(aux, aux_params or {}, _initial_statistic)
     return arg_params, aux_params, fresh_args + fresh_aux
 
 
-def _complete(shapes, given, first_value):
-    """The given arrays of the right shapes, first values for the rest; and the names of the rest."""
+def _complete(shapes, given, initial_value):
+    """The given arrays of the right shapes, initial values for the rest; and the names of the rest."""
     fresh = [name for name, shape in shapes.items() if name not in given or given[name].shape != shape]
     values = {name: given[name].copy() for name in shapes if name not in fresh}
-    values.update((name, first_value(name, shapes[name])) for name in fresh)
+    values.update((name, initial_value(name, shapes[name])) for name in fresh)
     return values, fresh
 
 
-def _first_value(initializer, name, shape):
+def _initial_value(initializer, name, shape):
     value = mx.nd.zeros(shape)
     initializer(mx.init.InitDesc(name), value)
     return value
 
 
-def _first_statistic(name, shape):
+def _initial_statistic(name, shape):
     return mx.nd.ones(shape) if name.endswith('_moving_var') else mx.nd.zeros(shape)

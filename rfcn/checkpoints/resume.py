@@ -1,10 +1,10 @@
-"""Going on with a training run: from its newest checkpoint, or from the point within an epoch where it was stopped.
+"""Resuming a training run: from its newest checkpoint, or from the point within an epoch where it was stopped.
 
-A checkpoint is taken up only by the run that it belongs to: with the same settings (identity.py), on the same images or
-on more of them. Its progress counts images, so that it means the same with batches of another size.
+Only the run that a checkpoint belongs to can be resumed from it: with the same settings (identity.py), on the same
+images or on more of them. Progress is counted in images, so it means the same with batches of another size.
 
-A training by steps goes on by notes: beside the results of a step lies what made them, and results of other settings
-are not used again.
+A training by steps is resumed by notes: beside the results of a step lies a note of what made them, and results of
+other settings are not used again.
 """
 import glob
 import hashlib
@@ -28,8 +28,8 @@ from rfcn.config.config import thaw
 ALONE = 'end2end'   # a kind of training that shares its folder with no other; those of single parts may be together
 
 SavedRun = namedtuple('SavedRun', 'arg_params aux_params momenta progress identity source')
-SavedRun.__doc__ = """All that a run needs to go on; momenta and progress are None where only parameters are known, and
-identity where nobody wrote it down."""
+SavedRun.__doc__ = """What a run is resumed from; momenta and progress are None if only parameters are known, and
+identity if no file states it."""
 # Keys that do not change what a step learns. What the data are is noted by their sum, not by their folder.
 _ASIDE = {'dataset': ('root_path', 'dataset_path', 'test_image_set', 'val_image_set'),
           'TRAIN': ('ALTERNATE', 'WORKERS', 'CHECKPOINT_PERIOD', 'KEEP_CHECKPOINTS', 'EVAL_PERIOD', 'RESUME',
@@ -46,7 +46,7 @@ def interrupted_path(prefix):
 
 
 def begin(cfg, prefix, identity):
-    """What TRAIN.RESUME goes on from; or None for a new run, for which the place of its checkpoints is then free.
+    """What TRAIN.RESUME resumes from; None for a new run, whose checkpoints then have a free place.
 
     Args:
         identity: of the run that begins.
@@ -73,7 +73,7 @@ def begin(cfg, prefix, identity):
 
 
 def make_room(prefix, overwrite):
-    """Remove an earlier run of the same name if that is wished. A CheckpointError if it is there and is not to go."""
+    """Remove an earlier run of the same name with `overwrite`; without it, raise a CheckpointError if there is one."""
     files = sorted(path for end in ('[0-9][0-9][0-9][0-9].params', '[0-9][0-9][0-9][0-9].states', 'best.params',
                                     'best.states', 'interrupted.states', 'log.jsonl')
                    for path in glob.glob(glob.escape(prefix) + '-' + end))
@@ -108,11 +108,11 @@ def check_neighbours(prefix, kind, overwrite):
 def at_epoch(prefix, epoch):
     """The run as it stood after an epoch.
 
-    The release's own checkpoints resume too, with momentum and update count anew: its state files pickle Python
-    objects.
+    The release's own checkpoints can be resumed too, without momentum and with updates counted anew: its state files
+    are pickled Python objects.
 
     Raises:
-        FileNotFoundError, CheckpointError: the parameters are missing or damaged, or belong to other states.
+        FileNotFoundError, CheckpointError: the parameters are missing or damaged, or the states belong to others.
     """
     path = params_path(prefix, epoch)
     arg_params, aux_params = load_params(path)
@@ -153,11 +153,11 @@ def prune(prefix, keep):
 
 
 def fitted(progress, same_data, epoch_images, step_images, accumulate):
-    """The progress of a run that goes on with other batches or on other images.
+    """The progress of a run that is resumed with other batches or on other images.
 
-    Counts of updates and batches become those of a run that had always gone this way, so that the learning rate drops
-    where it should, in epochs. An epoch that was begun is ended with the images that it has not seen; where the images
-    are not the same it starts again.
+    Counts of updates and batches become those of a run that was like this from its start, so that the learning rate
+    drops after the same epochs. An epoch that was begun is ended with the images that it has not seen; if the images
+    have changed it starts again.
 
     Args:
         same_data: whether the images and their order are the same.
@@ -209,7 +209,7 @@ def record(settings, sources):
 
 
 def difference(path, text):
-    """The lines of a new note that the one at `path` does not have; empty where there is none yet, or the same."""
+    """The lines of a new note that the one at `path` lacks; empty if there is no note yet, or the same."""
     if not Path(path).exists():
         return []
     before = Path(path).read_text()
@@ -224,7 +224,7 @@ def save_with_files(path, text, files):
 
 
 def stands_for(path, text):
-    """Whether there is a note of this text, and the files that it speaks of are those that were made then."""
+    """Whether there is a note of this text, and the files that it lists have not changed since."""
     before = Path(path).read_text() if Path(path).exists() else ''
     if not before.startswith(text):
         return False

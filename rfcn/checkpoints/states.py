@@ -1,4 +1,4 @@
-"""The files of states: where a training stood, and what it is.
+"""The files of states: how far a training has come, and what was trained.
 
     prefix-0007.states           after epoch 7: momentum, progress, and what the run is (identity.py); the parameters
                                  are in prefix-0007.params, whose sum is in the progress
@@ -39,7 +39,7 @@ def states_beside(params):
 
 
 def checksum(arg_params, aux_params):
-    """A number that tells whether parameters and progress belong together."""
+    """A check sum of parameters, by which progress is known to belong to them."""
     value = 0
     for params in (arg_params, aux_params):
         for name in sorted(params):
@@ -73,7 +73,7 @@ def save_checkpoint(path, arg_params, aux_params, momenta, progress, identity=No
 
 
 def finished(arg_params, aux_params):
-    """The Progress of parameters that no run goes on from: joined or quantised ones."""
+    """The Progress of parameters that no run resumes from: joined or quantised ones."""
     return Progress(0, 0, 0, 0, None, checksum(arg_params, aux_params), 0, 0, 0, 0)
 
 
@@ -139,7 +139,7 @@ def _check_progress(progress):
 
 
 def identity_of_params(path, params=None):
-    """What a parameter file is: by its states, or else by the config.yaml beside it; None where neither is there.
+    """The Identity of a parameter file: from its states, or else from the config.yaml beside it; None without either.
 
     Args:
         params: arg_params, aux_params of the file, to make sure that the states are theirs.

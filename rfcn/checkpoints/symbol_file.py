@@ -86,7 +86,7 @@ def _check(graph, depth, attrs=()):
 
 def _check_node(node, number, depth, attrs_of_graph):
     _require(isinstance(node, dict) and set(node) <= _NODE_KEYS and isinstance(node.get('op'), str)
-             and isinstance(node.get('name'), str), 'node %d has not the parts of a node' % number)
+             and isinstance(node.get('name'), str), 'node %d is not described as a node is' % number)
     attrs, subgraphs = node.get('attrs', {}), node.get('subgraphs', [])
     _require(isinstance(attrs, dict) and all(isinstance(value, str) for value in attrs.values()),
              'the attrs of node %d are no texts' % number)

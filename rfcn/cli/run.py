@@ -1,4 +1,4 @@
-"""What the scripts share: arguments, the log file, the folder of a run."""
+"""What the commands share: arguments, the log file, the folder of a run."""
 import contextlib
 import logging
 import os
@@ -27,8 +27,8 @@ logger = logging.getLogger('rfcn')
 class _ScreenHandler(logging.Handler):
     """Prints log lines above a progress bar instead of through it.
 
-    The work goes on without its log on the screen where that has gone: its reader has enough, as `head`, or the disk
-    that it was sent to is full. stderr says so, and where the log is to be found.
+    If the screen is lost (its reader has ended, as `head` does, or the disk that it was sent to is full), the run goes
+    on without it: stderr says so, and where the log is.
     """
 
     gone = False
@@ -58,7 +58,7 @@ class _ScreenHandler(logging.Handler):
 
 
 class _FileHandler(logging.FileHandler):
-    """Says once that it cannot write, as on a full disk; the library's own prints a traceback a line."""
+    """Says once that it cannot write, as on a full disk; the library's own prints a traceback for every line."""
 
     failed = False
 
@@ -91,7 +91,7 @@ def parse_config(description, argv=None, add_arguments=lambda parser: None):
 
 
 def add_params(parser):
-    """Of the scripts that take a checkpoint, by default that of the training with the same configuration."""
+    """The argument --params, for scripts that by default take the checkpoint of the training."""
     parser.add_argument('--params', help='checkpoint; by default the one of TEST.test_epoch of the training run')
 
 
@@ -104,15 +104,15 @@ def run_folder(cfg, cfg_path, image_set):
 def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
     """Hold a run's folder, start its log and write the configuration beside it; to the end of a `with` block.
 
+    Of several workers the first one alone writes there; the others log to the screen.
+
         with start_run(cfg, folder) as cfg:     # with the class names filled in
             ...
 
     Args:
         params: path of the checkpoint that is used, which may know its class names.
-        config_name: the name of the configuration that is written; config.yaml is that of the training alone, which
-            writes it itself (None).
-    Of several workers the first one alone writes there; the others log to the screen.
-
+        config_name: the name of the configuration that is written; None for a training, which writes config.yaml
+            itself.
     Raises:
         FolderInUse: another run is at work there; nothing has been written.
         ConfigError: the folder cannot be written, or there are no class names.

@@ -1,4 +1,4 @@
-"""How a script is called and how it ends: its user's mistakes in one sentence, the program's with their traceback.
+"""How a script is called and how it ends: user errors in one sentence, errors of the program with their traceback.
 
     if __name__ == '__main__':
         run_script(main)
@@ -19,6 +19,7 @@ from lib.utils.limits import kind_of
 from lib.utils.memory import is_lack_of_memory, lack_of_memory
 
 TRACEBACK = '--traceback'
+CALLED = 'rfcn '     # how sys.argv[0] of a command begins; its name follows
 # Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
 SPELLED_NOW = {'check_dataset.py': 'check', 'convert_dataset.py': 'convert', 'quantize.py': 'quantize',
                'import_backbone.py': 'import', 'collect_env.py': 'report-env', 'propose.py': 'propose'}
@@ -36,9 +37,13 @@ def make_parser(description):
     """An ArgumentParser with the argument that all scripts share; `run_script` takes care of it.
 
     Args:
-        description: printed by --help with its lines as they are.
+        description: printed by --help with its lines as they are. Behind the arguments a command's --help has its
+            example.
     """
-    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from rfcn.cli import COMMANDS, example_of
+    command = sys.argv[0][len(CALLED):] if sys.argv[0].startswith(CALLED) else None
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
+                     epilog=example_of(command) if command in COMMANDS else None)
     parser.add_argument(TRACEBACK, action='store_true', default=argparse.SUPPRESS,
                         help='after an error, show where in the program it arose')
     return parser
@@ -64,14 +69,14 @@ def share(text):
 def run_script(main):
     """Call a script's `main` with the process's arguments and end the process.
 
-    What the user can mend - a `UserError`, or an error of the system, such as a missing file - becomes one message on
-    stderr, and one in the log of the run if it has begun; the status is 1. Ctrl-C gives 130. Any other error is the
-    program's: it keeps its traceback, which goes to the log as well.
+    An error that the user can mend (a `UserError`, or one of the system such as a missing file) becomes one message on
+    stderr and in the log of the run; the status is 1. Ctrl-C gives 130. Any other error is the program's: it keeps its
+    traceback, which goes to the log as well.
 
     Args:
         main: a function without arguments; the status is the number that it returns, 0 if it returns none.
 
-    A process that the environment makes the scheduler or a server of several is that, and does not call `main`.
+    If the environment makes this process the scheduler or a server of several, it is that and does not call `main`.
     """
     _make_streams_safe()
     if rfcn.HELPER_ROLE:

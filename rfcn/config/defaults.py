@@ -34,7 +34,7 @@ _TOP = {
     'output_path': Key('', text),                 # folder under which checkpoints, logs and detections are written
     'symbol': Key('', text),                      # name of the network, such as resnet_v1_101_rfcn
     'gpus': Key('', devices),                     # GPU numbers '0,1'; '' is the CPU
-    'CLASS_AGNOSTIC': Key(True, flag),            # one box for all classes (true) or one box a class (false)
+    'CLASS_AGNOSTIC': Key(True, flag),            # one box for all classes (true) or one box per class (false)
     'SCALES': Key(((600, 1000),), at_least_one_scale),  # (shorter side, most of the longer), pixels; drawn an image
     # ours: follow the release where this project departs from it on purpose and both can be computed: images without
     # objects are dropped, objects that no anchor touches match every anchor of overlap 0, padding RoIs are background,
@@ -65,7 +65,7 @@ _NETWORK = {
     'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), some(real(1e-3))),  # side of a square anchor, in units of 16 pixels
     'ANCHOR_RATIOS': Key((0.5, 1.0, 2.0), some(real(1e-3))),  # height / width
     'NUM_ANCHORS': Key(9, whole(1)),              # derived: number of scales times number of ratios
-    'POOLED_SIZE': Key(7, whole(1, 64)),          # ours: k, bins a side of an RoI
+    'POOLED_SIZE': Key(7, whole(1, 64)),          # ours: k, bins per side of an RoI
     'CONV5': Key('atrous', choice('atrous', 'stride32', 'none')),  # ours: dilated at stride 16, plain, left out
     'STRIDE_IN_3X3': Key(False, flag),            # ours: a unit's stride lies in its 3x3 convolution (torchvision)
     'POOL1': Key('ceil', choice('ceil', 'padded')),  # ours: pooling after conv1: Caffe's, or torchvision's
@@ -102,7 +102,7 @@ def _stage(name):
 
 
 _ALTERNATE = {
-    'RPN_BATCH_IMAGES': Key(0, whole(0)),         # images a device while the RPN is trained; 0 is TRAIN.BATCH_IMAGES
+    'RPN_BATCH_IMAGES': Key(0, whole(0)),         # images per device while the RPN is trained; 0 is TRAIN.BATCH_IMAGES
     'RCNN_BATCH_IMAGES': Key(0, whole(0)),        # the same while the R-FCN head is trained
     **_stage('rpn1'), **_stage('rfcn1'), **_stage('rpn2'), **_stage('rfcn2'), **_stage('rpn3'),
 }
@@ -118,8 +118,8 @@ _TRAIN = {
     'warmup_lr': Key(0.0, real(0)),
     'warmup_step': Key(0, whole(0)),              # updates before the rate becomes lr
     'warmup_mode': Key('constant', choice('constant', 'linear')),  # ours: linear: from warmup_lr up to lr
-    # ours: linear scaling; lr, warmup_lr and warmup_step are those of the mean gradient of so many images an update and
-    # follow the real number of them; 0: they are taken as they are
+    # ours: linear scaling; lr, warmup_lr and warmup_step are for the mean gradient of so many images per update; they
+    # are scaled to the real number; 0: they are taken as they are
     'LR_IMAGES': Key(0, whole(0)),
     'momentum': Key(0.9, fraction),
     'wd': Key(0.0005, real(0)),                   # weight decay
@@ -143,14 +143,14 @@ _TRAIN = {
     'FLIP': Key(True, flag),                      # train on mirror images too
     'KEEP_EMPTY': Key(True, flag),                # ours: images without objects train, as background
     'SHUFFLE': Key(True, flag),
-    'BATCH_IMAGES': Key(2, whole(1)),             # images a device
+    'BATCH_IMAGES': Key(2, whole(1)),             # images per device
     'ASPECT_GROUPING': Key(True, flag),           # a batch holds landscapes only or portraits only
     'MAX_GT_BOXES': Key(0, whole(0)),             # ours: rows of gt_boxes; 0: the most objects of a training image
     'WORKERS': Key(2, whole(0, 256)),             # ours: threads that read images ahead; 0 reads in the main thread
     # RoIs
     'ENABLE_OHEM': Key(False, flag),              # train on the RoIs of highest loss
-    'BATCH_ROIS': Key(128, count_or_minus_one),   # RoIs a device that the head sees, shared by its images; -1 is all
-    'BATCH_ROIS_OHEM': Key(128, whole(1)),        # RoIs an image that OHEM keeps
+    'BATCH_ROIS': Key(128, count_or_minus_one),   # RoIs per device that the head sees, shared by its images; -1 is all
+    'BATCH_ROIS_OHEM': Key(128, whole(1)),        # RoIs per image that OHEM keeps
     'FG_FRACTION': Key(0.25, fraction),           # most of a sample that are objects
     'FG_THRESH': Key(0.5, fraction),              # IoU from which on an RoI is an object
     'BG_THRESH_HI': Key(0.5, fraction),           # background: IoU in [BG_THRESH_LO, BG_THRESH_HI)
@@ -161,7 +161,7 @@ _TRAIN = {
     'BBOX_MEANS': Key((0.0,) * 4, tuple_of(real(), 4)),  # subtracted from dx, dy, dw, dh, which are then
     'BBOX_STDS': Key((0.1, 0.1, 0.2, 0.2), tuple_of(real(1e-6), 4)),  # divided by these
     # anchors
-    'RPN_BATCH_SIZE': Key(256, count_or_minus_one),  # anchors an image
+    'RPN_BATCH_SIZE': Key(256, count_or_minus_one),  # anchors per image
     'RPN_FG_FRACTION': Key(0.5, fraction),        # most of them that are objects
     'RPN_POSITIVE_OVERLAP': Key(0.7, fraction),   # IoU from which on an anchor is an object
     'RPN_NEGATIVE_OVERLAP': Key(0.3, fraction),   # IoU below which it is background
@@ -171,13 +171,13 @@ _TRAIN = {
     'CXX_PROPOSAL': Key(True, flag),              # MXNet's operator (true) or the Python operator
     'RPN_NMS_THRESH': Key(0.7, fraction),         # IoU above which the worse of two proposals goes
     'RPN_PRE_NMS_TOP_N': Key(12000, whole(-1)),   # best anchors that enter NMS; -1 or 0 is all
-    'RPN_POST_NMS_TOP_N': Key(2000, whole(1)),    # proposals an image
+    'RPN_POST_NMS_TOP_N': Key(2000, whole(1)),    # proposals per image
     'RPN_MIN_SIZE': Key(16, whole(0)),            # pixels of the original image; smaller proposals go
     'ALTERNATE': _ALTERNATE,
 }
 
 _TEST = {
-    'BATCH_IMAGES': Key(1, whole(1)),             # images a device
+    'BATCH_IMAGES': Key(1, whole(1)),             # images per device
     'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged. Empty: the first of SCALES
     'FLIP': Key(False, flag),                     # ours: test the mirror image too
     'PRECISION': Key('fp32', choice('fp32', 'bf16', 'int8')),  # ours: bf16 as in TRAIN, int8 with an INT8 model
@@ -198,7 +198,7 @@ _TEST = {
     'SOFT_NMS_SIGMA': Key(0.5, real(1e-6)),       # ours: soft_gaussian multiplies scores by exp(-IoU^2 / this)
     'BOX_VOTING': Key(False, flag),               # ours: a kept box becomes the mean of those that overlap it
     'BOX_VOTING_THRESH': Key(0.5, fraction),      # ours: from this IoU on
-    'max_per_image': Key(300, whole(-1)),         # detections an image; -1 or 0 is no limit
+    'max_per_image': Key(300, whole(-1)),         # detections per image; -1 or 0 is no limit
     'test_epoch': Key(0, whole(0, 9999)),         # number of the checkpoint to test
     'QUANTIZE': {                                 # ours: what INT8 is made from
         'CALIB_IMAGES': Key(32, whole(1)),        # training images to calibrate on

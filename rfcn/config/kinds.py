@@ -182,7 +182,7 @@ def at_least_one_scale(value):
 
 
 def class_names(value):
-    """A list of names without the background, or the path of a file with one name a line (read by config.py)."""
+    """A list of names without the background, or the path of a file with one name per line (read by config.py)."""
     if isinstance(value, str):
         return value.strip()
     names = tuple(text(name).strip() for name in tuple_of(text)(value))

@@ -1,11 +1,11 @@
-"""The numbers of a training for other programs to draw while it runs: CSV files, and TensorBoard's events.
+"""Training metrics in files that other programs draw while the training runs: CSV files and TensorBoard's events.
 
     PREFIX-curves/train.csv     step, epoch, losses, learning rate, images per second, memory of the process
     PREFIX-curves/val.csv       step, epoch and the metrics of each validation
     PREFIX-curves/events.*      the same, and pictures of the detections on some validation images, where tensorboardX
                                 or tensorboard is installed:    tensorboard --logdir output
 
-A run that goes on continues all of them. `PREFIX-log.jsonl` holds the numbers as well; it is what resuming reads.
+A resumed run continues these files. `PREFIX-log.jsonl` holds the numbers as well; resuming reads that file alone.
 """
 import contextlib
 import csv
@@ -22,14 +22,14 @@ _WRITERS = {
     'tensorboard': ('tensorboard.summary.writer.event_file_writer', 'tensorboard.compat.proto.event_pb2',
                     'tensorboard.compat.proto.summary_pb2'),
 }
-PLACES = ('type', 'step', 'epoch')      # of a line; all else are numbers to draw
+PLACES = ('type', 'step', 'epoch')      # of a line; all other entries are numbers to draw
 
 
 class Curves:
     """Takes the lines of a training's log.
 
     Args:
-        folder: of the files; it is made with the first line.
+        folder: of the files; made when the first line comes.
     """
 
     def __init__(self, folder):
@@ -57,7 +57,7 @@ class Curves:
             encoded_image_string=cv2.imencode('.jpg', im)[1].tobytes())) for name, im in pictures])
 
     def close(self):
-        """Write what is left."""
+        """Close the file of events."""
         if self._events:
             self._events[0].close()
             self._events = None
@@ -82,7 +82,7 @@ class Curves:
             writer.add_event(event(wall_time=time.time(), step=step, summary=summary(
                 value=[summary.Value(**dict(value, image=summary.Image(**value['image']))) if 'image' in value
                        else summary.Value(**value) for value in values])))
-            writer.flush()      # a run that is killed leaves what it had told
+            writer.flush()      # so that a killed run leaves what it has logged
 
 
 def _header(path):

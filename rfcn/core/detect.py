@@ -4,7 +4,7 @@
 
 A view of an image is the image at one scale, mirrored or not. Reading goes on in the threads of the loader, the network
 sees one batch after the other, and the detections of a batch are chosen in a thread while the network sees the next.
-`Predictor` runs the network on batches of any size of image.
+`Predictor` runs the network on batches of images of any size.
 """
 import collections
 import itertools
@@ -27,7 +27,7 @@ from rfcn.operator_py import use_seeds
 from rfcn.operator_py.psroi_pooling import with_compiled_pooling
 
 SIZES, INT8_SIZES = 2, 4  # of image that are kept bound on a device, such as an upright and a wide one
-ROIS_COLUMNS = 5
+ROIS_COLUMNS, DETS_COLUMNS = 5, 5     # image index and box; box and score
 # MXNet's Modules are not for several threads, and neither are callbacks of operators in Python: one thread at a time.
 NETWORK_LOCK = threading.RLock()
 # batch: a DataBatch of data and im_info; images: how many of its images count, the rest fills it up;
@@ -43,14 +43,14 @@ def blob_name(output):
 
 
 class Predictor:
-    """A test graph with its parameters, bound on each device to the sizes of image that it saw last.
+    """A test graph with its parameters, bound on each device to the latest sizes of images.
 
-    To bind it to a size takes MXNet, which lays out the weights anew, a tenth of a ResNet-101's time in fp32 and as
-    long as the network itself in INT8; so the latest sizes are kept. They share their parameters and their memory for
-    intermediate results, but each has its own weights as MXNet lays them out: for a ResNet-101 200 MB in fp32, 110 in
-    bf16 and 65 in INT8. That bounds how many are kept.
+    Binding to a new size takes time, because MXNet lays out the weights anew: with a ResNet-101 a tenth of the time of
+    a detection in fp32, and as long as the detection itself in INT8. So the latest sizes stay bound. They share their
+    parameters and the memory for intermediate results. Each has its own copy of the weights in MXNet's layout: for a
+    ResNet-101 200 MB in fp32, 110 in bf16 and 65 in INT8. That limits how many are kept.
 
-    An executor that has run keeps the weights it folded, so changed parameters need a new Predictor.
+    MXNet folds weights when an executor first runs, so changed parameters need a new Predictor.
 
     Args:
         symbol: a test graph. data_names: its inputs.
@@ -71,11 +71,11 @@ class Predictor:
 
     @property
     def devices(self):
-        """How many batches `predict_each` sees at a time."""
+        """How many batches `predict_each` takes at a time."""
         return len(self.context)
 
     def predict(self, batch):
-        """`blob_name` of an output -> array.
+        """Run the network on a batch. Returns `blob_name` of an output -> array.
 
         Args:
             batch: a DataBatch for one device.
@@ -83,7 +83,7 @@ class Predictor:
         return self.predict_each([batch])[0]
 
     def predict_each(self, batches):
-        """The same for as many batches as there are devices, or fewer, each on a device and in a shape of its own."""
+        """`predict` for one batch on each device; batches may differ in shape, and be fewer than the devices."""
         modules = [self._module(device, batch.provide_data) for device, batch in enumerate(batches)]
         for module, context, batch in zip(modules, self.context, batches):
             use_seeds(context, getattr(batch, 'seeds', None))
@@ -94,7 +94,7 @@ class Predictor:
     def _module(self, device, provide_data):
         modules, shapes = self._modules[device], tuple(tuple(desc.shape) for desc in provide_data)
         if shapes not in modules:
-            if len(modules) == self.sizes:  # before the new one is there: its weights would add to the peak
+            if len(modules) == self.sizes:  # first, or the new one would add to the peak of memory
                 modules.popitem(last=False)
                 give_back()
             modules[shapes] = self._bound(device, provide_data)
@@ -115,33 +115,33 @@ def detect_batches(predictor, batches, **nms_settings):
 
     Args:
         predictor: of a test graph; `Predictor`.
-        batches: iterable of (key, list of `View`): the views of the same images, which are seen one after the other.
+        batches: iterable of (key, list of `View`): the views of the same images, which the network gets in turn.
         nms_settings: keywords of `choose_detections`.
     Yields:
         key, list over images of lists over classes of (n, 5) boxes and scores in pixels of the original image.
     """
     return in_threads(lambda key, views, outputs: (key, choose_detections(views, outputs, **nms_settings)),
-                      _seen(predictor, iter(batches)))
+                      _with_outputs(predictor, iter(batches)))
 
 
-def _seen(predictor, batches):
-    """Yield key, views and the outputs for each view; as many batches are seen at a time as there are devices."""
+def _with_outputs(predictor, batches):
+    """Yield key, views and the outputs for each view; one batch is computed on each device at a time."""
     while True:
         group = list(itertools.islice(batches, predictor.devices))
         if not group:
             return
-        outputs = [_see(predictor, of_view) for of_view in zip(*[views for _, views in group])]
+        outputs = [_predict_view(predictor, of_view) for of_view in zip(*[views for _, views in group])]
         for number, (key, views) in enumerate(group):
             yield key, views, [of_view[number] for of_view in outputs]
 
 
-def _see(predictor, views):
+def _predict_view(predictor, views):
     with NETWORK_LOCK:
         return predictor.predict_each([view.batch for view in views])
 
 
 def choose_detections(views, outputs, max_log_ratio=MAX_LOG_RATIO, **nms_settings):
-    """The detections of the images of one batch from what the network says of each view.
+    """The detections of the images of one batch from the network's outputs for each view.
 
     Args:
         views: list of `View`, of the same images.
@@ -172,13 +172,13 @@ def detect_all(predictor, loaders, num_classes, **nms_settings):
         nms_settings: see `detect_batches`.
     """
     roidb = loaders[0].roidb
-    all_boxes = [[np.zeros((0, ROIS_COLUMNS), dtype=np.float32)] * len(roidb) for _ in range(num_classes)]
+    all_boxes = [[np.zeros((0, DETS_COLUMNS), dtype=np.float32)] * len(roidb) for _ in range(num_classes)]
     title = 'test' if len(loaders) == 1 else 'test, %d views' % len(loaders)
     batches = progress(_loaded_views(loaders), title, 'batch', len(loaders[0]))
     number = 0
     for paths, detections in detect_batches(predictor, batches, **nms_settings):
         for path, by_class in zip(paths, detections):
-            if path == roidb[number]['image']:  # not where another image stands in for one that cannot be read
+            if path == roidb[number]['image']:  # else another image has taken the place of one that cannot be read
                 for c in range(1, num_classes):
                     all_boxes[c][number] = by_class[c]
             number += 1

@@ -9,7 +9,7 @@
 B images are those of one device. Several devices have a batch each, of their own shape, as in the release.
 
 What is drawn for an image is a function of (seed, epoch, place of the image in the order of the epoch): it does not
-depend on the batch, the device or the worker that the image falls to, and a run can be taken up at any image.
+depend on the batch, the device or the worker that gets the image, and a run can be resumed at any image.
 """
 import collections
 import logging
@@ -31,7 +31,7 @@ Loaded = collections.namedtuple('Loaded', 'entry tensor im_info gt_boxes rng')  
 
 
 class Batch(mx.io.DataBatch):
-    """The batch of one device. It knows the paths of its images and the seeds of what the graph draws for each."""
+    """The batch of one device, with the paths of its images and a seed for what the graph draws for each of them."""
 
     def __init__(self, data, label, pad, images, seeds=None):
         def described(arrays):
@@ -61,13 +61,13 @@ class Loader:
 
     Args:
         roidb: list of entries, see `lib/dataset/imdb.py`.
-        batch_size: images a device.
+        batch_size: images per device.
         devices: of this process.
-        rank, ranks: this worker among all that share the steps: of the batches of a step it makes its own alone.
+        rank, ranks: number of this worker, and how many workers share each step: it makes its own batches alone.
         scales: pairs (shorter side, longest side), one drawn for each image.
         stride: images are padded to a multiple of it; 0 for none.
         shuffle_whole_batches: see `epoch_order`.
-        threads: that read ahead; 0 reads where the batch is asked for.
+        threads: how many read ahead; with 0 images are read when their batch is asked for.
         on_bad_image: 'error' or 'skip': another image takes the place of one that cannot be read; `skipped` lists them.
     """
 
@@ -94,7 +94,7 @@ class Loader:
         self.skipped = collections.OrderedDict()  # path -> error
 
     def __len__(self):
-        """Steps an epoch.
+        """Steps per epoch.
 
         Departure: the release drops the last incomplete batch; here it is filled up with the epoch's first images.
         """
@@ -104,7 +104,8 @@ class Loader:
         """Image numbers of an epoch, (len(roidb),).
 
         Args:
-            step_size: of the run that began the epoch, where it is not this one: grouping by aspect depends on it.
+            step_size: images per step of the run that began the epoch, if not of this one; grouping by aspect
+                depends on it.
         """
         return epoch_order(np.arange(len(self.roidb)), [e['width'] for e in self.roidb],
                            [e['height'] for e in self.roidb], step_size or self.step_size, shuffle=self.shuffle,
@@ -129,7 +130,7 @@ class Loader:
         return parts if self.devices == 1 else map(DeviceBatches, zip(*[parts] * self.devices))
 
     def sizes(self):
-        """(height, width) of the network's input -> an image that gives it, number and scale: all of an epoch's."""
+        """All sizes of an epoch: (height, width) of the network's input -> number and scale of an image that has it."""
         found = {}
         for number, entry in enumerate(self.roidb):
             for scale in self.scales:
@@ -138,9 +139,10 @@ class Loader:
         return found
 
     def largest_batch(self):
-        """A batch of the image that is largest in the network's input, for every place: a graph is bound by it.
+        """A batch that repeats the image which is largest in the network's input; graphs are bound with it.
 
-        MXNet keeps the memory of the first shape that a graph is bound to. Whatever is smaller fits in.
+        MXNet keeps the memory of the first shape that a graph is bound to, and smaller shapes fit in. A batch of
+        several images of different shapes is padded on both sides and may be larger: MXNet then takes more memory.
         """
         sizes = self.sizes()
         number, scale = sizes[max(sizes, key=lambda size: size[0] * size[1])]
@@ -160,7 +162,7 @@ class Loader:
         raise NotImplementedError
 
     def seeds(self, entries, epoch, places):
-        """Of what the operators on the host draw for each image of a batch."""
+        """Seeds for what the operators on the host draw, one for each image of a batch."""
         return [(self.seed * 1000003 + epoch * len(self.roidb) + int(place)) % 2 ** 32 for place in places]
 
     def _filled(self, order, start):
@@ -168,7 +170,7 @@ class Loader:
         return np.concatenate((order, np.resize(order, -(len(order) - start) % self.step_size)))
 
     def _own_places(self, start, stop):
-        """Places in the order of each batch of this worker's devices, step by step, device by device."""
+        """The places in the order, for each batch of this worker: step by step, device by device."""
         batches = np.arange(start, stop).reshape(-1, self.step_size // self.batch_size, self.batch_size)
         first = self.rank * self.devices
         return batches[:, first:first + self.devices].reshape(-1, self.batch_size)
@@ -210,7 +212,7 @@ class Loader:
         raise DatasetError('%d images in a row could not be read; the last was %s' % (MAX_BAD_IN_A_ROW, entry['image']))
 
     def log_skipped(self):
-        """Log at the end of a run which images another one stood in for."""
+        """Log, at the end of a run, which images were replaced by others."""
         if self.skipped:
             logger.warning('%d images could not be read and were skipped (on_bad_image: skip):\n  %s',
                            len(self.skipped), '\n  '.join(map(str, self.skipped.values())))
@@ -223,12 +225,12 @@ class Loader:
 
 def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping, shuffle_whole_batches=True,
                 rng=np.random):
-    """Shuffle images, keeping landscape and portrait ones in batches of their own where asked to.
+    """Shuffle images; with `aspect_grouping` a batch has landscape or portrait images alone.
 
     Args:
-        index: (N,) int, the images in their last order (plain shuffling permutes that one, as the release does).
+        index: (N,) int, the images in their last order, which plain shuffling permutes, as in the release.
         widths, heights: (N,) of image 0, 1, ..., pixels.
-        batch_size: images a batch.
+        batch_size: images per batch.
         shuffle_whole_batches: see the departure below; False is the release's rule.
     Returns:
         (N,) int, every image once.
@@ -253,8 +255,8 @@ class ImageLoader(Loader):
     """Images in their order, for detection: data and im_info. With `proposals`, also rois (B, R, 5) from the entries.
 
     Each batch is for one device: with several, the predictor takes as many batches at a time. The last batch is filled
-    up with its own images, and what is drawn for an image depends on its name: so a batch gives the same detections
-    whoever else has a share of the images.
+    up with its own images, and what is drawn for an image depends on its name. So a batch gives the same detections
+    however the images are shared out to workers.
     """
 
     def __init__(self, roidb, batch_size, *, proposals=False, **settings):
@@ -296,17 +298,17 @@ def image_settings(cfg, scales):
 
 
 def detection_scales(cfg):
-    """The scales that detections of a test come from: those of TEST, or else the first that is trained on."""
+    """The scales to test at: TEST.SCALES, or else the first of SCALES."""
     return cfg.TEST.SCALES or cfg.SCALES[:1]
 
 
 def proposal_scale(cfg):
-    """The scale at which proposals for alternating training are made: its own, or else that of the tests."""
+    """The scale for the proposals of alternating training: TEST.PROPOSAL_SCALE, or else the first to test at."""
     return (cfg.TEST.PROPOSAL_SCALE or detection_scales(cfg))[0]
 
 
 def image_loader(cfg, roidb, proposals=False, scale=None):
-    """The loader for testing, at the first scale for testing or at another, a pair of numbers."""
+    """The loader for testing, at `scale`, (shorter side, longest side), or else at the first scale to test at."""
     return ImageLoader(roidb, cfg.TEST.BATCH_IMAGES, proposals=proposals, threads=cfg.TRAIN.WORKERS,
                        on_bad_image=cfg.dataset.on_bad_image,
                        **image_settings(cfg, [scale or detection_scales(cfg)[0]]))

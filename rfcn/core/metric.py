@@ -12,7 +12,7 @@ RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')
 
 
 def classification(prob, label):
-    """Sum of right guesses and of log losses over what is not ignored (label -1), and the number of that.
+    """Of the rows that are not ignored (label -1): how many are right, the sum of the log losses, how many there are.
 
     Args:
         prob: (N, C). label: (N,).
@@ -27,8 +27,8 @@ def classification(prob, label):
 class TrainingMetrics:
     """Running means of RPNAcc, RPNLogLoss, RPNL1Loss, RCNNAcc, RCNNLogLoss, RCNNL1Loss.
 
-    Only of those that the graph has outputs for. All are means over what is not ignored, the box losses too: over
-    sampled anchors, and RoIs sampled or kept by OHEM.
+    Metrics without outputs in the graph are left out. All are means over the rows that are not ignored, the box losses
+    too: over sampled anchors, and over RoIs that were sampled or that OHEM kept.
     Source: the release's core/metric.py.
     """
 
@@ -63,7 +63,7 @@ class TrainingMetrics:
 
 
 def measure(labels, outputs):
-    """What a step adds to the metrics: name -> (sum, number of rows that it is of), of those it has outputs for.
+    """What a step adds to each metric that it has outputs for: name -> (sum, number of rows).
 
     Args:
         labels, outputs: name -> array (NumPy or NDArray) of one device. Labels: rpn_label, rcnn_label; the latter is

@@ -12,9 +12,9 @@ from rfcn.core.schedule import names_beginning_with, with_kept_statistics, with_
 from rfcn.core.workers import Sums
 from rfcn.operator_py import use_seeds
 
-# Of a trained parameter, besides itself: gradient and momentum; in fp32 also what oneDNN lays out anew, as measured.
+# Memory beside a trained parameter, in units of it: gradient and momentum; in fp32 also oneDNN's own layout (measured).
 COPIES = {True: 2, False: 3.5}  # with convolutions in bfloat16 or not
-READ_AHEAD = 50     # megabytes: images that are read ahead, and the like
+READ_AHEAD = 50     # megabytes, for images that are read ahead and the like
 
 
 def contexts(gpus):
@@ -35,8 +35,8 @@ def contexts(gpus):
 def fixed_param_names(symbol, fragments):
     """Parameters that are not trained: those whose name contains one of `fragments`.
 
-    The release calls these prefixes and tests for substrings; 'gamma' would fix nothing otherwise, and published
-    results depend on it, so this is kept.
+    The release calls the fragments prefixes, but tests for substrings. That is kept, because published results depend
+    on it: as a prefix 'gamma' would fix nothing.
     """
     return [name for name in symbol.list_arguments() if any(fragment in name for fragment in fragments)]
 
@@ -47,7 +47,7 @@ def parts_of(batch):
 
 
 class Module(mx.mod.Module):
-    """MXNet's, which gives back the memory that is free once it has bound its graph to another size of image."""
+    """A Module that returns free memory to the system after it has bound its graph to another size of images."""
 
     def reshape(self, data_shapes, label_shapes=None):
         """Bind to other shapes."""
@@ -89,7 +89,7 @@ class TrainModule:
 
         Args:
             first_batch: as in `step`.
-            kvstore: what adds the gradients up: the name of one of MXNet's stores, or that of several workers.
+            kvstore: what adds up the gradients: the name of one of MXNet's stores, or the `store` of `Workers`.
             half_wire: whether gradients travel between workers as 16-bit numbers.
         """
         for module, part in zip(self.modules, parts_of(first_batch)):
@@ -115,7 +115,7 @@ class TrainModule:
         return self._pending == self.accumulate and self.finish_update()
 
     def forward_backward(self, batch):
-        """The gradients of a batch, on every device those of its own part."""
+        """Compute the gradients of a batch, on each device those of its own part."""
         for module, device, part in zip(self.modules, self.contexts, parts_of(batch)):
             use_seeds(device, getattr(part, 'seeds', None))
             module.forward_backward(part)
@@ -156,10 +156,10 @@ class TrainModule:
                 {name: arrays[0].copyto(mx.cpu()) for name, arrays in statistics.items()})
 
     def expected_memory(self):
-        """Megabytes that this process will hold at most, once started with the largest batch; 0 where a GPU does.
+        """The expected peak of this process's memory in megabytes, once started with the largest batch; 0 on a GPU.
 
-        What it holds now, MXNet's plan for the activations, and COPIES of each parameter that is trained: within a
-        sixth for ResNets (docs/memory.md).
+        The sum of what it holds now, MXNet's plan for the activations, and COPIES of each trained parameter. For
+        ResNets it is right within a sixth (docs/memory.md).
         """
         if self.contexts[0].device_type != 'cpu':
             return 0.0
@@ -186,12 +186,12 @@ class TrainModule:
 
     @property
     def num_update(self):
-        """Updates so far."""
+        """The number of updates so far."""
         return self.optimizer.num_update
 
     @property
     def learning_rate(self):
-        """Of the last update."""
+        """The learning rate of the last update."""
         return self.optimizer.learning_rate
 
     def momenta(self):
@@ -200,7 +200,7 @@ class TrainModule:
         return {names[i]: state for i, state in self._updater.states.items() if state is not None and i % devices == 0}
 
     def set_momenta(self, momenta, num_update):
-        """Take up training where it stood after `num_update` updates."""
+        """Continue a training that stood at `num_update` updates with these momenta."""
         self.optimizer.begin_num_update = self.optimizer.num_update = num_update
         for i, name in self.optimizer.idx2name.items():
             if name in momenta:
@@ -222,10 +222,10 @@ class TrainModule:
         return [(name, gradients[name]) for name in self._param_names if gradients[name][0] is not None]
 
     def _learned_statistics(self):
-        """(name, its array on each device) of what BatchNorms learn besides parameters, where others learn it too.
+        """(name, its array on each device) of the statistics that BatchNorms learn on several devices or workers.
 
-        Every device and worker sees other images. Their mean goes on, after each step: so a resumed run, which has one
-        set of statistics, equals one that never stopped.
+        Each of these sees other images, and after each step all take the mean of their statistics. So a resumed run,
+        which has one set of statistics, equals one that never stopped.
         """
         if not self._sums.shared:
             return []

@@ -1,4 +1,4 @@
-"""Work of threads in the order in which it was given: reading, the network and what follows it go on side by side."""
+"""Work in threads, with results in the order of the jobs: reading, network and post-processing go on side by side."""
 import atexit
 import collections
 import queue
@@ -17,8 +17,8 @@ _ending = threading.Event()
 class _Worker(threading.Thread):
     """Does tasks until it is given None.
 
-    A daemon, which the end of the process does not wait for: reading from a disk that does not answer has no end. The
-    threads of concurrent.futures would hold the process for ever.
+    It is a daemon, so the process can end without it: a read from a disk that does not answer never returns. Threads of
+    concurrent.futures would keep the process alive for ever.
     """
 
     def __init__(self, tasks):
@@ -75,7 +75,7 @@ def _result(future, job, on_wait):
 
 @atexit.register
 def _finish():
-    """A thread that the end of the process meets within OpenCV or MXNet would crash it."""
+    """Wait for busy threads: a process that ends while one of them is inside OpenCV or MXNet would crash."""
     _ending.set()
     end = time.monotonic() + PATIENCE
     while any(worker.busy for worker in list(_workers)) and time.monotonic() < end:

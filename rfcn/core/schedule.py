@@ -1,4 +1,4 @@
-"""Learning rates: when they change, and of which layers they are others or none."""
+"""Learning rates: when they change, and which layers have their own or are not trained."""
 import copy
 import json
 import logging
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def updates_per_epoch(batches, accumulate=1):
-    """Updates that an epoch of so many batches makes: the last one may be of fewer than `accumulate` batches.
+    """Updates per epoch of so many batches; the last update may be of fewer than `accumulate` batches.
 
     Departure: the release counts images / batch, 8275.5 updates for VOC on 4 devices, where its epochs have 8275. Here
     epochs end with a full batch (8276), and the schedule counts what there is: a drop at epoch 2 comes when the second
@@ -27,7 +27,7 @@ def last_epoch(epochs):
 
 
 def batches_in(epoch, end_epoch, batches):
-    """How many of an epoch's batches are trained: all of them, but for the last epoch of a training of, say, 7.25.
+    """How many batches of an epoch are trained: all, or a quarter of them in the last epoch of a training of 7.25.
 
     Args:
         epoch: counted from 0. end_epoch: where the training ends. batches: of a whole epoch.
@@ -60,8 +60,7 @@ def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False,
 
     Args:
         epochs: where to drop, in epochs; fractions count, those of an update are cut off.
-        updates_per_epoch: as many as an epoch has, `updates_per_epoch`; the release's, images / batch, need not be
-            whole.
+        updates_per_epoch: see the function of that name; the release's number, images / batch, need not be whole.
         warmup_mode: 'constant', or 'linear': the rate rises from warmup_lr by the same amount with each update.
     Raises:
         ConfigError: the rate of the warm-up is above the one that it leads to.
@@ -105,7 +104,7 @@ def with_lr_mult(symbol, multipliers, key='TRAIN.LR_MULT'):
 
 
 def with_kept_statistics(symbol, fixed, frozen):
-    """A copy of a graph whose BatchNorms that are not trained also compute with the mean and variance they were given.
+    """A copy of a graph in which BatchNorms that are not trained also keep the mean and variance they were given.
 
     In the release no BatchNorm learns statistics, so that this changes nothing there. The small networks' do; without
     this a frozen layer would go on changing, and the layers that RPN and R-FCN share would differ after alternating.

@@ -34,7 +34,7 @@ class AnchorLoader(Loader):
         targets: keywords of `lib.rpn.anchors.assign_anchor`.
         max_gt_boxes: G; 0 for the largest number of objects in `roidb`.
         end2end: also give im_info and gt_boxes.
-        tell_classes: the label of a positive anchor is the class of its object, not 1.
+        tell_classes: label a positive anchor with the class of its object, not with 1.
     """
 
     def __init__(self, roidb, batch_size, *, feature_shape, anchors, targets, max_gt_boxes=0, end2end=True,
@@ -85,8 +85,8 @@ class RoiLoader(Loader):
 
     Args:
         roidb: entries with rois, max_overlaps, max_classes, bbox_targets: see `lib.rcnn.sample_rois`.
-        rois_per_image: RoIs that train; -1 for all of them.
-        fg_fraction: largest part of them that may be foreground, unless all are taken.
+        rois_per_image: RoIs that train; -1 for all.
+        fg_fraction: largest share of foreground among them; not used where all train.
         sampling: further keywords of `lib.rcnn.sample_rois.sample_labelled_rois`.
     """
 
@@ -125,7 +125,7 @@ def anchor_loader(cfg, roidb, symbol, devices=1):
     """The loader of the end-to-end graph, or of the RPN graph, whose batches have targets and no gt_boxes.
 
     Args:
-        devices: how many; each gets TRAIN.BATCH_IMAGES images a step.
+        devices: how many; each gets TRAIN.BATCH_IMAGES images per step.
     """
     train, network = cfg.TRAIN, cfg.network
     check_anchors(cfg, roidb)
@@ -172,12 +172,12 @@ def rpn_classes(symbol, num_anchors):
 
 
 def shares(devices):
-    """Keywords of a training loader: how a step is shared out to the devices of all workers."""
+    """Keywords of a training loader: how each step is shared by the devices of all workers."""
     return dict(devices=devices, rank=workers().rank, ranks=workers().count)
 
 
 def roi_loader(cfg, roidb, devices=1):
-    """The loader of the R-FCN graph; each device gets TRAIN.BATCH_IMAGES images a step."""
+    """The loader of the R-FCN graph; each device gets TRAIN.BATCH_IMAGES images per step."""
     train = cfg.TRAIN
     sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
                     num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,

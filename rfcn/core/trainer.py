@@ -1,10 +1,12 @@
-"""The training loop: steps, metrics, log lines, checkpoints, validation."""
+"""The training loop: steps, metrics, log lines, checkpoints, validation; Ctrl-C as a wish to stop after the batch."""
 import contextlib
 import errno
 import json
 import logging
 import math
 import os
+import signal
+import threading
 import time
 
 import numpy as np
@@ -14,7 +16,6 @@ from lib.utils.console import progress
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import CURVES, not_finite, params_path
 from rfcn.core.curves import Curves
-from rfcn.core.interrupt import StopNow, StopWish
 from rfcn.core.metric import TrainingMetrics, measure
 from rfcn.core.schedule import batches_in, last_epoch
 from rfcn.core.workers import Alone
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteLoss(UserError, FloatingPointError):
-    """A loss, or what an update made of the parameters, is NaN or infinite."""
+    """A loss, or a parameter after an update, is NaN or infinite."""
 
 
 class Stopped(SystemExit):
@@ -33,13 +34,64 @@ class Stopped(SystemExit):
         super().__init__(128 + signal)
 
 
+class StopNow(KeyboardInterrupt):
+    """A signal that asked to stop came within `StopWish.at_once`."""
+
+
+class StopWish:
+    """While active, the first Ctrl-C or SIGTERM only sets `signal`; a second Ctrl-C interrupts at once, as usual.
+
+        with StopWish() as stop:
+            for batch in batches:
+                ...
+                if stop.signal:
+                    break
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self):
+        self.signal = None
+        self._at_once = False
+
+    @contextlib.contextmanager
+    def at_once(self):
+        """A block of work that may stay unfinished: a signal within it raises `StopNow` there."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def __enter__(self):
+        # Only the main thread may handle signals; elsewhere nothing changes.
+        main = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS} if main else {}
+        return self
+
+    def __exit__(self, *error):
+        self._restore()
+
+    def _note(self, number, frame):
+        self.signal = signal.Signals(number)
+        self._restore()
+        if self._at_once:
+            raise StopNow
+        logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)
+
+    def _restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+
 class Trainer:
     """Trains a started TrainModule on the batches of a loader.
 
     Args:
         module: a `TrainModule` after `start`.
         loader: a `Loader`.
-        prefix: of the checkpoints; beside them go `prefix-log.jsonl`, one JSON object a line, and `prefix-curves`.
+        prefix: of the checkpoints; beside them go `prefix-log.jsonl`, a JSON object per line, and `prefix-curves`.
         frequent: steps between log lines.
         period: epochs between checkpoints; the last epoch always gets one.
         keep: checkpoints to keep, the newest ones; 0 for all.
@@ -74,25 +126,26 @@ class Trainer:
 
         Args:
             end_epoch: a fraction ends within an epoch, whose checkpoint is the last one.
-            done, drawn_for: images of the first epoch that have been seen, and the images a step of the run that began
-                it: `start` and `step_size` of `Loader.batches`.
+            done, drawn_for: images of the first epoch that are done, and images per step of the run that began it:
+                `start` and `step_size` of `Loader.batches`.
         Raises:
             NonFiniteLoss: with the losses and the images of that batch, or with the names of the parameters.
             Stopped: after Ctrl-C or SIGTERM, with a checkpoint written.
         """
-        # Without a buffer: what a full disk did not take would come up again, without a name, when the file is closed.
+        # Unbuffered: on a full disk a buffer would raise its error when the file is closed, without the file's name.
         path = self.prefix + '-log.jsonl' if self.workers.first else os.devnull
         with open(path, 'ab', buffering=0) as log, contextlib.closing(self.curves), StopWish() as stop:
             self._log = log
             if begin_epoch and not done and self._is_unvalidated(begin_epoch):
-                self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)    # the run before ended amid it
+                # the earlier run ended before or during this validation
+                self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)
                 self._leave_if(self._wish(stop), begin_epoch)
             for epoch in range(begin_epoch, last_epoch(end_epoch)):
                 self._epoch(epoch, end_epoch, stop, *((done, drawn_for) if epoch == begin_epoch else ()))
                 self._leave_if(self._end_epoch(epoch + 1, last_epoch(end_epoch), stop), epoch + 1)
 
     def go_on(self, momenta, progress):
-        """Set momentum, schedule and best score of an earlier run; parameters are the caller's."""
+        """Continue an earlier run: take over momentum, schedule and best score. The caller has set the parameters."""
         self.module.set_momenta(momenta, progress.num_update)
         self.best = progress.best
         self.batches_done = progress.batches_done
@@ -120,14 +173,17 @@ class Trainer:
                 if wish:
                     self._save_interrupted(epoch, done + seen, drawn_for)
                     self._leave_if(wish, epoch, done + seen)
-        self.module.finish_update()  # where accumulated batches do not come out even: a checkpoint holds no gradients
+        self.module.finish_update()  # the rest of the accumulated batches: a checkpoint holds no gradients
+        if not seen:
+            logger.info('epoch %d: nothing is left of it to train', epoch + 1)
+            return
         means, speed = self.metrics.get(), seen / (time.time() - started)
         left = self._seconds_left(speed, epoch, batches, end_epoch)
         logger.info('epoch %d: %s, %.2f images/s%s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
                     speed, ', about %s left for all epochs' % hours(left) if left else '')
 
     def _seconds_left(self, speed, epoch, batches_done, end_epoch):
-        """Of training, without validations, at so many images a second."""
+        """Seconds of training that are left, without validations, at so many images per second."""
         last, size = math.ceil(end_epoch), len(self.loader)
         batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last)) - batches_done
         return batches * self.loader.step_size / speed if speed else 0
@@ -185,7 +241,7 @@ class Trainer:
         return ', '.join(data.decode('utf-8') for data in self.workers.gather(', '.join(batch.images).encode('utf-8')))
 
     def _end_epoch(self, epoch, end_epoch, stop):
-        """A checkpoint if one is due, then the validation, which may take long; a stop leaves a checkpoint anyway.
+        """Write a checkpoint if one is due, then validate. A run that is asked to stop gets a checkpoint in any case.
 
         Returns the wish to stop.
         """
@@ -203,7 +259,7 @@ class Trainer:
         """Score the parameters if that is due, and keep them if they are the best so far.
 
         Args:
-            saved: whether there is a checkpoint of this epoch, which shall know the best score.
+            saved: whether there is a checkpoint of this epoch; then the best score is written into it.
         """
         due = self.validate and self.eval_period and (epoch % self.eval_period == 0 or epoch == end_epoch)
         if not due:
@@ -220,7 +276,7 @@ class Trainer:
             self.best = evaluation.score
             if self.workers.first:
                 self._save_to(self.prefix + '-best.params', epoch, params)
-                if saved:   # which shall know the best score
+                if saved:   # write the best score into that checkpoint
                     states.save_states(states.states_beside(params_path(self.prefix, epoch)), self.module.momenta(),
                                        self._progress(epoch, *params), self.identity)
         self.workers.meet()
@@ -229,7 +285,7 @@ class Trainer:
             self.curves.add_pictures(self.module.num_update, pictures)
 
     def _params(self):
-        """Parameters and auxiliary states, which are finite."""
+        """Parameters and auxiliary states; raises a NonFiniteLoss if one is not finite."""
         params = self.module.get_params()
         faulty = not_finite(dict(params[0], **params[1]))
         if faulty:
@@ -267,7 +323,7 @@ class Trainer:
                                self.module.accumulate, drawn_for or self.loader.step_size)
 
     def _write(self, line):
-        # JSON has no NaN, the score of a class without objects.
+        # JSON has no NaN, which is the score of a class without objects.
         line = {name: None if value != value else value for name, value in line.items()}
         data = (json.dumps(line) + '\n').encode('ascii')
         try:

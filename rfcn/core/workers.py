@@ -1,6 +1,6 @@
-"""Several processes at one training or test, and how their numbers are added up, by MXNet's key-value stores.
+"""Several processes that share one training or test, and add up their numbers by MXNet's key-value stores.
 
-A process is a worker when its environment says DMLC_ROLE=worker; docs/several_hosts.md tells what else is there. The
+A process is a worker if its environment has DMLC_ROLE=worker; docs/several_hosts.md lists the other variables. The
 servers of MXNet's store only add up what the workers push; each worker updates its own parameters.
 """
 import functools
@@ -24,25 +24,29 @@ _scopes = itertools.count()     # a key means one array for the life of the serv
 
 
 class Alone:
-    """A process that shares its work with no other; the interface of `Workers`."""
+    """A single process, with the interface of `Workers`."""
 
     rank, count, store = 0, 1, None
     first = True    # whether this worker writes the files of the run
 
     def sum(self, values):
-        """Add numbers up over all workers. Returns float32 array (float64 here, as given)."""
+        """The sum of numbers over all workers: those given, as an array."""
         return np.asarray(values)
 
     def gather(self, data):
-        """The bytes that each worker gives, in a list by rank, for all of them."""
+        """The bytes of each worker, a list by rank; every worker gets the list."""
         return [data]
 
     def share(self, arrays):
-        """The arrays of the first worker, name -> NDArray, for all of them. What the others give does not count."""
+        """Name -> NDArray of the first worker, for every worker; the arrays of the others are ignored."""
         return arrays
 
     def check_equal(self, what, text, remedy):
-        """Raise a ConfigError where a worker's text is not that of the first. What it is, and what to do, are told."""
+        """Raise a ConfigError if a worker's text differs from the first one's.
+
+        Args:
+            what: what the text describes. remedy: what to do; both for the message.
+        """
 
     def meet(self):
         """Wait until all workers are here."""
@@ -56,7 +60,7 @@ class Workers:
 
     def __init__(self):
         check_environment()
-        os.environ['MXNET_UPDATE_ON_KVSTORE'] = '0'     # the servers add up, and know no optimizer
+        os.environ['MXNET_UPDATE_ON_KVSTORE'] = '0'     # the servers add up and have no optimizer
         self.count = int(os.environ['DMLC_NUM_WORKER'])
         self.rank = rank_of(os.environ, self.count)
         self._member = Member(watch_address(), 'worker', self.rank, end_at_once)
@@ -86,7 +90,7 @@ class Workers:
         return array.asnumpy().reshape(values.shape)
 
     def gather(self, data):
-        """The bytes that each worker gives, in a list by rank, for all of them."""
+        """The bytes of each worker, a list by rank; every worker gets the list."""
         sizes = self.sum(self._row(len(data).to_bytes(BYTES_A_NUMBER * 3, 'little'), 3))
         sizes = [int.from_bytes(_as_bytes(row), 'little') for row in sizes]
         rounds = -(-max(sizes) // (BYTES_A_NUMBER * CHUNK))
@@ -95,7 +99,7 @@ class Workers:
         return [b''.join(_as_bytes(part[rank]) for part in parts)[:size] for rank, size in enumerate(sizes)]
 
     def share(self, arrays):
-        """The arrays of the first worker, name -> NDArray, for all of them. What the others give does not count."""
+        """Name -> NDArray of the first worker, for every worker; the arrays of the others are ignored."""
         mine = {name: [value.shape, np.dtype(value.dtype).name] for name, value in arrays.items()} if self.first else {}
         described = json.loads(self.gather(json.dumps(mine).encode('utf-8'))[0].decode('utf-8'))
         sums, shared = Sums(self.store, 1), {}
@@ -107,7 +111,11 @@ class Workers:
         return shared
 
     def check_equal(self, what, text, remedy):
-        """Raise a ConfigError where a worker's text is not that of the first. What it is, and what to do, are told."""
+        """Raise a ConfigError if a worker's text differs from the first one's.
+
+        Args:
+            what: what the text describes. remedy: what to do; both for the message.
+        """
         here = json.dumps([text, socket.gethostname()]).encode('utf-8')
         texts = [json.loads(data.decode('utf-8')) for data in self.gather(here)]
         others = ['worker %d (host %s)' % (rank, host) for rank, (other, host) in enumerate(texts)
@@ -144,7 +152,7 @@ class Workers:
 
 
 def _as_bytes(numbers):
-    """What `Workers._row` made numbers of."""
+    """The bytes that `Workers._row` turned into numbers."""
     return np.asarray(numbers).astype('<u4').view(np.uint8).reshape(-1, 4)[:, :BYTES_A_NUMBER].tobytes()
 
 

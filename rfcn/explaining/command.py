@@ -5,8 +5,8 @@
     rfcn explain --train --cfg X.yaml [--params Y.params] [--images 4 | --image 000012.jpg] --out DIR
 
 The first two take one decision apart: score maps, bins, votes, box, proposals, NMS. The third shows what training makes
-of its images: anchors, proposals, RoIs, losses, which of them OHEM keeps, and what no anchor or RoI learns; it is the
-first look where a training finds nothing. PNG files and one page that needs no other file.
+of its images: anchors, proposals, RoIs, losses, which RoIs OHEM keeps, and which objects no anchor or RoI trains on.
+Look there first when a training learns nothing. Writes PNG files and one page that needs no other file.
 """
 import logging
 

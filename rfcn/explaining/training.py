@@ -82,7 +82,7 @@ class TrainingImage(NamedTuple):
     objects: List[ObjectReport]
 
     def sentences(self) -> List[str]:
-        """What one look should tell, in words."""
+        """The findings, in sentences."""
         count, labels = len(self.objects), self.anchor_labels
         starved = ['%s (best %.3f)' % (o.class_name, np.floor(1000 * o.best_anchor) / 1000) for o in self.objects
                    if o.best_anchor < self.fg_thresh]
@@ -109,7 +109,7 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
                     paths: Optional[Sequence[str]] = None) -> Iterator[TrainingImage]:
     """What the first images of a training's first epoch teach, in the state of a checkpoint.
 
-    One image is seen at a time; what a RoI or an anchor is to learn does not depend on the other images of a batch.
+    Images are computed one at a time: what a RoI or an anchor learns does not depend on the other images of a batch.
 
     Args:
         cfg: a loaded configuration with classes.

@@ -19,14 +19,13 @@ from lib.dataset.voc import VOC_CLASSES
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import TEST_SUFFIX
 from rfcn.config.config import load_config, with_overrides
-from rfcn.importers.fold import RELEASE_MEANS, fold_trunk
-from rfcn.importers.naming import find_trunk
+from rfcn.importers.trunk import RELEASE_MEANS, find_trunk, fold_trunk
 
 HEADS = ('rpn_conv_3x3', 'rpn_cls_score', 'rpn_bbox_pred', 'conv_new_1', 'rfcn_cls', 'rfcn_bbox')
 RPN = HEADS[:3]
 PY_RFCN_MEANS = (122.7717, 115.9465, 102.9801)      # red, green, blue: lib/fast_rcnn/config.py, PIXEL_MEANS
 BOX_STDS = (0.1, 0.1, 0.2, 0.2)                     # both projects' BBOX_NORMALIZE_STDS; the means are 0
-ANCHOR_SCALES = {9: (8, 16, 32), 12: (4, 8, 16, 32)}    # by the anchors a cell, three ratios: VOC's models, COCO's
+ANCHOR_SCALES = {9: (8, 16, 32), 12: (4, 8, 16, 32)}    # by the anchors per cell, three ratios: VOC's models, COCO's
 _DEFORMABLE_PARTS = re.compile(r'res5\w_branch2b_offset_|rfcn_(cls|bbox)_offset_t_')
 
 KNOWN_CLASSES = {len(names) + 1: names for names in (VOC_CLASSES, COCO_CLASSES)}
@@ -56,7 +55,7 @@ def import_detector(params, source_input, path: str, classes: Tuple[str, ...] = 
 
     Args:
         params: name -> array, by the release's names.
-        source_input: `rfcn.importers.fold.Input`: the order of channels.
+        source_input: `rfcn.importers.trunk.Input`: the order of channels.
         path: of the file, for messages.
         classes: names without background, where they are not VOC's or COCO's.
     Raises:
@@ -108,22 +107,22 @@ def _facts_of_heads(arg_params, path, has_rpn, given_number):
         given_number: of the classes that the user names, background included; None where none are named.
     """
     cls, bbox = len(arg_params['rfcn_cls_bias']), len(arg_params['rfcn_bbox_bias'])
-    # A box set a class hides k, unless the number of classes is known: 7 in all published models.
+    # A box set per class hides k, unless the number of classes is known: 7 in all published models.
     class_agnostic = bbox != 4 * cls
     bins_squared = bbox // 8 if class_agnostic else 49
     if not class_agnostic and given_number and cls % given_number == 0:
         bins_squared = cls // given_number
     bins = int(round(bins_squared ** 0.5))
     if bins < 1 or bins * bins != bins_squared or (class_agnostic and bbox % 8) or cls % bins_squared:
-        raise CheckpointError('%s: rfcn_cls has %d maps and rfcn_bbox %d: that is neither k * k maps a class and 8 * k '
-                              '* k for boxes, nor 49 a class and four times as many for boxes' % (path, cls, bbox))
+        raise CheckpointError('%s: rfcn_cls has %d maps and rfcn_bbox %d: expected k * k maps per class and 8 * k * k '
+                              'for boxes, or 49 maps per class and four times as many for boxes' % (path, cls, bbox))
     settings = {'network.POOLED_SIZE': bins, 'CLASS_AGNOSTIC': class_agnostic,
                 'network.CONV_NEW_CHANNELS': len(arg_params['conv_new_1_bias'])}
     if has_rpn:
         scores, deltas = len(arg_params['rpn_cls_score_bias']), len(arg_params['rpn_bbox_pred_bias'])
         if 2 * scores != deltas or scores // 2 not in ANCHOR_SCALES:
-            raise CheckpointError('%s: an RPN of %d scores and %d deltas a cell; those of the published models have 9 '
-                                  'or 12 anchors, 18 and 36 or 24 and 48' % (path, scores, deltas))
+            raise CheckpointError('%s: an RPN of %d scores and %d deltas per cell; expected 18 and 36, or 24 and '
+                                  '48: the published models have 9 or 12 anchors' % (path, scores, deltas))
         settings['network.ANCHOR_SCALES'] = list(ANCHOR_SCALES[scores // 2])
         settings['network.RPN_CHANNELS'] = len(arg_params['rpn_conv_3x3_bias'])
     return cls // bins_squared, settings

@@ -14,9 +14,8 @@ from lib.errors import CheckpointError, UserError
 from lib.utils.limits import open_input
 from rfcn.checkpoints.checkpoint import load_arrays
 from rfcn.importers.detector import HEADS, import_detector, is_detector
-from rfcn.importers.fold import RELEASE_MEANS, Input
-from rfcn.importers.naming import find_trunk, trunk_layers
 from rfcn.importers.torch_file import load_torch
+from rfcn.importers.trunk import RELEASE_MEANS, Input, find_trunk, trunk_layers
 from rfcn.symbols.resnet_v1 import RESNET_V1
 
 # style's name; depth; layers by the trunk's names; names left out; Input; whether a bottleneck's stride lies in its 3x3

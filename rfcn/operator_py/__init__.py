@@ -1,7 +1,7 @@
-"""Operators that MXNet calls back in Python: what they do to a batch is in lib, their shapes and names are here.
+"""Operators that MXNet calls back in Python: their names and shapes are here, what they compute is in lib.
 
-What they draw at random: each image of a batch has a source of its own, seeded by the loader. So what is drawn for an
-image does not depend on the device or the worker that sees it, nor on the images beside it.
+Random draws: each image of a batch has a source of its own, seeded by the loader. So what is drawn for an image does
+not depend on the device or the worker that gets it, nor on the images beside it.
 """
 import atexit
 import logging
@@ -16,13 +16,13 @@ _sources = {}   # device, such as 'cpu(0)' -> the sources of the images in its p
 
 @atexit.register
 def _finish():
-    """Wait for what was begun, as after an error amid a batch: while MXNet shuts down, operators in Python never end.
+    """Wait for what has begun, as after an error during a batch: operators in Python never end while MXNet shuts down.
 
-    MXNet has registered its own shutdown before, which thus comes after this.
+    MXNet registered its own shutdown earlier, so it comes after this.
     """
     try:
         mx.nd.waitall()
-    except mx.base.MXNetError as error:     # of an operator, which nobody asked for any more
+    except mx.base.MXNetError as error:     # of an operator whose result nobody waits for
         logging.getLogger(__name__).error('%s', error_line(error))
 
 

@@ -2,7 +2,7 @@
 
 MXNet fuses each convolution with the BatchNorm, sum and ReLU behind it and replaces what it fused; the ranges that the
 integers stand for come from images that pass through the fp32 graph. Weights stay fp32 in the file: MXNet rounds them,
-with a scale a filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph
+with a scale per filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph
 holds the ranges.
 """
 import copy

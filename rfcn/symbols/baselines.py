@@ -15,7 +15,7 @@ from rfcn.symbols.rfcn import RFCN, RFCNHead, rpn_head, rpn_losses
 
 
 class NaiveHead(RFCNHead):
-    """RoI max pooling of the features that R-FCN makes its score maps of, and a fully connected layer an answer."""
+    """RoI max pooling of the features that R-FCN makes its score maps of, and a fully connected layer per answer."""
 
     def predict(self, conv5, rois):
         """(B, F, H, W) and (R, 5) -> cls_score (R, C) and bbox_pred (R, 4 * num_reg_classes)."""
@@ -101,7 +101,8 @@ class ClassRPN:
     def __init__(self, cfg, trunk):
         check_strides(cfg, rpn=conv5_stride(cfg))
         if not cfg.CLASS_AGNOSTIC:
-            raise ConfigError('CLASS_AGNOSTIC must be true: %s predicts one box an anchor for all classes' % cfg.symbol)
+            raise ConfigError('CLASS_AGNOSTIC must be true: %s predicts one box per anchor for all classes'
+                              % cfg.symbol)
         self.cfg = cfg
         self.trunk = trunk
 

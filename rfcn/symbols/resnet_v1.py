@@ -12,7 +12,7 @@ from lib.errors import ConfigError
 
 BN_EPS = 1e-5
 DEFORMABLE_GROUPS = 4
-# Pixels of the image a cell of conv4, and of conv5 by network.CONV5.
+# Pixels of the image per cell of conv4, and of conv5 by network.CONV5.
 CONV4_STRIDE = 16
 CONV5_STRIDE = {'atrous': 16, 'stride32': 32, 'none': CONV4_STRIDE}
 
@@ -146,7 +146,7 @@ class ResNetV1:
 
 
 def conv5_stride(cfg):
-    """Pixels a cell of what the trunk gives as conv5."""
+    """Pixels per cell of what the trunk gives as conv5."""
     return CONV5_STRIDE[cfg.network.CONV5]
 
 
@@ -154,12 +154,12 @@ def check_strides(cfg, rpn, rcnn=None):
     """Compare the strides of the configuration with those of the network.
 
     Args:
-        rpn: pixels a cell of the map that the RPN sits on.
+        rpn: pixels per cell of the map that the RPN sits on.
         rcnn: of the map that RoIs are pooled from; None if there is none.
     Raises:
         ConfigError: they differ; boxes would lie in another place than their features.
     """
     for key, stride in (('RPN_FEAT_STRIDE', rpn), ('RCNN_FEAT_STRIDE', rcnn)):
         if stride is not None and cfg.network[key] != stride:
-            raise ConfigError('network.%s is %d, but %s with network.CONV5 %s has %d pixels a cell there: write %s: %d'
-                              % (key, cfg.network[key], cfg.symbol, cfg.network.CONV5, stride, key, stride))
+            raise ConfigError('network.%s is %d, but %s with network.CONV5 %s has %d pixels per cell there: write '
+                              '%s: %d' % (key, cfg.network[key], cfg.symbol, cfg.network.CONV5, stride, key, stride))

@@ -48,9 +48,9 @@ def rpn_losses(cls_score_two, bbox_pred, label, bbox_target, bbox_weight, batch_
     cls_prob = mx.sym.SoftmaxOutput(cls_score_two, label, name='rpn_cls_prob', multi_output=True, normalization='valid',
                                     use_ignore=True, ignore_label=IGNORE_LABEL)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='rpn_bbox_loss_', scalar=RPN_SMOOTH_L1_SIGMA)
-    # Departure: the release divides by the anchors of one image however many images a device takes; the softmax beside
-    # it is a mean over all of them, so the box loss would outgrow it. With one image, its only use, the two are the
-    # same.
+    # Departure: the release divides by the anchors of one image, also with several images per device. The softmax
+    # beside it is a mean over all images, so the box loss would outgrow it. With one image, as the release trains, the two are
+    # the same.
     bbox_loss = mx.sym.MakeLoss(loss, name='rpn_bbox_loss', grad_scale=1.0 / (batch_size * batch_images))
     return cls_prob, bbox_loss
 
@@ -62,7 +62,7 @@ def rpn_proposals(cls_score_two, bbox_pred, im_info, num_anchors, native, output
     Args:
         native: MXNet's own operator (`CXX_PROPOSAL`), else the Python one; they differ in padding and in the cells at
             the border.
-        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`. MXNet's own operator believes any exponent.
+        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`. MXNet's own operator does not clip.
         settings: feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n, threshold, rpn_min_size.
     """
     cls_prob = mx.sym.SoftmaxActivation(cls_score_two, mode='channel', name='rpn_cls_act')
@@ -73,7 +73,7 @@ def rpn_proposals(cls_score_two, bbox_pred, im_info, num_anchors, native, output
 
 
 class RFCNHead:
-    """k*k*C class maps and k*k*4 box maps a class; the vote is the mean of a RoI's bins.
+    """k*k*C class maps and k*k*4 box maps per class; the vote is the mean of a RoI's bins.
 
     Bin (i, j) of a RoI is the mean of map (i, j) alone.
 
@@ -211,7 +211,7 @@ class RFCN:
 
     @staticmethod
     def pooled_stride(cfg):
-        """Pixels a cell of the map that RoIs are pooled from."""
+        """Pixels per cell of the map that RoIs are pooled from."""
         return conv5_stride(cfg)
 
     def get_symbol(self, is_train):
@@ -303,7 +303,7 @@ class RFCN:
         train = self.cfg.TRAIN
         if train.ENABLE_OHEM:
             return train.BATCH_ROIS_OHEM
-        # Departure: the release divides the box loss by BATCH_ROIS even where that is -1 (all RoIs) and so climbs it.
+        # Departure: the release divides the box loss by BATCH_ROIS even if that is -1 (all RoIs), and so increases it.
         return train.BATCH_ROIS // train.BATCH_IMAGES if train.BATCH_ROIS > 0 else train.RPN_POST_NMS_TOP_N
 
     def _rcnn_outputs(self, conv5, rois):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import benchmark
-from experiments.bench import inference, kernels, measure, plot, report, subjects, training
-from experiments.bench.flops import gflop
+from experiments.bench import inference, kernels, measure, report, subjects, training
+from experiments.bench.measure import gflop
 from rfcn.symbols import make_symbol
 
 
@@ -146,7 +146,7 @@ ROW = dict(backbone='ResNet-18', depth=18, precision='fp32', pre=0.01, network=0
 
 
 def test_the_picture_parts_all_but_the_convolutions():
-    parts = plot.parts_besides_convolution(ROW)
+    parts = report.parts_besides_convolution(ROW)
     assert {name: round(value, 6) for name, value in parts.items()} == {
         'reading and scaling': 10, 'RoI pooling': 30, 'to and from INT8': 0, 'other operators': 30,
         'operators in Python, waiting': 40, 'choosing detections': 20}

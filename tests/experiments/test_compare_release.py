@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from experiments import compare_release as script
-from experiments.compare.network_training import check_step_outputs
-from experiments.compare.networks import check_outputs
-from experiments.compare.parameters import make_parameter
+from experiments.compare.network_training import check_step_outputs, exchange_copies, match_rows
+from experiments.compare.networks import check_outputs, make_parameter
 from experiments.compare.report import EXACT, NETWORK, PIXELS, PLAIN, Report, compare
-from experiments.compare.rows import exchange_copies, match_rows
 from experiments.compare.vectors import Vector, plain
 
 OWN = Path(__file__).resolve().parents[1] / 'vectors' / 'own'

@@ -3,7 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from experiments.bench.flops import gflop
+from experiments.bench.measure import gflop
 from experiments.rows.cost import cost, num_parameters
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, find_row
 from rfcn.config.config import load_config

@@ -207,7 +207,7 @@ def test_a_network_is_recorded_and_equals_ours(checkout):
 
 
 def test_the_recorder_has_the_parameters_of_the_comparison():
-    from experiments.compare.parameters import make_parameter
+    from experiments.compare.networks import make_parameter
     for name, shape in (('rfcn_cls_weight', (3, 2, 1, 1)), ('res5b_branch2b_offset_weight', (2, 2, 3, 3)),
                         ('rfcn_cls_offset_t_weight', (2, 3, 1, 1)), ('bn5c_branch2c_gamma', (4,)),
                         ('bn_conv1_moving_var', (4,)), ('bn2a_branch1_moving_mean', (3,)), ('rfcn_bbox_bias', (3,))):

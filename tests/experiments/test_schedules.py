@@ -130,7 +130,7 @@ def test_explain_prints_sources_schedule_and_trunk(capsys):
 
 def test_explain_follows_overrides_and_says_when_images_are_not_here(tmp_path):
     accumulated = explain(find_row('paper_voc07_rfcn'), ['gpus=', 'TRAIN.GRAD_ACCUM=2', 'TRAIN.ALTERNATE.rfcn1_lr=0.1'])
-    assert 'the CPU, 2 images an update' in accumulated and 'rfcn1         0.05' in accumulated
+    assert 'the CPU, 2 images per update' in accumulated and 'rfcn1         0.05' in accumulated
     nowhere = explain(find_row('bccd_resnet50'), ['dataset.dataset_path=%s' % tmp_path])
     assert 'Its images are not here' in nowhere
 

@@ -65,7 +65,7 @@ def put(*path_and_value):
     (put('nodes', CONV, 'op', 'Convolutoin'), 'Convolutoin'),
     (put('nodes', CONV, 'op', 'Custom'), 'op_type|Custom'),
     (put('nodes', CONV, 'subgraphs', 3), 'the subgraphs of node 3 are no list'),
-    (put('nodes', CONV, 'surprise', 3), 'node 3 has not the parts of a node')])
+    (put('nodes', CONV, 'surprise', 3), 'node 3 is not described as a node is')])
 def test_graphs_that_mxnet_would_stumble_over_are_refused(tmp_path, change, message):
     graph = json.loads(small_graph().tojson())
     change(graph)

@@ -1,6 +1,7 @@
 """The one command `rfcn`: its table, its help, its mistakes."""
 import subprocess
 import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import rfcn
 from lib.errors import UserError
 from rfcn import cli
 from rfcn.cli import COMMANDS, find_command, function_of, main
+from rfcn.config.config import load_config
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -20,13 +22,34 @@ def own_arguments(monkeypatch):
 
 
 @pytest.mark.parametrize('name', COMMANDS)
-def test_the_help_of_each_command_shows_how_it_is_called(name, capsys):
+def test_the_help_of_each_command_ends_with_an_example(name, capsys):
     with pytest.raises(SystemExit) as end:
         main([name, '--help'])
     printed = capsys.readouterr().out
     assert end.value.code == 0
     assert printed.startswith('usage: rfcn %s ' % name)
-    assert 'rfcn %s' % name in printed.partition('\n\n')[2]    # the example, after the usage
+    assert printed.splitlines()[-1] == '  ' + ' '.join(['rfcn', name] + COMMANDS[name].example.split())
+
+
+class Parsed(Exception):
+    """Raised where a command would begin its work."""
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_the_words_of_each_example_are_understood_and_its_files_are_there(name, monkeypatch):
+    def stop(parse):
+        def parse_and_stop(self, args=None, namespace=None):
+            parse(self, args, namespace)
+            raise Parsed
+        return parse_and_stop
+    for method in ('parse_args', 'parse_intermixed_args'):
+        monkeypatch.setattr(ArgumentParser, method, stop(getattr(ArgumentParser, method)))
+    words = COMMANDS[name].example.split()
+    with pytest.raises(Parsed):
+        main([name] + words)
+    assert all((ROOT / word).is_file() for word in words if word.startswith('experiments/'))
+    if '--cfg' in words:
+        load_config(str(ROOT / words[words.index('--cfg') + 1]), [word for word in words if '=' in word])
 
 
 def test_the_help_lists_all_commands_and_imports_none(capsys):

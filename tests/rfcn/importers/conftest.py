@@ -9,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn.importers.fold import fold_trunk
+from rfcn.importers.trunk import fold_trunk
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 
 HEIGHT, WIDTH = 97, 131  # odd, so that the two kinds of pool1 differ

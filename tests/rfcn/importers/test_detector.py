@@ -12,8 +12,8 @@ from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config
 from rfcn.importers.detector import PY_RFCN_MEANS
-from rfcn.importers.fold import RELEASE_MEANS
 from rfcn.importers.sources import detector_in
+from rfcn.importers.trunk import RELEASE_MEANS
 from rfcn.symbols import make_symbol
 from rfcn.symbols.resnet_v1 import RESNET_V1, unit_names
 from tests.rfcn.importers.caffe_net import rfcn as caffe_rfcn

@@ -11,9 +11,8 @@ from lib.errors import CheckpointError, UserError
 from rfcn import import_backbone
 from rfcn.checkpoints.checkpoint import load_params
 from rfcn.config.config import load_config
-from rfcn.importers.fold import RELEASE_MEANS
-from rfcn.importers.naming import trunk_layers
 from rfcn.importers.sources import from_block, from_caffe, from_gluoncv, from_mxnet, from_torch, load_caffe
+from rfcn.importers.trunk import RELEASE_MEANS, trunk_layers
 from rfcn.symbols import make_symbol
 from tests.rfcn.importers.caffe_net import encode, resnet50
 

@@ -87,7 +87,7 @@ def test_a_class_specific_rpn_has_no_second_stage():
 
 @pytest.mark.parametrize('overrides, fault', [
     (['network.CONV5=stride32'], 'RCNN_FEAT_STRIDE is 16, but small_rfcn with network.CONV5 stride32 has 32 pixels'),
-    (['network.RCNN_FEAT_STRIDE=32'], 'CONV5 atrous has 16 pixels a cell there: write RCNN_FEAT_STRIDE: 16'),
+    (['network.RCNN_FEAT_STRIDE=32'], 'CONV5 atrous has 16 pixels per cell there: write RCNN_FEAT_STRIDE: 16'),
     (['network.RPN_FEAT_STRIDE=8'], 'RPN_FEAT_STRIDE is 8, .* has 16 pixels'),
     (FASTER + ['network.RCNN_FEAT_STRIDE=32'], 'small_faster_rcnn with network.CONV5 stride32 has 16 pixels'),
     (CLASS_RPN + ['network.CONV5=stride32'], 'RPN_FEAT_STRIDE is 16, .* has 32 pixels'),

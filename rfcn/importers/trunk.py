@@ -1,10 +1,27 @@
-"""Finds the layers of a ResNet-v1 among named parameters, whichever project named them, and tells how deep it is."""
+"""The trunk of another project's ResNet-v1: its layers, found by name, and the arithmetic that makes them ours.
+
+`find_trunk` finds the layers among named parameters, whichever project named them, and tells how deep the network is.
+`fold_trunk` turns each convolution with its BatchNorm into the same function in the convention of
+`rfcn/symbols/resnet_v1.py`. This is exact, because BatchNorm computes gamma * (y - mean) / sqrt(var + eps) + beta. A
+constant that is added to y, such as the convolution's bias or the effect of another mean of the pixels, is subtracted
+from `mean` instead. A difference in eps is added to `var`. The order of the channels and a division of the pixels go
+into the weights of conv1.
+"""
 import re
 from collections import namedtuple
 
+import numpy as np
+
 from lib.errors import CheckpointError
-from rfcn.importers.fold import ConvBN
-from rfcn.symbols.resnet_v1 import RESNET_V1, unit_names
+from rfcn.symbols.resnet_v1 import BN_EPS, RESNET_V1, unit_names
+
+RELEASE_MEANS = (123.15, 115.90, 103.06)  # red, green, blue, of pixels of 0 to 255
+
+# (filters, channels, kh, kw); then (filters,) each, bias may be None
+ConvBN = namedtuple('ConvBN', 'weight bias gamma beta mean var')
+
+# How a source sees pixels of 0 to 255: order of channels; (pixel - mean) / std for red, green, blue; BatchNorm's eps.
+Input = namedtuple('Input', 'order means stds eps')
 
 # name in the trunk; stage 1 to 4 (0: conv1); unit; number of the convolution in its unit (None: the shortcut's); number
 # in its stage, shortcuts counted after their unit; number in its stage without shortcuts
@@ -132,3 +149,42 @@ def _without_scope(params):
     if not scope or not all(name.startswith(scope) for name in params):
         return params
     return {name[len(scope):]: value for name, value in params.items()}
+
+
+def fold_trunk(layers, source, means=RELEASE_MEANS):
+    """Parameters of the trunk from the layers of a source.
+
+    With the source's own means the result is the same function. With others it is the same wherever conv1's window lies
+    inside the image; at the border both pad with zeros, and zero is then another colour: that of each one's mean.
+
+    Args:
+        layers: dict of the trunk's layer names ('conv1', 'res2a_branch1', ...) to ConvBN.
+        source: Input.
+        means: what the trunk's user subtracts from red, green, blue.
+    Returns:
+        arg_params, aux_params: name -> float32 array.
+    """
+    arg_params, aux_params = {}, {}
+    for name, layer in layers.items():
+        layer = fold_layer(fold_input(layer, source, means) if name == 'conv1' else layer, source.eps)
+        bn = 'bn_conv1' if name == 'conv1' else 'bn' + name[len('res'):]
+        arg_params.update({name + '_weight': layer.weight, bn + '_gamma': layer.gamma, bn + '_beta': layer.beta})
+        aux_params.update({bn + '_moving_mean': layer.mean, bn + '_moving_var': layer.var})
+    return tuple({name: np.asarray(value, dtype=np.float32) for name, value in params.items()}
+                 for params in (arg_params, aux_params))
+
+
+def fold_layer(layer, eps):
+    """Take a bias into BatchNorm's mean and the difference of eps into its variance."""
+    mean = np.asarray(layer.mean, dtype=np.float64)
+    return layer._replace(bias=None, mean=mean if layer.bias is None else mean - layer.bias,
+                          var=np.asarray(layer.var, dtype=np.float64) + (eps - BN_EPS))
+
+
+def fold_input(conv1, source, means):
+    """conv1 for red, green, blue less `means`, from conv1 for (pixel - source.means) / source.stds."""
+    weight = np.asarray(conv1.weight, dtype=np.float64)[:, ::1 if source.order == 'RGB' else -1]
+    weight = weight / np.reshape(source.stds, (1, 3, 1, 1))
+    # sum w (x - source) = sum w (x - means) + sum w (means - source)
+    shift = (weight.sum(axis=(2, 3)) * (np.asarray(means) - source.means)).sum(axis=1)
+    return conv1._replace(weight=weight, mean=np.asarray(conv1.mean, dtype=np.float64) - shift)
