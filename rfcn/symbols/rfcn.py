@@ -49,8 +49,8 @@ def rpn_losses(cls_score_two, bbox_pred, label, bbox_target, bbox_weight, batch_
                                     use_ignore=True, ignore_label=IGNORE_LABEL)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='rpn_bbox_loss_', scalar=RPN_SMOOTH_L1_SIGMA)
     # Departure: the release divides by the anchors of one image, also with several images per device. The softmax
-    # beside it is a mean over all images, so the box loss would outgrow it. With one image, as the release trains, the two are
-    # the same.
+    # beside it is a mean over all images, so the box loss would outgrow it. With one image, as the release trains, the
+    # two are the same.
     bbox_loss = mx.sym.MakeLoss(loss, name='rpn_bbox_loss', grad_scale=1.0 / (batch_size * batch_images))
     return cls_prob, bbox_loss
 
