@@ -7,6 +7,8 @@ Vocabulary: boxes (N, 4) as `lib/bbox/bbox_transform.py` defines them; gt_boxes 
 number of the image in the batch, box; dets (N, 5) = box, score; deltas are what box regression predicts; overlaps are
 IoU.
 """
+from __future__ import annotations
+
 import importlib.util
 import os
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 
-def use_own_lib(folder):
+def use_own_lib(folder: Path) -> None:
     """Load the package `lib` from a folder, under this name.
 
     In the project's folder it is the one beside `rfcn`, whatever a folder of that name in the current one holds. An

@@ -1,16 +1,20 @@
 """The data sets of a configuration: their images, their options, their classes."""
+from __future__ import annotations
+
+from typing import Any
+
 from lib.dataset import load_imdbs, published_classes, roidb_of
 from lib.dataset.box_rule import RELEASE
-from lib.dataset.imdb import filter_roidb
+from lib.dataset.imdb import IMDB, filter_roidb
 from lib.errors import ConfigError
 from rfcn.checkpoints.identity import CLASSES, class_names
 from rfcn.checkpoints.states import identity_of_params
-from rfcn.config.config import with_overrides
+from rfcn.config.config import Config, with_overrides
 
 _opened = {}    # data sets that `with_classes` opened, for the next call of `datasets`: so files are read once
 
 
-def datasets(cfg, image_sets):
+def datasets(cfg: Config, image_sets: str) -> list[IMDB]:
     """The data sets of 'a+b'. Classes: those of the configuration, else the data set's own."""
     kept = _opened.pop(_reading(cfg, image_sets), None)
     _opened.clear()
@@ -26,7 +30,7 @@ def _reading(cfg, image_sets):
     return (image_sets, cfg.RELEASE_RULES) + tuple((key, cfg.dataset[key]) for key in keys)
 
 
-def training_roidb(cfg):
+def training_roidb(cfg: Config) -> list[dict]:
     """Entries of all training images and their flipped copies; images without objects only with TRAIN.KEEP_EMPTY.
 
     Raises:
@@ -36,19 +40,19 @@ def training_roidb(cfg):
     return filter_roidb(roidb, keep_empty=cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES)
 
 
-def all_sets(cfg):
+def all_sets(cfg: Config) -> list[str]:
     """Names of all image sets that a configuration uses: those to train on first."""
     names = [name.strip() for name in cfg.dataset.image_set.split('+')]
     others = (cfg.dataset.test_image_set, cfg.dataset.val_image_set)
     return list(dict.fromkeys(names + [name for name in others if name]))
 
 
-def reading_options(cfg):
+def reading_options(cfg: Config) -> dict[str, Any]:
     """Keywords of `lib.dataset.read_annotated`."""
     return dict(classes=cfg.dataset.CLASSES or None, sets=all_sets(cfg), origin=cfg.dataset.CSV_ORIGIN)
 
 
-def dataset_options(cfg):
+def dataset_options(cfg: Config) -> dict[str, Any]:
     """Keywords of a data set's class."""
     options = dict(on_unknown_class=cfg.dataset.on_unknown_class, on_bad_image=cfg.dataset.on_bad_image)
     if cfg.dataset.dataset == 'coco':       # whose evaluation has its own AP
@@ -58,7 +62,7 @@ def dataset_options(cfg):
     return dict(options, min_box_side=1) if cfg.RELEASE_RULES else options
 
 
-def with_classes(cfg, params=None):
+def with_classes(cfg: Config, params: str | None = None) -> Config:
     """The configuration with the class names filled in where it does not give them: from a checkpoint that knows its
     classes, or else from the data set; those of VOC and COCO are known without it.
 

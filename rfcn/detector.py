@@ -9,10 +9,12 @@
         ...
     picture = detector.draw('street.jpg')       # (H, W, 3) uint8 BGR
 """
+from __future__ import annotations
+
 import logging
 import math
 import os
-from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -23,7 +25,7 @@ from lib.utils.image import pad_to_stride, resize, transform
 from lib.utils.image_file import as_bgr, imread
 from lib.utils.show_boxes import draw_detections
 from rfcn import data_sets, inference
-from rfcn.config.config import load_config, with_overrides
+from rfcn.config.config import Config, load_config, with_overrides
 from rfcn.core.detect import NETWORK_LOCK, View, detect_batches
 from rfcn.core.loader import detection_scales
 from rfcn.core.pipeline import in_threads
@@ -46,7 +48,7 @@ class Detection(NamedTuple):
     box: np.ndarray
 
 
-def as_detections(by_class: Sequence[np.ndarray], classes: Sequence[str], score_thresh: float = 0.0) -> List[Detection]:
+def as_detections(by_class: Sequence[np.ndarray], classes: Sequence[str], score_thresh: float = 0.0) -> list[Detection]:
     """(n, 5) boxes and scores of each class -> list of Detection, best first."""
     found = [Detection(classes[c], float(row[4]), np.asarray(row[:4], dtype=np.float32))
              for c in range(1, len(classes)) for row in by_class[c] if row[4] >= score_thresh]
@@ -69,16 +71,16 @@ class Detector:
         FileNotFoundError, ConfigError, CheckpointError.
     """
 
-    def __init__(self, cfg, params, overrides: Sequence[str] = ()):
+    def __init__(self, cfg: Config | str | os.PathLike, params: str | os.PathLike, overrides: Sequence[str] = ()):
         cfg = load_config(cfg, overrides) if isinstance(cfg, (str, os.PathLike)) else cfg
         self.cfg = with_overrides(data_sets.with_classes(cfg, params),
                                   {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
-        self.classes: Tuple[str, ...] = (BACKGROUND,) + tuple(self.cfg.dataset.CLASSES)
+        self.classes: tuple[str, ...] = (BACKGROUND,) + tuple(self.cfg.dataset.CLASSES)
         self.params = str(params)
         with NETWORK_LOCK:
             self.predictor = inference.predictor(self.cfg, self.params)
 
-    def detect(self, image: Image, score_thresh: Optional[float] = None, rgb: bool = False) -> List[Detection]:
+    def detect(self, image: Image, score_thresh: float | None = None, rgb: bool = False) -> list[Detection]:
         """The objects of an image, best first.
 
         Args:
@@ -93,13 +95,13 @@ class Detector:
         """
         return as_detections(self.detect_by_class(image, score_thresh, rgb), self.classes)
 
-    def detect_by_class(self, image: Image, score_thresh: Optional[float] = None,
-                        rgb: bool = False) -> List[np.ndarray]:
+    def detect_by_class(self, image: Image, score_thresh: float | None = None,
+                        rgb: bool = False) -> list[np.ndarray]:
         """The same as a list over classes of (n, 5) boxes and scores; class 0, the background, is empty."""
         return next(self.detect_each([image], score_thresh, rgb=rgb))[1]
 
-    def detect_many(self, images: Iterable[Image], score_thresh: Optional[float] = None, skip_bad: bool = False,
-                    rgb: bool = False) -> Iterator[Optional[List[Detection]]]:
+    def detect_many(self, images: Iterable[Image], score_thresh: float | None = None, skip_bad: bool = False,
+                    rgb: bool = False) -> Iterator[list[Detection] | None]:
         """The objects of many images: yields, in order, what `detect` returns for each, and reads ahead.
 
         Args:
@@ -109,8 +111,8 @@ class Detector:
         for image, by_class in self.detect_each(images, score_thresh, skip_bad, rgb):
             yield None if image is None else as_detections(by_class, self.classes)
 
-    def detect_each(self, images: Iterable[Image], score_thresh: Optional[float] = None, skip_bad: bool = False,
-                    rgb: bool = False) -> Iterator[Tuple[Optional[np.ndarray], List[np.ndarray]]]:
+    def detect_each(self, images: Iterable[Image], score_thresh: float | None = None, skip_bad: bool = False,
+                    rgb: bool = False) -> Iterator[tuple[np.ndarray | None, list[np.ndarray]]]:
         """`detect_many` for those who need the pixels: yields an image's (H, W, 3) BGR array and `detect_by_class`.
 
         The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
@@ -124,7 +126,7 @@ class Detector:
         return ((image, by_class[0] if by_class else [])
                 for image, by_class in detect_batches(self.predictor, batches, **settings))
 
-    def draw(self, image: Image, found: Optional[Sequence[Detection]] = None, score_thresh: float = 0.5,
+    def draw(self, image: Image, found: Sequence[Detection] | None = None, score_thresh: float = 0.5,
              rgb: bool = False) -> np.ndarray:
         """The image with boxes, class names and scores drawn on it.
 
@@ -136,7 +138,7 @@ class Detector:
             (H, W, 3) uint8 BGR, a new array.
         """
         image = self._array(image, rgb)
-        by_class: List[List[np.ndarray]] = [[] for _ in self.classes]
+        by_class: list[list[np.ndarray]] = [[] for _ in self.classes]
         for detection in self.detect(image, score_thresh) if found is None else found:
             by_class[self.classes.index(detection.class_name)].append(np.append(detection.box, detection.score))
         return draw_detections(image, by_class, self.classes, checked_thresh(score_thresh))
@@ -159,7 +161,8 @@ class Detector:
         return image, [self.network_input(image, scale, mirror)
                        for scale in detection_scales(self.cfg) for mirror in mirrors]
 
-    def network_input(self, image: np.ndarray, scale: Sequence[int], mirror: bool = False):
+    def network_input(self, image: np.ndarray, scale: Sequence[int],
+                      mirror: bool = False) -> tuple[np.ndarray, np.ndarray, bool]:
         """What the network sees of an image at a scale (shorter side, longest side).
 
         Returns:

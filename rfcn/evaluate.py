@@ -2,18 +2,22 @@
 
 With several workers each detects on its share of the images, and then has the detections on all images.
 """
+from __future__ import annotations
+
 import io
+from typing import Any, Sequence
 
 import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
-from lib.dataset.imdb import check_usable
-from rfcn.core.detect import detect_all
+from lib.dataset.imdb import IMDB, Evaluation, check_usable
+from rfcn.config.config import Config
+from rfcn.core.detect import Predictor, detect_all
 from rfcn.core.loader import view_loaders
 from rfcn.core.workers import workers
 
 
-def nms_settings(cfg):
+def nms_settings(cfg: Config) -> dict[str, Any]:
     """Keywords of `rfcn.core.detect.choose_detections` from a configuration."""
     test = cfg.TEST
     thresh = test.SOFT_NMS_SIGMA if test.NMS_METHOD == 'soft_gaussian' else test.NMS
@@ -23,7 +27,7 @@ def nms_settings(cfg):
                 vote_thresh=test.BOX_VOTING_THRESH if test.BOX_VOTING else None)
 
 
-def detections(cfg, predictor, roidb, proposals=False):
+def detections(cfg: Config, predictor: Predictor, roidb: list[dict], proposals: bool = False) -> list[list[np.ndarray]]:
     """Detections on a list of entries: all_boxes[class][image] = (n, 5).
 
     Args:
@@ -41,13 +45,13 @@ def detections(cfg, predictor, roidb, proposals=False):
     return joined(shares, cfg.dataset.NUM_CLASSES, len(roidb))
 
 
-def share_of(order, batch_images, rank, count):
+def share_of(order: Sequence[int], batch_images: int, rank: int, count: int) -> list[int]:
     """Every count-th batch of a list of image numbers, made of the same images as if there were one worker."""
     batches = [order[start:start + batch_images] for start in range(0, len(order), batch_images)]
     return [image for batch in batches[rank::count] for image in batch]
 
 
-def packed(all_boxes, images):
+def packed(all_boxes: Sequence[Sequence[np.ndarray]], images: Sequence[int]) -> bytes:
     """The detections of some images as bytes, without pickle; `images` are the numbers of the images."""
     found = [(c, image, boxes) for c, of_class in enumerate(all_boxes) for image, boxes in zip(images, of_class)]
     places = np.array([(c, image, len(boxes)) for c, image, boxes in found], dtype=np.int64).reshape(-1, 3)
@@ -57,7 +61,7 @@ def packed(all_boxes, images):
     return file.getvalue()
 
 
-def unpacked(data):
+def unpacked(data: bytes) -> list[tuple[int, int, np.ndarray]]:
     """(class, image, boxes) of each class of each image that `packed` was given."""
     file = io.BytesIO(data)
     places, boxes = (np.load(file, allow_pickle=False) for _ in range(2))
@@ -65,7 +69,7 @@ def unpacked(data):
     return [(c, image, boxes[end - length:end].copy()) for (c, image, length), end in zip(places.tolist(), ends)]
 
 
-def joined(shares, num_classes, images):
+def joined(shares: Sequence[list], num_classes: int, images: int) -> list[list[np.ndarray]]:
     """all_boxes[class][image] of what `unpacked` gives of each worker."""
     all_boxes = [[None] * images for _ in range(num_classes)]
     for share in shares:
@@ -74,7 +78,7 @@ def joined(shares, num_classes, images):
     return all_boxes
 
 
-def by_shape(roidb):
+def by_shape(roidb: list[dict]) -> list[int]:
     """The order that puts images of one shape side by side.
 
     The network is bound to a shape less often, and batches need less padding.
@@ -82,7 +86,8 @@ def by_shape(roidb):
     return sorted(range(len(roidb)), key=lambda i: (roidb[i]['width'] / roidb[i]['height'], roidb[i]['width']))
 
 
-def evaluate(cfg, predictor, imdb, output_path=None):
+def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB,
+             output_path: str | None = None) -> tuple[Evaluation, list[list[np.ndarray]]]:
     """Detect on every image of `imdb`.
 
     Returns:

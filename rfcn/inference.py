@@ -1,15 +1,19 @@
 """The networks of a configuration for inference: a test graph with the parameters of a checkpoint, on its devices."""
+from __future__ import annotations
+
 import logging
+from typing import Callable, Sequence
 
 import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError, ConfigError
 from rfcn.checkpoints import checkpoint
-from rfcn.checkpoints.checkpoint import load_arrays, split_params, warn_of_normalised
+from rfcn.checkpoints.checkpoint import Params, load_arrays, split_params, warn_of_normalised
 from rfcn.checkpoints.identity import CLASSES, check_for_inference, class_names, is_allowed
 from rfcn.checkpoints.pretrained import class_parameters, move_rows, same_classes
 from rfcn.checkpoints.states import identity_of_params
+from rfcn.config.config import Config
 from rfcn.core.detect import INT8_SIZES, SIZES, Predictor
 from rfcn.core.module import contexts
 from rfcn.precision import quantization
@@ -23,7 +27,7 @@ INPUTS = ['data', 'im_info']
 CLASS_RPN = 'class_rpn'     # ends the name of a network whose RPN tells the classes
 
 
-def predictor(cfg, params_path):
+def predictor(cfg: Config, params_path: str) -> Predictor:
     """The network for inference with a checkpoint's parameters.
 
     Raises:
@@ -36,7 +40,8 @@ def predictor(cfg, params_path):
     return predictor_of_params(cfg, arg_params, aux_params, params_path, quantized)
 
 
-def predictor_of_params(cfg, arg_params, aux_params, source, quantized=None):
+def predictor_of_params(cfg: Config, arg_params: Params, aux_params: Params, source: str,
+                        quantized: mx.sym.Symbol | None = None) -> Predictor:
     """The network for inference with given parameters.
 
     Args:
@@ -51,7 +56,7 @@ def predictor_of_params(cfg, arg_params, aux_params, source, quantized=None):
     return _predictor(cfg, symbol, INPUTS, arg_params, aux_params)
 
 
-def rpn_predictor(cfg, params):
+def rpn_predictor(cfg: Config, params: str) -> Predictor:
     """The RPN for inference with the parameters of a checkpoint: of an RPN, or of a whole network.
 
     Raises:
@@ -63,7 +68,7 @@ def rpn_predictor(cfg, params):
     return predictor_of_part(cfg, symbol, INPUTS, arg_params, aux_params)
 
 
-def rfcn_predictor(cfg, params):
+def rfcn_predictor(cfg: Config, params: str) -> GivenRoisPredictor:
     """R-FCN without its RPN, for inference with the parameters of a checkpoint.
 
     Raises:
@@ -84,12 +89,12 @@ class GivenRoisPredictor:
         predictor: of a test graph with inputs data and rois.
     """
 
-    def __init__(self, predictor):
+    def __init__(self, predictor: Predictor):
         self.predictor = predictor
 
     devices = property(lambda self: self.predictor.devices)
 
-    def predict_each(self, batches):
+    def predict_each(self, batches: list[mx.io.DataBatch]) -> list[dict[str, np.ndarray]]:
         """See `Predictor.predict_each`; each batch has data, im_info and rois."""
         plain = [mx.io.DataBatch([batch.data[0], batch.data[2]], provide_data=[
             mx.io.DataDesc('data', batch.data[0].shape), mx.io.DataDesc('rois', batch.data[2].shape)])
@@ -98,7 +103,8 @@ class GivenRoisPredictor:
                 for outputs, batch in zip(self.predictor.predict_each(plain), batches)]
 
 
-def predictor_of_part(cfg, symbol, inputs, arg_params, aux_params):
+def predictor_of_part(cfg: Config, symbol: mx.sym.Symbol, inputs: list[str], arg_params: Params,
+                      aux_params: Params) -> Predictor:
     """The RPN alone, or R-FCN on given RoIs, for inference.
 
     Raises:
@@ -119,7 +125,8 @@ def _predictor(cfg, symbol, inputs, arg_params, aux_params):
     return Predictor(symbol, inputs, contexts(cfg.gpus), arg_params, aux_params, sizes)
 
 
-def load_for_inference(cfg, path, *, classes=True, normalised=True):
+def load_for_inference(cfg: Config, path: str, *, classes: bool = True,
+                       normalised: bool = True) -> tuple[Params, Params]:
     """Read a checkpoint that the configuration's network is to be tested with.
 
     Classes that the configuration names in another order are mapped by name: the network then answers in the
@@ -169,13 +176,13 @@ def _by_name(arg_params, old, cfg, path):
     return dict(arg_params, **moved)
 
 
-def input_shapes(cfg, size=(256, 256)):
+def input_shapes(cfg: Config, size: Sequence[int] = (256, 256)) -> dict[str, tuple]:
     """Shapes of a test batch, enough to infer those of the parameters."""
     images = cfg.TEST.BATCH_IMAGES
     return {'data': (images, 3) + tuple(size), 'im_info': (images, 3)}
 
 
-def bbox_normalisation(cfg):
+def bbox_normalisation(cfg: Config) -> tuple[np.ndarray, np.ndarray]:
     """Means and stds of the box targets, each (4 * num_reg_classes,)."""
     sets = 2 if cfg.CLASS_AGNOSTIC else cfg.dataset.NUM_CLASSES
     if not cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED:
@@ -183,7 +190,7 @@ def bbox_normalisation(cfg):
     return np.tile(cfg.TRAIN.BBOX_MEANS, sets), np.tile(cfg.TRAIN.BBOX_STDS, sets)
 
 
-def unnormalised(cfg):
+def unnormalised(cfg: Config) -> Callable[[Params], Params]:
     """A function arg_params -> the box layers' parameters for inference."""
     means, stds = bbox_normalisation(cfg)
     return lambda arg_params: checkpoint.unnormalised_bbox(arg_params, means, stds, cfg.network.POOLED_SIZE ** 2)

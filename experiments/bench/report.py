@@ -1,5 +1,5 @@
-"""What the benchmark shows: tables on the screen; the picture of the time from an image file to boxes, and of what in it
-is not convolution.
+"""What the benchmark shows: tables on the screen; the picture of the time from an image file to boxes, and of its parts
+that are not convolution.
 """
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure

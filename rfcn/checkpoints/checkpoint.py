@@ -5,7 +5,10 @@
     prefix-0007.states   momentum and progress, for resuming: see resume.py
     prefix-symbol.json   the graph for testing
 """
+from __future__ import annotations
+
 import logging
+from typing import Dict
 
 import mxnet as mx
 import numpy as np
@@ -18,39 +21,41 @@ from rfcn.checkpoints.params_file import check_params_file
 
 logger = logging.getLogger(__name__)
 
+Params = Dict[str, mx.nd.NDArray]     # name -> values
+
 BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised box deltas
 BBOX_PARAMS = [layer + kind for layer in BBOX_LAYERS for kind in ('_weight', '_bias')]
 TEST_SUFFIX = '_test'
 CURVES = '-curves'      # ends the name of the folder of a run's curves
 
 
-def params_path(prefix, epoch):
+def params_path(prefix: str, epoch: int) -> str:
     """`prefix-0007.params`."""
     return '%s-%04d.params' % (prefix, epoch)
 
 
-def states_path(prefix, epoch):
+def states_path(prefix: str, epoch: int) -> str:
     """`prefix-0007.states`."""
     return '%s-%04d.states' % (prefix, epoch)
 
 
-def write_arrays(path, arrays):
+def write_arrays(path: str, arrays: Params) -> None:
     """Write named arrays in MXNet's format. The path is a temporary one: `save_whole` gives the file its name."""
     mx.nd.save(path, arrays)
     check_params_file(path)    # MXNet does not notice if the disk has no room for the last few kilobytes
 
 
-def save_arrays(path, arrays):
+def save_arrays(path: str, arrays: Params) -> None:
     """Write named arrays in MXNet's format, whole. Raises as `save_whole`."""
     save_whole([path], lambda temporary: write_arrays(temporary, arrays))
 
 
-def save_symbol(path, symbol):
+def save_symbol(path: str, symbol: mx.sym.Symbol) -> None:
     """Write a graph for MXNet's `sym.load`; its own `save` does not notice a full disk. Raises as `save_whole`."""
     save_text(path, symbol.tojson())
 
 
-def unnormalised_bbox(arg_params, means, stds, bins_squared):
+def unnormalised_bbox(arg_params: Params, means: np.ndarray, stds: np.ndarray, bins_squared: int) -> Params:
     """The box layers' parameters for inference: they give deltas, where the trained ones give (delta - mean) / std.
 
     Args:
@@ -75,19 +80,19 @@ def unnormalised_bbox(arg_params, means, stds, bins_squared):
     return result
 
 
-def save_params(path, arg_params, aux_params):
+def save_params(path: str, arg_params: Params, aux_params: Params) -> None:
     """Write parameters in MXNet's format with `arg:` and `aux:` before their names."""
     save_arrays(path, tag_params(arg_params, aux_params))
 
 
-def tag_params(arg_params, aux_params):
+def tag_params(arg_params: Params, aux_params: Params) -> Params:
     """Name -> array with `arg:` and `aux:` before the names, on the CPU."""
     tagged = {'arg:' + name: value.as_in_context(mx.cpu()) for name, value in arg_params.items()}
     tagged.update(('aux:' + name, value.as_in_context(mx.cpu())) for name, value in aux_params.items())
     return tagged
 
 
-def load_params(path, for_inference=False):
+def load_params(path: str, for_inference: bool = False) -> tuple[Params, Params]:
     """Read a parameter file.
 
     Args:
@@ -101,7 +106,7 @@ def load_params(path, for_inference=False):
     return split_params(arrays, path, for_inference)
 
 
-def warn_of_normalised(arrays, path):
+def warn_of_normalised(arrays: Params, path: str) -> None:
     """Warn if a file has box parameters for normalised targets alone: those are for training, not for testing."""
     layers = [layer for layer in BBOX_LAYERS if 'arg:%s_weight' % layer in arrays]
     if layers and 'arg:%s_weight%s' % (layers[0], TEST_SUFFIX) not in arrays:
@@ -111,7 +116,7 @@ def warn_of_normalised(arrays, path):
                        path, layers[0], TEST_SUFFIX)
 
 
-def split_params(arrays, source, for_inference=False):
+def split_params(arrays: Params, source: str, for_inference: bool = False) -> tuple[Params, Params]:
     """`arg:` and `aux:` arrays -> arg_params, aux_params; see `load_params`."""
     arg_params, aux_params = {}, {}
     for tagged, value in arrays.items():
@@ -130,7 +135,8 @@ OTHER_CONFIGURATION = ('Does the configuration (symbol, NUM_CLASSES, CLASS_AGNOS
                        'the one it was trained with?')
 
 
-def check_params(symbol, input_shapes, arg_params, aux_params, source, remedy=OTHER_CONFIGURATION):
+def check_params(symbol: mx.sym.Symbol, input_shapes: dict[str, tuple], arg_params: Params, aux_params: Params,
+                 source: str, remedy: str = OTHER_CONFIGURATION) -> None:
     """Compare parameters with what a graph needs.
 
     Raises:
@@ -156,7 +162,7 @@ def check_params(symbol, input_shapes, arg_params, aux_params, source, remedy=OT
                     source, len(extra), ', '.join(extra))
 
 
-def load_arrays(path):
+def load_arrays(path: str) -> Params:
     """The named arrays of a file of mx.nd.save. Raises as `load_params`."""
     if not is_there(path):
         raise FileNotFoundError('%s: no such parameter file' % path)
@@ -174,6 +180,6 @@ def load_arrays(path):
     return arrays
 
 
-def not_finite(arrays):
+def not_finite(arrays: Params) -> list[str]:
     """Names of the arrays that hold an infinity or a NaN."""
     return sorted(name for name, value in arrays.items() if not np.isfinite(value.asnumpy()).all())

@@ -9,6 +9,8 @@
 A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
 takes its place; its kind and data are then unknown. `ALLOW_CHANGED` lists keys that may differ on purpose.
 """
+from __future__ import annotations
+
 import functools
 import hashlib
 import json
@@ -16,12 +18,13 @@ import logging
 import os
 from collections import Counter, namedtuple
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.limits import is_there
-from rfcn.config.config import load_config, thaw
+from rfcn.config.config import Config, load_config, thaw
 from rfcn.config.defaults import KEYS
 from rfcn.config.kinds import show
 
@@ -53,19 +56,19 @@ DataChange.__doc__ = """How many images are no longer in the list, are new in it
 whether those that stayed stand in another order."""
 
 
-def identity_of(cfg, kind, roidb):
+def identity_of(cfg: Config, kind: str, roidb: list[dict]) -> Identity:
     """The identity of a training with this configuration on these images."""
     return Identity(kind, settings_of(cfg), data_record(roidb))
 
 
-def settings_of(cfg):
+def settings_of(cfg: Config) -> dict[str, Any]:
     """Dotted key -> plain value, as JSON gives it back."""
     values = thaw(cfg)
     return {key: json.loads(json.dumps(functools.reduce(lambda level, name: level[name], key.split('.'), values)))
             for key in KEYS}
 
 
-def identity_beside(params):
+def identity_beside(params: str | os.PathLike) -> Identity | None:
     """What config.yaml says beside a parameter file; None where there is none that can be read."""
     path = Path(params).parent / CONFIG
     if not is_there(path):
@@ -77,20 +80,20 @@ def identity_beside(params):
         return None
 
 
-def meaning_keys():
+def meaning_keys() -> list[str]:
     """Keys that say what the parameters of a network mean, the classes aside."""
     return [key for key in KEYS if key in ('symbol', 'CLASS_AGNOSTIC')
             or key.startswith('network.') and key not in _NOT_MEANING]
 
 
-def training_keys():
+def training_keys() -> list[str]:
     """Keys that change what a training learns."""
     of_train = [key for key in KEYS if key.startswith('TRAIN.') and not key.startswith('TRAIN.ALTERNATE.')
                 and key[len('TRAIN.'):] not in _NOT_TRAINING]
     return meaning_keys() + [CLASSES, SCALES, 'network.IMAGE_STRIDE', 'RELEASE_RULES', 'seed', WEIGHTS] + of_train
 
 
-def check_for_inference(identity, cfg, source):
+def check_for_inference(identity: Identity, cfg: Config, source: str) -> None:
     """Compare a checkpoint with the configuration that it is tested with. Classes: see rfcn/inference.py.
 
     Raises:
@@ -104,7 +107,7 @@ def check_for_inference(identity, cfg, source):
     _refuse(changed, cfg, source, 'Use the config.yaml that the training wrote' + hint)
 
 
-def check_fine_tuning(identity, cfg, source):
+def check_fine_tuning(identity: Identity, cfg: Config, source: str) -> None:
     """Compare a checkpoint with the configuration that goes on from its parameters. Raises as `check_for_inference`."""
     keys = list(_FINE_TUNING)
     if identity.settings['network.NUM_ANCHORS'] == cfg.network.NUM_ANCHORS:     # else these layers start anew
@@ -112,7 +115,7 @@ def check_fine_tuning(identity, cfg, source):
     _refuse(_differences(identity, cfg, keys), cfg, source, 'Take over the values of the checkpoint')
 
 
-def check_resuming(identity, now, cfg, source):
+def check_resuming(identity: Identity, now: Identity, cfg: Config, source: str) -> bool:
     """Compare a checkpoint with the training that goes on from it.
 
     Args:
@@ -142,12 +145,12 @@ def check_resuming(identity, now, cfg, source):
     return not change
 
 
-def class_names(identity):
+def class_names(identity: Identity | None) -> tuple[str, ...]:
     """The classes of a checkpoint, without background; () where they are not known."""
     return tuple(identity.settings[CLASSES]) if identity else ()
 
 
-def is_allowed(key, cfg):
+def is_allowed(key: str, cfg: Config) -> bool:
     """Whether a key may differ from the checkpoint's.
 
     Raises:
@@ -181,7 +184,7 @@ def _refuse(changed, cfg, source, remedy):
         logger.warning('%s: %s was %s, now %s, as ALLOW_CHANGED allows', source, key, before, now)
 
 
-def data_record(roidb):
+def data_record(roidb: list[dict]) -> DataRecord:
     """The `DataRecord` of a roidb. Mirror images, which follow from a setting, are left out."""
     entries = [entry for entry in roidb if not entry['flipped']]
     sums = [_sum(entry['index'].encode('utf-8', 'surrogateescape')) + _sum(*_content(entry)) for entry in entries]
@@ -204,12 +207,12 @@ def _sum(*parts):
     return digest.digest()
 
 
-def summary(record):
+def summary(record: DataRecord) -> dict[str, Any]:
     """Plain values for a note: images, objects, and a sum of everything."""
     return {'images': len(record.sums), 'objects': record.objects, 'sum': _sum(record.sums.tobytes()).hex()}
 
 
-def data_change(before, now):
+def data_change(before: DataRecord, now: DataRecord) -> DataChange | None:
     """What has changed between two records; None if nothing has."""
     if np.array_equal(before.sums, now.sums):
         return None

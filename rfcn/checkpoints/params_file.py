@@ -11,9 +11,12 @@ or crash.
 
 All numbers are little-endian.
 """
+from __future__ import annotations
+
 import os
 import struct
 from collections import namedtuple
+from typing import Sequence
 
 import numpy as np
 
@@ -62,7 +65,7 @@ class _Reader:
                              % (count, self.file.tell(), rest))
 
 
-def check_params_file(path):
+def check_params_file(path: str) -> None:
     """Walk through a file of named arrays without reading their values.
 
     Raises:
@@ -73,7 +76,7 @@ def check_params_file(path):
         _places(file, path)
 
 
-def read_bytes(path, names):
+def read_bytes(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Those of the named arrays that are in a file and hold bytes: name -> uint8 array. The others are not read.
 
     Raises:

@@ -6,15 +6,20 @@ What a detector knows of a class is kept for the class of the same name. The out
 are grouped by class: of rfcn_cls k * k maps each, of class-specific rfcn_bbox 4 * k * k. So the rows of its weight,
 reshaped to (classes, rows of a class, ...), can be moved class by class.
 """
+from __future__ import annotations
+
 import logging
 import re
+from typing import Sequence
 
 import mxnet as mx
 
 from lib.dataset.annotations import BACKGROUND
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.checkpoint import Params
 from rfcn.checkpoints.identity import check_fine_tuning, class_names
 from rfcn.checkpoints.states import identity_of_params
+from rfcn.config.config import Config
 
 CLASS_LAYERS = ('rfcn_cls', 'rfcn_cls_offset_t', 'rcnn_cls')
 # COCO's words for what VOC calls otherwise; words that differ by a blank alone are found without.
@@ -33,7 +38,7 @@ _FROM_SCRATCH = mx.init.Mixed(['(rpn_conv_3x3|conv_new_1)_weight', '.*'], [_HE, 
 logger = logging.getLogger(__name__)
 
 
-def start_params(cfg, symbol, input_shapes):
+def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tuple]) -> tuple[Params, Params]:
     """Parameters of a graph: from `network.pretrained` where it has them in the right shape, else initial values.
 
     Where the checkpoint is a detector of other classes, what it knows of a class is kept for the class of the same
@@ -67,7 +72,7 @@ def start_params(cfg, symbol, input_shapes):
     return arg_params, aux_params
 
 
-def report(path, given, arg_params, fresh):
+def report(path: str, given: Params, arg_params: Params, fresh: Sequence[str]) -> None:
     """Log which parameters the checkpoint has in another shape, and which it does not have."""
     unfit = ['%s (%s there, %s needed)' % (name, given[name].shape, arg_params[name].shape) for name in fresh
              if name in given]
@@ -80,7 +85,7 @@ def report(path, given, arg_params, fresh):
                     ', '.join(missing))
 
 
-def report_classes(path, moved, old, new):
+def report_classes(path: str, moved: Sequence[str], old: Sequence[str], new: Sequence[str]) -> None:
     """Log which classes are known and which start anew."""
     known = same_classes(old, new)
     kept = ', '.join(name if name == other else '%s (%s)' % (name, other) for name, other in known.items())
@@ -89,13 +94,13 @@ def report_classes(path, moved, old, new):
                 len(known), ', '.join(moved), kept or 'none', fresh or 'none')
 
 
-def class_parameters(params, class_agnostic):
+def class_parameters(params: Params, class_agnostic: bool) -> list[str]:
     """Names of the parameters of layers that tell classes apart."""
     layers = CLASS_LAYERS + (() if class_agnostic else checkpoint.BBOX_LAYERS)
     return [layer + kind for layer in layers for kind in ('_weight', '_bias') if layer + kind in params]
 
 
-def same_classes(old, new):
+def same_classes(old: Sequence[str], new: Sequence[str]) -> dict[str, str]:
     """Class names of a checkpoint and of a configuration, without background -> dict of new name -> old name of the
     same class.
     """
@@ -108,7 +113,7 @@ def _word(name):
     return _SYNONYMS.get(word, word)
 
 
-def move_rows(given, params, names, old, new):
+def move_rows(given: Params, params: Params, names: Sequence[str], old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Overwrite the rows of classes that a checkpoint has too, and those of the background.
 
     Args:
@@ -136,7 +141,8 @@ def move_rows(given, params, names, old, new):
     return unfit
 
 
-def init_params(symbol, input_shapes, arg_params=None, aux_params=None, seed=0):
+def init_params(symbol: mx.sym.Symbol, input_shapes: dict[str, tuple], arg_params: Params | None = None,
+                aux_params: Params | None = None, seed: int = 0) -> tuple[Params, Params, list[str]]:
     """All parameters of a graph: those given where name and shape fit, else initial values.
 
     Args:

@@ -6,6 +6,8 @@ images or on more of them. Progress is counted in images, so it means the same w
 A training by steps is resumed by notes: beside the results of a step lies a note of what made them, and results of
 other settings are not used again.
 """
+from __future__ import annotations
+
 import glob
 import hashlib
 import logging
@@ -14,6 +16,7 @@ import re
 import shutil
 from collections import namedtuple
 from pathlib import Path
+from typing import Any, Sequence
 
 import yaml
 
@@ -21,9 +24,9 @@ from lib.errors import CheckpointError
 from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
-from rfcn.checkpoints.identity import CONFIG, QUANTIZED, check_resuming, identity_beside
-from rfcn.checkpoints.states import check_sum, identity_of_params, load_states
-from rfcn.config.config import thaw
+from rfcn.checkpoints.identity import CONFIG, QUANTIZED, Identity, check_resuming, identity_beside
+from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states
+from rfcn.config.config import Config, thaw
 
 ALONE = 'end2end'   # a kind of training that shares its folder with no other; those of single parts may be together
 
@@ -40,12 +43,12 @@ _FILES = 'files'
 logger = logging.getLogger(__name__)
 
 
-def interrupted_path(prefix):
+def interrupted_path(prefix: str) -> str:
     """`prefix-interrupted.states`."""
     return prefix + '-interrupted.states'
 
 
-def begin(cfg, prefix, identity):
+def begin(cfg: Config, prefix: str, identity: Identity) -> tuple[SavedRun | None, bool]:
     """What TRAIN.RESUME resumes from; None for a new run, whose checkpoints then have a free place.
 
     Args:
@@ -72,7 +75,7 @@ def begin(cfg, prefix, identity):
     return saved, same_data
 
 
-def make_room(prefix, overwrite):
+def make_room(prefix: str, overwrite: bool) -> None:
     """Remove an earlier run of the same name with `overwrite`; without it, raise a CheckpointError if there is one."""
     files = sorted(path for end in ('[0-9][0-9][0-9][0-9].params', '[0-9][0-9][0-9][0-9].states', 'best.params',
                                     'best.states', 'interrupted.states', 'log.jsonl')
@@ -89,7 +92,7 @@ def make_room(prefix, overwrite):
     logger.warning('TRAIN.OVERWRITE: removed %d files of an earlier run, %s-*', len(files), prefix)
 
 
-def check_neighbours(prefix, kind, overwrite):
+def check_neighbours(prefix: str, kind: str, overwrite: bool) -> None:
     """An end-to-end training does not share its folder, and its config.yaml, with a run of another name.
 
     INT8 models of its own checkpoints are no runs.
@@ -105,7 +108,7 @@ def check_neighbours(prefix, kind, overwrite):
                                   % (os.path.dirname(prefix), other, CONFIG))
 
 
-def at_epoch(prefix, epoch):
+def at_epoch(prefix: str, epoch: int) -> SavedRun:
     """The run as it stood after an epoch.
 
     The release's own checkpoints can be resumed too, without momentum and with updates counted anew: its state files
@@ -125,7 +128,7 @@ def at_epoch(prefix, epoch):
     return SavedRun(arg_params, aux_params, momenta, progress, identity, path)
 
 
-def newest(prefix):
+def newest(prefix: str) -> SavedRun | None:
     """The run as it stood last: the newest of the complete checkpoints and the file of an interruption.
 
     None where there is none. Files that are damaged or do not belong together are passed over with a warning.
@@ -137,7 +140,7 @@ def newest(prefix):
     return max(found, key=lambda run: (run.progress.epoch, run.progress.images)) if found else None
 
 
-def epochs_with_states(prefix):
+def epochs_with_states(prefix: str) -> list[int]:
     """Sorted epochs that have both a parameter and a state file."""
     folder, name = os.path.split(prefix)
     pattern = re.compile(re.escape(name) + r'-(\d{4})\.params$')
@@ -145,14 +148,14 @@ def epochs_with_states(prefix):
     return sorted(int(m.group(1)) for m in found if m and os.path.exists(states_path(prefix, int(m.group(1)))))
 
 
-def prune(prefix, keep):
+def prune(prefix: str, keep: int) -> None:
     """Delete the checkpoints of all but the newest `keep` epochs; the best one has a name of its own and stays."""
     for epoch in epochs_with_states(prefix)[:-keep]:
         for path in (params_path(prefix, epoch), states_path(prefix, epoch)):
             os.remove(path)
 
 
-def fitted(progress, same_data, epoch_images, step_images, accumulate):
+def fitted(progress: Progress, same_data: bool, epoch_images: int, step_images: int, accumulate: int) -> Progress:
     """The progress of a run that is resumed with other batches or on other images.
 
     Counts of updates and batches become those of a run that was like this from its start, so that the learning rate
@@ -188,7 +191,7 @@ def _try(read, *args):
         return None
 
 
-def training_settings(cfg):
+def training_settings(cfg: Config) -> dict[str, Any]:
     """What of a configuration decides the result of a training, as plain values."""
     settings = {name: thaw(cfg[name]) for name in _TRAINING}
     for section, names in _ASIDE.items():
@@ -197,7 +200,7 @@ def training_settings(cfg):
     return settings
 
 
-def record(settings, sources):
+def record(settings: dict[str, Any], sources: Sequence[str | os.PathLike]) -> str:
     """The text of a note.
 
     Args:
@@ -208,7 +211,7 @@ def record(settings, sources):
     return _yaml(dict(settings, made_from=made_from))
 
 
-def difference(path, text):
+def difference(path: str | os.PathLike, text: str) -> list[str]:
     """The lines of a new note that the one at `path` lacks; empty if there is no note yet, or the same."""
     if not Path(path).exists():
         return []
@@ -217,13 +220,13 @@ def difference(path, text):
     return lines or (['fewer settings'] if text != before else [])
 
 
-def save_with_files(path, text, files):
+def save_with_files(path: str | os.PathLike, text: str, files: Sequence[str | os.PathLike]) -> None:
     """Write a note that also holds the sums of the files that the step has made, beside it or below."""
     folder = os.path.dirname(str(path))
     save_text(path, text + _yaml({_FILES: {os.path.relpath(str(file), folder): sum_of_file(file) for file in files}}))
 
 
-def stands_for(path, text):
+def stands_for(path: str | os.PathLike, text: str) -> bool:
     """Whether there is a note of this text, and the files that it lists have not changed since."""
     before = Path(path).read_text() if Path(path).exists() else ''
     if not before.startswith(text):
@@ -235,7 +238,7 @@ def stands_for(path, text):
         return False
 
 
-def sum_of_file(path):
+def sum_of_file(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(str(path), 'rb') as file:

@@ -5,8 +5,11 @@
     prefix-best.states           the same for prefix-best.params
     prefix-interrupted.states    a run that was asked to stop within an epoch: the same and the parameters, in one file
 """
+from __future__ import annotations
+
 import json
 import logging
+import os
 import re
 import zlib
 from collections import namedtuple
@@ -17,7 +20,7 @@ import numpy as np
 from lib.errors import CheckpointError
 from lib.utils.limits import is_there
 from lib.utils.whole_file import save_whole
-from rfcn.checkpoints.checkpoint import load_arrays, save_arrays, tag_params, write_arrays
+from rfcn.checkpoints.checkpoint import Params, load_arrays, save_arrays, tag_params, write_arrays
 from rfcn.checkpoints.identity import SUM_BYTES, DataRecord, Identity, identity_beside
 from rfcn.checkpoints.params_file import read_bytes
 
@@ -33,12 +36,12 @@ score, and a sum of the parameters that belong to it. Then what these counts are
 batch (over all devices), batches of an update, and the batch for which the order of the running epoch was drawn."""
 
 
-def states_beside(params):
+def states_beside(params: str | os.PathLike) -> str:
     """The name of the states of a parameter file."""
     return re.sub(r'\.params$', '', str(params)) + '.states'
 
 
-def checksum(arg_params, aux_params):
+def checksum(arg_params: Params, aux_params: Params) -> int:
     """A check sum of parameters, by which progress is known to belong to them."""
     value = 0
     for params in (arg_params, aux_params):
@@ -47,7 +50,8 @@ def checksum(arg_params, aux_params):
     return value
 
 
-def save_states(path, momenta, progress, identity=None, params=None):
+def save_states(path: str, momenta: Params, progress: Progress, identity: Identity | None = None,
+                params: tuple[Params, Params] | None = None) -> None:
     """Write momentum, progress and identity.
 
     Args:
@@ -59,7 +63,8 @@ def save_states(path, momenta, progress, identity=None, params=None):
     save_arrays(path, states_arrays(momenta, progress, identity, params))
 
 
-def save_checkpoint(path, arg_params, aux_params, momenta, progress, identity=None, extra=None):
+def save_checkpoint(path: str, arg_params: Params, aux_params: Params, momenta: Params, progress: Progress,
+                    identity: Identity | None = None, extra: Params | None = None) -> None:
     """Write a parameter file and its states; both get their names, or neither.
 
     Args:
@@ -72,12 +77,13 @@ def save_checkpoint(path, arg_params, aux_params, momenta, progress, identity=No
     save_whole([states_beside(path), path], write)  # a parameter file that is there has its states
 
 
-def finished(arg_params, aux_params):
+def finished(arg_params: Params, aux_params: Params) -> Progress:
     """The Progress of parameters that no run resumes from: joined or quantised ones."""
     return Progress(0, 0, 0, 0, None, checksum(arg_params, aux_params), 0, 0, 0, 0)
 
 
-def states_arrays(momenta, progress, identity, params=None):
+def states_arrays(momenta: Params, progress: Progress, identity: Identity | None,
+                  params: tuple[Params, Params] | None = None) -> Params:
     """Name -> NDArray of a file of states; see `save_states`."""
     arrays = tag_params(*params) if params else {}
     arrays.update((_MOMENTUM + name, value.as_in_context(mx.cpu())) for name, value in momenta.items())
@@ -94,7 +100,7 @@ def _as_array(text):
     return mx.nd.array(np.frombuffer(text.encode('utf-8'), dtype=np.uint8), dtype=np.uint8)
 
 
-def load_states(path):
+def load_states(path: str) -> tuple[Params, Progress, Identity | None, Params]:
     """What `save_states` wrote: momenta, progress, identity or None, and the rest of the arrays.
 
     Raises:
@@ -138,7 +144,7 @@ def _check_progress(progress):
             raise ValueError('%s is %.50r' % (name, value))
 
 
-def identity_of_params(path, params=None):
+def identity_of_params(path: str, params: tuple[Params, Params] | None = None) -> Identity | None:
     """The Identity of a parameter file: from its states, or else from the config.yaml beside it; None without either.
 
     Args:
@@ -160,7 +166,7 @@ def identity_of_params(path, params=None):
     return identity_beside(path)
 
 
-def check_sum(progress, params, path, states):
+def check_sum(progress: Progress, params: tuple[Params, Params], path: str, states: str) -> None:
     """Raise a CheckpointError unless parameters and progress, from these files, belong together."""
     if progress.checksum != checksum(*params):
         raise CheckpointError('%s and %s are of different runs: take the two from the same place again, or remove the '

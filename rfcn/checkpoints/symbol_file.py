@@ -6,6 +6,8 @@
 
 The op of a variable is null.
 """
+from __future__ import annotations
+
 import json
 import math
 import re
@@ -21,7 +23,7 @@ COUNTS = {'sections', 'reps', 'repeats', 'N'}     # attributes that say how many
 _NODE_KEYS = {'op', 'name', 'attrs', 'inputs', 'subgraphs'}
 
 
-def load_symbol_file(path):
+def load_symbol_file(path: str) -> mx.sym.Symbol:
     """The graph of a file that MXNet 1.9 wrote.
 
     Raises:
@@ -40,14 +42,14 @@ def load_symbol_file(path):
                               % (path, error_line(error))) from None
 
 
-def with_sum(symbol, value):
+def with_sum(symbol: mx.sym.Symbol, value: int) -> str:
     """The text of a graph's file that also states a sum of the parameters that it was made for."""
     graph = json.loads(symbol.tojson())
     graph['attrs'] = dict(graph.get('attrs', {}), **{PARAMS_SUM: ['str', str(value)]})  # MXNet reads and ignores it
     return json.dumps(graph, indent=2)
 
 
-def sum_in(path):
+def sum_in(path: str) -> int | None:
     """The sum that `with_sum` put into a file that `load_symbol_file` could read; None where there is none."""
     with open(path, encoding='utf-8') as file:
         attrs = json.load(file).get('attrs')

@@ -17,12 +17,10 @@ from lib.errors import UserError
 from lib.utils.console import shown, shown_text
 from lib.utils.limits import kind_of
 from lib.utils.memory import is_lack_of_memory, lack_of_memory
+from rfcn.cli.commands import COMMANDS, SPELLED_NOW, example_of
 
 TRACEBACK = '--traceback'
 CALLED = 'rfcn '     # how sys.argv[0] of a command begins; its name follows
-# Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
-SPELLED_NOW = {'check_dataset.py': 'check', 'convert_dataset.py': 'convert', 'quantize.py': 'quantize',
-               'import_backbone.py': 'import', 'collect_env.py': 'report-env', 'propose.py': 'propose'}
 FAILED, INTERRUPTED = 1, 130
 
 
@@ -40,7 +38,6 @@ def make_parser(description):
         description: printed by --help with its lines as they are. Behind the arguments a command's --help has its
             example.
     """
-    from rfcn.cli import COMMANDS, example_of
     command = sys.argv[0][len(CALLED):] if sys.argv[0].startswith(CALLED) else None
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
                      epilog=example_of(command) if command in COMMANDS else None)

@@ -9,13 +9,15 @@ A file may say `BASE: other.yaml`, a path beside itself: it then holds only what
 a base of its own. Keys, defaults and meanings stand in defaults.py. Lists become tuples, so that nothing inside a
 config can change.
 """
+from __future__ import annotations
+
 import copy
 import difflib
 import functools
 import glob
 import logging
 import os
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Union
+from typing import Any, Iterable, Mapping, Union
 
 import yaml
 from easydict import EasyDict
@@ -44,7 +46,7 @@ SECTIONS = {key[:end] for key in KEYS for end, letter in enumerate(key) if lette
 class Config(EasyDict):
     """An EasyDict that refuses every change. deepcopy and pickle work."""
 
-    def __init__(self, values=()):
+    def __init__(self, values: Mapping | Iterable = ()):
         for name, value in dict(values).items():
             EasyDict.__setattr__(self, name, Config(value) if isinstance(value, dict) else value)
 
@@ -58,7 +60,7 @@ class Config(EasyDict):
         return Config, (dict(self),)
 
 
-def load_config(path: Optional[PathLike] = None, overrides: Iterable[str] = ()) -> 'Config':
+def load_config(path: PathLike | None = None, overrides: Iterable[str] = ()) -> Config:
     """Read a configuration.
 
     Relative paths in a file are relative to that file, unless they name something in the project's folder; those in a
@@ -81,7 +83,7 @@ def load_config(path: Optional[PathLike] = None, overrides: Iterable[str] = ()) 
     return _complete(stated, 'config' if path is None else os.fspath(path))
 
 
-def base_files(path: str) -> List[str]:
+def base_files(path: str) -> list[str]:
     """The file itself, its base, the base of that, and so on: list of paths.
 
     Raises:
@@ -209,7 +211,7 @@ def _nest(flat):
     return nested
 
 
-def flatten(nested: Mapping, prefix: str = '') -> Dict[str, Any]:
+def flatten(nested: Mapping, prefix: str = '') -> dict[str, Any]:
     """{'TRAIN': {'lr': 1}} to {'TRAIN.lr': 1}."""
     flat = {}
     for name, value in nested.items():

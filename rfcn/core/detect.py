@@ -6,6 +6,8 @@ A view of an image is the image at one scale, mirrored or not. Reading goes on i
 sees one batch after the other, and the detections of a batch are chosen in a thread while the network sees the next.
 `Predictor` runs the network on batches of images of any size.
 """
+from __future__ import annotations
+
 import collections
 import itertools
 import logging
@@ -13,6 +15,7 @@ import os
 import pickle
 import threading
 from collections import namedtuple
+from typing import Any, Iterable, Iterator, Sequence
 
 import mxnet as mx
 import numpy as np
@@ -37,7 +40,7 @@ View = namedtuple('View', 'batch images mirrored_widths')
 logger = logging.getLogger(__name__)
 
 
-def blob_name(output):
+def blob_name(output: str) -> str:
     """The name of a blob from that of an output, without '_output' and '_reshape'."""
     return output.replace('_output', '').replace('_reshape', '')
 
@@ -60,7 +63,8 @@ class Predictor:
             latest one.
     """
 
-    def __init__(self, symbol, data_names, context, arg_params, aux_params, sizes=SIZES):
+    def __init__(self, symbol: mx.sym.Symbol, data_names: Sequence[str], context: list[mx.Context],
+                 arg_params: dict[str, mx.nd.NDArray], aux_params: dict[str, mx.nd.NDArray], sizes: int = SIZES):
         on_cpu = all(device.device_type == 'cpu' for device in context)
         self.symbol = with_compiled_pooling(symbol) if on_cpu else symbol
         self.data_names = data_names
@@ -70,11 +74,11 @@ class Predictor:
         self._modules = [collections.OrderedDict() for _ in context]  # shapes of the inputs -> Module, the latest last
 
     @property
-    def devices(self):
+    def devices(self) -> int:
         """How many batches `predict_each` takes at a time."""
         return len(self.context)
 
-    def predict(self, batch):
+    def predict(self, batch: mx.io.DataBatch) -> dict[str, np.ndarray]:
         """Run the network on a batch. Returns `blob_name` of an output -> array.
 
         Args:
@@ -82,7 +86,7 @@ class Predictor:
         """
         return self.predict_each([batch])[0]
 
-    def predict_each(self, batches):
+    def predict_each(self, batches: list[mx.io.DataBatch]) -> list[dict[str, np.ndarray]]:
         """`predict` for one batch on each device; batches may differ in shape, and be fewer than the devices."""
         modules = [self._module(device, batch.provide_data) for device, batch in enumerate(batches)]
         for module, context, batch in zip(modules, self.context, batches):
@@ -110,7 +114,8 @@ class Predictor:
         return module
 
 
-def detect_batches(predictor, batches, **nms_settings):
+def detect_batches(predictor: Predictor, batches: Iterable[tuple[Any, list[View]]],
+                   **nms_settings: Any) -> Iterator[tuple[Any, list[list[np.ndarray]]]]:
     """Detections of the images of each batch.
 
     Args:
@@ -140,7 +145,8 @@ def _predict_view(predictor, views):
         return predictor.predict_each([view.batch for view in views])
 
 
-def choose_detections(views, outputs, max_log_ratio=MAX_LOG_RATIO, **nms_settings):
+def choose_detections(views: list[View], outputs: list[dict[str, np.ndarray]],
+                      max_log_ratio: float | None = MAX_LOG_RATIO, **nms_settings: Any) -> list[list[np.ndarray]]:
     """The detections of the images of one batch from the network's outputs for each view.
 
     Args:
@@ -164,7 +170,7 @@ def _candidates(view, outputs, max_log_ratio):
             for i in range(view.images)]
 
 
-def detect_all(predictor, loaders, num_classes, **nms_settings):
+def detect_all(predictor: Predictor, loaders: list, num_classes: int, **nms_settings: Any) -> list[list[np.ndarray]]:
     """Detections of every image of a data set, in the release's layout: all_boxes[class][image] = (n, 5).
 
     Args:
@@ -196,7 +202,7 @@ def _loaded_views(loaders):
         position += images
 
 
-def save_detections(all_boxes, path):
+def save_detections(all_boxes: list[list[np.ndarray]], path: str) -> None:
     """Write all_boxes in the release's pickle layout."""
     def write(temporary):
         with open(temporary, 'wb') as file:

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from lib.errors import ConfigError, UserError
+from rfcn.cli.commands import SHARED
 from rfcn.cli.script import make_parser, run_script
 from rfcn.launching import agent
 from rfcn.launching.hosts import LOCAL, local_host, plan, read_hosts, variables_of
@@ -310,7 +311,6 @@ def main(argv=None):
     parser.add_argument('command', nargs=argparse.REMAINDER, metavar='-- NAME ...', help='what rfcn is to do')
     args = parser.parse_args(argv)
     command = args.command[1:] if args.command[:1] == ['--'] else args.command
-    from rfcn.cli import SHARED
     if not command or command[0] not in SHARED:
         raise ConfigError('rfcn launch shares out %s, as in rfcn launch --workers 2 -- train --cfg X.yaml; found %s'
                           % (', '.join(SHARED), command[0] if command else 'no command'))

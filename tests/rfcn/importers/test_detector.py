@@ -157,7 +157,7 @@ def test_parameters_of_the_mxnet_release_come_unchanged_with_a_configuration(sym
 
 @pytest.mark.parametrize('change, message', [
     (dict(classes=5), "tells 4 classes apart besides the background, neither VOC's 20 nor COCO's 80"),
-    (dict(classes=21, anchors=7), 'an RPN of 14 scores and 28 deltas a cell'),
+    (dict(classes=21, anchors=7), 'an RPN of 14 scores and 28 deltas per cell'),
     (dict(classes=21, box_sets=3), 'rfcn_cls has 189 maps and rfcn_bbox 108'),
 ])
 def test_what_fits_no_published_model_is_refused(change, message, tmp_path):
