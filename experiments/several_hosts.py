@@ -187,7 +187,10 @@ def read_benchmark(path):
         ConfigError, FileNotFoundError.
     """
     try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
+        found = json.loads(Path(path).read_text(encoding='utf-8'))
+        if not isinstance(found, dict):
+            raise ValueError('it is no JSON object')
+        return found
     except ValueError as error:
         raise ConfigError('%s: expected benchmark.json of rfcn benchmark workers (%s)' % (path, error)) from error
 

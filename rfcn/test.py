@@ -160,7 +160,10 @@ def main(argv=None):
 
 
 def main_given(argv=None):
-    """Test R-FCN on proposals from files: `rfcn test_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+    """Test R-FCN on proposals from files: `rfcn test_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`.
+
+    By default the files are those that rfcn propose wrote; its example writes the file that the example below uses.
+    """
     cfg, args = parse_config(main_given.__doc__, argv, add_arguments_given)
     params = args.params or last_checkpoint(cfg, args.cfg)
     folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)

@@ -268,7 +268,10 @@ def main_rpn(argv=None):
 
 
 def main_given(argv=None):
-    """Train R-FCN on proposals from files: `rfcn train_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`."""
+    """Train R-FCN on proposals from files: `rfcn train_given --cfg X.yaml [--proposals FILE] [KEY=VALUE ...]`.
+
+    By default the files are those that rfcn propose wrote; its example writes the file that the example below uses.
+    """
     cfg, args = parse_config(main_given.__doc__, argv, add_argument)
     with start_training(cfg, args) as (cfg, output_path):
         train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))

@@ -1,6 +1,7 @@
 """What was measured: read from the folder that a row's test wrote, from result.json or else from its log."""
 import functools
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Dict, NamedTuple, Tuple
@@ -11,6 +12,8 @@ from rfcn.cli.run import run_folder
 from rfcn.collect_env import RESULT_FILE
 from rfcn.config.config import load_config
 from rfcn.config.defaults import KEYS
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN = '?'
 # Keys that make no other experiment: where things lie, what it runs on, where weights come from, what is written.
@@ -66,10 +69,14 @@ def setting(cfg, key):
 
 
 def from_result(text):
-    """Of a result.json."""
-    note = json.loads(text)
-    metrics = {name: 100 * value for name, value in note['metrics'].items() if value is not None}
-    return Measured(metrics, note['date'], note['commit'], str(note['seed']), note['machine'])
+    """Of a result.json; None where it is damaged."""
+    try:
+        note = json.loads(text)
+        metrics = {name: 100 * value for name, value in note['metrics'].items() if value is not None}
+        return Measured(metrics, note['date'], note['commit'], str(note['seed']), note['machine'])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        logger.warning('a %s is damaged and was passed over (%s)', RESULT_FILE, type(error).__name__)
+        return None
 
 
 def from_log(text):

@@ -113,6 +113,16 @@ def test_what_a_test_wrote_is_found_and_held_against_the_band(tmp_path):
     assert cells[coco.name][4:6] == ['27.6 / 49.0 (2026-11-22 12:00, abc1234, seed 3, 8 x K40)', 'spread unknown']
 
 
+@pytest.mark.parametrize('text', ['', '[]', '{"metrics": {"mAP@0.5": "high"}}', '{"metrics": 3}'])
+def test_a_damaged_result_is_passed_over_and_the_log_read(tmp_path, text):
+    row = write_result(tmp_path, 'paper_voc07_rfcn', {})
+    note, = tmp_path.rglob('result.json')
+    note.write_text(text)
+    assert show.lines(tmp_path, [row])[0][1][4] == 'not measured'
+    (note.parent / 'log.txt').write_text(VOC_LOG)
+    assert show.lines(tmp_path, [row])[0][1][4].startswith('95.0 (2026-11-22 11:30')
+
+
 def test_a_run_with_other_settings_is_told_apart_and_not_judged(tmp_path):
     row = write_result(tmp_path, 'paper_voc07_rfcn_ohem300', {'mAP@0.5': 0.9})
     folder, = [path.parent for path in tmp_path.rglob('result.json')]

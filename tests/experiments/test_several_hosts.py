@@ -73,7 +73,8 @@ def test_the_check_computes_the_measured_steps_from_two_workers_without_a_link(t
     assert lines[4].endswith('HANDLING is 2e+09 bytes a second') and len(lines) == 5
 
 
-@pytest.mark.parametrize('text, told', [('{"infer": []}', 'found infer'), ('{', 'expected benchmark.json')])
+@pytest.mark.parametrize('text, told', [
+    ('{"infer": []}', 'found infer'), ('{', 'expected benchmark.json'), ('[1]', 'expected benchmark.json')])
 def test_a_file_without_measurements_of_workers_is_refused(tmp_path, text, told):
     (tmp_path / 'x.json').write_text(text)
     with pytest.raises(ConfigError, match=told):
