@@ -23,6 +23,7 @@ import os
 
 from lib.errors import DatasetError
 from lib.utils.console import counted, progress, shown
+from lib.utils.folders import make_folder
 from lib.utils.image_file import images_in, imwrite
 from lib.utils.result_files import CocoFile, JsonLines, VocFiles, YoloFiles
 from lib.utils.show_boxes import draw_detections
@@ -159,7 +160,7 @@ def main(argv=None):
                            'frame')
     images = [path for given in args.image or () for path in (images_in(given) if os.path.isdir(given) else [given])]
     detector = Detector(cfg, args.params or last_checkpoint(cfg, args.cfg))
-    Path(args.out).mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     if args.video:
         draw_video(detector, args.video, args)
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import ConfigError
+from lib.utils.folders import make_folder
 from lib.utils.image_file import imread
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config
@@ -73,12 +74,12 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
     cfg = data_sets.with_classes(cfg, args.params)
-    Path(args.out).absolute().parent.mkdir(parents=True, exist_ok=True)
+    if not args.out.endswith((SYMBOL_END, '.onnx')):
+        raise ConfigError('--out %s: write a name that ends in .onnx or in %s' % (args.out, SYMBOL_END))
+    make_folder(Path(args.out).absolute().parent)
     if args.out.endswith(SYMBOL_END):
         logger.info('wrote %s and %s', *export_plain(cfg, args.params, args.out))
         return 0
-    if not args.out.endswith('.onnx'):
-        raise ConfigError('--out %s: write a name that ends in .onnx or in %s' % (args.out, SYMBOL_END))
     from rfcn.exporters.onnx_file import export_onnx
     images = [imread(path, cfg.dataset.MAX_PIXELS) for path in args.image] if args.image else made_up_images()
     export_onnx(cfg, args.params, args.out, args.detections)

@@ -21,7 +21,7 @@ import mxnet as mx
 import yaml
 
 from lib.utils.console import say
-from lib.utils.folders import check_folder
+from lib.utils.folders import check_folder, make_folder
 from lib.utils.whole_file import save_text
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
@@ -55,7 +55,7 @@ def import_trunk(source, prefix, means, given):
     graph = trunk.conv5(trunk.conv4(mx.sym.Variable('data')))
     checkpoint.check_params(graph, {'data': (1, 3, 224, 224)}, arg_params, aux_params,
                             '%s, a ResNet-%d by its names,' % (given, source.depth), remedy=WIDE)
-    Path(prefix).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(prefix).parent)
     path = checkpoint.params_path(prefix, 0)
     checkpoint.save_params(path, arg_params, aux_params)
     return path
@@ -141,7 +141,7 @@ def write_detector(detector, given, folder):
     arg_params, aux_params = [{key: mx.nd.array(value) for key, value in params.items()}
                               for params in (detector.arg_params, detector.aux_params)]
     checkpoint.check_params(symbol, inputs, arg_params, aux_params, given)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = checkpoint.params_path(str(Path(folder, name)), 0)
     checkpoint.save_params(path, arg_params, aux_params)
     config = str(Path(folder, 'config.yaml'))

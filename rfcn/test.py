@@ -12,7 +12,7 @@ import logging
 import os
 
 from lib.errors import DatasetError
-from lib.utils.folders import check_folder
+from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import check_regular, is_there
 from lib.utils.result_files import free_name
@@ -129,7 +129,7 @@ def fingerprint(cfg, params, imdb):
 
 def draw_all(cfg, imdb, all_boxes, folder, thresh=0.5):
     """Draw the detections of every image, but for those that the test skipped."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     taken = set()   # images of one name may lie in several folders
     for i, index in enumerate(imdb.image_set_index):
         try:

@@ -165,9 +165,10 @@ def write_detections(path: str, detections: Iterable[tuple[str, ArrayLike]], *, 
     with whole_text(path) as file:
         file.reconfigure(errors='surrogateescape')      # names of files need not be UTF-8
         for image, dets in detections:
+            name = image.replace('\n', '\\n').replace('\r', '\\r')    # a line stays one
             for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
                 numbers = [_decimal(score, score_decimals)] + [_decimal(value + 1, box_decimals) for value in box]
-                file.write('%s %s\n' % (image, ' '.join(numbers)))
+                file.write('%s %s\n' % (name, ' '.join(numbers)))
 
 
 def _decimal(value, decimals):

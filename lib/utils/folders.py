@@ -12,7 +12,7 @@ import sys
 from typing import Iterator
 
 from lib.errors import DatasetError, UserError
-from lib.utils.limits import kind_of
+from lib.utils.limits import is_there, kind_of
 from lib.utils.whole_file import NO_ROOM, process_lives, remove_leftovers
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,15 @@ def check_new_folder(out: str | os.PathLike) -> None:
         found = 'files in it' if os.path.isdir(target) else kind_of(target)
         raise DatasetError('%s: expected a new or empty folder, found %s. Give another one' % (out, found))
     _check_writable(_nearest(os.path.dirname(target)), out)     # where it gets its name
+
+
+def make_folder(out: str | os.PathLike) -> None:
+    """Make a folder to write files into, and those above it; one that is there is taken. Raises as `check_folder`.
+
+    A link to a folder that is not there stays a link, and the folder is made.
+    """
+    check_folder(out)
+    os.makedirs(os.path.realpath(out), exist_ok=True)
 
 
 def check_folder(out: str | os.PathLike) -> None:
@@ -127,7 +136,9 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     if not os.path.isdir(place):
         raise FileNotFoundError(errno.ENOENT, 'the folder is not there', str(folder))
     _check_writable(place, folder)
-    with open(os.path.join(place, '.lock'), 'a+') as file:
+    lock = os.path.join(place, '.lock')
+    is_there(lock)
+    with open(lock, 'a+') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -49,6 +49,7 @@ def open_input(path: str | os.PathLike, mode: str = 'rb', most: int | None = Non
         FileNotFoundError, PermissionError: as of `open`.
         NoInput: it is not a regular file (the message says what it is), or it is larger.
     """
+    check_regular(path)
     file = open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK), **settings)
     try:
         state = os.fstat(file.fileno())
@@ -78,6 +79,8 @@ def is_there(path: str | os.PathLike) -> bool:
 
 def kind_of(path: str | os.PathLike) -> str:
     """What stands at a path, in words: 'a file', 'a folder', 'a named pipe (FIFO)', 'a device', ..."""
+    if os.path.islink(path) and not os.path.exists(path):
+        return 'a link to what is not there'
     return _kind(os.stat(path).st_mode)
 
 

@@ -14,6 +14,7 @@ from typing import Iterable
 
 from lib.dataset.voc_eval import detections_path, write_detections
 from lib.utils.console import shown
+from lib.utils.folders import make_folder
 from lib.utils.whole_file import check_place, save_text, whole_text
 
 
@@ -63,7 +64,7 @@ class _AtTheEnd:
         self.pictures = []
 
     def __enter__(self):
-        self.path.mkdir(parents=True, exist_ok=True)    # what cannot be written is found out before the work
+        make_folder(self.path)    # what cannot be written is found out before the work
         return self
 
     def __exit__(self, kind, *_):

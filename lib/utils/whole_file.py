@@ -148,13 +148,13 @@ def _not_written(paths, reason):
     return OSError('%s %s' % (names, text))
 
 
-def save_whole(paths: Sequence[str | os.PathLike], write: Callable[..., object]) -> None:
+def save_whole(paths: Sequence[str | os.PathLike], write: Callable[..., object], last_tells: bool = False) -> None:
     """Call `write(temporary name of each path)`; see `whole_files`.
 
     Raises:
         OSError: one sentence for the user; what was there is untouched.
     """
-    with whole_files(paths) as temporaries:
+    with whole_files(paths, last_tells=last_tells) as temporaries:
         try:
             write(*temporaries)
         except (RuntimeError, CheckpointError) as error:     # MXNet's errors are RuntimeErrors

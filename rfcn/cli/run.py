@@ -12,7 +12,7 @@ import tqdm
 
 from lib.errors import ConfigError
 from lib.utils.console import shown, shown_text
-from lib.utils.folders import locked_folder
+from lib.utils.folders import locked_folder, make_folder
 from lib.utils.memory import watch
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
@@ -121,7 +121,7 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
     with contextlib.ExitStack() as held:
         try:
             if first:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 held.enter_context(locked_folder(folder))
             log_to(folder / 'log.txt' if first else None, cfg.default.log_level)
         except OSError as error:

@@ -15,6 +15,8 @@ import time
 
 import cv2
 
+from lib.utils.limits import open_input
+
 # package -> its modules of event files and of their two messages
 _WRITERS = {
     'tensorboardX': ('tensorboardX.event_file_writer', 'tensorboardX.proto.event_pb2',
@@ -87,7 +89,8 @@ class Curves:
 
 def _header(path):
     """The columns of a file of an earlier run; () where there is none."""
-    with contextlib.suppress(FileNotFoundError, StopIteration), open(path, newline='', encoding='utf-8') as file:
+    with contextlib.suppress(FileNotFoundError, StopIteration), \
+            open_input(path, 'r', newline='', encoding='utf-8') as file:
         return next(csv.reader(file))
     return ()
 

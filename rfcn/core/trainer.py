@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.errors import UserError
 from lib.utils.console import progress
+from lib.utils.limits import is_there, open_input
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import CURVES, not_finite, params_path
 from rfcn.core.curves import Curves
@@ -134,6 +135,8 @@ class Trainer:
         """
         # Unbuffered: on a full disk a buffer would raise its error when the file is closed, without the file's name.
         path = self.prefix + '-log.jsonl' if self.workers.first else os.devnull
+        if self.workers.first:
+            is_there(path)      # a FIFO or a device in its place could never be read when the run goes on
         with open(path, 'ab', buffering=0) as log, contextlib.closing(self.curves), StopWish() as stop:
             self._log = log
             if begin_epoch and not done and self._is_unvalidated(begin_epoch):
@@ -345,7 +348,7 @@ def hours(seconds):
 def validated_epochs(path):
     """The epochs whose validation is in a log of JSON lines; a run that was killed may have left one half-written."""
     epochs = set()
-    with open(path) as lines:
+    with open_input(path, 'r', encoding='utf-8') as lines:
         for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 record = json.loads(line)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lib.utils.folders import make_folder
 from lib.utils.image_file import imwrite
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
 from lib.utils.whole_file import save_text
@@ -23,7 +24,7 @@ def write_explanation(explanation, folder, name):
         path of the page.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pictures = draw_explanation(explanation)
     for title, picture in pictures.items():
         imwrite(folder / (title + '.png'), picture)

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 
 from lib.utils.console import counted
+from lib.utils.folders import make_folder
 from lib.utils.image_file import imwrite
 from lib.utils.show_boxes import BLACK, class_colors, draw_boxes, put_text
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
@@ -31,7 +32,7 @@ def write_training_page(taught, folder):
         path of the page.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     parts, sheets = [], []
     for number, image in enumerate(taught, 1):
         panels = draw_training_image(image)

@@ -89,9 +89,9 @@ def export_plain(cfg, params, path):
               if name.partition(':')[2] in known}     # gluon refuses what the graph does not have
     paths = path, checkpoint.params_path(re.sub(SYMBOL_END + '$', '', path), 0)
 
-    def write(symbol_path, params_path):
+    def write(params_path, symbol_path):
+        checkpoint.write_arrays(params_path, arrays)
         with open(symbol_path, 'w', encoding='utf-8') as file:
             file.write(symbol.tojson())
-        checkpoint.write_arrays(params_path, arrays)
-    save_whole(list(paths), write)
+    save_whole(paths[::-1], write, last_tells=True)     # MXNet itself could not tell that two halves are not a pair
     return paths

@@ -4,9 +4,9 @@ import shlex
 import socket
 import sys
 from collections import namedtuple
-from pathlib import Path
 
 from lib.errors import ConfigError
+from lib.utils.limits import open_input
 
 LOCAL = 'this host'
 
@@ -34,7 +34,8 @@ def read_hosts(path):
     """
     hosts = []
     try:
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
+        with open_input(path, 'r', encoding='utf-8') as file:
+            lines = file.read().splitlines()
     except UnicodeDecodeError as error:
         raise ConfigError('%s: expected a text file with a line for each host (%s)' % (path, error)) from error
     for number, line in enumerate(lines, 1):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.errors import DatasetError, UserError
-from lib.utils.folders import check_folder
+from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread
 from lib.utils.limits import is_there
 from lib.utils.safe_load import load_pickle
@@ -72,7 +72,7 @@ def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against
     judged = analysis.judge_detections(objects, all_boxes)
     content = _content(cfg, imdb, evaluation, objects, judged, params, before, thresh)
     content = content._replace(pictures=list(_pictures(cfg, imdb, objects, judged, thresh, pictures)))
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_text(str(Path(folder, SUMMARY)), json.dumps(summary(content), indent=1) + '\n')
     save_text(str(Path(folder, PAGE)), report_page(content))
     logger.info('wrote %s', Path(folder, PAGE))

@@ -188,3 +188,11 @@ def test_the_mean_over_the_twenty_classes_equals_the_release_if_absent_ones_coun
     assert round(evaluation.metrics['mAP@0.7'] * 3 / 20, 4) == 0.0437
     for name in objects:
         assert 'AP for %s = %.4f' % (name, evaluation.metrics['AP@0.5/' + name]) in vectors['evaluate_detections_info']
+
+
+def test_a_name_with_a_line_end_stays_one_line(tmp_path):
+    path = str(tmp_path / 'd.txt')
+    write_detections(path, [('a\nb 0.9 1 1 2 2\r', [[0, 0, 4, 4, 0.5]]), ('my photo', [[0, 0, 4, 4, 0.25]])])
+    with open(path, newline='') as file:
+        assert file.read() == 'a\\nb 0.9 1 1 2 2\\r 0.5 1.0 1.0 5.0 5.0\nmy photo 0.25 1.0 1.0 5.0 5.0\n'
+    assert read_detections(path)['my photo'].tolist() == [[0, 0, 4, 4, 0.25]]

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.folders import FolderInUse, check_folder, check_new_folder, locked_folder, whole_folder
+from lib.utils.folders import FolderInUse, check_folder, check_new_folder, locked_folder, make_folder, whole_folder
+from lib.utils.limits import kind_of
 from tests.conftest import ROOT
 
 HOLD = ('import sys\n'
@@ -85,6 +86,24 @@ def test_what_cannot_become_a_folder_is_found_out_before_the_work(tmp_path):
     for out in (file, file / 'below'):
         with pytest.raises(NotADirectoryError, match='a folder is expected at %s, and it is a file' % file):
             check_folder(out)
+
+
+def test_a_folder_is_made_behind_a_link(tmp_path):
+    (tmp_path / 'link').symlink_to('far/new')
+    for _ in range(2):
+        make_folder(tmp_path / 'link')
+    assert (tmp_path / 'link').is_symlink() and (tmp_path / 'far' / 'new').is_dir()
+    assert kind_of(tmp_path / 'far') == 'a folder'
+    (tmp_path / 'circle').symlink_to('circle')
+    with pytest.raises(NotADirectoryError, match='it is a link to what is not there'):
+        make_folder(tmp_path / 'circle')
+
+
+@pytest.mark.parametrize('make, kind', [(os.mkfifo, 'named pipe'), (os.mkdir, 'folder')])
+def test_what_stands_in_the_place_of_the_lock_is_named(tmp_path, make, kind):
+    make(str(tmp_path / '.lock'))
+    with pytest.raises(OSError, match='a regular file is expected, this is a ' + kind), locked_folder(tmp_path):
+        pass
 
 
 def test_a_folder_on_a_disk_that_gets_full_is_named_and_nothing_stays(tmp_path):

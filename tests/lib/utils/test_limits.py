@@ -1,6 +1,7 @@
 """What is read of files that are not trusted is bounded, by limits in one place."""
 import json
 import os
+import socket
 import struct
 import threading
 import time
@@ -17,7 +18,7 @@ from lib.dataset.voc_xml import parse_xml
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from lib.utils import limits, mat_file, proposals
 from lib.utils.image_file import imread
-from lib.utils.limits import open_input
+from lib.utils.limits import NoInput, open_input
 from lib.utils.proposals import read_npz
 from lib.utils.safe_load import load_pickle
 from rfcn.checkpoints.checkpoint import load_arrays
@@ -146,3 +147,12 @@ def test_a_jpg_with_fewer_bytes_than_its_size_needs_is_refused(tmp_path):
     path.write_bytes(data[:frame + 5] + struct.pack('>HH', 8000, 8000) + data[frame + 9:])
     with pytest.raises(DatasetError, match='a.jpg: expected an image'):
         imread(str(path))
+
+
+def test_a_socket_or_a_folder_in_the_place_of_a_file_is_called_by_its_name(tmp_path, monkeypatch):
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path)     # the names of sockets are short
+        listener.bind('s')
+    for path, kind in ((tmp_path / 's', 'a socket'), (tmp_path, 'a folder')):
+        with pytest.raises(NoInput, match='a regular file is expected, this is ' + kind):
+            open_input(path)
