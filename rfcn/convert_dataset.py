@@ -1,4 +1,7 @@
-"""Convert a data set: `rfcn convert --from voc --to coco --dataset DIR --sets train --out OUT`."""
+"""Convert a data set: `rfcn convert --from voc --to coco --dataset DIR --sets train --out OUT`.
+
+It needs no MXNet.
+"""
 import sys
 from pathlib import Path
 

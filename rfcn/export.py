@@ -15,9 +15,10 @@ from lib.errors import ConfigError
 from lib.utils.folders import make_folder
 from lib.utils.image_file import imread
 from rfcn import data_sets
+from rfcn.checkpoints.checkpoint import SYMBOL_END
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import whole_number_from
-from rfcn.exporters.plain import SYMBOL_END, export_plain
+from rfcn.exporters.plain import export_plain
 
 logger = logging.getLogger(__name__)
 INSTALL = 'pip install "rfcn[export]"'

@@ -115,7 +115,7 @@ def _train_steps(cfg, steps):
     path = combine(cfg, steps.params(rpn), steps.params(rfcn2), checkpoint.params_path(final, FINAL_EPOCH), identity)
     inference_symbol = symbol_beside(cfg)
     if inference_symbol is not None:
-        checkpoint.save_symbol(final + '-symbol.json', inference_symbol)
+        checkpoint.save_symbol(final + checkpoint.SYMBOL_END, inference_symbol)
     return path
 
 

@@ -60,7 +60,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
         if first and not is_step:
             write_config(cfg, os.path.dirname(prefix), identity)
         if first and inference_symbol is not None:
-            checkpoint.save_symbol(prefix + '-symbol.json', inference_symbol)
+            checkpoint.save_symbol(prefix + checkpoint.SYMBOL_END, inference_symbol)
         _train(cfg, symbol, loader, prefix, devices, saved, same_data,
                dict(extra_params=extra_params, validate=validate, identity=identity))
 

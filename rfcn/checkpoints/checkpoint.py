@@ -27,6 +27,7 @@ BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised bo
 BBOX_PARAMS = [layer + kind for layer in BBOX_LAYERS for kind in ('_weight', '_bias')]
 TEST_SUFFIX = '_test'
 CURVES = '-curves'      # ends the name of the folder of a run's curves
+SYMBOL_END = '-symbol.json'     # ends the name of a file of a graph
 
 
 def params_path(prefix: str, epoch: int) -> str:

@@ -14,13 +14,12 @@ import mxnet as mx
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_whole
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.checkpoint import SYMBOL_END
 from rfcn.config.config import with_overrides
 from rfcn.inference import load_for_inference
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)
-
-SYMBOL_END = '-symbol.json'
 
 
 def plain_symbol(cfg):

@@ -16,7 +16,7 @@ from mxnet.contrib.quantization import _get_optimal_thresholds, calib_graph, qua
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.limits import is_there
-from rfcn.checkpoints.checkpoint import load_params
+from rfcn.checkpoints.checkpoint import SYMBOL_END, load_params
 from rfcn.checkpoints.states import checksum
 from rfcn.checkpoints.symbol_file import load_symbol_file, sum_in
 
@@ -62,7 +62,7 @@ def int8_prefix(params):
 
 def symbol_path(params):
     """`prefix-symbol.json` beside `prefix-0000.params`."""
-    return re.sub(r'-\d{4}\.params$', '', str(params)) + '-symbol.json'
+    return re.sub(r'-\d{4}\.params$', '', str(params)) + SYMBOL_END
 
 
 def load_symbol(params):

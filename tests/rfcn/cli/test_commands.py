@@ -60,6 +60,11 @@ def test_the_help_lists_all_commands_and_imports_none(capsys):
     assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.DEVNULL).returncode == 0
 
 
+def test_a_data_set_is_converted_without_mxnet():
+    code = 'import sys; import rfcn.convert_dataset; assert "mxnet" not in sys.modules'
+    assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT)).returncode == 0
+
+
 def test_a_command_gets_the_words_after_its_name_and_returns_its_status(monkeypatch):
     seen = []
     monkeypatch.setattr(cli, 'function_of', lambda name: lambda words: seen.append((name, words)) or 3)

@@ -3,7 +3,10 @@
 Processes and remote shells are small scripts here; test_launch.py has the same with real trainings.
 """
 import os
+import shlex
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -104,8 +107,16 @@ def test_a_shell_that_is_not_there_is_named(tmp_path):
         launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', '/no/ssh', '--', 'train'])
 
 
-def test_ssh_itself_gives_up_on_a_host_that_drops_its_packets():
-    assert 'ConnectTimeout=15' in launch.SSH
+@pytest.mark.skipif(not shutil.which('ssh'), reason='ssh is not installed')
+def test_ssh_itself_gives_up_on_a_host_that_takes_the_connection_and_says_nothing():
+    words = shlex.split(launch.SSH)
+    limit, = [word for word in words if word.startswith('ConnectTimeout=')]
+    assert int(limit.partition('=')[2]) < agent.SILENCE     # so that ssh tells why before the launcher gives up
+    words[words.index(limit)] = 'ConnectTimeout=1'
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        command = words + ['-p', str(silent.getsockname()[1]), '127.0.0.1', 'true']
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30)
+    assert done.returncode == 255 and b'timed out' in done.stderr
 
 
 def test_workers_that_fail_before_they_connect_end_the_others_that_wait_for_them(run):
