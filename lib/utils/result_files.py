@@ -108,15 +108,16 @@ def _coco_box(box):
 class VocFiles(_AtTheEnd):
     """A folder of VOC's result files: comp4_det_demo_<class>.txt with lines `picture score x1 y1 x2 y2`.
 
-    Pixels count from 1. A picture is named by its file without extension; images.txt lists all, also those without
-    objects.
+    Pixels count from 1. A picture is named by its file without extension, a second one of this name by name_2;
+    images.txt lists all, also those without objects.
     """
 
     SET = 'demo'
 
     def save(self) -> None:
         """Write the files."""
-        names = [shown(Path(path).stem) for path, _, _ in self.pictures]
+        taken = set()
+        names = [free_name(shown(Path(path).stem), taken) for path, _, _ in self.pictures]
         _save_lines(self.path / 'images.txt', names)
         for class_name in self.classes:
             rows = [(name, [[*map(float, box), float(score)] for of_class, score, box in found

@@ -17,6 +17,7 @@ import functools
 import glob
 import logging
 import os
+import re
 from typing import Any, Iterable, Mapping, Union
 
 import yaml
@@ -301,7 +302,7 @@ def _read_classes(key, names, source, folder):
     if path is None:
         raise ConfigError('%s: %s must be a list [car, dog] or a file of names, not %s'
                           % (source, key, show(names)))
-    lines = (line.strip() for line in _read_text(path).splitlines())
+    lines = (line.strip() for line in re.split('\r\n?|\n', _read_text(path)))     # not at form feeds and the like
     try:
         return class_names([line for line in lines if line])
     except ValueError as error:

@@ -182,6 +182,18 @@ def test_a_coco_file_named_minus_is_all_of_the_standard_output(run, tiny_voc, tm
     assert not (tmp_path / '-').exists()
 
 
+def test_pictures_of_the_same_name_in_other_folders_are_two_in_each_format(run, tiny_voc, tmp_path):
+    (tmp_path / 'other').mkdir()
+    pictures = [str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(tmp_path / 'other' / 'wide1.jpg')]
+    shutil.copy(*pictures)
+    run('--image', pictures[0], '--image', pictures[1], '--thresh', '0.1', '--voc', str(tmp_path / 'voc'), '--yolo',
+        str(tmp_path / 'yolo'))
+    assert (tmp_path / 'voc' / 'images.txt').read_text().split() == ['wide1', 'wide1_2']
+    assert {path.name for path in (tmp_path / 'yolo').iterdir()} == {'classes.txt', 'wide1.txt', 'wide1_2.txt'}
+    found = [read_detections(str(path)) for path in (tmp_path / 'voc').glob('comp4_*')]
+    assert any(found) and all(np.array_equal(each.get('wide1'), each.get('wide1_2')) for each in found if each)
+
+
 def test_objects_are_written_in_the_formats_of_coco_voc_and_yolo(run, tiny_voc, tmp_path):
     pictures = [str(tiny_voc / 'JPEGImages' / name) for name in ('wide1.jpg', 'empty.jpg')]
     run('--image', pictures[0], '--image', pictures[1], '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'),
