@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Iterable
 
 from lib.dataset.voc_eval import detections_path, write_detections
+from lib.errors import DatasetError
 from lib.utils.console import shown
 from lib.utils.folders import make_folder
 from lib.utils.whole_file import check_place, save_text, whole_text
@@ -34,7 +35,6 @@ class JsonLines:
     def __enter__(self):
         self._stack = contextlib.ExitStack()
         self._file = self._stack.enter_context(whole_text(self.path))
-        self._file.reconfigure(errors='backslashreplace')   # of a lone surrogate, the very escape that JSON knows
         return self
 
     def __exit__(self, *error):
@@ -48,7 +48,14 @@ class JsonLines:
         """Lines for a picture or a frame. where: dict of the first keys."""
         lines = [dict(where, class_name=name, score=round(float(score), 6), box=[round(float(x), 2) for x in box])
                  for name, score, box in found] or [dict(where, class_name=None, score=None, box=None)]
-        self._file.write(''.join(json.dumps(line, ensure_ascii=False) + '\n' for line in lines))
+        self._file.write(''.join(_as_json(line) + '\n' for line in lines))
+
+
+def _as_json(value):
+    """JSON whose letters of any alphabet can be read, and whose other characters, which a terminal may obey, are
+    escapes.
+    """
+    return ''.join(c if c.isprintable() else json.dumps(c)[1:-1] for c in json.dumps(value, ensure_ascii=False))
 
 
 class _AtTheEnd:
@@ -130,7 +137,17 @@ class YoloFiles(_AtTheEnd):
     """A folder of YOLO's text files: for each picture, lines `class x y width height score`; empty without objects.
 
     Classes count from 0, and classes.txt names them; the centre and the sides are parts of the picture's sides.
+
+    Raises:
+        DatasetError: at the beginning, if the name of a class would not be one line of classes.txt.
     """
+
+    def __enter__(self):
+        broken = [name for name in self.classes if name.splitlines() != [name]]
+        if broken:
+            raise DatasetError('%s: classes.txt of YOLO has a class in a line, which %s is not. Rename it in '
+                               'dataset.CLASSES' % (self.path, ascii(broken[0])))
+        return super().__enter__()
 
     def save(self) -> None:
         """Write the files."""
