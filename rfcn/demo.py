@@ -90,6 +90,16 @@ def drawing_paths(sources, folder, extension):
     return paths
 
 
+def check_outputs(args, sources):
+    """Raise a DatasetError where --json or --coco names a file that is read, or both name the same one."""
+    taken = {os.path.realpath(source) for source in sources}
+    for option, path in (('--json', args.json), ('--coco', args.coco)):
+        if path and os.path.realpath(path) in taken:
+            raise DatasetError('%s %s: this file is read, or another option writes it. Give another name'
+                               % (option, shown(path)))
+        taken.add(os.path.realpath(path or args.out))
+
+
 def draw_images(detector, images, args):
     """Log what was found on each image, write its drawing and the files that were asked for."""
     kinds = [(JsonLines, args.json), (CocoFile, args.coco), (VocFiles, args.voc), (YoloFiles, args.yolo)]
@@ -159,6 +169,7 @@ def main(argv=None):
         raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
                            'frame')
     images = [path for given in args.image or () for path in (images_in(given) if os.path.isdir(given) else [given])]
+    check_outputs(args, images or [args.video])
     detector = Detector(cfg, args.params or last_checkpoint(cfg, args.cfg))
     make_folder(args.out)
     if args.video:

@@ -182,6 +182,17 @@ def test_a_coco_file_named_minus_is_all_of_the_standard_output(run, tiny_voc, tm
     assert not (tmp_path / '-').exists()
 
 
+@pytest.mark.parametrize('more', [['--json', 'IMAGE'], ['--coco', 'IMAGE'], ['--json', 'a.json', '--coco', 'a.json']])
+def test_an_image_is_not_replaced_by_what_was_found_in_it(run, tiny_voc, tmp_path, monkeypatch, more):
+    image = tmp_path / 'a.jpg'
+    shutil.copy(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(image))
+    before = image.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DatasetError, match='this file is read, or another option writes it'):
+        run('--image', str(image), *(str(image) if word == 'IMAGE' else word for word in more))
+    assert image.read_bytes() == before
+
+
 def test_pictures_of_the_same_name_in_other_folders_are_two_in_each_format(run, tiny_voc, tmp_path):
     (tmp_path / 'other').mkdir()
     pictures = [str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(tmp_path / 'other' / 'wide1.jpg')]
