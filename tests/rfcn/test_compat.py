@@ -11,6 +11,7 @@ import rfcn
 from lib.errors import UserError
 from rfcn import _compat, cli
 from rfcn._compat import FINANCIAL, RENAMED, SAME, give_back, needing_mxnet
+from rfcn.cli.commands import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE_NUMPY_2 = int(np.__version__.partition('.')[0]) < 2
@@ -59,7 +60,7 @@ def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
         with pytest.raises(UserError, match=told) as caught, needing_mxnet():
             raise raised
         assert isinstance(caught.value, ImportError)
-    monkeypatch.setitem(cli.COMMANDS, 'broken', cli.Command('rfcn.no_such_module:main', ''))
+    monkeypatch.setitem(cli.COMMANDS, 'broken', Command('rfcn.no_such_module:main', '', ''))
     with pytest.raises(ModuleNotFoundError, match='rfcn.no_such_module'):    # a fault of ours is told as one
         cli.function_of('broken')
 

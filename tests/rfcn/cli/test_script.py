@@ -132,8 +132,9 @@ def test_the_old_spelling_of_a_command_says_the_new_one(monkeypatch, capsys):
 def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script, tiny_yaml, tmp_path):
     (tmp_path / 'file').touch()
     status, printed = script('rfcn/train_end2end.py', '--cfg', tiny_yaml(), 'output_path=file')
-    assert status == 1 and printed == ('error: file/tiny/train: cannot be made or written (Not a directory). Choose '
-                                       'another output_path\n')
+    assert status == 1 and printed == (
+        'error: file/tiny/train: cannot be made or written (a folder is expected at %s, and it is a file). Choose '
+        'another output_path\n' % (tmp_path / 'file'))
 
 
 def test_a_program_of_its_own_ends_in_the_same_way(tiny_yaml):
