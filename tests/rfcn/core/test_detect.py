@@ -194,3 +194,10 @@ def test_soft_nms_and_voting_change_the_detections(trained):
     assert sum(len(dets) for dets in soft[1]) > sum(len(dets) for dets in plain[1])
     assert [dets[:, 4].tolist() for dets in voted[1]] == [dets[:, 4].tolist() for dets in plain[1]]
     assert any(not np.allclose(dets[:, :4], other[:, :4]) for dets, other in zip(voted[1], plain[1]))
+
+
+def test_images_of_one_shape_are_neighbours_and_the_longest_shapes_come_first():
+    sizes = [(100, 100), (200, 100), (150, 100), (100, 200), (300, 200), (100, 150), (400, 200), (50, 100)]
+    order = by_shape([dict(width=width, height=height) for width, height in sizes])
+    assert [sizes[i] for i in order] == [(50, 100), (100, 200), (200, 100), (400, 200), (100, 150), (150, 100),
+                                         (300, 200), (100, 100)]
