@@ -39,10 +39,21 @@ logger = logging.getLogger(__name__)
 def run(*command):
     """The first line that a command prints, or None where it is absent or fails."""
     try:
+        wait_before_fork()
         output = subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=60).decode(errors='replace')
     except (OSError, subprocess.SubprocessError):
         return None
     return output.strip().partition('\n')[0]
+
+
+def wait_before_fork():
+    """Let MXNet finish its work before a process is started, where Python does that by fork: below 3.10.
+
+    MXNet waits within the fork for its operators, and one in Python that is not done yet waits for the interpreter,
+    which the fork holds: for ever.
+    """
+    if sys.version_info < (3, 10) and 'mxnet' in sys.modules:
+        sys.modules['mxnet'].nd.waitall()
 
 
 def git_revision():

@@ -14,6 +14,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # on tiny networks threads wait f
 
 import rfcn  # noqa: F401  before any test imports MXNet: the names that it needs of NumPy
 from rfcn._compat import FINANCIAL, RENAMED, SAME
+from rfcn.collect_env import wait_before_fork
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST_ID = 48     # letters of a parameter in the name of a test
@@ -111,6 +112,13 @@ def kept_log_handlers():
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_to_compute():
+    """The next test may start a process: see `wait_before_fork`."""
+    yield
+    wait_before_fork()
 
 
 @pytest.fixture(autouse=True)
