@@ -52,7 +52,7 @@ def wait_before_fork():
     MXNet waits within the fork for its operators, and one in Python that is not done yet waits for the interpreter,
     which the fork holds: for ever.
     """
-    if sys.version_info < (3, 10) and 'mxnet' in sys.modules:
+    if sys.version_info < (3, 10) and sys.modules.get('mxnet'):     # None forbids its import
         sys.modules['mxnet'].nd.waitall()
 
 
