@@ -41,7 +41,7 @@ from lib.utils.video import (
 from lib.utils.whole_file import is_standard_output
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script, share, whole_number_from
-from rfcn.core.trainer import StopWish
+from rfcn.core.interrupt import StopWish
 from rfcn.detector import Detector, as_detections
 from rfcn.training import last_checkpoint
 

@@ -1,12 +1,10 @@
-"""The training loop: steps, metrics, log lines, checkpoints, validation; Ctrl-C as a wish to stop after the batch."""
+"""The training loop: steps, metrics, log lines, checkpoints, validation."""
 import contextlib
 import errno
 import json
 import logging
 import math
 import os
-import signal
-import threading
 import time
 
 import numpy as np
@@ -17,6 +15,7 @@ from lib.utils.limits import is_there, open_input
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import CURVES, not_finite, params_path
 from rfcn.core.curves import Curves
+from rfcn.core.interrupt import StopNow, Stopped, StopWish
 from rfcn.core.metric import TrainingMetrics, measure
 from rfcn.core.schedule import batches_in, last_epoch
 from rfcn.core.workers import Alone
@@ -26,64 +25,6 @@ logger = logging.getLogger(__name__)
 
 class NonFiniteLoss(UserError, FloatingPointError):
     """A loss, or a parameter after an update, is NaN or infinite."""
-
-
-class Stopped(SystemExit):
-    """A run that was asked to stop and can be resumed; the exit status is the shell's for that signal."""
-
-    def __init__(self, signal):
-        super().__init__(128 + signal)
-
-
-class StopNow(KeyboardInterrupt):
-    """A signal that asked to stop came within `StopWish.at_once`."""
-
-
-class StopWish:
-    """While active, the first Ctrl-C or SIGTERM only sets `signal`; a second Ctrl-C interrupts at once, as usual.
-
-        with StopWish() as stop:
-            for batch in batches:
-                ...
-                if stop.signal:
-                    break
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self):
-        self.signal = None
-        self._at_once = False
-
-    @contextlib.contextmanager
-    def at_once(self):
-        """A block of work that may stay unfinished: a signal within it raises `StopNow` there."""
-        self._at_once = True
-        try:
-            yield
-        finally:
-            self._at_once = False
-
-    def __enter__(self):
-        # Only the main thread may handle signals; elsewhere nothing changes.
-        main = threading.current_thread() is threading.main_thread()
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS} if main else {}
-        return self
-
-    def __exit__(self, *error):
-        self._restore()
-
-    def _note(self, number, frame):
-        self.signal = signal.Signals(number)
-        self._restore()
-        if self._at_once:
-            raise StopNow
-        logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)
-
-    def _restore(self):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
 
 
 class Trainer:

@@ -12,8 +12,9 @@ from rfcn import quantize, train_end2end
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import load_params
 from rfcn.config.config import load_config
+from rfcn.core.interrupt import Stopped
 from rfcn.core.module import TrainModule
-from rfcn.core.trainer import NonFiniteLoss, Stopped, Trainer
+from rfcn.core.trainer import NonFiniteLoss, Trainer
 from rfcn.precision import quantization
 from rfcn.train_alternate import train_rpn
 from rfcn.train_end2end import train_net

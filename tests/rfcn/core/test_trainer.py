@@ -3,7 +3,6 @@ import json
 import logging
 import shutil
 import signal
-import threading
 from pathlib import Path
 
 import mxnet as mx
@@ -13,7 +12,8 @@ import pytest
 from lib.dataset.imdb import Evaluation
 from rfcn import data_sets, evaluate
 from rfcn.checkpoints import checkpoint, resume, states
-from rfcn.core.trainer import NonFiniteLoss, Stopped, StopWish, Trainer, validated_epochs
+from rfcn.core.interrupt import Stopped, StopWish
+from rfcn.core.trainer import NonFiniteLoss, Trainer, validated_epochs
 from rfcn.train_end2end import train_net
 
 SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2',
@@ -359,41 +359,3 @@ def test_a_training_that_ended_within_an_epoch_is_finished_when_it_is_resumed(tr
     prefix = train('a', 'TRAIN.end_epoch=1.67', *SCHEDULE)
     train('a', 'TRAIN.end_epoch=1.67', 'TRAIN.RESUME=auto', *SCHEDULE)
     assert len(log_of(prefix)) == 5
-
-
-@pytest.mark.parametrize('number', StopWish.SIGNALS)
-def test_the_first_signal_is_only_noted_and_handlers_come_back(number):
-    before = signal.getsignal(number)
-    with StopWish() as stop:
-        assert stop.signal is None
-        signal.raise_signal(number)
-        assert stop.signal == number
-    assert signal.getsignal(number) == before
-
-
-@pytest.fixture
-def terminal():
-    """Ctrl-C as in a terminal; a shell has the programs that it puts into the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_a_second_ctrl_c_interrupts_at_once(terminal):
-    with pytest.raises(KeyboardInterrupt):
-        with StopWish():
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
-
-
-def test_outside_the_main_thread_signals_are_left_alone():
-    before = signal.getsignal(signal.SIGINT)
-    wishes = []
-
-    def run():
-        with StopWish() as stop:
-            wishes.append((stop.signal, signal.getsignal(signal.SIGINT) == before))
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert wishes == [(None, True)]

@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM as a wish to stop after the work in hand, so that what was reached can be saved."""
+import contextlib
+import logging
+import signal
+import threading
+
+logger = logging.getLogger(__name__)
+
+
+class Stopped(SystemExit):
+    """A run that was asked to stop and can be resumed; the exit status is the shell's for that signal."""
+
+    def __init__(self, signal):
+        super().__init__(128 + signal)
+
+
+class StopNow(KeyboardInterrupt):
+    """A signal that asked to stop came within `StopWish.at_once`."""
+
+
+class StopWish:
+    """While active, the first Ctrl-C or SIGTERM only sets `signal`; a second Ctrl-C interrupts at once, as usual.
+
+        with StopWish() as stop:
+            for batch in batches:
+                ...
+                if stop.signal:
+                    break
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self):
+        self.signal = None
+        self._at_once = False
+
+    @contextlib.contextmanager
+    def at_once(self):
+        """A block of work that may stay unfinished: a signal within it raises `StopNow` there."""
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def __enter__(self):
+        # Only the main thread may handle signals; elsewhere nothing changes.
+        main = threading.current_thread() is threading.main_thread()
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS} if main else {}
+        return self
+
+    def __exit__(self, *error):
+        self._restore()
+
+    def _note(self, number, frame):
+        self.signal = signal.Signals(number)
+        self._restore()
+        if self._at_once:
+            raise StopNow
+        logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)
+
+    def _restore(self):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
