@@ -21,6 +21,7 @@ from typing import Any, Sequence
 import yaml
 
 from lib.errors import CheckpointError
+from lib.utils.limits import is_there, open_input
 from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
@@ -213,9 +214,9 @@ def record(settings: dict[str, Any], sources: Sequence[str | os.PathLike]) -> st
 
 def difference(path: str | os.PathLike, text: str) -> list[str]:
     """The lines of a new note that the one at `path` lacks; empty if there is no note yet, or the same."""
-    if not Path(path).exists():
+    before = _read_note(path)
+    if before is None:
         return []
-    before = Path(path).read_text()
     lines = [line.strip() for line in text.splitlines() if line not in before.splitlines()]
     return lines or (['fewer settings'] if text != before else [])
 
@@ -228,8 +229,8 @@ def save_with_files(path: str | os.PathLike, text: str, files: Sequence[str | os
 
 def stands_for(path: str | os.PathLike, text: str) -> bool:
     """Whether there is a note of this text, and the files that it lists have not changed since."""
-    before = Path(path).read_text() if Path(path).exists() else ''
-    if not before.startswith(text):
+    before = _read_note(path)
+    if before is None or not before.startswith(text):
         return False
     try:
         files = parse_yaml(before[len(text):])[_FILES]
@@ -238,10 +239,18 @@ def stands_for(path: str | os.PathLike, text: str) -> bool:
         return False
 
 
+def _read_note(path):
+    """The text of a note, with marks for what is no text; None where there is none."""
+    if not is_there(path):
+        return None
+    with open_input(path, 'r', encoding='utf-8', errors='replace') as file:
+        return file.read()
+
+
 def sum_of_file(path: str | os.PathLike) -> str:
     """SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(str(path), 'rb') as file:
+    with open_input(path) as file:
         for part in iter(lambda: file.read(2 ** 20), b''):
             digest.update(part)
     return digest.hexdigest()

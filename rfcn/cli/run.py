@@ -13,15 +13,19 @@ import tqdm
 from lib.errors import ConfigError
 from lib.utils.console import shown, shown_text
 from lib.utils.folders import locked_folder, make_folder
+from lib.utils.limits import is_there
 from lib.utils.memory import watch
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
+from rfcn.checkpoints.identity import CONFIG
 from rfcn.cli.script import make_parser, to_log_files
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config
 from rfcn.core.workers import workers
 
 logger = logging.getLogger('rfcn')
+
+LOG = 'log.txt'     # the name of a run's log
 
 
 class _ScreenHandler(logging.Handler):
@@ -123,12 +127,14 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
             if first:
                 make_folder(folder)
                 held.enter_context(locked_folder(folder))
-            log_to(folder / 'log.txt' if first else None, cfg.default.log_level)
+                for name in (LOG, CONFIG, config_name or CONFIG):
+                    is_there(folder / name)     # a FIFO in its place would be waited for
+            log_to(folder / LOG if first else None, cfg.default.log_level)
         except OSError as error:
             raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
-                              % (folder, error.strerror)) from error
+                              % (error.filename or folder, error.strerror)) from error
         cfg = data_sets.with_classes(cfg, params)
-        held.enter_context(watch(folder / 'log.txt' if first else None))
+        held.enter_context(watch(folder / LOG if first else None))
         logger.info('command: %s', ' '.join(sys.argv))
         logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(),
                     mx.__version__, np.__version__)
@@ -136,7 +142,7 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
         to_log_files('configuration:\n' + text)
         if config_name and first:
             save_text(folder / config_name, text)
-        logger.info('configuration: in %s', folder / (config_name or 'log.txt'))
+        logger.info('configuration: in %s', folder / (config_name or LOG))
         yield cfg
 
 

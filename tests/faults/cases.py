@@ -4,6 +4,7 @@ import http.server
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -28,6 +29,12 @@ class Case(NamedTuple):
     then: List[str] = ()        # what the user runs next; by default the command again
 
 
+def run_in(folder, command):
+    """Run a command that prepares a case."""
+    subprocess.run(command, cwd=str(folder), check=True, env=dict(os.environ, PYTHONPATH=str(ROOT)),
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def data_set(folder):
     """The tiny data set, and a configuration of a tiny network on it."""
     from tests.conftest import write_tiny_voc, write_tiny_yaml
@@ -37,18 +44,26 @@ def data_set(folder):
 
 def trained(folder):
     """The same, and a training of one epoch."""
-    import subprocess
     data_set(folder)
-    subprocess.run(RFCN + ['train', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto'], cwd=str(folder), check=True,
-                   env=dict(os.environ, PYTHONPATH=str(ROOT)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run_in(folder, RFCN + ['train', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto'])
 
 
 def quantized_before(folder):
     """The same, and an INT8 model that another calibration made, as a second `rfcn quantize` finds it."""
-    import subprocess
     trained(folder)
-    subprocess.run(RFCN + ['quantize'] + OF_RUN + ['TEST.QUANTIZE.CALIB_IMAGES=2'], cwd=str(folder), check=True,
-                   env=dict(os.environ, PYTHONPATH=str(ROOT)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run_in(folder, RFCN + ['quantize'] + OF_RUN + ['TEST.QUANTIZE.CALIB_IMAGES=2'])
+
+
+def rpn_trained(folder):
+    """The same, and an RPN of one epoch, alone."""
+    data_set(folder)
+    run_in(folder, RFCN + ['train_rpn', '--cfg', 'tiny.yaml'])
+
+
+def tested(folder):
+    """A training of one epoch, tested."""
+    trained(folder)
+    run_in(folder, RFCN + ['test'] + OF_RUN)
 
 
 def boxes_to_mend(folder):
@@ -69,11 +84,8 @@ def unsplit(folder):
 def converted(kind):
     """A function (folder): the data set in another format."""
     def write(folder):
-        import subprocess
         data_set(folder)
-        subprocess.run(convert('voc', kind, 'voc', kind), cwd=str(folder), check=True,
-                       env=dict(os.environ, PYTHONPATH=str(ROOT)), stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+        run_in(folder, convert('voc', kind, 'voc', kind))
     return write
 
 
@@ -158,10 +170,16 @@ def fetching(folder):
 CASES = {
     'train': Case(data_set, TRAIN, ('*.params', '*.states')),
     'resume': Case(trained, TRAIN, ('*.params', '*.states')),
+    'train with validation': Case(data_set, TRAIN + ['dataset.val_image_set=test', 'TRAIN.EVAL_PERIOD=1'],
+                                  ('*.params', '*.states')),
+    'propose': Case(rpn_trained, RFCN + ['propose', '--cfg', 'tiny.yaml', '--image_set', 'train'], ('*_rpn.npz',)),
     'alternate': Case(data_set, RFCN + ['train_alternate', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto'] + STEPS,
                       ('*.params',)),
     'test': Case(trained, RFCN + ['test'] + OF_RUN + ['--report', 'report'],
                  ('*_detections.pkl', '*_detections.npz', 'output/*/results/*')),
+    'report': Case(tested, RFCN + ['report', '--cfg', RUN + '/config.yaml', '--out', 'report'], ('report/*',)),
+    'explain': Case(trained, RFCN + ['explain'] + OF_RUN + ['--image', 'voc/JPEGImages/wide1.jpg', '--out', 'why'],
+                    ('why/*',)),
     'demo': Case(trained, RFCN + ['demo'] + OF_RUN + ['--image', 'voc/JPEGImages', '--out', 'drawn', '--json',
                                                       'found.jsonl', '--coco', 'found.json', '--voc', 'found_voc',
                                                       '--yolo', 'found_yolo', '--thresh', '0.01'],

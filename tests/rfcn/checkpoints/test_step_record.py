@@ -1,7 +1,10 @@
 """Notes of what a step of training was made with."""
+import os
+
 import pytest
 
-from rfcn.checkpoints.resume import difference, record, training_settings
+from lib.utils.limits import NoInput
+from rfcn.checkpoints.resume import difference, record, save_with_files, stands_for, training_settings
 from rfcn.config.config import load_config
 
 
@@ -32,6 +35,26 @@ def test_a_note_changes_with_those_of_what_the_step_starts_from(note):
     before = record({'lr': 0.1}, [note])
     note.write_text(note.read_text() + '# another run\n')
     assert record({'lr': 0.1}, [note]) != before
+
+
+def test_a_note_that_is_no_text_is_of_something_else(note):
+    note.write_bytes(b'\xff\xfe\x00lr')
+    assert difference(note, record({'lr': 0.01}, [])) == ['lr: 0.01', 'made_from: {}']
+    assert not stands_for(note, record({'lr': 0.01}, []))
+
+
+def test_a_pipe_in_the_place_of_a_note_or_of_its_files_is_not_waited_for(tmp_path):
+    os.mkfifo(str(tmp_path / 'rpn1.yaml'))
+    for read in difference, stands_for:
+        with pytest.raises(NoInput, match='named pipe'):
+            read(tmp_path / 'rpn1.yaml', 'lr: 1')
+    made, note = tmp_path / 'made.npz', tmp_path / 'rpn1_proposals.yaml'
+    made.write_bytes(b'boxes')
+    save_with_files(note, 'lr: 1\n', [made])
+    assert stands_for(note, 'lr: 1\n')
+    made.unlink()
+    os.mkfifo(str(made))
+    assert not stands_for(note, 'lr: 1\n')
 
 
 def test_what_does_not_change_the_result_is_left_out():

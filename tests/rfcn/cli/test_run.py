@@ -55,6 +55,14 @@ def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tin
     assert written.dataset.CLASSES == ('blue', 'red')  # of the data
 
 
+@pytest.mark.parametrize('name', ['log.txt', 'config.yaml', 'test_config.yaml'])
+def test_a_pipe_in_the_place_of_a_runs_own_file_is_refused(tiny_cfg, tmp_path, name):
+    os.mkfifo(str(tmp_path / name))     # opening it would wait for a reader
+    with pytest.raises(ConfigError, match=r'%s: .*named pipe' % name), start_run(tiny_cfg(), tmp_path):
+        pytest.fail('the run began')
+    assert sorted(os.listdir(str(tmp_path))) == sorted(['.lock', name, 'tiny.yaml'])
+
+
 def test_the_log_goes_to_screen_and_file_at_its_level(tmp_path, capsys):
     log_to(tmp_path / 'log.txt', 'WARNING')
     logging.getLogger('rfcn.x').info('too much')
