@@ -36,10 +36,14 @@ def save_proposals(path: str, index: Sequence[str], all_proposals: Sequence[np.n
         index: names of N images.
         all_proposals: N arrays (n, 5), boxes and scores.
     """
-    with whole_file(path) as temporary, open(temporary, 'wb') as file:
-        np.savez(file, index=np.array(index, dtype=str),
-                 counts=np.array([len(dets) for dets in all_proposals], dtype=np.int64),
-                 dets=np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32))
+    arrays = {'index': np.array(index, dtype=str),
+              'counts': np.array([len(dets) for dets in all_proposals], dtype=np.int64),
+              'dets': np.concatenate([np.zeros((0, 5), dtype=np.float32)] + list(all_proposals)).astype(np.float32)}
+    # np.savez of NumPy 1 leaves its archive open after an error, and Python prints a traceback of closing it later.
+    with whole_file(path) as temporary, zipfile.ZipFile(temporary, 'w') as archive:
+        for name, array in arrays.items():
+            with archive.open(name + '.npy', 'w', force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def attach_proposals(roidb: list[dict], path: str) -> list[dict]:

@@ -1,5 +1,7 @@
 """Files of proposals."""
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -227,3 +229,22 @@ def test_a_failed_write_leaves_the_old_file(path):
     with pytest.raises(ValueError):
         save_proposals(path, ['a', 'b'], [DETS, DETS[:, :4]])
     assert len(load_proposals(path, ['a'])[0]) == 2
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from lib.utils.proposals import save_proposals
+resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))
+try:
+    save_proposals(sys.argv[1], ['a'], [np.ones((9000, 5), np.float32)])
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_disk_without_room_leaves_no_file_and_one_sentence(tmp_path):
+    done = subprocess.run([sys.executable, '-c', FULL_DISK, str(tmp_path / 'p.npz')], capture_output=True, text=True)
+    assert 'p.npz could not be written (File too large)' in done.stdout
+    assert done.stderr == ''
+    assert list(tmp_path.iterdir()) == []
