@@ -177,7 +177,7 @@ CASES = {
                       ('*.params',)),
     'test': Case(trained, RFCN + ['test'] + OF_RUN + ['--report', 'report'],
                  ('*_detections.pkl', '*_detections.npz', 'output/*/results/*')),
-    'report': Case(tested, RFCN + ['report', '--cfg', RUN + '/config.yaml', '--out', 'report'], ()),   # it holds the time
+    'report': Case(tested, RFCN + ['report', '--cfg', RUN + '/config.yaml', '--out', 'report'], ()),  # holds the time
     'explain': Case(trained, RFCN + ['explain'] + OF_RUN + ['--image', 'voc/JPEGImages/wide1.jpg', '--out', 'why'],
                     ('why/*',)),
     'demo': Case(trained, RFCN + ['demo'] + OF_RUN + ['--image', 'voc/JPEGImages', '--out', 'drawn', '--json',
