@@ -31,6 +31,7 @@ from experiments.demo.make_dataset import make_dataset
 from experiments.plot_curves import read_records
 from experiments.studies import STUDIES
 from lib.errors import UserError
+from lib.utils.folders import make_folder
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import Detector, data_sets, test
 from rfcn.checkpoints.checkpoint import params_path
@@ -75,7 +76,7 @@ def run(cfg, folder, params):
         dict: the metrics; params, the checkpoint's path; peak_mb of the process; train_s, seconds per step, if it
         trained.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     log_to(folder / 'log.txt')
     costs = {}
     if params is None:
@@ -255,7 +256,7 @@ def main(argv=None):
     study = STUDIES[args.data]
     load_config(study.cfg, args.overrides)      # a mistake in them ends the run before its data are drawn
     args.out = (args.out or ROOT / 'output' / 'ablation' / args.data).absolute()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     log_to(args.out / 'log.txt')
     note = {'epochs': args.epochs, 'overrides': ' '.join(args.overrides) or 'none', **prepare_data(args),
             'commit': git_revision(), 'machine': machine('')}

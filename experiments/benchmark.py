@@ -20,6 +20,7 @@ os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
 
 import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
 from experiments.bench import baselines, data, inference, kernels, machine, peers, report, training, workers
+from lib.utils.folders import make_folder
 from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
@@ -42,7 +43,7 @@ def benchmark(names, short, folder):
         started = time.time()
         results[name] = SECTIONS[name](short)
         report.print_table('%s (measured in %.0f s)' % (name, time.time() - started), results[name])
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_text(folder / 'benchmark.json', json.dumps(results, indent=1))
     if 'infer' in results:
         report.draw(results['infer'], folder / 'benchmark.png')

@@ -33,6 +33,7 @@ from matplotlib.figure import Figure
 
 from experiments.bench import subjects
 from experiments.bench.training import DATA, LABELS, OPTIMIZER
+from lib.utils.folders import make_folder
 from lib.utils.memory import peak, resident
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
@@ -209,7 +210,7 @@ def main(argv=None):
     parser.add_argument('--out', type=Path, default=Path('output/memory'))
     args = parser.parse_args(argv)
     scale = tuple(int(side) for side in args.scale.split(','))
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         roidb = write_pictures(folder, draw_sizes(scale, args.sizes))

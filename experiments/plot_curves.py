@@ -22,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.errors import DatasetError
+from lib.utils.limits import open_input
 from lib.utils.whole_file import save_whole
 from rfcn.cli.script import make_parser, run_script
 
@@ -36,7 +37,7 @@ def read_records(path):
     Raises a DatasetError if there are only such lines.
     """
     records, skipped = [], 0
-    with open(str(path), encoding='utf-8', errors='replace') as lines:
+    with open_input(path, 'r', encoding='utf-8', errors='replace') as lines:
         for line in filter(str.strip, lines):
             try:
                 record = json.loads(line)

@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 
 from experiments.bench import subjects
 from experiments.memory import draw_sizes, in_process, int8_graph, training_step, write_pictures
+from lib.utils.folders import make_folder
 from lib.utils.memory import resident
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
@@ -152,7 +153,7 @@ def main(argv=None):
     unknown = [kind for kind in kinds if kind not in JOBS]
     if unknown:
         parser.error('--only: there is no job %s; there are %s' % (', '.join(unknown), ', '.join(JOBS)))
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     results, status = {}, 0
     with tempfile.TemporaryDirectory() as folder:
         roidb = write_pictures(folder, draw_sizes(SCALE, FEW_SIZES if args.short else SIZES))

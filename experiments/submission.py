@@ -18,6 +18,8 @@ if __package__ in (None, ''):
 from lib.dataset.voc import VOC_CLASSES
 from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
+from lib.utils.limits import open_input
+from lib.utils.whole_file import whole_file
 from rfcn.cli.script import make_parser, run_script
 
 KEYS = {'image_id', 'category_id', 'bbox', 'score'}
@@ -38,7 +40,7 @@ def voc_archive(folder, out):
         raise DatasetError('%s: no detections of %s; the server wants a file for each class'
                            % (mains[0], ', '.join(missing)))
     count = 0
-    with tarfile.open(str(out), 'w:gz') as archive:
+    with whole_file(out) as temporary, tarfile.open(temporary, 'w:gz') as archive:
         for path in files:
             # A class of which nothing was found has an empty file, which is as it should be.
             count += sum(map(len, read_detections(str(path)).values()))
@@ -55,13 +57,14 @@ def coco_archive(path, out, name):
         DatasetError: it is not a list of results.
     """
     try:
-        results = json.loads(path.read_text(encoding='utf-8'))
+        with open_input(path, 'r', encoding='utf-8') as file:
+            results = json.load(file)
     except ValueError:      # cut off
         results = None
     if not isinstance(results, list) or not all(isinstance(item, dict) and KEYS <= set(item) for item in results):
         raise DatasetError('%s: expected a list of results with %s' % (path, ', '.join(sorted(KEYS))))
     image_set = path.name[len('detections_'):-len('_results.json')]
-    with zipfile.ZipFile(str(out), 'w', zipfile.ZIP_DEFLATED) as archive:
+    with whole_file(out) as temporary, zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.write(str(path), 'detections_%s_%s_results.json' % (image_set, name))
     return len(results)
 

@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lib.utils.folders import make_folder
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint
@@ -153,7 +154,7 @@ def main(argv=None):
     parser.add_argument('--out', required=True, type=Path)
     args = parser.parse_args(argv)
     log_to(None)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     where = ['dataset.dataset_path=' + args.data] if args.data else []
     results = {'shift': {}, 'ohem': {}}
     for name, run in (('k = 1', args.k1), ('k = 3', args.k3), ('k = 7', args.k7)):

@@ -1,5 +1,6 @@
 """Archives for the test servers."""
 import json
+import os
 import tarfile
 import zipfile
 
@@ -10,6 +11,7 @@ from experiments import submission
 from lib.dataset.voc import VOC_CLASSES
 from lib.dataset.voc_eval import detections_path, write_detections
 from lib.errors import DatasetError
+from lib.utils.limits import NoInput
 
 
 @pytest.fixture
@@ -56,3 +58,22 @@ def test_what_is_no_result_is_refused(tmp_path):
         (tmp_path / 'detections_val2014_results.json').write_text(text)
         with pytest.raises(DatasetError, match='expected a list of results with bbox, category_id, image_id, score'):
             submission.main(['--results', str(tmp_path), '--out', str(tmp_path / 'x')])
+
+
+def test_an_archive_is_whole_or_not_there_and_a_link_to_it_stays(voc_results):
+    link, target = voc_results / 'link.tar.gz', voc_results / 'voc.tar.gz'
+    link.symlink_to(target)
+    assert submission.make_archive(voc_results, link) == 1
+    before = target.read_bytes()
+    broken = voc_results / 'results' / 'VOC2012' / 'Main' / 'comp4_det_test_train.txt'
+    broken.write_text('2008_000001 0.5 1.0\n')
+    with pytest.raises(DatasetError, match='comp4_det_test_train.txt: line 1'):
+        submission.make_archive(voc_results, link)
+    assert link.is_symlink() and target.read_bytes() == before
+    assert sorted(path.name for path in voc_results.iterdir()) == ['link.tar.gz', 'results', 'voc.tar.gz']
+
+
+def test_a_pipe_in_the_place_of_results_is_not_waited_for(tmp_path):
+    os.mkfifo(str(tmp_path / 'detections_val2014_results.json'))
+    with pytest.raises(NoInput, match='named pipe'):
+        submission.make_archive(tmp_path, tmp_path / 'x.zip')
