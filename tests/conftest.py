@@ -49,10 +49,25 @@ TINY_CONFIG = {
 
 
 def pytest_make_parametrize_id(config, val, argname):
-    """Names of tests that can be read: of a long text its beginning, bytes by their number."""
-    if isinstance(val, str) and len(val) > LONGEST_ID:
-        return '%s..%d' % (val[:LONGEST_ID], len(val))
-    return 'bytes%d' % len(val) if isinstance(val, bytes) and len(val) > 16 else None
+    """Names of tests that can be read: of a long text its beginning, bytes by their number, lists by their items."""
+    if isinstance(val, bytes) and len(val) > 16:
+        return 'bytes%d' % len(val)
+    if isinstance(val, (list, tuple)) and all(isinstance(item, str) for item in val):
+        val = ' '.join(val) or 'none'
+    elif isinstance(val, (list, tuple, dict)) and is_plain(val):
+        val = str(val)
+    if not isinstance(val, str):
+        return None
+    text = val if len(val) <= LONGEST_ID else '%s..%d' % (val[:LONGEST_ID], len(val))
+    return text.encode('unicode_escape').decode()
+
+
+def is_plain(val):
+    """Whether the text of a value is the same in each process, which the name of a test must be."""
+    if isinstance(val, dict):
+        return is_plain(list(val.items()))
+    return val is None or isinstance(val, (str, int, float)) \
+        or isinstance(val, (list, tuple)) and all(is_plain(item) for item in val)
 
 
 def numpy_names():

@@ -30,13 +30,13 @@ def edit(path, old, new):
     path.write_text(text.replace(old, new, 1))
 
 
-def test_a_missing_image(own_tiny_voc, train):
+def test_a_missing_image_is_named(own_tiny_voc, train):
     (own_tiny_voc / 'JPEGImages' / 'high2.jpg').unlink()
     with pytest.raises(FileNotFoundError, match='JPEGImages/high2.* no image of this name'):
         train()
 
 
-def test_a_truncated_jpg(own_tiny_voc, train):
+def test_a_truncated_image_is_named(own_tiny_voc, train):
     path = own_tiny_voc / 'JPEGImages' / 'high2.jpg'
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DatasetError, match='high2.jpg: expected an image, found .* damaged, truncated'):
@@ -52,13 +52,13 @@ def test_a_damaged_image_can_be_skipped(own_tiny_voc, train):
     assert 'high2.jpg: expected an image' in end and 'epoch 1' not in end
 
 
-def test_an_annotation_of_another_size_than_its_image(own_tiny_voc, train):
+def test_an_annotation_of_another_size_than_its_image_is_refused_with_both_sizes(own_tiny_voc, train):
     edit(annotation(own_tiny_voc), '<width>96</width>', '<width>64</width>')
     with pytest.raises(DatasetError, match='wide1.jpg: the image is 96 x 64 pixels, its annotation says 64 x 64'):
         train()
 
 
-def test_an_annotation_without_size_takes_that_of_the_image(own_tiny_voc, train):
+def test_an_annotation_without_a_size_takes_that_of_the_image(own_tiny_voc, train):
     edit(annotation(own_tiny_voc), '<size><width>96</width><height>64</height><depth>3</depth></size>', '')
     train()
     (own_tiny_voc / 'JPEGImages' / 'wide1.jpg').write_bytes(b'')
@@ -67,13 +67,13 @@ def test_an_annotation_without_size_takes_that_of_the_image(own_tiny_voc, train)
         train('output_path=%s' % own_tiny_voc)
 
 
-def test_a_missing_annotation(own_tiny_voc, train):
+def test_a_missing_annotation_is_named(own_tiny_voc, train):
     annotation(own_tiny_voc, 'high1').unlink()
     with pytest.raises(FileNotFoundError, match='high1.xml: there is no such annotation file'):
         train()
 
 
-def test_an_annotation_that_is_no_xml(own_tiny_voc, train):
+def test_an_annotation_that_is_no_xml_is_named(own_tiny_voc, train):
     annotation(own_tiny_voc).write_text('<annotation><size>')
     with pytest.raises(DatasetError, match='wide1.xml: expected XML'):
         train()
@@ -97,51 +97,51 @@ def test_a_box_outside_the_image_or_inverted_is_said_and_training_goes_on(own_ti
     assert 'epoch 1: RPNAcc' in log
 
 
-def test_a_box_that_is_no_number(own_tiny_voc, train):
+def test_a_box_that_is_no_number_is_refused_with_its_object(own_tiny_voc, train):
     edit(annotation(own_tiny_voc), '<xmax>40</xmax>', '<xmax>forty</xmax>')
     with pytest.raises(DatasetError, match='wide1.xml: object . .red. has no <bndbox> of four numbers'):
         train()
 
 
-def test_an_unknown_class(own_tiny_voc, train):
+def test_an_unknown_class_is_refused_with_the_known_ones(own_tiny_voc, train):
     edit(annotation(own_tiny_voc), '<name>red</name>', '<name>Reed</name>')
     with pytest.raises(DatasetError, match="wide1.xml: object 0 .Reed.: unknown class 'Reed'; known are blue, red"):
         train()
 
 
-def test_an_unknown_configuration_key(train):
+def test_an_unknown_key_is_refused_with_the_one_that_was_meant(train):
     with pytest.raises(ConfigError, match='unknown key TRAIN.RPN_BATCHSIZE; did you mean TRAIN.RPN_BATCH_SIZE?'):
         train('TRAIN.RPN_BATCHSIZE=3')
 
 
-def test_an_unknown_network(train):
+def test_an_unknown_network_is_refused_with_those_that_there_are(train):
     with pytest.raises(ConfigError, match="no network is called 'resnet50'; there are .*resnet_v1_50_rfcn"):
         train('symbol=resnet50')
 
 
-def test_an_unknown_image_set(train):
+def test_an_image_set_that_is_not_there_is_named_by_its_file(train):
     with pytest.raises(FileNotFoundError,
                        match='Main/trainval.txt: there is no such file; expected the name of an image a line'):
         train('dataset.image_set=trainval')
 
 
-def test_an_empty_image_set(own_tiny_voc, train):
+def test_an_empty_image_set_is_refused(own_tiny_voc, train):
     (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('\n\n')
     with pytest.raises(DatasetError, match='train.txt: expected the name of an image a line, found none'):
         train()
 
 
-def test_no_data_at_all(train, tmp_path):
+def test_a_data_set_that_is_not_there_is_named(train, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere.* there is no folder ImageSets/Main'):
         train('dataset.dataset_path=%s' % (tmp_path / 'nowhere'))
 
 
-def test_a_pretrained_trunk_that_is_not_there(train, tmp_path):
+def test_a_pretrained_trunk_that_is_not_there_is_named(train, tmp_path):
     with pytest.raises(FileNotFoundError, match='resnet-0003.params: no such parameter file'):
         train('network.pretrained=%s' % (tmp_path / 'resnet'), 'network.pretrained_epoch=3')
 
 
-def test_a_pretrained_trunk_that_is_damaged(train, tmp_path):
+def test_a_pretrained_trunk_that_is_damaged_is_named(train, tmp_path):
     (tmp_path / 'resnet-0000.params').write_bytes(b'\x12\x01' * 50)
     with pytest.raises(CheckpointError, match='resnet-0000.params is damaged or is no MXNet parameter file'):
         train('network.pretrained=%s' % (tmp_path / 'resnet'))
@@ -154,12 +154,12 @@ def test_a_checkpoint_of_another_shape_is_not_resumed_from(train, tmp_path):
 
 
 @pytest.mark.skipif(mx.context.num_gpus() > 0, reason='there is a GPU here')
-def test_a_gpu_that_is_not_there(train):
+def test_a_gpu_that_is_not_there_is_refused_with_its_number(train):
     with pytest.raises(ValueError, match="gpus: there is no GPU 0 for MXNet here"):
         train('gpus=0')
 
 
-def test_rois_that_cannot_be_shared_out_to_the_images(train):
+def test_rois_that_cannot_be_shared_out_to_the_images_are_refused(train):
     with pytest.raises(ConfigError,
                        match='TRAIN.BATCH_ROIS is 7, which cannot be shared out equally to TRAIN.BATCH_IMAGES, 2'):
         train('TRAIN.BATCH_ROIS=7', 'TRAIN.ENABLE_OHEM=false')

@@ -248,7 +248,8 @@ def change_by_item(config):
 @pytest.mark.parametrize('change', [
     change_by_attribute, change_by_item, lambda c: c.update(a=1), lambda c: c.TRAIN.pop('lr'),
     lambda c: c.TRAIN.clear(), lambda c: c.popitem(), lambda c: c.setdefault('a', 1), lambda c: delattr(c, 'TRAIN'),
-    lambda c: c.__delitem__('TRAIN'), lambda c: c.__ior__({'a': 1})])
+    lambda c: c.__delitem__('TRAIN'), lambda c: c.__ior__({'a': 1})],
+    ids=['attribute', 'item', 'update', 'pop', 'clear', 'popitem', 'setdefault', 'delattr', 'del', '|='])
 def test_a_loaded_config_cannot_be_changed(change):
     config = load_config()
     with pytest.raises(ConfigError, match='frozen'):

@@ -9,6 +9,7 @@ from lib.utils.proposals import load_proposals, save_proposals
 from rfcn import data_sets, inference, propose, test, train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params
+from rfcn.config.config import load_config
 from rfcn.core.detect import detect_all
 from rfcn.core.loader import image_loader
 from rfcn.evaluate import evaluate, nms_settings
@@ -126,7 +127,6 @@ def test_rows_that_an_operator_repeats_are_dropped():
 
 
 def test_an_image_that_cannot_be_read_has_no_proposals_of_another_one(own_tiny_voc, tiny_yaml, tmp_path):
-    from rfcn.config.config import load_config
     (own_tiny_voc / 'JPEGImages' / 'high1.jpg').write_bytes(b'no image')
     cfg = load_config(tiny_yaml(own_tiny_voc), ['dataset.on_bad_image=skip', 'TEST.RPN_MIN_SIZE=0'])
     loader = image_loader(cfg, data_sets.datasets(cfg, 'test')[0].gt_roidb())

@@ -64,8 +64,8 @@ def test_box_weights_for_testing_are_taken_under_the_plain_names_when_asked_for(
     assert set(for_inference) == set(arg_params) and np.all(for_inference['rfcn_bbox_weight'].asnumpy() == 3)
 
 
-@pytest.mark.parametrize('error',
-                         [OSError(28, 'No space left on device'), mx.base.MXNetError('write failed\nstack trace')])
+@pytest.mark.parametrize('error', [OSError(28, 'No space left on device'),
+                                   mx.base.MXNetError('write failed\nstack trace')], ids=['OSError', 'MXNetError'])
 def test_a_write_error_leaves_the_old_file_and_no_other(saved, error):
     def write(path):
         with open(path, 'wb') as file:
@@ -109,7 +109,7 @@ def test_a_cut_off_file_is_named(saved, part):
 
 
 @pytest.mark.parametrize('content', [b'no parameters at all', b'\x89PNG\r\n\x1a\n' + bytes(200), b'\xff' * 300,
-                                     b'<html></html>' * 50])
+                                     b'<html></html>' * 50], ids=['text', 'PNG', 'bytes 0xff', 'HTML'])
 def test_a_foreign_file_is_named(saved, content):
     with open(saved, 'wb') as file:
         file.write(content)

@@ -161,18 +161,20 @@ def test_the_same_images_are_the_same_wherever_they_lie():
 
 
 @pytest.mark.parametrize('now, expected', [
-    (entries('a', 'b', 'c', 'd'), DataChange(gone=0, new=1, changed=0, reordered=False)),
-    (entries('a', 'b'), DataChange(gone=1, new=0, changed=0, reordered=False)),
-    (entries('a', 'x', 'c'), DataChange(gone=1, new=1, changed=0, reordered=False)),
-    (entries('a', 'b') + entries('c', boxes=(OTHER_BOX,)), DataChange(gone=0, new=0, changed=1, reordered=False)),
-    (entries('a', 'b') + entries('c', boxes=()), DataChange(gone=0, new=0, changed=1, reordered=False)),
-    (entries('a', 'b') + entries('c', width=31), DataChange(gone=0, new=0, changed=1, reordered=False)),
-    (entries('a', 'b') + entries('c', gt_classes=np.array([2])), DataChange(0, 0, 1, False)),
-    (entries('a', 'b') + entries('c', proposals=np.ones((2, 5), np.float32)), DataChange(0, 0, 1, False)),
-    (entries('b', 'a', 'c'), DataChange(gone=0, new=0, changed=0, reordered=True)),
-    (entries('a', 'b', 'c', 'c'), DataChange(gone=0, new=1, changed=0, reordered=False)),
+    pytest.param(entries('a', 'b', 'c', 'd'), dict(new=1), id='another image'),
+    pytest.param(entries('a', 'b'), dict(gone=1), id='an image less'),
+    pytest.param(entries('a', 'x', 'c'), dict(gone=1, new=1), id='an image for another'),
+    pytest.param(entries('a', 'b') + entries('c', boxes=(OTHER_BOX,)), dict(changed=1), id='another box'),
+    pytest.param(entries('a', 'b') + entries('c', boxes=()), dict(changed=1), id='no box'),
+    pytest.param(entries('a', 'b') + entries('c', width=31), dict(changed=1), id='another width'),
+    pytest.param(entries('a', 'b') + entries('c', gt_classes=np.array([2])), dict(changed=1), id='another class'),
+    pytest.param(entries('a', 'b') + entries('c', proposals=np.ones((2, 5), np.float32)), dict(changed=1),
+                 id='proposals'),
+    pytest.param(entries('b', 'a', 'c'), dict(reordered=True), id='another order'),
+    pytest.param(entries('a', 'b', 'c', 'c'), dict(new=1), id='an image twice'),
 ])
 def test_what_has_changed_in_a_data_set_is_counted(now, expected):
+    expected = DataChange(**dict(dict(gone=0, new=0, changed=0, reordered=False), **expected))
     assert data_change(data_record(entries('a', 'b', 'c')), data_record(now)) == expected
 
 

@@ -30,9 +30,10 @@ def written(tmp_path, data):
 
 
 @pytest.mark.parametrize('data', [
-    file_bytes(array_bytes()), file_bytes(array_bytes(device=2)),
-    file_bytes(array_bytes(head=struct.pack('<I', 0xF993FAC8))),        # MXNet 0.11
-    file_bytes(array_bytes(head=b'', kind='I'))])                       # before
+    pytest.param(file_bytes(array_bytes()), id='MXNet 1.9'),
+    pytest.param(file_bytes(array_bytes(device=2)), id='from a GPU'),
+    pytest.param(file_bytes(array_bytes(head=struct.pack('<I', 0xF993FAC8))), id='MXNet 0.11'),
+    pytest.param(file_bytes(array_bytes(head=b'', kind='I')), id='before MXNet 0.11')])
 def test_files_of_all_versions_of_mxnet_pass_and_are_read(tmp_path, data):
     (name, value), = load_arrays(written(tmp_path, data)).items()
     assert name == 'arg:a' and value.asnumpy().tolist() == [[3], [4]]

@@ -101,13 +101,17 @@ def test_rows_of_another_k_are_listed_even_where_the_names_are_known(detector, t
     assert 'rfcn_cls_weight ((36, 16, 1, 1) there, (3, 16, 1, 1) needed)' in caplog.text
 
 
-def test_a_checkpoint_that_is_not_there_and_a_config_beside_it_that_is_damaged(detector, tiny_cfg, tmp_path, caplog):
+def test_a_damaged_config_beside_a_checkpoint_is_warned_of(detector, tiny_cfg, tmp_path, caplog):
     where = detector(['any', 'red'])
     (tmp_path / 'config.yaml').write_text('no: [config')
     start(tiny_cfg(*where))
     assert 'config.yaml: what it says of the checkpoint beside it cannot be read' in caplog.text
+
+
+def test_a_damaged_or_missing_checkpoint_is_named(detector, tiny_cfg, tmp_path):
+    where = detector(['any', 'red'])
     (tmp_path / 'old-0003.params').write_bytes(b'damaged')
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match='old-0003.params is damaged'):
         start(tiny_cfg(*where))
     with pytest.raises(FileNotFoundError, match='old-0009.params'):
         start(tiny_cfg(where[0], 'network.pretrained_epoch=9'))

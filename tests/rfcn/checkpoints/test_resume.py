@@ -122,19 +122,19 @@ def test_pruning_keeps_the_newest(prefix):
 
 
 # A run of 280 images an epoch, 2 a batch, 2 batches an update: 140 batches and 70 updates an epoch.
-@pytest.mark.parametrize('epoch, images, now, expected', [
-    (3, 0, (280, 2, 2), (0, 210, 420, 2)),      # nothing has changed
-    (3, 0, (280, 4, 2), (0, 105, 210, 4)),      # 70 batches, 35 updates an epoch
-    (3, 0, (280, 2, 1), (0, 420, 420, 2)),
-    (3, 0, (300, 2, 2), (0, 225, 450, 2)),      # the data have grown
+@pytest.mark.parametrize('images, now, expected', [
+    pytest.param(0, (280, 2, 2), (0, 210, 420, 2), id='nothing has changed'),
+    pytest.param(0, (280, 4, 2), (0, 105, 210, 4), id='larger batches'),        # 70 batches, 35 updates an epoch
+    pytest.param(0, (280, 2, 1), (0, 420, 420, 2), id='no accumulation'),       # each of the 140 batches is an update
+    pytest.param(0, (300, 2, 2), (0, 225, 450, 2), id='more images'),           # 150 batches, 75 updates an epoch
     # 80 images are seen. 200 are left: 25 batches of 8, 13 updates. An epoch: 35 batches, 18 updates.
-    (3, 80, (280, 8, 2), (80, 4 * 18 - 13, 4 * 35 - 25, 2)),
+    pytest.param(80, (280, 8, 2), (80, 4 * 18 - 13, 4 * 35 - 25, 2), id='within an epoch'),
 ])
-def test_progress_means_the_same_with_batches_of_another_size(epoch, images, now, expected):
-    progress = PROGRESS._replace(epoch=epoch, images=images, num_update=210, batches_done=420)
+def test_progress_means_the_same_with_batches_of_another_size(images, now, expected):
+    progress = PROGRESS._replace(epoch=3, images=images, num_update=210, batches_done=420)
     fitted = resume.fitted(progress, True, *now)
     assert (fitted.images, fitted.num_update, fitted.batches_done, fitted.order_images) == expected
-    assert (fitted.epoch, fitted.epoch_images, fitted.step_images, fitted.accumulate) == (epoch,) + now
+    assert (fitted.epoch, fitted.epoch_images, fitted.step_images, fitted.accumulate) == (3,) + now
 
 
 def test_an_epoch_that_was_begun_on_other_images_starts_again():

@@ -31,8 +31,9 @@ def test_a_missing_file_is_named(tmp_path):
         load_symbol_file(str(tmp_path / 'a-symbol.json'))
 
 
-@pytest.mark.parametrize('text', ['', '[]', 'null', '{"nodes": 3}', '{"nodes": [', '[' * 100000, '{"nodes": [null]}',
-                                  ' ' * (MAX_GRAPH_BYTES + 1)])
+@pytest.mark.parametrize('text', ['', '[]', 'null', '{"nodes": 3}', '{"nodes": [', '{"nodes": [null]}',
+                                  pytest.param('[' * 100000, id='too deep'),
+                                  pytest.param(' ' * (MAX_GRAPH_BYTES + 1), id='too large')])
 def test_what_is_no_graph_is_refused(tmp_path, text):
     with pytest.raises(CheckpointError, match='a-symbol.json is damaged or is no graph of MXNet: '):
         load_symbol_file(written(tmp_path, text))
@@ -41,11 +42,13 @@ def test_what_is_no_graph_is_refused(tmp_path, text):
 def put(*path_and_value):
     """A change of a graph: the value goes where the path leads."""
     *path, key, value = path_and_value
+    where = '.'.join(map(str, path + [key]))
 
     def change(graph):
         for step in path:
             graph = graph[step]
         graph[key] = value
+    change.__name__ = '%s=%s' % (where, value)
     return change
 
 
@@ -65,7 +68,8 @@ def put(*path_and_value):
     (put('nodes', CONV, 'op', 'Convolutoin'), 'Convolutoin'),
     (put('nodes', CONV, 'op', 'Custom'), 'op_type|Custom'),
     (put('nodes', CONV, 'subgraphs', 3), 'the subgraphs of node 3 are no list'),
-    (put('nodes', CONV, 'surprise', 3), 'node 3 is not described as a node is')])
+    (put('nodes', CONV, 'surprise', 3), 'node 3 is not described as a node is')],
+    ids=lambda given: given.__name__ if callable(given) else None)
 def test_graphs_that_mxnet_would_stumble_over_are_refused(tmp_path, change, message):
     graph = json.loads(small_graph().tojson())
     change(graph)

@@ -28,10 +28,8 @@ OTHERS = {
     'experiments/ablation.py': (['--out', 'out', 'TRAIN.learningrate=1'], 'command line: unknown key TRAIN.learning'),
     'experiments/submission.py': (['--results', 'no', '--out', 'x'], 'no: no results of rfcn test there'),
     'experiments/plot_curves.py': (['no.jsonl', 'x.png'], 'no.jsonl: '),
-    'experiments/benchmark.py': (['infer', '--job', '{}'], None),
     'experiments/reproduce.py': (['--run', 'no'], "there is no row 'no'"),
     'experiments/draw_sheet.py': (['--cfg', 'no.yaml', '--detections', 'x', '--out', 'y'], 'no.yaml: no such file'),
-    'experiments/compare_release.py': (['--vectors', 'no'], None),
     'experiments/demo/make_dataset.py': (['--out', '.'], 'expected a new or empty folder'),
 }
 
@@ -76,7 +74,7 @@ def test_a_wrong_key_is_one_sentence_in_every_script_with_a_configuration(path, 
     assert status == 1 and printed.startswith('Traceback') and printed.count('error: command line: unknown key') == 1
 
 
-@pytest.mark.parametrize('path', [path for path in OTHERS if OTHERS[path][1]])
+@pytest.mark.parametrize('path', OTHERS)
 def test_a_mistake_is_one_sentence_in_every_other_script(path, script, tmp_path):
     (tmp_path / 'somebody_elses').touch()
     arguments, expected = OTHERS[path]
@@ -88,17 +86,26 @@ def text_of_log(tmp_path, image_set='train'):
     return (tmp_path / 'output' / 'tiny' / image_set / 'log.txt').read_text()
 
 
+def damage_image(voc):
+    (voc / 'JPEGImages' / 'high2.jpg').write_bytes(b'nothing')
+
+
+def remove_annotation(voc):
+    (voc / 'Annotations' / 'high2.xml').unlink()
+
+
 @pytest.mark.parametrize('damage, overrides, expected', [
-    (lambda voc: (voc / 'JPEGImages' / 'high2.jpg').write_bytes(b'nothing'), (), 'high2.jpg: expected an image'),
-    (lambda voc: (voc / 'JPEGImages' / 'high2.jpg').write_bytes(b'nothing'), ('TRAIN.WORKERS=0',), 'high2.jpg: expect'),
-    (lambda voc: (voc / 'Annotations' / 'high2.xml').unlink(), (), 'high2.xml: there is no such annotation file'),
-    (lambda voc: None, ('network.pretrained=nowhere',), 'nowhere-0000.params: no such parameter file'),
-    (lambda voc: None, ('TRAIN.lr=1.0e+30', 'default.frequent=1', 'TRAIN.end_epoch=9'), 'a loss is not finite after'),
-    (lambda voc: None, ('gpus=99',), 'gpus: there is no GPU 99'),
-])
+    (damage_image, (), 'high2.jpg: expected an image'),
+    (damage_image, ('TRAIN.WORKERS=0',), 'high2.jpg: expected an image'),
+    (remove_annotation, (), 'high2.xml: there is no such annotation file'),
+    (None, ('network.pretrained=nowhere',), 'nowhere-0000.params: no such parameter file'),
+    (None, ('TRAIN.lr=1.0e+30', 'default.frequent=1', 'TRAIN.end_epoch=9'), 'a loss is not finite after'),
+    (None, ('gpus=99',), 'gpus: there is no GPU 99'),
+], ids=['damaged image', 'damaged image, no threads', 'no annotation', 'no backbone', 'infinite loss', 'no GPU'])
 def test_what_goes_wrong_in_training_is_told_once_and_is_in_the_log(damage, overrides, expected, script, own_tiny_voc,
                                                                     tiny_yaml, tmp_path):
-    damage(own_tiny_voc)
+    if damage:
+        damage(own_tiny_voc)
     status, printed = script('rfcn/train_end2end.py', '--cfg', tiny_yaml(own_tiny_voc), *overrides)
     told = [line for line in printed.splitlines() if 'error: ' in line]
     assert status == 1 and len(told) == 1 and expected in told[0] and 'Traceback' not in printed

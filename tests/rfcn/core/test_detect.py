@@ -180,7 +180,7 @@ def test_the_last_incomplete_batch_counts_once(trained):
     (['TEST.NMS_METHOD=soft_linear', 'TEST.NMS=0.4'], dict(method='linear', nms_thresh=0.4, vote_thresh=None)),
     (['TEST.NMS_METHOD=soft_gaussian'], dict(method='gaussian', nms_thresh=0.5, vote_thresh=None)),
     (['TEST.BOX_VOTING=true', 'TEST.BOX_VOTING_THRESH=0.6'], dict(method='nms', nms_thresh=0.3, vote_thresh=0.6)),
-])
+], ids=['hard', 'soft_linear', 'soft_gaussian', 'voting'])
 def test_suppression_is_as_the_configuration_says(overrides, settings):
     found = nms_settings(load_config(None, overrides))
     assert {name: found[name] for name in settings} == settings

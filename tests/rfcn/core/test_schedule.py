@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ConfigError
+from rfcn.checkpoints import checkpoint
 from rfcn.core.loader import Batch
 from rfcn.core.module import TrainModule
 from rfcn.core.schedule import (
@@ -18,6 +19,7 @@ from rfcn.core.schedule import (
     with_kept_statistics,
     with_lr_mult,
 )
+from rfcn.train_end2end import train_net
 from rfcn.training import optimizer_params
 
 
@@ -166,8 +168,6 @@ def test_the_graph_that_is_given_is_not_changed():
 
 
 def test_the_keys_of_the_configuration_reach_the_training(tiny_cfg, tmp_path, caplog):
-    from rfcn.checkpoints import checkpoint
-    from rfcn.train_end2end import train_net
     arrays = {}
     for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn, bn2]', 'network.FIXED_PARAMS=[bn_conv1]',
                                       'TRAIN.LR_MULT={conv_new_1: 0, rfcn_cls_bias: 0}'],

@@ -138,7 +138,8 @@ def release_params(path, symbol, classes, **settings):
 
 
 @pytest.mark.parametrize('symbol, classes, names', [('resnet_v1_50_rfcn', 21, None),
-                                                    ('resnet_v1_50_rfcn_dcn', 81, COCO_CLASSES)])
+                                                    ('resnet_v1_50_rfcn_dcn', 81, COCO_CLASSES)],
+                         ids=['VOC', 'COCO, deformable'])
 def test_parameters_of_the_mxnet_release_come_unchanged_with_a_configuration(symbol, classes, names, tmp_path):
     path = str(tmp_path / 'rfcn_any-0000.params')
     scales = {'network.ANCHOR_SCALES': '[4,8,16,32]'} if names else {}

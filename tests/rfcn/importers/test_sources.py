@@ -154,7 +154,8 @@ def test_a_resnet_of_another_width_is_refused(nets, tmp_path):
 
 
 @pytest.mark.parametrize('content, error, message', [(b'nonsense', CheckpointError, 'is no MXNet parameter file'),
-                                                     (None, FileNotFoundError, 'no such parameter file')])
+                                                     (None, FileNotFoundError, 'no such parameter file')],
+                         ids=['nonsense', 'missing'])
 def test_a_file_that_is_missing_or_no_parameter_file_is_named(tmp_path, content, error, message):
     path = tmp_path / 'a.params'
     if content is not None:
@@ -164,7 +165,8 @@ def test_a_file_that_is_missing_or_no_parameter_file_is_named(tmp_path, content,
 
 
 @pytest.mark.parametrize('overrides, pad, convention', [((), '(0, 0)', 'full'),
-                                                        (('network.POOL1=padded',), '(1, 1)', 'valid')])
+                                                        (('network.POOL1=padded',), '(1, 1)', 'valid')],
+                         ids=['default', 'padded'])
 def test_the_printed_key_makes_the_sources_pooling(overrides, pad, convention):
     cfg = load_config(None, ('symbol=resnet_v1_50_rfcn',) + overrides)
     pool1 = make_symbol(cfg).get_symbol(is_train=False).attr_dict()['pool1']
@@ -208,7 +210,8 @@ def test_a_file_that_is_no_caffe_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize('statistics, message', [
     ([], 'not a Caffe model of convolutions, BatchNorm and Scale that OpenCV can read'),
-    ([np.zeros(64), np.ones(64)], 'conv1 expected with three blobs of BatchNorm and two of Scale, found 2 and 0')])
+    ([np.zeros(64), np.ones(64)], 'conv1 expected with three blobs of BatchNorm and two of Scale, found 2 and 0')],
+    ids=['no blobs', 'two blobs'])
 def test_a_convolution_without_batch_norm_or_scale_is_refused(tmp_path, statistics, message):
     (tmp_path / 'a.caffemodel').write_bytes(encode('conv1', 'Convolution', [np.zeros((64, 3, 7, 7))])
                                             + encode('bn_conv1', 'BatchNorm', statistics))

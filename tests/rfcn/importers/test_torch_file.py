@@ -1,3 +1,4 @@
+"""Files of torch.save, read without PyTorch."""
 import collections
 import os
 import pickle
@@ -17,7 +18,8 @@ def arrays():
 
 
 @pytest.mark.parametrize('legacy', [False, True])
-@pytest.mark.parametrize('wrap', [lambda tensors, nn: tensors, lambda tensors, nn: {'epoch': 3, 'state_dict': tensors}])
+@pytest.mark.parametrize('wrap', [lambda tensors, nn: tensors, lambda tensors, nn: {'epoch': 3, 'state_dict': tensors}],
+                         ids=['state dict', 'checkpoint'])
 def test_tensors_views_and_transposed_ones_are_read(write_torch, tmp_path, legacy, wrap):
     write_torch(tmp_path / 'a.pth', arrays(), legacy, wrap)
     loaded = load_torch(str(tmp_path / 'a.pth'))

@@ -115,7 +115,8 @@ def test_who_does_not_come_is_named(quick, monkeypatch):
     assert run.sentence('scheduler') == '1 of 2 workers (1) and 1 of 1 servers did not come within 1 seconds'
 
 
-@pytest.mark.parametrize('line', [b'GET / HTTP/1.1\r\n', b'{"role": "king"}\n', b'[]\n', b'\xff\n', b'x' * 70000])
+@pytest.mark.parametrize('line', [b'GET / HTTP/1.1\r\n', b'{"role": "king"}\n', b'[]\n', b'\xff\n', b'x' * 70000],
+                         ids=['HTTP', 'unknown role', 'a list', 'no UTF-8', 'no line'])
 def test_what_other_programs_send_is_no_member_and_disturbs_nobody(quick, line):
     run = Run()
     with socket.create_connection(run.address) as stranger:

@@ -22,6 +22,6 @@ raise SystemExit(7)
 '''
 
 
-def test_it_ends():
+def test_a_process_ends_though_an_operator_in_python_is_still_at_work():
     # MXNet alone waits for ever.
     assert subprocess.run([sys.executable, '-c', CODE], cwd=str(ROOT), timeout=60).returncode == 7

@@ -10,8 +10,7 @@ from rfcn.operator_py.proposal import ProposalProperty, proposal
 RATIOS, SCALES = (0.5, 1, 2), (2, 4)
 A, H, W = 6, 5, 7
 SETTINGS = dict(feature_stride=16, scales=SCALES, ratios=RATIOS, rpn_pre_nms_top_n=100, rpn_post_nms_top_n=12,
-                threshold=0.6,
-                rpn_min_size=8)
+                threshold=0.6, rpn_min_size=8)
 LIB_SETTINGS = dict(base_anchors=generate_anchors(16, RATIOS, SCALES), stride=16, pre_nms_top_n=100, post_nms_top_n=12,
                     nms_thresh=0.6, min_size=8)
 

@@ -16,7 +16,7 @@ from rfcn.symbols import make_symbol
 SIZE = (64, 96)
 
 
-def test_graph(cfg):
+def graph_and_batch(cfg):
     """A test graph with its first values, and a batch for it."""
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     params = init_params(symbol, inference.input_shapes(cfg, SIZE))[:2]
@@ -26,13 +26,10 @@ def test_graph(cfg):
     return symbol, params, Batch(data, {}, pad=0, images=[])
 
 
-test_graph.__test__ = False
-
-
 @pytest.fixture
 def small(tiny_cfg):
     """Graph, parameters and batch of the demo's kind of network."""
-    return test_graph(tiny_cfg())
+    return graph_and_batch(tiny_cfg())
 
 
 def test_every_convolution_of_the_network_becomes_int8(small):
@@ -49,8 +46,8 @@ def test_every_convolution_of_the_network_becomes_int8(small):
     ('symbol=resnet_v1_50_rfcn', 'network.CONV5=stride32', 'network.RCNN_FEAT_STRIDE=32'),
     ('symbol=resnet_v1_101_rfcn', 'TEST.BATCH_IMAGES=1'),
 ], ids=lambda overrides: overrides[0])
-def test_so_does_every_convolution_of_any_backbone_with_any_head(tiny_cfg, overrides):
-    symbol, params, batch = test_graph(tiny_cfg(*overrides))
+def test_every_convolution_of_any_backbone_with_any_head_becomes_int8(tiny_cfg, overrides):
+    symbol, params, batch = graph_and_batch(tiny_cfg(*overrides))
     quantized = quantization.quantize(symbol, *params, [batch])
     assert quantization.int8_layers(quantized) == sorted(quantization.convolutions(symbol))
     outputs = Predictor(quantized, inference.INPUTS, [mx.cpu()], *params).predict(batch)
@@ -58,7 +55,7 @@ def test_so_does_every_convolution_of_any_backbone_with_any_head(tiny_cfg, overr
 
 
 def test_deformable_convolutions_stay_in_float32(tiny_cfg):
-    symbol, params, batch = test_graph(tiny_cfg('symbol=resnet_v1_18_rfcn_dcn'))
+    symbol, params, batch = graph_and_batch(tiny_cfg('symbol=resnet_v1_18_rfcn_dcn'))
     left = (set(quantization.convolutions(symbol))
             - set(quantization.int8_layers(quantization.quantize(symbol, *params, [batch]))))
     deformable = {node['name'] for node in quantization.nodes_of(symbol)

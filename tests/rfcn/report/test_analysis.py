@@ -46,7 +46,7 @@ def test_each_detection_is_a_hit_or_one_kind_of_error():
     assert analysis.missed_objects(SCENE, judged).tolist() == [False, False, False, True]    # B is mistaken in class
 
 
-def test_what_errors_cost():
+def test_what_an_error_costs_is_the_mean_ap_that_is_won_without_it():
     # AP of class 1: A at precision 1, D never: 0.5. Of class 2: 0. The mean is 0.25.
     judged = analysis.judge_detections(SCENE, FOUND)
     assert analysis.mean_ap(analysis.class_curves(SCENE, judged, CLASSES)) == 0.25
@@ -101,7 +101,7 @@ def test_the_objects_of_each_size_have_a_curve_of_their_own():
     assert aps['small'] == 0.5 and aps['medium'] == 0 and np.isnan(aps['large'])
 
 
-def test_what_objects_are_taken_for():
+def test_the_confusion_matrix_counts_what_objects_are_taken_for():
     matrix = analysis.confusion(SCENE, analysis.judge_detections(SCENE, FOUND), CLASSES, thresh=0.5)
     # class 1 on nothing free: the duplicate, the one in the wrong place, the one on nothing; A found, B taken for class
     # 1, D missed
@@ -114,7 +114,7 @@ def test_of_two_objects_at_one_place_a_detection_takes_that_of_its_class():
     assert analysis.confusion(scene, judged, CLASSES, 0.5).tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
 
 
-def test_scores_of_hits_and_of_errors():
+def test_the_histogram_counts_hits_and_errors_by_their_scores():
     histogram = analysis.score_histogram(analysis.judge_detections(SCENE, FOUND), bins=10)
     assert histogram[0].tolist() == [0] * 9 + [1]
     assert histogram[1].tolist() == [0, 0, 0, 1, 0, 1, 1, 1, 1, 0]      # 0.4 counts as neither

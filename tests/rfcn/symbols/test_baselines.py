@@ -4,7 +4,9 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn import data_sets, inference
+from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config
+from rfcn.evaluate import evaluate
 from rfcn.symbols import SYMBOLS, make_symbol
 from tests.rfcn.symbols.test_rfcn import CFG, end_to_end, shapes_of
 
@@ -100,8 +102,6 @@ def test_a_stride_that_is_not_the_networks_is_refused(overrides, fault):
 @pytest.mark.parametrize('overrides', [FASTER, NAIVE, CLASS_RPN], ids=' '.join)
 def test_the_baselines_detect_on_images_of_several_sizes(tiny_cfg, overrides):
     cfg = tiny_cfg(*overrides, 'TEST.SCORE_THRESH=0')
-    from rfcn.checkpoints.pretrained import init_params
-    from rfcn.evaluate import evaluate
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     params = init_params(symbol, inference.input_shapes(cfg))[:2]
     imdb, = data_sets.datasets(cfg, 'test')

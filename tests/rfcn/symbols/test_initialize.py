@@ -8,8 +8,6 @@ from rfcn.config.config import load_config
 from rfcn.symbols import make_symbol
 
 INPUTS = {'data': (1, 3, 64, 96), 'im_info': (1, 3)}
-
-
 SMALL = ['symbol=small_rfcn', 'network.SMALL_BLOCKS=1', 'network.CONV_NEW_CHANNELS=64', 'dataset.NUM_CLASSES=5']
 
 

@@ -11,8 +11,7 @@ from rfcn.symbols import SYMBOLS, make_symbol
 
 CFGS = Path(__file__).resolve().parents[3] / 'experiments' / 'rfcn' / 'cfgs'
 CFG = ['symbol=small_rfcn', 'network.SMALL_BLOCKS=1', 'network.SMALL_CHANNELS=[4, 8, 8, 16]',
-       'network.CONV_NEW_CHANNELS=8',
-       'network.RPN_CHANNELS=8', 'dataset.NUM_CLASSES=4']
+       'network.CONV_NEW_CHANNELS=8', 'network.RPN_CHANNELS=8', 'dataset.NUM_CLASSES=4']
 VARIANTS = [
     [],
     ['TRAIN.CXX_PROPOSAL=true'],
@@ -62,8 +61,8 @@ def test_all_networks_are_built_for_training_and_testing_by_their_name():
     assert {'resnet_v1_101_rfcn', 'resnet_v1_101_rfcn_dcn', 'resnet_v1_18_rfcn', 'small_rfcn'} <= set(SYMBOLS)
     for name in (name for name in SYMBOLS if name.endswith(('_rfcn', '_rfcn_dcn'))):
         cfg = load_config(None, CFG + ['symbol=' + name, 'TRAIN.BATCH_IMAGES=2', 'TEST.BATCH_IMAGES=2',
-                                       'TRAIN.BATCH_ROIS=-1',
-                                       'TRAIN.RPN_POST_NMS_TOP_N=10', 'TEST.RPN_POST_NMS_TOP_N=20'])
+                                       'TRAIN.BATCH_ROIS=-1', 'TRAIN.RPN_POST_NMS_TOP_N=10',
+                                       'TEST.RPN_POST_NMS_TOP_N=20'])
         network = make_symbol(cfg)
         outputs = shapes_of(network.get_symbol(is_train=True), **end_to_end(2))[1]
         # 9 anchors, 4 x 6 cells; 10 proposals and 5 objects an image; 4 classes; 4 deltas of background and object

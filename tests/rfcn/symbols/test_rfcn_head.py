@@ -6,13 +6,11 @@ import pytest
 from lib.psroi.psroi_pooling import psroi_pool
 from rfcn.symbols.rfcn import RFCNHead, rcnn_losses
 
-RNG = np.random.RandomState(3)
 
-
-def some_rois(count, images=2):
+def some_rois(rng, count, images=2):
     """RoIs within 96 x 64 pixels, at halves of pixels, some leaving the image, one of a single pixel."""
-    rois = np.hstack((RNG.randint(images, size=(count, 1)),
-                      RNG.randint(-20, 200, size=(count, 4)) / 2.0)).astype(np.float32)
+    rois = np.hstack((rng.randint(images, size=(count, 1)),
+                      rng.randint(-20, 200, size=(count, 4)) / 2.0)).astype(np.float32)
     rois[:, 3:] = np.maximum(rois[:, 1:3], rois[:, 3:])
     rois[0, 1:] = [5, 5, 5, 5]
     return rois
@@ -20,17 +18,17 @@ def some_rois(count, images=2):
 
 @pytest.mark.parametrize('k, output_dim', [(1, 3), (3, 4), (7, 2)])
 def test_pooling_in_the_graph_equals_that_of_lib(k, output_dim):
-    data = RNG.randn(2, output_dim * k * k, 4, 6).astype(np.float32)
-    rois = some_rois(40)
+    rng = np.random.RandomState(3)
+    data, rois = rng.randn(2, output_dim * k * k, 4, 6).astype(np.float32), some_rois(rng, 40)
     pooled = mx.nd.contrib.PSROIPooling(mx.nd.array(data), mx.nd.array(rois), output_dim=output_dim, pooled_size=k,
-                                        group_size=k,
-                                        spatial_scale=1 / 16).asnumpy()
+                                        group_size=k, spatial_scale=1 / 16).asnumpy()
     np.testing.assert_allclose(pooled, psroi_pool(data, rois, 1 / 16, output_dim, k), atol=1e-5)
 
 
 @pytest.mark.parametrize('k', [1, 3])
 def test_the_vote_is_the_mean_of_the_bins_of_each_class(run, k):
-    x, rois = RNG.rand(2, 5, 4, 6).astype(np.float32), some_rois(10)
+    rng = np.random.RandomState(4)
+    x, rois = rng.rand(2, 5, 4, 6).astype(np.float32), some_rois(rng, 10)
     head = RFCNHead(3, 2, bins=k, channels=5)
     scores, deltas = head.predict(mx.sym.Variable('x'), mx.sym.Variable('rois'))
     values = run(mx.sym.Group([scores, deltas]), {'x': x, 'rois': rois})
