@@ -57,9 +57,8 @@ class NaiveRCNN(RFCN):
     networks differ in nothing but the head.
     """
 
-    def __init__(self, cfg, trunk):
-        super().__init__(cfg, trunk)
-        self.head = NaiveHead(**head_settings(self))
+    def make_head(self, **settings):
+        return NaiveHead(**settings)
 
 
 class FasterRCNN(RFCN):
@@ -67,7 +66,9 @@ class FasterRCNN(RFCN):
 
     def __init__(self, cfg, trunk):
         super().__init__(cfg, _UpToConv4(trunk))
-        self.head = ConvRoIHead(trunk.conv5, **head_settings(self))
+
+    def make_head(self, **settings):
+        return ConvRoIHead(self.trunk.conv5_of_rois, **settings)
 
     @staticmethod
     def pooled_stride(cfg):
@@ -75,21 +76,14 @@ class FasterRCNN(RFCN):
 
 
 class _UpToConv4:
-    """A trunk that ends with conv4."""
+    """A trunk whose shared part ends with conv4."""
 
     def __init__(self, trunk):
-        self.conv4 = trunk.conv4
+        self.conv4, self.conv5_of_rois = trunk.conv4, trunk.conv5
 
     @staticmethod
     def conv5(conv4):
         return conv4
-
-
-def head_settings(network):
-    """Keywords of `RFCNHead` for a baseline."""
-    settings = network.cfg.network
-    return dict(num_classes=network.num_classes, num_reg_classes=network.num_reg_classes, bins=settings.POOLED_SIZE,
-                spatial_scale=1.0 / settings.RCNN_FEAT_STRIDE, channels=settings.CONV_NEW_CHANNELS)
 
 
 class ClassRPN:

@@ -205,9 +205,14 @@ class RFCN:
         self.num_anchors = cfg.network.NUM_ANCHORS
         self.num_classes = cfg.dataset.NUM_CLASSES
         self.num_reg_classes = 2 if cfg.CLASS_AGNOSTIC else self.num_classes
-        self.head = RFCNHead(self.num_classes, self.num_reg_classes, bins=cfg.network.POOLED_SIZE,
-                             deformable=deformable, spatial_scale=1.0 / cfg.network.RCNN_FEAT_STRIDE,
-                             channels=cfg.network.CONV_NEW_CHANNELS)
+        self.deformable = deformable
+        self.head = self.make_head(num_classes=self.num_classes, num_reg_classes=self.num_reg_classes,
+                                   bins=cfg.network.POOLED_SIZE, channels=cfg.network.CONV_NEW_CHANNELS,
+                                   spatial_scale=1.0 / cfg.network.RCNN_FEAT_STRIDE)
+
+    def make_head(self, **settings):
+        """The head that this network differs in from others; settings of `RFCNHead`."""
+        return RFCNHead(deformable=self.deformable, **settings)
 
     @staticmethod
     def pooled_stride(cfg):
