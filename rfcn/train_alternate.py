@@ -227,8 +227,8 @@ class Steps:
         if changed and self.cfg.TRAIN.OVERWRITE:
             resume.make_room(self.prefix(name), overwrite=True)
         elif changed:
-            raise ConfigError('step %s was trained with other settings, which are in %s (now: %s). Remove %s* to train '
-                              'it anew (TRAIN.OVERWRITE=true does), or choose another output_path'
+            raise ConfigError('step %s was trained with other settings or data, which are in %s (now: %s). Remove %s* '
+                              'to train it anew (TRAIN.OVERWRITE=true does), or choose another output_path'
                               % (name, self._record(name), ', '.join(changed), self.prefix(name)))
         save_text(self._record(name), text)
 
