@@ -1,10 +1,15 @@
-"""Small graphs with values in them."""
+"""What several tests of rfcn need: graphs with values in them, the files of a training, a training that is stopped."""
+import json
+import signal
+
 import mxnet as mx
 import pytest
 
 from rfcn import data_sets
+from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.core.target_loaders import anchor_loader
+from rfcn.core.trainer import Trainer
 from rfcn.symbols import make_symbol
 
 
@@ -33,6 +38,39 @@ def run_symbol(symbol, inputs, backward=False, params=None, seed=0):
     if backward:
         executor.backward()
     return executor
+
+
+def log_lines(prefix, kind='train'):
+    """The lines of one type in the log of a training, without what depends on the clock."""
+    with open('%s-log.jsonl' % prefix) as file:
+        lines = [json.loads(line, parse_constant=pytest.fail) for line in file]
+    return [{name: value for name, value in line.items() if name != 'images_per_s'} for line in lines
+            if line['type'] == kind]
+
+
+def checkpoint_arrays(prefix, epoch):
+    """Name -> array of everything in the two files of a checkpoint, and its Progress."""
+    arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(str(prefix), epoch))
+    momenta, progress, _, _ = states.load_states(checkpoint.states_path(str(prefix), epoch))
+    named = [*arg_params.items(), *aux_params.items(),
+             *[('momentum ' + name, value) for name, value in momenta.items()]]
+    return {name: value.asnumpy() for name, value in named}, progress
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """A function (number) -> list of the batches of all steps from now on; in the step of that number comes SIGTERM."""
+    def patch(number, monkeypatch=monkeypatch):
+        step, steps = Trainer._step, []
+
+        def counted(trainer, batch):
+            steps.append(batch)
+            if len(steps) == number:
+                signal.raise_signal(signal.SIGTERM)
+            return step(trainer, batch)
+        monkeypatch.setattr(Trainer, '_step', counted)
+        return steps
+    return patch
 
 
 def arrays_of(batch):

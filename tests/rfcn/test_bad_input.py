@@ -1,5 +1,4 @@
 """What users get wrong, through the training script: each error names the file, and says what was expected."""
-import json
 import re
 
 import mxnet as mx
@@ -8,6 +7,7 @@ import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from rfcn import train_end2end
+from tests.rfcn.conftest import log_lines
 
 
 @pytest.fixture
@@ -174,5 +174,5 @@ def test_a_set_without_any_object_is_refused_with_counts(own_tiny_voc, train):
 def test_batches_without_any_object_can_be_trained_on(own_tiny_voc, train, tmp_path):
     (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('empty\nwide1\n')
     train('TRAIN.BATCH_IMAGES=1', 'TRAIN.FLIP=true', 'default.frequent=1')
-    lines = [json.loads(line) for line in open(str(tmp_path / 'output' / 'tiny' / 'train' / 'tiny-log.jsonl'))]
+    lines = log_lines(tmp_path / 'output' / 'tiny' / 'train' / 'tiny')
     assert len(lines) == 4 and all(np.isfinite(line['RPNL1Loss']) for line in lines)

@@ -1,5 +1,4 @@
 """The data sets of a configuration."""
-
 import pytest
 
 from lib.errors import ConfigError, DatasetError
@@ -26,6 +25,11 @@ def test_several_image_sets_are_joined(tiny_cfg):
     cfg = tiny_cfg('dataset.image_set=val+test')
     assert [imdb.num_images for imdb in data_sets.datasets(cfg, cfg.dataset.image_set)] == [2, 3]
     assert len(data_sets.training_roidb(cfg)) == 5
+
+
+def test_mirror_images_double_the_training_images(tiny_cfg):
+    roidb = data_sets.training_roidb(tiny_cfg('TRAIN.FLIP=true'))
+    assert [entry['flipped'] for entry in roidb] == [False] * 6 + [True] * 6
 
 
 def test_an_unknown_format_of_data_is_refused(tiny_cfg):

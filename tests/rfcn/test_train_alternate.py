@@ -1,5 +1,4 @@
 """Alternating training on the tiny data set."""
-import json
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import load_config, with_overrides
 from rfcn.propose import training_rois
 from tests.conftest import TINY_SETS
+from tests.rfcn.conftest import log_lines
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / 'experiments'
 SHARED = ('conv1', 'bn_conv1', 'res2', 'bn2', 'res3', 'bn3', 'res4', 'bn4')
@@ -50,10 +50,6 @@ def assert_equal(left, right, names):
     assert names
     for name in names:
         np.testing.assert_array_equal(left[name].asnumpy(), right[name].asnumpy(), err_msg=name)
-
-
-def lines_of(folder, step):
-    return [json.loads(line) for line in (folder / (step + '-log.jsonl')).read_text().splitlines()]
 
 
 @pytest.fixture(scope='module')
@@ -105,12 +101,12 @@ def test_the_final_network_is_tested_like_one_trained_end_to_end(trained, tmp_pa
     for_inference, _ = checkpoint.load_params(str(folder / 'final-0000.params'), for_inference=True)
     assert_equal(for_inference, params_of(folder, 'rfcn2', for_inference=True)[0],
                  ['rfcn_bbox_weight', 'rfcn_bbox_bias'])
-    assert 0 <= test.test_rcnn(cfg, tmp_path, str(folder / 'final-0000.params')).score <= 1
+    assert test.test_rcnn(cfg, tmp_path, str(folder / 'final-0000.params')).score > 0.5     # it has learned
 
 
 @pytest.mark.parametrize('step', STEPS)
 def test_every_step_lowers_its_loss(trained, step):
-    losses = [line['RPNLogLoss' if step.startswith('rpn') else 'RCNNLogLoss'] for line in lines_of(trained[1], step)]
+    losses = [line['RPNLogLoss' if step.startswith('rpn') else 'RCNNLogLoss'] for line in log_lines(trained[1] / step)]
     assert np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6]), losses
 
 
@@ -152,24 +148,31 @@ def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, tr
     assert 'PROPOSAL_SCALE: [%d, %d]' % scale in (tmp_path / 'rpn1_proposals.yaml').read_text()
 
 
-def test_proposals_of_the_validation_images_are_measured_too(trained):
-    assert (trained[1] / 'rpn2_proposals' / 'voc_val_rpn.npz').exists()
+def test_proposals_are_made_for_the_validation_images_too(trained):
+    found = load_proposals(str(trained[1] / 'rpn2_proposals' / 'voc_val_rpn.npz'), TINY_SETS['val'])
+    assert all(len(dets) > 0 for dets in found)
 
 
 def test_a_learning_rate_may_drop_within_an_epoch(trained):
     # rfcn1_lr_step is 27.5: with three updates an epoch the rate drops after update 82. The release's int() fails.
-    rates = [line['lr'] for line in lines_of(trained[1], 'rfcn1')]
+    rates = [line['lr'] for line in log_lines(trained[1] / 'rfcn1')]
     np.testing.assert_allclose(rates, [0.02] * 82 + [0.002] * 14)
+
+
+def times_of_results(folder):
+    """When each checkpoint and each file of proposals of the steps was written."""
+    results = [path for path in folder.rglob('*') if path.suffix in ('.params', '.npz') and 'final' not in path.name]
+    assert len(results) >= 4 + 2 * 2    # of four steps; proposals of two, for training and for validation
+    return {path.name: path.stat().st_mtime_ns for path in results}
 
 
 def test_a_second_call_trains_nothing_again(copied):
     cfg, folder = copied
-    results = [path for path in folder.rglob('*') if path.suffix in ('.params', '.npz') and 'final' not in path.name]
-    before = {path: path.stat().st_mtime_ns for path in results}
+    before = times_of_results(folder)
     (folder / 'final-0000.params').unlink()
     train_alternate.train_alternate(cfg, folder)
     assert (folder / 'final-0000.params').exists()
-    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert times_of_results(folder) == before
 
 
 def test_an_interrupted_step_goes_on_from_its_newest_checkpoint_as_if_nothing_had_been(copied):
@@ -178,7 +181,7 @@ def test_an_interrupted_step_goes_on_from_its_newest_checkpoint_as_if_nothing_ha
     for name in ('rfcn2-0020.params', 'rfcn2-0020.states', 'final-0000.params'):
         (folder / name).unlink()
     train_alternate.train_alternate(cfg, folder)
-    assert len(lines_of(folder, 'rfcn2')) == 3 * 20 + 3 * 4  # twenty epochs, and the last four once more
+    assert len(log_lines(folder / 'rfcn2')) == 3 * 20 + 3 * 4  # twenty epochs, and the last four once more
     assert_equal(params_of(folder, 'rfcn2')[0], complete, complete)
 
 
@@ -205,10 +208,12 @@ def test_steps_after_one_of_other_settings_are_refused_too(copied):
         train_alternate.train_alternate(changed, folder)
 
 
-def test_what_does_not_change_the_result_may_change(copied):
+def test_where_what_changes_cannot_change_the_result_nothing_is_trained_again(copied):
     cfg, folder = copied
     changes = {'TRAIN.WORKERS': 1, 'TRAIN.CHECKPOINT_PERIOD': 7, 'TEST.NMS': 0.5, 'dataset.val_image_set': ''}
+    before = times_of_results(folder)
     train_alternate.train_alternate(with_overrides(cfg, changes), folder)
+    assert times_of_results(folder) == before
 
 
 @pytest.mark.parametrize('changes', [{}, {'CLASS_AGNOSTIC': False, 'TRAIN.ENABLE_OHEM': False, 'TRAIN.BATCH_ROIS': 16},
@@ -219,7 +224,7 @@ def test_other_networks_and_several_devices_are_trained_too(tiny_voc, tmp_path, 
     params = train_alternate.train_alternate(cfg, tmp_path, [mx.cpu(0), mx.cpu(1)])
     inference.predictor(cfg, params)
     arg_params, _ = checkpoint.load_params(params)
-    assert len(lines_of(tmp_path, 'rfcn2')) == 2  # six images, four a step
+    assert len(log_lines(tmp_path / 'rfcn2')) == 2  # six images, four a step
     assert np.all([np.isfinite(value.asnumpy()).all() for value in arg_params.values()])
 
 
@@ -278,7 +283,7 @@ def test_an_rpn_of_another_network_is_refused(trained, tiny_voc, tmp_path):
         train_alternate.combine(other, rpn, rfcn, str(tmp_path / 'final-0000.params'))
 
 
-def test_the_configuration_for_resnet_101_can_be_trained():
+def test_the_configuration_for_resnet_101_is_accepted():
     path = EXPERIMENTS / 'rfcn' / 'cfgs' / 'resnet_v1_101_voc0712_rfcn_alternate_ohem.yaml'
     train_alternate.check_config(load_config(str(path)))
 

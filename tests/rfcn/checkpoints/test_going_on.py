@@ -1,7 +1,5 @@
 """Whole trainings that go on: only with their own settings and data, and counting images."""
-import json
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from rfcn.core.trainer import NonFiniteLoss, Trainer
 from rfcn.precision import quantization
 from rfcn.train_alternate import train_rpn
 from rfcn.train_end2end import train_net
+from tests.rfcn.conftest import log_lines
 
 AUTO = 'TRAIN.RESUME=auto'
 
@@ -40,18 +39,6 @@ def seen(monkeypatch):
     return steps
 
 
-def stop_after(monkeypatch, number):
-    """A run is asked to stop in its step of that number."""
-    step, steps = Trainer._step, []
-
-    def counted(trainer, batch):
-        steps.append(batch)
-        if len(steps) == number:
-            signal.raise_signal(signal.SIGTERM)
-        return step(trainer, batch)
-    monkeypatch.setattr(Trainer, '_step', counted)
-
-
 def set_list(voc, *names):
     (voc / 'ImageSets' / 'Main' / 'train.txt').write_text('\n'.join(names) + '\n')
 
@@ -62,14 +49,14 @@ def change_box(voc, name='high2'):
 
 
 def rates(prefix):
-    return [(line['epoch'], round(line['lr'], 6)) for line in map(json.loads, open(prefix + '-log.jsonl'))]
+    return [(line['epoch'], round(line['lr'], 6)) for line in log_lines(prefix)]
 
 
 @pytest.mark.parametrize('before, now', [(1, 4), (1, 2), (2, 1), (2, 3)])
-def test_an_epoch_that_goes_on_with_another_batch_size_shows_each_image_once(train, seen, monkeypatch, caplog, before,
-                                                                             now):
+def test_an_epoch_that_goes_on_with_another_batch_size_shows_each_image_once(train, seen, monkeypatch, stop_at, caplog,
+                                                                             before, now):
     with monkeypatch.context() as patched:
-        stop_after(patched, 2)
+        stop_at(2, patched)
         with pytest.raises(Stopped):
             train('TRAIN.BATCH_IMAGES=%d' % before, 'TRAIN.end_epoch=2')
     first = sum(seen, [])
@@ -91,10 +78,11 @@ def test_the_rate_drops_after_the_same_epoch_with_another_batch_size(train):
     assert rates(prefix) == [(1, 0.01)] * 2 + [(2, 0.01)] * 6 + [(3, 0.001)] * 6
 
 
-def test_an_epoch_interrupted_twice_with_different_batch_sizes_still_shows_each_image_once(train, seen, monkeypatch):
+def test_an_epoch_interrupted_twice_with_different_batch_sizes_still_shows_each_image_once(train, seen, monkeypatch,
+                                                                                        stop_at):
     for number, batch, end in ((2, 1, []), (1, 3, [AUTO])):
         with monkeypatch.context() as patched:
-            stop_after(patched, number)
+            stop_at(number, patched)
             with pytest.raises(Stopped):
                 train('TRAIN.BATCH_IMAGES=%d' % batch, *end)
     train('TRAIN.BATCH_IMAGES=1', AUTO)
@@ -121,9 +109,10 @@ def test_other_workers_change_nothing(train, monkeypatch, tmp_path):
         assert all(np.array_equal(params[name].asnumpy(), others[name].asnumpy()) for name in others)
 
 
-def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, own_tiny_voc, monkeypatch, tmp_path):
+def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, own_tiny_voc, monkeypatch, stop_at,
+                                                                     tmp_path):
     with monkeypatch.context() as patched:
-        stop_after(patched, 2)
+        stop_at(2, patched)
         with pytest.raises(Stopped):
             train()
     set_list(own_tiny_voc, 'wide1', 'high1')
@@ -136,9 +125,9 @@ def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, own_tiny_v
 
 
 def test_a_list_that_was_cut_on_purpose_trains_the_epoch_from_its_beginning(train, seen, own_tiny_voc, monkeypatch,
-                                                                           caplog):
+                                                                           stop_at, caplog):
     with monkeypatch.context() as patched:
-        stop_after(patched, 2)
+        stop_at(2, patched)
         with pytest.raises(Stopped):
             train()
     set_list(own_tiny_voc, 'wide1', 'high1')
@@ -227,7 +216,7 @@ def test_the_best_checkpoint_has_its_states(train):
 def test_a_set_to_validate_on_is_validated_at_the_end_of_each_epoch_or_the_log_says_that_it_is_not(train, tmp_path,
                                                                                                   caplog):
     prefix = train('TRAIN.end_epoch=2', 'dataset.val_image_set=val')
-    assert [line['epoch'] for line in map(json.loads, open(prefix + '-log.jsonl')) if line['type'] == 'val'] == [1, 2]
+    assert [line['epoch'] for line in log_lines(prefix, 'val')] == [1, 2]
     train('TRAIN.OVERWRITE=true', 'dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=0')
     assert 'dataset.val_image_set is val, but it is not validated on: TRAIN.EVAL_PERIOD is 0' in caplog.text
 

@@ -5,7 +5,6 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.dataset import make_dataset
 from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config
@@ -66,12 +65,6 @@ class FakePredictor:
         im_info = batch.data[1].asnumpy()
         rois = [[[0, 0, width - 1, height - 1]] for height, width, _ in im_info]
         return outputs_for(rois, [[[0, 0.5, 0.001 * width]] for _, width, _ in im_info])
-
-
-@pytest.fixture
-def roidb(tiny_voc):
-    """Of the six training images."""
-    return make_dataset('PascalVOC', 'train', '', str(tiny_voc)).gt_roidb()
 
 
 def loader_of(roidb, batch_size=4, **settings):

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 
-from lib.dataset import make_dataset
 from lib.errors import DatasetError
 from lib.rpn.anchors import as_blobs, assign_anchor
 from lib.utils.image import get_image
@@ -19,12 +18,6 @@ NUM_ANCHORS = 9
 
 def cells(height, width):
     return -(-height // 16), -(-width // 16)
-
-
-@pytest.fixture
-def roidb(tiny_voc):
-    """Entries of the six training images."""
-    return make_dataset('PascalVOC', 'train', '', str(tiny_voc)).gt_roidb()
 
 
 def loader_of(roidb, batch_size=2, **settings):

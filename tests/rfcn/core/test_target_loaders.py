@@ -1,5 +1,4 @@
 """Batches of images with given RoIs."""
-
 import numpy as np
 import pytest
 
@@ -7,6 +6,7 @@ from lib.dataset import load_gt_roidb
 from lib.rcnn.sample_rois import add_roi_targets
 from rfcn.core.target_loaders import RoiLoader, feature_shape, pad_sample
 from rfcn.symbols import make_symbol
+from tests.rfcn.conftest import arrays_of
 
 SAMPLING = dict(num_classes=3, class_agnostic=True)
 
@@ -27,23 +27,18 @@ def make_loader(roidb, batch_size=2, rois_per_image=-1, **settings):
                      scales=[(64, 96)], pixel_means=np.zeros(3), **settings)
 
 
-def arrays(batch):
-    names = [desc.name for desc in batch.provide_data + batch.provide_label]
-    return dict(zip(names, (value.asnumpy() for value in batch.data + batch.label)))
-
-
 def test_shapes_are_those_that_the_graph_takes_and_the_same_in_every_batch(roidb):
     batches = list(make_loader(roidb).batches())
     assert len(batches) == 3
     for batch in batches:  # at most two objects an image: themselves, moved, and two corners are six RoIs
-        shapes = {name: value.shape for name, value in arrays(batch).items() if name != 'data'}
+        shapes = {name: value.shape for name, value in arrays_of(batch).items() if name != 'data'}
         assert shapes == {'rois': (2, 6, 5), 'label': (2, 6), 'bbox_target': (2, 6, 8), 'bbox_weight': (2, 6, 8)}
         assert [desc.name for desc in batch.provide_data] == ['data', 'rois']
 
 
 def test_all_rois_come_foreground_first_and_the_rest_does_not_count(roidb):
     names = [entry['index'] for entry in roidb]
-    first = arrays(next(make_loader(roidb, batch_size=6).batches()))
+    first = arrays_of(next(make_loader(roidb, batch_size=6).batches()))
     # wide1: red (class 2) and blue (class 1), each with a proposal moved by one pixel; then the corners.
     np.testing.assert_array_equal(first['label'][names.index('wide1')], [2, 1, 2, 1, 0, 0])
     np.testing.assert_array_equal(first['label'][names.index('wide2')], [1, 1, 0, 0, -1, -1])
@@ -55,25 +50,25 @@ def test_all_rois_come_foreground_first_and_the_rest_does_not_count(roidb):
 def test_rois_are_scaled_with_their_image_and_not_rounded(roidb):
     # wide3 is 90 x 60 and becomes 96 x 64: a factor of 64 / 60. Its object is (32, 8, 71, 47).
     wide3 = [entry for entry in roidb if entry['index'] == 'wide3']
-    rois = arrays(next(make_loader(wide3, batch_size=1).batches()))['rois']
+    rois = arrays_of(next(make_loader(wide3, batch_size=1).batches()))['rois']
     np.testing.assert_allclose(rois[0, 0], [0, 32 * 64 / 60, 8 * 64 / 60, 71 * 64 / 60, 47 * 64 / 60], rtol=1e-6)
 
 
 def test_every_device_numbers_its_images_from_zero(roidb):
     step = next(make_loader(roidb, batch_size=2, devices=3).batches())
-    assert [arrays(part)['rois'][:, 0, 0].tolist() for part in step.parts] == [[0, 1], [0, 1], [0, 1]]
+    assert [arrays_of(part)['rois'][:, 0, 0].tolist() for part in step.parts] == [[0, 1], [0, 1], [0, 1]]
 
 
 def test_a_sample_has_the_given_number_of_rois_and_the_given_part_of_foreground(roidb):
     wide1 = [entry for entry in roidb if entry['index'] == 'wide1']
-    label = arrays(next(make_loader(wide1, batch_size=1, rois_per_image=4).batches()))['label']
+    label = arrays_of(next(make_loader(wide1, batch_size=1, rois_per_image=4).batches()))['label']
     # A quarter of 4 is one foreground RoI; both corners are background; the fourth place is padding.
     assert (label > 0).sum() == 1 and (label == 0).sum() == 2 and (label == -1).sum() == 1
 
 
 def test_the_sample_depends_on_seed_and_epoch_alone(roidb):
     def rois(epoch, seed=0):
-        return arrays(next(make_loader(roidb, rois_per_image=2, shuffle=True, seed=seed).batches(epoch)))['rois']
+        return arrays_of(next(make_loader(roidb, rois_per_image=2, shuffle=True, seed=seed).batches(epoch)))['rois']
     np.testing.assert_array_equal(rois(0), rois(0))
     assert not np.array_equal(rois(0), rois(1)) and not np.array_equal(rois(0), rois(0, seed=1))
 

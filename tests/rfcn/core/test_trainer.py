@@ -1,5 +1,4 @@
 """The training loop: reproducible, resumable, with a log that machines can read."""
-import json
 import logging
 import shutil
 import signal
@@ -10,11 +9,12 @@ import numpy as np
 import pytest
 
 from lib.dataset.imdb import Evaluation
-from rfcn import data_sets, evaluate
+from rfcn import evaluate
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.core.interrupt import Stopped, StopWish
 from rfcn.core.trainer import NonFiniteLoss, Trainer, validated_epochs
 from rfcn.train_end2end import train_net
+from tests.rfcn.conftest import checkpoint_arrays, log_lines
 
 SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001', 'TRAIN.warmup_step=2',
             'default.frequent=1']
@@ -29,31 +29,15 @@ def train(tiny_cfg, tmp_path):
     return run
 
 
-def log_of(prefix, kind='train'):
-    """The lines of the log of one type, without what depends on the clock."""
-    lines = [json.loads(line, parse_constant=pytest.fail) for line in open(prefix + '-log.jsonl')]
-    return [{name: value for name, value in line.items() if name != 'images_per_s'} for line in lines
-            if line['type'] == kind]
-
-
-def arrays_of(prefix, epoch):
-    """Everything in the two files of a checkpoint, by name."""
-    arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(prefix, epoch))
-    momenta, progress, _, _ = states.load_states(checkpoint.states_path(prefix, epoch))
-    arrays = {('param', name): value.asnumpy() for name, value in list(arg_params.items()) + list(aux_params.items())}
-    arrays.update((('momentum', name), value.asnumpy()) for name, value in momenta.items())
-    return arrays, progress
-
-
 def assert_same_checkpoint(one, other, epoch):
-    (arrays, progress), (others, progress_of_other) = arrays_of(one, epoch), arrays_of(other, epoch)
+    (arrays, progress), (others, progress_of_other) = (checkpoint_arrays(prefix, epoch) for prefix in (one, other))
     assert progress == progress_of_other and set(arrays) == set(others)
     assert [name for name in arrays if not np.array_equal(arrays[name], others[name])] == []
 
 
 def test_a_log_line_is_a_json_object_with_the_six_metrics(train):
     prefix = train('a', 'default.frequent=2')
-    lines = log_of(prefix)
+    lines = log_lines(prefix)
     assert [(line['epoch'], line['step']) for line in lines] == [(1, 2), (1, 3)]  # every second step and the last
     assert set(lines[0]) == {'type', 'epoch', 'step', 'lr', 'RPNAcc', 'RPNLogLoss', 'RPNL1Loss', 'RCNNAcc',
                              'RCNNLogLoss', 'RCNNL1Loss'}
@@ -61,21 +45,21 @@ def test_a_log_line_is_a_json_object_with_the_six_metrics(train):
 
 def test_one_seed_gives_the_same_losses_and_parameters_and_another_does_not(train):
     one, same, other = train('a', *SCHEDULE), train('b', *SCHEDULE), train('c', 'seed=1', *SCHEDULE)
-    assert log_of(one) == log_of(same) != log_of(other)
+    assert log_lines(one) == log_lines(same) != log_lines(other)
     assert_same_checkpoint(one, same, 1)
 
 
 def test_the_schedule_is_that_of_updates(train):
     prefix = train('a', 'TRAIN.end_epoch=2', *SCHEDULE)
     # 3 updates an epoch; warm-up for update 1; 1.4 epochs are 4 updates
-    assert [line['lr'] for line in log_of(prefix)] == pytest.approx([0.001, 0.01, 0.01, 0.01, 0.001, 0.001])
+    assert [line['lr'] for line in log_lines(prefix)] == pytest.approx([0.001, 0.01, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_a_drop_at_the_end_of_an_epoch_comes_there_though_batches_and_updates_do_not_come_out_even(train):
     # 6 images in batches of 4 are 2 batches, with GRAD_ACCUM 2 one update an epoch; 6 / (4 * 2) would be 0.75.
     even = ['TRAIN.lr_step=[2]', 'TRAIN.BATCH_IMAGES=4', 'TRAIN.GRAD_ACCUM=2', 'TRAIN.end_epoch=3',
             'default.frequent=1']
-    rates = [(line['epoch'], line['lr']) for line in log_of(train('a', *even))]
+    rates = [(line['epoch'], line['lr']) for line in log_lines(train('a', *even))]
     assert rates[1::2] == [(1, pytest.approx(0.01)), (2, pytest.approx(0.01)), (3, pytest.approx(0.001))]
 
 
@@ -89,7 +73,7 @@ def test_a_resumed_run_equals_one_that_never_stopped_to_the_last_bit(train, over
     resume_at = ['TRAIN.RESUME=true', 'TRAIN.begin_epoch=1']
     assert train('parts', 'TRAIN.end_epoch=2', *(SCHEDULE + overrides + resume_at)) == parts
     assert_same_checkpoint(whole, parts, 2)
-    assert log_of(whole) == log_of(parts)
+    assert log_lines(whole) == log_lines(parts)
 
 
 def test_two_devices_with_batches_of_their_own_shapes_resume_to_the_last_bit(tiny_cfg, tmp_path):
@@ -101,8 +85,8 @@ def test_two_devices_with_batches_of_their_own_shapes_resume_to_the_last_bit(tin
             cfg = tiny_cfg('TRAIN.RESUME=auto', 'TRAIN.end_epoch=%d' % end, *settings)
             train_net(cfg, tmp_path / folder, devices)
     whole, parts = (str(tmp_path / folder / 'tiny') for folder in ('whole', 'parts'))
-    assert [line['step'] for line in log_of(whole)] == [1, 2, 3, 4, 5, 6]     # two of the six images a step
-    assert log_of(whole) == log_of(parts)
+    assert [line['step'] for line in log_lines(whole)] == [1, 2, 3, 4, 5, 6]     # two of the six images a step
+    assert log_lines(whole) == log_lines(parts)
     assert_same_checkpoint(whole, parts, 2)
 
 
@@ -112,15 +96,15 @@ def test_auto_resumes_from_the_newest_complete_checkpoint_or_starts_anew(train):
         (Path(whole).parent.parent / 'parts').mkdir(exist_ok=True)
         shutil.copy('%s-%s' % (whole, suffix), str(Path(whole).parent.parent / 'parts'))
     parts = train('parts', 'TRAIN.end_epoch=3', 'TRAIN.RESUME=auto')
-    assert [line['epoch'] for line in log_of(parts)] == [3]
+    assert [line['epoch'] for line in log_lines(parts)] == [3]
     assert_same_checkpoint(whole, parts, 3)
 
 
 def test_a_resumed_run_ends_at_once_where_nothing_is_left_to_do(train):
     prefix = train('a')
-    before = arrays_of(prefix, 1)[1]
+    before = checkpoint_arrays(prefix, 1)[1]
     train('a', 'TRAIN.RESUME=auto')
-    assert arrays_of(prefix, 1)[1] == before and len(log_of(prefix)) == 1
+    assert checkpoint_arrays(prefix, 1)[1] == before and len(log_lines(prefix)) == 1
 
 
 def test_resuming_without_a_checkpoint_names_the_file(train):
@@ -155,7 +139,7 @@ def test_a_checkpoint_has_the_box_layer_for_testing(train):
 
 def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
     prefix = train('a', 'TRAIN.end_epoch=3', 'TRAIN.EVAL_PERIOD=2', 'dataset.val_image_set=val')
-    lines = log_of(prefix, 'val')
+    lines = log_lines(prefix, 'val')
     assert [line['epoch'] for line in lines] == [2, 3]  # at its period and at the end
     assert {'mAP@0.5', 'AP@0.5/red', 'AP@0.5/blue'} <= set(lines[0])
     arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_inference=True)
@@ -211,13 +195,13 @@ def test_the_checkpoint_of_an_epoch_knows_the_score_of_its_own_validation(tmp_pa
 
 def test_a_validation_set_without_objects_has_no_best_and_a_log_that_is_json(tmp_path):
     assert validated(tmp_path, [float('nan'), 0.2, float('nan'), 0.3]) == [2, 4]
-    assert [line['mAP@0.5'] for line in log_of(str(tmp_path / 'x'), 'val')] == [None, 0.2, None, 0.3]
+    assert [line['mAP@0.5'] for line in log_lines(str(tmp_path / 'x'), 'val')] == [None, 0.2, None, 0.3]
 
 
 def test_accumulated_batches_count_as_one_update(train):
     prefix = train('a', 'TRAIN.GRAD_ACCUM=3', 'TRAIN.BATCH_IMAGES=1', 'default.frequent=1')
-    assert [line['step'] for line in log_of(prefix)] == [0, 0, 1, 1, 1, 2]
-    assert arrays_of(prefix, 1)[1].num_update == 2
+    assert [line['step'] for line in log_lines(prefix)] == [0, 0, 1, 1, 1, 2]
+    assert checkpoint_arrays(prefix, 1)[1].num_update == 2
 
 
 def test_an_epoch_that_ends_amid_an_accumulation_resumes_to_the_last_bit(train):
@@ -247,29 +231,17 @@ def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train
     assert np.array_equal(old['res3a_branch2a_weight'].asnumpy(), new['res3a_branch2a_weight'].asnumpy())
 
 
-def test_the_loader_of_a_run_takes_flipped_images_too(tiny_cfg):
-    mirrored, plain = (data_sets.training_roidb(tiny_cfg(*more)) for more in (['TRAIN.FLIP=true'], []))
-    assert len(mirrored) == 2 * len(plain) == 12
-
-
 @pytest.mark.parametrize('at', [2, 3, 5], ids=['within an epoch', 'at its end', 'within the next'])
-def test_a_run_asked_to_stop_ends_after_its_batch_and_goes_on_to_the_last_bit(train, monkeypatch, at):
+def test_a_run_asked_to_stop_ends_after_its_batch_and_goes_on_to_the_last_bit(train, stop_at, at):
     whole = train('whole', 'TRAIN.end_epoch=2', *SCHEDULE)
-    step, steps = Trainer._step, []
-
-    def interrupted_step(trainer, batch):
-        steps.append(batch)
-        if len(steps) == at:
-            signal.raise_signal(signal.SIGTERM)
-        return step(trainer, batch)
-    monkeypatch.setattr(Trainer, '_step', interrupted_step)
+    steps = stop_at(at)
     with pytest.raises(Stopped) as raised:
         train('parts', 'TRAIN.end_epoch=2', *SCHEDULE)
     assert raised.value.code == 128 + 15 and len(steps) == at  # the shell's status of SIGTERM
     parts = train('parts', 'TRAIN.end_epoch=2', 'TRAIN.RESUME=auto', *SCHEDULE)
     assert len(steps) == 6
     assert_same_checkpoint(whole, parts, 2)
-    assert log_of(whole) == log_of(parts)
+    assert log_lines(whole) == log_lines(parts)
     assert not Path(resume.interrupted_path(parts)).exists()
 
 
@@ -291,21 +263,15 @@ def test_a_stop_amid_a_validation_leaves_it_unfinished_until_the_run_is_resumed(
     assert raised.value.code == 128 + number
     parts = train('parts', 'TRAIN.RESUME=auto', *settings)
     assert_same_checkpoint(whole, parts, 2)
-    assert log_of(whole) == log_of(parts)   # no step was done twice
-    assert log_of(whole, 'val') == log_of(parts, 'val') and [line['epoch'] for line in log_of(parts, 'val')] == [1, 2]
+    assert log_lines(whole) == log_lines(parts)   # no step was done twice
+    assert log_lines(whole, 'val') == log_lines(parts, 'val')
+    assert [line['epoch'] for line in log_lines(parts, 'val')] == [1, 2]
     assert resume.at_epoch(whole, 2).progress == resume.at_epoch(parts, 2).progress
     assert Path(whole + '-best.params').read_bytes() == Path(parts + '-best.params').read_bytes()
 
 
-def test_a_stop_at_the_end_of_an_epoch_that_has_no_checkpoint_writes_one(train, monkeypatch):
-    step, steps = Trainer._step, []
-
-    def interrupted_step(trainer, batch):
-        steps.append(batch)
-        if len(steps) == 3:         # the last one of the epoch
-            signal.raise_signal(signal.SIGTERM)
-        return step(trainer, batch)
-    monkeypatch.setattr(Trainer, '_step', interrupted_step)
+def test_a_stop_at_the_end_of_an_epoch_that_has_no_checkpoint_writes_one(train, stop_at):
+    steps = stop_at(3)      # the last one of the epoch
     settings = SCHEDULE + ['TRAIN.end_epoch=4', 'TRAIN.CHECKPOINT_PERIOD=4']
     with pytest.raises(Stopped):
         train('a', *settings)
@@ -335,27 +301,22 @@ def test_only_the_newest_checkpoints_are_kept_if_asked_for(train):
 def test_a_training_may_end_within_an_epoch(train):
     # 6 images in batches of 2: the whole first epoch, and two of the three batches of the second
     whole, part = train('a', 'TRAIN.end_epoch=2', *SCHEDULE), train('b', 'TRAIN.end_epoch=1.67', *SCHEDULE)
-    assert log_of(part) == log_of(whole)[:5]
-    assert arrays_of(part, 2)[1].num_update == 5
+    assert log_lines(part) == log_lines(whole)[:5]
+    assert checkpoint_arrays(part, 2)[1].num_update == 5
 
 
-def test_a_run_stopped_beyond_its_new_end_says_that_nothing_is_left(train, monkeypatch, caplog):
+def test_a_run_stopped_beyond_its_new_end_says_that_nothing_is_left(train, stop_at, caplog):
     caplog.set_level(logging.INFO)
-    step = Trainer._step
-
-    def interrupted_step(trainer, batch):
-        signal.raise_signal(signal.SIGTERM)
-        return step(trainer, batch)
-    monkeypatch.setattr(Trainer, '_step', interrupted_step)
+    stop_at(1)
     with pytest.raises(Stopped):
         train('a', *SCHEDULE)
     caplog.clear()
     prefix = train('a', 'TRAIN.end_epoch=0.34', 'TRAIN.RESUME=auto', *SCHEDULE)     # the first of three batches
-    assert resume.epochs_with_states(prefix) == [1] and len(log_of(prefix)) == 1
+    assert resume.epochs_with_states(prefix) == [1] and len(log_lines(prefix)) == 1
     assert 'epoch 1: nothing is left of it to train' in caplog.messages
 
 
 def test_a_training_that_ended_within_an_epoch_is_finished_when_it_is_resumed(train):
     prefix = train('a', 'TRAIN.end_epoch=1.67', *SCHEDULE)
     train('a', 'TRAIN.end_epoch=1.67', 'TRAIN.RESUME=auto', *SCHEDULE)
-    assert len(log_of(prefix)) == 5
+    assert len(log_lines(prefix)) == 5

@@ -1,5 +1,4 @@
 """`rfcn launch`: the training of one process, results to the last byte, and an end for all processes."""
-import json
 import os
 import shutil
 import signal
@@ -11,27 +10,13 @@ import numpy as np
 import pytest
 
 from rfcn import test as test_script
-from rfcn.checkpoints import checkpoint, states
 from rfcn.config.config import load_config
 from rfcn.train_end2end import train_net
 from tests.conftest import write_tiny_yaml
+from tests.rfcn.conftest import checkpoint_arrays, log_lines
 from tests.rfcn.launching.conftest import ROOT, SETTINGS
 
 RUN = Path('tiny') / 'train'    # below output_path
-
-
-def lines_of(prefix, kind='train'):
-    lines = [json.loads(line) for line in open('%s-log.jsonl' % prefix)]
-    return [{name: value for name, value in line.items() if name != 'images_per_s'} for line in lines
-            if line['type'] == kind]
-
-
-def arrays_of(prefix, epoch):
-    arg_params, aux_params = checkpoint.load_params(checkpoint.params_path(str(prefix), epoch))
-    momenta = states.load_states(checkpoint.states_path(str(prefix), epoch))[0]
-    named = [*arg_params.items(), *aux_params.items(),
-             *[('momentum ' + name, value) for name, value in momenta.items()]]
-    return {name: value.asnumpy() for name, value in named}
 
 
 @pytest.mark.parametrize('more', [['TRAIN.GRAD_ACCUM=2', 'TRAIN.EVAL_PERIOD=1', 'dataset.val_image_set=train'],
@@ -45,15 +30,15 @@ def test_two_workers_train_as_two_devices_of_one_process(tiny_yaml, tmp_path, la
     status, printed = run.wait()
     assert status == 0, printed
     one, other = tmp_path / 'devices' / 'tiny', tmp_path / 'workers' / RUN / 'tiny'
-    assert len(lines_of(one)) == len(lines_of(other)) == 21
-    for line, same in zip(lines_of(one), lines_of(other)):
+    assert len(log_lines(one)) == len(log_lines(other)) == 21
+    for line, same in zip(log_lines(one), log_lines(other)):
         assert line == pytest.approx(same, abs=1e-4)
     for epoch in (1, 7):
-        expected, found = arrays_of(one, epoch), arrays_of(other, epoch)
+        expected, found = (checkpoint_arrays(prefix, epoch)[0] for prefix in (one, other))
         assert set(expected) == set(found)
         for name in expected:
             assert np.linalg.norm(found[name] - expected[name]) <= 1e-4 * np.linalg.norm(expected[name]) + 1e-7, name
-    scores = [lines_of(prefix, 'val') for prefix in (one, other)]
+    scores = [log_lines(prefix, 'val') for prefix in (one, other)]
     assert len(scores[0]) == (7 if 'TRAIN.EVAL_PERIOD=1' in more else 0)
     for line, same in zip(*scores):
         assert line == pytest.approx(same, abs=1e-4, nan_ok=True)
@@ -67,7 +52,8 @@ def test_gradients_of_16_bits_train_nearly_as_those_of_32(tiny_yaml, tmp_path, l
     train_net(load_config(tiny_yaml(), settings), tmp_path / 'devices', [mx.cpu(0), mx.cpu(1)])
     status, printed = run.wait()
     assert status == 0, printed
-    expected, found = (arrays_of(folder / 'tiny', 1) for folder in (tmp_path / 'devices', tmp_path / 'workers' / RUN))
+    expected, found = (checkpoint_arrays(folder / 'tiny', 1)[0]
+                       for folder in (tmp_path / 'devices', tmp_path / 'workers' / RUN))
     errors = [np.linalg.norm(found[name] - value) / np.linalg.norm(value) for name, value in expected.items()
               if name.startswith('momentum ') and np.any(value)]
     assert len(errors) > 10 and 1e-5 < max(errors) < 2e-3   # sums of gradients; 11 bits have errors up to 2^-11
@@ -88,16 +74,16 @@ def test_a_stopped_run_goes_on_to_the_last_bit_and_correctly_with_one_process(ti
     shutil.copytree(str(tmp_path / 'parts'), str(tmp_path / 'alone'))
     assert train('parts').wait()[0] == 0
     whole, parts = (tmp_path / folder / RUN / 'tiny' for folder in ('whole', 'parts'))
-    assert lines_of(whole) == lines_of(parts)
-    expected, found = arrays_of(whole, 8), arrays_of(parts, 8)
+    assert log_lines(whole) == log_lines(parts)
+    expected, found = (checkpoint_arrays(prefix, 8)[0] for prefix in (whole, parts))
     assert [name for name in expected if not np.array_equal(expected[name], found[name])] == []
 
     alone = tmp_path / 'alone' / RUN
-    done = len(lines_of(alone / 'tiny'))
+    done = len(log_lines(alone / 'tiny'))
     train_net(load_config(tiny_yaml(), settings), alone)
     left = 6 * 8 - 2 * done     # images; each step of one process takes one
-    assert len(lines_of(alone / 'tiny')) == done + left
-    assert states.load_states(checkpoint.states_path(str(alone / 'tiny'), 8))[1].epoch == 8
+    assert len(log_lines(alone / 'tiny')) == done + left
+    assert checkpoint_arrays(alone / 'tiny', 8)[1].epoch == 8
 
 
 @pytest.mark.parametrize('name', ['worker 1'] + [pytest.param(name, marks=pytest.mark.slow)
@@ -116,7 +102,7 @@ def test_where_a_process_is_killed_all_end_and_it_is_named(tiny_yaml, tmp_path, 
     said = {other: (tmp_path / 'logs' / (other.replace(' ', '-') + '.log')).read_text() for other in others}
     assert all('%s ' % name.partition(' 0')[0] in text.splitlines()[-1] and 'ended' in text for text in said.values())
     newest = max(int(path.name[5:9]) for path in (tmp_path / 'out' / RUN).glob('tiny-[0-9]*.params'))
-    arrays_of(tmp_path / 'out' / RUN / 'tiny', newest)     # it is whole
+    checkpoint_arrays(tmp_path / 'out' / RUN / 'tiny', newest)     # it is whole
 
 
 def test_where_the_launcher_itself_is_killed_nothing_stays_behind(tiny_yaml, tmp_path, launch):
