@@ -14,6 +14,7 @@ When the launcher ends, or is silent for SILENCE seconds, the processes are aske
 killed: none stays behind. Where the agent is killed, they are killed, too.
 """
 import ctypes
+import errno
 import json
 import os
 import signal
@@ -31,6 +32,17 @@ PR_SET_PDEATHSIG = 1
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)     # the agent ignores them, and so do processes by default
 THREADS = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'    # hyper-threads of one core say the same
+
+
+def open_log(path):
+    """A log file to add to; its folder is made. Raises an OSError where something else stands at one of the paths."""
+    folder = os.path.realpath(os.path.dirname(path))    # of a link to a folder that is not there yet, that folder
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise NotADirectoryError(errno.ENOTDIR, 'a folder is expected for the log files, it is something else', folder)
+    os.makedirs(folder, exist_ok=True)
+    if os.path.exists(path) and not os.path.isfile(path):   # opening a FIFO would wait
+        raise OSError(errno.EINVAL, 'a regular file is expected for the log, it is something else', path)
+    return open(path, 'ab')
 
 
 class Agent:
@@ -77,8 +89,7 @@ class Agent:
         variables = dict({name: str(threads) for name in THREADS}, **variables)
         try:
             path = os.path.join(folder, log)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, 'ab') as file:
+            with open_log(path) as file:
                 process = subprocess.Popen(
                     command, cwd=folder, env=dict(os.environ, **variables), stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE if show else file, stderr=subprocess.STDOUT, start_new_session=True,
