@@ -1,8 +1,11 @@
 """What several tests of rfcn need: graphs with values in them, the files of a training, a training that is stopped."""
 import json
 import signal
+import subprocess
+import sys
 
 import mxnet as mx
+import numpy as np
 import pytest
 
 from rfcn import data_sets
@@ -11,6 +14,7 @@ from rfcn.checkpoints.pretrained import init_params
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.core.trainer import Trainer
 from rfcn.symbols import make_symbol
+from tests.conftest import ROOT, numpy_names
 
 
 @pytest.fixture
@@ -77,6 +81,49 @@ def arrays_of(batch):
     """Name -> NumPy array of all inputs in a batch."""
     descriptions = batch.provide_data + batch.provide_label
     return {desc.name: value.asnumpy() for desc, value in zip(descriptions, batch.data + batch.label)}
+
+
+# Run with -I: neither the project's folder nor an installed copy of it can be imported, and so it must stay.
+WITHOUT_PROJECT = '''
+import sys
+sys.path = [path for path in sys.path if path != {root!r} and not path.endswith('.editable')]
+sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in str(finder).lower()]
+{numpy_names}
+for name in ('rfcn', 'lib'):
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    sys.exit(name + ' can be imported')
+import mxnet as mx
+data, im_info = [mx.nd.array(np.load(name)) for name in ('data.npy', 'im_info.npy')]
+{code}
+np.savez('found.npz', *[value.asnumpy() for value in found])
+'''
+
+
+def run_without_project(code, folder):
+    """What a user computes of an image of 64 x 96 pixels in a Python that has MXNet and not this project.
+
+    Args:
+        code: makes the list of arrays `found` from `mx`, `data` and `im_info`. folder: an empty one, to run in.
+    Returns:
+        the arrays, and a batch of the same image.
+    """
+    inputs = {'data': np.random.RandomState(0).uniform(-100, 100, (1, 3, 64, 96)).astype(np.float32),
+              'im_info': np.array([[64, 96, 1]], dtype=np.float32)}
+    folder.mkdir(exist_ok=True)
+    for name, value in inputs.items():
+        np.save(folder / (name + '.npy'), value)
+    (folder / 'run.py').write_text(WITHOUT_PROJECT.format(root=str(ROOT), numpy_names=numpy_names(), code=code))
+    done = subprocess.run([sys.executable, '-I', '-W', 'ignore', 'run.py'], cwd=str(folder), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    with np.load(folder / 'found.npz') as found:
+        arrays = [found['arr_%d' % number] for number in range(len(found.files))]
+    batch = mx.io.DataBatch(data=[mx.nd.array(value) for value in inputs.values()], label=[],
+                            provide_data=[mx.io.DataDesc(name, value.shape) for name, value in inputs.items()])
+    return arrays, batch
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 import logging
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
+from lib.utils import video as video_module
 from lib.utils.video import is_stream, read_frames, video_info, write_video
 from tests.conftest import ROOT
 
@@ -178,3 +180,35 @@ def test_a_full_disk_is_noticed_wherever_it_ends(tmp_path):
         assert 'v.avi could not be written' in write(room)
         assert list(tmp_path.iterdir()) == []
     assert write(size) == 'written\n'
+
+
+class Camera:
+    """Stands in for cv2.VideoCapture: 500 frames, each of its number's grey, as fast as they are read."""
+
+    def __init__(self, source):
+        self.source, self.number = source, 0
+
+    def isOpened(self):
+        return self.source == 0
+
+    def read(self):
+        time.sleep(0.002)
+        self.number += 1
+        return self.number < 500, np.full((64, 96, 3), min(self.number, 499) // 2, dtype=np.uint8)
+
+    def release(self):
+        """Nothing to do."""
+
+
+def test_of_a_stream_old_frames_are_dropped_while_the_reader_is_busy(monkeypatch):
+    monkeypatch.setattr(video_module.cv2, 'VideoCapture', Camera)
+    seen = []
+    for _, frame in video_module.read_stream('0'):
+        seen.append(int(frame[0, 0, 0]))
+        time.sleep(0.1)
+    assert seen == sorted(seen) and seen[0] < 20 and 3 <= len(seen) < 100 and max(np.diff(seen)) > 5
+
+
+def test_frames_at_a_fixed_rate_repeat_those_that_stay_in_view():
+    timed = [(0.0, 'a'), (0.35, 'b'), (0.4, 'c'), (0.75, 'd')]
+    assert list(video_module.steady(timed, 10)) == ['a', 'a', 'a', 'b', 'c', 'c', 'c', 'd']

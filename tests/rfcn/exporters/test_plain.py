@@ -1,10 +1,7 @@
 """Plain MXNet: loaded where the project cannot be imported, it gives what the project's own network gives."""
 import json
 import os
-import subprocess
-import sys
 
-import mxnet as mx
 import numpy as np
 import pytest
 
@@ -12,31 +9,16 @@ from lib.errors import CheckpointError, ConfigError
 from rfcn import export, inference
 from rfcn.config.config import load_config, with_overrides
 from rfcn.exporters.plain import export_plain, plain_symbol
-from tests.conftest import numpy_names
+from tests.rfcn.conftest import run_without_project
 
-# Runs in an empty folder with -I: neither the project's folder nor an installed copy of it can be imported.
-FOREIGN = '''
-import sys
-sys.path = [path for path in sys.path if path != {root!r} and not path.endswith('.editable')]
-sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in str(finder).lower()]
-{numpy_names}
-for name in ('rfcn', 'lib'):
-    try:
-        __import__(name)
-    except ImportError:
-        continue
-    sys.exit(name + ' can be imported')
-import mxnet as mx
-data, im_info = [mx.nd.array(np.load(name)) for name in ('data.npy', 'im_info.npy')]
-symbol, arg_params, aux_params = mx.model.load_checkpoint('plain', 0)
+LOAD_TWICE = '''
+symbol, arg_params, aux_params = mx.model.load_checkpoint({prefix!r}, 0)
 module = mx.mod.Module(symbol, data_names=['data', 'im_info'], label_names=None)
 module.bind([('data', data.shape), ('im_info', im_info.shape)], for_training=False)
 module.set_params(arg_params, aux_params)
 module.forward(mx.io.DataBatch([data, im_info]), is_train=False)
-by_module = [value.asnumpy() for value in module.get_outputs()]
-block = mx.gluon.SymbolBlock.imports('plain-symbol.json', ['data', 'im_info'], 'plain-0000.params')
-by_gluon = [value.asnumpy() for value in block(data, im_info)]
-np.savez('found.npz', *(by_module + by_gluon))
+block = mx.gluon.SymbolBlock.imports({prefix!r} + '-symbol.json', ['data', 'im_info'], {prefix!r} + '-0000.params')
+found = list(module.get_outputs()) + list(block(data, im_info))
 '''
 
 
@@ -50,24 +32,13 @@ def trained(tiny_run):
 def test_modules_and_gluon_load_it_where_the_project_cannot_be_imported(trained, tmp_path):
     cfg, params = trained
     export_plain(cfg, params, str(tmp_path / 'plain-symbol.json'))
-    data = np.random.RandomState(0).uniform(-100, 100, (1, 3, 64, 96)).astype(np.float32)
-    im_info = np.array([[64, 96, 1]], dtype=np.float32)
-    np.save(tmp_path / 'data.npy', data)
-    np.save(tmp_path / 'im_info.npy', im_info)
-    (tmp_path / 'run.py').write_text(FOREIGN.format(
-        root=os.path.dirname(os.path.dirname(export.__file__)), numpy_names=numpy_names()))
-    run = subprocess.run([sys.executable, '-I', '-W', 'ignore', 'run.py'], cwd=tmp_path, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, text=True, timeout=120)
-    assert run.returncode == 0, run.stdout
-    batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
-                            provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])
+    found, batch = run_without_project(LOAD_TWICE.format(prefix=str(tmp_path / 'plain')), tmp_path / 'elsewhere')
     expected = inference.predictor(cfg, params).predict(batch)
-    found = np.load(tmp_path / 'found.npz')
-    for number, name in enumerate(('rois', 'cls_prob', 'bbox_pred')):
-        np.testing.assert_array_equal(found['arr_%d' % number], expected[name])
+    assert len(found) == 6 and expected['bbox_pred'].any()
+    for name, by_module, by_gluon in zip(('rois', 'cls_prob', 'bbox_pred'), found[:3], found[3:]):
+        np.testing.assert_array_equal(by_module, expected[name])
         # Gluon does not fuse convolutions with what follows them, which is another order of the same sums.
-        np.testing.assert_allclose(found['arr_%d' % (number + 3)], expected[name], rtol=1e-4, atol=1e-5)
-    assert expected['bbox_pred'].any()
+        np.testing.assert_allclose(by_gluon, expected[name], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('detector', ['rfcn', 'rfcn_dcn', 'naive_rcnn', 'faster_rcnn'])

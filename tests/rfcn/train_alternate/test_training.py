@@ -1,5 +1,4 @@
-"""Alternating training on the tiny data set."""
-import shutil
+"""Alternating training: what each step starts from, keeps and learns; configurations that are refused."""
 from pathlib import Path
 
 import mxnet as mx
@@ -15,61 +14,15 @@ from rfcn.config.config import load_config, with_overrides
 from rfcn.propose import training_rois
 from tests.conftest import TINY_SETS
 from tests.rfcn.conftest import log_lines
-
-EXPERIMENTS = Path(__file__).resolve().parents[2] / 'experiments'
-SHARED = ('conv1', 'bn_conv1', 'res2', 'bn2', 'res3', 'bn3', 'res4', 'bn4')
-NAME = 'voc_train'  # of the tiny data set's training images
-STEPS = {'rpn1': 8, 'rfcn1': 32, 'rpn2': 16, 'rfcn2': 20}  # epochs of three updates
-OVERRIDES = ['SCALES=[64, 96]', 'network.ANCHOR_SCALES=[1, 2, 4]', 'network.CONV_NEW_CHANNELS=16',
-             'network.RPN_CHANNELS=16', 'network.SMALL_CHANNELS=[4, 8, 8, 16]', 'network.SMALL_BLOCKS=1',
-             'dataset.val_image_set=val', 'TRAIN.BATCH_IMAGES=2', 'TRAIN.BATCH_ROIS_OHEM=8', 'TRAIN.RPN_BATCH_SIZE=32',
-             'TRAIN.CHECKPOINT_PERIOD=4', 'TRAIN.FLIP=false', 'TRAIN.warmup=false', 'default.frequent=1',
-             'TEST.BATCH_IMAGES=2', 'TEST.RPN_POST_NMS_TOP_N=6', 'TEST.PROPOSAL_POST_NMS_TOP_N=40']
-for _step, _epochs in STEPS.items():
-    OVERRIDES += ['TRAIN.ALTERNATE.%s_%s' % (_step, value) for value in ('epoch=%d' % _epochs, 'lr=0.02', 'lr_step=')]
-OVERRIDES += ['TRAIN.ALTERNATE.rfcn1_lr_step=27.5']
-
-
-def config_of(tiny_voc, *overrides):
-    paths = ['dataset.dataset_path=%s' % tiny_voc, 'dataset.root_path=%s' % tiny_voc]
-    path = EXPERIMENTS / 'demo' / 'demo_alternate.yaml'
-    return data_sets.with_classes(load_config(str(path), OVERRIDES + paths + list(overrides)))
-
-
-def params_of(folder, step, epoch=None, **how):
-    epoch = STEPS[step] if epoch is None else epoch
-    return checkpoint.load_params(checkpoint.params_path(str(folder / step), epoch), **how)
-
-
-def is_shared(name):
-    return any(fragment in name for fragment in SHARED)
-
-
-def assert_equal(left, right, names):
-    names = list(names)
-    assert names
-    for name in names:
-        np.testing.assert_array_equal(left[name].asnumpy(), right[name].asnumpy(), err_msg=name)
-
-
-@pytest.fixture(scope='module')
-def trained(tiny_voc, tmp_path_factory):
-    """Configuration and folder of a finished run. Not to be changed."""
-    cfg, folder = config_of(tiny_voc), tmp_path_factory.mktemp('alternate')
-    assert train_alternate.train_alternate(cfg, folder) == str(folder / 'final-0000.params')
-    return cfg, folder
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    """The same for one test alone."""
-    cfg, folder = trained
-    for path in folder.rglob('*'):
-        target = tmp_path / 'run' / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            target.write_bytes(path.read_bytes())
-    return cfg, tmp_path / 'run'
+from tests.rfcn.train_alternate.conftest import (
+    EXPERIMENTS,
+    NAME,
+    STEPS,
+    assert_equal,
+    config_of,
+    is_shared,
+    params_of,
+)
 
 
 def test_the_second_rpn_and_rfcn_keep_the_shared_layers_of_the_first_rfcn(trained):
@@ -159,63 +112,6 @@ def test_a_learning_rate_may_drop_within_an_epoch(trained):
     np.testing.assert_allclose(rates, [0.02] * 82 + [0.002] * 14)
 
 
-def times_of_results(folder):
-    """When each checkpoint and each file of proposals of the steps was written."""
-    results = [path for path in folder.rglob('*') if path.suffix in ('.params', '.npz') and 'final' not in path.name]
-    assert len(results) >= 4 + 2 * 2    # of four steps; proposals of two, for training and for validation
-    return {path.name: path.stat().st_mtime_ns for path in results}
-
-
-def test_a_second_call_trains_nothing_again(copied):
-    cfg, folder = copied
-    before = times_of_results(folder)
-    (folder / 'final-0000.params').unlink()
-    train_alternate.train_alternate(cfg, folder)
-    assert (folder / 'final-0000.params').exists()
-    assert times_of_results(folder) == before
-
-
-def test_an_interrupted_step_goes_on_from_its_newest_checkpoint_as_if_nothing_had_been(copied):
-    cfg, folder = copied
-    complete, _ = params_of(folder, 'rfcn2')
-    for name in ('rfcn2-0020.params', 'rfcn2-0020.states', 'final-0000.params'):
-        (folder / name).unlink()
-    train_alternate.train_alternate(cfg, folder)
-    assert len(log_lines(folder / 'rfcn2')) == 3 * 20 + 3 * 4  # twenty epochs, and the last four once more
-    assert_equal(params_of(folder, 'rfcn2')[0], complete, complete)
-
-
-def test_lost_proposals_are_made_anew(copied):
-    cfg, folder = copied
-    (folder / 'rpn2_proposals.yaml').unlink()
-    (folder / 'rpn2_proposals' / (NAME + '_rpn.npz')).unlink()
-    train_alternate.train_alternate(cfg, folder)
-    assert (folder / 'rpn2_proposals' / (NAME + '_rpn.npz')).exists()
-
-
-def test_checkpoints_of_other_settings_are_refused_with_the_setting(copied):
-    cfg, folder = copied
-    with pytest.raises(ConfigError, match=r"step rfcn1 was trained with other settings.*lr: 0.05.*Remove .*rfcn1\*"):
-        train_alternate.train_alternate(with_overrides(cfg, {'TRAIN.ALTERNATE.rfcn1_lr': 0.05}), folder)
-
-
-def test_steps_after_one_of_other_settings_are_refused_too(copied):
-    cfg, folder = copied
-    for path in folder.glob('rfcn1*'):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    changed = with_overrides(cfg, {'TRAIN.ALTERNATE.rfcn1_lr': 0.05, 'TRAIN.ALTERNATE.rfcn1_epoch': 1})
-    with pytest.raises(ConfigError, match='step rpn2 was trained with other settings.*now: made_from: {rfcn1'):
-        train_alternate.train_alternate(changed, folder)
-
-
-def test_where_what_changes_cannot_change_the_result_nothing_is_trained_again(copied):
-    cfg, folder = copied
-    changes = {'TRAIN.WORKERS': 1, 'TRAIN.CHECKPOINT_PERIOD': 7, 'TEST.NMS': 0.5, 'dataset.val_image_set': ''}
-    before = times_of_results(folder)
-    train_alternate.train_alternate(with_overrides(cfg, changes), folder)
-    assert times_of_results(folder) == before
-
-
 @pytest.mark.parametrize('changes', [{}, {'CLASS_AGNOSTIC': False, 'TRAIN.ENABLE_OHEM': False, 'TRAIN.BATCH_ROIS': 16},
                                      {'symbol': 'small_rfcn_dcn', 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED': True}])
 def test_other_networks_and_several_devices_are_trained_too(tiny_voc, tmp_path, changes):
@@ -251,25 +147,6 @@ def test_the_final_checkpoint_needs_a_name_of_its_own(tiny_voc, prefix):
         train_alternate.check_config(config_of(tiny_voc, 'TRAIN.model_prefix=' + prefix))
 
 
-def test_five_steps_train_the_second_rfcn_from_the_start_and_a_third_rpn_on_its_layers(copied):
-    # The release has keys for a fifth step and does not read them.
-    cfg, folder = copied
-    five = with_overrides(cfg, {'TRAIN.ALTERNATE.rpn3_epoch': 1, 'TRAIN.ALTERNATE.rpn3_lr': 0.02,
-                                'TRAIN.ALTERNATE.rfcn2_epoch': 1})
-    with pytest.raises(ConfigError, match='step rfcn2 was trained with other settings'):
-        train_alternate.train_alternate(five, folder)
-    for path in list(folder.glob('rfcn2*')) + list(folder.glob('final*')):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    final, aux = checkpoint.load_params(train_alternate.train_alternate(five, folder))
-    rfcn, rfcn_aux = params_of(folder, 'rfcn2', 1)
-    rpn, _ = params_of(folder, 'rpn3', 1)
-    assert np.any(rfcn['conv1_weight'].asnumpy() != params_of(folder, 'rfcn1')[0]['conv1_weight'].asnumpy())
-    assert_equal(rpn, rfcn, filter(is_shared, rpn))
-    assert_equal(final, rpn, rpn)
-    assert_equal(final, rfcn, rfcn)
-    assert_equal(aux, rfcn_aux, rfcn_aux)
-
-
 def test_a_fifth_step_without_a_rate_is_refused(tiny_voc):
     with pytest.raises(ConfigError, match='values above 0 for TRAIN.ALTERNATE: rpn3_lr'):
         train_alternate.check_config(config_of(tiny_voc, 'TRAIN.ALTERNATE.rpn3_epoch=1'))
@@ -288,39 +165,6 @@ def test_the_configuration_for_resnet_101_is_accepted():
     train_alternate.check_config(load_config(str(path)))
 
 
-def test_proposals_that_are_not_those_of_the_note_are_made_anew(copied):
-    cfg, folder = copied
-    path = folder / 'rpn1_proposals' / (NAME + '_rpn.npz')
-    before = path.read_bytes()
-    path.write_bytes((folder / 'rpn2_proposals' / (NAME + '_rpn.npz')).read_bytes())
-    train_alternate.train_alternate(cfg, folder)
-    assert [found.tolist() for found in load_proposals(str(path), TINY_SETS['train'])] == [
-        found.tolist() for found in load_proposals_of(before, folder)]
-
-
-def load_proposals_of(content, folder):
-    (folder / 'before.npz').write_bytes(content)
-    return load_proposals(str(folder / 'before.npz'), TINY_SETS['train'])
-
-
-def test_steps_on_other_data_are_refused(copied, own_tiny_voc):
-    cfg, folder = copied
-    moved = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc), 'dataset.root_path': str(own_tiny_voc)})
-    train_alternate.train_alternate(moved, folder)      # the same data in another place
-    (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('wide1\nhigh1\n')
-    with pytest.raises(ConfigError, match=r'step rpn1 was trained with other set.*now: data: {images: 2, objects: 4'):
-        train_alternate.train_alternate(moved, folder)
-
-
-def test_a_step_of_two_runs_is_refused(copied):
-    cfg, folder = copied
-    arg_params, aux_params = params_of(folder, 'rpn1')
-    path = checkpoint.params_path(str(folder / 'rpn1'), STEPS['rpn1'])
-    checkpoint.save_params(path, dict(arg_params, conv1_weight=arg_params['conv1_weight'] + 1), aux_params)
-    with pytest.raises(CheckpointError, match=r'rpn1-\d+.params and .*rpn1-\d+.states are of different runs'):
-        train_alternate.train_alternate(cfg, folder)
-
-
 def test_the_final_checkpoint_says_what_it_is_and_loads_in_plain_mxnet(trained):
     _, folder = trained
     told = identity_of_params(str(folder / 'final-0000.params'), params_of(folder, 'final', 0))
@@ -328,11 +172,3 @@ def test_the_final_checkpoint_says_what_it_is_and_loads_in_plain_mxnet(trained):
     symbol, arg_params, _ = mx.model.load_checkpoint(str(folder / 'final'), 0)
     assert set(symbol.list_arguments()) - set(arg_params) == {'data', 'im_info'}
     assert '# data: images 6, objects 7' in (folder / 'config.yaml').read_text()
-
-
-def test_a_changed_step_is_trained_anew_if_that_is_meant(copied):
-    cfg, folder = copied
-    changed = with_overrides(cfg, {'TRAIN.ALTERNATE.rfcn2_lr': 0.05, 'TRAIN.ALTERNATE.rfcn2_epoch': 1,
-                                   'TRAIN.OVERWRITE': True})
-    train_alternate.train_alternate(changed, folder)
-    assert sorted(path.name for path in folder.glob('rfcn2-*.params')) == ['rfcn2-0001.params']

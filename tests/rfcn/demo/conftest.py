@@ -1,0 +1,33 @@
+"""The demo on the tiny data set, and a video."""
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from lib.utils.video import write_video
+from rfcn import demo
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path):
+    """A function (argument, ...) that runs the script and returns the folder it writes to."""
+    def main(*arguments):
+        folder = tmp_path / 'a' / 'b'
+        demo.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
+                   '--out', str(folder)] + list(arguments))
+        return folder
+    return main
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+
+
+@pytest.fixture
+def video(tiny_voc, tmp_path):
+    """Seven frames of 96 x 64 pixels, 10 a second."""
+    picture = cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+    path = str(tmp_path / 'film.avi')
+    write_video(path, (np.roll(picture, 4 * n, axis=1) for n in range(7)), 10)
+    return path
