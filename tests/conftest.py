@@ -129,6 +129,19 @@ def kept_log_handlers():
     root.setLevel(level)
 
 
+@pytest.fixture
+def killed_before(monkeypatch):
+    """A function (name): from now on the process is killed where a file of that name is put in its place."""
+    def patch(name):
+        def replace_or_end(temporary, target):
+            if os.path.basename(target) == name:
+                raise KeyboardInterrupt
+            replace(temporary, target)
+        replace = os.replace
+        monkeypatch.setattr(os, 'replace', replace_or_end)
+    return patch
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_to_compute():
     """The next test may start a process: see `wait_before_fork`."""

@@ -174,17 +174,12 @@ def test_files_that_belong_together_get_their_names_together_or_not_at_all(tmp_p
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['a', 'b']
 
 
-def test_a_file_that_tells_of_others_never_stands_beside_what_it_does_not_tell_of(tmp_path, monkeypatch):
+def test_a_file_that_tells_of_others_never_stands_beside_what_it_does_not_tell_of(tmp_path, killed_before):
     paths = [str(tmp_path / name) for name in ('a.csv', 'b.csv', 'of_both.yaml')]
     for path in paths:
         Path(path).write_text('old')
 
-    def killed(temporary, target):
-        if target.endswith('b.csv'):
-            raise KeyboardInterrupt
-        replace(temporary, target)
-    replace = os.replace
-    monkeypatch.setattr(os, 'replace', killed)
+    killed_before('b.csv')
     with pytest.raises(KeyboardInterrupt), whole_files(paths, last_tells=True) as temporaries:
         for temporary in temporaries:
             Path(temporary).write_text('new')

@@ -85,9 +85,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         save_params(str(tmp_path / 'nowhere' / 'net-0001.params'), *parameters())
 
 
-def test_a_crash_while_writing_leaves_the_old_file(saved, monkeypatch):
+def test_a_process_that_is_killed_while_it_writes_leaves_the_old_file(saved, killed_before):
     before = open(saved, 'rb').read()
-    monkeypatch.setattr(os, 'replace', lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt()))
+    killed_before('net-0001.params')
     with pytest.raises(KeyboardInterrupt):
         save_params(saved, *parameters())
     assert open(saved, 'rb').read() == before

@@ -31,6 +31,17 @@ def train(tiny_yaml, own_tiny_voc, tmp_path):
 
 
 @pytest.fixture
+def train_until(train, stop_at, monkeypatch):
+    """A function (number, KEY=VALUE, ...): the same, but the run is asked to stop in its step of that number."""
+    def run(number, *overrides):
+        with monkeypatch.context() as patched:
+            stop_at(number, patched)
+            with pytest.raises(Stopped):
+                train(*overrides)
+    return run
+
+
+@pytest.fixture
 def seen(monkeypatch):
     """The names of the images of every step that is done, step by step."""
     steps, step = [], Trainer._step
@@ -53,12 +64,9 @@ def rates(prefix):
 
 
 @pytest.mark.parametrize('before, now', [(1, 4), (1, 2), (2, 1), (2, 3)])
-def test_an_epoch_that_goes_on_with_another_batch_size_shows_each_image_once(train, seen, monkeypatch, stop_at, caplog,
-                                                                             before, now):
-    with monkeypatch.context() as patched:
-        stop_at(2, patched)
-        with pytest.raises(Stopped):
-            train('TRAIN.BATCH_IMAGES=%d' % before, 'TRAIN.end_epoch=2')
+def test_an_epoch_that_goes_on_with_another_batch_size_shows_each_image_once(train, train_until, seen, caplog, before,
+                                                                             now):
+    train_until(2, 'TRAIN.BATCH_IMAGES=%d' % before, 'TRAIN.end_epoch=2')
     first = sum(seen, [])
     assert len(first) == 2 * before
     del seen[:]
@@ -78,13 +86,10 @@ def test_the_rate_drops_after_the_same_epoch_with_another_batch_size(train):
     assert rates(prefix) == [(1, 0.01)] * 2 + [(2, 0.01)] * 6 + [(3, 0.001)] * 6
 
 
-def test_an_epoch_interrupted_twice_with_different_batch_sizes_still_shows_each_image_once(train, seen, monkeypatch,
-                                                                                        stop_at):
-    for number, batch, end in ((2, 1, []), (1, 3, [AUTO])):
-        with monkeypatch.context() as patched:
-            stop_at(number, patched)
-            with pytest.raises(Stopped):
-                train('TRAIN.BATCH_IMAGES=%d' % batch, *end)
+def test_an_epoch_interrupted_twice_with_different_batch_sizes_still_shows_each_image_once(train, train_until,
+                                                                                           seen):
+    train_until(2, 'TRAIN.BATCH_IMAGES=1')
+    train_until(1, 'TRAIN.BATCH_IMAGES=3', AUTO)
     train('TRAIN.BATCH_IMAGES=1', AUTO)
     assert sorted(sum(seen, [])) == ['empty', 'high1', 'high2', 'wide1', 'wide2', 'wide3']
 
@@ -99,7 +104,7 @@ def test_a_run_goes_on_beside_an_int8_model_of_its_checkpoint_but_not_beside_ano
         train('TRAIN.model_prefix=second')
 
 
-def test_other_workers_change_nothing(train, monkeypatch, tmp_path):
+def test_other_threads_of_the_loader_change_nothing(train, tmp_path):
     whole = train('TRAIN.end_epoch=2')
     shutil.move(str(tmp_path / 'run'), str(tmp_path / 'whole'))
     train('TRAIN.end_epoch=1', 'TRAIN.WORKERS=0')
@@ -109,12 +114,8 @@ def test_other_workers_change_nothing(train, monkeypatch, tmp_path):
         assert all(np.array_equal(params[name].asnumpy(), others[name].asnumpy()) for name in others)
 
 
-def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, own_tiny_voc, monkeypatch, stop_at,
-                                                                     tmp_path):
-    with monkeypatch.context() as patched:
-        stop_at(2, patched)
-        with pytest.raises(Stopped):
-            train()
+def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, train_until, own_tiny_voc, tmp_path):
+    train_until(2)
     set_list(own_tiny_voc, 'wide1', 'high1')
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
     with pytest.raises(CheckpointError, match='tiny-interrupted.states was trained with something else: data was 6 '
@@ -124,12 +125,9 @@ def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, own_tiny_v
     assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
 
 
-def test_a_list_that_was_cut_on_purpose_trains_the_epoch_from_its_beginning(train, seen, own_tiny_voc, monkeypatch,
-                                                                           stop_at, caplog):
-    with monkeypatch.context() as patched:
-        stop_at(2, patched)
-        with pytest.raises(Stopped):
-            train()
+def test_a_list_that_was_cut_on_purpose_trains_the_epoch_from_its_beginning(train, train_until, seen, own_tiny_voc,
+                                                                           caplog):
+    train_until(2)
     set_list(own_tiny_voc, 'wide1', 'high1')
     del seen[:]
     prefix = train(AUTO, 'ALLOW_CHANGED=[data]')

@@ -1,6 +1,5 @@
 """Plain MXNet: loaded where the project cannot be imported, it gives what the project's own network gives."""
 import json
-import os
 
 import numpy as np
 import pytest
@@ -67,18 +66,13 @@ def test_the_command_tells_the_ends_of_names_that_it_knows(trained, tiny_run, tm
         export.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', trained[1], '--out', str(tmp_path / 'x.pb')])
 
 
-def test_the_halves_of_two_exports_never_stand_side_by_side(trained, tmp_path, monkeypatch):
+def test_the_halves_of_two_exports_never_stand_side_by_side(trained, tmp_path, killed_before):
     cfg, params = trained
     path = tmp_path / 'plain-symbol.json'
     path.write_text('an older graph')
     (tmp_path / 'plain-0000.params').write_text('older parameters')
 
-    def killed(temporary, target):
-        if target.endswith('.json'):
-            raise KeyboardInterrupt
-        replace(temporary, target)
-    replace = os.replace
-    monkeypatch.setattr(os, 'replace', killed)
+    killed_before('plain-symbol.json')
     with pytest.raises(KeyboardInterrupt):
         export_plain(cfg, params, str(path))
     assert [left.name for left in tmp_path.iterdir()] == ['plain-0000.params']
