@@ -102,10 +102,10 @@ def graph(attrs, count=1):
 def test_a_graph_that_asks_for_too_much_is_refused_at_once(tmp_path, attrs, count, said):
     path = tmp_path / 'graph.json'
     path.write_text(graph(attrs, count))
-    start = time.time()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match=said):
         load_symbol_file(str(path))
-    assert time.time() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_usual_graphs_are_read(tmp_path):
@@ -117,7 +117,7 @@ def test_usual_graphs_are_read(tmp_path):
 
 def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
     path = tmp_path / 'a.xml'
-    start = time.time()
+    start = time.process_time()
     for text, said in [('<annotation %s/>' % ' '.join('a%d="1"' % n for n in range(500000)),
                         'a tag of more than %d bytes' % limits.MAX_XML_TAG),
                        ('<annotation>%s</annotation>' % (' ' * limits.MAX_XML_BYTES),
@@ -125,7 +125,7 @@ def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(DatasetError, match=said):
             parse_xml(str(path))
-    assert time.time() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_proposals_of_a_few_images_do_not_unpack_to_gigabytes(tmp_path, monkeypatch):
