@@ -83,7 +83,7 @@ def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_
         run('--fix', str(tmp_path / 'clean'))
 
 
-def test_a_fault_that_the_reader_does_not_know_is_still_told_by_the_attempt(run, monkeypatch):
+def test_what_fails_when_a_training_is_tried_is_reported(run, monkeypatch):
     def refuse(cfg, roidb):
         raise ValueError('no such luck')
     monkeypatch.setattr('rfcn.check_dataset.check_anchors', refuse)

@@ -75,8 +75,7 @@ def test_an_epoch_that_goes_on_with_another_batch_size_shows_each_image_once(tra
     rest = sum(seen, [])[:left]
     assert sorted(first + rest) == ['empty', 'high1', 'high2', 'wide1', 'wide2', 'wide3']
     assert len(seen) == -(-left // now) + -(-6 // now)
-    assert 'an update was made of %d images and is now made of %d. Each image is still seen once' % (before, now) \
-        in caplog.text
+    assert 'an update was made of %d images and is now made of %d' % (before, now) in caplog.text
 
 
 def test_the_rate_drops_after_the_same_epoch_with_another_batch_size(train):
@@ -120,7 +119,7 @@ def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, train_unti
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
     with pytest.raises(CheckpointError, match='tiny-interrupted.states was trained with something else: data was 6 '
                                               'images, of which 4 are gone and 0 have other boxes or another size, now '
-                                              '2 images, 0 of them new. Go on with the settings and data'):
+                                              '2 images, 0 of them new'):
         train(AUTO)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
 
@@ -143,13 +142,12 @@ def test_other_boxes_are_noticed(train, own_tiny_voc):
         train(AUTO, 'TRAIN.end_epoch=2')
 
 
-def test_a_data_set_that_has_grown_is_gone_on_with_and_what_is_not_exact_is_said(train, own_tiny_voc, caplog):
+def test_a_run_goes_on_with_a_data_set_that_has_grown_and_says_by_how_much(train, own_tiny_voc, caplog):
     set_list(own_tiny_voc, 'wide1', 'wide2', 'high1', 'high2')
     train('TRAIN.lr_step=[1]')
     set_list(own_tiny_voc, 'wide1', 'wide2', 'high1', 'high2', 'wide3', 'empty')
     prefix = train(AUTO, 'TRAIN.end_epoch=2', 'TRAIN.lr_step=[1]', 'default.frequent=1')
-    for said in '0 images are gone, 2 new, 0 have other boxes', 'what follows is not what it would have been':
-        assert said in caplog.text
+    assert '0 images are gone, 2 new, 0 have other boxes' in caplog.text
     assert rates(prefix)[-3:] == [(2, 0.001)] * 3 and resume.at_epoch(prefix, 2).progress.num_update == 6
 
 

@@ -139,12 +139,11 @@ def test_the_old_spelling_of_a_command_says_the_new_one(monkeypatch, capsys):
 def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script, tiny_yaml, tmp_path):
     (tmp_path / 'file').touch()
     status, printed = script('rfcn/train_end2end.py', '--cfg', tiny_yaml(), 'output_path=file')
-    assert status == 1 and printed == (
-        'error: file/tiny/train: cannot be made or written (a folder is expected at %s, and it is a file). Choose '
-        'another output_path\n' % (tmp_path / 'file'))
+    assert status == 1 and printed.startswith('error: file/tiny/train: ') and printed.count('\n') == 1
+    assert 'a folder is expected at %s' % (tmp_path / 'file') in printed and 'another output_path' in printed
 
 
-def test_a_program_of_its_own_ends_in_the_same_way(tiny_yaml):
+def test_a_script_in_a_process_of_its_own_ends_in_the_same_way(tiny_yaml):
     done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'check_dataset.py'), '--cfg', tiny_yaml(), 'SCALES=big'],
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
@@ -186,9 +185,10 @@ def test_a_reader_that_has_enough_before_the_work_is_done_ends_it_with_a_sentenc
     process = subprocess.Popen([sys.executable, '-c', code % str(ROOT)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.read(10)
     process.stdout.close()
-    assert process.stderr.read() == (b'error: standard output was closed by its reader before the command had done its '
-                                     b'work\n') and process.wait() == 1
+    said = process.stderr.read()
     process.stderr.close()
+    assert said.startswith(b'error: standard output was closed by its reader') and said.count(b'\n') == 1
+    assert process.wait() == 1
 
 
 def test_errors_of_the_system_name_their_file():

@@ -10,7 +10,7 @@ from rfcn.core.curves import Curves
 
 TRAIN = {'type': 'train', 'step': 20, 'epoch': 1, 'lr': 0.01, 'RPNAcc': 0.9, 'images_per_s': 5.0}
 VAL = {'type': 'val', 'step': 40, 'epoch': 1, 'mAP@0.5': 0.25, 'AP@0.5/a,"b': None}
-NEITHER = {'tensorboardX': ('no.such.package',) * 3}
+NO_WRITER = {'tensorboardX': ('no.such.package',) * 3}
 
 
 def rows(path):
@@ -18,7 +18,7 @@ def rows(path):
 
 
 def test_each_kind_of_line_has_a_file_and_a_run_that_goes_on_continues_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(curves, '_WRITERS', NEITHER)
+    monkeypatch.setattr(curves, '_WRITERS', NO_WRITER)
     monkeypatch.setattr(curves, 'resident_bytes', lambda: 1.5e9)
     for line in (TRAIN, dict(TRAIN, step=30)):
         run = Curves(str(tmp_path / 'x-curves'))
@@ -40,7 +40,7 @@ def test_no_line_makes_no_folder(tmp_path):
 
 
 def test_a_row_follows_the_columns_that_the_file_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(curves, '_WRITERS', NEITHER)
+    monkeypatch.setattr(curves, '_WRITERS', NO_WRITER)
     (tmp_path / 'val.csv').write_text('epoch,other,mAP@0.5\n')
     Curves(str(tmp_path)).add(VAL)
     assert rows(tmp_path / 'val.csv') == [['epoch', 'other', 'mAP@0.5'], ['1', '', '0.25']]

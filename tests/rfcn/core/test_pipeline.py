@@ -19,13 +19,13 @@ def test_results_come_in_the_order_of_the_jobs(workers, ahead):
 
 
 @pytest.mark.parametrize('ahead', [1, 4])
-def test_so_many_jobs_are_given_out_before_the_first_result_is_waited_for(ahead):
+def test_as_many_jobs_as_asked_for_are_given_out_before_a_result_is_waited_for(ahead):
     taken = []
     results = in_threads(abs, ((taken.append(x) or x,) for x in range(9)), ahead=ahead)
     assert [next(results), len(taken)] == [0, ahead + 1] and [next(results), len(taken)] == [1, ahead + 2]
 
 
-def test_the_threads_end_with_the_jobs_and_with_whoever_gives_up():
+def test_the_threads_end_when_the_jobs_are_done_and_when_the_caller_gives_up():
     before = set(threading.enumerate())
     assert list(in_threads(abs, [(-1,)] * 9, workers=3)) == [1] * 9
     results = in_threads(abs, [(-1,)] * 9, workers=3)
@@ -48,7 +48,7 @@ def test_what_fails_in_a_thread_is_raised_at_its_turn(error):
         next(results)
 
 
-def test_who_waits_long_is_told_for_which_job_once(monkeypatch):
+def test_a_long_wait_is_told_once_with_the_job_that_is_waited_for(monkeypatch):
     monkeypatch.setattr('rfcn.core.pipeline.SLOW', 0.05)
     late = []
     list(in_threads(lambda x: time.sleep(0.2 * (x == 1)), [(0,), (1,), (2,)], on_wait=late.append))

@@ -117,7 +117,7 @@ def test_the_command_writes_a_sheet_and_a_page(tiny_run, tmp_path, capsys):
     assert page.count('<h2>') == 3 and not re.search(r'(src|href)="(?!data:image/)', page)
     assert 'anchors positive' in capsys.readouterr().out
     command.main(arguments + ['--image', 'high2.jpg'])      # with the parameters that training starts from
-    assert '1 training image teaches' in (out / 'training.html').read_text(encoding='utf-8')
+    assert (out / 'training.html').read_text(encoding='utf-8').count('<h2>') == 1
     with pytest.raises(DatasetError, match='gone.jpg: no image of the training set train has this path'):
         command.main(arguments + ['--image', 'gone.jpg'])
     with pytest.raises(SystemExit):

@@ -99,7 +99,7 @@ def test_the_scheduler_stays_until_all_members_have_said_that_they_leave(quick):
     assert not left.is_alive() and all(told.empty() for told in run.told.values())
 
 
-def test_who_stays_when_the_others_have_left_is_named(quick):
+def test_a_member_that_stays_when_the_others_have_left_is_named(quick):
     run = Run()
     members = run.join_all()
     members['worker 0'].leave()
@@ -108,7 +108,7 @@ def test_who_stays_when_the_others_have_left_is_named(quick):
     assert 'did not end within 0 seconds of the others' in run.sentence('worker 0')
 
 
-def test_who_does_not_come_is_named(quick, monkeypatch):
+def test_members_that_do_not_come_are_named(quick, monkeypatch):
     monkeypatch.setattr(watch, 'PATIENCE', 1.0)
     run = Run()
     run.join('worker 0')
