@@ -94,7 +94,8 @@ def test_epochs_follow_from_pictures_minutes_and_speed():
     # 200 pictures and their mirror images are 400 updates of 1 s: 60 minutes, less 15 %, are 7.65 epochs
     found = prepare.schedule(200, 1.0, 60, prepare.PRETRAINED)
     assert (found['end_epoch'], found['lr_step'], found['EVAL_PERIOD']) == (7, '5.25,6.44', 1)
-    assert found['warmup_step'] == 400 * 7 // 20
+    # a twentieth of the updates at a tenth of the rate, 0.002
+    assert (found['warmup'], found['warmup_step'], found['warmup_lr']) == (True, 400 * 7 // 20, 0.0002)
     assert prepare.schedule(200, 1.0, 1e6, prepare.PRETRAINED)['end_epoch'] == 30
 
 

@@ -42,14 +42,15 @@ def joined(*batches):
     return Batch(arrays('data', DATA), arrays('label', LABELS), pad=0, images=[])
 
 
-def started(images, first_batch, devices=1, accumulate=1, lr=0.1, fixed=(), params=None, kvstore='device'):
+def started(images, first_batch, devices=1, accumulate=1, lr=0.1, fixed=(), params=None, kvstore='device',
+            momentum=0.9):
     module = TrainModule(symbol_for(images), DATA, LABELS, [mx.cpu(i) for i in range(devices)], fixed=fixed,
                          accumulate=accumulate)
     part = first_batch.parts[0]
     shapes = {desc.name: desc.shape for desc in part.provide_data + part.provide_label}
     arg_params, aux_params, _ = init_params(symbol_for(images), shapes)
     module.start(first_batch, params or arg_params, aux_params, kvstore=kvstore,
-                 optimizer_params=dict(learning_rate=lr, momentum=0.9, wd=0.001, rescale_grad=1.0 / accumulate))
+                 optimizer_params=dict(learning_rate=lr, momentum=momentum, wd=0.001, rescale_grad=1.0 / accumulate))
     return module
 
 
@@ -216,6 +217,13 @@ def test_training_goes_on_from_momentum_as_if_it_had_not_stopped(devices):
             module.step(batch)
     assert whole.num_update == resumed.num_update == 4
     assert_equal(params_of(whole), params_of(resumed))
+
+
+def test_a_training_without_momentum_has_none_to_save():
+    batch = some_batch(1, seed=0)
+    module = started(1, batch, momentum=0.0)
+    module.step(batch)
+    assert module.momenta() == {}
 
 
 def test_no_gpu_means_the_cpu():
