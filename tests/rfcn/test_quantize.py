@@ -53,8 +53,8 @@ def test_calibration_images_are_training_images_spread_over_the_set(config):
     assert len(quantize.calibration_roidb(cfg)) == 6
 
 
-def test_the_python_api_detects_with_it_what_the_checkpoint_detects_but_for_rounding(config, tiny_run, int8_params,
-                                                                                     tiny_voc):
+def test_a_detector_finds_with_an_int8_model_what_the_checkpoint_finds_but_for_rounding(config, tiny_run, int8_params,
+                                                                                   tiny_voc):
     picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
     settings = ['TEST.SCORE_THRESH=0.001']
     expected = Detector(config, str(tiny_run / 'tiny-0001.params'), settings).detect(picture)
@@ -66,7 +66,7 @@ def test_the_python_api_detects_with_it_what_the_checkpoint_detects_but_for_roun
     assert near[0].score != best.score  # it did compute in other numbers
 
 
-def test_the_scripts_take_it(config, int8_params, tiny_voc, tmp_path, capsys):
+def test_the_test_and_the_demo_take_an_int8_model(config, int8_params, tiny_voc, tmp_path, capsys):
     test_script.main(['--cfg', config, '--params', int8_params, INT8, 'output_path=%s' % tmp_path])
     assert 'tiny-int8-0000.params' in capsys.readouterr().out
     demo.main(['--cfg', config, '--params', int8_params, '--image', str(tiny_voc / 'JPEGImages' / 'high1.jpg'),

@@ -20,17 +20,16 @@ def test_a_video_whose_name_is_no_utf8_is_refused(run, video, tmp_path):
 
 
 def test_a_camera_is_drawn_until_enough_frames_were_seen(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(video_module.cv2, 'VideoCapture', Camera)
-    with pytest.raises(DatasetError, match='7: OpenCV cannot open this camera'):
-        run('--video', '7')
-    monkeypatch.setattr(video_module, 'video_info', lambda path: (25, 3))   # the count of what was written
-    monkeypatch.setattr(video_module, '_count', lambda path: 3)
-    monkeypatch.setattr(video_module, 'steady', None)
-    monkeypatch.setattr(demo, 'steady', lambda timed, rate: (frame for _, frame in timed))
-    out = run('--video', '0', '--frames', '3', '--json', str(tmp_path / 'found.jsonl'))
-    assert (out / 'camera_0.avi').exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(video_module.cv2, 'VideoCapture', Camera)
+        with pytest.raises(DatasetError, match='7: OpenCV cannot open this camera'):
+            run('--video', '7')
+        patched.setattr(video_module, '_count', lambda path: 3)     # what was written, which Camera cannot read
+        patched.setattr(demo, 'steady', lambda timed, rate: (frame for _, frame in timed))
+        out = run('--video', '0', '--frames', '3', '--thresh', '0', '--json', str(tmp_path / 'found.jsonl'))
+    assert video_info(out / 'camera_0.avi')[1] == 3
     seconds = [line['seconds'] for line in lines_of(tmp_path / 'found.jsonl')]
-    assert seconds[0] == 0 and seconds == sorted(seconds)
+    assert seconds[0] == 0 and seconds == sorted(seconds) and len(set(seconds)) == 3
 
 
 def test_a_smaller_file_is_written_where_opencv_can(run, video):
