@@ -23,6 +23,12 @@ def run():
     return run_symbol
 
 
+@pytest.fixture
+def picture(tiny_voc):
+    """Path of an image of 96 x 64 pixels with a red and a blue object."""
+    return str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+
+
 def run_symbol(symbol, inputs, backward=False, params=None, seed=0):
     """Bind a graph and run it forward, and backward if asked to.
 

@@ -22,11 +22,6 @@ def detector(tiny_run):
     return Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params', ['TEST.SCORE_THRESH=0.01'])
 
 
-@pytest.fixture
-def picture(tiny_voc):
-    return str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
-
-
 def test_the_detector_is_what_the_package_offers():
     assert rfcn.Detector is Detector
     with pytest.raises(AttributeError, match='module rfcn has no attribute'):

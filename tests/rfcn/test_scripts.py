@@ -17,7 +17,7 @@ def command(arguments, cwd, **environment):
     return done.stdout
 
 
-def test_training_testing_and_the_demo_run_from_any_folder(tiny_yaml, tiny_voc, tmp_path):
+def test_training_testing_and_the_demo_run_from_any_folder(tiny_yaml, picture, tmp_path):
     elsewhere = tmp_path / 'elsewhere'
     elsewhere.mkdir()
     (elsewhere / 'lib').mkdir()  # a folder of this name must not get in the way
@@ -28,7 +28,6 @@ def test_training_testing_and_the_demo_run_from_any_folder(tiny_yaml, tiny_voc, 
     assert 'tiny-0001.params' in output and (run / 'tiny-0001.params').exists()
     output = command(['-m', 'rfcn.test'] + arguments, elsewhere, PYTHONPATH=str(ROOT))
     assert 'AP@0.5' in output
-    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
     command([str(ROOT / 'rfcn' / 'demo.py'), '--cfg', str(run / 'config.yaml'), '--image', picture, '--out', 'drawn',
              '--params', str(run / 'tiny-0001.params')], elsewhere)
     assert cv2.imread(str(elsewhere / 'drawn' / 'wide1.png')).shape == (64, 96, 3)

@@ -25,9 +25,9 @@ def lines_of(path):
 
 
 @pytest.fixture
-def video(tiny_voc, tmp_path):
+def video(picture, tmp_path):
     """Seven frames of 96 x 64 pixels, 10 a second."""
-    picture = cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+    pixels = cv2.imread(picture)
     path = str(tmp_path / 'film.avi')
-    write_video(path, (np.roll(picture, 4 * n, axis=1) for n in range(7)), 10)
+    write_video(path, (np.roll(pixels, 4 * n, axis=1) for n in range(7)), 10)
     return path

@@ -14,8 +14,7 @@ from tests.conftest import ROOT
 from tests.rfcn.demo.conftest import lines_of
 
 
-def test_objects_are_written_as_lines_of_json(run, tiny_voc, tmp_path):
-    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+def test_objects_are_written_as_lines_of_json(run, picture, tmp_path):
     run('--image', picture, '--json', str(tmp_path / 'found.jsonl'), '--thresh', '0.1')
     lines = lines_of(tmp_path / 'found.jsonl')
     assert [line['score'] for line in lines] == sorted((line['score'] for line in lines), reverse=True)
@@ -26,23 +25,22 @@ def test_objects_are_written_as_lines_of_json(run, tiny_voc, tmp_path):
         assert 0 <= x1 <= x2 <= 95 and 0 <= y1 <= y2 <= 63
 
 
-def test_a_picture_without_objects_has_a_line(run, tiny_voc, tmp_path):
-    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+def test_a_picture_without_objects_has_a_line(run, picture, tmp_path):
     run('--image', picture, '--json', str(tmp_path / 'found.jsonl'), '--thresh', '1')
     assert lines_of(tmp_path / 'found.jsonl') == [{'image': picture, 'class_name': None, 'score': None, 'box': None}]
 
 
-def test_a_coco_file_named_minus_is_all_of_the_standard_output(run, tiny_voc, tmp_path, monkeypatch, capfd):
+def test_a_coco_file_named_minus_is_all_of_the_standard_output(run, picture, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    run('--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), '--thresh', '1', '--coco', '-')
+    run('--image', picture, '--thresh', '1', '--coco', '-')
     assert len(json.loads(capfd.readouterr().out)['images']) == 1
     assert not (tmp_path / '-').exists()
 
 
 @pytest.mark.parametrize('more', [['--json', 'IMAGE'], ['--coco', 'IMAGE'], ['--json', 'a.json', '--coco', 'a.json']])
-def test_an_image_is_not_replaced_by_what_was_found_in_it(run, tiny_voc, tmp_path, monkeypatch, more):
+def test_an_image_is_not_replaced_by_what_was_found_in_it(run, picture, tmp_path, monkeypatch, more):
     image = tmp_path / 'a.jpg'
-    shutil.copy(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(image))
+    shutil.copy(picture, str(image))
     before = image.read_bytes()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DatasetError, match='this file is read, or another option writes it'):
@@ -50,9 +48,9 @@ def test_an_image_is_not_replaced_by_what_was_found_in_it(run, tiny_voc, tmp_pat
     assert image.read_bytes() == before
 
 
-def test_pictures_of_the_same_name_in_other_folders_are_two_in_each_format(run, tiny_voc, tmp_path):
+def test_pictures_of_the_same_name_in_other_folders_are_two_in_each_format(run, picture, tmp_path):
     (tmp_path / 'other').mkdir()
-    pictures = [str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(tmp_path / 'other' / 'wide1.jpg')]
+    pictures = [picture, str(tmp_path / 'other' / 'wide1.jpg')]
     shutil.copy(*pictures)
     run('--image', pictures[0], '--image', pictures[1], '--thresh', '0.1', '--voc', str(tmp_path / 'voc'), '--yolo',
         str(tmp_path / 'yolo'))
@@ -104,9 +102,9 @@ def test_a_file_of_objects_that_cannot_be_written_is_named(run, video):
     assert error.value.filename.startswith(video + '/found.jsonl')
 
 
-def test_lines_of_json_go_to_the_standard_output_and_the_log_elsewhere(tiny_run, tiny_voc, tmp_path):
+def test_lines_of_json_go_to_the_standard_output_and_the_log_elsewhere(tiny_run, picture, tmp_path):
     done = subprocess.run([sys.executable, '-m', 'rfcn', 'demo', '--cfg', str(tiny_run / 'config.yaml'), '--params',
-                           str(tiny_run / 'tiny-0001.params'), '--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'),
+                           str(tiny_run / 'tiny-0001.params'), '--image', picture,
                            '--out', str(tmp_path), '--json', '-', '--thresh', '0'], cwd=str(ROOT),
                           capture_output=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]

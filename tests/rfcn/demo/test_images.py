@@ -22,8 +22,7 @@ def test_detections_are_drawn_on_each_image_and_listed(run, tiny_voc, tmp_path, 
     assert 'wide1.jpg: ' in output and ' objects, drawn in ' in output and 'red' in output
 
 
-def test_a_high_threshold_draws_nothing(run, tiny_voc, capsys):
-    picture = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+def test_a_high_threshold_draws_nothing(run, picture, capsys):
     folder = run('--image', picture, '--thresh', '1')
     assert np.array_equal(cv2.imread(str(folder / 'wide1.png')), cv2.imread(picture))
     assert 'wide1.jpg: 0 objects' in capsys.readouterr().out
@@ -37,15 +36,15 @@ def test_images_that_cannot_be_read_are_named(run, tmp_path):
         run('--image', str(tmp_path / 'text.jpg'))
 
 
-def test_a_drawing_that_cannot_be_written_is_named(run, tiny_voc, monkeypatch):
+def test_a_drawing_that_cannot_be_written_is_named(run, picture, monkeypatch):
     monkeypatch.setattr(cv2, 'imencode', lambda *arguments: (False, None))
     with pytest.raises(OSError, match='wide1.png could not be written'):
-        run('--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+        run('--image', picture)
 
 
-def test_pictures_whose_names_are_no_utf8_are_drawn_and_shown_escaped(run, tiny_voc, tmp_path, capsys):
+def test_pictures_whose_names_are_no_utf8_are_drawn_and_shown_escaped(run, picture, tmp_path, capsys):
     name = os.fsdecode(b'caf\xe9\x1b[31m.jpg')
-    shutil.copy(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(tmp_path / name))
+    shutil.copy(picture, str(tmp_path / name))
     folder = run('--image', str(tmp_path / name), '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'),
                  '--voc', str(tmp_path / 'voc'), '--yolo', str(tmp_path / 'yolo'), '--coco', str(tmp_path / 'c.json'))
     assert os.listdir(os.fsencode(folder)) == [b'caf\xe9\x1b[31m.png']
@@ -84,8 +83,8 @@ def test_the_images_of_a_folder_are_drawn_in_the_order_of_their_names(run, folde
     assert 0 < output.index('a.jpg: ') < output.index('b.JPG: ')
 
 
-def test_folders_and_images_are_taken_together(run, folder, tiny_voc):
-    out = run('--image', str(folder / 'sub.png'), '--image', str(tiny_voc / 'JPEGImages' / 'wide1.jpg'),
+def test_folders_and_images_are_taken_together(run, folder, picture):
+    out = run('--image', str(folder / 'sub.png'), '--image', picture,
               '--image', str(folder))
     assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png', 'c.png', 'wide1.png']
 
@@ -97,13 +96,13 @@ def test_a_folder_without_images_is_named(run, folder):
         run('--image', str(folder / 'empty'))
 
 
-def test_drawings_never_replace_an_image(run, tmp_path, tiny_voc):
-    picture = tmp_path / 'a' / 'b' / 'wide.png'     # in the folder of the drawings
-    picture.parent.mkdir(parents=True)
-    cv2.imwrite(str(picture), cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg')))
-    before = picture.read_bytes()
-    assert sorted(path.name for path in run('--image', str(picture)).iterdir()) == ['wide.png', 'wide_2.png']
-    assert picture.read_bytes() == before
+def test_drawings_never_replace_an_image(run, tmp_path, picture):
+    wide = tmp_path / 'a' / 'b' / 'wide.png'    # in the folder of the drawings
+    wide.parent.mkdir(parents=True)
+    cv2.imwrite(str(wide), cv2.imread(picture))
+    before = wide.read_bytes()
+    assert sorted(path.name for path in run('--image', str(wide)).iterdir()) == ['wide.png', 'wide_2.png']
+    assert wide.read_bytes() == before
 
 
 def test_a_bad_image_of_a_folder_stops_or_is_left_out_with_a_warning(run, folder, capsys):

@@ -23,11 +23,6 @@ DEFORMABLE = ['symbol=small_rfcn_dcn']
 
 
 @pytest.fixture
-def picture(tiny_voc):
-    return str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
-
-
-@pytest.fixture
 def untrained(tiny_cfg, tmp_path):
     """A function (KEY=VALUE, ...) -> Detector with random weights, large enough for scores that differ."""
     def make(*overrides):

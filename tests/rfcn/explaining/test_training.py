@@ -24,9 +24,9 @@ def first(tiny_cfg):
     return make
 
 
-def test_the_image_and_its_boxes_are_those_of_the_loader(first, tiny_voc):
+def test_the_image_and_its_boxes_are_those_of_the_loader(first, picture):
     cfg, taught = first('TRAIN.SHUFFLE=false', paths=['wide1.jpg'])
-    stored = cv2.imread(str(tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+    stored = cv2.imread(picture)
     assert taught.path.endswith('wide1.jpg') and np.array_equal(taught.image, stored)    # of scale 1, not mirrored
     np.testing.assert_array_equal(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]])    # red is 2, blue 1
     assert [each.class_name for each in taught.objects] == ['red', 'blue']
