@@ -49,3 +49,18 @@ def test_without_class_names_and_data_the_error_says_where_they_are(tiny_cfg, tm
     with pytest.raises(ConfigError,
                        match='gone.* The class names come from .* use the config.yaml that training wrote'):
         data_sets.with_classes(cfg)
+
+
+def test_what_was_opened_for_its_class_names_is_read_once_and_kept_for_the_next_call_alone(tiny_cfg, monkeypatch):
+    read, load = [], data_sets.load_imdbs
+    monkeypatch.setattr(data_sets, 'load_imdbs', lambda kind, image_sets, *paths, **options: read.append(
+        image_sets) or load(kind, image_sets, *paths, **options))
+    cfg = data_sets.with_classes(tiny_cfg('dataset.CLASSES=[]'))
+    data_sets.datasets(cfg, 'train')
+    assert read == ['train']
+    data_sets.datasets(cfg, 'train')
+    assert read == ['train'] * 2
+    cfg = data_sets.with_classes(tiny_cfg('dataset.CLASSES=[]'))
+    data_sets.datasets(cfg, 'val')
+    data_sets.datasets(cfg, 'train')    # it may have changed in the meantime
+    assert read == ['train'] * 3 + ['val', 'train']
