@@ -54,7 +54,7 @@ def test_calibration_images_are_training_images_spread_over_the_set(config):
 
 
 def test_a_detector_finds_with_an_int8_model_what_the_checkpoint_finds_but_for_rounding(config, tiny_run, int8_params,
-                                                                                   picture):
+                                                                                        picture):
     settings = ['TEST.SCORE_THRESH=0.001']
     expected = Detector(config, str(tiny_run / 'tiny-0001.params'), settings).detect(picture)
     found = Detector(config, int8_params, settings + [INT8]).detect(picture)

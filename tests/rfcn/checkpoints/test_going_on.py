@@ -125,7 +125,7 @@ def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, train_unti
 
 
 def test_a_list_that_was_cut_on_purpose_trains_the_epoch_from_its_beginning(train, train_until, seen, own_tiny_voc,
-                                                                           caplog):
+                                                                            caplog):
     train_until(2)
     set_list(own_tiny_voc, 'wide1', 'high1')
     del seen[:]
@@ -210,7 +210,7 @@ def test_the_best_checkpoint_has_its_states(train):
 
 
 def test_a_set_to_validate_on_is_validated_at_the_end_of_each_epoch_or_the_log_says_that_it_is_not(train, tmp_path,
-                                                                                                  caplog):
+                                                                                                   caplog):
     prefix = train('TRAIN.end_epoch=2', 'dataset.val_image_set=val')
     assert [line['epoch'] for line in log_lines(prefix, 'val')] == [1, 2]
     train('TRAIN.OVERWRITE=true', 'dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=0')

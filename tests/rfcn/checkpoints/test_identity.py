@@ -81,7 +81,7 @@ def test_a_test_with_other_settings_than_the_training_is_refused_unless_that_is_
 def test_what_the_result_does_not_depend_on_may_differ(tiny_run, cfg):
     load_for_inference(cfg('TRAIN.lr', 0.5, 'TEST.NMS', 0.7, 'gpus', '', 'seed', 3,
                            'dataset.dataset_path', '/elsewhere'),
-                  str(tiny_run / 'tiny-0001.params'))
+                       str(tiny_run / 'tiny-0001.params'))
     load_for_inference(cfg('SCALES', [80, 120], 'TEST.SCALES', [[80, 120]]), str(tiny_run / 'tiny-0001.params'))
 
 

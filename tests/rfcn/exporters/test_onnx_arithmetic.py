@@ -34,7 +34,7 @@ def test_pooling_equals_that_of_lib_also_beyond_the_map_and_for_boxes_inside_out
     rois = np.hstack((np.zeros((40, 1)), corners)).astype(np.float32)   # of these some are inside out
     rois = np.vstack((rois, [[0, 0, 0, 207, 143], [0, 15.5, 16.5, 15.5, 16.5], [0, 500, 500, 600, 600]]))
     found = evaluate(lambda graph: onnx_layers.psroi_pool(graph, 'data', 'rois', spatial_scale=1 / 16, output_dim=2,
-                                                        bins=k), data=data, rois=rois)
+                                                          bins=k), data=data, rois=rois)
     expected = psroi_pool(data, rois, 1 / 16, 2, k)
     np.testing.assert_allclose(found, expected, rtol=2e-6)
     assert (expected[-1] == 0).all() and expected[-3].all()

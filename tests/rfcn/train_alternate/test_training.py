@@ -69,7 +69,7 @@ def test_the_box_layer_for_testing_is_in_units_of_the_deviations_of_its_own_prop
     _, _, stds = training_rois(cfg, [str(folder / 'rpn1_proposals' / (NAME + '_rpn.npz'))])
     maps = cfg.network.POOLED_SIZE ** 2
     trained_weight, for_inference = (params_of(folder, 'rfcn1', for_inference=flag)[0]['rfcn_bbox_weight'].asnumpy()
-                                for flag in (False, True))
+                                     for flag in (False, True))
     assert np.all(stds[4:] > 0) and np.any(stds[4:] != cfg.TRAIN.BBOX_STDS)
     factors = np.repeat(stds, maps)[:, None, None, None]
     np.testing.assert_allclose(for_inference, trained_weight * factors, rtol=1e-5, atol=1e-7)
