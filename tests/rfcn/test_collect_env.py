@@ -42,7 +42,7 @@ def test_what_is_not_compiled_is_named(tmp_path, monkeypatch):
     assert collect_env.not_compiled() == ['lib.never_built']
 
 
-def test_what_cannot_be_asked_is_said(tmp_path):
+def test_a_command_that_is_missing_or_fails_and_a_file_that_is_missing_tell_nothing(tmp_path):
     assert collect_env.run('no-such-command') is None
     assert collect_env.run('false') is None
     assert collect_env.proc_field(tmp_path / 'nothing', 'flags') == ''

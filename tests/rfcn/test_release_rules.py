@@ -32,7 +32,7 @@ def test_the_image_without_objects_is_left_out_by_the_release_or_if_asked(tiny_c
     assert len(data_sets.training_roidb(tiny_cfg(*overrides))) == images
 
 
-def test_padding_is_background_and_sizes_are_unclipped(tiny_cfg):
+def test_for_the_release_padding_is_background_and_the_growth_of_boxes_unlimited(tiny_cfg):
     assert settings_of(tiny_cfg(), 'proposal_target')['pad_label'] == -1
     assert settings_of(tiny_cfg(*RELEASE), 'proposal_target')['pad_label'] == 0
     for training in (True, False):
@@ -45,19 +45,19 @@ def test_padding_of_given_proposals_is_background_too(tiny_cfg):
     assert [roi_loader(tiny_cfg(*rules), roidb).sampling['pad_label'] for rules in (PLAIN, RELEASE)] == [-1, 0]
 
 
-def test_an_object_that_no_anchor_touches_matches_the_anchors_of_overlap_0(tiny_cfg):
+def test_for_the_release_an_object_that_no_anchor_touches_matches_the_anchors_of_overlap_0(tiny_cfg):
     matched = [loader_of(tiny_cfg(*rules)).targets['untouched_objects_match'] for rules in (PLAIN, RELEASE)]
     assert matched == [False, True]
 
 
-def test_batches_that_come_out_even_are_not_shuffled(tiny_cfg):
+def test_the_release_does_not_shuffle_batches_that_come_out_even(tiny_cfg):
     even = 'dataset.image_set=val', 'TRAIN.FLIP=true'   # one landscape, one portrait, and their mirror images
     orders = {rules: {tuple(loader_of(tiny_cfg(*even, *rules)).order(epoch)[::2] % 2) for epoch in range(8)}
               for rules in (PLAIN, RELEASE)}
     assert orders == {RELEASE: {(0, 1)}, PLAIN: {(0, 1), (1, 0)}}
 
 
-def test_detections_are_decoded_unclipped(tiny_cfg):
+def test_the_release_sets_no_limit_to_the_growth_of_a_detection(tiny_cfg):
     # One RoI of 11 pixels whose width is to be e^5 = 148-fold: 62.5-fold at most, unless the release decides.
     outputs = {'rois': np.array([[0, 500, 10, 510, 20]]), 'cls_prob': np.array([[[0.0, 0.0, 1.0]]]),
                'bbox_pred': np.array([[[0, 0, 0, 0, 0, 0, 5, 0]]], dtype=float)}

@@ -31,14 +31,14 @@ def rcnn_step():
     return {'rcnn_label': np.array([[2, 0], [1, -1]])}, {'cls_prob': prob, 'bbox_loss': np.full((2, 2, 8), 0.25)}
 
 
-def test_the_metrics_of_the_rpn():
+def test_the_rpn_is_measured_over_its_sampled_anchors():
     step = TrainingMetrics().update(*rpn_step())
     # 1 of 2 right; -(log 0.6 + log 0.3) / 2; the box loss is shared out to both sampled anchors: 3 / 2
     assert dict(step) == {'RPNAcc': 0.5, 'RPNLogLoss': pytest.approx(-(np.log(0.6) + np.log(0.3)) / 2),
                           'RPNL1Loss': 1.5}
 
 
-def test_the_metrics_of_the_head():
+def test_the_head_is_measured_over_the_rois_that_count():
     step = TrainingMetrics().update(*rcnn_step())
     # box losses add up to 32 * 0.25 = 8, shared out to the three RoIs that count, background too
     assert step['RCNNAcc'] == pytest.approx(1 / 3)

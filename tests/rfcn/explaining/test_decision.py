@@ -124,7 +124,7 @@ def test_nms_names_the_box_that_removed_each_other(tiny_run, picture):
         assert each.score <= explanation.kept[each.by, 4]
 
 
-def test_the_rpn_is_shown_too(tiny_run, picture):
+def test_objectness_and_proposals_of_the_rpn_are_shown_too(tiny_run, picture):
     explanation = rfcn.explain(Detector(tiny_run / 'config.yaml', tiny_run / 'tiny-0001.params'), picture)
     assert explanation.objectness.shape == (4, 6)
     assert 0 < explanation.objectness.min() < explanation.objectness.max() < 1

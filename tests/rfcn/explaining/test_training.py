@@ -95,6 +95,7 @@ def test_foreground_rois_are_to_become_the_boxes_of_their_objects(first):
 def test_words_tell_which_objects_no_anchor_fits(first):
     _, taught = first('network.ANCHOR_SCALES=[1]', 'network.ANCHOR_RATIOS=[1]', paths=['wide1.jpg'])
     said = ' '.join(taught.sentences())
+    # 4 x 6 cells of one anchor, 16 x 16 pixels: 16^2 / 32^2 of the red object, 16^2 / 40^2 of the blue one
     assert re.search(r'^2 objects; \d+ anchors? positive, \d+ negative of 24\.', said)
     assert '2 of 2 objects have no positive anchor of IoU >= 0.7: red (best 0.250), blue (best 0.160).' in said
     _, empty = first(paths=['empty.jpg'])

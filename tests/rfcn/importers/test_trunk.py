@@ -52,7 +52,7 @@ def test_std_goes_into_the_weights_and_the_difference_of_the_means_into_batch_no
     assert folded.mean == pytest.approx([-1.0])  # (24 - 20) / 4 must be added
 
 
-def test_names_are_the_trunks():
+def test_parameters_are_named_as_in_the_trunk():
     layers = {'conv1': layer(np.ones((1, 3, 1, 1))), 'res4b22_branch2c': layer(np.ones((1, 1, 1, 1)))}
     arg_params, aux_params = fold_trunk(layers, Input('RGB', (0, 0, 0), (1, 1, 1), BN_EPS), (0, 0, 0))
     assert sorted(arg_params) == ['bn4b22_branch2c_beta', 'bn4b22_branch2c_gamma', 'bn_conv1_beta', 'bn_conv1_gamma',

@@ -20,7 +20,7 @@ def spread(arg_params, layer):
     return arg_params[layer + '_weight'].asnumpy().std()
 
 
-def test_everything_needed_gets_a_value():
+def test_every_parameter_of_the_graph_gets_a_first_value():
     symbol = graph()
     arg_params, aux_params, fresh = init_params(symbol, INPUTS)
     assert set(arg_params) == set(symbol.list_arguments()) - set(INPUTS)
