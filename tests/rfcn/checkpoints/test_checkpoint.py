@@ -232,8 +232,8 @@ def test_a_full_disk_is_noticed_wherever_it_ends(tmp_path, room):
         Path(prefix + name).write_text('before')
     said = subprocess.run([sys.executable, '-c', ROOM, prefix, str(room)], cwd=str(ROOT), stdout=subprocess.PIPE,
                           check=True).stdout.decode().split()
-    # Parameters: 24 bytes of head, 8 arrays of 32 + 4 * 300, 8 and 8 names of 8 + 6: 10000. The graph, of a name of 9000
-    # letters, has 9351.
+    # Parameters: 24 bytes of head, 8 arrays of 32 + 4 * 300, 8 and 8 names of 8 + 6: 10000. The graph, with a name of
+    # 9000 letters, has 9351.
     assert said == ['written' if room >= size else 'refused' for size in (10000, 9351)]
     if said[0] == 'written':
         assert len(load_params(prefix + '-0001.params')[0]) == 8
