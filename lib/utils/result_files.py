@@ -86,7 +86,8 @@ class _AtTheEnd:
 class CocoFile(_AtTheEnd):
     """A json file of COCO's format with a score for each annotation: images, categories, annotations.
 
-    Images and categories are numbered from 1 in their order; file_name is the path as it was given.
+    Images and categories are numbered from 1 in their order; file_name is the path as it was given. Boxes are cut off
+    at the picture's sides.
     """
 
     def __enter__(self):
@@ -99,17 +100,26 @@ class CocoFile(_AtTheEnd):
         images = [{'id': i, 'file_name': path, 'width': width, 'height': height}
                   for i, (path, (width, height), _) in enumerate(self.pictures, 1)]
         annotations = [dict(image_id=i, category_id=numbers[name], score=round(float(score), 6), iscrowd=0,
-                            **_coco_box(box))
-                       for i, (_, _, found) in enumerate(self.pictures, 1) for name, score, box in found]
+                            **_coco_box(box, size))
+                       for i, (_, size, found) in enumerate(self.pictures, 1) for name, score, box in found]
         data = {'images': images, 'categories': [{'id': i, 'name': name} for name, i in numbers.items()],
                 'annotations': [dict(annotation, id=i) for i, annotation in enumerate(annotations, 1)]}
         save_text(str(self.path), json.dumps(data))     # ASCII: escapes bring every name back
 
 
-def _coco_box(box):
+def _coco_box(box, size):
+    left, top, right, bottom = _edges(box, size)
+    width, height = right - left, bottom - top
+    return dict(bbox=[round(x, 2) for x in (left, top, width, height)], area=round(width * height, 2))
+
+
+def _edges(box, size):
+    """left, top, right, bottom of a box in a picture of this size.
+
+    The last pixel of an enlarged picture, where detections are cut off, ends less than a pixel after the picture.
+    """
     x1, y1, x2, y2 = [float(x) for x in box]
-    width, height = x2 - x1 + 1, y2 - y1 + 1
-    return dict(bbox=[round(x, 2) for x in (x1, y1, width, height)], area=round(width * height, 2))
+    return x1, y1, min(x2 + 1, size[0]), min(y2 + 1, size[1])
 
 
 class VocFiles(_AtTheEnd):
@@ -136,7 +146,8 @@ class VocFiles(_AtTheEnd):
 class YoloFiles(_AtTheEnd):
     """A folder of YOLO's text files: for each picture, lines `class x y width height score`; empty without objects.
 
-    Classes count from 0, and classes.txt names them; the centre and the sides are parts of the picture's sides.
+    Classes count from 0, and classes.txt names them; the centre and the sides are parts of the picture's sides, at
+    which boxes are cut off.
 
     Raises:
         DatasetError: at the beginning, if the name of a class would not be one line of classes.txt.
@@ -159,8 +170,9 @@ class YoloFiles(_AtTheEnd):
 
     def _line(self, size, class_name, score, box):
         width, height = size
-        x1, y1, x2, y2 = [float(x) for x in box]
-        numbers = (x1 + x2 + 1) / 2 / width, (y1 + y2 + 1) / 2 / height, (x2 - x1 + 1) / width, (y2 - y1 + 1) / height
+        left, top, right, bottom = _edges(box, size)
+        numbers = ((left + right) / 2 / width, (top + bottom) / 2 / height,
+                   (right - left) / width, (bottom - top) / height)
         return '%d %s %.6f' % (self.classes.index(class_name), ' '.join('%.6f' % x for x in numbers), score)
 
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.result_files import JsonLines, YoloFiles
+from lib.utils.result_files import CocoFile, JsonLines, YoloFiles
 
 
 def test_lines_of_json_hold_no_character_that_a_terminal_obeys_and_give_every_name_back(tmp_path):
@@ -27,3 +27,16 @@ def test_a_class_that_is_no_line_of_classes_txt_is_refused_before_the_work(tmp_p
     with YoloFiles(tmp_path / 'out', ['light blue']):
         pass
     assert (tmp_path / 'out' / 'classes.txt').read_text() == 'light blue\n'
+
+
+def test_boxes_end_with_their_picture_though_its_enlargement_ends_a_part_of_a_pixel_later(tmp_path):
+    # A picture of 10 x 20 pixels, enlarged 4 times: its last pixels, 39 and 79, are 9.75 and 19.75 of the picture.
+    found = [('red', 0.5, (0, 0, 9.75, 19.75)), ('red', 0.25, (2, 4, 6, 11))]
+    for file in CocoFile(tmp_path / 'found.json', ['red']), YoloFiles(tmp_path / 'yolo', ['red']):
+        with file:
+            file.add('a.jpg', (10, 20), found)
+    annotations = json.loads((tmp_path / 'found.json').read_text())['annotations']
+    assert [(each['bbox'], each['area']) for each in annotations] == [([0, 0, 10, 20], 200), ([2, 4, 5, 8], 40)]
+    # centre (2 + 7) / 2 of 10 and (4 + 12) / 2 of 20, sides 5 of 10 and 8 of 20
+    assert (tmp_path / 'yolo' / 'a.txt').read_text() == (
+        '0 0.500000 0.500000 1.000000 1.000000 0.500000\n0 0.450000 0.400000 0.500000 0.400000 0.250000\n')
