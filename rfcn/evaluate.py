@@ -13,7 +13,7 @@ from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.dataset.imdb import IMDB, Evaluation, check_usable
 from rfcn.config.config import Config
 from rfcn.core.detect import Predictor, detect_all
-from rfcn.core.loader import view_loaders
+from rfcn.core.loader import detection_scales, largest_first, view_loaders
 from rfcn.core.workers import workers
 
 
@@ -35,7 +35,7 @@ def detections(cfg: Config, predictor: Predictor, roidb: list[dict], proposals: 
         roidb: list of entries. proposals: detect on the proposals in the entries.
     """
     group = workers()
-    mine = share_of(by_shape(roidb), cfg.TEST.BATCH_IMAGES, group.rank, group.count)
+    mine = share_of(largest_first(roidb, detection_scales(cfg)[0]), cfg.TEST.BATCH_IMAGES, group.rank, group.count)
     all_boxes = [[] for _ in range(cfg.dataset.NUM_CLASSES)]
     if mine:
         loaders = view_loaders(cfg, [roidb[i] for i in mine], proposals)
@@ -76,18 +76,6 @@ def joined(shares: Sequence[list], num_classes: int, images: int) -> list[list[n
         for c, image, boxes in share:
             all_boxes[c][image] = boxes
     return all_boxes
-
-
-def by_shape(roidb: list[dict]) -> list[int]:
-    """The order that puts images of one shape side by side, the longest shapes first.
-
-    The network is bound to a shape less often, and batches need less padding. Scaled to one shorter side, the longest
-    images are the largest: memory that is asked for once suffices for those that follow.
-    """
-    def key(number):
-        width, height = roidb[number]['width'], roidb[number]['height']
-        return -max(width, height) / min(width, height), width / height, width
-    return sorted(range(len(roidb)), key=key)
 
 
 def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB,

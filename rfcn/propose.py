@@ -23,7 +23,7 @@ from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
-from rfcn.core.loader import image_loader, proposal_scale
+from rfcn.core.loader import image_loader, largest_first, proposal_scale
 from rfcn.operator_py.proposal import without_repetition
 from rfcn.training import last_checkpoint
 
@@ -53,8 +53,11 @@ def make_proposals(cfg, folder, params, image_sets):
     predictor = inference.rpn_predictor(cfg, params)
     paths = []
     for imdb in data_sets.datasets(cfg, image_sets):
-        loader = image_loader(cfg, imdb.gt_roidb(), scale=proposal_scale(cfg))
-        all_proposals = propose_all(predictor, loader)
+        roidb, scale = imdb.gt_roidb(), proposal_scale(cfg)
+        order = largest_first(roidb, scale)
+        loader = image_loader(cfg, [roidb[number] for number in order], scale=scale)
+        found = propose_all(predictor, loader)
+        all_proposals = [found[place] for place in np.argsort(order)]
         loader.log_skipped()
         paths.append(proposals_path(folder, imdb))
         save_proposals(paths[-1], imdb.image_set_index, all_proposals)

@@ -314,6 +314,24 @@ def image_loader(cfg, roidb, proposals=False, scale=None):
                        **image_settings(cfg, [scale or detection_scales(cfg)[0]]))
 
 
+def largest_first(roidb, scale):
+    """The order of images by their size in the network's input, those of one shape side by side.
+
+    Memory that is asked for once suffices for all that follow, the network is bound to a shape less often, and batches
+    need less padding.
+
+    Args:
+        roidb: list of entries.
+        scale: (shorter side, longest side).
+    Returns:
+        list of the entries' numbers.
+    """
+    def key(number):
+        height, width = resized_shape((roidb[number]['height'], roidb[number]['width']), *scale)
+        return -height * width, width
+    return sorted(range(len(roidb)), key=key)
+
+
 def view_loaders(cfg, roidb, proposals=False):
     """A loader for each view of the images, with the images in the same order.
 

@@ -9,9 +9,9 @@ from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config
 from rfcn.core.detect import Predictor, View, choose_detections, detect_all, save_detections
-from rfcn.core.loader import ImageLoader, image_loader, view_loaders
+from rfcn.core.loader import ImageLoader, image_loader, largest_first, view_loaders
 from rfcn.detector import Detector
-from rfcn.evaluate import by_shape, detections, evaluate, nms_settings
+from rfcn.evaluate import detections, evaluate, nms_settings
 
 SETTINGS = dict(thresh=0.05, nms_thresh=0.3, max_per_image=10, class_agnostic=True)
 VIEWS = ['TEST.SCALES=[[64, 96], [96, 144]]', 'TEST.FLIP=true']
@@ -140,7 +140,8 @@ def test_a_view_that_is_given_twice_changes_nothing(trained):
 def test_the_best_of_an_image_and_its_mirror_image_is_kept(trained):
     cfg, predictor, imdb = trained('TEST.FLIP=true')
     roidb = imdb.gt_roidb()
-    roidb = [roidb[i] for i in by_shape(roidb)]  # the neighbours in a batch decide how much an image is padded
+    # The neighbours in a batch decide how much an image is padded.
+    roidb = [roidb[i] for i in largest_first(roidb, cfg.SCALES[0])]
     plain = detections(trained()[0], predictor, roidb)
     mirrored = [dict(entry, flipped=True) for entry in roidb]
     loader = image_loader(cfg, mirrored)
@@ -189,8 +190,9 @@ def test_soft_nms_and_voting_change_the_detections(trained):
     assert any(not np.allclose(dets[:, :4], other[:, :4]) for dets, other in zip(voted[1], plain[1]))
 
 
-def test_images_of_one_shape_are_neighbours_and_the_longest_shapes_come_first():
-    sizes = [(100, 100), (200, 100), (150, 100), (100, 200), (300, 200), (100, 150), (400, 200), (50, 100)]
-    order = by_shape([dict(width=width, height=height) for width, height in sizes])
-    assert [sizes[i] for i in order] == [(50, 100), (100, 200), (200, 100), (400, 200), (100, 150), (150, 100),
-                                         (300, 200), (100, 100)]
+def test_images_are_tested_the_largest_in_the_networks_input_first_and_those_of_one_shape_together():
+    sizes = [(100, 100), (200, 100), (150, 100), (100, 200), (300, 200), (100, 150), (400, 200), (500, 100)]
+    order = largest_first([dict(width=width, height=height) for width, height in sizes], (60, 100))
+    # Inputs of 60 x 90, 60 x 60, 50 x 100 and 20 x 100 pixels: the longer side is limited.
+    assert [sizes[i] for i in order] == [(100, 150), (150, 100), (300, 200), (100, 200), (200, 100), (400, 200),
+                                         (100, 100), (500, 100)]

@@ -91,7 +91,12 @@ def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, tr
                                                                     overrides, scale):
     asked = []
     monkeypatch.setattr(propose.inference, 'rpn_predictor', lambda cfg, params: None)
-    monkeypatch.setattr(propose, 'propose_all', lambda predictor, loader: asked.append(loader.scales))
+
+    def propose_all(predictor, loader):
+        asked.append(loader.scales)
+        return [None] * len(loader.roidb)
+
+    monkeypatch.setattr(propose, 'propose_all', propose_all)
     monkeypatch.setattr(propose, 'save_proposals', lambda path, *arguments: Path(path).touch())
     monkeypatch.setattr(propose, 'log_recall', lambda *arguments: None)
     steps = train_alternate.Steps(config_of(tiny_voc, *overrides), tmp_path, None)
