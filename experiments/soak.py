@@ -161,14 +161,15 @@ def main(argv=None):
             for precision in PRECISIONS if kind == 'detection' else PRECISIONS[:1]:
                 times = max(SAMPLES, TIMES[kind] // (100 if args.short else 1))
                 title, params = '%s, %s, %d times' % (kind, precision, times), folder + '/soak-0000.params'
+                print(title, end=': ', flush=True)
                 if precision == 'int8':
                     save_text(symbol_path(params), in_process(int8_graph, DEPTH, SCALE, roidb[:4]))
                 results[title] = in_process(run, kind, precision, times, roidb, params)
                 found = faults(results[title])
                 status |= bool(found)
-                print('%s: %s; %s' % (title, ', '.join('%s %.0f to %.0f' % (name, results[title][0][name], last)
-                                                       for name, last in results[title][-1].items()),
-                                      ', '.join(found) or 'nothing piled up'), flush=True)
+                print('%s; %s' % (', '.join('%s %.0f to %.0f' % (name, results[title][0][name], last)
+                                            for name, last in results[title][-1].items()),
+                                  ', '.join(found) or 'nothing piled up'), flush=True)
                 note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''), results=results)
                 save_text(args.out / 'soak.json', json.dumps(note) + '\n')
                 plot(results, args.out / 'soak.png')
