@@ -56,6 +56,8 @@ def pytest_make_parametrize_id(config, val, argname):
         val = ' '.join(val) or 'none'
     elif isinstance(val, (list, tuple, dict)) and is_plain(val):
         val = str(val)
+    if isinstance(val, BaseException):
+        val = repr(val)
     if not isinstance(val, str):
         return None
     text = val if len(val) <= LONGEST_ID else '%s..%d' % (val[:LONGEST_ID], len(val))

@@ -153,7 +153,7 @@ def test_a_class_whose_objects_are_all_left_out_stays_a_class_of_the_copy(voc, t
 
 
 @pytest.mark.parametrize('make', [lambda path: path.symlink_to('/nowhere/a.jpg'), lambda path: path.symlink_to('a.jpg'),
-                                  os.mkfifo, os.mkdir])
+                                  os.mkfifo, os.mkdir], ids=['broken link', 'link to itself', 'pipe', 'folder'])
 @pytest.mark.parametrize('name', ['JPEGImages/a.jpg', 'Annotations/a.xml'])
 def test_links_that_lead_nowhere_pipes_and_folders_are_named(voc, make, name):
     voc.add('a', [CAT])

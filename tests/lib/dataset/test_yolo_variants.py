@@ -170,7 +170,7 @@ def test_a_link_that_a_copy_made_a_text_file_of_is_told(write, tmp_path):
     assert 'batch2: a text file in the place of a link' in faults_of(folder)[kinds.LINK]
 
 
-@pytest.mark.parametrize('make', [lambda path: path.symlink_to('/nowhere'), os.mkfifo])
+@pytest.mark.parametrize('make', [lambda path: path.symlink_to('/nowhere'), os.mkfifo], ids=['broken link', 'pipe'])
 @pytest.mark.parametrize('name', ['images/train/b.jpg', 'labels/train/a.txt'])
 def test_a_link_that_leads_nowhere_and_a_pipe_are_named_where_a_file_should_be(write, make, name):
     folder = write()

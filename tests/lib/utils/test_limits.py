@@ -56,7 +56,8 @@ def test_a_fifo_is_refused_at_once_and_called_by_its_name(reader, tmp_path):
 
 @pytest.mark.parametrize('look', [
     limits.is_there, load_arrays, load_symbol_file, identity_beside,
-    lambda path: proposals.load_proposals(path, ['a']), lambda path: load_config(None, ['dataset.CLASSES=' + path])])
+    lambda path: proposals.load_proposals(path, ['a']), lambda path: load_config(None, ['dataset.CLASSES=' + path])],
+    ids=['limits', 'parameters', 'symbol', 'identity', 'proposals', 'classes'])
 def test_what_stands_in_the_place_of_a_file_does_not_pass_for_nothing(look, tmp_path):
     os.mkfifo(str(tmp_path / 'config.yaml'))
     with pytest.raises(limits.NoInput, match=r'a regular file is expected, this is a named pipe \(FIFO\)') as caught:

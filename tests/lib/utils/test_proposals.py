@@ -209,7 +209,8 @@ def test_a_data_set_without_a_single_proposal_can_be_saved(tmp_path):
 
 
 @pytest.mark.parametrize('damage', [lambda data: b'', lambda data: data[:-40], lambda data: b'PK' + data[:100],
-                                    lambda data: b'no zip'])
+                                    lambda data: b'no zip'],
+                         ids=['empty', 'cut at its end', 'its beginning', 'no zip'])
 def test_a_damaged_file_is_named(path, damage):
     with open(path, 'rb') as file:
         data = file.read()

@@ -53,7 +53,8 @@ HUGE = 2 ** 40
 
 @pytest.mark.parametrize('content', [
     Evil(os.system, ('touch hacked',)), Evil(eval, ('1',)), Evil(np.ndarray, ((HUGE,), 'O')), Evil(np.dtype, ('O',)),
-    np.array([object()]), Evil(np.load, ('x.npy',)), Evil(np.frombuffer, (b'', 'f4'))])
+    np.array([object()]), Evil(np.load, ('x.npy',)), Evil(np.frombuffer, (b'', 'f4'))],
+    ids=['system', 'eval', 'huge array', 'dtype of objects', 'array of objects', 'load', 'frombuffer'])
 def test_what_would_run_code_or_ask_for_memory_is_refused(tmp_path, content):
     data = pickle.dumps(content, 2)
     with pytest.raises(DatasetError, match=r'a\.pkl: not a pickle that can be read'):
