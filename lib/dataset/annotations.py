@@ -164,7 +164,9 @@ def no_items() -> np.ndarray:
     return np.zeros(0, ITEM)
 
 
-_FALSE, _TRUE = ('', '0', 'false', 'no', 'null', 'none'), ('1', 'true', 'yes')
+_FLAGS = {None: False, 0: False, 1: True,   # and so the same as floats and bools
+          **dict.fromkeys(('', '0', '0.0', 'false', 'no', 'null', 'none'), False),
+          **dict.fromkeys(('1', '1.0', 'true', 'yes'), True)}
 
 
 def read_flag(value: object, where: str, name: str) -> bool:
@@ -173,12 +175,10 @@ def read_flag(value: object, where: str, name: str) -> bool:
     Raises:
         DatasetError: the value is anything else; the message begins with `where` and the flag's `name`.
     """
-    text = '' if value is None else str(value).strip().lower() if isinstance(value, (str, bool, int, float)) else '?'
-    if text in ('0.0', '1.0'):
-        text = text[0]
-    if text not in _FALSE + _TRUE:
+    known = value.strip().lower() if isinstance(value, str) else value
+    if isinstance(value, (list, dict)) or known not in _FLAGS:
         raise DatasetError('%s: %s must be 0 or 1 (or true, false, null), not %.100r' % (where, name, value))
-    return text in _TRUE
+    return _FLAGS[known]
 
 
 def read_number(text: str) -> float:

@@ -108,9 +108,9 @@ def inside(folder: str, name: str) -> str:
     folder = os.path.abspath(folder)
     path = os.path.normpath(os.path.join(folder, name))
     for find in (str, os.path.realpath):        # the second reads from the disk, and is rarely needed
-        base = find(folder)
-        if path.startswith(os.path.join(base, '')) and '\0' not in name:
-            return os.path.join(folder, path[len(os.path.join(base, '')):])
+        base = os.path.join(find(folder), '')
+        if path.startswith(base) and '\0' not in name:
+            return os.path.join(folder, path[len(base):])
     raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
 
 
