@@ -201,6 +201,18 @@ def tiny_run(tiny_voc, tmp_path_factory):
     return folder / 'output' / 'tiny' / 'train'
 
 
+@pytest.fixture(scope='session')
+def tiny_params(tiny_run):
+    """The path of the parameters of `tiny_run`, a text."""
+    return str(tiny_run / 'tiny-0001.params')
+
+
+@pytest.fixture
+def tiny_arguments(tiny_run, tiny_params):
+    """Words of a command that uses `tiny_run`."""
+    return ['--cfg', str(tiny_run / 'config.yaml'), '--params', tiny_params]
+
+
 @pytest.fixture
 def tiny_cfg(tiny_yaml):
     """A function (KEY=VALUE, ...) -> the loaded configuration of `tiny_yaml`."""

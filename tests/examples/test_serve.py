@@ -56,18 +56,13 @@ def workers(port, count=WORKERS, but=()):
 
 
 @pytest.fixture(scope='module')
-def params(tiny_run):
-    return str(tiny_run / 'tiny-0001.params')
-
-
-@pytest.fixture(scope='module')
-def port(tiny_run, params):
+def port(tiny_run, tiny_params):
     """The port of a running service with two workers."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, str(SERVICE), '--cfg', str(tiny_run / 'config.yaml'), '--params', params,
+        [sys.executable, str(SERVICE), '--cfg', str(tiny_run / 'config.yaml'), '--params', tiny_params,
          '--workers', str(WORKERS), '--port', str(port)], env=dict(os.environ, PYTHONPATH=str(ROOT), **BOUNDS))
     try:
         workers(port)
@@ -78,9 +73,9 @@ def port(tiny_run, params):
 
 
 @pytest.fixture(scope='module')
-def expected(tiny_run, tiny_voc, params):
+def expected(tiny_run, tiny_voc, tiny_params):
     """Bytes of a picture -> the objects that `Detector` finds in it."""
-    detector = Detector(str(tiny_run / 'config.yaml'), params)
+    detector = Detector(str(tiny_run / 'config.yaml'), tiny_params)
     paths = sorted((tiny_voc / 'JPEGImages').iterdir())
     answers = {path.read_bytes(): [{'class_name': each.class_name, 'score': each.score, 'box': each.box.tolist()}
                                    for each in detector.detect(str(path), 0.05)] for path in paths}

@@ -213,9 +213,9 @@ def test_an_image_stride_pads_without_moving_boxes(tiny_run, picture):
     assert found and all(detection.box[2] <= 95 and detection.box[3] <= 63 for detection in found)
 
 
-def test_a_loaded_configuration_serves_as_its_path_does(detector, tiny_run, picture):
+def test_a_loaded_configuration_serves_as_its_path_does(detector, tiny_run, tiny_params, picture):
     cfg = load_config(tiny_run / 'config.yaml', ['TEST.BATCH_IMAGES=4', 'TEST.SCORE_THRESH=0.01'])
-    assert same(Detector(cfg, str(tiny_run / 'tiny-0001.params')).detect(picture), detector.detect(picture))
+    assert same(Detector(cfg, tiny_params).detect(picture), detector.detect(picture))
 
 
 def test_wrong_files_are_named(tiny_run, tmp_path):

@@ -30,9 +30,9 @@ def test_the_normalisation_of_boxes_is_repeated_for_each_set(tiny_cfg, agnostic,
     (['network.ANCHOR_SCALES=[2]'], 'rpn_bbox_pred_weight has shape'),
     (['symbol=resnet_v1_18_rfcn'], 'res4b_branch2a_weight is missing'),
 ])
-def test_a_checkpoint_of_another_network_is_refused_with_all_that_does_not_fit(tiny_cfg, tiny_run, tmp_path, overrides,
-                                                                               fault):
-    alone = shutil.copy(str(tiny_run / 'tiny-0001.params'), str(tmp_path))      # nothing beside it says what it is
+def test_a_checkpoint_of_another_network_is_refused_with_all_that_does_not_fit(tiny_cfg, tiny_params, tmp_path,
+                                                                               overrides, fault):
+    alone = shutil.copy(tiny_params, str(tmp_path))      # nothing beside it says what it is
     with pytest.raises(CheckpointError, match='tiny-0001.params does not fit the network .*' + fault):
         inference.predictor(tiny_cfg(*overrides), alone)
 
@@ -47,15 +47,15 @@ def test_an_int8_graph_of_another_network_is_refused(tiny_cfg, graph):
         inference.predictor_of_params(cfg, *params, 'x.params', quantized=graph)
 
 
-def test_bf16_detects_what_fp32_does_but_for_rounding(tiny_cfg, tiny_run, monkeypatch):
+def test_bf16_detects_what_fp32_does_but_for_rounding(tiny_cfg, tiny_params, monkeypatch):
     monkeypatch.setattr(bf16, 'has_bf16', lambda: True)
-    params, rng = str(tiny_run / 'tiny-0001.params'), np.random.RandomState(0)
+    rng = np.random.RandomState(0)
     inputs = {'data': rng.uniform(-100, 100, (1, 3, 64, 96)), 'im_info': np.array([[64, 96, 1.0]])}
     batch = mx.io.DataBatch([mx.nd.array(value) for value in inputs.values()],
                             provide_data=[mx.io.DataDesc(name, value.shape) for name, value in inputs.items()])
     # One RoI after the other and without suppression: the same RoIs in the same places
     settings = ['TEST.BATCH_IMAGES=1', 'TEST.RPN_NMS_THRESH=1', 'TEST.RPN_POST_NMS_TOP_N=300', 'TEST.CXX_PROPOSAL=true']
-    expected, found = [inference.predictor(tiny_cfg(*settings, 'TEST.PRECISION=' + name), params).predict(batch)
+    expected, found = [inference.predictor(tiny_cfg(*settings, 'TEST.PRECISION=' + name), tiny_params).predict(batch)
                        for name in ('fp32', 'bf16')]
     assert {value.dtype for value in found.values()} == {np.dtype(np.float32)}
     for name in 'cls_prob', 'bbox_pred':
@@ -63,8 +63,8 @@ def test_bf16_detects_what_fp32_does_but_for_rounding(tiny_cfg, tiny_run, monkey
         np.testing.assert_allclose(found[name].mean(axis=1), expected[name].mean(axis=1), atol=0.01)
 
 
-def test_a_part_of_a_network_has_no_int8_model(tiny_cfg, tiny_run):
+def test_a_part_of_a_network_has_no_int8_model(tiny_cfg, tiny_params):
     cfg = tiny_cfg('TEST.PRECISION=int8')
     for part in rpn_predictor, rfcn_predictor:
         with pytest.raises(ConfigError, match='int8 is for a whole network'):
-            part(cfg, str(tiny_run / 'tiny-0001.params'))
+            part(cfg, tiny_params)

@@ -23,14 +23,14 @@ def config(tiny_run):
 
 
 @pytest.fixture(scope='module')
-def int8_params(tiny_run, config, tmp_path_factory):
+def int8_params(tiny_params, config, tmp_path_factory):
     """Path of the INT8 model's parameters."""
     prefix = str(tmp_path_factory.mktemp('int8') / 'tiny-int8')
-    return quantize.quantize_net(load_config(config), str(tiny_run / 'tiny-0001.params'), prefix)
+    return quantize.quantize_net(load_config(config), tiny_params, prefix)
 
 
-def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(config, tiny_run, tmp_path, capsys):
-    quantize.main(['--cfg', config, '--params', str(tiny_run / 'tiny-0001.params'), '--out', str(tmp_path / 'small'),
+def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(config, tiny_params, tmp_path, capsys):
+    quantize.main(['--cfg', config, '--params', tiny_params, '--out', str(tmp_path / 'small'),
                    'TEST.QUANTIZE.FP32_LAYERS=[conv1]', 'TEST.QUANTIZE.CALIB_IMAGES=2'])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         '.lock', 'small-0000.params', 'small-0000.states', 'small-symbol.json']
@@ -39,10 +39,10 @@ def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(
     assert 'convolutions are INT8; these stay fp32: conv1\n' in capsys.readouterr().out
 
 
-def test_a_misspelt_layer_is_refused_with_the_one_that_was_meant(config, tiny_run, tmp_path):
+def test_a_misspelt_layer_is_refused_with_the_one_that_was_meant(config, tiny_params, tmp_path):
     cfg = load_config(config, ['TEST.QUANTIZE.FP32_LAYERS=[conv_1]'])
     with pytest.raises(ConfigError, match="no convolution 'conv_1'; did you mean conv1"):
-        quantize.quantize_net(cfg, str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'small'))
+        quantize.quantize_net(cfg, tiny_params, str(tmp_path / 'small'))
     assert [path.name for path in tmp_path.iterdir()] == ['.lock']
 
 
@@ -53,10 +53,10 @@ def test_calibration_images_are_training_images_spread_over_the_set(config):
     assert len(quantize.calibration_roidb(cfg)) == 6
 
 
-def test_a_detector_finds_with_an_int8_model_what_the_checkpoint_finds_but_for_rounding(config, tiny_run, int8_params,
-                                                                                        picture):
+def test_a_detector_finds_with_an_int8_model_what_the_checkpoint_finds_but_for_rounding(config, tiny_params,
+                                                                                        int8_params, picture):
     settings = ['TEST.SCORE_THRESH=0.001']
-    expected = Detector(config, str(tiny_run / 'tiny-0001.params'), settings).detect(picture)
+    expected = Detector(config, tiny_params, settings).detect(picture)
     found = Detector(config, int8_params, settings + [INT8]).detect(picture)
     assert len(found) > 0
     best = expected[0]
@@ -73,11 +73,11 @@ def test_the_test_and_the_demo_take_an_int8_model(config, int8_params, tiny_voc,
     assert len(list((tmp_path / 'drawings').iterdir())) == 1
 
 
-def test_detections_of_another_int8_model_of_the_checkpoint_are_not_taken_for_its_own(config, int8_params, tiny_run,
+def test_detections_of_another_int8_model_of_the_checkpoint_are_not_taken_for_its_own(config, int8_params, tiny_params,
                                                                                       tmp_path):
     cfg = load_config(config, [INT8, 'output_path=%s' % tmp_path])
     other = quantize.quantize_net(load_config(config, ['TEST.QUANTIZE.FP32_LAYERS=[rfcn_bbox]']),
-                                  str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'other'))
+                                  tiny_params, str(tmp_path / 'other'))
     saved = []
     for params in (int8_params, other, other):  # of the same parameters
         test_script.test_rcnn(cfg, tmp_path, params)
@@ -85,9 +85,9 @@ def test_detections_of_another_int8_model_of_the_checkpoint_are_not_taken_for_it
     assert saved[0] != saved[1] and saved[1] == saved[2]
 
 
-def test_a_plain_checkpoint_is_no_int8_model(config, tiny_run):
+def test_a_plain_checkpoint_is_no_int8_model(config, tiny_params):
     with pytest.raises(ConfigError, match='TEST.PRECISION is int8, but .*tiny-0001.params has no INT8 graph'):
-        Detector(config, str(tiny_run / 'tiny-0001.params'), [INT8])
+        Detector(config, tiny_params, [INT8])
 
 
 def test_a_graph_of_another_network_is_refused(config, int8_params):
@@ -110,8 +110,8 @@ def test_int8_is_for_the_cpu(config, int8_params):
         Detector(config, int8_params, [INT8, 'gpus=0'])
 
 
-def test_the_report_lists_what_each_layer_costs_and_writes_nothing(config, tiny_run, tmp_path, capsys):
-    params = shutil.copy(str(tiny_run / 'tiny-0001.params'), str(tmp_path))
+def test_the_report_lists_what_each_layer_costs_and_writes_nothing(config, tiny_params, tmp_path, capsys):
+    params = shutil.copy(tiny_params, str(tmp_path))
     quantize.main(['--cfg', config, '--params', params, '--per_layer', 'TEST.QUANTIZE.CALIB_IMAGES=2'])
     printed = capsys.readouterr().out
     assert all(text in printed

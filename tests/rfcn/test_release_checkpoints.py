@@ -76,13 +76,13 @@ def test_a_checkpoint_of_the_release_has_just_the_parameters_that_our_graphs_nee
 
 
 @pytest.fixture
-def release_checkpoint(tiny_run, tmp_path):
+def release_checkpoint(tiny_params, tmp_path):
     """A function (name=array, or name=None to leave it out) -> prefix of a checkpoint as the release writes it.
 
     Of epoch 1: names with arg: and aux:, fc1000 left over from the classification network, a pickled optimizer.
     """
     def write(**changes):
-        arrays = mx.nd.load(str(tiny_run / 'tiny-0001.params'))
+        arrays = mx.nd.load(tiny_params)
         arrays.update({'arg:fc1000_weight': mx.nd.zeros((1000, 16)), 'arg:fc1000_bias': mx.nd.zeros((1000,))})
         for name, value in changes.items():
             arrays.pop('arg:' + name) if value is None else arrays.update({'arg:' + name: value})

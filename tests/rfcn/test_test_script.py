@@ -45,9 +45,9 @@ def test_the_script_takes_the_last_checkpoint_of_the_training_and_prints_a_table
     assert load_config(folder / 'test_config.yaml').dataset.CLASSES == ('blue', 'red')
 
 
-def test_a_threshold_on_the_command_line_is_that_of_detections_and_its_results_stand_apart(tiny_run, tmp_path, capsys):
-    script.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
-                 '--thresh', '0.99', 'output_path=%s' % tmp_path])
+def test_a_threshold_on_the_command_line_is_that_of_detections_and_its_results_stand_apart(tiny_arguments, tmp_path,
+                                                                                           capsys):
+    script.main([*tiny_arguments, '--thresh', '0.99', 'output_path=%s' % tmp_path])
     all_boxes = load_pickle(str(tmp_path / 'config' / 'test' / 'thresh_0.99' / 'voc_test_detections.pkl'))
     assert not any(len(boxes) for of_class in all_boxes for boxes in of_class)
     assert 'AP@0.5' in capsys.readouterr().out
@@ -62,12 +62,12 @@ def test_saved_detections_are_evaluated_again_with_the_same_result(detect):
     assert detect(ignore_cache=True)[1]
 
 
-def test_saved_detections_of_other_parameters_settings_or_images_are_not_used(detect, cfg, tiny_run, tmp_path):
+def test_saved_detections_of_other_parameters_settings_or_images_are_not_used(detect, cfg, tiny_params, tmp_path):
     # Departure: the release takes whatever detections.pkl it finds.
     detect()
     assert detect(cfg=with_overrides(cfg, {'TEST.NMS': 0.6}))[1]
     other = tmp_path / 'other.params'
-    shutil.copy(str(tiny_run / 'tiny-0001.params'), str(other))
+    shutil.copy(tiny_params, str(other))
     # The name does not matter, the content does.
     assert not detect(params=other, cfg=with_overrides(cfg, {'TEST.NMS': 0.6}))[1]
     arg_params, aux_params = checkpoint.load_params(str(other))
@@ -101,8 +101,8 @@ def test_a_missing_checkpoint_says_what_to_do(tiny_yaml):
         script.main(['--cfg', tiny_yaml(), 'TEST.test_epoch=9'])
 
 
-def test_a_checkpoint_of_another_shape_is_named(tiny_yaml, tiny_run, tmp_path):
-    alone = shutil.copy(str(tiny_run / 'tiny-0001.params'), str(tmp_path / 'alone.params'))
+def test_a_checkpoint_of_another_shape_is_named(tiny_yaml, tiny_params, tmp_path):
+    alone = shutil.copy(tiny_params, str(tmp_path / 'alone.params'))
     with pytest.raises(CheckpointError, match='alone.params does not fit the network'):
         script.main(['--cfg', tiny_yaml(), '--params', alone, 'network.POOLED_SIZE=7'])
 

@@ -38,8 +38,8 @@ def cfg(tiny_run):
     return changed
 
 
-def test_the_states_of_a_checkpoint_hold_classes_anchors_means_seed_schedule_and_data(tiny_run):
-    told = states.identity_of_params(str(tiny_run / 'tiny-0001.params'))
+def test_the_states_of_a_checkpoint_hold_classes_anchors_means_seed_schedule_and_data(tiny_run, tiny_params):
+    told = states.identity_of_params(tiny_params)
     assert told.kind == 'end2end'
     wanted = {'dataset.CLASSES': ['blue', 'red'], 'network.ANCHOR_SCALES': [1.0, 2.0, 4.0], 'seed': 0,
               'network.PIXEL_MEANS': [103.0, 116.0, 123.0], 'SCALES': [[64, 96]], 'symbol': 'small_rfcn',
@@ -49,8 +49,8 @@ def test_the_states_of_a_checkpoint_hold_classes_anchors_means_seed_schedule_and
     assert '# data: images 6, objects 7, sum %s' % summary(told.data)['sum'] in (tiny_run / 'config.yaml').read_text()
 
 
-def test_the_parameter_file_has_nothing_but_what_the_releases_has(tiny_run):
-    arrays = checkpoint.load_arrays(str(tiny_run / 'tiny-0001.params'))
+def test_the_parameter_file_has_nothing_but_what_the_releases_has(tiny_params):
+    arrays = checkpoint.load_arrays(tiny_params)
     assert {name.partition(':')[0] for name in arrays} == {'arg', 'aux'}
 
 
@@ -70,25 +70,24 @@ def test_without_states_config_yaml_says_what_a_checkpoint_is_and_without_both_n
     ('network.POOLED_SIZE', 1, 'network.POOLED_SIZE was 3, now 1'),
     ('CLASS_AGNOSTIC', False, 'CLASS_AGNOSTIC was True, now False'),
 ])
-def test_a_test_with_other_settings_than_the_training_is_refused_unless_that_is_meant(tiny_run, cfg, key, value, said):
-    params = str(tiny_run / 'tiny-0001.params')
+def test_a_test_with_other_settings_than_the_training_is_refused_unless_that_is_meant(tiny_params, cfg, key, value,
+                                                                                      said):
     with pytest.raises(CheckpointError, match='tiny-0001.params was trained with something else: .*' + said) as raised:
-        load_for_inference(cfg(key, value), params)
+        load_for_inference(cfg(key, value), tiny_params)
     assert 'Where the change is meant: ALLOW_CHANGED=[%s]' % key in str(raised.value)
-    load_for_inference(cfg(key, value, 'ALLOW_CHANGED', [key]), params)
+    load_for_inference(cfg(key, value, 'ALLOW_CHANGED', [key]), tiny_params)
 
 
-def test_what_the_result_does_not_depend_on_may_differ(tiny_run, cfg):
+def test_what_the_result_does_not_depend_on_may_differ(tiny_params, cfg):
     load_for_inference(cfg('TRAIN.lr', 0.5, 'TEST.NMS', 0.7, 'gpus', '', 'seed', 3,
-                           'dataset.dataset_path', '/elsewhere'),
-                       str(tiny_run / 'tiny-0001.params'))
-    load_for_inference(cfg('SCALES', [80, 120], 'TEST.SCALES', [[80, 120]]), str(tiny_run / 'tiny-0001.params'))
+                           'dataset.dataset_path', '/elsewhere'), tiny_params)
+    load_for_inference(cfg('SCALES', [80, 120], 'TEST.SCALES', [[80, 120]]), tiny_params)
 
 
-def test_a_switch_for_a_key_that_does_not_exist_is_refused(tiny_run, cfg):
+def test_a_switch_for_a_key_that_does_not_exist_is_refused(tiny_params, cfg):
     changes = cfg('network.PIXEL_MEANS', [0, 0, 0], 'ALLOW_CHANGED', ['PIXEL_MEANS'])
     with pytest.raises(ConfigError, match='ALLOW_CHANGED: there is no key PIXEL_MEANS; expected .*network.PIXEL_MEANS'):
-        load_for_inference(changes, str(tiny_run / 'tiny-0001.params'))
+        load_for_inference(changes, tiny_params)
 
 
 @pytest.mark.parametrize('agnostic', [True, False])
@@ -105,23 +104,23 @@ def test_classes_in_another_order_are_mapped_by_name(tiny_cfg, tmp_path, agnosti
 
 
 @pytest.mark.parametrize('names', [['blue', 'crimson'], ['blue'], ['blue', 'red', 'green']])
-def test_other_classes_are_refused(tiny_run, cfg, names):
+def test_other_classes_are_refused(tiny_params, cfg, names):
     with pytest.raises(CheckpointError, match='tells other classes apart: it knows blue, red; the configuration has '
                                               + ', '.join(names) + '. Leave dataset.CLASSES out'):
-        load_for_inference(cfg('dataset.CLASSES', names), str(tiny_run / 'tiny-0001.params'))
+        load_for_inference(cfg('dataset.CLASSES', names), tiny_params)
 
 
-def test_a_class_may_be_renamed_on_purpose(tiny_run, cfg):
+def test_a_class_may_be_renamed_on_purpose(tiny_params, cfg):
     renamed = cfg('dataset.CLASSES', ['sky', 'red'], 'ALLOW_CHANGED', ['dataset.CLASSES'])
-    arg_params, _ = load_for_inference(renamed, str(tiny_run / 'tiny-0001.params'))
-    plain, _ = load_for_inference(cfg(), str(tiny_run / 'tiny-0001.params'))
+    arg_params, _ = load_for_inference(renamed, tiny_params)
+    plain, _ = load_for_inference(cfg(), tiny_params)
     assert np.array_equal(arg_params['rfcn_cls_weight'].asnumpy(), plain['rfcn_cls_weight'].asnumpy())
 
 
-def test_a_configuration_without_classes_takes_those_of_the_checkpoint(tiny_run, tiny_yaml, own_tiny_voc):
+def test_a_configuration_without_classes_takes_those_of_the_checkpoint(tiny_run, tiny_params, tiny_yaml, own_tiny_voc):
     for path in (own_tiny_voc / 'Annotations').iterdir():       # a label is renamed after the training
         path.write_text(path.read_text().replace('<name>red</name>', '<name>aubergine</name>'))
-    arguments = ['--cfg', tiny_yaml(own_tiny_voc), '--params', str(tiny_run / 'tiny-0001.params'), 'dataset.CLASSES=[]']
+    arguments = ['--cfg', tiny_yaml(own_tiny_voc), '--params', tiny_params, 'dataset.CLASSES=[]']
     with pytest.raises(ValueError, match='aubergine'):      # not a number for other classes
         test_script.main(arguments)
     detector = Detector(tiny_yaml(own_tiny_voc), tiny_run / 'tiny-0001.params', ['dataset.CLASSES=[]'])

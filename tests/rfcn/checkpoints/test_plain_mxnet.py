@@ -19,11 +19,11 @@ found = module.get_outputs()
 '''
 
 
-def test_a_checkpoint_loads_where_this_project_is_not_and_gives_the_same_boxes(tiny_run, tmp_path):
+def test_a_checkpoint_loads_where_this_project_is_not_and_gives_the_same_boxes(tiny_run, tiny_params, tmp_path):
     found, batch = run_without_project(LOAD_AND_RUN.format(prefix=str(tiny_run / 'tiny')), tmp_path)
     # The tiny training has TEST.CXX_PROPOSAL: false, of which MXNet alone knows nothing.
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.CXX_PROPOSAL=true', 'TEST.BATCH_IMAGES=1'])
-    expected = inference.predictor(cfg, str(tiny_run / 'tiny-0001.params')).predict(batch)
+    expected = inference.predictor(cfg, tiny_params).predict(batch)
     for value, name in zip(found, ('rois', 'cls_prob', 'bbox_pred')):
         np.testing.assert_array_equal(value, expected[name])
     assert len(found) == 3 and expected['bbox_pred'].any()

@@ -80,9 +80,9 @@ def test_every_image_gets_its_own_detections_once(roidb):
         np.testing.assert_allclose(found, sizes, atol=1)
 
 
-def test_the_detections_do_not_depend_on_the_number_of_devices(tiny_run, tmp_path):
+def test_the_detections_do_not_depend_on_the_number_of_devices(tiny_run, tiny_params, tmp_path):
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.BATCH_IMAGES=1'])
-    one = inference.predictor(cfg, str(tiny_run / 'tiny-0001.params'))
+    one = inference.predictor(cfg, tiny_params)
     three = Predictor(one.symbol, one.data_names, [mx.cpu(i) for i in range(3)], *one.params)
     roidb = data_sets.datasets(cfg, 'train')[0].gt_roidb()  # landscapes, portraits and a square: other shapes on each
     expected, found = (detect_all(predictor, [image_loader(cfg, roidb)], 3, **SETTINGS)
@@ -112,11 +112,11 @@ def test_saved_detections_have_the_layout_of_the_release_and_are_read_safely(roi
 
 
 @pytest.fixture
-def trained(tiny_run):
+def trained(tiny_run, tiny_params):
     """A function (KEY=VALUE, ...) -> configuration, predictor, test set of the tiny network."""
     def make(*overrides):
         cfg = load_config(tiny_run / 'config.yaml', ['TEST.SCORE_THRESH=0.01'] + list(overrides))
-        return cfg, inference.predictor(cfg, str(tiny_run / 'tiny-0001.params')), data_sets.datasets(cfg, 'test')[0]
+        return cfg, inference.predictor(cfg, tiny_params), data_sets.datasets(cfg, 'test')[0]
     return make
 
 

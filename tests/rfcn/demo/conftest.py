@@ -10,12 +10,11 @@ from rfcn import demo
 
 
 @pytest.fixture
-def run(tiny_run, tmp_path):
+def run(tiny_arguments, tmp_path):
     """A function (argument, ...) that runs the script and returns the folder it writes to."""
     def main(*arguments):
         folder = tmp_path / 'a' / 'b'
-        demo.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
-                   '--out', str(folder)] + list(arguments))
+        demo.main([*tiny_arguments, '--out', str(folder)] + list(arguments))
         return folder
     return main
 

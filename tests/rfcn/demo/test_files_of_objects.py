@@ -103,11 +103,11 @@ def test_a_file_of_objects_that_cannot_be_written_is_named(run, video):
     assert error.value.filename.startswith(video + '/found.jsonl')
 
 
-def test_from_any_folder_lines_of_json_go_to_the_standard_output_and_the_log_elsewhere(tiny_run, picture, tmp_path):
+def test_from_any_folder_lines_of_json_go_to_the_standard_output_and_the_log_elsewhere(tiny_arguments, picture,
+                                                                                       tmp_path):
     (tmp_path / 'lib').mkdir()      # a folder of this name must not get in the way
-    done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'demo.py'), '--cfg', str(tiny_run / 'config.yaml'),
-                           '--params', str(tiny_run / 'tiny-0001.params'), '--image', picture, '--out', 'drawn',
-                           '--json', '-', '--thresh', '0'], cwd=str(tmp_path), capture_output=True, check=True)
+    done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'demo.py'), *tiny_arguments, '--image', picture, '--out',
+                           'drawn', '--json', '-', '--thresh', '0'], cwd=str(tmp_path), capture_output=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert lines and all(line['image'].endswith('wide1.jpg') for line in lines) and b'drawn in' in done.stderr
     assert cv2.imread(str(tmp_path / 'drawn' / 'wide1.png')).shape == (64, 96, 3)

@@ -161,10 +161,9 @@ def test_a_network_of_one_stage_has_nothing_to_explain(untrained, picture):
         rfcn.explain(untrained('symbol=small_class_rpn'), picture)
 
 
-def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_run, picture, tmp_path, capsys):
+def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_arguments, picture, tmp_path, capsys):
     out = tmp_path / 'out'
-    arguments = ['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'), '--image',
-                 picture, '--out', str(out)]
+    arguments = [*tiny_arguments, '--image', picture, '--out', str(out)]
     command.main(arguments)
     assert {path.name for path in out.iterdir()} == {
         'idea.png', 'rois.png', 'maps.png', 'maps_moved.png', 'box_bins.png', 'box.png', 'objectness.png',

@@ -108,10 +108,10 @@ def test_images_without_rois_are_shown_as_far_as_they_go(first, tmp_path):
     np.testing.assert_allclose(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]], atol=0.2)
 
 
-def test_the_command_writes_a_sheet_and_a_page(tiny_run, tmp_path, capsys):
+def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = ['--train', '--cfg', str(tiny_run / 'config.yaml'), '--out', str(out)]
-    command.main(arguments + ['--params', str(tiny_run / 'tiny-0001.params'), '--images', '3'])
+    command.main(arguments + ['--params', tiny_params, '--images', '3'])
     assert sorted(path.name for path in out.iterdir()) == ['sheet.jpg', 'training.html', 'training_1.png',
                                                            'training_2.png', 'training_3.png']
     page = (out / 'training.html').read_text(encoding='utf-8')

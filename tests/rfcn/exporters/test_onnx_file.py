@@ -127,17 +127,17 @@ def test_without_the_package_onnx_a_sentence_says_how_to_get_it(monkeypatch, tmp
         Graph().save(str(tmp_path / 'model.onnx'), {})
 
 
-def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, caplog, onnx, tiny_run, tmp_path):
+def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, caplog, onnx, tiny_run, tiny_params,
+                                                                  tmp_path):
     monkeypatch.setattr(onnx_check, 'installed_runtimes', list)
     cfg = load_config(str(tiny_run / 'config.yaml'))
-    assert export.check(cfg, str(tiny_run / 'tiny-0001.params'), 'model.onnx', []) is None
+    assert export.check(cfg, tiny_params, 'model.onnx', []) is None
     assert 'model.onnx was not run' in caplog.text
 
 
-def test_the_command_returns_1_where_the_file_differs(monkeypatch, capsys, runtime, tiny_run, tmp_path):
+def test_the_command_returns_1_where_the_file_differs(tiny_arguments, monkeypatch, capsys, runtime, tmp_path):
     monkeypatch.setattr(onnx_check, 'installed_runtimes', lambda: [runtime])
-    words = ['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
-             '--out', str(tmp_path / 'model.onnx')]
+    words = [*tiny_arguments, '--out', str(tmp_path / 'model.onnx')]
     assert export.main(words) == 0
     assert 'equals MXNet: RoIs differ by up to ' in capsys.readouterr().out
     monkeypatch.setattr(onnx_check, 'ROI_LIMIT', -1)
@@ -173,20 +173,19 @@ def test_what_a_tied_detection_suppresses_follows_from_the_tie():
     ([], 'usage: python detect_onnx.py model.onnx picture'),
     (['raw.onnx', 'picture.npy'], 'was exported without --detections'),
 ])
-def test_the_example_says_what_it_expects(onnx, tiny_run, tmp_path, words, told):
+def test_the_example_says_what_it_expects(onnx, tiny_run, tiny_params, tmp_path, words, told):
     pytest.importorskip('onnxruntime', reason='onnxruntime ' + INSTALL)
-    export_onnx(load_config(str(tiny_run / 'config.yaml')), str(tiny_run / 'tiny-0001.params'),
+    export_onnx(load_config(str(tiny_run / 'config.yaml')), tiny_params,
                 str(tmp_path / 'raw.onnx'), with_detections=False)
     run = subprocess.run([sys.executable, str(EXAMPLE)] + words, cwd=str(tmp_path), stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, timeout=120)
     assert run.returncode == 1 and told in run.stdout and 'Traceback' not in run.stdout
 
 
-def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run, tmp_path):
+def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run, tiny_params, tmp_path):
     pytest.importorskip('onnxruntime', reason='onnxruntime ' + INSTALL)
     cfg = load_config(str(tiny_run / 'config.yaml'), ['network.IMAGE_STRIDE=32', 'TEST.SCALES=[[224, 300]]'])
-    params = str(tiny_run / 'tiny-0001.params')
-    export_onnx(cfg, params, str(tmp_path / 'model.onnx'), with_detections=True)
+    export_onnx(cfg, tiny_params, str(tmp_path / 'model.onnx'), with_detections=True)
     image = np.ascontiguousarray(export.made_up_images()[0][:224, :300])    # at the network's scale already
     np.save(tmp_path / 'picture.npy', image[:, :, ::-1])
     code = 'import sys, runpy; sys.modules["mxnet"] = sys.modules["rfcn"] = sys.modules["cv2"] = None; ' \
@@ -195,7 +194,7 @@ def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run,
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     assert run.returncode == 0, run.stdout
     lines = [line.split() for line in run.stdout.splitlines()]
-    expected = Detector(cfg, params).detect(image, 0.3)
+    expected = Detector(cfg, tiny_params).detect(image, 0.3)
     assert len(expected) == len(lines) > 0
     by_place = sorted((found.class_name,) + tuple(np.round(found.box, 1)) for found in expected)
     for found, other in zip(by_place, sorted((name,) + tuple(map(float, box)) for name, _, *box in lines)):

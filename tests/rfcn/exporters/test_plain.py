@@ -22,10 +22,10 @@ found = list(module.get_outputs()) + list(block(data, im_info))
 
 
 @pytest.fixture(scope='module')
-def trained(tiny_run):
+def trained(tiny_run, tiny_params):
     """Configuration and parameters of the tiny network, with MXNet's own proposals."""
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.CXX_PROPOSAL=true', 'TEST.BATCH_IMAGES=1'])
-    return cfg, str(tiny_run / 'tiny-0001.params')
+    return cfg, tiny_params
 
 
 def test_modules_and_gluon_load_it_where_the_project_cannot_be_imported(trained, tmp_path):

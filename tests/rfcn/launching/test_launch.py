@@ -127,10 +127,10 @@ def test_a_mistake_is_said_once_and_ends_all(tiny_yaml, tmp_path, own_tiny_voc, 
     assert run.processes() == {}
 
 
-def test_of_a_test_each_worker_does_its_share_and_the_files_are_those_of_one_process(tiny_run, tmp_path, launch):
+def test_of_a_test_each_worker_does_its_share_and_the_files_are_those_of_one_process(tiny_arguments, tmp_path, launch):
     def words(folder):
-        return ['--cfg', str(tiny_run / 'config.yaml'), '--params', str(tiny_run / 'tiny-0001.params'),
-                'output_path=%s' % (tmp_path / folder), 'TEST.BATCH_IMAGES=2', 'dataset.test_image_set=train']
+        return [*tiny_arguments, 'output_path=%s' % (tmp_path / folder), 'TEST.BATCH_IMAGES=2',
+                'dataset.test_image_set=train']
     run = launch('test', *words('workers'), options=['--workers', '4'])     # three batches: one worker has none
     test_script.main(words('one'))
     status, printed = run.wait()

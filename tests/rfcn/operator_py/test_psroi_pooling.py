@@ -53,12 +53,12 @@ def test_on_a_gpu_mxnets_own_operator_stays():
 
 @compiled
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
-def test_a_network_gives_the_same_boxes_and_scores_with_either_pooling(tiny_run, monkeypatch, precision):
+def test_a_network_gives_the_same_boxes_and_scores_with_either_pooling(tiny_run, tiny_params, monkeypatch, precision):
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.PRECISION=' + precision])
     batch = next(iter(image_loader(cfg, data_sets.datasets(cfg, 'train')[0].gt_roidb()).batches()))
 
     def outputs():
-        return inference.predictor(cfg, str(tiny_run / 'tiny-0001.params')).predict(batch)
+        return inference.predictor(cfg, tiny_params).predict(batch)
     ours = outputs()
     monkeypatch.setattr(detect, 'with_compiled_pooling', lambda symbol: symbol)
     native = outputs()

@@ -78,14 +78,13 @@ def test_a_number_that_there_is_not_is_a_dash():
 
 
 @pytest.fixture(scope='module')
-def tested(tiny_run, tmp_path_factory):
+def tested(tiny_run, tiny_params, tmp_path_factory):
     """Folder of a report that `rfcn test` wrote, path of the configuration, and of the saved detections."""
     folder = tmp_path_factory.mktemp('report')
     config = folder / 'tiny.yaml'
     settings = yaml.safe_load((tiny_run / 'config.yaml').read_text())
     config.write_text(yaml.safe_dump(dict(settings, output_path=str(folder / 'output'))))
-    params = str(tiny_run / 'tiny-0001.params')
-    test.main(['--cfg', str(config), '--params', params, '--report', str(folder / 'one'), '--report_score', '0.2'])
+    test.main(['--cfg', str(config), '--params', tiny_params, '--report', str(folder / 'one'), '--report_score', '0.2'])
     saved, = (folder / 'output').rglob('*_detections.pkl')
     return folder, config, saved
 
