@@ -1,6 +1,6 @@
 """Does anything pile up over hours? Detects, trains, starts and stops loaders, and notes what the process holds.
 
-    python experiments/soak.py [--only detection,training,loader] [--short] [--out output/soak]
+    python experiments/soak.py [--only detection,training,loader] [--part N] [--out output/soak]
 
 A ResNet-18 with random parameters, pictures of 40 sizes in turn; each job in a process of its own:
 
@@ -10,7 +10,8 @@ A ResNet-18 with random parameters, pictures of 40 sizes in turn; each job in a 
 
 What is held is noted a hundred times: memory, file handles, threads, child processes. Writes soak.json and soak.png.
 The exit status is 1 if in its last WINDOW hundredths a job holds more than in its first ones: handles and processes at
-all, threads and memory beyond what COUNTED and GROWTH allow. `--short` does a hundredth of the work, with fewer sizes.
+all, threads and memory beyond what COUNTED and GROWTH allow. `--part 4` does a fourth of the work, `--part 100` is a
+try, with fewer sizes.
 """
 import json
 import os
@@ -146,20 +147,23 @@ def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
     parser.add_argument('--only', default=','.join(JOBS), help='some of %(default)s')
-    parser.add_argument('--short', action='store_true', help='a hundredth of the work: a try')
+    parser.add_argument('--part', type=int, default=1, metavar='N', help='do the N-th part of the work')
     parser.add_argument('--out', type=Path, default=Path('output/soak'))
     args = parser.parse_args(argv)
     kinds = args.only.split(',')
     unknown = [kind for kind in kinds if kind not in JOBS]
     if unknown:
         parser.error('--only: there is no job %s; there are %s' % (', '.join(unknown), ', '.join(JOBS)))
+    if args.part < 1:
+        parser.error('--part: expected 1 or more, found %d' % args.part)
     make_folder(args.out)
     results, status = {}, 0
     with tempfile.TemporaryDirectory() as folder:
-        roidb = write_pictures(folder, draw_sizes(SCALE, FEW_SIZES if args.short else SIZES))
+        sizes = TIMES['detection'] // args.part // SAMPLES      # so many are seen until the first sample is taken
+        roidb = write_pictures(folder, draw_sizes(SCALE, min(SIZES, max(FEW_SIZES, sizes))))
         for kind in kinds:
             for precision in PRECISIONS if kind == 'detection' else PRECISIONS[:1]:
-                times = max(SAMPLES, TIMES[kind] // (100 if args.short else 1))
+                times = max(SAMPLES, TIMES[kind] // args.part)
                 title, params = '%s, %s, %d times' % (kind, precision, times), folder + '/soak-0000.params'
                 print(title, end=': ', flush=True)
                 if precision == 'int8':
