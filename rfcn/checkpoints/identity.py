@@ -2,9 +2,9 @@
 
     kind       what was trained: end2end, rpn, rfcn, alternate
     settings   every key of the configuration, by its dotted name: classes, anchors, means, scales, schedule, seed, ...
-    data       a `DataRecord` of the images: check sums of their names, sizes and boxes. So images that are missing,
-               replaced or have other boxes are noticed when the run is resumed, and told apart from a data set that
-               has grown. The folder of the data does not count: it may be moved.
+    data       a `DataRecord` of the images: check sums of their names, sizes, boxes and given proposals. So images
+               that are missing, replaced or have other boxes or proposals are noticed when the run is resumed, and
+               told apart from a data set that has grown. The folder of the data does not count: it may be moved.
 
 A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
 takes its place; its kind and data are then unknown. `ALLOW_CHANGED` lists keys that may differ on purpose.
@@ -46,14 +46,14 @@ _FINE_TUNING = ('network.PIXEL_MEANS', 'network.STRIDE_IN_3X3', 'network.POOL1',
 Identity = namedtuple('Identity', 'kind settings data')
 QUANTIZED = 'int8'      # the kind of a model that was made of a checkpoint; no training goes on from it
 SUM_BYTES = 8
-# What a training depends on in an entry of a roidb, besides its name. Proposals are those of alternating training.
-_CONTENT = ('boxes', 'gt_classes', 'proposals')
+# What a training depends on in an entry of a roidb, besides its name. On given proposals the entries have RoIs.
+_CONTENT = ('boxes', 'gt_classes', 'rois')
 DataRecord = namedtuple('DataRecord', 'sums objects')
 DataRecord.__doc__ = """sums: (images, 2, 8) uint8, check sums of each image's name and content, in the list's order;
 objects: int, how many there are."""
 DataChange = namedtuple('DataChange', 'gone new changed reordered')
-DataChange.__doc__ = """How many images are no longer in the list, are new in it, have another size or other boxes; and
-whether those that stayed stand in another order."""
+DataChange.__doc__ = """How many images are no longer in the list, are new in it, have another size, other boxes
+or other proposals; and whether those that stayed stand in another order."""
 
 
 def identity_of(cfg: Config, kind: str, roidb: list[dict]) -> Identity:
@@ -131,16 +131,16 @@ def check_resuming(identity: Identity, now: Identity, cfg: Config, source: str) 
     changed = _differences(identity, cfg, training_keys())
     change = identity.data and data_change(identity.data, now.data)
     if change and (change.gone or change.changed):
-        changed[DATA] = ('%d images, of which %d are gone and %d have other boxes or another size'
+        changed[DATA] = ('%d images, of which %d are gone and %d have other boxes or proposals, or another size'
                          % (len(identity.data.sums), change.gone, change.changed), '%d images, %d of them new'
                          % (len(now.data.sums), change.new))
     _refuse(changed, cfg, source, 'Go on with the settings and data that the run was begun with; or begin anew in '
                                   'another output_path (network.pretrained goes on from these parameters), or in its '
                                   'place with TRAIN.OVERWRITE=true')
     if change:
-        logger.warning('%s: the data have changed since (%d images are gone, %d new, %d have other boxes%s): the epoch '
-                       'that was begun starts again, and what follows is not what it would have been without the '
-                       'change', source, change.gone, change.new, change.changed,
+        logger.warning('%s: the data have changed since (%d images are gone, %d new, %d have other boxes or '
+                       'proposals%s): the epoch that was begun starts again, and what follows is not what it would '
+                       'have been without the change', source, change.gone, change.new, change.changed,
                        ', the list has another order' if change.reordered else '')
     return not change
 

@@ -77,6 +77,19 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
         train_alternate.main_given(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
 
 
+def test_a_training_does_not_go_on_with_other_proposals(tiny_yaml, tmp_path):
+    paths = []
+    for name, right in ('a', 39), ('b', 40):
+        paths.append(str(tmp_path / (name + '.npz')))
+        box = np.array([[8, 8, right, 39, 1]], dtype=np.float32)
+        save_proposals(paths[-1], ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], [box] * 6)
+    arguments = ['--cfg', tiny_yaml(), 'TRAIN.RESUME=auto', '--proposals']
+    train_alternate.main_given(arguments + paths[:1])
+    train_alternate.main_given(arguments + paths[:1])
+    with pytest.raises(CheckpointError, match='0 are gone and 6 have other boxes or proposals, or another size'):
+        train_alternate.main_given(arguments + paths[1:])
+
+
 def test_each_image_set_needs_a_file_of_its_own(cfg):
     message = r'expected a file of proposals for each of the image sets train, val, in this order; found 1: a.npz'
     with pytest.raises(ConfigError, match=message):

@@ -118,8 +118,8 @@ def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, train_unti
     set_list(own_tiny_voc, 'wide1', 'high1')
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
     with pytest.raises(CheckpointError, match='tiny-interrupted.states was trained with something else: data was 6 '
-                                              'images, of which 4 are gone and 0 have other boxes or another size, now '
-                                              '2 images, 0 of them new'):
+                                              'images, of which 4 are gone and 0 have other boxes or proposals, or '
+                                              'another size, now 2 images, 0 of them new'):
         train(AUTO)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
 

@@ -7,6 +7,7 @@ import pytest
 
 from lib.dataset.imdb import make_entry
 from lib.errors import CheckpointError, ConfigError
+from lib.rcnn.sample_rois import add_roi_targets
 from rfcn import data_sets, inference
 from rfcn import test as test_script
 from rfcn.checkpoints import checkpoint, identity, states
@@ -167,14 +168,25 @@ def test_the_same_images_are_the_same_wherever_they_lie():
     pytest.param(entries('a', 'b') + entries('c', boxes=()), dict(changed=1), id='no box'),
     pytest.param(entries('a', 'b') + entries('c', width=31), dict(changed=1), id='another width'),
     pytest.param(entries('a', 'b') + entries('c', gt_classes=np.array([2])), dict(changed=1), id='another class'),
-    pytest.param(entries('a', 'b') + entries('c', proposals=np.ones((2, 5), np.float32)), dict(changed=1),
-                 id='proposals'),
+    pytest.param(entries('a', 'b') + entries('c', rois=np.array([BOX, OTHER_BOX], np.float32)), dict(changed=1),
+                 id='another proposal'),
     pytest.param(entries('b', 'a', 'c'), dict(reordered=True), id='another order'),
     pytest.param(entries('a', 'b', 'c', 'c'), dict(new=1), id='an image twice'),
 ])
 def test_what_has_changed_in_a_data_set_is_counted(now, expected):
     expected = DataChange(**dict(dict(gone=0, new=0, changed=0, reordered=False), **expected))
     assert data_change(data_record(entries('a', 'b', 'c')), data_record(now)) == expected
+
+
+def test_given_proposals_count_as_they_reach_the_loader():
+    def record(*proposals):
+        roidb = entries('a', proposals=np.array(proposals, np.float32).reshape(-1, 5))
+        return data_record(add_roi_targets(roidb, num_classes=2, class_agnostic=True)[0])
+
+    given = record([3, 3, 9, 9, 0.5])
+    assert data_change(given, record([3, 3, 9, 9, 0.5])) is None
+    assert data_change(given, record([3, 3, 9, 8, 0.5])).changed == 1
+    assert data_change(given, record()).changed == 1
 
 
 def test_the_sum_of_a_data_set_changes_with_each_of_its_parts():
