@@ -12,7 +12,6 @@ from pycocotools.coco import COCO as CocoIndex
 from pycocotools.cocoeval import COCOeval
 
 from lib.dataset.annotations import CROWD, AnnotatedSet
-from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_json import to_bbox
 from lib.dataset.files import read_text
 from lib.dataset.imdb import IMDB, Evaluation
@@ -27,11 +26,7 @@ ALL_AREAS, MAX_100 = 0, -1
 
 
 class CocoScored(IMDB):
-    """A data set that is evaluated as COCO.
-
-    The ground truth is what is trained on: boxes fitted into their images by the one rule, without those that it drops.
-    Objects flagged as crowd, difficult or ignored need not be found. In COCO's own sets, and under the release's rule,
-    each object counts as it is written, as in COCO's kit.
+    """A data set that is evaluated as COCO. The ground truth is that of `counted_items`.
 
     Attributes:
         image_ids: for each image its id in the json file.
@@ -113,17 +108,10 @@ class CocoScored(IMDB):
 
         Images and categories are numbered from 1: pycocotools puts their ids into arrays, which large ids do not fit.
         """
-        fitted, as_written = self.fitted, self.data.official or self.box_rule == RELEASE
-        counts = fitted.known if as_written else fitted.kept
-        boxes = fitted.items['box'] if as_written else fitted.boxes
-        annotations = []
-        for number in np.flatnonzero(counts):
-            item, bbox = fitted.items[number], to_bbox(boxes[number].tolist())
-            area = float(item['area']) if as_written or item['area'] > 0 else bbox[2] * bbox[3]
-            annotations.append({'id': len(annotations) + 1, 'image_id': int(fitted.owners[number]) + 1, 'bbox': bbox,
-                                'area': bbox[2] * bbox[3] if np.isnan(area) else area,
-                                'category_id': int(item['label']) + 1, 'iscrowd': int(item['flags'] & CROWD > 0),
-                                'need_not_be_found': bool(item['flags'])})
+        annotations = [{'id': number, 'image_id': int(owner) + 1, 'bbox': to_bbox(box.tolist()), 'area': float(area),
+                        'category_id': int(item['label']) + 1, 'iscrowd': int(item['flags'] & CROWD > 0),
+                        'need_not_be_found': bool(item['flags'])}
+                       for number, (item, owner, box, area) in enumerate(zip(*self.counted_items()), 1)]
         return {'images': [{'id': number + 1, 'width': picture.size[0], 'height': picture.size[1]}
                            for number, picture in enumerate(self.data.pictures)],
                 'categories': [{'id': number, 'name': name} for number, name in enumerate(self.classes) if number],

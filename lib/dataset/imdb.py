@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels, with_background
-from lib.dataset.box_rule import CLIP, MIN_SIDE, VERDICTS, FittedItems, fit_items, hints, usage_text
+from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.faults import Faults, stopping
 from lib.errors import DatasetError
 from lib.utils.console import counted
@@ -39,6 +39,14 @@ class Evaluation(NamedTuple):
     score: float                # the number by which checkpoints are compared; NaN without ground truth
     metrics: dict[str, float]   # name such as 'mAP@0.5' and 'AP@0.5/car' -> value
     table: str                  # the same as text
+
+
+class CountedItems(NamedTuple):
+    """The objects that detections are compared with."""
+    items: np.ndarray           # (T,) of ITEM
+    owners: np.ndarray          # (T,) int, number of the image of each, rising
+    boxes: np.ndarray           # (T, 4) float64
+    areas: np.ndarray           # (T,) float64 pixels: the stated area, or else that of the box
 
 
 class IMDB:
@@ -139,6 +147,20 @@ class IMDB:
     def test_roidb(self) -> list[dict]:
         """The roidb to detect on; its objects are those of `gt_roidb`."""
         return self.gt_roidb()
+
+    def counted_items(self) -> CountedItems:
+        """The ground truth of an evaluation, objects that need not be found (any with a flag) among them.
+
+        It is what is trained on: boxes fitted into their images by the one rule, without those that it drops; a stated
+        area of 0 counts as not stated. In the own sets of VOC and COCO, and under the release's rule, each object
+        counts as it is written, as in their kits.
+        """
+        fitted, as_written = self.fitted, self.data.official or self.box_rule == RELEASE
+        rows = np.flatnonzero(fitted.known if as_written else fitted.kept)
+        items, boxes = fitted.items[rows], (fitted.items['box'] if as_written else fitted.boxes)[rows]
+        whole = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
+        stated = ~np.isnan(items['area']) & (as_written | (items['area'] > 0))
+        return CountedItems(items, fitted.owners[rows], boxes, np.where(stated, items['area'], whole))
 
     def evaluate_detections(self, all_boxes: list, output_dir: str | None = None) -> Evaluation:
         """Compare detections with the ground truth.

@@ -208,9 +208,7 @@ def evaluate_files(folder: str, image_set: str, truth: dict[str, dict], **option
 class VocScored(IMDB):
     """A data set that is evaluated as PASCAL VOC: those in VOC's layout, CSV lists and YOLO files.
 
-    The ground truth is what is trained on: boxes fitted into their images by the one rule, without those that it drops.
-    Objects flagged as difficult, crowd or ignored need not be found. In VOC's own data (a year's folder) each object
-    counts as it is written, as in the development kit.
+    The ground truth is that of `counted_items`; its flagged objects are those that VOC calls difficult.
 
     Args:
         data, options: as of `IMDB`.
@@ -232,16 +230,14 @@ class VocScored(IMDB):
         Returns:
             class name -> image name -> ((n, 4) float64 boxes counted from 0, (n,) bool, whether they are difficult).
         """
-        fitted = self.fitted
-        counts = fitted.known if self.data.official else fitted.kept
-        boxes = fitted.items['box'] if self.data.official else fitted.boxes
+        counted = self.counted_items()
         truth = {name: {} for name in self.classes[1:]}
         for number, name in enumerate(self.classes[1:]):
-            rows = np.flatnonzero(counts & (fitted.items['label'] == number))
-            starts = np.flatnonzero(np.diff(fitted.owners[rows], prepend=-1))
+            rows = np.flatnonzero(counted.items['label'] == number)
+            starts = np.flatnonzero(np.diff(counted.owners[rows], prepend=-1))
             for of_image in np.split(rows, starts[1:]) if len(rows) else ():
-                truth[name][self.image_set_index[fitted.owners[of_image[0]]]] = (
-                    boxes[of_image], fitted.items['flags'][of_image] > 0)
+                truth[name][self.image_set_index[counted.owners[of_image[0]]]] = (
+                    counted.boxes[of_image], counted.items['flags'][of_image] > 0)
         return truth
 
     def result_folder(self, output_dir: str) -> str:

@@ -59,14 +59,9 @@ class Curve(NamedTuple):
 
 def objects_of(imdb) -> Objects:
     """The objects that a data set's evaluation counts."""
-    judged = imdb.fitted
-    rows = np.flatnonzero(judged.known if imdb.data.official else judged.kept)
-    boxes = (judged.items['box'] if imdb.data.official else judged.boxes)[rows]
-    items = judged.items[rows]
-    whole = (boxes[:, 2] - boxes[:, 0] + 1) * (boxes[:, 3] - boxes[:, 1] + 1)
-    areas = np.where(np.isnan(items['area']), whole, items['area'])
-    return Objects(judged.owners[rows], items['label'].astype(int) + 1, boxes, items['flags'] > 0,
-                   items['flags'] & CROWD > 0, areas)
+    items, owners, boxes, areas = imdb.counted_items()
+    return Objects(owners, items['label'].astype(int) + 1, boxes, items['flags'] > 0, items['flags'] & CROWD > 0,
+                   areas)
 
 
 def judge_detections(objects: Objects, all_boxes) -> Judged:

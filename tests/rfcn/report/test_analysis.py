@@ -1,7 +1,11 @@
 """Verdicts on detections and what errors cost, with boxes of 10 x 10 pixels side by side: expected values by hand."""
+import json
+
 import numpy as np
 import pytest
 
+from lib.dataset import make_dataset
+from lib.dataset.box_rule import CLIP, RELEASE
 from rfcn.report import analysis
 from rfcn.report.analysis import BACKGROUND, BOTH, CLASS, DUPLICATE, EXCUSED, HIT, NONE, PLACE, Objects
 
@@ -136,3 +140,24 @@ def test_without_objects_every_detection_is_on_nothing():
     assert np.isnan(analysis.mean_ap(analysis.class_curves(none, judged, CLASSES)))
     assert np.isnan(analysis.error_costs(none, judged, CLASSES)['background'])
     assert set(analysis.size_curves(none, judged, CLASSES)) == {'small', 'medium', 'large'}
+
+
+@pytest.mark.parametrize('rule, boxes, areas', [
+    # By the one rule the first box is clipped, 10 x 10 pixels stay, and the last one, one pixel wide, is dropped;
+    # a stated area of 0 counts as not stated.
+    (CLIP, [[0, 0, 9, 9], [2, 2, 21, 21]], [100, 400]),
+    # Under the release's rule all three count as they are written.
+    (RELEASE, [[-4, 0, 9, 9], [2, 2, 21, 21], [5, 5, 5, 24]], [140, 0, 20])])
+def test_the_report_judges_by_the_objects_that_the_evaluation_counts(tmp_path, rule, boxes, areas):
+    written = [{'bbox': [-4, 0, 14, 10]}, {'bbox': [2, 2, 20, 20], 'area': 0}, {'bbox': [5, 5, 1, 20]}]
+    data = {'images': [{'id': 1, 'file_name': 'a.png', 'width': 40, 'height': 30}],
+            'categories': [{'id': 3, 'name': 'cat'}],
+            'annotations': [dict(item, image_id=1, category_id=3) for item in written]}
+    (tmp_path / 'train.json').write_text(json.dumps(data))
+    (tmp_path / 'a.png').touch()        # the size is in the json file
+    imdb = make_dataset('coco', 'train', '', str(tmp_path), box_rule=rule)
+    found = analysis.objects_of(imdb)
+    assert found.boxes.tolist() == boxes and found.areas.tolist() == areas
+    truth = imdb.ground_truth()['annotations']
+    assert [item['area'] for item in truth] == areas
+    assert [item['bbox'][:2] for item in truth] == [box[:2] for box in boxes]
