@@ -161,7 +161,7 @@ _TRAIN = {
     'BBOX_MEANS': Key((0.0,) * 4, tuple_of(real(), 4)),  # subtracted from dx, dy, dw, dh, which are then
     'BBOX_STDS': Key((0.1, 0.1, 0.2, 0.2), tuple_of(real(1e-6), 4)),  # divided by these
     # anchors
-    'RPN_BATCH_SIZE': Key(256, count_or_minus_one),  # anchors per image
+    'RPN_BATCH_SIZE': Key(256, whole(1)),         # anchors per image
     'RPN_FG_FRACTION': Key(0.5, fraction),        # most of them that are objects
     'RPN_POSITIVE_OVERLAP': Key(0.7, fraction),   # IoU from which on an anchor is an object
     'RPN_NEGATIVE_OVERLAP': Key(0.3, fraction),   # IoU below which it is background

@@ -37,6 +37,7 @@ def test_every_default_is_of_its_own_kind_and_form():
     ('TRAIN.BATCH_IMAGES=1.0', 'TRAIN.BATCH_IMAGES must be int, not 1.0'),
     ('TRAIN.BATCH_IMAGES=true', 'TRAIN.BATCH_IMAGES must be int, not True'),
     ('TRAIN.BATCH_ROIS=0', 'TRAIN.BATCH_ROIS must be -1 (all) or 1 or more, not 0'),
+    ('TRAIN.RPN_BATCH_SIZE=-1', 'TRAIN.RPN_BATCH_SIZE must be 1 or more, not -1'),
     ('dataset.test_image_set=2007_test+2012_val',
      "dataset.test_image_set must be one image set, not '2007_test+2012_val' "
      '(sets are joined by + for training only; test on one after the other)'),
