@@ -148,8 +148,10 @@ def training_rois(cfg, paths):
     for imdb, path in sets_with_files(cfg, cfg.dataset.image_set, paths):
         entries = with_proposals(imdb, path)
         roidb += append_flipped_images(entries) if train.FLIP else entries
-    # The release keeps images without objects here: their proposals are background.
-    roidb = filter_roidb(roidb, keep_empty=train.KEEP_EMPTY)
+    # Departure: the release drops images without objects here where BG_THRESH_LO is above 0, and keeps them where it
+    # is 0. Here they are kept, and their proposals are background.
+    dropped = cfg.RELEASE_RULES and train.BG_THRESH_LO > 0
+    roidb = filter_roidb(roidb, keep_empty=train.KEEP_EMPTY and not dropped)
     roidb, means, stds = add_roi_targets(
         roidb, num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
         thresh=train.BBOX_REGRESSION_THRESH, bbox_means=train.BBOX_MEANS if given else None,

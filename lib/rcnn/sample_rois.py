@@ -79,10 +79,12 @@ def sample_labelled_rois(rois: np.ndarray, labels: np.ndarray, overlaps: np.ndar
     Args:
         rois: (R, 5) float32.
         labels: (R,) class of the object that each RoI overlaps most.
-        overlaps: (R,) IoU with it.
+        overlaps: (R,) IoU with it; 0 for all RoIs of an image without objects, which then are background.
         bbox_targets: (R, 5) class and deltas, of `add_bbox_regression_targets`.
         The others, the returned values and the error: see `sample_rois`.
     """
+    if overlaps.max(initial=0) == 0:    # no object: where there is one, it is a RoI itself, and its overlap is 1
+        overlaps = np.full_like(overlaps, bg_thresh_lo)     # as in `sample_rois`
     keep, num_fg, num_bg = choose_rois(overlaps, fg_rois_per_image, rois_per_image,
                                        fg_thresh, bg_thresh_hi, bg_thresh_lo, rng)
     bbox_targets = bbox_targets[keep]

@@ -5,10 +5,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.utils.proposals import save_proposals
 from rfcn import data_sets
 from rfcn.core.detect import View, choose_detections
 from rfcn.core.target_loaders import anchor_loader, roi_loader
 from rfcn.evaluate import nms_settings
+from rfcn.propose import training_rois
 from rfcn.symbols import make_symbol
 
 PLAIN, RELEASE = (), ('RELEASE_RULES=true',)
@@ -30,6 +32,16 @@ def settings_of(cfg, operator, training=True):
     (PLAIN, 6), (RELEASE, 5), (('TRAIN.KEEP_EMPTY=false',), 5), (('TRAIN.KEEP_EMPTY=false', 'TRAIN.FLIP=true'), 10)])
 def test_the_image_without_objects_is_left_out_by_the_release_or_if_asked(tiny_cfg, overrides, images):
     assert len(data_sets.training_roidb(tiny_cfg(*overrides))) == images
+
+
+@pytest.mark.parametrize('overrides, images', [
+    (PLAIN, 6), (('TRAIN.BG_THRESH_LO=0.1',), 6), (RELEASE, 6), (RELEASE + ('TRAIN.BG_THRESH_LO=0.1',), 5)])
+def test_on_given_proposals_the_release_leaves_it_out_where_background_must_overlap_an_object(tiny_cfg, tmp_path,
+                                                                                             overrides, images):
+    cfg, path = tiny_cfg(*overrides), str(tmp_path / 'given.npz')
+    names = data_sets.datasets(cfg, 'train')[0].image_set_index
+    save_proposals(path, names, [np.array([[8, 8, 39, 39, 1]], dtype=np.float32)] * len(names))
+    assert len(training_rois(cfg, [path])[0]) == images
 
 
 def test_for_the_release_padding_is_background_and_the_growth_of_boxes_unlimited(tiny_cfg):

@@ -102,11 +102,14 @@ def test_labels_and_targets_computed_ahead_are_passed_on():
     np.testing.assert_array_equal(weights[:, 4], [1, 1, 0, 0, 0, 0])
 
 
-def test_both_ways_of_labelling_choose_the_same_rois():
-    overlaps, labels = np.array([0.5, 0, 1, 0.2]), np.array([3, 0, 1, 3])
-    options = dict(fg_rois_per_image=1, rois_per_image=9, num_classes=4, class_agnostic=True)
+@pytest.mark.parametrize('gt_boxes, overlaps, labels', [
+    pytest.param(OBJECTS, np.array([0.5, 0, 1, 0.2]), np.array([3, 0, 1, 3]), id='objects'),
+    pytest.param(NO_OBJECT, np.zeros(4), np.zeros(4, dtype=int), id='no object')])
+@pytest.mark.parametrize('bg_thresh_lo', [0, 0.1])
+def test_both_ways_of_labelling_choose_the_same_rois(gt_boxes, overlaps, labels, bg_thresh_lo):
+    options = dict(fg_rois_per_image=1, rois_per_image=9, num_classes=4, class_agnostic=True, bg_thresh_lo=bg_thresh_lo)
     ahead = sample_labelled_rois(ROIS, labels, overlaps, np.zeros((4, 5)), rng=np.random.RandomState(7), **options)
-    now = sample_rois(ROIS, OBJECTS, rng=np.random.RandomState(7), **options)
+    now = sample_rois(ROIS, gt_boxes, rng=np.random.RandomState(7), **options)
     np.testing.assert_array_equal(ahead[0], now[0])
     np.testing.assert_array_equal(ahead[1], now[1])
 
