@@ -5,8 +5,10 @@
     rfcn import --mxnet rfcn_coco-0000.params
 
 A backbone's file has the names and the input of this project: red, green, blue from 0 to 255 less their means; what was
-left out and which keys the configuration needs is printed. A detector's folder holds its parameters and a config.yaml,
-ready for `rfcn demo`, `rfcn test` and `Detector`. See docs/in_and_out.md.
+left out and which keys the configuration needs is printed. A YAML file beside it has these keys: `rfcn prepare` takes
+them from there, a configuration can have that file as its BASE, and a training with others is refused. The folder of a
+detector holds its parameters and a config.yaml, ready for `rfcn demo`, `rfcn test` and `Detector`. See
+docs/in_and_out.md.
 """
 import sys
 from pathlib import Path
@@ -22,9 +24,10 @@ import yaml
 
 from lib.utils.console import say
 from lib.utils.folders import check_folder, make_folder
-from lib.utils.whole_file import save_text
+from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.identity import note_of_backbone
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.importers.sources import detector_in, from_caffe, from_gluoncv, from_mxnet, from_torch
@@ -57,13 +60,28 @@ def import_trunk(source, prefix, means, given):
                             '%s, a ResNet-%d by its names,' % (given, source.depth), remedy=WIDE)
     make_folder(Path(prefix).parent)
     path = checkpoint.params_path(prefix, 0)
-    checkpoint.save_params(path, arg_params, aux_params)
+
+    def write(params, note):
+        checkpoint.write_arrays(params, checkpoint.tag_params(arg_params, aux_params))
+        Path(note).write_text(note_text(source, means), encoding='utf-8')
+    save_whole([path, note_of_backbone(path)], write, last_tells=True)
     return path
+
+
+def note_text(source, means):
+    """What a network needs that starts from the backbone, as a configuration that others may have as their BASE."""
+    needed = dict(STRIDE_IN_3X3=source.stride_in_3x3, POOL1=source.pool1, PIXEL_MEANS=_pixel_means(means))
+    return yaml.safe_dump({'network': needed}, default_flow_style=None)
+
+
+def _pixel_means(means):
+    """Red, green, blue as the configuration has them: blue, green, red."""
+    return [float('%g' % mean) for mean in means[::-1]]
 
 
 def settings(source, prefix, means):
     """The keys of the section network that suit the source: name -> value."""
-    found = {'pretrained': prefix, 'pretrained_epoch': 0, 'PIXEL_MEANS': [float('%g' % mean) for mean in means[::-1]]}
+    found = {'pretrained': prefix, 'pretrained_epoch': 0, 'PIXEL_MEANS': _pixel_means(means)}
     if source.stride_in_3x3:
         found['STRIDE_IN_3X3'] = True
     if source.pool1 != 'ceil':
@@ -113,15 +131,12 @@ def convert(kind, given, folder, means='release'):
 
     Args:
         kind: of READERS. given: the name or the file of the classifier. means: 'release' or 'source'.
-    Returns:
-        the keys of the section network that the trunk needs: name -> value.
     """
     source = READERS[kind](given)
     means = RELEASE_MEANS if means == 'release' else source.input.means
     prefix = str(Path(folder) / ('resnet_v1_%d' % source.depth))
     path = import_trunk(source, prefix, means, given)
     say(report(source, path, prefix, means))
-    return settings(source, prefix, means)
 
 
 def write_detector(detector, given, folder):

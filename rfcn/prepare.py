@@ -40,6 +40,8 @@ from lib.utils.image_file import image_size, imread
 from lib.utils.limits import is_there
 from lib.utils.whole_file import save_text, whole_files
 from rfcn import check_dataset
+from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.identity import backbone_settings
 from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import load_config
@@ -170,7 +172,11 @@ def settings(data, pretrained):
 def configuration(folder, classes, found, pretrained):
     """The configuration as nested dicts, without its schedule."""
     kind = PRETRAINED if pretrained else SMALL
-    network = dict({'pretrained': os.path.abspath(pretrained)} if pretrained else {}, **kind['network'])
+    network = dict(kind['network'])
+    if pretrained:
+        noted = backbone_settings(params_path(pretrained, 0))
+        network.update({'pretrained': os.path.abspath(pretrained)},
+                       **{key.partition('.')[2]: value for key, value in noted.items()})
     proposals = {'CXX_PROPOSAL': False, 'RPN_MIN_SIZE': 0,
                  **{key: value for key, value in kind['train'].items() if key.startswith('RPN_P')}}
     return {'output_path': os.path.abspath('output'),
@@ -291,7 +297,7 @@ def main(argv=None):
     log_to(None)
     if not args.minutes > 0:
         raise DatasetError('--minutes must be more than 0, not %g' % args.minutes)
-    if args.pretrained and not is_there(args.pretrained + '-0000.params'):
+    if args.pretrained and not is_there(params_path(args.pretrained, 0)):
         raise FileNotFoundError('%s-0000.params: no such file; --pretrained takes what stands before -0000.params'
                                 % args.pretrained)
     path = prepare(args.folder, args.minutes, args.pretrained)

@@ -6,16 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 from experiments.demo.make_dataset import make_dataset
 from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test, rfcn_given_train_test
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
 from lib.errors import UserError
-from lib.utils.whole_file import save_text
 from rfcn import import_backbone, test
 from rfcn.checkpoints.checkpoint import params_path
-from rfcn.checkpoints.identity import CLASSES, meaning_keys
+from rfcn.checkpoints.identity import CLASSES, backbone_settings, meaning_keys, settings_of
 from rfcn.cli.run import run_folder
 from rfcn.config.config import flatten, load_config
 from rfcn.core.module import contexts
@@ -146,20 +143,18 @@ def weight_settings(cfg):
     """Make the trunk's weights of GluonCV's where there are none. Returns the KEY=VALUE to use them with.
 
     Weights that are there are used as they are: put the release's own file, Caffe's ResNet, in their place before the
-    first run. GluonCV's networks pad before pool1, which the importer says and `<prefix>.yaml` remembers.
+    first run. GluonCV's networks pad before pool1, which the importer notes beside them.
     """
     prefix = Path(cfg.network.pretrained)
     depth = re.fullmatch(r'resnet_v1_(\d+)', prefix.name)
     if not depth:
         return []
-    note = prefix.with_suffix('.yaml')
     path = params_path(str(prefix), cfg.network.pretrained_epoch)
     if not Path(path).is_file():
         logger.warning('%s is not there: it is made of GluonCV\'s %s. The release, MatR and pyR start from Caffe\'s; '
                        'docs/rows.md, "The trunk", tells the difference', path, GLUONCV % depth.group(1))
-        asked_for = import_backbone.convert('gluoncv', GLUONCV % depth.group(1), prefix.parent)
-        save_text(note, yaml.safe_dump({key: asked_for[key] for key in import_backbone.UNLIKE_RELEASE
-                                        if key in asked_for}))
-    settings = yaml.safe_load(note.read_text()) if note.is_file() else {}
-    logger.info('starting from %s, %s', path, 'GluonCV\'s trunk' if note.is_file() else 'as it was put there')
-    return ['network.%s=%s' % (key, value) for key, value in settings.items()]
+        import_backbone.convert('gluoncv', GLUONCV % depth.group(1), prefix.parent)
+    own = settings_of(cfg)
+    needed = ['%s=%s' % (key, value) for key, value in backbone_settings(path).items() if value != own[key]]
+    logger.info('starting from %s, %s', path, 'with ' + ', '.join(needed) if needed else 'as it was put there')
+    return needed

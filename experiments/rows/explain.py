@@ -6,6 +6,7 @@ from experiments.rows.schedule import row_steps
 from experiments.rows.table import ALTERNATE, GIVEN, ROOT, TEST
 from lib.errors import UserError
 from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.identity import backbone_settings
 from rfcn.config.config import base_files, load_config
 from rfcn.core.loader import detection_scales, proposal_scale
 
@@ -82,9 +83,9 @@ def trunk_lines(cfg):
     if not cfg.network.pretrained:
         return ['trunk: none, it starts from random weights']
     path = params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
-    note = Path(cfg.network.pretrained).with_suffix('.yaml')
     if not Path(path).is_file():
         return ['starts from %s, which is not here; --run makes it, of GluonCV\'s classifier or of the row before'
                 % os.path.relpath(path, str(ROOT))]
-    origin = 'converted from GluonCV (%s)' % note.read_text().strip() if note.is_file() else 'as it was put there'
+    noted = ', '.join('%s=%s' % item for item in backbone_settings(path).items())
+    origin = 'imported (%s)' % noted if noted else 'as it was put there'
     return ['starts from %s, %s' % (os.path.relpath(path, str(ROOT)), origin)]

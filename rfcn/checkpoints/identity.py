@@ -7,7 +7,8 @@
                told apart from a data set that has grown. The folder of the data does not count: it may be moved.
 
 A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
-takes its place; its kind and data are then unknown. `ALLOW_CHANGED` lists keys that may differ on purpose.
+takes its place; its kind and data are then unknown. Of an imported backbone the importer notes the few keys that its
+network needs. `ALLOW_CHANGED` lists keys that may differ on purpose.
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ import numpy as np
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.limits import is_there
-from rfcn.config.config import Config, load_config, thaw
+from rfcn.config.config import Config, load_config, stated_in, thaw
 from rfcn.config.defaults import KEYS
 from rfcn.config.kinds import show
 
@@ -64,20 +65,41 @@ def identity_of(cfg: Config, kind: str, roidb: list[dict]) -> Identity:
 def settings_of(cfg: Config) -> dict[str, Any]:
     """Dotted key -> plain value, as JSON gives it back."""
     values = thaw(cfg)
-    return {key: json.loads(json.dumps(functools.reduce(lambda level, name: level[name], key.split('.'), values)))
-            for key in KEYS}
+    return {key: _plain(functools.reduce(lambda level, name: level[name], key.split('.'), values)) for key in KEYS}
+
+
+def _plain(value):
+    return json.loads(json.dumps(value))
 
 
 def identity_beside(params: str | os.PathLike) -> Identity | None:
-    """What config.yaml says beside a parameter file; None where there is none that can be read."""
-    path = Path(params).parent / CONFIG
+    """What is said beside a parameter file, by the note of a backbone or by config.yaml; None where there is neither
+    that can be read.
+    """
+    note, config = note_of_backbone(params), str(Path(params).parent / CONFIG)
+    path = note if is_there(note) else config
     if not is_there(path):
         return None
     try:
-        return Identity(None, settings_of(load_config(str(path))), None)
+        return Identity(None, backbone_settings(params) if path == note else settings_of(load_config(config)), None)
     except ValueError as error:
         logger.warning('%s: what it says of the checkpoint beside it cannot be read: %s', path, error)
         return None
+
+
+def note_of_backbone(params: str | os.PathLike) -> str:
+    """Where the importer notes what a network needs that starts from a backbone: a YAML file beside the parameters."""
+    return os.path.splitext(os.fspath(params))[0] + '.yaml'
+
+
+def backbone_settings(params: str | os.PathLike) -> dict[str, Any]:
+    """The importer's note of a backbone: dotted key -> plain value; {} where there is none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    note = note_of_backbone(params)
+    return {key: _plain(value) for key, value in stated_in(note).items()} if is_there(note) else {}
 
 
 def meaning_keys() -> list[str]:
@@ -110,7 +132,7 @@ def check_for_inference(identity: Identity, cfg: Config, source: str) -> None:
 def check_fine_tuning(identity: Identity, cfg: Config, source: str) -> None:
     """Compare a checkpoint with the configuration that goes on from its parameters. Raises as `check_for_inference`."""
     keys = list(_FINE_TUNING)
-    if identity.settings['network.NUM_ANCHORS'] == cfg.network.NUM_ANCHORS:     # else these layers start anew
+    if identity.settings.get('network.NUM_ANCHORS') == cfg.network.NUM_ANCHORS:     # else these layers start anew
         keys += _ANCHORS
     _refuse(_differences(identity, cfg, keys), cfg, source, 'Take over the values of the checkpoint')
 
@@ -147,7 +169,7 @@ def check_resuming(identity: Identity, now: Identity, cfg: Config, source: str) 
 
 def class_names(identity: Identity | None) -> tuple[str, ...]:
     """The classes of a checkpoint, without background; () where they are not known."""
-    return tuple(identity.settings[CLASSES]) if identity else ()
+    return tuple(identity.settings.get(CLASSES, ())) if identity else ()
 
 
 def is_allowed(key: str, cfg: Config) -> bool:

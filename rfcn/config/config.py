@@ -78,7 +78,7 @@ def load_config(path: PathLike | None = None, overrides: Iterable[str] = ()) -> 
         ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; values that
             contradict each other.
     """
-    stated = {} if path is None else _read_chain(os.fspath(path))
+    stated = {} if path is None else stated_in(os.fspath(path))
     for override in overrides:
         _put_over(stated, _read_class_files(_check(_parse_override(override), 'command line'), 'command line', '.'))
     return _complete(stated, 'config' if path is None else os.fspath(path))
@@ -102,8 +102,8 @@ def base_files(path: str) -> list[str]:
     return chain
 
 
-def _read_chain(path):
-    """What a file and its bases state, by dotted key."""
+def stated_in(path: str) -> dict[str, Any]:
+    """What a file and its bases state: dotted key -> value. Raises as `load_config`."""
     stated = {}
     for file in reversed(base_files(path)):
         values = {name: value for name, value in _read(file).items() if name != BASE}

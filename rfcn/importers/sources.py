@@ -13,6 +13,7 @@ import numpy as np
 from lib.errors import CheckpointError, UserError
 from lib.utils.limits import open_input
 from rfcn.checkpoints.checkpoint import load_arrays
+from rfcn.checkpoints.identity import backbone_settings
 from rfcn.importers.detector import HEADS, import_detector, is_detector
 from rfcn.importers.torch_file import load_torch
 from rfcn.importers.trunk import RELEASE_MEANS, Input, find_trunk, trunk_layers
@@ -48,8 +49,16 @@ def from_caffe(path):
 
 
 def from_mxnet(path):
-    """A .params file: saved or exported by GluonCV or MXNet's model zoo, or with the release's names."""
-    return _source(load_mxnet(path), path)
+    """A .params file: saved or exported by GluonCV or MXNet's model zoo, or with the release's names.
+
+    Of a file that was imported before, the note beside it tells what the names do not.
+    """
+    source, noted = _source(load_mxnet(path), path), backbone_settings(path)
+    if not noted:
+        return source
+    means = tuple(noted['network.PIXEL_MEANS'][::-1])
+    return source._replace(input=source.input._replace(means=means), pool1=noted['network.POOL1'],
+                           stride_in_3x3=noted['network.STRIDE_IN_3X3'])
 
 
 def load_mxnet(path):

@@ -48,7 +48,8 @@ def test_missing_weights_are_made_once_and_their_settings_remembered(monkeypatch
     def fake_import(*arguments):
         made.append(arguments)
         (tmp_path / 'resnet_v1_101-0000.params').touch()
-        return {'pretrained': 'resnet_v1_101', 'PIXEL_MEANS': [103.06, 115.9, 123.15], 'POOL1': 'padded'}
+        (tmp_path / 'resnet_v1_101-0000.yaml').write_text('network: {PIXEL_MEANS: [103.06, 115.9, 123.15], '
+                                                          'STRIDE_IN_3X3: false, POOL1: padded}')
     monkeypatch.setattr(commands.import_backbone, 'convert', fake_import)
     cfg = load_config(find_row('paper_voc07_rfcn').cfg_path, ['network.pretrained=%s' % (tmp_path / 'resnet_v1_101')])
     assert commands.weight_settings(cfg) == commands.weight_settings(cfg) == ['network.POOL1=padded']

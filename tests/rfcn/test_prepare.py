@@ -145,5 +145,14 @@ def test_too_few_pictures_are_told(tmp_path, photos):
 def test_weights_and_minutes_are_checked_first(photos):
     with pytest.raises(FileNotFoundError, match='--pretrained takes what stands before'):
         prepare.main([str(photos), '--pretrained', 'no'])
+
+
+def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
+    (tmp_path / 'resnet_v1_50-0000.yaml').write_text('network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3]}')
+    found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3}}
+    network = prepare.configuration('photos', ('cat',), found, str(tmp_path / 'resnet_v1_50'))['network']
+    assert (network['POOL1'], network['PIXEL_MEANS'], network['POOLED_SIZE']) == ('padded', [1, 2, 3], 3)
+    assert network['pretrained'] == str(tmp_path / 'resnet_v1_50')
+    assert 'POOL1' not in prepare.configuration('photos', ('cat',), found, str(tmp_path / 'other'))['network']
     with pytest.raises(DatasetError, match='--minutes must be more than 0'):
         prepare.main([str(photos), '--minutes', 'nan'])

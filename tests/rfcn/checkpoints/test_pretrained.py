@@ -108,6 +108,15 @@ def test_a_damaged_config_beside_a_checkpoint_is_warned_of(detector, tiny_cfg, t
     assert 'config.yaml: what it says of the checkpoint beside it cannot be read' in caplog.text
 
 
+def test_a_backbone_starts_only_the_network_that_its_note_tells_of(detector, tiny_cfg, tmp_path):
+    where = detector(['any', 'red'])
+    (tmp_path / 'old-0003.yaml').write_text('network: {POOL1: padded, STRIDE_IN_3X3: false}')
+    with pytest.raises(CheckpointError, match="old-0003.params was .*: network.POOL1 was 'padded', now 'ceil'"):
+        start(tiny_cfg(*where))
+    start(tiny_cfg('network.POOL1=padded', *where))
+    start(tiny_cfg('ALLOW_CHANGED=[network.POOL1]', *where))
+
+
 def test_a_damaged_or_missing_checkpoint_is_named(detector, tiny_cfg, tmp_path):
     where = detector(['any', 'red'])
     (tmp_path / 'old-0003.params').write_bytes(b'damaged')

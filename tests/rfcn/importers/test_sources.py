@@ -10,6 +10,7 @@ import pytest
 from lib.errors import CheckpointError, UserError
 from rfcn import import_backbone
 from rfcn.checkpoints.checkpoint import load_params
+from rfcn.checkpoints.identity import backbone_settings
 from rfcn.config.config import load_config
 from rfcn.importers.sources import from_block, from_caffe, from_gluoncv, from_mxnet, from_torch, load_caffe
 from rfcn.importers.trunk import RELEASE_MEANS, trunk_layers
@@ -95,14 +96,21 @@ def test_the_script_writes_a_file_that_fits_and_prints_the_keys_to_set(nets, tmp
                      'PIXEL_MEANS: [103.06, 115.9, 123.15]', 'STRIDE_IN_3X3: true', 'POOL1: padded', 'grey level',
                      'STRIDE_IN_3X3 and POOL1: as in the source, not as in the release'):
         assert expected in printed
+    based = output / 'based.yaml'
+    based.write_text('BASE: resnet_v1_50-0000.yaml')
+    network = load_config(str(based)).network
+    assert (network.STRIDE_IN_3X3, network.POOL1, network.PIXEL_MEANS) == (True, 'padded', (103.06, 115.9, 123.15))
 
 
 def test_what_was_written_is_read_again_unchanged(nets, tmp_path, capsys):
     nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
     for arguments in (['--mxnet', str(tmp_path / 'net.params'), '--output', str(tmp_path / 'a')],
                       ['--mxnet', str(tmp_path / 'a' / 'resnet_v1_18-0000.params'), '--output', str(tmp_path / 'b')]):
-        import_backbone.main(arguments)
+        import_backbone.main(arguments + ['--means', 'source'])
     first, second = [load_params(str(tmp_path / folder / 'resnet_v1_18-0000.params')) for folder in 'ab']
+    notes = [backbone_settings(tmp_path / folder / 'resnet_v1_18-0000.params') for folder in 'ab']
+    assert notes[0]['network.POOL1'] == notes[1]['network.POOL1'] == 'padded'
+    assert notes[0]['network.PIXEL_MEANS'] == [103.53, 116.28, 123.675]
     for params, others in zip(first, second):
         assert set(params) == set(others)
         for name in params:
