@@ -71,6 +71,7 @@ def image_sets(cfg):
 def check_sets(cfg, names, pixels=None):
     """The report of each set, and the reason for each set that cannot be read at all."""
     reports, failures = {}, {}
+    options = data_sets.dataset_options(cfg)
     for name in names:
         try:
             data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **data_sets.reading_options(cfg))
@@ -78,9 +79,9 @@ def check_sets(cfg, names, pixels=None):
             failures[name] = str(error)
             continue
         reports[name] = check(data, max_pixels=cfg.dataset.MAX_PIXELS, workers=max(1, cfg.TRAIN.WORKERS),
-                              min_side=data_sets.dataset_options(cfg).get('min_box_side', 2), decode=pixels,
+                              min_side=options['min_box_side'], rule=options['box_rule'], decode=pixels,
                               progress=functools.partial(progress, desc=name, unit='image'),
-                              on_unknown_class=cfg.dataset.on_unknown_class)
+                              on_unknown_class=options['on_unknown_class'])
     return reports, failures
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.dataset import load_imdbs, published_classes, roidb_of
-from lib.dataset.box_rule import RELEASE
+from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE
 from lib.dataset.imdb import IMDB, filter_roidb
 from lib.errors import ConfigError
 from rfcn.checkpoints.identity import CLASSES, class_names
@@ -53,13 +53,14 @@ def reading_options(cfg: Config) -> dict[str, Any]:
 
 
 def dataset_options(cfg: Config) -> dict[str, Any]:
-    """Keywords of a data set's class."""
-    options = dict(on_unknown_class=cfg.dataset.on_unknown_class, on_bad_image=cfg.dataset.on_bad_image)
-    if cfg.dataset.dataset == 'coco':       # whose evaluation has its own AP
-        return dict(options, box_rule=RELEASE) if cfg.RELEASE_RULES else options
-    if cfg.dataset.USE_07_METRIC != 'auto':
+    """Keywords of a data set's class, the rule for its boxes among them."""
+    of_coco = cfg.dataset.dataset == 'coco'
+    options = dict(on_unknown_class=cfg.dataset.on_unknown_class, on_bad_image=cfg.dataset.on_bad_image,
+                   min_box_side=1 if cfg.RELEASE_RULES and not of_coco else MIN_SIDE,
+                   box_rule=RELEASE if cfg.RELEASE_RULES and of_coco else CLIP)
+    if not of_coco and cfg.dataset.USE_07_METRIC != 'auto':     # COCO's evaluation has its own AP
         options['use_07_metric'] = cfg.dataset.USE_07_METRIC
-    return dict(options, min_box_side=1) if cfg.RELEASE_RULES else options
+    return options
 
 
 def with_classes(cfg: Config, params: str | None = None) -> Config:

@@ -1,4 +1,5 @@
 """The script that checks a data set."""
+import json
 import logging
 import shutil
 
@@ -102,6 +103,29 @@ def test_all_formats_are_checked_by_their_names_in_the_config(kind, own_tiny_voc
     assert '7 objects' in capsys.readouterr().out
     shutil.rmtree(str(tmp_path / kind))
     assert main(['--cfg', str(tmp_path / 'other.yaml')]) == 1
+
+
+def test_under_the_release_s_rules_a_thin_box_of_a_coco_json_counts_and_a_stated_area_of_0_does_not(
+        own_tiny_voc, tmp_path, tiny_yaml, capsys):
+    convert(['--from', 'voc', '--to', 'coco', '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out',
+             str(tmp_path / 'coco')])
+    path = tmp_path / 'coco' / 'annotations' / 'instances_train.json'
+    data = json.loads(path.read_text())
+    data['annotations'][0]['bbox'][2], data['annotations'][1]['area'] = 1, 0
+    path.write_text(json.dumps(data))
+    main(['--cfg', tiny_yaml(tmp_path / 'coco'), 'dataset.dataset=coco', 'RELEASE_RULES=true'])
+    printed = capsys.readouterr().out
+    assert 'of 7 objects 6 are trained on: 1 dropped (box outside the image)' in printed
+    assert 'box outside the image: 1 (or of a stated area of 0: dropped)' in printed and 'tiny' not in printed
+
+
+def test_under_the_release_s_rules_the_cleaned_copy_keeps_a_clipped_box_of_one_pixel(run, own_tiny_voc, tmp_path):
+    path = own_tiny_voc / 'Annotations' / 'wide2.xml'       # of 96 pixels, the box from 4 to 51, counted from 0
+    replace(path, '<xmin>5<', '<xmin>96<')
+    replace(path, '<xmax>52<', '<xmax>100<')
+    _, printed = run('RELEASE_RULES=true', '--fix', str(tmp_path / 'clean'))
+    assert 'box is now (95, 16, 95, 47): ' in printed and 'tiny' not in printed
+    assert 'object left out: ' in run('--fix', str(tmp_path / 'dropped'))[1]
 
 
 def test_the_check_leaves_logging_as_it_found_it(run):

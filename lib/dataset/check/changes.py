@@ -6,7 +6,7 @@ from typing import Collection, NamedTuple
 import numpy as np
 
 from lib.dataset import faults as kinds
-from lib.dataset.box_rule import FIRST_DROPPED, MIN_SIDE, fit_boxes, uninverted
+from lib.dataset.box_rule import FIRST_DROPPED, fit_boxes, uninverted
 from lib.dataset.check.pictures import frame, lies_on_its_side
 from lib.dataset.check.report import Report
 from lib.utils.image_header import lies_sideways, upright_box
@@ -35,8 +35,7 @@ class Changes(NamedTuple):
         return {number: box for boxes in self.boxes.values() for number, box in boxes.items()}
 
 
-def plan_changes(report: Report, min_side: float = MIN_SIDE, upright: str | None = None,
-                 reencode: Collection[str] = ()) -> Changes:
+def plan_changes(report: Report, upright: str | None = None, reencode: Collection[str] = ()) -> Changes:
     """Decide what to do about each fault of a report.
 
     Left out are pictures whose image or annotation cannot be read, and boxes that are outside, tiny or there twice. A
@@ -45,8 +44,7 @@ def plan_changes(report: Report, min_side: float = MIN_SIDE, upright: str | None
     the owner of the data can decide about it.
 
     Args:
-        report: of the check of the set.
-        min_side: of `fit_boxes`.
+        report: of the check of the set; boxes are fitted by its rule.
         upright: None leaves pictures with an EXIF or TIFF orientation as they are. SHOWN or STORED turns them upright
             and says what their boxes refer to: the picture as viewers show it, which most tools write, or the pixels
             as stored. Where the annotated size tells which of the two, that decides.
@@ -56,16 +54,16 @@ def plan_changes(report: Report, min_side: float = MIN_SIDE, upright: str | None
     pictures = {picture.index: picture for picture in report.data.pictures}
     turned = {fault.index for fault in report.faults if fault.kind == kinds.TURNED} if upright else set()
     for index in turned:
-        _turn(changes, report.data.format, pictures[index], report.images[index], upright, min_side)
+        _turn(changes, report, pictures[index], report.images[index], upright)
     for fault in report.faults:
         if fault.index in turned and fault.kind in _BOX_CORRECTED + _ITEM_LEFT_OUT + (kinds.SIZE,):
             continue        # it concerns the picture as stored; `_turn` has fitted the boxes into the upright one
-        done = _change(changes, fault, pictures.get(fault.index), report.images.get(fault.index), min_side)
+        done = _change(changes, report, fault, pictures.get(fault.index), report.images.get(fault.index))
         changes.notes.append('%s: %s [%s]' % (done, fault.text, fault.kind))
     return changes
 
 
-def _change(changes, fault, picture, image, min_side):
+def _change(changes, report, fault, picture, image):
     """Add to `changes` what is done about a fault, and return it as text.
 
     Picture and ImageCheck are None if the fault concerns no picture of the set.
@@ -87,23 +85,23 @@ def _change(changes, fault, picture, image, min_side):
         if fault.kind in _ITEM_LEFT_OUT or boxes.get(fault.number, True) is None:
             boxes[fault.number] = None
         else:
-            box = picture.items['box'][picture.items['number'] == fault.number][0]
-            boxes[fault.number] = _fitted(uninverted(box), frame(picture, image), min_side)
+            item = picture.items[picture.items['number'] == fault.number][0]
+            boxes[fault.number] = _fitted(report, item, uninverted(item['box']), frame(picture, image))
         box = boxes[fault.number]
         return 'box is now (%s)' % ', '.join('%g' % value for value in box) if box else 'object left out'
     return 'not changed'
 
 
-def _fitted(box, size, min_side):
-    """The box in an image of that size; None if the rule drops it."""
-    boxes, verdicts = fit_boxes([box], size, min_side)
+def _fitted(report, item, box, size):
+    """The box of an item in an image of that size; None if the rule drops it."""
+    boxes, verdicts = fit_boxes([box], size, report.min_side, report.rule, item['area'][None])
     return None if verdicts[0] >= FIRST_DROPPED else tuple(boxes[0].tolist())
 
 
-def _turn(changes, data_format, picture, image, upright, min_side):
+def _turn(changes, report, picture, image, upright):
     """Add to `changes` that a picture is turned upright, and its boxes as they are then."""
     shown = image.size[::-1] if lies_sideways(image.orientation) else image.size
-    if data_format != 'yolo' and picture.size in (shown, image.size) and shown != image.size:
+    if report.data.format != 'yolo' and picture.size in (shown, image.size) and shown != image.size:
         upright = SHOWN if picture.size == shown else STORED        # the annotated size tells
     changes.upright[picture.index] = image.orientation
     changes.sizes[picture.index] = shown
@@ -112,7 +110,7 @@ def _turn(changes, data_format, picture, image, upright, min_side):
         box = uninverted(item['box'].tolist())
         if upright == STORED:
             box = upright_box(box, image.orientation, image.size)
-        elif data_format == 'yolo':     # fractions of the sides that a viewer shows
+        elif report.data.format == 'yolo':     # fractions of the sides that a viewer shows
             (x1, y1, x2, y2), (across, down) = box, np.array(shown) / image.size
             box = x1 * across, y1 * down, (x2 + 1) * across - 1, (y2 + 1) * down - 1
-        boxes[int(item['number'])] = _fitted(box, shown, min_side)
+        boxes[int(item['number'])] = _fitted(report, item, box, shown)

@@ -48,7 +48,7 @@ def html_page(title: str, verdict: str, good: bool, reports: Iterable[Report],
     parts = ['<p class="%s"><b>%s</b></p>' % ('good' if good else 'bad', text(verdict))]
     parts += [_set_part(report, max_pixels) for report in reports]
     if extra:
-        parts.append(heading('Between the sets') + _fault_list(extra[0].kind, extra, ''))
+        parts.append(heading('Between the sets') + _fault_list(extra[0].kind, MEANING[extra[0].kind], extra, ''))
     if anchors:
         parts.append(_anchor_part(*anchors, max_pixels=max_pixels))
     return web_page(title, parts)
@@ -64,18 +64,19 @@ def _set_part(report, max_pixels):
              _bars(('class', 'objects', 'images'), [(label,) + count for label, count in counts.items()])]
     pictures = {picture.index: picture for picture in data.pictures}
     for kind, faults in report.by_kind().items():
-        parts.append(_fault_list(kind, faults, _fault_pictures(data, pictures, faults, max_pixels)))
+        parts.append(_fault_list(kind, report.meaning(kind), faults,
+                                 _fault_pictures(data, pictures, faults, max_pixels)))
     chosen = np.unique(np.linspace(0, len(data.pictures) - 1, SAMPLES).astype(int))
     samples = ''.join(_figure(data, data.pictures[number], (), '', max_pixels) for number in chosen)
     parts.append('<h3>Some images as annotated</h3>' + samples)
     return '\n'.join(parts)
 
 
-def _fault_list(kind, faults, pictures):
+def _fault_list(kind, meaning, faults, pictures):
     lines = [shown(fault.text) for fault in faults[:LISTED]]
     lines += ['... and %d more' % (len(faults) - LISTED)] if len(faults) > LISTED else []
     return '<h3>%s: %d <small>(%s)</small></h3>%s%s' % (
-        text(kind), len(faults), text(MEANING[kind]), pictures,
+        text(kind), len(faults), text(meaning), pictures,
         details('list', '\n'.join(lines), opened=not pictures))
 
 

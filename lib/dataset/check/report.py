@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, unknown_labels
-from lib.dataset.box_rule import MIN_SIDE, VERDICTS, FittedItems, fit_items, hints, usage_text
+from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.check.anchors import CELL, Fit, Objects
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
 from lib.dataset.faults import Fault, Faults, stopping
@@ -27,7 +27,7 @@ MEANING = {
     kinds.UNUSABLE: 'no object is left', kinds.TURNED: 'the pixels as stored are trained on',
     kinds.CANDIDATES: 'the first is taken', kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped',
     kinds.OUTSIDE: 'dropped', kinds.FAR: 'by more than half of its side: dropped',
-    kinds.TINY: 'thinner than 2 pixels: dropped', kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice',
+    kinds.TINY: 'too thin: dropped', kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice',
     kinds.SAME_IMAGE: 'trained on twice', kinds.OVERLAP: 'the result of the test is too good',
     kinds.CROWDED: "the limit of COCO's evaluation", kinds.BESIDE: 'they do not count',
     kinds.LINK: 'what it leads to is not used', kinds.UNLABELLED: 'taken as images without objects',
@@ -45,6 +45,8 @@ class Report(NamedTuple):
     fitted: FittedItems     # the items with their boxes fitted into the images as they are
     sizes: np.ndarray       # (pictures, 2) width and height; NaN if unknown
     decoded: bool           # whether pixels were read, not only headers
+    min_side: float         # and rule: by which the boxes were fitted, of `fit_boxes`
+    rule: str
 
     def by_kind(self) -> dict[str, list[Fault]]:
         """Kind -> its faults, in the order of MEANING; kinds without faults are left out."""
@@ -52,6 +54,14 @@ class Report(NamedTuple):
         for fault in self.faults:
             found[fault.kind].append(fault)
         return OrderedDict((kind, faults) for kind, faults in found.items() if faults)
+
+    def meaning(self, kind: str) -> str:
+        """What a kind of fault means under the rule by which the boxes were fitted."""
+        if kind == kinds.TINY:
+            return 'thinner than %g pixels: dropped' % self.min_side
+        if kind == kinds.OUTSIDE and self.rule == RELEASE:
+            return 'or of a stated area of 0: dropped'
+        return MEANING[kind]
 
     def stopping(self, on_bad_image: str = 'error', on_unknown_class: str = 'error') -> list[Fault]:
         """The faults that stop training or do not let it begin. Arguments as of `IMDB`."""
@@ -63,14 +73,15 @@ class Report(NamedTuple):
         return np.flatnonzero(self.fitted.used & readable[self.fitted.owners]) if len(readable) else np.zeros(0, int)
 
 
-def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: float = MIN_SIDE, workers: int = 2,
-          progress: Callable = iter, decode: bool | None = None, on_unknown_class: str = 'error') -> Report:
+def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: float = MIN_SIDE, rule: str = CLIP,
+          workers: int = 2, progress: Callable = iter, decode: bool | None = None,
+          on_unknown_class: str = 'error') -> Report:
     """Check an image set.
 
     Args:
         data: the set.
         max_pixels, workers, progress: of `check_images`.
-        min_side: of `fit_boxes`.
+        min_side, rule: of `fit_boxes`, as training takes them.
         decode: whether pixels are read and compared, not only headers; None: for sets of up to DECODED images.
         on_unknown_class: 'ignore' if objects of other classes are left out on purpose, else 'error'.
     """
@@ -78,14 +89,15 @@ def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: 
     images = check_images(data, max_pixels, workers, progress, decode)
     frames = [frame(picture, images[picture.index]) or (np.nan, np.nan) for picture in data.pictures]
     sizes = np.array(frames, dtype=np.float64).reshape(-1, 2)
-    fitted = fit_items(data, sizes, min_side=min_side)
+    fitted = fit_items(data, sizes, min_side=min_side, rule=rule)
     faults = list(data.faults) + [found.fault for found in images.values() if found.fault]
     faults += unknown_labels(data) if on_unknown_class == 'error' else []
     faults += _box_faults(data, fitted, sizes, on_unknown_class) + _doubled(data, fitted)
     faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes)
     faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, fitted)
     # Each once: YOLO's reader, which needs the sizes, has noted unreadable images already.
-    return Report(data, images, list(OrderedDict.fromkeys(faults)), fitted, sizes, decode)
+    return Report(data, images, list(OrderedDict.fromkeys(faults)), fitted, sizes, decode,
+                  min_side, rule)
 
 
 def _box_faults(data, fitted, sizes, on_unknown_class):
@@ -172,7 +184,7 @@ def set_text(report: Report) -> str:
     if not report.decoded:
         lines.append('    the headers of the images were read, not their pixels: --pixels reads them')
     for kind, faults in report.by_kind().items():
-        lines.append('  %s: %d (%s)' % (kind, len(faults), MEANING[kind]))
+        lines.append('  %s: %d (%s)' % (kind, len(faults), report.meaning(kind)))
         lines += ['    ' + fault.text for fault in faults[:EXAMPLES]]
         lines += ['    ... and %d more' % (len(faults) - EXAMPLES)] if len(faults) > EXAMPLES else []
     return '\n'.join(lines + ([] if report.faults else ['  nothing is wrong']))

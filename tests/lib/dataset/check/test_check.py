@@ -8,10 +8,11 @@ import pytest
 
 from lib.dataset import faults as kinds
 from lib.dataset import make_dataset, read_annotated
+from lib.dataset.box_rule import RELEASE
 from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.pictures import check_images, shared_images
-from lib.dataset.check.report import MEANING, check, class_counts, set_text
+from lib.dataset.check.report import check, class_counts, set_text
 from lib.errors import DatasetError
 
 GOOD = ('cat', 5, 6, 15, 16)                    # label, corners counted from 0; the images are 40 x 30
@@ -104,7 +105,7 @@ def test_each_fault_is_found_once_and_named(kind, tmp_path):
               'yolo': 'boxes.txt: line 5 (dog)'}
     assert places[kind] in texts[kinds.TINY]
     for name, text in texts.items():
-        assert '%s: 1 (%s)' % (name, MEANING[name]) in set_text(report) and text in set_text(report)
+        assert '%s: 1 (%s)' % (name, report.meaning(name)) in set_text(report) and text in set_text(report)
 
 
 @pytest.mark.parametrize('kind', FORMATS)
@@ -177,6 +178,32 @@ def test_bad_items_of_a_json_are_all_found_and_left_out_of_the_copy(tmp_path):
     assert (found[kinds.DUPLICATE_ID], found[kinds.ANNOTATION], found[kinds.ITEM_FAULT]) == (1, 1, 2)
     write_fixed(report.data, plan_changes(report), 'train', str(folder), str(tmp_path / 'out'))
     assert check(read_annotated('coco', 'train', str(tmp_path / 'out'))).stopping() == []
+
+
+def test_the_cleaned_copy_keeps_what_training_keeps_by_a_shorter_least_side(tmp_path):
+    # The first box reaches one pixel into the image, the second has a width of one; the images are 40 x 30.
+    write_image(write_set('csv', tmp_path / 'data', 'train', {'a': (
+        [GOOD, ('cat', 39, 5, 45, 20), ('dog', 8, 8, 8, 20)], (40, 30))}) / 'a.png', 1)
+    for least, boxes in ((1, [[5, 6, 15, 16], [39, 5, 39, 20], [8, 8, 8, 20]]), (2, [[5, 6, 15, 16]])):
+        report = check(read_annotated('csv', 'train', str(tmp_path / 'data')), min_side=least)
+        assert ('tiny box: 2 (thinner than 2 pixels: dropped)' in set_text(report)) == (least == 2)
+        out = tmp_path / str(least)
+        write_fixed(report.data, plan_changes(report), 'train', str(tmp_path / 'data'), str(out))
+        entry, = make_dataset('csv', 'train', '', str(out), min_box_side=least).gt_roidb()
+        assert entry['boxes'].tolist() == boxes
+
+
+def test_under_the_release_s_rule_only_what_it_drops_is_a_fault(tmp_path):
+    images = write_set('coco', tmp_path, 'train', {'a': ([GOOD, ('cat', -4, 6, 5, 16), ('dog', 8, 8, 8, 20),
+                                                         ('dog', 1, 1, 9, 9)], (40, 30))})
+    write_image(images / 'a.png', 1)
+    data = json.loads((tmp_path / 'train.json').read_text())
+    data['annotations'][3]['area'] = 0
+    (tmp_path / 'train.json').write_text(json.dumps(data))
+    report = check(read_annotated('coco', 'train', str(tmp_path)), rule=RELEASE)
+    assert 'box outside the image: 1 (or of a stated area of 0: dropped)\n' in set_text(report)
+    assert [(fault.kind, fault.number) for fault in report.faults] == [(kinds.OUTSIDE, 3)]
+    assert plan_changes(report).boxes == {'0': {3: None}}
 
 
 def test_unreadable_images_stop_training_unless_they_are_skipped(tmp_path):
