@@ -68,6 +68,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
     origin, group = fingerprint(cfg, params, imdb), workers()
     group.check_equal('the checkpoint', hashlib.sha256(Path(params).read_bytes()).hexdigest(),
                       'Copy %s of the first host to the others' % params)
+    # Departure: the release takes whatever detections are saved, and keeps annotations in a cache for ever.
     usable = not ignore_cache and is_there(saved) and is_there(origin_path(saved)) \
         and origin_path(saved).read_bytes() == origin.encode('utf-8')
     if group.sum([group.first and usable])[0]:

@@ -106,6 +106,7 @@ class Labels:
 
         A label means the class of the same name, or else one that differs only in upper and lower case.
         """
+        # Departure: the release looks for names in lower case alone.
         known = {name.lower(): number for number, name in enumerate(classes)}
         known.update((name, number) for number, name in enumerate(classes))
         labels, places = list(classes), []

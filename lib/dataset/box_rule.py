@@ -12,6 +12,8 @@ from lib.dataset.faults import CLIPPED, FAR, HINT, INVERTED, OUTSIDE, TINY, Faul
 from lib.utils.console import counted
 
 CLIP, RELEASE = 'clip', 'release'       # the rule, and the rule of the release for COCO's json
+# Departure: the release trains on boxes of any side and place, and stops at an inverted one. Its rule for COCO's json
+# moves a box that begins left of or above the image, and drops objects with an area of 0.
 MIN_SIDE = 2            # pixels: a box whose clipped side is shorter is dropped
 TOLERANCE = 0.5         # of the image's side: a box that sticks out by more at an edge is dropped, not clipped
 SLACK = 1e-3            # pixels: rounding error of fractions of the width that are written with six digits

@@ -155,6 +155,7 @@ class IMDB:
         area of 0 counts as not stated. In the own sets of VOC and COCO, and under the release's rule, each object
         counts as it is written, as in their kits.
         """
+        # Departure: in the release every object counts as it is written, also one that training drops.
         fitted, as_written = self.fitted, self.data.official or self.box_rule == RELEASE
         rows = np.flatnonzero(fitted.known if as_written else fitted.kept)
         items, boxes = fitted.items[rows], (fitted.items['box'] if as_written else fitted.boxes)[rows]

@@ -220,6 +220,7 @@ class VocScored(IMDB):
     def __init__(self, data: AnnotatedSet, *, use_07_metric: bool | None = None, score_decimals: int | None = None,
                  box_decimals: int | None = None, **options: Any):
         super().__init__(data, **options)
+        # Departure: the release takes VOC2007's 11 points for own data too.
         early = data.official and data.name.startswith('VOC200')
         self.use_07_metric = early if use_07_metric is None else use_07_metric
         self.decimals = {'score_decimals': score_decimals, 'box_decimals': box_decimals}

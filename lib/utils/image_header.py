@@ -262,6 +262,7 @@ def as_stored(data: bytes) -> bytes:
 
     OpenCV can ignore the orientation of other formats, but turns the pixels of a TIFF in any case.
     """
+    # Departure: the release reads a TIFF as OpenCV turns it.
     if not data.startswith(TIFF_MAGIC):
         return data
     changed = bytearray(data)

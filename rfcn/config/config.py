@@ -90,6 +90,7 @@ def base_files(path: str) -> list[str]:
     Raises:
         FileNotFoundError, ConfigError: as `load_config`; a file is its own base, directly or through others.
     """
+    # Departure: each file of the release is complete.
     chain = []
     while path is not None:
         if any(os.path.samefile(path, earlier) for earlier in chain if os.path.exists(path)):

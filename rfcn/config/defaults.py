@@ -35,10 +35,11 @@ _TOP = {
     'symbol': Key('', text),                      # name of the network, such as resnet_v1_101_rfcn
     'gpus': Key('', devices),                     # GPU numbers '0,1'; '' is the CPU
     'CLASS_AGNOSTIC': Key(True, flag),            # one box for all classes (true) or one box per class (false)
-    'SCALES': Key(((600, 1000),), at_least_one_scale),  # (shorter side, most of the longer), pixels; drawn an image
+    'SCALES': Key(((600, 1000),), at_least_one_scale),  # (shorter side, most of the longer), pixels; drawn per image
     # ours: follow the release where this project departs from it on purpose and both can be computed: images without
     # objects are dropped, objects that no anchor touches match every anchor of overlap 0, padding RoIs are background,
-    # box sizes are decoded unclipped, batches that come out even are not shuffled (docs/departures.md)
+    # box sizes are decoded unclipped, batches that come out even are not shuffled, boxes of a COCO json follow the
+    # release's rule and are evaluated as written, boxes of one pixel train in the other formats (docs/departures.md)
     'RELEASE_RULES': Key(False, flag),
     'seed': Key(0, whole(0, 2 ** 32 - 1)),        # ours: seed of every random draw of a run
     'ALLOW_CHANGED': Key((), tuple_of(text)),     # ours: keys, such as network.PIXEL_MEANS, or data, that may
@@ -85,7 +86,7 @@ _DATASET = {
     'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given
     'CLASSES': Key((), class_names),              # ours: names without background, or a file of them; (): the data's
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search
-    # ours: VOC AP at 11 recalls (true) or area; auto: area from VOC2010 on
+    # ours: VOC AP at 11 recalls (true) or area; auto: area, but for VOC's own data before 2010
     'USE_07_METRIC': Key('auto', choice('auto', False, True)),
     'CSV_ORIGIN': Key(0, choice(0, 1)),           # ours: number of the first pixel of a row in a CSV list
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out

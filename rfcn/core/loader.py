@@ -304,6 +304,7 @@ def detection_scales(cfg):
 
 def proposal_scale(cfg):
     """The scale for the proposals of alternating training: TEST.PROPOSAL_SCALE, or else the first to test at."""
+    # Departure: the release takes the first of SCALES.
     return (cfg.TEST.PROPOSAL_SCALE or detection_scales(cfg))[0]
 
 

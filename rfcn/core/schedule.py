@@ -32,6 +32,7 @@ def batches_in(epoch, end_epoch, batches):
     Args:
         epoch: counted from 0. end_epoch: where the training ends. batches: of a whole epoch.
     """
+    # Departure: the release trains whole epochs.
     return max(1, round(min(1, end_epoch - epoch) * batches))
 
 

@@ -140,8 +140,8 @@ class ResNetV1:
         return mx.sym.Activation(x, name='res%s_relu' % unit, act_type='relu')
 
     def _add(self, shortcut, residual, unit):
-        # The release's broadcast_add gives the same numbers, but on a CPU it is slow and keeps convolution and sum
-        # from being fused.
+        # Departure: the release's broadcast_add gives the same numbers, but on a CPU it is slow and keeps convolution
+        # and sum from being fused.
         return self._relu(mx.sym.elemwise_add(shortcut, residual, name='res' + unit), unit)
 
 
