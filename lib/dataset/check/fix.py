@@ -200,7 +200,7 @@ def _cleaned_rows(path, kept, changes, origin):
             if names:
                 yield row
                 continue
-        index = row[columns['image']].replace('\\', '/')
+        index = row[columns['image']].replace('\\', '/') if columns['image'] < len(row) else ''
         if index in left and boxes.get(number, True) is not None:
             left[index] = False
             row[columns['image']] = names_within.get(index, row[columns['image']])

@@ -193,6 +193,15 @@ def test_the_cleaned_copy_keeps_what_training_keeps_by_a_shorter_least_side(tmp_
         assert entry['boxes'].tolist() == boxes
 
 
+def test_a_line_of_a_csv_list_that_ends_before_the_name_of_its_image_is_left_out_of_the_copy(tmp_path):
+    write_image(tmp_path / 'data' / 'a.png', 1)
+    head = 'x1,y1,x2,y2,class,image\n5,6,15,16,cat,a.png\n'
+    (tmp_path / 'data' / 'train.csv').write_text(head + '1,2,3,4,car\n')
+    report = check(read_annotated('csv', 'train', str(tmp_path / 'data')))
+    write_fixed(report.data, plan_changes(report), 'train', str(tmp_path / 'data'), str(tmp_path / 'out'))
+    assert (tmp_path / 'out' / 'train.csv').read_bytes().decode() == head.replace('\n', '\r\n')
+
+
 def test_under_the_release_s_rule_only_what_it_drops_is_a_fault(tmp_path):
     images = write_set('coco', tmp_path, 'train', {'a': ([GOOD, ('cat', -4, 6, 5, 16), ('dog', 8, 8, 8, 20),
                                                          ('dog', 1, 1, 9, 9)], (40, 30))})
