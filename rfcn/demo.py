@@ -31,7 +31,7 @@ from lib.utils.video import (
     EXTENSION,
     SMALLER,
     USUAL_RATE,
-    is_stream,
+    is_live,
     read_frames,
     read_stream,
     steady,
@@ -60,8 +60,8 @@ def add_arguments(parser):
                         help='a video in any format that OpenCV reads; a number is a camera and rtsp://... a network '
                              'stream, of which frames are left out while the network is busy, until Ctrl-C')
     parser.add_argument('--every', type=whole_number_from(1), default=1, metavar='N',
-                        help="of a video's frames, take the first and every N-th after it; the drawn video has fewer "
-                             'frames a second and lasts as long (default 1: all)')
+                        help="of a video file's frames, take the first and every N-th after it; the drawn video has "
+                             'fewer frames a second and lasts as long (default 1: all)')
     parser.add_argument('--frames', type=whole_number_from(1), metavar='N', help='stop after so many frames')
     parser.add_argument('--mp4', action='store_true',
                         help='draw a video into an MPEG-4 file, some five times smaller, where OpenCV can')
@@ -90,8 +90,16 @@ def drawing_paths(sources, folder, extension):
     return paths
 
 
-def check_outputs(args, sources):
-    """Raise a DatasetError where --json or --coco names a file that is read, or both name the same one."""
+def check_options(args, sources):
+    """Raise a DatasetError for options that do not go together: also where --json or --coco names a file that is read,
+    or both name the same one.
+    """
+    if args.video and (args.coco or args.voc or args.yolo):
+        raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
+                           'frame')
+    if args.every > 1 and (args.image or is_live(args.video)):
+        raise DatasetError('--every is for video files; of a camera or stream, the frames that come while the network '
+                           'is busy are left out, and of images all are taken')
     taken = {os.path.realpath(source) for source in sources}
     for option, path in (('--json', args.json), ('--coco', args.coco)):
         if path and os.path.realpath(path) in taken:
@@ -130,8 +138,8 @@ def log_found(path, drawing, found):
 
 def draw_video(detector, path, args):
     """Write the video of the drawings and log how many objects of each class its frames had."""
-    live = is_stream(path) and not os.path.exists(path)
-    name = 'camera_%s' % path if path.isdigit() else 'stream' if live else path
+    live = is_live(path)
+    name = path if not live else 'camera_%s' % path if path.isdecimal() else 'stream'
     drawing, = drawing_paths([name], args.out, SMALLER if args.mp4 else EXTENSION)
     rate, frames = (USUAL_RATE, 0) if live else video_info(path)
     moments, seen = collections.deque(), collections.Counter()
@@ -165,11 +173,8 @@ def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level, 'stderr' if any(map(is_standard_output, (args.json, args.coco))) else 'stdout')
-    if args.video and (args.coco or args.voc or args.yolo):
-        raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
-                           'frame')
     images = [path for given in args.image or () for path in (images_in(given) if os.path.isdir(given) else [given])]
-    check_outputs(args, images or [args.video])
+    check_options(args, images or [args.video])
     detector = Detector(cfg, args.params or last_checkpoint(cfg, args.cfg))
     make_folder(args.out)
     if args.video:

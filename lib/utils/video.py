@@ -98,9 +98,9 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: flo
     return count
 
 
-def is_stream(source: str) -> bool:
-    """Whether a text names a camera ('0') or a network stream ('rtsp://...') rather than a file."""
-    return source.isdecimal() or '://' in source
+def is_live(source: str) -> bool:
+    """Whether a text names a camera ('0') or a network stream ('rtsp://...') and not a file that is there."""
+    return (source.isdecimal() or '://' in source) and not os.path.exists(source)
 
 
 def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
@@ -110,7 +110,7 @@ def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
     when it says so, or when no frame has come for `NO_FRAME_FOR` seconds.
 
     Args:
-        source: see `is_stream`.
+        source: see `is_live`.
     Yields:
         seconds since the first frame, (H, W, 3) uint8 BGR.
     Raises:

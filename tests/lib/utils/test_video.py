@@ -12,7 +12,7 @@ import pytest
 
 from lib.errors import DatasetError
 from lib.utils import video as video_module
-from lib.utils.video import is_stream, read_frames, video_info, write_video
+from lib.utils.video import is_live, read_frames, video_info, write_video
 from tests.conftest import ROOT
 
 
@@ -36,7 +36,14 @@ def video(tmp_path):
 @pytest.mark.parametrize('source, expected', [
     ('0', True), ('rtsp://camera/1', True), ('a.mp4', False), ('\u00b2', False)])
 def test_a_number_or_an_address_is_a_stream_and_a_sign_that_only_looks_like_a_number_is_none(source, expected):
-    assert is_stream(source) is expected
+    assert is_live(source) is expected
+
+
+def test_a_file_whose_name_is_a_number_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert is_live('0')
+    (tmp_path / '0').touch()
+    assert not is_live('0')
 
 
 def test_frames_come_back_in_order_with_their_size_and_rate(video):

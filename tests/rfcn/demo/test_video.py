@@ -32,6 +32,12 @@ def test_a_camera_is_drawn_until_enough_frames_were_seen(run, tmp_path, monkeypa
     assert seconds[0] == 0 and seconds == sorted(seconds) and len(set(seconds)) == 3
 
 
+@pytest.mark.parametrize('source', [('--video', '0'), ('--video', 'rtsp://camera/1'), ('--image', 'a.jpg')])
+def test_every_so_many_frames_are_taken_of_video_files_alone(run, source):
+    with pytest.raises(DatasetError, match='--every is for video files; of a camera or stream, the frames that come'):
+        run(*source, '--every', '2')
+
+
 def test_a_smaller_file_is_written_where_opencv_can(run, video):
     out = run('--video', video, '--mp4')
     assert [path.name for path in out.iterdir()] == ['film.mp4'] and video_info(out / 'film.mp4')[1] == 7
