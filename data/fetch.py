@@ -43,11 +43,19 @@ def is_there(archive: Archive, folder: str) -> bool:
     return _mark(archive, folder).exists() and (Path(folder) / archive.evidence).exists()
 
 
-def space_needed(archives: Sequence[Archive], keep: bool) -> int:
-    """How many bytes are needed, estimated: for all unpacked files, and for the largest archive, or all if kept."""
-    loaded = [archive.megabytes for archive in archives]
-    held = sum(loaded) if keep else max(loaded, default=0)
-    return MEGABYTE * (held + sum(archive.unpacked for archive in archives))
+def space_needed(archives: Sequence[Archive], folder: str, keep: bool) -> int:
+    """How many bytes are still needed, estimated: for all unpacked files, and for what is still to load of the largest
+    such archive, or of all if they are kept. What lies in folder/downloads, whole or in part, is loaded already.
+    """
+    to_load = [max(0, MEGABYTE * archive.megabytes - _loaded(archive, folder)) for archive in archives]
+    held = sum(to_load) if keep else max(to_load, default=0)
+    return held + MEGABYTE * sum(archive.unpacked for archive in archives)
+
+
+def _loaded(archive, folder):
+    """How many bytes of an archive are on the disk."""
+    path = Path(folder) / 'downloads' / name_of(archive)
+    return sum(os.path.getsize(part) for part in (path, '%s.part' % path) if os.path.exists(part))
 
 
 def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None, keep: bool = False,
@@ -72,7 +80,7 @@ def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None
             (downloads / name_of(archive)).unlink()
     if missing:
         downloads.mkdir(parents=True, exist_ok=True)
-        require_space(str(folder), space_needed(missing, keep), 'all of it')
+        require_space(str(folder), space_needed(missing, folder, keep), 'what is still to load and to unpack')
     for archive in missing:
         path = str(downloads / name_of(archive))
         if not os.path.exists(path):
