@@ -110,7 +110,8 @@ def _attempt(url, part, timeout, report):
         os.remove(part)
         raise ConnectionError('%d bytes are more than the server has, starting again' % have) from None
     with response:
-        resumed = response.status == 206 and response.headers.get('Content-Range', '').startswith('bytes %d-' % have)
+        resumed = getattr(response, 'status', None) == 206 \
+            and response.headers.get('Content-Range', '').startswith('bytes %d-' % have)    # no status: file:/...
         have = have if resumed else 0
         total = _total(response.headers) if resumed else _length(response.headers)
         require_space(os.path.dirname(part), (total or have) - have, url)

@@ -131,6 +131,14 @@ def test_a_server_that_cannot_resume_is_read_from_the_start(server, tmp_path):
     assert (tmp_path / 'a').read_bytes() == b'x' * 300
 
 
+def test_a_mirror_may_be_a_folder_of_this_computer(tmp_path, monkeypatch):
+    monkeypatch.delattr('urllib.response.addinfourl.status', raising=False)     # as in Python 3.8
+    (tmp_path / 'a').write_bytes(b'x' * 300)
+    (tmp_path / 'b.part').write_bytes(b'y' * 100)
+    download.download((tmp_path / 'a').as_uri(), str(tmp_path / 'b'), **QUICK)
+    assert (tmp_path / 'b').read_bytes() == b'x' * 300
+
+
 @pytest.mark.parametrize('left', [b'x' * 300, b'y' * 400])
 def test_a_part_that_is_whole_is_kept_and_one_that_is_too_long_is_loaded_anew(server, tmp_path, left):
     server.files['/a'] = b'x' * 300
@@ -237,10 +245,19 @@ def test_too_little_space_is_said_before_anything_is_loaded(server, tmp_path, mo
     assert server.requests == []
 
 
-def test_space_is_needed_for_all_that_is_unpacked_and_the_largest_archive():
+def test_space_is_needed_for_all_that_is_unpacked_and_the_largest_archive(tmp_path):
     small, large = Archive('a', None, 10, 40, '', ''), Archive('b', None, 30, 30, '', '')
-    assert fetch.space_needed([small, large], keep=False) == (40 + 30 + 30) * 10 ** 6
-    assert fetch.space_needed([small, large], keep=True) == (40 + 30 + 10 + 30) * 10 ** 6
+    assert fetch.space_needed([small, large], str(tmp_path), keep=False) == (40 + 30 + 30) * 10 ** 6
+    assert fetch.space_needed([small, large], str(tmp_path), keep=True) == (40 + 30 + 10 + 30) * 10 ** 6
+
+
+def test_no_space_is_needed_for_what_is_loaded_already(tmp_path):
+    small, large = Archive('f/a', None, 1, 4, '', ''), Archive('f/b', None, 3, 3, '', '')
+    (tmp_path / 'downloads').mkdir()
+    (tmp_path / 'downloads' / 'a').write_bytes(bytes(1100000))          # a little more than its rounded size
+    (tmp_path / 'downloads' / 'b.part').write_bytes(bytes(2500000))
+    for keep in (False, True):                                          # 0.5 MB of b, and 4 + 3 MB unpacked
+        assert fetch.space_needed([small, large], str(tmp_path), keep) == 7500000
 
 
 def test_the_space_is_checked_again_with_the_servers_length_and_the_archives_contents(server, tmp_path, monkeypatch):
