@@ -78,10 +78,12 @@ def joined(shares: Sequence[list], num_classes: int, images: int) -> list[list[n
     return all_boxes
 
 
-def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB,
-             output_path: str | None = None) -> tuple[Evaluation, list[list[np.ndarray]]]:
+def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB, output_path: str | None = None,
+             given: list[dict] | None = None) -> tuple[Evaluation, list[list[np.ndarray]]]:
     """Detect on every image of `imdb`.
 
+    Args:
+        given: its entries with proposals, for a `GivenRoisPredictor`; None where the network makes its own.
     Returns:
         Evaluation, all_boxes.
     Raises:
@@ -89,5 +91,5 @@ def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB,
     """
     if imdb.has_annotations:
         check_usable([imdb], 'tested on')
-    all_boxes = detections(cfg, predictor, imdb.test_roidb())
+    all_boxes = detections(cfg, predictor, imdb.test_roidb() if given is None else given, proposals=given is not None)
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes

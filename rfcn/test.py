@@ -7,6 +7,7 @@ if __package__ in (None, ''):
     from rfcn._compat import check_packages
     check_packages()
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -14,19 +15,20 @@ import os
 from lib.errors import DatasetError
 from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread, imwrite
-from lib.utils.limits import check_regular, is_there
+from lib.utils.limits import is_there
 from lib.utils.result_files import free_name
 from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
+from rfcn.checkpoints.resume import sum_of_file
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script, share
 from rfcn.collect_env import write_result
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
-from rfcn.evaluate import detections, evaluate
+from rfcn.evaluate import evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import add_shared_arguments, write_report
@@ -64,10 +66,8 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
         report: a function (imdb, all_boxes, evaluation), called at the end.
     """
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
-    saved = Path(folder) / (imdb.name + '_detections.pkl')
+    saved = detections_path(folder, imdb)
     origin, group = fingerprint(cfg, params, imdb), workers()
-    group.check_equal('the checkpoint', hashlib.sha256(Path(params).read_bytes()).hexdigest(),
-                      'Copy %s of the first host to the others' % params)
     # Departure: the release takes whatever detections are saved, and keeps annotations in a cache for ever.
     usable = not ignore_cache and is_there(saved) and is_there(origin_path(saved)) \
         and origin_path(saved).read_bytes() == origin.encode('utf-8')
@@ -81,8 +81,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
         evaluation, all_boxes = evaluate(cfg, inference.predictor(cfg, params), imdb, str(folder))
         if not group.first:
             return evaluation
-        save_detections(all_boxes, str(saved))
-        save_text(origin_path(saved), origin)
+        replace_detections(saved, all_boxes, origin)
     logger.info('%s\n%s', params, evaluation.table)
     write_result(cfg, folder, params, evaluation)
     if vis:
@@ -93,20 +92,27 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
 
 
 def test_given(cfg, folder, params, path):
-    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation of the first worker.
+    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
 
     Args:
         params: path of a checkpoint. path: of the proposals.
     """
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
-    all_boxes = detections(cfg, inference.rfcn_predictor(cfg, params), with_proposals(imdb, path), proposals=True)
+    sum_of_checkpoint(params)
+    shared_sum('the file of proposals', path)
+    given = with_proposals(imdb, path)
+    evaluation, all_boxes = evaluate(cfg, inference.rfcn_predictor(cfg, params), imdb, str(folder), given)
     if not workers().first:
-        return None
-    save_detections(all_boxes, str(Path(folder) / (imdb.name + '_detections.pkl')))
-    evaluation = imdb.evaluate_detections(all_boxes, str(folder))
+        return evaluation
+    replace_detections(detections_path(folder, imdb), all_boxes)
     logger.info('%s\n%s', params, evaluation.table)
     write_result(cfg, folder, params, evaluation)
     return evaluation
+
+
+def detections_path(folder, imdb):
+    """The file of the detections on a data set."""
+    return Path(folder) / (imdb.name + '_detections.pkl')
 
 
 def origin_path(saved):
@@ -114,14 +120,35 @@ def origin_path(saved):
     return saved.with_suffix('.origin')
 
 
-def fingerprint(cfg, params, imdb):
-    """A digest of the parameters, the configuration, the images and, of an INT8 model, the graph."""
+def replace_detections(saved, all_boxes, origin=None):
+    """Write detections and their origin. Those without one are not used again, nor is the origin of earlier ones."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(origin_path(saved))
+    save_detections(all_boxes, str(saved))
+    if origin:
+        save_text(origin_path(saved), origin)
+
+
+def shared_sum(what, path):
+    """The SHA-256 of a file; raises a ConfigError where a worker has another one than the first."""
+    digest = sum_of_file(path)
+    workers().check_equal(what, digest, 'Copy %s of the first host to the others' % path)
+    return digest
+
+
+def sum_of_checkpoint(params):
+    """The `shared_sum` of a parameter file; raises a FileNotFoundError that says what to do."""
     if not Path(params).exists():
         raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
-    check_regular(params)
+    return shared_sum('the checkpoint', params)
+
+
+def fingerprint(cfg, params, imdb):
+    """A digest of the parameters, the configuration, the images and, of an INT8 model, the graph."""
+    digest = hashlib.sha256(sum_of_checkpoint(params).encode('ascii'))
     paths = [imdb.image_path(index) for index in imdb.image_set_index]
     images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
-    digest = hashlib.sha256(Path(params).read_bytes() + (dump(cfg) + images).encode('utf-8', 'surrogateescape'))
+    digest.update((dump(cfg) + images).encode('utf-8', 'surrogateescape'))
     graph = Path(quantization.symbol_path(params))  # two INT8 models of a checkpoint differ in it alone
     if cfg.TEST.PRECISION == 'int8' and is_there(graph):
         digest.update(graph.read_bytes())

@@ -12,6 +12,7 @@ from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config
 from rfcn.core.detect import detect_all
 from rfcn.core.loader import image_loader
+from rfcn.core.workers import Alone
 from rfcn.evaluate import evaluate, nms_settings
 from rfcn.inference import GivenRoisPredictor, rfcn_predictor, rpn_predictor
 from rfcn.propose import propose_all, sets_with_files, with_proposals, without_repetition
@@ -75,6 +76,53 @@ def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
     test.main_given(arguments)
     with pytest.raises(FileNotFoundError, match='nothing.npz.*rfcn propose can write one'):
         train_alternate.main_given(['--cfg', tiny_yaml(), '--proposals', 'nothing.npz'])
+
+
+@pytest.fixture
+def box_for_each(tmp_path):
+    """The path of a file with one box for each image of the tiny test set."""
+    path = str(tmp_path / 'boxes.npz')
+    save_proposals(path, ['wide1', 'high1', 'wide3'], [np.array([[8, 8, 39, 39, 1]], dtype=np.float32)] * 3)
+    return path
+
+
+class Elsewhere(Alone):
+    """A worker that finds one thing different on the others."""
+
+    def __init__(self, different):
+        self.different, self.compared = different, []
+
+    def check_equal(self, what, text, remedy):
+        self.compared.append(what)
+        if what == self.different:
+            raise ConfigError('%s is not the same for all workers. %s' % (what, remedy))
+
+
+@pytest.mark.parametrize('what, file', [('the checkpoint', 'new-0000.params'), ('the file of proposals', 'boxes.npz')])
+def test_workers_test_the_same_network_on_the_same_proposals(cfg, tmp_path, box_for_each, monkeypatch, what, file):
+    params = new_params(cfg, tmp_path)
+    monkeypatch.setattr(test, 'workers', lambda group=Elsewhere(what): group)
+    with pytest.raises(ConfigError, match='%s is not the same for all workers. Copy .*%s of the first' % (what, file)):
+        test.test_given(cfg, tmp_path, params, box_for_each)
+
+
+def test_a_test_set_without_an_object_that_counts_is_refused_on_given_proposals_too(tiny_cfg, own_tiny_voc, tmp_path,
+                                                                                    box_for_each):
+    for path in (own_tiny_voc / 'Annotations').glob('*.xml'):
+        path.write_text(path.read_text().replace('</name>', '</name><difficult>1</difficult>'))
+    cfg = tiny_cfg('dataset.dataset_path=%s' % own_tiny_voc)
+    with pytest.raises(DatasetError, match='voc_test: .*tested on'):
+        test.test_given(cfg, tmp_path, new_params(cfg, tmp_path), box_for_each)
+
+
+def test_detections_on_given_proposals_are_not_taken_for_those_of_the_whole_network(cfg, tmp_path, box_for_each):
+    params, saved = new_params(cfg, tmp_path), tmp_path / 'voc_test_detections.pkl'
+    test.test_rcnn(cfg, tmp_path, params)
+    whole = saved.read_bytes()
+    test.test_given(cfg, tmp_path, params, box_for_each)
+    assert saved.read_bytes() != whole
+    test.test_rcnn(cfg, tmp_path, params)
+    assert saved.read_bytes() == whole
 
 
 def test_a_training_does_not_go_on_with_other_proposals(tiny_yaml, tmp_path):
