@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.dataset import DATASETS, read_annotated, roidb_of
 from lib.dataset import faults as kinds
-from lib.dataset.check.anchors import anchorless, better, fit_anchors, objects_at, sample
+from lib.dataset.check.anchors import better, fit_anchors, objects_at, sample
 from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
@@ -25,6 +25,7 @@ from lib.dataset.check.pictures import shared_images
 from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, check, set_text
 from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
+from lib.rpn.anchors import anchorless, generate_anchors
 from lib.utils.console import progress, say
 from lib.utils.folders import check_new_folder, whole_folder
 from lib.utils.whole_file import check_place, is_standard_output, save_text
@@ -108,21 +109,21 @@ def compare_anchors(cfg, reports):
     """The training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least; and how
     many images have no anchor inside, of how many.
     """
-    scales, ratios = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS
+    scales, ratios, stride = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS, cfg.network.RPN_FEAT_STRIDE
     rows = [(number, row) for number, report in enumerate(reports) for row in sample(report.usable())]
     boxes = np.array([reports[number].fitted.boxes[row] for number, row in rows]).reshape(-1, 4)
     labels = [reports[number].fitted.items['label'][row] for number, row in rows]
     sizes = [reports[number].sizes[reports[number].fitted.owners[row]] for number, row in rows]
     objects = objects_at(boxes, np.array(labels, dtype=int), np.array(sizes).reshape(-1, 2), cfg.SCALES)
-    fit = fit_anchors(objects, scales, ratios)
+    fit = fit_anchors(objects, scales, ratios, stride)
     worst = [_example(reports[rows[i][0]], rows[i][1]) + (fit.overlaps[i],)
              for i in fit.overlaps[:len(rows)].argsort(kind='stable')[:WORST]]
     all_sizes = np.concatenate([report.sizes for report in reports] or [np.zeros((0, 2))])
     all_sizes = all_sizes[~np.isnan(all_sizes).any(axis=1)]
     none = np.zeros((len(all_sizes), 4))
     images = objects_at(none, np.zeros(len(none), int), all_sizes, cfg.SCALES).images
-    without = anchorless(images, scales, ratios).reshape(len(cfg.SCALES), -1).all(axis=0).sum() if len(images) else 0
-    return objects, fit, better(fit, objects), worst, int(without), len(all_sizes)
+    without = anchorless(generate_anchors(stride, ratios, scales), images, stride).reshape(len(cfg.SCALES), -1)
+    return objects, fit, better(fit, objects), worst, int(without.all(axis=0).sum()), len(all_sizes)
 
 
 def _example(report, row):

@@ -77,6 +77,12 @@ def cells_inside(anchors: ArrayLike, sides: ArrayLike, stride: int = 16) -> tupl
     return np.broadcast_to(first, last.shape), last
 
 
+def anchorless(anchors: ArrayLike, sides: ArrayLike, stride: int = 16) -> np.ndarray:
+    """(n,) bool: whether no anchor lies inside an image, so that it trains nothing. Arguments as of `cells_inside`."""
+    first, last = cells_inside(anchors, sides, stride)
+    return ~(last >= first).all(axis=2).any(axis=1)
+
+
 def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[float], *, batch_size: int = 256,
                   fg_fraction: float = 0.5, fg_thresh: float = 0.7, bg_thresh: float = 0.3,
                   clobber_positives: bool = False, bbox_weights: Sequence[float] = (1.0, 1.0, 1.0, 1.0),

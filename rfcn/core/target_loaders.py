@@ -16,10 +16,9 @@ import functools
 import numpy as np
 
 from lib.bbox.bbox_transform import IGNORE_LABEL
-from lib.dataset.check.anchors import anchorless
 from lib.errors import ConfigError
 from lib.rcnn.sample_rois import BACKGROUND, sample_labelled_rois
-from lib.rpn.anchors import as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
+from lib.rpn.anchors import anchorless, as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
 from lib.utils.image import resize_scale, tensor_vstack
 from rfcn.core.loader import Loader, image_settings, scaled_rois
 from rfcn.core.workers import workers
@@ -149,8 +148,8 @@ def check_anchors(cfg, roidb):
     """
     sizes = np.unique([(entry['width'], entry['height']) for entry in roidb], axis=0)
     images = [np.round(size * resize_scale(tuple(size), *scale)) for size in sizes for scale in cfg.SCALES]
-    scales, ratios = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS
-    if anchorless(images, scales, ratios).all():
+    scales, ratios, stride = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS, cfg.network.RPN_FEAT_STRIDE
+    if anchorless(generate_anchors(stride, ratios, scales), images, stride).all():
         raise ConfigError('network.ANCHOR_SCALES=%s network.ANCHOR_RATIOS=%s at SCALES=%s: none of these anchors lies '
                           'inside a training image, so that they can train nothing. rfcn check tells which would fit'
                           % tuple(str(list(value)).replace(' ', '') for value in (scales, ratios, cfg.SCALES)))

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 from lib.rpn.anchors import cells_inside, generate_anchors
 from lib.utils.image import resize_scale
 
-CELL = 16                   # pixels, the stride: distance of two anchors, and the unit of ANCHOR_SCALES
 SMALLEST = 0.5              # suggested scale: smaller objects need larger images, not smaller anchors
 BINS = np.linspace(0, 1, 11)
 ALIKE = 1.15                # suggested scales or ratios that differ by a smaller factor are merged
@@ -35,6 +34,7 @@ class Fit(NamedTuple):
     ratios: tuple[float, ...]
     overlaps: np.ndarray    # (n,) float64, one for each object
     weights: np.ndarray     # of the objects
+    stride: int             # pixels, a cell of the feature map: distance of two anchors, and the unit of the scales
 
     @property
     def mean(self) -> float:
@@ -82,52 +82,45 @@ def sample(rows: np.ndarray) -> np.ndarray:
     return rows if len(rows) <= SAMPLED else rows[np.linspace(0, len(rows) - 1, SAMPLED).astype(int)]
 
 
-def fit_anchors(objects: Objects, scales: Sequence[float], ratios: Sequence[float]) -> Fit:
-    """The fit of anchors: each object is compared with the nearest anchor of each kind that lies inside its image."""
-    base = generate_anchors(CELL, ratios, scales).astype(np.float64)                # (A, 4)
+def fit_anchors(objects: Objects, scales: Sequence[float], ratios: Sequence[float], stride: int = 16) -> Fit:
+    """The fit of anchors: each object is compared with the nearest anchor of each kind that lies inside its image.
+
+    Args:
+        objects: to fit.
+        scales, ratios, stride: of the anchors (`generate_anchors`).
+    """
+    base = generate_anchors(stride, ratios, scales).astype(np.float64)                # (A, 4)
     anchors, middle = base[:, 2:] - base[:, :2] + 1, (base[:, 2:] + base[:, :2]) / 2
     overlaps = np.zeros(len(objects.sides))
     for start in range(0, len(overlaps), _CHUNK):
         part = slice(start, start + _CHUNK)
-        first, last = cells_inside(base, objects.images[part], CELL)                # (n, A, 2)
+        first, last = cells_inside(base, objects.images[part], stride)              # (n, A, 2)
         sides, centres = objects.sides[part][:, None], objects.centres[part][:, None]
-        cells = np.clip(np.round((centres - middle) / CELL), first, np.maximum(first, last))
-        offsets = np.abs(centres - middle - cells * CELL)
+        cells = np.clip(np.round((centres - middle) / stride), first, np.maximum(first, last))
+        offsets = np.abs(centres - middle - cells * stride)
         common = np.minimum(np.minimum(sides, anchors), (sides + anchors) / 2 - offsets).clip(0).prod(axis=2)
         union = sides.prod(axis=2) + anchors.prod(axis=1) - common
         overlaps[part] = np.where((last >= first).all(axis=2), common / union, 0).max(axis=1)
-    return Fit(tuple(scales), tuple(ratios), overlaps, objects.weights)
+    return Fit(tuple(scales), tuple(ratios), overlaps, objects.weights, stride)
 
 
-def anchorless(images: ArrayLike, scales: Sequence[float], ratios: Sequence[float]) -> np.ndarray:
-    """(n,) bool: whether no anchor lies inside an image, so that it trains nothing.
-
-    Args:
-        images: (n, 2) width and height in pixels of the network's input.
-        scales, ratios: of the anchors.
-    """
-    images = np.asarray(images, dtype=np.float64).reshape(-1, 2)
-    first, last = cells_inside(generate_anchors(CELL, ratios, scales), images, CELL)
-    return ~(last >= first).all(axis=2).any(axis=1)
-
-
-def suggest(objects: Objects, num_scales: int, num_ratios: int) -> Fit:
-    """The fit of anchors with so many scales and ratios, or fewer, that are chosen for the objects.
+def suggest(objects: Objects, num_scales: int, num_ratios: int, stride: int = 16) -> Fit:
+    """The fit of anchors of a stride with so many scales and ratios, or fewer, that are chosen for the objects.
 
     The logarithms of the objects' sizes, and those of their shapes, are clustered by k-means (Lloyd's algorithm), which
     starts from their quantiles. The centres of the clusters are the scales and the ratios.
     """
-    sizes = np.maximum(np.sqrt(objects.sides.prod(axis=1)) / CELL, SMALLEST)
+    sizes = np.maximum(np.sqrt(objects.sides.prod(axis=1)) / stride, SMALLEST)
     shapes = objects.sides[:, 1] / objects.sides[:, 0]
     return fit_anchors(objects, _centres(sizes, objects.weights, num_scales),
-                       _centres(shapes, objects.weights, num_ratios))
+                       _centres(shapes, objects.weights, num_ratios), stride)
 
 
 def better(fit: Fit, objects: Objects) -> Fit | None:
     """Anchors with as many scales and ratios as `fit`, or one scale more, that fit clearly better; else None."""
     best = None
     for more in (0, 1) if len(objects.sides) else ():
-        other = suggest(objects, len(fit.scales) + more, len(fit.ratios))
+        other = suggest(objects, len(fit.scales) + more, len(fit.ratios), fit.stride)
         if other.mean > (best or fit).mean + GAIN:
             best = other
     return best

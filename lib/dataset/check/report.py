@@ -9,7 +9,7 @@ import numpy as np
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, unknown_labels
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
-from lib.dataset.check.anchors import CELL, Fit, Objects
+from lib.dataset.check.anchors import Fit, Objects
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
 from lib.dataset.faults import Fault, Faults, stopping
 from lib.dataset.imdb import EXAMPLES, box_text
@@ -204,13 +204,13 @@ def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int
     if not len(sides):
         return 'no objects to compare the anchors with'
     size, shape = np.sqrt(sides.prod(axis=1)), sides[:, 1] / sides[:, 0]
-    thin = sides.min(axis=1)
+    thin, cell = sides.min(axis=1), fit.stride
     lines = ["objects at the network's scale, from the smallest to the largest (0, 10, 50, 90, 100 %):",
              '  side of a square of their area, pixels: ' + _quantiles(size), '  height / width: ' + _quantiles(shape),
-             '  thinner than %d pixels, a cell of the feature map: %.1f %%' % (CELL, 100 * (thin < CELL).mean())]
-    if (thin < CELL).mean() > MANY:
+             '  thinner than %d pixels, a cell of the feature map: %.1f %%' % (cell, 100 * (thin < cell).mean())]
+    if (thin < cell).mean() > MANY:
         lines.append('    hard to find with any anchors: SCALES %.2g times as large would leave %d %% of the objects '
-                     'so thin' % (CELL / np.quantile(thin, MANY), 100 * MANY))
+                     'so thin' % (cell / np.quantile(thin, MANY), 100 * MANY))
     lines.append(fit_text('anchors of the configuration', fit))
     if without:
         lines.append('    no anchor lies inside %d of %s: they train nothing' % (without, counted(images, 'image')))

@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from lib.dataset import load_gt_roidb
+from lib.errors import ConfigError
 from lib.rcnn.sample_rois import add_roi_targets
-from rfcn.core.target_loaders import RoiLoader, feature_shape, pad_sample
+from rfcn.core.target_loaders import RoiLoader, check_anchors, feature_shape, pad_sample
 from rfcn.symbols import make_symbol
 from tests.rfcn.conftest import arrays_of
 
@@ -91,3 +92,15 @@ def test_the_cells_of_conv4_are_read_off_the_graph(tiny_cfg, symbol):
     scores = rpn.get_internals()['rpn_bbox_pred_output']
     for height in range(33, 80, 7):
         assert shape(height, 96) == scores.infer_shape(data=(1, 3, height, 96))[1][0][2:]
+
+
+@pytest.mark.parametrize('stride, least', [(16, 40), (32, 80)])
+def test_anchors_none_of_which_lies_inside_an_image_are_refused_whatever_the_stride(tiny_cfg, stride, least):
+    # Scale 2 at stride 16: 32 x 32, inside from 8 to 39 in the second cell; at stride 32: 64 x 64, from 16 to 79.
+    def check(shorter):
+        cfg = tiny_cfg('network.ANCHOR_SCALES=[2]', 'network.ANCHOR_RATIOS=[1]', 'SCALES=[[%d,200]]' % shorter,
+                       'network.RPN_FEAT_STRIDE=%d' % stride)
+        check_anchors(cfg, [{'width': 20, 'height': 20}])
+    check(least)
+    with pytest.raises(ConfigError, match='none of these anchors lies inside a training image'):
+        check(least - 1)

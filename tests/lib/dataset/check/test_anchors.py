@@ -2,11 +2,12 @@
 import numpy as np
 import pytest
 
-from lib.dataset.check.anchors import CELL, Objects, anchorless, better, fit_anchors, objects_at, sample, suggest
+from lib.dataset.check.anchors import Objects, better, fit_anchors, objects_at, sample, suggest
 from lib.dataset.check.report import anchor_text
+from lib.rpn.anchors import anchorless, generate_anchors
 
 LARGE = 4096      # pixels: sides of an image that no anchor leaves
-MIDDLE = 7.5 + 100 * CELL
+MIDDLE = 7.5 + 100 * 16
 
 
 def objects_of(sides, offsets=0.0, weights=None, image=LARGE):
@@ -56,10 +57,24 @@ def test_an_anchor_that_leaves_the_image_fits_nothing():
 
 def test_images_inside_which_no_anchor_lies_are_told():
     # 32 x 32 needs 40 pixels: from 8 to 39.
-    assert anchorless([[40, 40], [39, 40], [40, 39], [400, 39]], (2,), (1,)).tolist() == [False, True, True, True]
-    assert anchorless([[39, 39]], (2, 1), (1,)).tolist() == [False]
+    larger, both = generate_anchors(16, (1,), (2,)), generate_anchors(16, (1,), (2, 1))
+    assert anchorless(larger, [[40, 40], [39, 40], [40, 39], [400, 39]]).tolist() == [False, True, True, True]
+    assert anchorless(both, [[39, 39]]).tolist() == [False]
     text = anchor_text(objects_of([[16, 16]]), fit_anchors(objects_of([[16, 16]]), (1,), (1,)), None, 3, 7)
     assert 'no anchor lies inside 3 of 7 images: they train nothing' in text
+
+
+def test_a_larger_stride_has_larger_anchors_and_fewer_of_them():
+    # Scale 1 at stride 32: 32 x 32, with centres at 15.5, 47.5 ... The object at 7.5 + 1600 = 1607.5 is 8 pixels from
+    # the nearest centre, 15.5 + 50 * 32 = 1615.5, on both axes: 24 x 24 in common of 2 x 1024 - 576.
+    objects = objects_of([[32, 32]])
+    fit = fit_anchors(objects, (1,), (1,), 32)
+    assert fit.overlaps.tolist() == [576 / 1472] and fit.stride == 32
+    assert suggest(objects, 1, 1, 32).scales == (1,) and suggest(objects, 1, 1).scales == (2,)
+    assert better(fit_anchors(objects, (4,), (1,), 32), objects) == fit
+    assert 'thinner than 32 pixels, a cell of the feature map: 0.0 %' in anchor_text(objects, fit, None)
+    # 64 x 64 around 15.5 is inside from the second cell on, from 16 to 79.
+    assert anchorless(generate_anchors(32, (1,), (2,)), [[80, 80], [79, 80]], 32).tolist() == [False, True]
 
 
 def test_of_very_many_objects_some_are_taken_from_all_over():
