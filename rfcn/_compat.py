@@ -1,7 +1,7 @@
 """What MXNet 1.9.1 and GluonCV 0.10 need before they are imported, and what is said where MXNet is missing.
 
-Names of NumPy: both use some that NumPy 1.18 to 2.4 removed. Given back to NumPy here where they are absent, they are
-found on every version, and none of them warns. Nothing that NumPy has is replaced.
+Names of NumPy: both use some that NumPy 1.18 to 2.4 removed. This module gives them back to NumPy where they are
+absent. So every version has them, and none of them warns. Nothing that NumPy has is replaced.
 
 CUDA libraries of the nvidia-*-cu11 packages, for mxnet-cu112: libmxnet.so asks the loader for them by name, and the
 loader does not look into site-packages. It takes a library that is loaded already, though: so each is loaded here by

@@ -25,7 +25,7 @@ def parse(argv=None):
     parser.add_argument('--sets', required=True, help='image sets, separated by commas, such as train,val,test')
     parser.add_argument('--out', required=True, help='new folder')
     parser.add_argument('--classes',
-                        help='class names separated by commas, or a file with one a line (default: those of the data)')
+                        help='class names separated by commas, or a file with one per line (default: the data\'s)')
     parser.add_argument('--images', choices=['copy', 'link', 'none'], default='copy',
                         help='what becomes of the images (default copy)')
     parser.add_argument('--origin', type=int, choices=[0, 1], default=0,

@@ -224,7 +224,7 @@ def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
     Raises:
         DatasetError: as `with_background`. FileNotFoundError: there is no such file.
     """
-    names = read_lines(classes, 'a class name a line') if not isinstance(classes, (list, tuple)) else classes
+    names = read_lines(classes, 'a class name per line') if not isinstance(classes, (list, tuple)) else classes
     return with_background(names, source)[1:]
 
 

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_PATH = 4096
 _LINE_END = re.compile('\r\n|\r|\n')
-CLASS_FILE = 'classes.txt'      # class names of own data, one a line
+CLASS_FILE = 'classes.txt'      # class names of own data, one per line
 # Image sets that tools name differently. If a set has no folder or file of its own name, the other names are tried.
 SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'testing'))
 

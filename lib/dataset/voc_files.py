@@ -43,9 +43,9 @@ class Lists:
 
         `note` is not used: it is for layouts without lists, see `files_below`.
         """
-        names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image a line')]
+        names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image per line')]
         if not names:
-            raise DatasetError('%s: expected the name of an image a line, found none' % self.list_path)
+            raise DatasetError('%s: expected the name of an image per line, found none' % self.list_path)
         return names
 
     def _name_on(self, line):

@@ -50,7 +50,7 @@ class Description:
         if names in (None, ''):
             folders = [''] + [folder for name in names_of_set(image_set) for folder in (name, 'labels/' + name)]
             lists = [os.path.join(self.folder, folder, name) for folder in folders + ['labels'] for name in NAME_LISTS]
-            names = next((read_lines(path, 'a class name a line') for path in lists if existing(path)), [])
+            names = next((read_lines(path, 'a class name per line') for path in lists if existing(path)), [])
         if isinstance(names, list):
             names = {str(number): name for number, name in enumerate(names)}
         pairs = list(names.items()) if isinstance(names, dict) else [('', names)]
@@ -112,7 +112,7 @@ _NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])
 
 def _read(path):
     if os.path.isfile(path) and os.path.getsize(path) > MAX_YAML_BYTES:
-        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one a line'
+        raise DatasetError('%s: larger than %d bytes. Write the names into classes.txt, one per line'
                            % (path, MAX_YAML_BYTES))
     text = read_text(path, "keys 'names', 'train' and so on", MAX_YAML_BYTES)
     try:
@@ -162,7 +162,7 @@ def _listed(dataset_path, entry, note):
                 for name in files_below(path, IMAGE_EXTENSIONS, note)]
     if entry.lower().endswith(IMAGE_EXTENSIONS):
         return [entry.replace(os.sep, '/')]
-    return [_within(dataset_path, line) for line in read_lines(path, 'the path of an image a line')]
+    return [_within(dataset_path, line) for line in read_lines(path, 'the path of an image per line')]
 
 
 def _within(dataset_path, line):

@@ -45,8 +45,8 @@ def whole_files(paths: Sequence[str | os.PathLike], suffix: str = '', last_tells
     Args:
         paths: str or path, of the files.
         suffix: str, ends the temporary names, for writers that choose a format by it.
-        last_tells: whether the last file tells of the others: then the one that was there is removed before any gets
-            its name, so that it never stands beside files that it does not tell of.
+        last_tells: whether the last file describes the others: its old version is then removed first, so that it never
+            stands beside files that it does not describe.
     Raises:
         OSError: a folder is not there or cannot be written to, or the disk is full; it names the files, not the
             temporary ones.
@@ -121,7 +121,7 @@ def is_standard_output(path: str | os.PathLike) -> bool:
 
 @contextlib.contextmanager
 def _naming(paths, temporaries=()):
-    """An error of writing tells of the files, which the system's has no name of, or the temporary one."""
+    """Turn an OSError of writing into one that names the files that the caller asked for."""
     try:
         yield
     except BrokenPipeError:

@@ -9,7 +9,7 @@ The kinds are those of TIDE (Bolya et al. 2020, section 2.2), at IoU 0.5:
     both         near an object of another class: its IoU is between 0.1 and 0.5
     missed       an object that no detection hits, nor mistakes in class or place
 
-What a kind costs is the gain in mAP if its errors were mended and all others stayed: errors of class and of place
+What a kind costs is the gain in mAP if its errors were fixed and all others stayed: errors of class and of place
 become hits of their object, if it has none; the others vanish; missed objects are not counted.
 """
 from typing import Dict, List, NamedTuple
@@ -163,7 +163,7 @@ def missed_objects(objects: Objects, judged: Judged) -> np.ndarray:
 
 
 def error_costs(objects: Objects, judged: Judged, num_classes: int) -> Dict[str, float]:
-    """Kind of error -> the gain in mAP at IoU 0.5 if it were mended, 0 to 1."""
+    """Kind of error -> the gain in mAP at IoU 0.5 if it were fixed, 0 to 1."""
     base = mean_ap(class_curves(objects, judged, num_classes))
     hit, counted, wanted = judged.verdicts == HIT, judged.verdicts != EXCUSED, ~objects.excused
     costs = {}

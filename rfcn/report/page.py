@@ -127,7 +127,7 @@ def _of_errors(content):
     return '\n'.join([heading('What kinds of errors cost'), table(heads + (['change'] if before else []), rows, bars),
                       paragraph('Numbers: detections with a score of at least %g, but for missed objects, which no '
                                 'detection of any score finds. Costs: what mAP@0.5 would gain if all errors of the '
-                                'kind, at any score, were mended and the others stayed (TIDE, Bolya et al. 2020).'
+                                'kind, at any score, were fixed and the others stayed (TIDE, Bolya et al. 2020).'
                                 % content.thresh, note=True)])
 
 

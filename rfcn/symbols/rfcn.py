@@ -16,7 +16,7 @@ from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 
 RPN_SMOOTH_L1_SIGMA = 3.0  # smooth L1 turns linear at 1 / sigma^2
-SAMPLES_PER_PART = 4   # deformable pooling: samples a bin and side
+SAMPLES_PER_PART = 4   # deformable pooling: samples per bin and side
 TRANS_STD = 0.1        # deformable pooling: offsets are in tenths of the RoI's size
 
 
@@ -43,7 +43,7 @@ def rpn_losses(cls_score_two, bbox_pred, label, bbox_target, bbox_weight, batch_
 
     Args:
         label: (B, A*H*W); 1, 0 or -1 for anchors that do not count.
-        batch_size: anchors sampled an image; with `batch_images` it divides the box loss.
+        batch_size: anchors sampled per image; with `batch_images` it divides the box loss.
     """
     cls_prob = mx.sym.SoftmaxOutput(cls_score_two, label, name='rpn_cls_prob', multi_output=True, normalization='valid',
                                     use_ignore=True, ignore_label=IGNORE_LABEL)
@@ -81,7 +81,7 @@ class RFCNHead:
         num_classes: C, background included.
         num_reg_classes: sets of box maps: 2 (background, object: class-agnostic) or C.
         bins: k.
-        spatial_scale: cells of the feature map a pixel of the image.
+        spatial_scale: cells of the feature map per pixel of the image.
         channels: filters of the 1x1 convolution that reduces conv5 (1024 in the paper).
         deformable: deformable PS-RoI pooling with learned offsets, as in the release's resnet_v1_101_rfcn_dcn.
     """

@@ -121,13 +121,13 @@ def test_an_unknown_network_is_refused_with_those_that_there_are(train):
 
 def test_an_image_set_that_is_not_there_is_named_by_its_file(train):
     with pytest.raises(FileNotFoundError,
-                       match='Main/trainval.txt: there is no such file; expected the name of an image a line'):
+                       match='Main/trainval.txt: there is no such file; expected the name of an image per line'):
         train('dataset.image_set=trainval')
 
 
 def test_an_empty_image_set_is_refused(own_tiny_voc, train):
     (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('\n\n')
-    with pytest.raises(DatasetError, match='train.txt: expected the name of an image a line, found none'):
+    with pytest.raises(DatasetError, match='train.txt: expected the name of an image per line, found none'):
         train()
 
 

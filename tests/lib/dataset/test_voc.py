@@ -182,7 +182,7 @@ def test_a_missing_annotation_is_named(voc):
 def test_an_empty_list_of_images_is_refused(voc):
     voc.add('a', [('cat', 1, 2, 11, 22)])
     voc.list_images('train', [' '])
-    with pytest.raises(DatasetError, match=r'train\.txt: expected the name of an image a line, found none'):
+    with pytest.raises(DatasetError, match=r'train\.txt: expected the name of an image per line, found none'):
         open_set(voc)
 
 
@@ -297,7 +297,8 @@ def test_a_missing_folder_of_annotations_is_named(voc):
 def test_a_list_of_images_that_is_no_text_is_refused(voc):
     voc.add('a', [('cat', 1, 2, 11, 22)])
     (voc.folder / 'ImageSets' / 'Main' / 'val.txt').write_bytes(b'\xff\xfe\x81')
-    with pytest.raises(DatasetError, match=r'val\.txt: expected the name of an image a line, in UTF-8, cannot be read'):
+    with pytest.raises(DatasetError,
+                       match=r'val\.txt: expected the name of an image per line, in UTF-8, cannot be read'):
         open_set(voc, 'val')
 
 
