@@ -89,9 +89,9 @@ def check_sets(cfg, names, pixels=None):
 def obstacles(cfg, reports, failures):
     """Why training would not start, or would stop at an image: a list of texts, empty if it would go on."""
     training, _ = image_sets(cfg)
-    texts = [failures[name] for name in training + [cfg.dataset.val_image_set] if name in failures]
     used = training + [name for name in [cfg.dataset.val_image_set] if name and cfg.TRAIN.EVAL_PERIOD]
     settings = dict(on_bad_image=cfg.dataset.on_bad_image, on_unknown_class=cfg.dataset.on_unknown_class)
+    texts = [failures[name] for name in used if name in failures]
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
