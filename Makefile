@@ -46,7 +46,7 @@ format: $(BUILT)  ## mend what lint finds and can be mended by itself; spaces an
 	$(BIN)/ruff check --fix $(ARGS)
 	$(BIN)/autopep8 lib rfcn data experiments tests examples setup.py
 
-faults: $(BUILT)  ## kill each command that writes, and fail its calls, at a dozen of its changes to files: an hour
+faults: $(BUILT)  ## kill commands that write, and fail their calls, at a dozen of their changes to files: an hour
 	$(BIN)/python tests/faults/run.py $(ARGS)
 
 fuzz: $(BUILT)  ## 20,000 damaged and 20,000 unusual files: a result or one of our errors; two readings that agree (ARGS='COUNT --seed N')

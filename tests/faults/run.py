@@ -1,4 +1,4 @@
-"""Kills each command that writes, and fails its calls, at many of its changes to files: `make faults`.
+"""Kills the commands that write (cases.py), and fails their calls, at many of their changes to files: `make faults`.
 
     python tests/faults/run.py [--points 12] [--only train,quantize] [--jobs 2] [--out faults.json]
 
