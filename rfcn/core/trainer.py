@@ -182,7 +182,8 @@ class Trainer:
         return {name: (float(total), int(count)) for name, (total, count) in zip(devices[0], sums)}
 
     def _images(self, batch):
-        return ', '.join(data.decode('utf-8') for data in self.workers.gather(', '.join(batch.images).encode('utf-8')))
+        names = ', '.join(batch.images).encode('utf-8', 'surrogateescape')      # a file's name need not be UTF-8
+        return ', '.join(data.decode('utf-8', 'surrogateescape') for data in self.workers.gather(names))
 
     def _end_epoch(self, epoch, end_epoch, stop):
         """Write a checkpoint if one is due, then validate. A run that is asked to stop gets a checkpoint in any case.

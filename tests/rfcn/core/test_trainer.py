@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from rfcn.checkpoints import checkpoint, resume
+from rfcn.core.loader import Loader
 from rfcn.core.trainer import NonFiniteLoss
 from tests.rfcn.conftest import checkpoint_arrays, log_lines
 from tests.rfcn.core.conftest import SCHEDULE, assert_same_checkpoint
@@ -45,6 +46,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_images(train, nat
     message = str(raised.value)
     assert 'a loss is not finite after 2 updates: RPNAcc' in message and 'TRAIN.lr' in message
     assert message.count('.jpg') == 2 and '/JPEGImages/' in message
+
+
+def test_the_name_of_an_image_need_not_be_utf_8_to_be_named(train, monkeypatch):
+    batches, name = Loader.batches, 'caf\udce9.jpg'     # as Python reads b'caf\xe9.jpg'
+
+    def renamed(loader, *args):
+        for batch in batches(loader, *args):
+            batch.images[0] = name
+            yield batch
+    monkeypatch.setattr(Loader, 'batches', renamed)
+    with pytest.raises(NonFiniteLoss) as raised:
+        train('a', 'TRAIN.lr=1.0e+25')
+    assert 'Images: ' + name in str(raised.value)
 
 
 def test_checkpoints_are_written_at_their_period_and_at_the_end(train):
