@@ -39,6 +39,7 @@ PACKAGES = ('numpy', 'scipy', 'cv2', 'PIL', 'pycocotools', 'matplotlib', 'easydi
 MAKE_BUILD = 'call make build in the project and use its .venv/bin/python'
 
 CUDA_PACKAGE = 'mxnet-cu112'
+CUDA_DRIVER = 'libcuda.so.1'
 CUDA_LIBRARIES = (
     'cuda_runtime/lib/libcudart.so.11.0',
     'cuda_nvrtc/lib/libnvrtc-builtins.so.11.8',
@@ -117,10 +118,10 @@ def needing_mxnet():
                                % (error.name, MAKE_BUILD)) from error
         raise
     except OSError as error:
-        if not str(error).startswith('libcu'):
-            raise
         library = str(error).partition(':')[0]
-        source = "NVIDIA's driver" if library == 'libcuda.so.1' else 'pip install rfcn[mxnet-cu112]'
+        if library not in {CUDA_DRIVER, *(Path(path).name for path in CUDA_LIBRARIES)}:
+            raise
+        source = "NVIDIA's driver" if library == CUDA_DRIVER else 'pip install rfcn[mxnet-cu112]'
         raise MXNetMissing('mxnet-cu112 needs the library %s, which is not here; it comes with %s. To compute on the '
                            'CPU: make build MXNET=mxnet' % (library, source)) from error
 

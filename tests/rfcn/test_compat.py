@@ -56,10 +56,14 @@ def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
     for raised, told in ((absent, 'MXNet is not installed in this Python: call make build'),
                          (requests, 'MXNet needs the package requests, .*: pip install requests graphviz'),
                          (OSError('libcuda.so.1: cannot open shared object file'), "libcuda.so.1.*NVIDIA's driver"),
-                         (OSError('libcudnn.so.8: cannot open'), r'libcudnn.so.8.*pip install rfcn\[mxnet-cu112')):
+                         *((OSError('%s: cannot open' % name), name + r'.*pip install rfcn\[mxnet-cu112')
+                           for name in ('libcudnn.so.8', 'libnccl.so.2', 'libnvrtc.so.11.2', 'libnvToolsExt.so.1'))):
         with pytest.raises(UserError, match=told) as caught, needing_mxnet():
             raise raised
         assert isinstance(caught.value, ImportError)
+    with pytest.raises(OSError, match='libgomp') as caught, needing_mxnet():     # none of NVIDIA's
+        raise OSError('libgomp.so.1: cannot open')
+    assert not isinstance(caught.value, UserError)
     monkeypatch.setitem(cli.COMMANDS, 'broken', Command('rfcn.no_such_module:main', '', ''))
     with pytest.raises(ModuleNotFoundError, match='rfcn.no_such_module'):    # a fault of ours is told as one
         cli.function_of('broken')
