@@ -18,7 +18,7 @@ from lib.errors import ConfigError
 from lib.rcnn.sample_rois import add_roi_targets
 from lib.rpn.proposal import recall_table
 from lib.utils.console import progress
-from lib.utils.proposals import fit_proposals, load_proposals, save_proposals
+from lib.utils.proposals import check_proposals, load_proposals, save_proposals
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
@@ -128,7 +128,7 @@ def with_proposals(imdb, path):
     """The entries of a data set with the proposals of a file. An image that has none gets one, the whole image."""
     entries = imdb.gt_roidb()
     for entry, proposals in zip(entries, load_proposals(path, imdb.image_set_index)):
-        fit_proposals(proposals, entry, path)  # checked, not clipped: the RPN's own end where the enlarged image did
+        check_proposals(proposals, entry, path)
         whole = np.array([[0, 0, entry['width'] - 1, entry['height'] - 1, 0]], dtype=np.float32)
         entry['proposals'] = proposals if len(proposals) else whole
     return entries

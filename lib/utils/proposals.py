@@ -46,23 +46,6 @@ def save_proposals(path: str, index: Sequence[str], all_proposals: Sequence[np.n
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def attach_proposals(roidb: list[dict], path: str) -> list[dict]:
-    """Give each image its proposals.
-
-    Args:
-        roidb: list of entries as the data set made them, not mirrored: `append_flipped_images` mirrors proposals too.
-        path: of the file.
-    Returns:
-        list of copies of the entries with `proposals`, (m, 5) float32 boxes and scores (1 if the file has none).
-    Raises:
-        FileNotFoundError: there is no such file.
-        DatasetError: the file is damaged, has another number of images or lacks one, or has a box that ends before it
-            begins or lies outside of its image.
-    """
-    proposals = load_proposals(path, [entry['index'] for entry in roidb])
-    return [dict(entry, proposals=fit_proposals(boxes, entry, path)) for entry, boxes in zip(roidb, proposals)]
-
-
 def load_proposals(path: str, indexes: Sequence[str]) -> list[np.ndarray]:
     """The proposals of a list of images.
 
@@ -73,7 +56,8 @@ def load_proposals(path: str, indexes: Sequence[str]) -> list[np.ndarray]:
     Returns:
         list of (m, 5) float32 arrays, x1, y1, x2, y2 from 0 and score.
     Raises:
-        FileNotFoundError, DatasetError: as in `attach_proposals`.
+        FileNotFoundError: there is no such file.
+        DatasetError: the file is damaged or of another kind, has another number of images, or lacks one.
     """
     if not is_there(path):
         raise FileNotFoundError('%s: there is no such file of proposals; rfcn propose can write one' % path)
@@ -90,17 +74,15 @@ def load_proposals(path: str, indexes: Sequence[str]) -> list[np.ndarray]:
     return [_as_proposals(array, index, path) for array, index in zip(arrays, indexes)]
 
 
-def fit_proposals(proposals: np.ndarray, entry: dict, path: str) -> np.ndarray:
-    """Check that proposals lie in their image, and clip those that leave it by up to TOLERANCE pixels.
+def check_proposals(proposals: np.ndarray, entry: dict, path: str) -> None:
+    """Raise a DatasetError, which names image and box, unless proposals lie in their image.
+
+    They may leave it by up to TOLERANCE pixels: those of an RPN end where the enlarged image did.
 
     Args:
         proposals: (m, 5) float32.
         entry: of the roidb.
         path: of the file of proposals, for errors.
-    Returns:
-        (m, 5) float32.
-    Raises:
-        DatasetError: naming image and box.
     """
     last = np.array([entry['width'] - 1, entry['height'] - 1] * 2, dtype=np.float32)
     boxes = proposals[:, :4]
@@ -113,7 +95,6 @@ def fit_proposals(proposals: np.ndarray, entry: dict, path: str) -> np.ndarray:
                            'before it begins. Was it made for another image set, or written in another order?'
                            % (path, entry['index'], entry['width'], entry['height'], bad[0],
                               ', '.join('%g' % value for value in boxes[bad[0]])))
-    return np.hstack([np.clip(boxes, 0, last), proposals[:, 4:]]).astype(np.float32)
 
 
 def _by_name(arrays, names, indexes, path):

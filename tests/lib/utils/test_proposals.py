@@ -9,7 +9,7 @@ import scipy.io
 
 from lib.dataset.imdb import append_flipped_images, make_entry
 from lib.errors import DatasetError
-from lib.utils.proposals import attach_proposals, fit_proposals, load_proposals, save_proposals
+from lib.utils.proposals import check_proposals, load_proposals, save_proposals
 
 INDEXES = ['000005', '000007', '000009']
 
@@ -110,25 +110,24 @@ def test_code_in_a_pickle_is_not_run(tmp_path):
         load_proposals(str(tmp_path / 'a.pkl'), INDEXES)
 
 
-def test_proposals_are_attached_and_mirrored_with_the_image(tmp_path):
-    entries = roidb()
-    attached = attach_proposals(entries, write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH))
-    assert 'proposals' not in entries[0]
-    flipped = append_flipped_images(attached)[3]
+def test_proposals_are_mirrored_with_their_image(tmp_path):
+    entry = dict(roidb()[0], proposals=load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH), INDEXES)[0])
+    flipped = append_flipped_images([entry])[1]
     # x1 becomes 99 - x2: 99 - 3 = 96 to 99 - 1 = 98
     np.testing.assert_array_equal(flipped['proposals'], [[0, 0, 99, 39, 1], [96, 2, 98, 4, 1]])
 
 
-def test_a_pixel_beyond_the_image_is_cut_off():
-    found = fit_proposals(np.array([[-0.5, 0, 99.4, 40, 0.5]], np.float32), roidb()[0], 'a.pkl')
-    np.testing.assert_array_equal(found, np.array([[0, 0, 99, 39, 0.5]], np.float32))
+def test_a_box_may_leave_the_image_by_a_pixel():
+    proposals = np.array([[-1, 0, 99.4, 40, 0.5]], np.float32)      # the image is 100 x 40
+    check_proposals(proposals, roidb()[0], 'a.pkl')
+    assert proposals.tolist() == [[-1, 0, np.float32(99.4), 40, 0.5]]
 
 
 @pytest.mark.parametrize('box', [[0, 0, 101, 10], [0, 0, 10, 41], [-2, 0, 5, 5], [5, 5, 4, 9], [0, 0, np.nan, 5]])
 def test_a_box_outside_the_image_or_inside_out_is_named(box):
     proposals = np.array([[1, 2, 3, 4, 1], box + [1]], np.float32)
     with pytest.raises(DatasetError, match=r'a\.pkl: image 000005 of 100 x 40 pixels, proposal 1 is .*image set'):
-        fit_proposals(proposals, roidb()[0], 'a.pkl')
+        check_proposals(proposals, roidb()[0], 'a.pkl')
 
 
 def test_another_number_of_images_is_refused(tmp_path):
