@@ -33,7 +33,7 @@ from rfcn.checkpoints.identity import Identity, data_record, settings_of, summar
 from rfcn.checkpoints.resume import difference, record, save_with_files, stands_for, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
-from rfcn.config.config import with_overrides
+from rfcn.config.config import rois_per_image, with_overrides
 from rfcn.core.loader import proposal_scale
 from rfcn.core.module import contexts, fixed_param_names
 from rfcn.core.schedule import last_epoch
@@ -133,6 +133,7 @@ def check_config(cfg):
     if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS + (FIFTH,):
         raise ConfigError('TRAIN.model_prefix is to name the final checkpoint and must not be empty or one of %s'
                           % ', '.join(STEPS + (FIFTH,)))
+    rois_per_image(step_config(cfg, 'rfcn1'))   # raises where they cannot be shared out
     network = make_symbol(cfg)
     rpn, rfcn = network.get_symbol_rpn(is_train=False), network.get_symbol_rfcn(is_train=False)
     shared = set(rpn.list_arguments()) & set(rfcn.list_arguments()) - {'data'}

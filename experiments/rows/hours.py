@@ -16,7 +16,7 @@ from experiments.bench.training import LABELS, OPTIMIZER
 from experiments.rows.cost import OBJECTS, input_shapes
 from experiments.rows.schedule import row_steps, test_images, training_images
 from experiments.rows.table import ALTERNATE, GIVEN, TEST
-from rfcn.config.config import load_config, with_overrides
+from rfcn.config.config import load_config, rois_per_image, with_overrides
 from rfcn.core.detect import Predictor
 from rfcn.core.loader import detection_scales
 from rfcn.core.module import TrainModule
@@ -97,8 +97,8 @@ class Stopwatch:
         self.known: Dict[Tuple, float] = {}
 
     def __call__(self, cfg, graph, is_train, precision):
-        rois = cfg.TRAIN.BATCH_ROIS if cfg.TRAIN.BATCH_ROIS == -1 else cfg.TRAIN.BATCH_ROIS // cfg.TRAIN.BATCH_IMAGES
-        cfg = with_overrides(cfg, {'TRAIN.BATCH_IMAGES': 1, 'TEST.BATCH_IMAGES': 1, 'TRAIN.BATCH_ROIS': rois})
+        cfg = with_overrides(cfg, {'TRAIN.BATCH_IMAGES': 1, 'TEST.BATCH_IMAGES': 1,
+                                   'TRAIN.BATCH_ROIS': rois_per_image(cfg)})
         symbol = getattr(make_symbol(cfg), graph)(is_train=is_train)
         batch = random_batch(cfg, symbol)
         key = (symbol.tojson(), str(batch.provide_data), is_train, precision)

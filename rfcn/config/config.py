@@ -150,6 +150,19 @@ def with_overrides(config: Config, changes: Mapping[str, Any]) -> Config:
     return _complete(stated, 'with_overrides')
 
 
+def rois_per_image(config: Config) -> int:
+    """RoIs of each image that the head is trained on: those of a device, TRAIN.BATCH_ROIS, by its images; -1 is all.
+
+    Raises:
+        ConfigError: the images of a device cannot have equally many.
+    """
+    rois, images = config.TRAIN.BATCH_ROIS, config.TRAIN.BATCH_IMAGES
+    if rois > 0 and rois % images:
+        raise ConfigError('TRAIN.BATCH_ROIS is %d, which cannot be shared out equally to TRAIN.BATCH_IMAGES, %d '
+                          '(by alternation: TRAIN.ALTERNATE.RCNN_BATCH_IMAGES)' % (rois, images))
+    return rois // images if rois > 0 else rois
+
+
 def thaw(config: Any) -> Any:
     """Plain dicts and lists with the config's values, free to be changed."""
     if isinstance(config, dict):

@@ -20,6 +20,7 @@ from lib.errors import ConfigError
 from lib.rcnn.sample_rois import BACKGROUND, sample_labelled_rois
 from lib.rpn.anchors import anchorless, as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
 from lib.utils.image import resize_scale, tensor_vstack
+from rfcn.config.config import rois_per_image
 from rfcn.core.loader import Loader, image_settings, scaled_rois
 from rfcn.core.workers import workers
 
@@ -181,9 +182,7 @@ def roi_loader(cfg, roidb, devices=1):
     sampling = dict(fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO,
                     num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC,
                     bbox_weights=train.BBOX_WEIGHTS, pad_label=BACKGROUND if cfg.RELEASE_RULES else IGNORE_LABEL)
-    # As end to end and as in the release: BATCH_ROIS is shared out to the images of a device.
-    rois_per_image = train.BATCH_ROIS if train.BATCH_ROIS == -1 else train.BATCH_ROIS // train.BATCH_IMAGES
-    return RoiLoader(roidb, train.BATCH_IMAGES, rois_per_image=rois_per_image, fg_fraction=train.FG_FRACTION,
+    return RoiLoader(roidb, train.BATCH_IMAGES, rois_per_image=rois_per_image(cfg), fg_fraction=train.FG_FRACTION,
                      sampling=sampling, shuffle=train.SHUFFLE, threads=train.WORKERS,
                      aspect_grouping=train.ASPECT_GROUPING, shuffle_whole_batches=not cfg.RELEASE_RULES,
                      on_bad_image=cfg.dataset.on_bad_image, **shares(devices),

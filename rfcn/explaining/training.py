@@ -14,7 +14,7 @@ from lib.utils.image import transform_inverse
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import start_params
-from rfcn.config.config import with_overrides
+from rfcn.config.config import rois_per_image, with_overrides
 from rfcn.core.detect import NETWORK_LOCK
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.operator_py import use_seeds
@@ -118,10 +118,7 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
     Raises:
         DatasetError: no image of the training set has such a path.
     """
-    per_image = {'TRAIN.BATCH_IMAGES': 1}
-    if cfg.TRAIN.BATCH_ROIS > 0:
-        per_image['TRAIN.BATCH_ROIS'] = cfg.TRAIN.BATCH_ROIS // cfg.TRAIN.BATCH_IMAGES
-    cfg = with_overrides(cfg, per_image)
+    cfg = with_overrides(cfg, {'TRAIN.BATCH_IMAGES': 1, 'TRAIN.BATCH_ROIS': rois_per_image(cfg)})
     roidb = data_sets.training_roidb(cfg)
     if paths:
         roidb = [entry for entry in roidb if entry['image'].endswith(tuple(paths))]

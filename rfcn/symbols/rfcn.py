@@ -9,8 +9,8 @@ import functools
 import mxnet as mx
 
 from lib.bbox.bbox_transform import IGNORE_LABEL, MAX_LOG_RATIO
-from lib.errors import ConfigError
 from lib.rcnn.sample_rois import BACKGROUND, LOG_FLOOR
+from rfcn.config.config import rois_per_image
 from rfcn.operator_py.proposal import proposal
 from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
@@ -283,9 +283,7 @@ class RFCN:
 
     def _proposal_target(self, rois, gt_boxes):
         train = self.cfg.TRAIN
-        if train.BATCH_ROIS > 0 and train.BATCH_ROIS % train.BATCH_IMAGES:
-            raise ConfigError('TRAIN.BATCH_ROIS is %d, which cannot be shared out equally to TRAIN.BATCH_IMAGES, %d'
-                              % (train.BATCH_ROIS, train.BATCH_IMAGES))
+        rois_per_image(self.cfg)    # the operator shares them out; raises where that cannot be
         normalised = train.BBOX_NORMALIZATION_PRECOMPUTED
         return proposal_target(
             rois, gt_boxes, num_reg_classes=self.num_reg_classes, batch_images=train.BATCH_IMAGES,
@@ -309,7 +307,8 @@ class RFCN:
         if train.ENABLE_OHEM:
             return train.BATCH_ROIS_OHEM
         # Departure: the release divides the box loss by BATCH_ROIS even if that is -1 (all RoIs), and so increases it.
-        return train.BATCH_ROIS // train.BATCH_IMAGES if train.BATCH_ROIS > 0 else train.RPN_POST_NMS_TOP_N
+        count = rois_per_image(self.cfg)
+        return count if count > 0 else train.RPN_POST_NMS_TOP_N
 
     def _rcnn_outputs(self, conv5, rois):
         cls_score, bbox_pred = self.head.predict(conv5, rois)

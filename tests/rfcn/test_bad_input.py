@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from rfcn import train_end2end
+from rfcn import data_sets, train_end2end
+from rfcn.config.config import with_overrides
+from rfcn.core.target_loaders import roi_loader
+from rfcn.explaining.training import training_images
+from rfcn.symbols import make_symbol
 from tests.rfcn.conftest import log_lines
 
 
@@ -163,6 +167,17 @@ def test_rois_that_cannot_be_shared_out_to_the_images_are_refused(train):
     with pytest.raises(ConfigError,
                        match='TRAIN.BATCH_ROIS is 7, which cannot be shared out equally to TRAIN.BATCH_IMAGES, 2'):
         train('TRAIN.BATCH_ROIS=7', 'TRAIN.ENABLE_OHEM=false')
+
+
+@pytest.mark.parametrize('rois', [7, 1])
+def test_rois_that_cannot_be_shared_out_are_refused_on_given_proposals_and_explained_images_too(tiny_cfg, rois):
+    cfg = tiny_cfg('TRAIN.BATCH_ROIS=%d' % rois)
+    message = 'TRAIN.BATCH_ROIS is %d, which cannot be shared out equally to TRAIN.BATCH_IMAGES, 2' % rois
+    roidb = [dict(data_sets.training_roidb(cfg)[0], rois=np.zeros((1, 4)))]
+    for call in (lambda: roi_loader(cfg, roidb), lambda: next(training_images(cfg)),
+                 lambda: make_symbol(with_overrides(cfg, {'TRAIN.ENABLE_OHEM': False})).get_symbol_rfcn(is_train=True)):
+        with pytest.raises(ConfigError, match=message):
+            call()
 
 
 def test_a_set_without_any_object_is_refused_with_counts(own_tiny_voc, train):

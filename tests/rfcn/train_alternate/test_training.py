@@ -141,6 +141,12 @@ def test_a_step_without_rate_or_epochs_is_refused(tiny_voc, key):
         train_alternate.check_config(config_of(tiny_voc, 'TRAIN.ALTERNATE.%s=0' % key))
 
 
+def test_rois_that_cannot_be_shared_out_are_refused_before_the_first_step(tiny_voc):
+    uneven = 'TRAIN.BATCH_ROIS=128', 'TRAIN.ALTERNATE.RCNN_BATCH_IMAGES=3'
+    with pytest.raises(ConfigError, match='128, which cannot be shared out equally to TRAIN.BATCH_IMAGES, 3'):
+        train_alternate.check_config(config_of(tiny_voc, *uneven))
+
+
 def test_shared_layers_that_are_not_fixed_are_refused(tiny_voc):
     with pytest.raises(ConfigError, match='does not fix conv1_weight, res2a_branch1_weight'):
         train_alternate.check_config(config_of(tiny_voc, 'network.FIXED_PARAMS_SHARED=[bn, res3, res4]'))
