@@ -2,6 +2,7 @@
 
 It needs no MXNet.
 """
+import functools
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib.dataset.convert import convert
-from lib.utils.console import counted, say
+from lib.utils.console import counted, progress, say
 from lib.utils.limits import is_there
 from rfcn.cli.script import make_parser, run_script
 
@@ -38,7 +39,8 @@ def main(argv=None):
     args = parse(argv)
     classes = args.classes and (args.classes if is_there(args.classes) else args.classes.split(','))
     sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
-                         classes=classes or None, images=args.images, origin=args.origin)
+                         classes=classes or None, images=args.images, origin=args.origin,
+                         progress=functools.partial(progress, desc='images', unit='image'))
     for image_set, data in sets.items():
         say('%s: %s, %s of %s' % (image_set, counted(len(data.pictures), 'image'),
                                     counted(len(data.table()[0]), 'object'), counted(len(data.classes), 'class')))

@@ -26,17 +26,17 @@ import numpy as np
 import yaml
 
 from lib.dataset import read_annotated
-from lib.dataset.annotations import unknown_labels
+from lib.dataset.annotations import check_same_classes
 from lib.dataset.box_rule import fit_items, hints, usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
+from lib.dataset.convert import complete_set
 from lib.dataset.csv_list import write_list
-from lib.dataset.faults import stopping
 from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.errors import DatasetError
-from lib.utils.console import listed, progress, say
+from lib.utils.console import progress, say
 from lib.utils.folders import locked_folder
-from lib.utils.image_file import image_size, imread
+from lib.utils.image_file import imread
 from lib.utils.limits import is_there
 from lib.utils.whole_file import save_text, whole_files
 from rfcn import check_dataset
@@ -78,19 +78,13 @@ def read_folder(folder):
     sets = {}
     for name in found.image_sets:
         data = read_annotated(found.format, name, folder, sets=found.image_sets)
-        for fault in stopping(data.faults) + unknown_labels(data):
-            raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
-                               % fault.text.rstrip('.'))
         if data.annotated:
+            data, _ = complete_set(data)
             sets[name] = data._replace(pictures=[picture._replace(
-                name=os.path.relpath(picture.path, folder).replace(os.sep, '/'),
-                size=picture.size or image_size(picture.path)) for picture in data.pictures])
+                name=os.path.relpath(picture.path, folder).replace(os.sep, '/')) for picture in data.pictures])
     if not sets:
         raise DatasetError('%s: the pictures have no annotations' % folder)
-    if len({data.classes for data in sets.values()}) > 1:
-        raise DatasetError('%s: the sets differ in their classes: %s. Make them the same'
-                           % (folder, '; '.join('%s: %s' % (name, listed(data.classes))
-                                                for name, data in sets.items())))
+    check_same_classes(sets, 'Make them the same')
     return sets
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any, Sequence
 
-from lib.dataset.annotations import AnnotatedSet, same_files
+from lib.dataset.annotations import AnnotatedSet, check_same_classes, same_files
 from lib.dataset.coco import read_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv
@@ -87,10 +87,7 @@ def load_imdbs(name: str, image_sets: str, root_path: str, dataset_path: str, **
     names = [image_set.strip() for image_set in image_sets.split('+')]
     options.setdefault('sets', names)
     imdbs = [make_dataset(name, image_set, root_path, dataset_path, **options) for image_set in names]
-    for imdb in imdbs[1:]:
-        if imdb.classes != imdbs[0].classes:
-            raise DatasetError('%s and %s differ in their classes: %s and %s. Give the classes for both'
-                               % (imdbs[0].name, imdb.name, imdbs[0].classes[1:], imdb.classes[1:]))
+    check_same_classes({imdb.name: imdb.data for imdb in imdbs}, 'Give them with dataset.CLASSES')
     return imdbs
 
 

@@ -228,6 +228,13 @@ def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
     return with_background(names, source)[1:]
 
 
+def check_same_classes(sets: dict[str, AnnotatedSet], remedy: str) -> None:
+    """Raise a DatasetError, which ends with a remedy, if sets (name -> set) differ in their classes or their order."""
+    if len({data.classes for data in sets.values()}) > 1:
+        classes = '; '.join('%s: %s' % (name, listed(data.classes)) for name, data in sets.items())
+        raise DatasetError('the sets differ in their classes: %s. %s' % (classes, remedy))
+
+
 def same_files(data: AnnotatedSet) -> Faults:
     """Faults for the pictures whose image file is also that of an earlier picture."""
     faults, first = Faults(), {}

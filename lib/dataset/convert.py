@@ -7,7 +7,7 @@ import shutil
 from typing import Callable, Iterable, Sequence
 
 from lib.dataset import read_annotated
-from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels
+from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels
 from lib.dataset.coco import write_coco
 from lib.dataset.csv_list import write_csv
 from lib.dataset.faults import stopping
@@ -16,7 +16,6 @@ from lib.dataset.imdb import EXAMPLES, turned_text
 from lib.dataset.voc import write_voc
 from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
-from lib.utils.console import listed
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head
 
@@ -55,45 +54,47 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         sets, turned = {}, []
         for name in image_sets:
             data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
-            sets['all' if name == '.' else name] = _complete(data, turned)
-        _check_classes(sets)
+            sets['all' if name == '.' else name], of_set = complete_set(data)
+            turned += of_set
+        check_same_classes(sets, 'Give them with --classes')
         lost, folders = WRITERS[target](sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)
     return sets, lost + [turned_text(path, orientation) for path, orientation in turned[:EXAMPLES]]
 
 
-def _check_classes(sets):
-    if len({data.classes for data in sets.values()}) > 1:
-        raise DatasetError('the sets differ in their classes: %s. Give them with --classes'
-                           % '; '.join('%s: %s' % (name, listed(data.classes)) for name, data in sets.items()))
-    unprintable = [name for data in sets.values() for name in data.classes if not name.isprintable()]
-    if unprintable:
-        raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
+def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[tuple[str, int]]]:
+    """An annotated set with the size of every image, as its header states it: to be written in another form.
 
-
-def _complete(data, turned):
-    """The set with the size of every image; raises for its first fault.
-
-    Pairs (path, orientation) of images with an orientation are added to `turned`.
+    Returns:
+        data: the set.
+        turned: path and orientation of the images with an orientation other than 1.
+    Raises:
+        DatasetError: the set has no annotations, a fault that stops training, an unknown label, an image of another
+            size than annotated, or a class name that a text file does not hold.
     """
     for fault in stopping(data.faults) + unknown_labels(data):
         raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
                            % fault.text.rstrip('.'))
     if not data.annotated:
         raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
-    return data._replace(pictures=[picture._replace(size=_size_of(picture, turned)) for picture in data.pictures])
+    unprintable = [name for name in data.classes if not name.isprintable()]
+    if unprintable:
+        raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
+    heads = [_head_of(picture) for picture in data.pictures]
+    turned = [(picture.path, head.orientation) for picture, head in zip(data.pictures, heads) if head.orientation != 1]
+    pictures = [picture._replace(size=head.size) for picture, head in zip(data.pictures, heads)]
+    return data._replace(pictures=pictures), turned
 
 
-def _size_of(picture, turned):
-    """The size of an image. Raises a DatasetError if its annotation states another: boxes may be fractions of it."""
-    size, orientation = image_head(picture.path)
-    if orientation != 1:
-        turned.append((picture.path, orientation))
-    if picture.size not in (None, size):
+def _head_of(picture):
+    """The head of an image. Raises a DatasetError if its annotation states another size: boxes may be fractions of it.
+    """
+    head = image_head(picture.path)
+    if picture.size not in (None, head.size):
         raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or let rfcn '
-                           'check --fix do it' % (picture.path, *size, picture.source, *picture.size))
-    return size
+                           'check --fix do it' % (picture.path, *head.size, picture.source, *picture.size))
+    return head
 
 
 def place_images(pictures: Iterable[Picture], folder: str, how: str = 'copy') -> None:

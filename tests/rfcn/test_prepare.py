@@ -127,8 +127,12 @@ def test_a_set_beside_its_parts_adds_no_picture_twice():
 
 
 def test_what_stops_training_is_told_before_anything_is_written(photos):
+    written = (photos / 'p01.xml').read_text()
     (photos / 'p01.xml').write_text('<annotation><object></annotation>')
     with pytest.raises(DatasetError, match=r'p01\.xml.*rfcn check lists all faults'):
+        prepare.main([str(photos)])
+    (photos / 'p01.xml').write_text(written.replace('<width>160<', '<width>161<'))
+    with pytest.raises(DatasetError, match=r'p01\.png: the image is 160 x 120 pixels, its annotation .* 161 x 120'):
         prepare.main([str(photos)])
     assert not list(photos.glob('prepared*'))
 
