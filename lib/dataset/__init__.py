@@ -8,7 +8,7 @@ import re
 from typing import Any, Sequence
 
 from lib.dataset.annotations import AnnotatedSet, check_same_classes, same_files
-from lib.dataset.coco import read_coco
+from lib.dataset.coco import COCO_CLASSES, COCO_SET, read_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv
 from lib.dataset.imdb import IMDB, append_flipped_images, check_usable
@@ -20,18 +20,7 @@ from lib.errors import DatasetError
 # Name in the configuration -> function that reads an image set, the options that it takes, class with the evaluation.
 DATASETS = {'PascalVOC': (read_voc, ('sets',), VocScored), 'coco': (read_coco, (), CocoScored),
             'csv': (read_csv, ('sets', 'origin'), VocScored), 'yolo': (read_yolo, (), VocScored)}
-# In the order of COCO's category ids, as in its json files.
-COCO_CLASSES = (
-    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
-    'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant',
-    'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard',
-    'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
-    'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange', 'broccoli',
-    'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed', 'dining table', 'toilet',
-    'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator',
-    'book', 'clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush')
 _VOC_SET = r'20(0[7-9]|1[0-2])_\w+'
-_COCO_SET = r'(train|val|valminusminival|minival|trainval|test|test-dev)20(14|15|17)'
 
 
 def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
@@ -125,5 +114,5 @@ def published_classes(dataset: str, image_sets: str) -> tuple[str, ...]:
         dataset: a name of `DATASETS`.
         image_sets: names joined by '+'.
     """
-    names, pattern = {'PascalVOC': (VOC_CLASSES, _VOC_SET), 'coco': (COCO_CLASSES, _COCO_SET)}.get(dataset, ((), ''))
+    names, pattern = {'PascalVOC': (VOC_CLASSES, _VOC_SET), 'coco': (COCO_CLASSES, COCO_SET)}.get(dataset, ((), ''))
     return names if all(re.fullmatch(pattern, name.strip()) for name in image_sets.split('+')) else ()

@@ -28,9 +28,18 @@ from lib.errors import DatasetError
 ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
 MOST_DETECTIONS = 100                   # per image, that COCO's average precision takes into account
 _LOST_NAMES = re.compile(r'\\')         # names of images that are not read back: a backslash stands for a slash
-# In COCO's own sets each object counts as it is written, as in COCO's kit.
-_OFFICIAL = re.compile(r'(train|val|minival|valminusminival|test|test-dev)(2014|2015|2017)')
-_OFFICIAL_CATEGORIES = 80
+# Names of COCO's own sets. With all categories, each object of them counts as it is written, as in COCO's kit.
+COCO_SET = r'(train|val|trainval|minival|valminusminival|test|test-dev)20(14|15|17)'
+# In the order of COCO's category ids, as in its json files.
+COCO_CLASSES = (
+    'person', 'bicycle', 'car', 'motorcycle', 'airplane', 'bus', 'train', 'truck', 'boat', 'traffic light',
+    'fire hydrant', 'stop sign', 'parking meter', 'bench', 'bird', 'cat', 'dog', 'horse', 'sheep', 'cow', 'elephant',
+    'bear', 'zebra', 'giraffe', 'backpack', 'umbrella', 'handbag', 'tie', 'suitcase', 'frisbee', 'skis', 'snowboard',
+    'sports ball', 'kite', 'baseball bat', 'baseball glove', 'skateboard', 'surfboard', 'tennis racket', 'bottle',
+    'wine glass', 'cup', 'fork', 'knife', 'spoon', 'bowl', 'banana', 'apple', 'sandwich', 'orange', 'broccoli',
+    'carrot', 'hot dog', 'pizza', 'donut', 'cake', 'chair', 'couch', 'potted plant', 'bed', 'dining table', 'toilet',
+    'tv', 'laptop', 'mouse', 'remote', 'keyboard', 'cell phone', 'microwave', 'oven', 'toaster', 'sink', 'refrigerator',
+    'book', 'clock', 'vase', 'scissors', 'teddy bear', 'hair drier', 'toothbrush')
 
 
 class CocoIds(NamedTuple):
@@ -73,7 +82,7 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     _note_crowded(path, pictures, faults)
     identifiers = {name: identifier for identifier, name in content.categories.items()}
     ids = CocoIds([image['id'] for image in content.images], {name: identifiers.get(name) for name in classes})
-    official = bool(_OFFICIAL.fullmatch(image_set)) and len(named) == _OFFICIAL_CATEGORIES
+    official = bool(re.fullmatch(COCO_SET, image_set)) and len(named) == len(COCO_CLASSES)
     name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
     return AnnotatedSet(name, image_set, 'coco', classes, len(classes), pictures, faults, 'annotations[%d]',
                         content.annotated, official, ids)

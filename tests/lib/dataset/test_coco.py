@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import coco_json, make_dataset, read_annotated
+from lib.dataset import COCO_CLASSES, coco_json, make_dataset, published_classes, read_annotated
 from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_eval import STATISTICS
 from lib.dataset.coco_json import read_json
@@ -123,6 +123,17 @@ def test_perfect_detections_have_average_precision_one_and_absent_classes_none(w
     assert np.isnan(evaluation.metrics['AP/cat']) and np.isnan(evaluation.metrics['AP_large'])
     assert evaluation.table.splitlines()[1] == 'dog     1.0000   1.0000'
     np.testing.assert_equal(imdb.evaluate_files(str(tmp_path / 'out')).metrics, evaluation.metrics)
+
+
+@pytest.mark.parametrize('image_set, count, official', [
+    ('val2017', 80, True), ('trainval2014', 80, True), ('val2017', 79, False), ('val2016', 80, False),
+    ('myval2017', 80, False)])
+def test_in_coco_s_own_sets_with_all_categories_objects_count_as_written(write, image_set, count, official):
+    categories = [{'id': number, 'name': name} for number, name in enumerate(COCO_CLASSES[:count], 1)]
+    folder = write([annotation(1, (-5, 2, 10, 10))], image_set + '.json', 'images', categories=categories)
+    counted = open_set(folder, image_set).counted_items()
+    assert counted.boxes.tolist() == [[-5 if official else 0, 2, 4, 11]]
+    assert bool(published_classes('coco', image_set)) == image_set.startswith(('val2017', 'trainval2014'))
 
 
 def test_no_detections_have_average_precision_zero(write):
