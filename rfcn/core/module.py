@@ -81,6 +81,7 @@ class TrainModule:
         self.accumulate = accumulate
         self.optimizer = None
         self._sums = None
+        self._learned = ()      # names of the statistics that devices or workers share
         self._updater = None
         self._pending = 0
 
@@ -102,6 +103,7 @@ class TrainModule:
         self._updater = mx.optimizer.get_updater(self.optimizer)
         self._sums = Sums(kvstore, count)
         self._sums.add_keys(dict(self._trained()), half_wire)
+        self._learned = self._names_of_learned_statistics() if self._sums.shared else ()
         self._sums.add_keys(dict(self._learned_statistics()))
 
     def step(self, batch):
@@ -227,9 +229,11 @@ class TrainModule:
         Each of these sees other images, and after each step all take the mean of their statistics. So a resumed run,
         which has one set of statistics, equals one that never stopped.
         """
-        if not self._sums.shared:
-            return []
+        arrays = self._arrays('aux_dict') if self._learned else {}
+        return [(name, arrays[name]) for name in self._learned]
+
+    def _names_of_learned_statistics(self):
         learning = [node['name'] for node in json.loads(self.graph.tojson())['nodes'] if node['op'] == 'BatchNorm'
                     and node.get('attrs', {}).get('use_global_stats', 'False') not in ('True', '1')]
-        return [(name, arrays) for name, arrays in self._arrays('aux_dict').items()
+        return [name for name in self._arrays('aux_dict')
                 if name.startswith(tuple(layer + '_moving_' for layer in learning))]
