@@ -167,7 +167,8 @@ def fitted(progress: Progress, same_data: bool, epoch_images: int, step_images: 
         same_data: whether the images and their order are the same.
         epoch_images, step_images, accumulate: as in `Progress`, now.
     """
-    if same_data and progress[-4:-1] == (epoch_images, step_images, accumulate):
+    counted_in = progress.epoch_images, progress.step_images, progress.accumulate
+    if same_data and counted_in == (epoch_images, step_images, accumulate):
         return progress
     images = progress.images if same_data else 0
     whole, left = (-(-count // step_images) for count in (epoch_images, epoch_images - images))

@@ -128,8 +128,8 @@ class Trainer:
 
     def _seconds_left(self, speed, epoch, batches_done, end_epoch):
         """Seconds of training that are left, without validations, at so many images per second."""
-        last, size = math.ceil(end_epoch), len(self.loader)
-        batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last)) - batches_done
+        size = len(self.loader)
+        batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last_epoch(end_epoch))) - batches_done
         return batches * self.loader.step_size / speed if speed else 0
 
     def _save_interrupted(self, epoch, images, drawn_for):

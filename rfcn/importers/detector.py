@@ -18,7 +18,6 @@ from lib.dataset import COCO_CLASSES
 from lib.dataset.voc import VOC_CLASSES
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import TEST_SUFFIX
-from rfcn.config.config import load_config, with_overrides
 from rfcn.importers.trunk import RELEASE_MEANS, find_trunk, fold_trunk
 
 HEADS = ('rpn_conv_3x3', 'rpn_cls_score', 'rpn_bbox_pred', 'conv_new_1', 'rfcn_cls', 'rfcn_bbox')
@@ -78,11 +77,6 @@ def import_detector(params, source_input, path: str, classes: Tuple[str, ...] = 
                      'network.PIXEL_MEANS': [float('%g' % mean) for mean in means[::-1]],
                      'dataset.CLASSES': list(_class_names(number, classes, path))})
     return ImportedDetector(arg_params, aux_params, settings, has_rpn)
-
-
-def configuration(detector: ImportedDetector):
-    """The configuration of an imported detector: the defaults, and its settings on top."""
-    return with_overrides(load_config(), detector.settings)
 
 
 def _add_box_layer(arg_params, params, bins_squared):

@@ -9,7 +9,6 @@ from lib.errors import ConfigError
 from rfcn.launching.watch import ALL_END, MISSING_STATUS, Member, Watch, end_at_once, watch_address
 
 NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')
-HELPERS = ('scheduler', 'server')
 
 
 def check_environment(environ=os.environ):
