@@ -17,6 +17,7 @@ RUN = 'output/tiny/train'
 STEPS = ['TRAIN.ALTERNATE.%s_%s' % (step, value) for step in ('rpn1', 'rfcn1', 'rpn2', 'rfcn2')
          for value in ('epoch=1', 'lr=0.01', 'lr_step=')]     # of an alternation
 STEPS += ['network.FIXED_PARAMS_SHARED=[conv1,bn_conv1,res2,bn2,res3,bn3,res4,bn4]']
+GIVEN = 'TRAIN.model_prefix=given'      # beside the RPN that made the proposals
 OF_RUN = ['--cfg', RUN + '/config.yaml', '--params', RUN + '/tiny-0001.params']
 
 
@@ -58,6 +59,19 @@ def rpn_trained(folder):
     """The same, and an RPN of one epoch, alone."""
     data_set(folder)
     run_in(folder, RFCN + ['train_rpn', '--cfg', 'tiny.yaml'])
+
+
+def proposed(folder):
+    """The same, and its proposals for both sets."""
+    rpn_trained(folder)
+    for image_set in ('train', 'test'):
+        run_in(folder, RFCN + ['propose', '--cfg', 'tiny.yaml', '--image_set', image_set])
+
+
+def trained_on_proposals(folder):
+    """The same, and an R-FCN of one epoch on them."""
+    proposed(folder)
+    run_in(folder, RFCN + ['train_given', '--cfg', 'tiny.yaml', GIVEN])
 
 
 def tested(folder):
@@ -173,6 +187,12 @@ CASES = {
     'train with validation': Case(data_set, TRAIN + ['dataset.val_image_set=test', 'TRAIN.EVAL_PERIOD=1'],
                                   ('*.params', '*.states')),
     'propose': Case(rpn_trained, RFCN + ['propose', '--cfg', 'tiny.yaml', '--image_set', 'train'], ('*_rpn.npz',)),
+    'train_rpn': Case(data_set, RFCN + ['train_rpn', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto', 'TRAIN.end_epoch=2'],
+                      ('*.params', '*.states')),
+    'train_given': Case(proposed, RFCN + ['train_given', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto', GIVEN],
+                        ('*.params', '*.states')),
+    'test_given': Case(trained_on_proposals, RFCN + ['test_given', '--cfg', 'tiny.yaml', GIVEN],
+                       ('*_detections.pkl', 'output/*/results/*')),
     'alternate': Case(data_set, RFCN + ['train_alternate', '--cfg', 'tiny.yaml', 'TRAIN.RESUME=auto'] + STEPS,
                       ('*.params',)),
     'test': Case(trained, RFCN + ['test'] + OF_RUN + ['--report', 'report'],
