@@ -9,6 +9,7 @@ print by `say`.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import IO, TYPE_CHECKING, Iterable
 
@@ -55,6 +56,16 @@ def listed(names: Iterable) -> str:
 def say(text: object = '', file: IO[str] | None = None) -> None:
     """Print a message for people: `shown_text`."""
     print(shown_text(text), file=file or sys.stdout)
+
+
+def discard(number: int) -> None:
+    """Let what is written to an open or closed file descriptor, such as 1, the standard output, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere == number:       # it was closed, and the lowest that was free
+        os.set_inheritable(number, True)
+    else:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def counted(number: int, noun: str) -> str:

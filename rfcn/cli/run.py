@@ -1,7 +1,6 @@
 """What the commands share: arguments, the log file, the folder of a run."""
 import contextlib
 import logging
-import os
 import platform
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import tqdm
 
 from lib.errors import ConfigError
-from lib.utils.console import shown, shown_text
+from lib.utils.console import discard, shown, shown_text
 from lib.utils.folders import locked_folder, make_folder
 from lib.utils.limits import is_there
 from lib.utils.memory import watch
@@ -50,7 +49,7 @@ class _ScreenHandler(logging.Handler):
             stream.flush()
         except OSError as error:
             self.gone = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            discard(stream.fileno())
             files = [handler.baseFilename for handler in logging.getLogger().handlers
                      if isinstance(handler, logging.FileHandler)]
             with contextlib.suppress(OSError):

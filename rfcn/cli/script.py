@@ -14,7 +14,7 @@ import traceback
 
 import rfcn
 from lib.errors import UserError
-from lib.utils.console import shown, shown_text
+from lib.utils.console import discard, shown, shown_text
 from lib.utils.limits import kind_of
 from lib.utils.memory import is_lack_of_memory, lack_of_memory
 from rfcn.cli.commands import COMMANDS, SPELLED_NOW, example_of
@@ -102,7 +102,7 @@ def _run(main):
     try:
         status = main()
     except BrokenPipeError:     # the reader of our output, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout.fileno())
         _tell('standard output was closed by its reader before the command had done its work', show)
         sys.exit(FAILED)
     except (UserError, OSError) as error:
@@ -125,10 +125,10 @@ def _run(main):
     try:
         sys.stdout.flush()
     except BrokenPipeError:     # the work is done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout.fileno())
         sys.exit(FAILED)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout.fileno())
         _tell(message(error), show)
         sys.exit(FAILED)
     sys.exit(status if isinstance(status, int) else 0)
@@ -149,7 +149,7 @@ def _make_streams_safe():
     """Letters that the terminal's encoding lacks are escaped; a closed stream (>&-) swallows what is written to it."""
     for number, name in ((1, 'stdout'), (2, 'stderr')):
         if getattr(sys, name) is None:
-            os.dup2(os.open(os.devnull, os.O_RDWR), number)     # or the next file that is opened would get its number
+            discard(number)     # or the next file that is opened would get its number
             setattr(sys, name, open(number, 'w', encoding='utf-8', errors='backslashreplace', closefd=False))
             if name == 'stdout':
                 print('note: standard output is closed; what is logged goes to the log.txt of the run', file=sys.stderr)

@@ -1,13 +1,17 @@
 """Names from outside are shown escaped; bars on terminals, lines in logs."""
 import io
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from lib.utils import console
-from lib.utils.console import counted, listed, progress, say, shown, shown_text
+from lib.utils.console import counted, discard, listed, progress, say, shown, shown_text
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize('name, expected', [
@@ -70,3 +74,19 @@ def test_of_long_work_the_log_has_lines_with_the_time_that_is_left(monkeypatch, 
             bar.update(2)
             bar.set_postfix_str('loss 0.5')
     assert 'epoch 1/2: 2 of 4 batches, 00:00 passed, 00:00 left, loss 0.5' in caplog.text
+
+
+def test_what_is_discarded_reaches_nobody_and_no_descriptor_stays_open(tmp_path):
+    with open(tmp_path / 'read', 'wb', buffering=0) as file:
+        before = set(os.listdir('/proc/self/fd'))
+        discard(file.fileno())
+        assert set(os.listdir('/proc/self/fd')) == before
+        file.write(b'x')
+    assert (tmp_path / 'read').read_bytes() == b''
+
+
+def test_a_standard_output_that_was_closed_is_discarded_also_for_programs_that_are_started():
+    child = [sys.executable, '-c', 'import os; os.write(1, bytes(1))']
+    code = ('import os, subprocess, sys; sys.path.insert(0, %r); from lib.utils.console import discard; os.close(1);'
+            'discard(1); sys.exit(subprocess.call(%r))' % (str(ROOT), child))
+    assert subprocess.call([sys.executable, '-c', code]) == 0
