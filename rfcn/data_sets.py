@@ -20,8 +20,8 @@ def datasets(cfg: Config, image_sets: str) -> list[IMDB]:
     _opened.clear()
     if kept and (kept[0].data.classes == tuple(cfg.dataset.CLASSES) or not cfg.dataset.CLASSES):
         return kept
-    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.root_path, cfg.dataset.dataset_path,
-                      **reading_options(cfg), **dataset_options(cfg))
+    return load_imdbs(cfg.dataset.dataset, image_sets, cfg.dataset.dataset_path, **reading_options(cfg),
+                      **dataset_options(cfg))
 
 
 def _reading(cfg, image_sets):

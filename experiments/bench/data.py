@@ -121,7 +121,7 @@ def read_plain(kind, folder):
 
 def read_to_train(kind, folder):
     """As training does before its first step."""
-    return filter_roidb(load_gt_roidb(kind, SET, '', str(folder), flip=True)[0])
+    return filter_roidb(load_gt_roidb(kind, SET, str(folder), flip=True)[0])
 
 
 def read_to_check(kind, folder):

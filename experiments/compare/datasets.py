@@ -74,7 +74,7 @@ def check_voc_eval(vector, report):
     with tempfile.TemporaryDirectory() as folder:
         write_devkit(Path(folder) / 'VOC2007', plain(record['gt']), record['ids'],
                      image_sizes(record['gt_roidb_with_flips']))
-        imdb, with_thin = (make_dataset('PascalVOC', VOC_SET, folder, folder, **more)
+        imdb, with_thin = (make_dataset('PascalVOC', VOC_SET, folder, **more)
                            for more in ({}, {'min_box_side': 1}))
         detections = {name: {image: np.array(rows) for image, rows in images.items()}
                       for name, images in plain(record['dets']).items()}
@@ -171,7 +171,7 @@ def check_coco_eval(vector, report):
     record = vector.record
     with tempfile.TemporaryDirectory() as folder:
         write_data(Path(folder), plain(record['instances']))
-        imdb = make_dataset('coco', COCO_SET, folder, folder, classes=record['classes'], box_rule=RELEASE)
+        imdb = make_dataset('coco', COCO_SET, folder, classes=record['classes'], box_rule=RELEASE)
         report.check('category ids', imdb.category_ids, plain(record['class_to_coco_ind']))
         check_roidb(report, imdb.gt_roidb(), record['gt_roidb'], ('index', lambda entry: int(entry['index'])))
         all_boxes = [[np.array(dets).reshape(-1, 5) for dets in of_class] for of_class in record['all_boxes']]

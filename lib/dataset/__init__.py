@@ -47,14 +47,12 @@ def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequen
     return data._replace(faults=data.faults + same_files(data))
 
 
-def make_dataset(name: str, image_set: str, root_path: str, dataset_path: str, *,
-                 classes: Sequence[str] | str | None = None, sets: Sequence[str] | None = None, origin: int = 0,
-                 **options: Any) -> IMDB:
+def make_dataset(name: str, image_set: str, dataset_path: str, *, classes: Sequence[str] | str | None = None,
+                 sets: Sequence[str] | None = None, origin: int = 0, **options: Any) -> IMDB:
     """Open a data set.
 
     Args:
         name, image_set, dataset_path, classes, sets, origin: as of `read_annotated`.
-        root_path: not used, as in the release.
         options: further keyword arguments of the class (see `IMDB`).
     Raises:
         DatasetError: the name is unknown, or the data have a fault.
@@ -64,28 +62,28 @@ def make_dataset(name: str, image_set: str, root_path: str, dataset_path: str, *
     return DATASETS[name][2](data, **options)
 
 
-def load_imdbs(name: str, image_sets: str, root_path: str, dataset_path: str, **options: Any) -> list[IMDB]:
+def load_imdbs(name: str, image_sets: str, dataset_path: str, **options: Any) -> list[IMDB]:
     """Open each of several image sets.
 
     Args:
-        name, root_path, dataset_path, options: as of `make_dataset`.
+        name, dataset_path, options: as of `make_dataset`.
         image_sets: names joined by '+', such as '2007_trainval+2012_trainval'.
     Raises:
         DatasetError, FileNotFoundError: as `make_dataset`; DatasetError also if the sets differ in their classes.
     """
     names = [image_set.strip() for image_set in image_sets.split('+')]
     options.setdefault('sets', names)
-    imdbs = [make_dataset(name, image_set, root_path, dataset_path, **options) for image_set in names]
+    imdbs = [make_dataset(name, image_set, dataset_path, **options) for image_set in names]
     check_same_classes({imdb.name: imdb.data for imdb in imdbs}, 'Give them with dataset.CLASSES')
     return imdbs
 
 
-def load_gt_roidb(name: str, image_sets: str, root_path: str, dataset_path: str, *, flip: bool = False,
+def load_gt_roidb(name: str, image_sets: str, dataset_path: str, *, flip: bool = False,
                   **options: Any) -> tuple[list[dict], list[IMDB]]:
     """The images of several image sets with their objects.
 
     Args:
-        name, image_sets, root_path, dataset_path, options: as of `load_imdbs`.
+        name, image_sets, dataset_path, options: as of `load_imdbs`.
         flip: whether mirror images are added; those of a set follow directly after it, as in the release.
     Returns:
         roidb: list of entries, see imdb.py.
@@ -93,7 +91,7 @@ def load_gt_roidb(name: str, image_sets: str, root_path: str, dataset_path: str,
     Raises:
         DatasetError, FileNotFoundError: as `load_imdbs`; DatasetError also if there is no object to train on.
     """
-    imdbs = load_imdbs(name, image_sets, root_path, dataset_path, **options)
+    imdbs = load_imdbs(name, image_sets, dataset_path, **options)
     return roidb_of(imdbs, flip=flip), imdbs
 
 

@@ -40,7 +40,7 @@ def test_the_test_images_of_voc12_have_no_annotations_and_are_tested_all_the_sam
 def test_rendered_coco_data_have_its_layout(tmp_path):
     classes = 'dataset.CLASSES=%s' % json.dumps(['c%d' % number for number in range(80)])
     cfg = configured('paper_coco_testdev_rfcn_multiscale', tmp_path, classes)
-    trained = make_dataset('coco', 'train2014', '', str(tmp_path))
+    trained = make_dataset('coco', 'train2014', str(tmp_path))
     assert trained.num_classes == 81 and all(len(entry['boxes']) for entry in trained.gt_roidb())
     assert list(trained.category_ids.values())[8:11] == [9, 11, 12]  # with gaps
     tested, = data_sets.datasets(cfg, 'test-dev2015')

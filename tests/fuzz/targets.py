@@ -82,7 +82,7 @@ class Targets:
         folder = os.path.join(self.folder, folder)
         report = check(read_annotated(kind, 'train', folder), max_pixels=MAX_PIXELS, workers=1)
         set_text(report), plan_changes(report), html_page('', '', True, [report], max_pixels=MAX_PIXELS)
-        imdb = make_dataset(kind, 'train', '', folder)
+        imdb = make_dataset(kind, 'train', folder)
         append_flipped_images(imdb.gt_roidb())
         imdb.evaluate_detections([[np.zeros((0, 5))] * imdb.num_images] * imdb.num_classes)
 

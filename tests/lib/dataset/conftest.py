@@ -68,7 +68,7 @@ def write_files(folder, files):
 
 def trained_on(kind, folder, image_set='train', **options):
     """What training gets: path of the image within the folder -> list of (class, box)."""
-    roidb, imdbs = load_gt_roidb(kind, image_set, '', str(folder), **options)
+    roidb, imdbs = load_gt_roidb(kind, image_set, str(folder), **options)
     return {os.path.relpath(entry['image'], str(folder)): [
         (imdbs[0].classes[number], [round(value, 3) for value in box])
         for number, box in zip(entry['gt_classes'], entry['boxes'].tolist())] for entry in roidb}

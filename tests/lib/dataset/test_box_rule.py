@@ -124,7 +124,7 @@ EDGES = [((-30, -20, 29, 29), {}), ((60, 50, 119, 99), {}), ((10, 10, 50, 60), {
 
 @pytest.mark.parametrize('kind', FORMATS)
 def test_every_format_trains_on_and_is_evaluated_with_the_same_boxes(kind, tmp_path):
-    imdb = make_dataset(kind, 'train', '', write_set(tmp_path, kind, EDGES))
+    imdb = make_dataset(kind, 'train', write_set(tmp_path, kind, EDGES))
     kept = [[0, 0, 29, 29], [60, 50, 95, 79], [10, 10, 50, 60]]
     np.testing.assert_allclose(imdb.gt_roidb()[0]['boxes'], kept, atol=1e-5)
     found = np.column_stack([np.array(kept, dtype=np.float64), [0.9, 0.8, 0.7]])
@@ -139,7 +139,7 @@ def test_every_format_trains_on_and_is_evaluated_with_the_same_boxes(kind, tmp_p
 @pytest.mark.parametrize('value', [1, 'true'])
 def test_a_flagged_object_is_not_trained_on_and_need_not_be_found(kind, flag, value, tmp_path):
     objects = [((10, 10, 50, 60), {}), ((59, 10, 89, 60), {flag: value})]
-    imdb = make_dataset(kind, 'train', '', write_set(tmp_path, kind, objects))
+    imdb = make_dataset(kind, 'train', write_set(tmp_path, kind, objects))
     assert imdb.gt_roidb()[0]['boxes'].tolist() == [[10, 10, 50, 60]]
     evaluation = imdb.evaluate_detections([[[]], [np.array([[10, 10, 50, 60, 0.9]])]])
     assert evaluation.metrics['mAP@0.5'] == pytest.approx(1)
@@ -153,7 +153,7 @@ def test_a_flagged_object_is_not_trained_on_and_need_not_be_found(kind, flag, va
 def test_a_flag_that_is_none_stops_with_its_place(kind, flag, tmp_path):
     folder = write_set(tmp_path, kind, [((10, 10, 50, 60), {flag: 'maybe'})])
     with pytest.raises(DatasetError, match=r"(object 0 \(car\)|annotations\[0\]|line 2): <?%s>? must be 0 or 1" % flag):
-        make_dataset(kind, 'train', '', folder)
+        make_dataset(kind, 'train', folder)
     assert [fault.kind for fault in read_annotated(kind, 'train', folder).faults] == ['unreadable object']
 
 
@@ -166,13 +166,13 @@ NOTHING = {'flagged': lambda kind: [((10, 10, 50, 60), {FLAGS[kind][-1]: 1})] * 
 def test_a_set_without_a_usable_object_stops_with_counts(kind, what, tmp_path):
     objects = NOTHING[what](kind)
     with pytest.raises(DatasetError, match='train: of %d objects? 0 are trained on' % len(objects)):
-        load_gt_roidb(kind, 'train', '', write_set(tmp_path, kind, objects))
+        load_gt_roidb(kind, 'train', write_set(tmp_path, kind, objects))
 
 
 def test_the_log_names_images_objects_and_what_is_dropped_by_reason(tmp_path, caplog):
     objects = EDGES + [((5, 5, 9, 9), {'ignore': 1}), ((5, 5, 9, 9), {'iscrowd': '1'})]
     with caplog.at_level('INFO'):
-        make_dataset('coco', 'train', '', write_set(tmp_path, 'coco', objects)).gt_roidb()
+        make_dataset('coco', 'train', write_set(tmp_path, 'coco', objects)).gt_roidb()
     assert caplog.messages[-1].endswith(
         'train: 1 image, 0 without objects to train on; of 9 objects 3 are trained on: 1 flagged as crowd, 1 flagged '
         'as ignored, 1 dropped '
@@ -182,14 +182,14 @@ def test_the_log_names_images_objects_and_what_is_dropped_by_reason(tmp_path, ca
 
 
 def test_of_many_dropped_boxes_some_are_named_and_the_others_counted(tmp_path, caplog):
-    make_dataset('csv', 'train', '', write_set(tmp_path, 'csv', [((60, 70, 19, 19), {})] * 9 + EDGES)).gt_roidb()
+    make_dataset('csv', 'train', write_set(tmp_path, 'csv', [((60, 70, 19, 19), {})] * 9 + EDGES)).gt_roidb()
     assert sum('inverted box: dropped' in message for message in caplog.messages) == 5
     assert 'inverted box: 5 more like this; the checker lists them' in caplog.messages
 
 
 def test_an_area_of_zero_or_of_an_outline_does_not_drop_an_object(tmp_path):
     objects = [((10, 10, 50, 60), {'area': 0}), ((60, 10, 90, 60), {'area': 12.5}), ((10, 62, 50, 79), {'area': None})]
-    imdb = make_dataset('coco', 'train', '', write_set(tmp_path, 'coco', objects))
+    imdb = make_dataset('coco', 'train', write_set(tmp_path, 'coco', objects))
     assert len(imdb.gt_roidb()[0]['boxes']) == 3
     found = np.array([[10, 10, 50, 60, 0.9], [60, 10, 90, 60, 0.8], [10, 62, 50, 79, 0.7]])
     assert imdb.evaluate_detections([[[]], [found]]).score == pytest.approx(1)

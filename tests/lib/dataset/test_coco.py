@@ -34,7 +34,7 @@ def write(tmp_path):
 
 
 def open_set(folder, image_set='train', **options):
-    return make_dataset('coco', image_set, '', folder, **options)
+    return make_dataset('coco', image_set, folder, **options)
 
 
 def test_classes_follow_the_order_of_the_categories(write):
@@ -182,7 +182,7 @@ def test_what_is_no_json_is_refused(write, tmp_path, text):
 
 def test_missing_annotations_are_refused_with_the_places_looked_at(tmp_path):
     with pytest.raises(FileNotFoundError, match='annotations/instances_val.json'):
-        make_dataset('coco', 'val', '', str(tmp_path))
+        make_dataset('coco', 'val', str(tmp_path))
 
 
 def test_a_missing_image_is_named_with_the_places_looked_at(write):

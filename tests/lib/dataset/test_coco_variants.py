@@ -131,7 +131,7 @@ def test_an_annotated_size_that_the_image_contradicts_is_not_converted(write, tm
 def test_flagged_objects_stay_flagged_when_converted(write, tmp_path, flag, target):
     folder = write([BOX, dict(BOX, bbox=[20, 10, 15, 15], **{flag: 1})])
     convert('coco', target, ['train'], str(folder), str(tmp_path / 'out'))
-    imdb = make_dataset(target, 'train', '', str(tmp_path / 'out'), classes=['cat'], on_unknown_class='ignore')
+    imdb = make_dataset(target, 'train', str(tmp_path / 'out'), classes=['cat'], on_unknown_class='ignore')
     dets = [[[]] * 2, [np.array([[1, 2, 19, 20, 0.9]]), np.zeros((0, 5))]]
     assert [len(entry['boxes']) for entry in imdb.gt_roidb()] == [1, 0]
     assert imdb.evaluate_detections(dets).metrics['mAP@0.5'] == pytest.approx(1)

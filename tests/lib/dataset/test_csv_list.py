@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 def open_set(folder, text, **options):
     (folder / 'train.csv').write_text(text)
-    return make_dataset('csv', 'train', '', str(folder), **options)
+    return make_dataset('csv', 'train', str(folder), **options)
 
 
 def test_a_line_is_a_box_counted_from_zero_and_a_line_without_a_box_is_an_image_without_objects(folder):
@@ -68,8 +68,7 @@ def test_class_names_come_from_the_config_from_a_file_or_from_all_lists(folder):
     text = 'a.jpg,1,2,9,9,cat\n'
     assert open_set(folder, text, sets=['train', 'val', 'test']).classes[1:] == ('cat', 'zebra')
     assert open_set(folder, text).classes[1:] == ('cat',)
-    assert make_dataset('csv', 'val', '',
-                        str(folder)).gt_roidb()[0]['image'] == str(folder / 'images' / 'val' / 'c.jpg')
+    assert make_dataset('csv', 'val', str(folder)).gt_roidb()[0]['image'] == str(folder / 'images' / 'val' / 'c.jpg')
     assert open_set(folder, 'a.jpg,1,2,9,9,Cat\n', classes=['dog', 'cat']).gt_roidb()[0]['gt_classes'].tolist() == [2]
     (folder / 'classes.txt').write_text('wolf\ncat\n')
     assert open_set(folder, 'a.jpg,1,2,9,9,cat\n').classes[1:] == ('wolf', 'cat')
@@ -107,7 +106,7 @@ def test_missing_images_and_lists_are_named(folder):
     with pytest.raises(FileNotFoundError, match=r'gone\.jpg: there is no such image in .*images'):
         open_set(folder, 'gone.jpg,1,2,3,4,cat\n')
     with pytest.raises(FileNotFoundError, match=r"no list of boxes of the image set 'test': tried .*test\.csv"):
-        make_dataset('csv', 'test', '', str(folder))
+        make_dataset('csv', 'test', str(folder))
 
 
 def test_detections_equal_to_the_objects_score_one_also_after_they_were_written(folder, tmp_path):

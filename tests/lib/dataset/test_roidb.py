@@ -80,14 +80,14 @@ def folder(tmp_path):
 
 
 def test_the_mirror_images_of_a_set_follow_it_and_then_comes_the_next_set(folder):
-    roidb, imdbs = load_gt_roidb('PascalVOC', 'a + b', '', folder, flip=True)
+    roidb, imdbs = load_gt_roidb('PascalVOC', 'a + b', folder, flip=True)
     assert [(entry['index'], entry['flipped']) for entry in roidb] == [
         ('a1', False), ('a2', False), ('a1', True), ('a2', True), ('b1', False), ('b1', True)]
     assert [imdb.image_set for imdb in imdbs] == ['a', 'b']
 
 
 def test_without_mirror_images_each_image_comes_once(folder):
-    roidb, _ = load_gt_roidb('PascalVOC', 'a+b', '', folder, classes=['dog', 'cat'])
+    roidb, _ = load_gt_roidb('PascalVOC', 'a+b', folder, classes=['dog', 'cat'])
     assert [entry['index'] for entry in roidb] == ['a1', 'a2', 'b1']
     assert roidb[0]['gt_classes'].tolist() == [2]
 
@@ -99,7 +99,7 @@ def test_sets_of_different_classes_cannot_be_joined(folder, monkeypatch):
     monkeypatch.setattr(load_data, 'make_dataset', lambda *args, **options: make_dataset(
         *args, classes=next(names), on_unknown_class='ignore'))
     with pytest.raises(DatasetError, match=r'differ in their classes: \w+_a: cat; \w+_b: dog\. Give them with'):
-        load_imdbs('PascalVOC', 'a+b', '', folder)
+        load_imdbs('PascalVOC', 'a+b', folder)
 
 
 @pytest.mark.parametrize('dataset, image_sets, count, first, last', [

@@ -13,7 +13,7 @@ from lib.errors import DatasetError
 
 
 def open_set(voc, image_set='train', **options):
-    return make_dataset('PascalVOC', image_set, '', str(voc.folder), **options)
+    return make_dataset('PascalVOC', image_set, str(voc.folder), **options)
 
 
 def test_boxes_are_counted_from_zero(voc):
@@ -54,7 +54,7 @@ def test_no_class_or_a_doubled_or_nameless_one_is_refused(voc, classes):
 
 def test_the_layout_of_the_development_kit_has_the_classes_of_voc(voc2007):
     voc2007.add('000001', [('Person', 1, 2, 11, 22)])
-    imdb = make_dataset('PascalVOC', '2007_train', '', str(voc2007.folder.parent))
+    imdb = make_dataset('PascalVOC', '2007_train', str(voc2007.folder.parent))
     assert imdb.classes[1:] == VOC_CLASSES and imdb.name == 'VOC2007_train'
     assert imdb.gt_roidb()[0]['gt_classes'].tolist() == [15]      # the 15th name, in any case
     assert imdb.use_07_metric
@@ -193,7 +193,7 @@ def test_a_missing_list_of_images_is_named(voc):
 
 def test_a_folder_without_the_layout_is_refused_with_what_was_expected(tmp_path):
     with pytest.raises(FileNotFoundError, match='VOC2007 and .*no folder ImageSets/Main for the image set .2007_train'):
-        make_dataset('PascalVOC', '2007_train', '', str(tmp_path))
+        make_dataset('PascalVOC', '2007_train', str(tmp_path))
 
 
 def test_annotations_without_any_object_have_no_classes(voc):
@@ -251,7 +251,7 @@ def test_detections_for_another_number_of_classes_or_images_are_refused(voc):
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
     with pytest.raises(DatasetError, match="unknown data set 'voc'; known are PascalVOC, coco"):
-        make_dataset('voc', 'train', '', '')
+        make_dataset('voc', 'train', '')
 
 
 def test_the_objects_and_their_mirror_images_equal_the_release(golden, voc2007):
@@ -259,7 +259,7 @@ def test_the_objects_and_their_mirror_images_equal_the_release(golden, voc2007):
     for name in vectors['ids']:
         objects = [(item['name'],) + tuple(item['bbox']) + (item['difficult'],) for item in vectors['gt'][name]]
         voc2007.add(name, objects, size=(500, 375))
-    roidb = append_flipped_images(make_dataset('PascalVOC', '2007_train', '', str(voc2007.folder.parent)).gt_roidb())
+    roidb = append_flipped_images(make_dataset('PascalVOC', '2007_train', str(voc2007.folder.parent)).gt_roidb())
     expected = vectors['gt_roidb_with_flips']
     assert len(roidb) == len(expected)
     for entry, wanted in zip(roidb, expected):
@@ -272,7 +272,7 @@ def test_the_objects_and_their_mirror_images_equal_the_release(golden, voc2007):
 
 
 def test_the_blood_cells_load_without_their_two_boxes_of_one_pixel(real_data, caplog):
-    imdb = make_dataset('PascalVOC', 'trainval', '', str(real_data / 'bccd'))
+    imdb = make_dataset('PascalVOC', 'trainval', str(real_data / 'bccd'))
     roidb = imdb.gt_roidb()
     assert imdb.classes == ('__background__', 'Platelets', 'RBC', 'WBC') and imdb.num_images == 292
     # 3,350 red cells are annotated; those of BloodImage_00338 (504, 337) and _00343 (181, 329) are single pixels.
@@ -305,7 +305,7 @@ def test_a_list_of_images_that_is_no_text_is_refused(voc):
 def test_a_data_set_may_be_given_by_a_relative_path(voc, monkeypatch):
     voc.add('a', [('cat', 1, 2, 11, 22)])
     monkeypatch.chdir(voc.folder)
-    imdb = make_dataset('PascalVOC', 'train', '', '.')
+    imdb = make_dataset('PascalVOC', 'train', '.')
     assert imdb.name == 'pets_train' and len(imdb.gt_roidb()) == 1
 
 

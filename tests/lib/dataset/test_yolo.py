@@ -29,7 +29,7 @@ def folder(tmp_path):
 
 
 def open_set(folder, **options):
-    return make_dataset('yolo', 'train', '', str(folder), **options)
+    return make_dataset('yolo', 'train', str(folder), **options)
 
 
 def test_centre_and_size_become_corners_in_pixels(folder):
@@ -126,10 +126,10 @@ def test_names_that_leave_the_folder_are_refused_and_missing_images_are_named(fo
         open_set(folder)
     with pytest.raises(FileNotFoundError,
                        match="there are no images of the set 'test': tried test.txt, images/test, test/images, test"):
-        make_dataset('yolo', 'test', '', str(folder))
+        make_dataset('yolo', 'test', str(folder))
     (folder / 'images' / 'test').mkdir()
     with pytest.raises(DatasetError, match='there is no image .jpg .*in images/test'):
-        make_dataset('yolo', 'test', '', str(folder))
+        make_dataset('yolo', 'test', str(folder))
 
 
 def test_a_set_without_any_labels_is_refused_and_not_taken_for_images_without_objects(folder):

@@ -16,7 +16,7 @@ SCHEDULE = ['TRAIN.lr_step=[1.4]', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.001',
 @pytest.fixture
 def roidb(tiny_voc):
     """Entries of the six training images, anew for each test: wide1, wide2, wide3, high1, high2, empty."""
-    return make_dataset('PascalVOC', 'train', '', str(tiny_voc)).gt_roidb()
+    return make_dataset('PascalVOC', 'train', str(tiny_voc)).gt_roidb()
 
 
 def cells(height, width):

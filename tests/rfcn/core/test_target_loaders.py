@@ -15,7 +15,7 @@ SAMPLING = dict(num_classes=3, class_agnostic=True)
 @pytest.fixture
 def roidb(tiny_voc):
     """The tiny data set with proposals: the objects moved by a pixel, and two corners that hit no object."""
-    entries = load_gt_roidb('PascalVOC', 'train', str(tiny_voc), str(tiny_voc), classes=['blue', 'red'])[0]
+    entries = load_gt_roidb('PascalVOC', 'train', str(tiny_voc), classes=['blue', 'red'])[0]
     for entry in entries:
         moved = entry['boxes'] + np.float32(1)
         corners = np.array([[0, 0, 3, 3], [entry['width'] - 4, 0, entry['width'] - 1, 3]], dtype=np.float32)

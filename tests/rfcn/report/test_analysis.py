@@ -155,7 +155,7 @@ def test_the_report_judges_by_the_objects_that_the_evaluation_counts(tmp_path, r
             'annotations': [dict(item, image_id=1, category_id=3) for item in written]}
     (tmp_path / 'train.json').write_text(json.dumps(data))
     (tmp_path / 'a.png').touch()        # the size is in the json file
-    imdb = make_dataset('coco', 'train', '', str(tmp_path), box_rule=rule)
+    imdb = make_dataset('coco', 'train', str(tmp_path), box_rule=rule)
     found = analysis.objects_of(imdb)
     assert found.boxes.tolist() == boxes and found.areas.tolist() == areas
     truth = imdb.ground_truth()['annotations']

@@ -117,7 +117,7 @@ def test_the_cleaned_copy_has_no_faults_is_in_the_same_format_and_can_be_trained
     again = check(read_annotated(kind, 'train', str(out)))
     assert set(again.by_kind()) == {kinds.SAME_IMAGE} and len(changes.notes) == len(report.faults)
     boxes = {entry['image'].rpartition('/')[2]: entry['boxes'].tolist()
-             for entry in make_dataset(kind, 'train', '', str(out)).gt_roidb()}
+             for entry in make_dataset(kind, 'train', str(out)).gt_roidb()}
     good = [5, 6, 15, 16]
     assert boxes == {'fine.png': [good], 'twin.png': [good], 'wrong_size.png': [good], 'empty.png': [],
                      'boxes.png': [good, [10, 6, 30, 16], [30, 20, 39, 29]]}
@@ -189,7 +189,7 @@ def test_the_cleaned_copy_keeps_what_training_keeps_by_a_shorter_least_side(tmp_
         assert ('tiny box: 2 (thinner than 2 pixels: dropped)' in set_text(report)) == (least == 2)
         out = tmp_path / str(least)
         write_fixed(report.data, plan_changes(report), 'train', str(tmp_path / 'data'), str(out))
-        entry, = make_dataset('csv', 'train', '', str(out), min_box_side=least).gt_roidb()
+        entry, = make_dataset('csv', 'train', str(out), min_box_side=least).gt_roidb()
         assert entry['boxes'].tolist() == boxes
 
 

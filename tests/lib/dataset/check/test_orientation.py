@@ -75,7 +75,7 @@ def test_pixels_are_those_stored(extension, orientation, tmp_path):
 @pytest.mark.parametrize('orientation', range(1, 9))
 def test_every_orientation_but_1_is_told_by_training_and_checker(kind, orientation, tmp_path, caplog):
     folder = write_set(kind, tmp_path, EXTENSIONS[orientation % 4], orientation, STORED)
-    load_gt_roidb(kind, 'train', '', folder)
+    load_gt_roidb(kind, 'train', folder)
     assert any('has the EXIF or TIFF orientation %d' % orientation in text for text in caplog.messages) \
         == (orientation != 1)
     faults = check(read_annotated(kind, 'train', folder)).by_kind()
@@ -89,7 +89,7 @@ def test_the_upright_copy_has_its_box_on_the_object(kind, orientation, how, tmp_
     folder = write_set(kind, tmp_path / 'in', EXTENSIONS[orientation % 4], orientation, how)
     data = read_annotated(kind, 'train', folder)
     write_fixed(data, plan_changes(check(data), upright=how), 'train', folder, str(tmp_path / 'out'))
-    entry, = load_gt_roidb(kind, 'train', '', str(tmp_path / 'out'))[0]
+    entry, = load_gt_roidb(kind, 'train', str(tmp_path / 'out'))[0]
     image = imread(entry['image'])
     assert (image.shape[1], image.shape[0]) == as_shown(orientation)[1] == (entry['width'], entry['height'])
     assert np.abs(entry['boxes'][0] - white_box(image)).max() <= 1
