@@ -7,7 +7,6 @@ import os
 import shutil
 from xml.etree import ElementTree
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -22,11 +21,9 @@ from lib.dataset.voc_xml import add_box, parse_xml
 from lib.dataset.yolo import LABELS, label_line, names_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
-from lib.utils.image_file import image_head, imread, truncated_files
+from lib.utils.image_file import image_head, imread, imwrite, truncated_files
 from lib.utils.image_header import upright
 from lib.utils.limits import MAX_PIXELS
-
-JPEG_QUALITY = 95       # of pictures that are encoded again
 
 
 def write_fixed(data: AnnotatedSet, changes: Changes, image_set: str, dataset_path: str, out: str, origin: int = 0,
@@ -62,12 +59,7 @@ def _write_picture(path, target, orientation, max_pixels):
         im = imread(path, max_pixels)
     except DatasetError:
         im = readable_part(path, max_pixels)
-    extension = os.path.splitext(target)[1].lower()
-    written, data = cv2.imencode(extension, upright(im, orientation), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    if not written:
-        raise DatasetError('%s: cannot be written as %s' % (target, extension))
-    with open(target, 'wb') as file:
-        file.write(data.tobytes())
+    imwrite(target, upright(im, orientation))
 
 
 def readable_part(path: str, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
