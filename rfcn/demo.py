@@ -39,7 +39,7 @@ from lib.utils.video import (
     write_video,
 )
 from lib.utils.whole_file import is_standard_output
-from rfcn.cli.run import log_to, parse_config
+from rfcn.cli.run import add_params, log_to, parse_config
 from rfcn.cli.script import run_script, share, whole_number_from
 from rfcn.core.interrupt import StopWish
 from rfcn.detector import Detector, as_detections
@@ -50,8 +50,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser):
     """Of this command."""
-    parser.add_argument('--params', help='checkpoint, .params; by default the one that a test of the configuration '
-                        'takes')
+    add_params(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--image', action='append', metavar='PATH',
                         help='an image, or a folder of images, without its sub-folders; may be given several times. '

@@ -89,10 +89,10 @@ class CocoScored(IMDB):
             raise DatasetError('%s: has no categories, so that the ids of the classes are not known. Add them to it'
                                % self.data.pictures[0].source)
         return [{'image_id': image, 'category_id': self.category_ids[name],
-                 'bbox': [x1, y1, x2 - x1 + 1, y2 - y1 + 1], 'score': score}
+                 'bbox': to_bbox(box), 'score': score}
                 for name, of_class in zip(self.classes[1:], all_boxes[1:])
                 for image, dets in zip(self.image_ids, of_class)
-                for x1, y1, x2, y2, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist()]
+                for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist()]
 
     def _evaluate(self, results):
         if not self.has_annotations or not self.fitted.known.any():
