@@ -25,7 +25,7 @@ from lib.errors import DatasetError
 from lib.utils.console import counted, progress, shown
 from lib.utils.folders import make_folder
 from lib.utils.image_file import images_in, imwrite
-from lib.utils.result_files import CocoFile, JsonLines, VocFiles, YoloFiles
+from lib.utils.result_files import CocoWriter, JsonWriter, VocWriter, YoloWriter
 from lib.utils.show_boxes import draw_detections
 from lib.utils.video import (
     EXTENSION,
@@ -109,10 +109,10 @@ def check_options(args, sources):
 
 def draw_images(detector, images, args):
     """Log what was found on each image, write its drawing and the files that were asked for."""
-    kinds = [(JsonLines, args.json), (CocoFile, args.coco), (VocFiles, args.voc), (YoloFiles, args.yolo)]
+    kinds = [(JsonWriter, args.json), (CocoWriter, args.coco), (VocWriter, args.voc), (YoloWriter, args.yolo)]
     drawn = 0
     with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(kind(path) if kind is JsonLines else kind(path, detector.classes[1:]))
+        writers = [stack.enter_context(kind(path) if kind is JsonWriter else kind(path, detector.classes[1:]))
                    for kind, path in kinds if path]
         each = detector.detect_each(images, args.thresh, skip_bad=detector.cfg.dataset.on_bad_image == 'skip')
         for path, drawing, (image, by_class) in zip(images, drawing_paths(images, args.out, '.png'), each):
@@ -142,7 +142,7 @@ def draw_video(detector, path, args):
     drawing, = drawing_paths([name], args.out, SMALLER if args.mp4 else EXTENSION)
     rate, frames = (USUAL_RATE, 0) if live else video_info(path)
     moments, seen = collections.deque(), collections.Counter()
-    with StopWish() as stop, (JsonLines(args.json) if args.json else contextlib.nullcontext()) as lines:
+    with StopWish() as stop, (JsonWriter(args.json) if args.json else contextlib.nullcontext()) as lines:
 
         def source():
             for moment, frame in read_stream(path) if live else enumerate(read_frames(path, args.every)):

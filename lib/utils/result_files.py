@@ -19,7 +19,7 @@ from lib.utils.folders import make_folder
 from lib.utils.whole_file import check_place, save_text, whole_text
 
 
-class JsonLines:
+class JsonWriter:
     """A line of JSON for each object; for a picture without any, one line whose class_name, score and box are null.
 
     A line has the keys that say where (image, or video and frame), then class_name, score, box. A name that is no UTF-8
@@ -83,7 +83,7 @@ class _AtTheEnd:
         self.pictures.append((os.fspath(path), size, list(found)))
 
 
-class CocoFile(_AtTheEnd):
+class CocoWriter(_AtTheEnd):
     """A json file of COCO's format with a score for each annotation: images, categories, annotations.
 
     Images and categories are numbered from 1 in their order; file_name is the path as it was given. Boxes are cut off
@@ -122,7 +122,7 @@ def _edges(box, size):
     return x1, y1, min(x2 + 1, size[0]), min(y2 + 1, size[1])
 
 
-class VocFiles(_AtTheEnd):
+class VocWriter(_AtTheEnd):
     """A folder of VOC's result files: comp4_det_demo_<class>.txt with lines `picture score x1 y1 x2 y2`.
 
     Pixels count from 1. A picture is named by its file without extension, a second one of this name by name_2;
@@ -143,7 +143,7 @@ class VocFiles(_AtTheEnd):
             write_detections(path, rows, score_decimals=6, box_decimals=2)
 
 
-class YoloFiles(_AtTheEnd):
+class YoloWriter(_AtTheEnd):
     """A folder of YOLO's text files: for each picture, lines `class x y width height score`; empty without objects.
 
     Classes count from 0, and classes.txt names them; the centre and the sides are parts of the picture's sides, at

@@ -4,12 +4,12 @@ import json
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.result_files import CocoFile, JsonLines, YoloFiles
+from lib.utils.result_files import CocoWriter, JsonWriter, YoloWriter
 
 
 def test_lines_of_json_hold_no_character_that_a_terminal_obeys_and_give_every_name_back(tmp_path):
     name = 'stra\u00dfe\x1b[31m\x07\x9b\u202e\n"\udcff.jpg'    # the last is a byte that is no UTF-8
-    with JsonLines(tmp_path / 'found.jsonl') as file:
+    with JsonWriter(tmp_path / 'found.jsonl') as file:
         file.add(name, (8, 8), [('r\u202eed', 0.5, (0, 0, 4, 4))])
     text = (tmp_path / 'found.jsonl').read_text(encoding='utf-8')
     assert text == ('{"image": "stra\u00dfe\\u001b[31m\\u0007\\u009b\\u202e\\n\\"\\udcff.jpg", '
@@ -21,10 +21,10 @@ def test_lines_of_json_hold_no_character_that_a_terminal_obeys_and_give_every_na
 @pytest.mark.parametrize('name', ['re\nd', 'red\r', 'r\u2028ed', ''])
 def test_a_class_that_is_no_line_of_classes_txt_is_refused_before_the_work(tmp_path, name):
     with pytest.raises(DatasetError, match='classes.txt of YOLO has a class in a line'), \
-            YoloFiles(tmp_path / 'out', ['blue', name]):
+            YoloWriter(tmp_path / 'out', ['blue', name]):
         pass
     assert not list(tmp_path.iterdir())
-    with YoloFiles(tmp_path / 'out', ['light blue']):
+    with YoloWriter(tmp_path / 'out', ['light blue']):
         pass
     assert (tmp_path / 'out' / 'classes.txt').read_text() == 'light blue\n'
 
@@ -32,7 +32,7 @@ def test_a_class_that_is_no_line_of_classes_txt_is_refused_before_the_work(tmp_p
 def test_boxes_end_with_their_picture_though_its_enlargement_ends_a_part_of_a_pixel_later(tmp_path):
     # A picture of 10 x 20 pixels, enlarged 4 times: its last pixels, 39 and 79, are 9.75 and 19.75 of the picture.
     found = [('red', 0.5, (0, 0, 9.75, 19.75)), ('red', 0.25, (2, 4, 6, 11))]
-    for file in CocoFile(tmp_path / 'found.json', ['red']), YoloFiles(tmp_path / 'yolo', ['red']):
+    for file in CocoWriter(tmp_path / 'found.json', ['red']), YoloWriter(tmp_path / 'yolo', ['red']):
         with file:
             file.add('a.jpg', (10, 20), found)
     annotations = json.loads((tmp_path / 'found.json').read_text())['annotations']
