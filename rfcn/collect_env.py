@@ -17,11 +17,11 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib import errors
-from lib.utils.console import say
+from lib.utils.console import counted, say
 from lib.utils.whole_file import save_text
 from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
-from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16
+from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16, cores, cpu_flags
 
 ROOT = Path(__file__).resolve().parents[1]
 LIB = Path(errors.__file__).resolve().parent
@@ -95,28 +95,28 @@ def proc_field(path, field):
 
 
 def cpu():
-    flags = proc_field('/proc/cpuinfo', 'flags').split()
+    flags = cpu_flags()
     useful = ' '.join(flag for flag in CPU_FLAGS if flag in flags) or 'no known flags'
     return '%s; %s' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'unknown', useful)
 
 
-def cores():
-    return '%s, usable %s' % (os.cpu_count(), usable_cores())
+def processors():
+    of_cores = ', on ' + counted(cores(), 'core') if cores() else ''
+    return '%s, usable %s%s' % (os.cpu_count(), usable_processors(), of_cores)
 
 
-def usable_cores():
-    """How many this process may run on."""
+def usable_processors():
+    """How many this process may run on; each hyper-thread of a core is one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
 
 
 def machine(gpus):
-    """What a test ran on: the GPUs, or the processor and how many of its cores may be used."""
+    """What a test ran on: the GPUs, or the kind of processor and how many of them may be used."""
     if gpus:
         name = run('nvidia-smi', '--query-gpu=name', '--format=csv,noheader') or 'GPU'
         return '%d x %s' % (len(str(gpus).split(',')), name)
-    count = usable_cores()
     name = proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'CPU'
-    return '%s, %d core%s' % (name, count, '' if count == 1 else 's')
+    return '%s, %s' % (name, counted(usable_processors(), 'processor'))
 
 
 def mxnet_features():
@@ -135,7 +135,7 @@ def collect():
         'Python': '%s at %s' % (platform.python_version(), sys.executable),
         'system': platform.platform(),
         'CPU': cpu(),
-        'cores': cores(),
+        'processors': processors(),
         'memory': proc_field('/proc/meminfo', 'MemTotal') or 'unknown',
         'GPU': run('nvidia-smi', '--query-gpu=name,compute_cap,driver_version', '--format=csv,noheader') or 'none',
         'C compiler': run('gcc', '--version') or 'no gcc',

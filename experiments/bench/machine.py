@@ -15,7 +15,7 @@ CONVOLUTIONS = ((512, 3, 64), (1024, 1, 64), (256, 3, 96))
 
 def describe():
     """One-line facts."""
-    return {'revision': collect_env.git_revision(), 'CPU': collect_env.cpu(), 'cores': collect_env.cores(),
+    return {'revision': collect_env.git_revision(), 'CPU': collect_env.cpu(), 'processors': collect_env.processors(),
             'threads': os.environ.get('OMP_NUM_THREADS') or os.environ.get('MXNET_OMP_MAX_THREADS') or "MXNet's choice",
             'memory': collect_env.proc_field('/proc/meminfo', 'MemTotal'), 'system': collect_env.run('uname', '-sr'),
             'MXNet': mx.__version__, 'NumPy': np.__version__}

@@ -24,10 +24,11 @@ from experiments.several_hosts import gradient_bytes
 from lib.errors import UserError
 from rfcn import inference
 from rfcn.checkpoints.checkpoint import save_params
-from rfcn.collect_env import usable_cores
+from rfcn.collect_env import usable_processors
 from rfcn.config.config import PROJECT, load_config
 from rfcn.launching.agent import share_of_cores
 from rfcn.precision.bf16 import has_bf16
+from rfcn.precision.cpu import cores
 from rfcn.symbols import make_symbol
 
 WORKERS = 2
@@ -102,9 +103,10 @@ class Bench:
             print('note: not measured at %s Gbit/s: %s' % (' and '.join(map(str, RATES)), error), file=sys.stderr)
 
     def _row(self, who, workers, images, found, alone=None, apart=None):
-        row = {'who': who, 'backbone': 'ResNet-%d' % self.depth, 'precision': self.precision, 'cores': usable_cores(),
-               'workers': workers, 'gradient MB': self.megabytes, 'images/s': found,
-               'of one process': found / alone['images/s'] if alone else 1.0, 'step, s': images / found}
+        row = {'who': who, 'backbone': 'ResNet-%d' % self.depth, 'precision': self.precision,
+               'cores': cores() or usable_processors(), 'workers': workers, 'gradient MB': self.megabytes,
+               'images/s': found, 'of one process': found / alone['images/s'] if alone else 1.0,
+               'step, s': images / found}
         return dict(row, **{'share of waiting': 1 - found / apart}) if apart else row
 
     def _train(self, name, images, cores=None, threads=None):

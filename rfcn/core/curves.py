@@ -15,6 +15,7 @@ import time
 
 import cv2
 
+from lib.utils import memory
 from lib.utils.limits import open_input
 
 # package -> its modules of event files and of their two messages
@@ -47,7 +48,7 @@ class Curves:
         """
         numbers = {name: value for name, value in line.items() if name not in PLACES}
         if line['type'] == 'train':
-            numbers['memory_gb'] = round(resident_bytes() / 1e9, 3)
+            numbers['memory_gb'] = round(memory.resident() * memory.MEGABYTE / 1e9, 3)
         self._add_csv(line['type'], dict({'step': line['step'], 'epoch': line['epoch']}, **numbers))
         values = {'%s/%s' % (line['type'], name): value for name, value in numbers.items() if value is not None}
         self._add_event(line['step'], [dict(tag=tag, simple_value=float(value)) for tag, value in values.items()])
@@ -102,12 +103,3 @@ def _open_events(folder):
             writer, event, summary = map(importlib.import_module, modules)
             return writer.EventFileWriter(folder), event.Event, summary.Summary
     return ()
-
-
-def resident_bytes():
-    """The memory of this process; 0 where the system does not tell."""
-    try:
-        with open('/proc/self/statm') as file:
-            return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    except OSError:
-        return 0

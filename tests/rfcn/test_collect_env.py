@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import rfcn
 from rfcn import collect_env
@@ -15,7 +16,7 @@ def test_the_report_names_the_packages_the_processor_and_the_compiled_library(ca
     collect_env.main([])
     lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
     assert lines['mxnet'].startswith('1.9.1') and lines['numpy'] == np.__version__
-    assert {'revision', 'Python', 'CPU', 'cores', 'memory', 'GPU', 'settings'} <= set(lines)
+    assert {'revision', 'Python', 'CPU', 'processors', 'memory', 'GPU', 'settings'} <= set(lines)
 
 
 def test_a_package_that_fails_is_one_line_of_the_report(tmp_path, monkeypatch):
@@ -57,3 +58,10 @@ def test_the_report_runs_as_a_file_from_any_folder(tmp_path):
     output = subprocess.check_output([sys.executable, str(ROOT / 'rfcn' / 'collect_env.py')], cwd=str(tmp_path),
                                      universal_newlines=True)
     assert output.startswith('revision')
+
+
+@pytest.mark.parametrize('cores, told', [(4, 'usable 8, on 4 cores'), (1, 'usable 8, on 1 core'), (None, 'usable 8')])
+def test_hyper_threads_are_told_apart_from_cores(monkeypatch, cores, told):
+    monkeypatch.setattr(collect_env, 'usable_processors', lambda: 8)
+    monkeypatch.setattr(collect_env, 'cores', lambda: cores)
+    assert collect_env.collect()['processors'].endswith(told)

@@ -29,6 +29,6 @@ def test_the_machine_is_its_gpus_or_its_processor(monkeypatch):
     assert machine('0,1') == '2 x Tesla V100'
     monkeypatch.setattr(collect_env, 'run', lambda *command: None)
     assert machine('0') == '1 x GPU'
-    for count, told in (2, ', 2 cores'), (1, ', 1 core'):
-        monkeypatch.setattr(collect_env, 'usable_cores', lambda count=count: count)
+    for count, told in (2, ', 2 processors'), (1, ', 1 processor'):     # hyper-threads are no cores
+        monkeypatch.setattr(collect_env, 'usable_processors', lambda count=count: count)
         assert machine('').endswith(told)

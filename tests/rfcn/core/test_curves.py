@@ -19,7 +19,7 @@ def rows(path):
 
 def test_each_kind_of_line_has_a_file_and_a_run_that_goes_on_continues_it(tmp_path, monkeypatch):
     monkeypatch.setattr(curves, '_WRITERS', NO_WRITER)
-    monkeypatch.setattr(curves, 'resident_bytes', lambda: 1.5e9)
+    monkeypatch.setattr(curves.memory, 'resident', lambda: 1.5e9 / 2 ** 20)     # in megabytes
     for line in (TRAIN, dict(TRAIN, step=30)):
         run = Curves(str(tmp_path / 'x-curves'))
         run.add(line)
