@@ -31,6 +31,7 @@ from lib.dataset.box_rule import fit_items, hints, usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
 from lib.dataset.convert import complete_set
 from lib.dataset.csv_list import write_list
+from lib.dataset.files import relative
 from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.errors import DatasetError
@@ -81,7 +82,7 @@ def read_folder(folder):
         if data.annotated:
             data, _ = complete_set(data)
             sets[name] = data._replace(pictures=[picture._replace(
-                name=os.path.relpath(picture.path, folder).replace(os.sep, '/')) for picture in data.pictures])
+                name=relative(picture.path, folder)) for picture in data.pictures])
     if not sets:
         raise DatasetError('%s: the pictures have no annotations' % folder)
     check_same_classes(sets, 'Make them the same')

@@ -22,7 +22,7 @@ from lib.dataset.annotations import (
 )
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
 from lib.dataset.faults import Faults, note_candidates
-from lib.dataset.files import find_image, inside, names_of_set
+from lib.dataset.files import find_image, inside, names_of_set, relative, set_name
 from lib.errors import DatasetError
 
 ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
@@ -83,9 +83,8 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     identifiers = {name: identifier for identifier, name in content.categories.items()}
     ids = CocoIds([image['id'] for image in content.images], {name: identifiers.get(name) for name in classes})
     official = bool(re.fullmatch(COCO_SET, image_set)) and len(named) == len(COCO_CLASSES)
-    name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
-    return AnnotatedSet(name, image_set, 'coco', classes, len(classes), pictures, faults, 'annotations[%d]',
-                        content.annotated, official, ids)
+    return AnnotatedSet(set_name(dataset_path, image_set), image_set, 'coco', classes, len(classes), pictures, faults,
+                        'annotations[%d]', content.annotated, official, ids)
 
 
 def _kind(key, error):
@@ -109,8 +108,7 @@ def _picture(source, dataset_path, folders, image, items, faults):
                                  source) or ('', '')
     note_candidates(faults, index, source, path, other)
     name = image['file_name'].replace('\\', '/')
-    name = os.path.relpath(path, dataset_path).replace(os.sep, '/') if path and os.path.isabs(name) \
-        else os.path.normpath(name).replace(os.sep, '/')
+    name = relative(path, dataset_path) if path and os.path.isabs(name) else os.path.normpath(name).replace(os.sep, '/')
     sides = image.get('width'), image.get('height')
     size = annotated_size(*sides) if all(type(side) is int for side in sides) else None
     return Picture(index, name, path, source, size, items)

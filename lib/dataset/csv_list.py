@@ -34,6 +34,8 @@ from lib.dataset.files import (
     names_of_set,
     number_text,
     read_file,
+    relative,
+    set_name,
     short_name,
     write_lines,
 )
@@ -117,8 +119,8 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name),
                         objects)
                 for name, found, objects in zip(names, paths, items.of_pictures(len(names), order))]
-    name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
-    return AnnotatedSet(name, image_set, 'csv', table, len(classes), pictures, faults, 'line %d')
+    return AnnotatedSet(set_name(dataset_path, image_set), image_set, 'csv', table, len(classes), pictures, faults,
+                        'line %d')
 
 
 def _read_lines(path, target, faults, origin):
@@ -259,7 +261,7 @@ def _image_path(dataset_path, folders, name, source, faults):
 
 def _within(name, path, dataset_path):
     """The name of an image; one that is absolute in the list becomes relative to the data set's folder."""
-    return os.path.relpath(path, dataset_path).replace(os.sep, '/') if path and os.path.isabs(name) else name
+    return relative(path, dataset_path) if path and os.path.isabs(name) else name
 
 
 def _labels_of(image_set, dataset_path, own):

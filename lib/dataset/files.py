@@ -190,6 +190,16 @@ def _was_a_link(path):
     return b'/' in text and b'\0' not in text and os.path.exists(os.path.join(os.fsencode(os.path.dirname(path)), text))
 
 
+def relative(path: str, folder: str) -> str:
+    """The path as seen from a folder, with '/' between its parts."""
+    return os.path.relpath(path, folder).replace(os.sep, '/')
+
+
+def set_name(dataset_path: str, image_set: str) -> str:
+    """The name of an image set: that of the data set's folder, then its own."""
+    return '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
+
+
 def short_name(name: str, image_set: str) -> str:
     """The path of an image within the folder of its set: 'a.jpg' for images/train/a.jpg and train/images/a.jpg."""
     parts = [part for part in name.split('/') if part != '.']

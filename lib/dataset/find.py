@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lib.dataset.coco import ROBOFLOW
 from lib.dataset.csv_list import PLAIN, header, raw_rows
-from lib.dataset.files import SAME_SETS, belongs, files_below
+from lib.dataset.files import SAME_SETS, belongs, files_below, relative
 from lib.dataset.voc_files import has_xml, two_folders
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
 from lib.errors import DatasetError
@@ -157,7 +157,7 @@ def _label_folders(folder) -> list[str]:
 def _has_labels(folder):
     """Whether a picture below the folder has a file of labels."""
     for path in files_below(folder, IMAGE_EXTENSIONS):
-        name = os.path.relpath(path, folder).replace(os.sep, '/')
+        name = relative(path, folder)
         if any(os.path.isfile(os.path.join(folder, labels)) for labels in label_paths(name)):
             return True
     return False

@@ -26,14 +26,7 @@ from lib.dataset.annotations import (
     no_items,
 )
 from lib.dataset.faults import Faults, note_candidates
-from lib.dataset.files import (
-    CLASS_FILE,
-    existing,
-    files_below,
-    inside,
-    names_of_set,
-    write_lines,
-)
+from lib.dataset.files import CLASS_FILE, existing, files_below, inside, names_of_set, relative, set_name, write_lines
 from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly
 from lib.dataset.voc_xml import add_objects, annotation_xml, parse_xml, read_size, text_of
 from lib.errors import DatasetError
@@ -64,7 +57,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     """
     layout, faults = find_layout(image_set, dataset_path), Faults()
     folder = layout.folder if isinstance(layout, Lists) else os.path.abspath(dataset_path)
-    name = '%s_%s' % (os.path.basename(folder), layout.image_set)
+    name = set_name(folder, layout.image_set)
     if isinstance(layout, Lists) and not os.path.isdir(layout.annotations):
         raise FileNotFoundError('%s: there is no such folder; expected an XML file for each image' % layout.annotations)
     index, images = Counter(layout.index(faults.noter(kinds.LINK))), Images(layout)
@@ -108,7 +101,7 @@ def _read_picture(layout, images, index, annotated, target, faults):
         add_objects(root, index, source, target, faults)
     found, other = faults.attempt(kinds.IMAGE, index, None, images.find, index, filename) or ('', '')
     note_candidates(faults, index, source, found, other)
-    name = os.path.relpath(found, layout.images).replace(os.sep, '/') if found else index
+    name = relative(found, layout.images) if found else index
     return Picture(index, name, found, source, size, no_items())
 
 
@@ -154,7 +147,7 @@ def _note_beside(layout, faults):
         except (DatasetError, FileNotFoundError):
             pass
     beside = [path for path in files_below(layout.annotations, ('.xml',), quietly)
-              if os.path.relpath(path, layout.annotations)[:-4].replace(os.sep, '/') not in listed]
+              if relative(path, layout.annotations)[:-4] not in listed]
     if beside:
         first = os.path.basename(beside[0])
         text = '%s is in no list of images and does not count' % first if len(beside) == 1 else \

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Callable
 
-from lib.dataset.files import belongs, files_below, inside, names_of_set, read_lines
+from lib.dataset.files import belongs, files_below, inside, names_of_set, read_lines, relative
 from lib.errors import DatasetError
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
@@ -86,8 +86,8 @@ class Unlisted(Lists):
 
     def index(self, note: Callable[[str], None] | None = None) -> list[str]:
         """The names of all annotations, sorted."""
-        return [os.path.relpath(path[:-4], self.annotations).replace(os.sep, '/')
-                for path in files_below(self.annotations, ('.xml',), note or quietly)]
+        names = files_below(self.annotations, ('.xml',), note or quietly)
+        return [relative(name[:-4], self.annotations) for name in names]
 
     def all_sets(self) -> list[Lists]:
         """Only this one."""
@@ -106,7 +106,7 @@ class Flat:
     def index(self, note: Callable[[str], None] | None = None) -> list[str]:
         """The names of all pictures and XML files, sorted. A picture without an XML file has no objects."""
         names = files_below(self.folder, EXTENSIONS, note or quietly)
-        stems = [os.path.relpath(os.path.splitext(name)[0], self.folder).replace(os.sep, '/') for name in names]
+        stems = [relative(os.path.splitext(name)[0], self.folder) for name in names]
         return list(dict.fromkeys(stems))
 
     def all_sets(self) -> list[Flat]:

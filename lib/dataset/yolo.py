@@ -21,7 +21,7 @@ from lib.dataset.annotations import (
     read_number,
 )
 from lib.dataset.faults import Faults
-from lib.dataset.files import SAME_SETS, belongs, inside, numbered_lines, short_name, write_lines
+from lib.dataset.files import SAME_SETS, belongs, inside, numbered_lines, set_name, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed
@@ -62,8 +62,8 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     table, places = reader.labels.resolve(classes)
     pictures = [picture._replace(items=items)
                 for picture, items in zip(pictures, reader.items.of_pictures(len(pictures), places))]
-    set_name = '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
-    return AnnotatedSet(set_name, image_set, 'yolo', table, len(classes), pictures, reader.faults, 'line %d')
+    return AnnotatedSet(set_name(dataset_path, image_set), image_set, 'yolo', table, len(classes), pictures,
+                        reader.faults, 'line %d')
 
 
 def _numbered_names(dataset_path, names, wanted):

@@ -6,7 +6,17 @@ import os
 import re
 from typing import Callable
 
-from lib.dataset.files import CLASS_FILE, existing, files_below, inside, is_inside, names_of_set, read_lines, read_text
+from lib.dataset.files import (
+    CLASS_FILE,
+    existing,
+    files_below,
+    inside,
+    is_inside,
+    names_of_set,
+    read_lines,
+    read_text,
+    relative,
+)
 from lib.errors import DatasetError
 from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import MAX_YAML_BYTES
@@ -158,8 +168,7 @@ def find_images(image_set: str, dataset_path: str, description: Description,
 def _listed(dataset_path, entry, note):
     path = os.path.join(dataset_path, entry)
     if os.path.isdir(path):
-        return [os.path.relpath(name, dataset_path).replace(os.sep, '/')
-                for name in files_below(path, IMAGE_EXTENSIONS, note)]
+        return [relative(name, dataset_path) for name in files_below(path, IMAGE_EXTENSIONS, note)]
     if entry.lower().endswith(IMAGE_EXTENSIONS):
         return [entry.replace(os.sep, '/')]
     return [_within(dataset_path, line) for line in read_lines(path, 'the path of an image per line')]
@@ -171,7 +180,7 @@ def _within(dataset_path, line):
     if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
         name = name[1:-1]
     if is_inside(dataset_path, name):
-        return os.path.relpath(inside(dataset_path, name), os.path.abspath(dataset_path)).replace(os.sep, '/')
+        return relative(inside(dataset_path, name), os.path.abspath(dataset_path))
     return name
 
 
