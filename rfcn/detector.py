@@ -21,7 +21,7 @@ import numpy as np
 
 from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
-from lib.utils.image import pad_to_stride, resize, transform
+from lib.utils.image import network_input
 from lib.utils.image_file import as_bgr, imread
 from lib.utils.show_boxes import draw_detections
 from rfcn import data_sets, inference
@@ -168,10 +168,10 @@ class Detector:
         Returns:
             tensor (1, 3, H, W) float32, im_info (1, 3) float32, `mirror`.
         """
-        resized, factor = resize(image[:, ::-1] if mirror else image, *scale)
-        tensor = transform(pad_to_stride(resized, self.cfg.network.IMAGE_STRIDE),
-                           np.array(self.cfg.network.PIXEL_MEANS))
-        return tensor, np.array([resized.shape[:2] + (factor,)], dtype=np.float32), mirror
+        network = self.cfg.network
+        tensor, im_info = network_input(image[:, ::-1] if mirror else image, *scale, network.IMAGE_STRIDE,
+                                        network.PIXEL_MEANS)
+        return tensor, im_info[None], mirror
 
     @staticmethod
     def _view(image, tensor, im_info, mirror):

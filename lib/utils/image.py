@@ -106,34 +106,46 @@ def tensor_vstack(arrays: Sequence[np.ndarray], pad: float = 0) -> np.ndarray:
     return stacked
 
 
+def network_input(im: np.ndarray, target_size: int, max_size: int, stride: int,
+                  pixel_means: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """What the network sees of an image: `resize`, `pad_to_stride`, `transform`.
+
+    Args:
+        im: (h, w, 3) uint8 BGR.
+        target_size, max_size, stride, pixel_means: see there.
+    Returns:
+        tensor: (1, 3, H, W) float32.
+        im_info: (3,) float32 height and width of the image in the tensor, and its scale.
+    """
+    im, scale = resize(im, target_size, max_size)
+    # Departure: with a stride the release writes the padded size here, so that boxes and anchors may lie
+    # in the padding.
+    im_info = np.array([im.shape[0], im.shape[1], scale], dtype=np.float32)
+    return transform(pad_to_stride(im, stride), pixel_means), im_info
+
+
 def get_image(entry: dict, target_size: int, max_size: int, stride: int, pixel_means: Sequence[float],
               max_pixels: int | None = MAX_PIXELS) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read the image of a roidb entry with its objects, mirrored if the entry says so, at the network's scale.
 
     Args:
         entry: dict with image, boxes, gt_classes, flipped, and optionally the annotated height and width.
-        target_size, max_size, stride: as in `resize`.
-        pixel_means: (3,) mean of B, G, R.
+        target_size, max_size, stride, pixel_means: as in `network_input`.
     Returns:
-        tensor: (1, 3, H, W) float32.
-        im_info: (3,) float32 height and width of the image in the tensor, and its scale.
+        tensor, im_info: of `network_input`.
         gt_boxes: (G, 5) float32 boxes, rounded to whole pixels and clipped into the image, and their classes.
     Raises:
         FileNotFoundError, DatasetError: as `imread`. DatasetError also if the image does not have the annotated size.
     """
     im = imread(entry['image'], max_pixels)
     _check_annotated_size(entry, im)
-    if entry['flipped']:
-        im = im[:, ::-1]
-    im, scale = resize(im, target_size, max_size)
-    # Departure: with a stride the release writes the padded size here, so that boxes and anchors may lie
-    # in the padding.
-    im_info = np.array([im.shape[0], im.shape[1], scale], dtype=np.float32)
+    scale = resize_scale(im.shape[:2], target_size, max_size)   # in im_info it is rounded to float32
+    tensor, im_info = network_input(im[:, ::-1] if entry['flipped'] else im, target_size, max_size, stride, pixel_means)
     boxes = np.round(np.asarray(entry['boxes'], dtype=np.float64).reshape(-1, 4) * scale)
     gt_boxes = np.empty((len(boxes), 5), dtype=np.float32)
-    gt_boxes[:, :4] = clip_boxes(boxes, im.shape[:2])
+    gt_boxes[:, :4] = clip_boxes(boxes, im_info[:2].astype(int))
     gt_boxes[:, 4] = entry['gt_classes']
-    return transform(pad_to_stride(im, stride), pixel_means), im_info, gt_boxes
+    return tensor, im_info, gt_boxes
 
 
 def _check_annotated_size(entry, im):

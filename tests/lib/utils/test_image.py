@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
-from lib.utils.image import get_image, pad_to_stride, resize, resized_shape, tensor_vstack, transform, transform_inverse
+from lib.utils.image import (
+    get_image,
+    network_input,
+    pad_to_stride,
+    resize,
+    resized_shape,
+    tensor_vstack,
+    transform,
+    transform_inverse,
+)
 from lib.utils.image_file import image_size, images_in, imread
 
 MEANS = (103.06, 115.90, 123.15)        # B, G, R
@@ -222,6 +231,15 @@ def test_a_mirrored_entry_has_its_pixels_mirrored(entry):
     tensor = get_image(entry, 30, 1000, 0, MEANS)[0]
     mirrored = get_image(dict(entry, flipped=True), 30, 1000, 0, MEANS)[0]
     np.testing.assert_array_equal(mirrored, tensor[:, :, :, ::-1])
+
+
+@pytest.mark.parametrize('stride', [0, 32])
+def test_the_network_sees_the_same_of_an_image_and_of_an_entry(entry, stride):
+    tensor, im_info, _ = get_image(entry, 45, 1000, stride, MEANS)
+    seen, told = network_input(imread(entry['image']), 45, 1000, stride, MEANS)
+    np.testing.assert_array_equal(seen, tensor)
+    np.testing.assert_array_equal(told, im_info)
+    assert seen.dtype == told.dtype == np.float32
 
 
 def test_an_entry_without_objects_has_no_boxes(entry):
