@@ -95,8 +95,8 @@ def obstacles(cfg, reports, failures):
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
-            imdbs = {name: DATASETS[cfg.dataset.dataset][2](reports[name].data, **data_sets.dataset_options(cfg))
-                     for name in dict.fromkeys(used)}
+            open_set = functools.partial(DATASETS[cfg.dataset.dataset].evaluation, **data_sets.dataset_options(cfg))
+            imdbs = {name: open_set(reports[name].data) for name in dict.fromkeys(used)}
             check_anchors(cfg, roidb_of([imdbs[name] for name in training]))
             for name in used[len(training):]:
                 check_usable([imdbs[name]], 'validated on')

@@ -9,12 +9,13 @@ from pathlib import Path
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
+from lib.dataset import DATASETS
 from lib.dataset.convert import convert
 from lib.utils.console import counted, progress, say
 from lib.utils.limits import is_there
 from rfcn.cli.script import make_parser, run_script
 
-FORMATS = {'voc': 'PascalVOC', 'coco': 'coco', 'csv': 'csv', 'yolo': 'yolo'}  # here -> in the configuration
+FORMATS = {'voc' if name == 'PascalVOC' else name: name for name in DATASETS}   # here -> in the configuration
 
 
 def parse(argv=None):

@@ -1,25 +1,36 @@
-"""The data sets by name, each a reader of its format and an evaluation. A new format gets a line in `DATASETS`.
+"""The formats of data sets by name, `DATASETS`: how each is read, evaluated and written. And opening a data set by it.
 
-The class names of the published data sets are here too, for models that were trained on them elsewhere.
+A new format also needs a way to be found in a folder (find.py) and to be written without faults (check/fix.py).
 """
 from __future__ import annotations
 
 import re
-from typing import Any, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from lib.dataset.annotations import AnnotatedSet, check_same_classes, same_files
-from lib.dataset.coco import COCO_CLASSES, COCO_SET, read_coco
+from lib.dataset.coco import COCO_CLASSES, COCO_SET, read_coco, write_coco
 from lib.dataset.coco_eval import CocoScored
-from lib.dataset.csv_list import read_csv
+from lib.dataset.csv_list import read_csv, write_csv
 from lib.dataset.imdb import IMDB, append_flipped_images, check_usable
-from lib.dataset.voc import VOC_CLASSES, read_voc
+from lib.dataset.voc import VOC_CLASSES, read_voc, write_voc
 from lib.dataset.voc_eval import VocScored
-from lib.dataset.yolo import read_yolo
+from lib.dataset.yolo import read_yolo, write_yolo
 from lib.errors import DatasetError
 
-# Name in the configuration -> function that reads an image set, the options that it takes, class with the evaluation.
-DATASETS = {'PascalVOC': (read_voc, ('sets',), VocScored), 'coco': (read_coco, (), CocoScored),
-            'csv': (read_csv, ('sets', 'origin'), VocScored), 'yolo': (read_yolo, (), VocScored)}
+
+class Format(NamedTuple):
+    """A format of data sets."""
+    read: Callable                  # reads an image set: `read_voc` and so on
+    options: tuple[str, ...]        # those of `read_annotated` that `read` takes
+    evaluation: type[IMDB]          # a data set with its evaluation
+    write: Callable                 # writes image sets: `write_voc` and so on
+
+
+# By its name in the configuration.
+DATASETS = {'PascalVOC': Format(read_voc, ('sets',), VocScored, write_voc),
+            'coco': Format(read_coco, (), CocoScored, write_coco),
+            'csv': Format(read_csv, ('sets', 'origin'), VocScored, write_csv),
+            'yolo': Format(read_yolo, (), VocScored, write_yolo)}
 _VOC_SET = r'20(0[7-9]|1[0-2])_\w+'
 
 
@@ -41,9 +52,9 @@ def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequen
     """
     if name not in DATASETS:
         raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(DATASETS)))
-    read, takes, _ = DATASETS[name]
     options = {'sets': sets, 'origin': origin}
-    data = read(image_set, dataset_path, classes, **{option: options[option] for option in takes})
+    data = DATASETS[name].read(image_set, dataset_path, classes,
+                               **{option: options[option] for option in DATASETS[name].options})
     return data._replace(faults=data.faults + same_files(data))
 
 
@@ -59,7 +70,7 @@ def make_dataset(name: str, image_set: str, dataset_path: str, *, classes: Seque
         FileNotFoundError: there is no such image set, or an image of it is not there.
     """
     data = read_annotated(name, image_set, dataset_path, classes, sets=sets, origin=origin)
-    return DATASETS[name][2](data, **options)
+    return DATASETS[name].evaluation(data, **options)
 
 
 def load_imdbs(name: str, image_sets: str, dataset_path: str, **options: Any) -> list[IMDB]:

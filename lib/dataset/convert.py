@@ -6,20 +6,14 @@ import os
 import shutil
 from typing import Callable, Iterable, Sequence
 
-from lib.dataset import read_annotated
+from lib.dataset import DATASETS, read_annotated
 from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels
-from lib.dataset.coco import write_coco
-from lib.dataset.csv_list import write_csv
 from lib.dataset.faults import stopping
 from lib.dataset.files import inside
 from lib.dataset.imdb import EXAMPLES, turned_text
-from lib.dataset.voc import write_voc
-from lib.dataset.yolo import write_yolo
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head
-
-WRITERS = {'PascalVOC': write_voc, 'coco': write_coco, 'csv': write_csv, 'yolo': write_yolo}
 
 
 def convert(source: str, target: str, image_sets: list[str], dataset_path: str, out: str, *,
@@ -48,8 +42,8 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         DatasetError: the data have a fault, or `out` is not empty.
     """
     for name in (source, target):
-        if name not in WRITERS:
-            raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(WRITERS)))
+        if name not in DATASETS:
+            raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(DATASETS)))
     with whole_folder(out) as folder:
         sets, turned = {}, []
         for name in image_sets:
@@ -57,7 +51,7 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
             sets['all' if name == '.' else name], of_set = complete_set(data)
             turned += of_set
         check_same_classes(sets, 'Give them with --classes')
-        lost, folders = WRITERS[target](sets, folder)
+        lost, folders = DATASETS[target].write(sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)
     return sets, lost + [turned_text(path, orientation) for path, orientation in turned[:EXAMPLES]]

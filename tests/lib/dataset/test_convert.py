@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.dataset import read_annotated
+from lib.dataset import DATASETS, read_annotated
 from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, ITEM, AnnotatedSet, Picture, no_items
-from lib.dataset.convert import WRITERS, convert, place_images
+from lib.dataset.convert import convert, place_images
 from lib.errors import DatasetError
 from rfcn.convert_dataset import main
 from tests.conftest import ROOT
 from tests.lib.dataset.conftest import write_files
 
-FORMATS = sorted(WRITERS)
+FORMATS = sorted(DATASETS)
 CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y')
 SIZE = (40, 30)
 IMAGE = cv2.imencode('.png', np.zeros((30, 40, 3), dtype=np.uint8))[1].tobytes()
@@ -59,7 +59,7 @@ def test_a_written_set_is_read_as_it_was(target, pictures):
     with tempfile.TemporaryDirectory() as folder:
         data, out = make_set(folder, pictures), os.path.join(folder, 'out')
         os.makedirs(out)
-        _, folders = WRITERS[target]({'train': data}, out)
+        _, folders = DATASETS[target].write({'train': data}, out)
         place_images(data.pictures, folders['train'])
         found = read_annotated(target, 'train', out)
         assert found.faults == [] and set(found.classes) == set(CLASSES)
@@ -75,7 +75,7 @@ def test_there_and_back_again_loses_only_what_the_other_format_cannot_say(start,
     with tempfile.TemporaryDirectory() as folder:
         data, places = make_set(folder, pictures), [os.path.join(folder, name) for name in ('one', 'two', 'three')]
         os.makedirs(places[0])
-        _, folders = WRITERS[start]({'train': data}, places[0])
+        _, folders = DATASETS[start].write({'train': data}, places[0])
         place_images(data.pictures, folders['train'])
         convert(start, middle, ['train'], places[0], places[1])
         convert(middle, start, ['train'], places[1], places[2], images='link')
