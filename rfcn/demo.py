@@ -21,11 +21,11 @@ import logging
 import math
 import os
 
+from lib.dataset.result_files import CocoWriter, JsonWriter, VocWriter, YoloWriter
 from lib.errors import DatasetError
 from lib.utils.console import counted, progress, shown
 from lib.utils.folders import make_folder
 from lib.utils.image_file import images_in, imwrite
-from lib.utils.result_files import CocoWriter, JsonWriter, VocWriter, YoloWriter
 from lib.utils.show_boxes import draw_detections
 from lib.utils.video import (
     EXTENSION,

@@ -14,11 +14,11 @@ import logging
 import numpy as np
 
 from lib.dataset.imdb import append_flipped_images, filter_roidb
+from lib.dataset.proposals import check_proposals, load_proposals, save_proposals
 from lib.errors import ConfigError
 from lib.rcnn.sample_rois import add_roi_targets
 from lib.rpn.proposal import recall_table
 from lib.utils.console import progress
-from lib.utils.proposals import check_proposals, load_proposals, save_proposals
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script

@@ -12,11 +12,11 @@ import hashlib
 import logging
 import os
 
+from lib.dataset.result_files import free_name
 from lib.errors import DatasetError
 from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import is_there
-from lib.utils.result_files import free_name
 from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text

@@ -14,7 +14,7 @@ ALLOWED = {
     'lib.nms': {'lib.errors', 'lib.bbox'},
     'lib.rpn': {'lib.errors', 'lib.bbox', 'lib.nms'},
     'lib.rcnn': {'lib.errors', 'lib.bbox', 'lib.nms'},
-    'lib.utils': {'lib.errors', 'lib.bbox', 'lib.dataset'},
+    'lib.utils': {'lib.errors', 'lib.bbox'},
     'lib.dataset': {'lib.errors', 'lib.bbox', 'lib.utils'},
     'lib.dataset.check': {'lib.errors', 'lib.bbox', 'lib.rpn', 'lib.utils', 'lib.dataset'},
     'rfcn.config': {'lib'},

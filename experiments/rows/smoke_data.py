@@ -10,8 +10,8 @@ from experiments.demo.scene import draw_scene
 from experiments.demo.shapes import CLASSES
 from lib.bbox.bbox_transform import clip_boxes
 from lib.dataset import COCO_CLASSES
+from lib.dataset.proposals import save_proposals
 from lib.dataset.voc import VOC_CLASSES
-from lib.utils.proposals import save_proposals
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params

@@ -8,7 +8,7 @@ from experiments import reproduce
 from experiments.rows import smoke, smoke_data
 from experiments.rows.table import ROWS, find_row
 from lib.dataset import make_dataset
-from lib.utils.proposals import load_proposals
+from lib.dataset.proposals import load_proposals
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config

@@ -5,13 +5,12 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from lib.dataset import make_dataset, read_annotated
+from lib.dataset import make_dataset, proposals, read_annotated
 from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.page import html_page
 from lib.dataset.check.report import check, set_text
 from lib.dataset.imdb import append_flipped_images
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.utils import proposals
 from lib.utils.image_file import image_size, imread
 from lib.utils.limits import MAX_PIXELS
 from lib.utils.safe_load import load_pickle

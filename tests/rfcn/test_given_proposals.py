@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.rfcn import rfcn_given_train_test
+from lib.dataset.proposals import load_proposals, save_proposals
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.utils.proposals import load_proposals, save_proposals
 from rfcn import data_sets, inference, propose, test, train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.utils.proposals import save_proposals
+from lib.dataset.proposals import save_proposals
 from rfcn import data_sets
 from rfcn.core.detect import View, choose_detections
 from rfcn.core.target_loaders import anchor_loader, roi_loader

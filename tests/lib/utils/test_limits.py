@@ -11,15 +11,16 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.dataset import mat_file, proposals
 from lib.dataset.coco_json import items_of_lists
 from lib.dataset.csv_list import raw_rows
 from lib.dataset.files import read_text
+from lib.dataset.proposals import read_npz
 from lib.dataset.voc_xml import parse_xml
 from lib.errors import CheckpointError, ConfigError, DatasetError
-from lib.utils import limits, mat_file, proposals
+from lib.utils import limits
 from lib.utils.image_file import imread
 from lib.utils.limits import NoInput, open_input
-from lib.utils.proposals import read_npz
 from lib.utils.safe_load import load_pickle
 from rfcn.checkpoints.checkpoint import load_arrays
 from rfcn.checkpoints.identity import identity_beside

@@ -8,8 +8,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from lib.dataset.proposals import read_npz
 from lib.errors import DatasetError
-from lib.utils.proposals import read_npz
 from lib.utils.safe_load import load_pickle
 
 

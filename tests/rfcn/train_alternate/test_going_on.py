@@ -4,8 +4,8 @@ import shutil
 import numpy as np
 import pytest
 
+from lib.dataset.proposals import load_proposals
 from lib.errors import CheckpointError, ConfigError
-from lib.utils.proposals import load_proposals
 from rfcn import train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import with_overrides

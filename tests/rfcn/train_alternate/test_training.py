@@ -5,8 +5,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.dataset.proposals import load_proposals
 from lib.errors import CheckpointError, ConfigError
-from lib.utils.proposals import load_proposals
 from rfcn import data_sets, inference, propose, test, train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.states import identity_of_params

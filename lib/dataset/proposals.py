@@ -16,8 +16,8 @@ from typing import Sequence
 
 import numpy as np
 
+from lib.dataset import mat_file
 from lib.errors import DatasetError
-from lib.utils import mat_file
 from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import MAX_ARRAY_BYTES, MAX_PROPOSAL_BYTES, is_there, open_input
 from lib.utils.safe_load import load_pickle

@@ -8,8 +8,8 @@ import pytest
 import scipy.io
 
 from lib.dataset.imdb import append_flipped_images, make_entry
+from lib.dataset.proposals import check_proposals, load_proposals, save_proposals
 from lib.errors import DatasetError
-from lib.utils.proposals import check_proposals, load_proposals, save_proposals
 
 INDEXES = ['000005', '000007', '000009']
 
@@ -234,7 +234,7 @@ def test_a_failed_write_leaves_the_old_file(path):
 FULL_DISK = """
 import resource, sys
 import numpy as np
-from lib.utils.proposals import save_proposals
+from lib.dataset.proposals import save_proposals
 room = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40000, room[1]))
 try:

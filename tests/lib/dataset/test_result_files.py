@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from lib.dataset.result_files import CocoWriter, JsonWriter, YoloWriter
 from lib.errors import DatasetError
-from lib.utils.result_files import CocoWriter, JsonWriter, YoloWriter
 
 
 def test_lines_of_json_hold_no_character_that_a_terminal_obeys_and_give_every_name_back(tmp_path):

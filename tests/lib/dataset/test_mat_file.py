@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from lib.dataset import mat_file
 from lib.errors import DatasetError
-from lib.utils import mat_file
 
 # SciPy brings files that MATLAB 5 to 7.4 wrote, on machines of both byte orders.
 OF_MATLAB = Path(scipy.io.__file__).parent / 'matlab' / 'tests' / 'data'
