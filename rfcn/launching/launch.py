@@ -128,9 +128,8 @@ class Launch:
         self.deadline = None    # when the next harder step is taken
         self.killed = False
         self.inbox = queue.Queue()
-        hosts = list(dict.fromkeys(process.host.name for process in processes))
-        by_name = {process.host.name: process.host for process in processes}
-        self.connections = {name: Connection(by_name[name], rsh, self.inbox) for name in hosts}
+        self.rsh = rsh
+        self.connections = {}   # name of a host -> Connection
 
     def run(self):
         """Start all processes and wait until all have ended. Returns the exit status.
@@ -140,6 +139,8 @@ class Launch:
         """
         before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            for host in {process.host.name: process.host for process in self.processes.values()}.values():
+                self.connections[host.name] = Connection(host, self.rsh, self.inbox)
             port = self._ask_for_port()
             if port is None:
                 self.running.clear()

@@ -40,7 +40,7 @@ def run(tmp_path, script, monkeypatch):
     The script's own number is written to the folder `numbers` first, and may be there no more in the end.
     """
     for module, name, seconds in ((launch, 'FAULT_GRACE', 1.0), (launch, 'HELPER_GRACE', 0.3),
-                                  (launch, 'KILL_GRACE', 2.0), (agent, 'SILENCE', 2.6)):
+                                  (launch, 'KILL_GRACE', 2.0), (agent, 'SILENCE', 4.0)):
         monkeypatch.setattr(module, name, seconds)
     numbers = tmp_path / 'numbers'
     numbers.mkdir()
@@ -151,6 +151,15 @@ def test_ctrl_c_before_processes_train_ends_all_at_once(run, tmp_path, shell, co
         os.kill(os.getpid(), signal.SIGINT)
     threading.Thread(target=interrupt).start()
     assert run(shell=shell) == 128 + signal.SIGINT
+
+
+def test_ctrl_c_while_a_remote_shell_is_started_ends_it(run, monkeypatch):
+    class Interrupted(launch.Connection):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            os.kill(os.getpid(), signal.SIGINT)
+    monkeypatch.setattr(launch, 'Connection', Interrupted)
+    assert run(shell='exec sleep 60') == 128 + signal.SIGINT
 
 
 def started(running, count, deadline=10):
