@@ -14,6 +14,7 @@ from rfcn import data_sets, test
 from rfcn.config.config import load_config
 from rfcn.report import analysis, command
 from rfcn.report.page import Content, report_page
+from tests.conftest import kept_log_handlers
 
 TAGS = {'html', 'head', 'meta', 'title', 'style', 'body', 'h1', 'h2', 'p', 'div', 'table', 'tr', 'td', 'th', 'svg',
         'path', 'polyline', 'rect', 'text', 'figure', 'figcaption', 'img', 'details', 'summary', 'pre'}
@@ -84,7 +85,9 @@ def tested(tiny_run, tiny_params, tmp_path_factory):
     config = folder / 'tiny.yaml'
     settings = yaml.safe_load((tiny_run / 'config.yaml').read_text())
     config.write_text(yaml.safe_dump(dict(settings, output_path=str(folder / 'output'))))
-    test.main(['--cfg', str(config), '--params', tiny_params, '--report', str(folder / 'one'), '--report_score', '0.2'])
+    with kept_log_handlers():
+        test.main(['--cfg', str(config), '--params', tiny_params, '--report', str(folder / 'one'), '--report_score',
+                   '0.2'])
     saved, = (folder / 'output').rglob('*_detections.pkl')
     return folder, config, saved
 
