@@ -124,6 +124,7 @@ def draw_rate(axes, rates):
     right = axes.twinx()
     right.step(epochs, values, where='pre', color='black', linewidth=1, linestyle=':', label='learning rate')
     right.set(yscale='log', ylabel='learning rate (dotted)')
+    axes.set(zorder=right.get_zorder() + 1, facecolor='none')   # the legend lies over the dotted line
 
 
 def draw_scores(axes, scores):

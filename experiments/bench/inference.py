@@ -45,7 +45,8 @@ def operators(depth, precision, roidb, rounds=5):
     """Where the time from file to boxes goes: kind of operator -> seconds, and the share of all that is no convolution.
 
     Medians of some runs, operator by operator. Operators in Python, which the profiler does not see, and the engine's
-    own work are what the network takes beside its operators.
+    own work are what the network takes beside its operators: nothing, where operators ran side by side and their sum is
+    longer than the network.
     """
     runs = []
     with measure.single_operators():
@@ -53,7 +54,7 @@ def operators(depth, precision, roidb, rounds=5):
         for _ in range(1 + rounds):
             parts = {}
             kinds = measure.by_kind(measure.operator_seconds(lambda: parts.update(detection.run(precision))))
-            rest = {'besides operators': parts['network'] - sum(kinds.values())}
+            rest = {'besides operators': max(0.0, parts['network'] - sum(kinds.values()))}
             share = {'not convolution': 1 - kinds.get('convolution', 0.0) / sum(parts.values())}
             runs.append(dict(kinds, **rest, **share))
     medians = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}

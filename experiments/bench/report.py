@@ -9,7 +9,6 @@ from lib.utils.whole_file import save_whole
 COLOURS = {'reading and scaling': '#9fb8ce', 'RoI pooling': '#33608c', 'to and from INT8': '#8c564b',
            'other operators': '#5fa35f', 'operators in Python, waiting': '#b0b0b0', 'choosing detections': '#f1a340'}
 SHOWN_APART = ('RoI pooling', 'to and from INT8')
-BARS = 0.8  # of the space of a backbone
 
 
 def print_facts(facts):
@@ -50,29 +49,29 @@ def parts_besides_convolution(row):
 
 def draw(rows, path):
     """Draw the rows of the table of inference, a bar each: all seconds; milliseconds besides convolution, in parts."""
-    figure = Figure(figsize=(11, 4.5), tight_layout=True)
+    save_whole([path], lambda temporary: picture(rows).savefig(temporary, dpi=100, format='png'))
+
+
+def picture(rows):
+    """The figure of `draw`: names of the bars at the left, once for both panels; each bar's sum at its end."""
+    figure = Figure(figsize=(11, 1.8 + 0.25 * len(rows)), tight_layout=True)
     FigureCanvasAgg(figure)  # draws without a screen
-    whole, parts = figure.subplots(1, 2)
+    whole, parts = figure.subplots(1, 2, sharey=True)
     _draw_bars(whole, rows, lambda row: {'all': row['total']}, {'all': '#33608c'}, '%.2f s')
     _draw_bars(parts, rows, parts_besides_convolution, COLOURS, '%.0f ms')
-    whole.set(ylabel='seconds per image, file to boxes')
-    parts.set(ylabel='milliseconds per image besides convolution')
+    whole.set(xlabel='seconds per image, from the file to boxes', yticks=range(len(rows)),
+              yticklabels=['%(backbone)s, %(precision)s' % row for row in rows])
+    whole.invert_yaxis()    # the first row at the top
+    parts.set(xlabel='milliseconds per image besides convolution')
     parts.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncol=3, fontsize=8, frameon=False)
-    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=100, format='png'))
+    return figure
 
 
 def _draw_bars(axes, rows, parts_of, colours, label):
-    backbones = list(dict.fromkeys(row['backbone'] for row in rows))
-    precisions = list(dict.fromkeys(row['precision'] for row in rows))
-    bar = BARS / len(precisions)
-    for row in rows:
-        place = (backbones.index(row['backbone'])
-                 + bar * (precisions.index(row['precision']) - (len(precisions) - 1) / 2))
-        bottom = 0.0
+    for place, row in enumerate(rows):
+        left = 0.0
         for part, value in parts_of(row).items():
-            axes.bar(place, value, bar * 0.95, bottom, color=colours[part], label=part if row is rows[0] else None)
-            bottom += value
-        axes.annotate(' %s, %s' % (row['precision'], label % bottom), (place, bottom), ha='center', va='bottom',
-                      rotation='vertical', fontsize=8)
-    axes.set(xticks=range(len(backbones)), xticklabels=backbones)
-    axes.margins(y=0.5)
+            axes.barh(place, value, 0.8, left, color=colours[part], label=None if place else part)
+            left += value
+        axes.annotate(' ' + label % left, (left, place), va='center', fontsize=8)
+    axes.margins(x=0.25)    # room for the longest bar's sum

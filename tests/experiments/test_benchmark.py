@@ -152,6 +152,25 @@ def test_the_picture_parts_all_but_the_convolutions():
         'operators in Python, waiting': 40, 'choosing detections': 20}
 
 
+@pytest.mark.parametrize('times', [1, 1000])
+def test_every_sum_in_the_picture_stands_inside_its_panel(times):
+    rows = [dict(ROW, backbone='ResNet-%d' % depth, precision=precision, total=0.53 * times, pre=0.01 * times)
+            for depth in (50, 101, 152) for precision in ('fp32', 'fp32 unfused')]
+    figure = report.picture(rows)
+    figure.canvas.draw()
+    for panel in figure.axes:
+        assert len(panel.texts) == len(rows)
+        for text in panel.texts:
+            assert text.get_window_extent().x1 < panel.get_window_extent().x1
+
+
+def test_operators_that_ran_side_by_side_leave_nothing_besides_them(monkeypatch):
+    monkeypatch.setattr(subjects, 'Detection', FakeDetection)
+    monkeypatch.setattr(measure, 'operator_seconds', lambda function: (function(), {'Convolution': 9.0})[1])
+    kinds, _ = inference.operators(18, 'fp32', [], rounds=1)     # 9 s of operators within the network's 8 s
+    assert kinds == {'convolution': 9.0, 'besides operators': 0.0}
+
+
 def test_the_script_prints_a_table_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
     row = dict(ROW)
     monkeypatch.setitem(benchmark.SECTIONS, 'infer', lambda short: [row])
