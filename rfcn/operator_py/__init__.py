@@ -1,4 +1,4 @@
-"""Operators that MXNet calls back in Python: their names and shapes are here, what they compute is in lib.
+"""Operators that MXNet calls back in Python: their names and shapes are in this folder, what they compute is in lib.
 
 Random draws: each image of a batch has a source of its own, seeded by the loader. So what is drawn for an image does
 not depend on the device or the worker that gets it, nor on the images beside it.
@@ -24,6 +24,21 @@ def _finish():
         mx.nd.waitall()
     except mx.base.MXNetError as error:     # of an operator whose result nobody waits for
         logging.getLogger(__name__).error('%s', error_line(error))
+
+
+class HostProperty(mx.operator.CustomOpProp):
+    """Base of the operators' names and shapes: their backward pass, if there is one, needs no array."""
+
+    def declare_backward_dependency(self, out_grad, in_data, out_data):
+        return []   # MXNet takes the latest answer for all operators: another one breaks a training that validates
+
+
+class NoGradient(mx.operator.CustomOp):
+    """Base of the operators in training graphs: what they give is taken as constant."""
+
+    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
+        for gradient, request in zip(in_grad, req):
+            self.assign(gradient, request, 0)
 
 
 def use_seeds(device, seeds):

@@ -11,7 +11,7 @@ import numpy as np
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.rpn import proposal as rule
 from lib.rpn.anchors import generate_anchors
-from rfcn.operator_py import random_sources
+from rfcn.operator_py import HostProperty, NoGradient, random_sources
 
 BOX_SETS = 2  # background and object, as of class-agnostic R-FCN; the first is 0
 
@@ -36,8 +36,8 @@ def without_repetition(rows):
     return rows[np.sort(first)]
 
 
-class ProposalOperator(mx.operator.CustomOp):
-    """Copies to the host, proposes image by image, copies back. There is no gradient."""
+class ProposalOperator(NoGradient):
+    """Copies to the host, proposes image by image, copies back."""
 
     def __init__(self, base_anchors, settings, device):
         super().__init__()
@@ -57,23 +57,26 @@ class ProposalOperator(mx.operator.CustomOp):
         for i, value in enumerate((rois, scores)[:len(out_data)]):
             self.assign(out_data[i], req[i], mx.nd.array(np.concatenate(value)))
 
-    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
-        for gradient, request in zip(in_grad, req):
-            self.assign(gradient, request, 0)
 
+class RPNOutputProperty(HostProperty):
+    """Inputs and anchors of both operators; scales, ratios and settings are JSON."""
 
-@mx.operator.register('proposal')
-class ProposalProperty(mx.operator.CustomOpProp):
-    """Names and shapes of the operator 'proposal'."""
-
-    def __init__(self, scales, ratios, settings, output_score):
-        super().__init__(need_top_grad=False)
+    def __init__(self, scales, ratios, settings):
+        super().__init__()
         self.settings = json.loads(settings)
         self.base_anchors = generate_anchors(self.settings['stride'], json.loads(ratios), json.loads(scales))
-        self.output_score = json.loads(output_score)
 
     def list_arguments(self):
         return ['cls_prob', 'bbox_pred', 'im_info']
+
+
+@mx.operator.register('proposal')
+class ProposalProperty(RPNOutputProperty):
+    """Names and shapes of the operator 'proposal'."""
+
+    def __init__(self, scales, ratios, settings, output_score):
+        super().__init__(scales, ratios, settings)
+        self.output_score = json.loads(output_score)
 
     def list_outputs(self):
         return ['output', 'score'] if self.output_score else ['output']
@@ -86,9 +89,6 @@ class ProposalProperty(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return ProposalOperator(self.base_anchors, self.settings, ctx)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []
 
 
 def best_anchors(cls_prob, bbox_pred, im_info, name, count, stride, scales, ratios):
@@ -123,16 +123,8 @@ class BestAnchorsOperator(mx.operator.CustomOp):
 
 
 @mx.operator.register('best_anchors')
-class BestAnchorsProperty(mx.operator.CustomOpProp):
+class BestAnchorsProperty(RPNOutputProperty):
     """Names and shapes of the operator 'best_anchors'."""
-
-    def __init__(self, settings, scales, ratios):
-        super().__init__(need_top_grad=False)
-        self.settings = json.loads(settings)
-        self.base_anchors = generate_anchors(self.settings['stride'], json.loads(ratios), json.loads(scales))
-
-    def list_arguments(self):
-        return ['cls_prob', 'bbox_pred', 'im_info']
 
     def list_outputs(self):
         return ['rois', 'cls_prob', 'bbox_pred']
@@ -145,6 +137,3 @@ class BestAnchorsProperty(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return BestAnchorsOperator(self.base_anchors, self.settings)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []   # as of all operators here: see psroi_pooling.py

@@ -4,7 +4,7 @@ import json
 import mxnet as mx
 
 from lib.rcnn.sample_rois import proposal_target as compute_targets
-from rfcn.operator_py import random_sources
+from rfcn.operator_py import HostProperty, NoGradient, random_sources
 
 
 def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, **settings):
@@ -22,8 +22,8 @@ def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, *
                          settings=json.dumps(settings))
 
 
-class ProposalTargetOperator(mx.operator.CustomOp):
-    """Copies to the host, computes, copies back. There is no gradient: the RoIs are taken as given."""
+class ProposalTargetOperator(NoGradient):
+    """Copies to the host, computes, copies back. The RoIs are taken as given."""
 
     def __init__(self, settings, device):
         super().__init__()
@@ -36,17 +36,13 @@ class ProposalTargetOperator(mx.operator.CustomOp):
         for i, value in enumerate(compute_targets(rois, gt_boxes, rng=rng, **self.settings)):
             self.assign(out_data[i], req[i], mx.nd.array(value))
 
-    def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
-        for gradient, request in zip(in_grad, req):
-            self.assign(gradient, request, 0)
-
 
 @mx.operator.register('proposal_target')
-class ProposalTargetProperty(mx.operator.CustomOpProp):
+class ProposalTargetProperty(HostProperty):
     """Names and shapes of the operator 'proposal_target'."""
 
     def __init__(self, num_reg_classes, batch_images, batch_rois, settings):
-        super().__init__(need_top_grad=False)
+        super().__init__()
         self.num_reg_classes = int(num_reg_classes)
         self.batch_images = int(batch_images)
         self.batch_rois = int(batch_rois)
@@ -67,6 +63,3 @@ class ProposalTargetProperty(mx.operator.CustomOpProp):
     def create_operator(self, ctx, shapes, dtypes):
         settings = dict(self.settings, num_classes=self.num_reg_classes, batch_rois=self.batch_rois)
         return ProposalTargetOperator(settings, ctx)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []

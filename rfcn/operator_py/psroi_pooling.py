@@ -8,6 +8,7 @@ import json
 import mxnet as mx
 
 from lib.psroi.psroi_pooling import psroi_pool_compiled
+from rfcn.operator_py import HostProperty
 
 NATIVE = '_contrib_PSROIPooling'
 SETTINGS = ('spatial_scale', 'output_dim', 'pooled_size')
@@ -41,11 +42,11 @@ class PSROIPoolingOperator(mx.operator.CustomOp):
 
 
 @mx.operator.register('psroi_pooling')
-class PSROIPoolingProperty(mx.operator.CustomOpProp):
+class PSROIPoolingProperty(HostProperty):
     """Names and shapes of the operator 'psroi_pooling': maps (B, D*k*k, H, W), rois (R, 5) -> (R, D, k, k)."""
 
     def __init__(self, spatial_scale, output_dim, pooled_size):
-        super().__init__(need_top_grad=False)
+        super().__init__()
         self.settings = dict(spatial_scale=float(spatial_scale), output_dim=int(output_dim),
                              pooled_size=int(pooled_size))
 
@@ -59,6 +60,3 @@ class PSROIPoolingProperty(mx.operator.CustomOpProp):
 
     def create_operator(self, ctx, shapes, dtypes):
         return PSROIPoolingOperator(self.settings)
-
-    def declare_backward_dependency(self, out_grad, in_data, out_data):
-        return []   # MXNet takes the latest answer for all operators: another one breaks a training that validates
