@@ -16,7 +16,6 @@ import math
 import os
 from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
-import mxnet as mx
 import numpy as np
 
 from lib.dataset.annotations import BACKGROUND
@@ -27,7 +26,7 @@ from lib.utils.show_boxes import draw_detections
 from rfcn import data_sets, inference
 from rfcn.config.config import Config, load_config, with_overrides
 from rfcn.core.detect import NETWORK_LOCK, View, detect_batches
-from rfcn.core.loader import detection_scales
+from rfcn.core.loader import Batch, detection_scales
 from rfcn.core.pipeline import in_threads
 from rfcn.evaluate import nms_settings
 
@@ -175,11 +174,8 @@ class Detector:
 
     @staticmethod
     def _view(image, tensor, im_info, mirror):
-        arrays = [('data', tensor), ('im_info', im_info)]
-        with NETWORK_LOCK:
-            batch = mx.io.DataBatch(data=[mx.nd.array(a) for _, a in arrays], label=[],
-                                    provide_data=[mx.io.DataDesc(name, a.shape) for name, a in arrays])
-        batch.seeds = [0]   # of what operators on the host draw: the same for each call, whoever calls
+        with NETWORK_LOCK:      # the seed is the same for each call, whoever calls
+            batch = Batch(dict(data=tensor, im_info=im_info), seeds=[0])
         return View(batch, 1, [image.shape[1] if mirror else None])
 
 

@@ -15,6 +15,7 @@ from rfcn.checkpoints.pretrained import class_parameters, move_rows, same_classe
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config
 from rfcn.core.detect import INT8_SIZES, SIZES, Predictor
+from rfcn.core.loader import Batch
 from rfcn.core.module import contexts
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import use_bf16, with_bf16_weights
@@ -96,9 +97,7 @@ class GivenRoisPredictor:
 
     def predict_each(self, batches: list[mx.io.DataBatch]) -> list[dict[str, np.ndarray]]:
         """See `Predictor.predict_each`; each batch has data, im_info and rois."""
-        plain = [mx.io.DataBatch([batch.data[0], batch.data[2]], provide_data=[
-            mx.io.DataDesc('data', batch.data[0].shape), mx.io.DataDesc('rois', batch.data[2].shape)])
-                 for batch in batches]
+        plain = [Batch(dict(data=batch.data[0], rois=batch.data[2])) for batch in batches]
         return [dict(outputs, rois=batch.data[2].asnumpy())
                 for outputs, batch in zip(self.predictor.predict_each(plain), batches)]
 

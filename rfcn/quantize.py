@@ -149,7 +149,7 @@ class Sensitivity:
         internals = symbol.get_internals()
         self.symbol = mx.sym.Group([internals[name + '_output'] for name in self.maps])
         self.params = (arg_params, aux_params)
-        images = [Batch(dict(data=batch.data[0].asnumpy()), {}, pad=0, images=batch.images) for batch in batches]
+        images = [Batch(dict(data=batch.data[0])) for batch in batches]
         self.calibration = quantization.Calibration(self.symbol, arg_params, aux_params, images)
         fused = quantization.fused_layers(self.calibration.fused)
         self.layers = tuple(name for name in quantization.convolutions(self.symbol) if name in fused)

@@ -160,7 +160,7 @@ def first_params(cfg, symbol, batch, saved):
     Args:
         batch: of one device.
     """
-    per_device = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
+    per_device = {name: value.shape for name, value in batch.inputs.items()}
     if saved:
         checkpoint.check_params(symbol, per_device, saved.arg_params, saved.aux_params, saved.source)
         return saved.arg_params, saved.aux_params

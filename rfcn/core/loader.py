@@ -31,12 +31,19 @@ Loaded = collections.namedtuple('Loaded', 'entry tensor im_info gt_boxes rng')  
 
 
 class Batch(mx.io.DataBatch):
-    """The batch of one device, with the paths of its images and a seed for what the graph draws for each of them."""
+    """The batch of one device.
 
-    def __init__(self, data, label, pad, images, seeds=None):
+    Args:
+        data, label: name of an input of the graph -> array.
+        pad: how many of its images, the last ones, only fill it up.
+        images: paths of the images. seeds: of what the graph draws, one for each image.
+    """
+
+    def __init__(self, data, label=None, pad=0, images=(), seeds=None):
         def described(arrays):
             return [mx.io.DataDesc(name, value.shape) for name, value in arrays.items()]
 
+        label = label or {}
         super().__init__(data=[mx.nd.array(x) for x in data.values()], label=[mx.nd.array(x) for x in label.values()],
                          pad=pad, provide_data=described(data), provide_label=described(label))
         self.images = images
@@ -46,6 +53,11 @@ class Batch(mx.io.DataBatch):
     def parts(self):
         """A batch for each device: this one."""
         return [self]
+
+    @property
+    def inputs(self):
+        """Name -> NDArray of all inputs, data and labels."""
+        return {desc.name: value for desc, value in zip(self.provide_data + self.provide_label, self.data + self.label)}
 
 
 class DeviceBatches:

@@ -12,7 +12,7 @@ from lib.rcnn.detection import detect
 from lib.utils.console import listed
 from rfcn import inference
 from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
-from rfcn.core.loader import detection_scales
+from rfcn.core.loader import Batch, detection_scales
 from rfcn.detector import Detection, Detector, Image, as_detections
 from rfcn.evaluate import nms_settings
 from rfcn.operator_py.proposal import without_repetition
@@ -193,9 +193,7 @@ class _Networks:
     @staticmethod
     def _run(predictor, **inputs):
         with NETWORK_LOCK:
-            batch = mx.io.DataBatch(data=[mx.nd.array(a) for a in inputs.values()], label=[],
-                                    provide_data=[mx.io.DataDesc(name, a.shape) for name, a in inputs.items()])
-            return predictor.predict(batch)
+            return predictor.predict(Batch(inputs))
 
     def see(self, tensor, im_info):
         """The outputs for an image: rois (R, 5), cls_prob (1, R, C), bbox_pred (1, R, 4M), rpn_cls_act (1, 2A, H, W).

@@ -142,7 +142,7 @@ def _graph(symbol):
 
 
 def _parameters(cfg, symbol, batch, params):
-    shapes = {desc.name: desc.shape for desc in batch.provide_data + batch.provide_label}
+    shapes = {name: value.shape for name, value in batch.inputs.items()}
     if params is None:
         return start_params(cfg, symbol, shapes)[:2]
     arg_params, aux_params = checkpoint.load_params(params)
@@ -152,8 +152,7 @@ def _parameters(cfg, symbol, batch, params):
 
 def _forward(graph, params, batch):
     """The outputs of a training step, name without '_output' -> array; nothing is updated."""
-    inputs = dict(zip([desc.name for desc in batch.provide_data + batch.provide_label], batch.data + batch.label))
-    inputs = {name: value for name, value in inputs.items() if name in graph.list_arguments()}
+    inputs = {name: value for name, value in batch.inputs.items() if name in graph.list_arguments()}
     with NETWORK_LOCK:
         executor = graph.simple_bind(mx.cpu(), grad_req='null', **{name: x.shape for name, x in inputs.items()})
         executor.copy_params_from(*params, allow_extra_params=True)
@@ -165,8 +164,7 @@ def _forward(graph, params, batch):
 
 
 def _teaches(cfg, loader, batch, outputs):
-    arrays = {desc.name: value.asnumpy()[0]
-              for desc, value in zip(batch.provide_data + batch.provide_label, batch.data + batch.label)}
+    arrays = {name: value.asnumpy()[0] for name, value in batch.inputs.items()}
     height, width = [int(side) for side in arrays['im_info'][:2]] if 'im_info' in arrays else arrays['data'].shape[1:]
     means = np.array(cfg.network.PIXEL_MEANS)
     image = np.ascontiguousarray(transform_inverse(arrays['data'][None], means)[:height, :width, ::-1])

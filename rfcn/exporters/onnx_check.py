@@ -3,12 +3,11 @@ import importlib.util
 import time
 from typing import NamedTuple
 
-import mxnet as mx
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps
 from rfcn.core.detect import View, choose_detections
-from rfcn.core.loader import detection_scales
+from rfcn.core.loader import Batch, detection_scales
 from rfcn.evaluate import nms_settings
 from rfcn.exporters.onnx_file import DETECTION_OUTPUTS, RAW_OUTPUTS
 
@@ -76,8 +75,7 @@ def compare(detector, path: str, images, runtime: str, repeat: int = 1) -> Compa
     rows = []
     for image in images:
         data, im_info, _ = detector.network_input(image, scale)
-        batch = mx.io.DataBatch(data=[mx.nd.array(data), mx.nd.array(im_info)], label=[],
-                                provide_data=[mx.io.DataDesc('data', data.shape), mx.io.DataDesc('im_info', (1, 3))])
+        batch = Batch(dict(data=data, im_info=im_info))
         expected, mxnet_seconds = _timed(lambda: detector.predictor.predict(batch), repeat)
         found, seconds = _timed(lambda: run(data, im_info), repeat)
         view = [View(batch, 1, [None])]

@@ -30,7 +30,7 @@ def deep_network():
 def main():
     """Train, trace one step, write what was done: (name, begin, end), in microseconds."""
     group, symbol = workers(), deep_network()
-    batch = Batch(dict(data=np.ones((1, CHANNELS, 64, 64))), dict(label=np.zeros(1)), 0, [])
+    batch = Batch(dict(data=np.ones((1, CHANNELS, 64, 64))), dict(label=np.zeros(1)))
     shapes = {description.name: description.shape for description in batch.provide_data + batch.provide_label}
     params = {name: mx.nd.random.normal(scale=0.1, shape=shape)
               for name, shape in zip(symbol.list_arguments(), symbol.infer_shape(**shapes)[0]) if name not in shapes}

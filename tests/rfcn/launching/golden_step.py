@@ -49,7 +49,7 @@ def train_steps(network, parts, devices, steps, group=Alone(), scale=1):
     overrides = network.record['train']['e2e_ohem']['overrides']
     cfg = network.config(**dict(overrides, BATCH_IMAGES=len(parts[0][0]['data'])))
     symbol = build_graph(cfg, 'e2e', is_train=True)
-    batches = DeviceBatches([Batch(data, label, 0, []) for data, label in parts])
+    batches = DeviceBatches([Batch(data, label) for data, label in parts])
     module = TrainModule(symbol, list(parts[0][0]), list(parts[0][1]), devices, fixed=cfg.network.FIXED_PARAMS)
     module.start(batches, *network.parameters(symbol, dict(parts[0][0], **parts[0][1])), kvstore=group.store or 'local',
                  optimizer_params=dict(learning_rate=LR * scale, wd=WD / scale, momentum=0.9))

@@ -23,7 +23,7 @@ def graph_and_batch(cfg):
     images = cfg.TEST.BATCH_IMAGES
     data = dict(data=np.random.RandomState(0).uniform(-100, 100, (images, 3) + SIZE),
                 im_info=np.tile((SIZE[0], SIZE[1], 1.0), (images, 1)))
-    return symbol, params, Batch(data, {}, pad=0, images=[])
+    return symbol, params, Batch(data)
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_deformable_convolutions_stay_in_float32(tiny_cfg):
 def test_feature_maps_in_int8_are_those_of_float32_but_for_rounding(small):
     symbol, params, batch = small
     features = symbol.get_internals()['rfcn_cls_output']
-    batch = Batch(dict(data=batch.data[0].asnumpy()), {}, pad=0, images=[])
+    batch = Batch(dict(data=batch.data[0].asnumpy()))
     graphs = features, quantization.quantize(features, *params, [batch])
     (expected,), (found,) = [Predictor(graph, ['data'], [mx.cpu()], *params).predict(batch).values()
                              for graph in graphs]
@@ -83,7 +83,7 @@ def test_the_sum_of_two_signed_convolutions_keeps_its_largest_values(operands):
     graph = mx.sym.Activation(mx.sym.elemwise_add(*[convolutions[i] for i in operands]), act_type='relu')
     rng = np.random.RandomState(0)
     params = {'conv%d_weight' % i: mx.nd.array(rng.randn(8, 3, 1, 1)) for i in range(2)}
-    batch = Batch(dict(data=rng.randn(1, 3, 20, 20)), {}, pad=0, images=[])
+    batch = Batch(dict(data=rng.randn(1, 3, 20, 20)))
     (expected,), (found,) = [Predictor(each, ['data'], [mx.cpu()], params, {}).predict(batch).values()
                              for each in (graph, quantization.quantize(graph, params, {}, [batch]))]
     # The input, both weights and the sum are rounded: 127 steps of each one's range. MXNet by itself ends at half.
@@ -99,7 +99,7 @@ def test_layers_that_shall_stay_in_float32_do(small):
 
 def test_the_ranges_come_from_all_batches(small):
     symbol, params, batch = small
-    dim = Batch(dict(zip(inference.INPUTS, (batch.data[0] / 100, batch.data[1]))), {}, pad=0, images=[])
+    dim = Batch(dict(zip(inference.INPUTS, (batch.data[0] / 100, batch.data[1]))))
     ranges = [conv1_range(quantization.quantize(symbol, *params, batches))
               for batches in ([dim], [dim, batch], [batch])]
     assert ranges[1] == ranges[2] and ranges[0] == pytest.approx(ranges[1] / 100, rel=0.01)
