@@ -39,11 +39,10 @@ from lib.utils.video import (
     write_video,
 )
 from lib.utils.whole_file import is_standard_output
-from rfcn.cli.run import add_params, log_to, parse_config
+from rfcn.cli.run import add_params, last_checkpoint, log_to, parse_config
 from rfcn.cli.script import run_script, share, whole_number_from
 from rfcn.core.interrupt import StopWish
 from rfcn.detector import Detector, as_detections
-from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,6 @@ from rfcn.config.config import Config, load_config, with_overrides
 from rfcn.core.detect import NETWORK_LOCK, View, detect_batches
 from rfcn.core.loader import Batch, detection_scales
 from rfcn.core.pipeline import in_threads
-from rfcn.evaluate import nms_settings
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ class Detector:
         The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
         With `skip_bad`, an image that cannot be read comes as None, [].
         """
-        settings = nms_settings(self.cfg)
+        settings = inference.nms_settings(self.cfg)
         if score_thresh is not None:
             settings['thresh'] = checked_thresh(score_thresh)
         read = in_threads(self._inputs, ((image, skip_bad, rgb) for image in images), ahead=2)

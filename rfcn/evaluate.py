@@ -5,26 +5,16 @@ With several workers each detects on its share of the images, and then has the d
 from __future__ import annotations
 
 import io
-from typing import Any, Sequence
+from typing import Sequence
 
 import numpy as np
 
-from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.dataset.imdb import IMDB, Evaluation, check_usable
 from rfcn.config.config import Config
 from rfcn.core.detect import Predictor, detect_all
 from rfcn.core.loader import detection_scales, largest_first, view_loaders
 from rfcn.core.workers import workers
-
-
-def nms_settings(cfg: Config) -> dict[str, Any]:
-    """Keywords of `rfcn.core.detect.choose_detections` from a configuration."""
-    test = cfg.TEST
-    thresh = test.SOFT_NMS_SIGMA if test.NMS_METHOD == 'soft_gaussian' else test.NMS
-    return dict(max_log_ratio=None if cfg.RELEASE_RULES else MAX_LOG_RATIO, thresh=test.SCORE_THRESH, nms_thresh=thresh,
-                max_per_image=test.max_per_image, class_agnostic=cfg.CLASS_AGNOSTIC,
-                method=test.NMS_METHOD.replace('soft_', ''),
-                vote_thresh=test.BOX_VOTING_THRESH if test.BOX_VOTING else None)
+from rfcn.inference import nms_settings
 
 
 def detections(cfg: Config, predictor: Predictor, roidb: list[dict], proposals: bool = False) -> list[list[np.ndarray]]:

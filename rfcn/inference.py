@@ -1,12 +1,15 @@
-"""The networks of a configuration for inference: a test graph with the parameters of a checkpoint, on its devices."""
+"""The networks of a configuration for inference: a test graph with the parameters of a checkpoint, on its devices; and
+what the configuration says of how detections are chosen from its outputs.
+"""
 from __future__ import annotations
 
 import logging
-from typing import Callable, Sequence
+from typing import Any, Callable, Sequence
 
 import mxnet as mx
 import numpy as np
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.errors import CheckpointError, ConfigError
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.checkpoint import Params, load_arrays, split_params, warn_of_normalised
@@ -55,6 +58,18 @@ def predictor_of_params(cfg: Config, arg_params: Params, aux_params: Params, sou
         symbol = quantization.with_settings(quantized, symbol)
         checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, 'the INT8 graph beside ' + source)
     return _predictor(cfg, symbol, INPUTS, arg_params, aux_params)
+
+
+def load_network(cfg: Config, params: str) -> tuple[mx.sym.Symbol, Params, Params]:
+    """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params.
+
+    Raises:
+        CheckpointError: the parameters do not fit the configuration.
+    """
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
+    arg_params, aux_params = load_for_inference(cfg, params)
+    checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, params)
+    return symbol, arg_params, aux_params
 
 
 def rpn_predictor(cfg: Config, params: str) -> Predictor:
@@ -179,6 +194,16 @@ def input_shapes(cfg: Config, size: Sequence[int] = (256, 256)) -> dict[str, tup
     """Shapes of a test batch, enough to infer those of the parameters."""
     images = cfg.TEST.BATCH_IMAGES
     return {'data': (images, 3) + tuple(size), 'im_info': (images, 3)}
+
+
+def nms_settings(cfg: Config) -> dict[str, Any]:
+    """Keywords of `rfcn.core.detect.choose_detections` from a configuration."""
+    test = cfg.TEST
+    thresh = test.SOFT_NMS_SIGMA if test.NMS_METHOD == 'soft_gaussian' else test.NMS
+    return dict(max_log_ratio=None if cfg.RELEASE_RULES else MAX_LOG_RATIO, thresh=test.SCORE_THRESH, nms_thresh=thresh,
+                max_per_image=test.max_per_image, class_agnostic=cfg.CLASS_AGNOSTIC,
+                method=test.NMS_METHOD.replace('soft_', ''),
+                vote_thresh=test.BOX_VOTING_THRESH if test.BOX_VOTING else None)
 
 
 def bbox_normalisation(cfg: Config) -> tuple[np.ndarray, np.ndarray]:

@@ -20,12 +20,11 @@ from lib.rcnn.sample_rois import add_roi_targets
 from lib.rpn.proposal import recall_table
 from lib.utils.console import progress
 from rfcn import data_sets, inference
-from rfcn.cli.run import add_params, parse_config, run_folder, start_run
+from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import image_loader, largest_first, proposal_scale
 from rfcn.operator_py.proposal import without_repetition
-from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 

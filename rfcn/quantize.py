@@ -31,7 +31,6 @@ from rfcn.config.config import with_overrides
 from rfcn.core.detect import Predictor
 from rfcn.core.loader import Batch, image_loader
 from rfcn.precision import quantization
-from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)
 
@@ -73,14 +72,6 @@ def for_quantization(cfg, params):
     return data_sets.with_classes(with_overrides(cfg, {'TEST.PRECISION': 'fp32', 'gpus': ''}), params)
 
 
-def test_network(cfg, params):
-    """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params."""
-    symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = inference.load_for_inference(cfg, params)
-    checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, params)
-    return symbol, arg_params, aux_params
-
-
 def quantize_net(cfg, params, prefix):
     """Calibrate on training images and write the INT8 model. Returns the path of its parameters."""
     path = checkpoint.params_path(prefix, 0)
@@ -95,7 +86,7 @@ def quantize_net(cfg, params, prefix):
 def _quantized(cfg, params):
     """The INT8 graph of a checkpoint, its parameters, and what the model says of itself."""
     settings = cfg.TEST.QUANTIZE
-    symbol, arg_params, aux_params = test_network(cfg, params)
+    symbol, arg_params, aux_params = inference.load_network(cfg, params)
     known = quantization.convolutions(symbol)
     check_layers(settings.FP32_LAYERS, known)
     quantized = quantization.quantize(symbol, arg_params, aux_params, calibration_batches(cfg),
@@ -177,7 +168,7 @@ def report_layers(cfg, params):
     configuration does not keep in fp32, in each one alone.
     """
     cfg = for_quantization(cfg, params)
-    network, kept = test_network(cfg, params), cfg.TEST.QUANTIZE.FP32_LAYERS
+    network, kept = inference.load_network(cfg, params), cfg.TEST.QUANTIZE.FP32_LAYERS
     check_layers(kept, quantization.convolutions(network[0]))
     sensitivity = Sensitivity(*network, batches=calibration_batches(cfg))
     row = '%-24s' + ' %16s' * len(sensitivity.maps)

@@ -22,7 +22,7 @@ from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
 from rfcn.checkpoints.resume import sum_of_file
-from rfcn.cli.run import add_params, parse_config, run_folder, start_run
+from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script, share
 from rfcn.collect_env import write_result
 from rfcn.config.config import dump, with_overrides
@@ -32,7 +32,6 @@ from rfcn.evaluate import evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_argument, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import add_shared_arguments, write_report
-from rfcn.training import last_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,9 @@ from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.checkpoints.identity import CONFIG, identity_of, summary, training_keys
 from rfcn.checkpoints.pretrained import start_params
-from rfcn.cli.run import run_folder
 from rfcn.config.config import dump
 from rfcn.core.module import TrainModule
-from rfcn.core.schedule import last_epoch, linear_scaling, lr_schedule, updates_per_epoch
+from rfcn.core.schedule import linear_scaling, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
@@ -186,12 +185,6 @@ def optimizer_params(cfg, batches, devices=1):
                            warmup_mode=settings.warmup_mode)
     return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=rates[0], lr_scheduler=schedule,
                 rescale_grad=1.0 / parts, clip_gradient=settings.CLIP_GRADIENT or None)
-
-
-def last_checkpoint(cfg, cfg_path):
-    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one."""
-    prefix = run_folder(cfg, cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
-    return checkpoint.params_path(str(prefix), cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch))
 
 
 def validation(cfg):

@@ -13,7 +13,6 @@ from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import PROJECT, load_config
 from rfcn.core.detect import Predictor, View, choose_detections
 from rfcn.core.loader import Batch
-from rfcn.evaluate import nms_settings
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import has_bf16, with_bf16_weights
 from rfcn.symbols import make_symbol
@@ -102,6 +101,6 @@ class Detection:
         outputs = self.predictors[precision].predict(batch)
         watch.lap('network')
         view = View(batch, self.images, [None] * self.images)
-        choose_detections([view], [outputs], **nms_settings(self.cfg))
+        choose_detections([view], [outputs], **inference.nms_settings(self.cfg))
         watch.lap('post')
         return watch.seconds

@@ -16,10 +16,12 @@ from lib.utils.limits import is_there
 from lib.utils.memory import watch
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
+from rfcn.checkpoints.checkpoint import params_path
 from rfcn.checkpoints.identity import CONFIG
 from rfcn.cli.script import make_parser, to_log_files
 from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config
+from rfcn.core.schedule import last_epoch
 from rfcn.core.workers import workers
 
 logger = logging.getLogger('rfcn')
@@ -101,6 +103,12 @@ def add_params(parser):
 def run_folder(cfg, cfg_path, image_set):
     """Where a run writes: `output_path/<name of the YAML>/<image set>`, as in the release."""
     return Path(cfg.output_path) / Path(cfg_path).stem / image_set
+
+
+def last_checkpoint(cfg, cfg_path):
+    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one."""
+    prefix = run_folder(cfg, cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
+    return params_path(str(prefix), cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from rfcn import inference
 from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
 from rfcn.core.loader import Batch, detection_scales
 from rfcn.detector import Detection, Detector, Image, as_detections
-from rfcn.evaluate import nms_settings
 from rfcn.operator_py.proposal import without_repetition
 from rfcn.symbols import make_symbol
 from rfcn.symbols.rfcn import TRANS_STD
@@ -234,7 +233,7 @@ def _checked_box(box, image):
 
 def _chosen_detection(detector, im_info, outputs, class_name, number):
     view = View(mx.io.DataBatch(data=[None, mx.nd.array(im_info)]), 1, [None])
-    by_class, = choose_detections([view], [outputs], **nms_settings(detector.cfg))
+    by_class, = choose_detections([view], [outputs], **inference.nms_settings(detector.cfg))
     found = [d for d in as_detections(by_class, detector.classes) if class_name in (None, d.class_name)]
     if not 0 <= number < len(found):
         raise ValueError('there is no detection %d: the image has %d%s with a score above %g'
@@ -246,7 +245,7 @@ def _chosen_detection(detector, im_info, outputs, class_name, number):
 def _decoded(rois, cls_prob, bbox_pred, im_info, cfg):
     """`lib.rcnn.detection.detect` by the rules of the configuration."""
     return detect(rois, cls_prob, bbox_pred, im_shape=im_info[:2], scale=im_info[2],
-                  max_log_ratio=nms_settings(cfg)['max_log_ratio'])
+                  max_log_ratio=inference.nms_settings(cfg)['max_log_ratio'])
 
 
 def _of_class(boxes, number):
@@ -309,7 +308,7 @@ def _cells(roi, size, stride, shape) -> np.ndarray:
 
 def _suppression(scores, boxes, cfg) -> Tuple[np.ndarray, List[Suppressed]]:
     """What plain NMS keeps of a class, best first, and what removed the others."""
-    settings = nms_settings(cfg)
+    settings = inference.nms_settings(cfg)
     rows = np.flatnonzero(scores > settings['thresh'])
     dets = np.hstack((boxes[rows], scores[rows, None])).astype(np.float64)
     if not len(dets):

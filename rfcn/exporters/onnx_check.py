@@ -8,8 +8,8 @@ import numpy as np
 from lib.bbox.bbox_transform import bbox_overlaps
 from rfcn.core.detect import View, choose_detections
 from rfcn.core.loader import Batch, detection_scales
-from rfcn.evaluate import nms_settings
 from rfcn.exporters.onnx_file import DETECTION_OUTPUTS, RAW_OUTPUTS
+from rfcn.inference import nms_settings
 
 ROI_LIMIT = 0.01            # pixels of the network's input
 PROBABILITY_LIMIT = 1e-4

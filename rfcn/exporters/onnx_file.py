@@ -15,14 +15,11 @@ from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.errors import ConfigError
 from lib.utils.whole_file import save_whole
 from rfcn import inference
-from rfcn.checkpoints import checkpoint
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import detection_scales
-from rfcn.evaluate import nms_settings
 from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, size_of
 from rfcn.exporters.onnx_layers import add_network
 from rfcn.exporters.onnx_rpn import decode, im_info_at, nms_corners
-from rfcn.symbols import make_symbol
 
 INPUTS = {'data': (1, 3, 'height', 'width'), 'im_info': (1, 3)}
 RAW_OUTPUTS = ('rois', 'cls_prob', 'bbox_pred')
@@ -42,10 +39,7 @@ def export_onnx(cfg, params: str, path: str, with_detections: bool = False) -> N
         UserError: the package onnx is not installed.
     """
     cfg = with_overrides(cfg, {'TEST.BATCH_IMAGES': 1})
-    symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = inference.load_for_inference(cfg, params)
-    checkpoint.check_params(symbol, inference.input_shapes(cfg), arg_params, aux_params, params)
-    graph = onnx_graph(cfg, symbol, arg_params, aux_params, with_detections)
+    graph = onnx_graph(cfg, *inference.load_network(cfg, params), with_detections)
     save_whole([path], lambda temporary: graph.save(temporary, metadata(cfg), integer_outputs=('classes',)))
 
 
@@ -75,7 +69,7 @@ def _plain_nms(cfg):
             raise ConfigError('%s: a file with detections has plain non-maximum suppression of one view of the image; '
                               'write TEST.NMS_METHOD=nms TEST.BOX_VOTING=false TEST.FLIP=false and one scale, or '
                               'export without --detections and do the rest outside' % key)
-    settings = nms_settings(cfg)
+    settings = inference.nms_settings(cfg)
     return {name: settings[name] for name in ('thresh', 'nms_thresh', 'max_per_image', 'max_log_ratio')}
 
 

@@ -13,11 +13,10 @@ from rfcn.config.config import load_config
 from rfcn.core.detect import detect_all
 from rfcn.core.loader import image_loader
 from rfcn.core.workers import Alone
-from rfcn.evaluate import evaluate, nms_settings
-from rfcn.inference import GivenRoisPredictor, rfcn_predictor, rpn_predictor
+from rfcn.evaluate import evaluate
+from rfcn.inference import GivenRoisPredictor, nms_settings, rfcn_predictor, rpn_predictor
 from rfcn.propose import propose_all, sets_with_files, with_proposals, without_repetition
 from rfcn.symbols import make_symbol
-from rfcn.training import last_checkpoint
 
 
 @pytest.fixture
@@ -230,8 +229,3 @@ def test_a_checkpoint_of_another_network_is_refused(make, cfg, tiny_cfg, tmp_pat
     params = new_params(cfg, tmp_path)
     with pytest.raises(CheckpointError, match='does not fit the network'):
         make(tiny_cfg('network.SMALL_CHANNELS=[4, 8, 12, 16]'), params)
-
-
-def test_the_last_checkpoint_is_that_of_the_test_epoch_or_of_the_last_one(tiny_cfg):
-    assert last_checkpoint(tiny_cfg(), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0001.params')
-    assert last_checkpoint(tiny_cfg('TEST.test_epoch=7'), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0007.params')

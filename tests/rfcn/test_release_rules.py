@@ -9,7 +9,7 @@ from lib.dataset.proposals import save_proposals
 from rfcn import data_sets
 from rfcn.core.detect import View, choose_detections
 from rfcn.core.target_loaders import anchor_loader, roi_loader
-from rfcn.evaluate import nms_settings
+from rfcn.inference import nms_settings
 from rfcn.propose import training_rois
 from rfcn.symbols import make_symbol
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.cli.run import log_to, parse_config, run_folder, start_run
+from rfcn.cli.run import last_checkpoint, log_to, parse_config, run_folder, start_run
 from rfcn.config.config import load_config, with_overrides
 
 
@@ -138,3 +138,8 @@ sys.stderr.write('the work is done')
     assert ended.stderr.decode().splitlines()[-2:] == [
         'note: standard output cannot be written (No space left on device); the run goes on, and is not logged',
         'the work is done']
+
+
+def test_the_last_checkpoint_is_that_of_the_test_epoch_or_of_the_last_one(tiny_cfg):
+    assert last_checkpoint(tiny_cfg(), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0001.params')
+    assert last_checkpoint(tiny_cfg('TEST.test_epoch=7'), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0007.params')

@@ -11,7 +11,8 @@ from rfcn.config.config import load_config
 from rfcn.core.detect import Predictor, View, choose_detections, detect_all, save_detections
 from rfcn.core.loader import ImageLoader, image_loader, largest_first, view_loaders
 from rfcn.detector import Detector
-from rfcn.evaluate import detections, evaluate, nms_settings
+from rfcn.evaluate import detections, evaluate
+from rfcn.inference import nms_settings
 
 SETTINGS = dict(thresh=0.05, nms_thresh=0.3, max_per_image=10, class_agnostic=True)
 VIEWS = ['TEST.SCALES=[[64, 96], [96, 144]]', 'TEST.FLIP=true']
