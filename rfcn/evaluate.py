@@ -31,8 +31,7 @@ def detections(cfg: Config, predictor: Predictor, roidb: list[dict], proposals: 
         loaders = view_loaders(cfg, [roidb[i] for i in mine], proposals)
         all_boxes = detect_all(predictor, loaders, cfg.dataset.NUM_CLASSES, **nms_settings(cfg))
         loaders[0].log_skipped()  # those of the other views skip the same ones
-    shares = [unpacked(data) for data in group.gather(packed(all_boxes, mine))]
-    return joined(shares, cfg.dataset.NUM_CLASSES, len(roidb))
+    return unpacked(group.gather(packed(all_boxes, mine)), cfg.dataset.NUM_CLASSES, len(roidb))
 
 
 def share_of(order: Sequence[int], batch_images: int, rank: int, count: int) -> list[int]:
@@ -44,27 +43,22 @@ def share_of(order: Sequence[int], batch_images: int, rank: int, count: int) -> 
 def packed(all_boxes: Sequence[Sequence[np.ndarray]], images: Sequence[int]) -> bytes:
     """The detections of some images as bytes, without pickle; `images` are the numbers of the images."""
     found = [(c, image, boxes) for c, of_class in enumerate(all_boxes) for image, boxes in zip(images, of_class)]
-    places = np.array([(c, image, len(boxes)) for c, image, boxes in found], dtype=np.int64).reshape(-1, 3)
+    counts = np.array([(c, image, len(boxes)) for c, image, boxes in found], dtype=np.int64).reshape(-1, 3)
     file = io.BytesIO()
-    np.save(file, places, allow_pickle=False)
+    np.save(file, counts, allow_pickle=False)
     np.save(file, np.concatenate([boxes for _, _, boxes in found] + [np.zeros((0, 5), np.float32)]), allow_pickle=False)
     return file.getvalue()
 
 
-def unpacked(data: bytes) -> list[tuple[int, int, np.ndarray]]:
-    """(class, image, boxes) of each class of each image that `packed` was given."""
-    file = io.BytesIO(data)
-    places, boxes = (np.load(file, allow_pickle=False) for _ in range(2))
-    ends = np.cumsum(places[:, 2])
-    return [(c, image, boxes[end - length:end].copy()) for (c, image, length), end in zip(places.tolist(), ends)]
-
-
-def joined(shares: Sequence[list], num_classes: int, images: int) -> list[list[np.ndarray]]:
-    """all_boxes[class][image] of what `unpacked` gives of each worker."""
+def unpacked(shares: Sequence[bytes], num_classes: int, images: int) -> list[list[np.ndarray]]:
+    """all_boxes[class][image], from the bytes that `packed` made of each worker's images."""
     all_boxes = [[None] * images for _ in range(num_classes)]
-    for share in shares:
-        for c, image, boxes in share:
-            all_boxes[c][image] = boxes
+    for data in shares:
+        file = io.BytesIO(data)
+        counts, boxes = (np.load(file, allow_pickle=False) for _ in range(2))
+        ends = np.cumsum(counts[:, 2])
+        for (c, image, count), end in zip(counts.tolist(), ends):
+            all_boxes[c][image] = boxes[end - count:end].copy()
     return all_boxes
 
 

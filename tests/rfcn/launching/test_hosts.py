@@ -8,7 +8,7 @@ import pytest
 from lib.errors import ConfigError, UserError
 from rfcn.cli import main
 from rfcn.core.workers import rank_of
-from rfcn.evaluate import joined, packed, share_of, unpacked
+from rfcn.evaluate import packed, share_of, unpacked
 from rfcn.launching import agent
 from rfcn.launching.hosts import local_host, plan, read_hosts, variables_of
 from rfcn.launching.launch import remote_command
@@ -149,7 +149,7 @@ def test_the_batches_of_all_workers_are_those_of_one():
 def test_detections_pass_through_bytes_unchanged():
     boxes = np.arange(20, dtype=np.float32).reshape(4, 5)
     shares = [packed([[boxes[:0]], [boxes[:3]]], [1]), packed([[boxes[:0]], [boxes[3:]]], [0]), packed([[], []], [])]
-    found = joined([unpacked(data) for data in shares], num_classes=2, images=2)
+    found = unpacked(shares, num_classes=2, images=2)
     assert [[of_image.tolist() for of_image in of_class] for of_class in found] == [
         [[], []], [boxes[3:].tolist(), boxes[:3].tolist()]]
     assert found[0][0].shape == (0, 5) and found[1][1].dtype == np.float32
