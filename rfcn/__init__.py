@@ -28,10 +28,10 @@ def use_own_lib(folder: Path) -> None:
     """
     loaded = sys.modules.get('lib')
     if loaded is None:
-        place = importlib.util.spec_from_file_location('lib', str(folder / '__init__.py'),
+        spec = importlib.util.spec_from_file_location('lib', str(folder / '__init__.py'),
                                                        submodule_search_locations=[str(folder)])
-        sys.modules['lib'] = importlib.util.module_from_spec(place)
-        place.loader.exec_module(sys.modules['lib'])
+        sys.modules['lib'] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules['lib'])
     elif Path(list(loaded.__path__)[0]).resolve() != folder:
         raise ImportError('rfcn in the folder %s needs the package lib beside it, but %s is loaded under this name. '
                           'Install a copy, which brings its own: pip install %s'

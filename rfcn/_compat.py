@@ -72,8 +72,8 @@ def _financial(name):
     return moved
 
 
-def give_back(namespace):
-    """Add the names that are missing to NumPy's namespace, a dict."""
+def add_removed_names(namespace):
+    """Give NumPy's namespace, a dict, the names back that it has not any more."""
     names = {name: getattr(builtins, name) for name in ('bool', 'object', 'int', 'float')}
     names.update(SAME, msort=_msort)
     names.update((old, namespace[new]) for old, new in RENAMED.items() if new in namespace)
@@ -150,5 +150,5 @@ def load_cuda(roots):
 
 
 if np is not None:
-    give_back(vars(np))
+    add_removed_names(vars(np))
 CUDA_LOADED = load_cuda(cuda_folders()) if is_installed() else []

@@ -7,7 +7,7 @@ from lib.dataset import load_imdbs, published_classes, roidb_of
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE
 from lib.dataset.imdb import IMDB, filter_roidb
 from lib.errors import ConfigError
-from rfcn.checkpoints.identity import CLASSES, class_names
+from rfcn.checkpoints.identity import CLASSES, classes_of
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config, with_overrides
 
@@ -72,7 +72,7 @@ def with_classes(cfg: Config, params: str | None = None) -> Config:
     Raises:
         ConfigError: no names in the configuration and nothing to take them from.
     """
-    known = class_names(identity_of_params(params)) if params and not cfg.dataset.CLASSES else ()
+    known = classes_of(identity_of_params(params)) if params and not cfg.dataset.CLASSES else ()
     if known:
         return with_overrides(cfg, {CLASSES: list(known)})
     if cfg.dataset.CLASSES:

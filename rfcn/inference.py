@@ -13,7 +13,7 @@ from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.errors import CheckpointError, ConfigError
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.checkpoint import Params, load_arrays, split_params, warn_of_normalised
-from rfcn.checkpoints.identity import CLASSES, check_for_inference, class_names, is_allowed
+from rfcn.checkpoints.identity import CLASSES, check_for_inference, classes_of, is_allowed
 from rfcn.checkpoints.pretrained import class_parameters, move_rows, same_classes
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config
@@ -165,7 +165,7 @@ def load_for_inference(cfg: Config, path: str, *, classes: bool = True,
         check_for_inference(identity, cfg, path)
     if normalised and cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED:
         warn_of_normalised(arrays, path)
-    return _by_name(arg_params, class_names(identity), cfg, path) if classes else arg_params, aux_params
+    return _by_name(arg_params, classes_of(identity), cfg, path) if classes else arg_params, aux_params
 
 
 def _by_name(arg_params, old, cfg, path):

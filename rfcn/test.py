@@ -66,7 +66,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
     """
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     saved = detections_path(folder, imdb)
-    origin, group = fingerprint(cfg, params, imdb), workers()
+    origin, group = origin_of(cfg, params, imdb), workers()
     # Departure: the release takes whatever detections are saved, and keeps annotations in a cache for ever.
     usable = not ignore_cache and is_there(saved) and is_there(origin_path(saved)) \
         and origin_path(saved).read_bytes() == origin.encode('utf-8')
@@ -142,7 +142,7 @@ def sum_of_checkpoint(params):
     return shared_sum('the checkpoint', params)
 
 
-def fingerprint(cfg, params, imdb):
+def origin_of(cfg, params, imdb):
     """A digest of the parameters, the configuration, the images and, of an INT8 model, the graph."""
     digest = hashlib.sha256(sum_of_checkpoint(params).encode('ascii'))
     paths = [imdb.image_path(index) for index in imdb.image_set_index]

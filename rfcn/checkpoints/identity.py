@@ -167,7 +167,7 @@ def check_resuming(identity: Identity, now: Identity, cfg: Config, source: str) 
     return not change
 
 
-def class_names(identity: Identity | None) -> tuple[str, ...]:
+def classes_of(identity: Identity | None) -> tuple[str, ...]:
     """The classes of a checkpoint, without background; () where they are not known."""
     return tuple(identity.settings.get(CLASSES, ())) if identity else ()
 

@@ -33,7 +33,7 @@ MAX_NAME = 1024                         # bytes
 MIN_ARRAY = 4 + 4 + 8 + 4               # bytes of an array of no values: as many arrays as the file is long cannot be
 
 
-_Place = namedtuple('_Place', 'start size type')     # of an array's values: bytes, and MXNet's number of the type
+_Span = namedtuple('_Span', 'start size type')     # of an array's values: bytes, and MXNet's number of the type
 
 
 class _Reader:
@@ -73,7 +73,7 @@ def check_params_file(path: str) -> None:
             have no names.
     """
     with open_input(path) as file:
-        _places(file, path)
+        _spans(file, path)
 
 
 def read_bytes(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -83,35 +83,35 @@ def read_bytes(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         CheckpointError: as `check_params_file`.
     """
     with open_input(path) as file:
-        places = _places(file, path)
-        found = {name: places[name] for name in names if name in places and places[name].type == UINT8}
+        spans = _spans(file, path)
+        found = {name: spans[name] for name in names if name in spans and spans[name].type == UINT8}
         arrays = {}
-        for name, place in found.items():
-            file.seek(place.start)
-            arrays[name] = np.frombuffer(file.read(place.size), dtype=np.uint8)
+        for name, span in found.items():
+            file.seek(span.start)
+            arrays[name] = np.frombuffer(file.read(span.size), dtype=np.uint8)
         return arrays
 
 
-def _places(file, path):
-    """Name -> _Place of the arrays in an open file."""
+def _spans(file, path):
+    """Name -> _Span of the arrays in an open file."""
     try:
-        places = _walk(_Reader(file, os.fstat(file.fileno()).st_size))
+        spans = _walk(_Reader(file, os.fstat(file.fileno()).st_size))
     except ValueError as error:
         raise CheckpointError('%s is damaged or is no MXNet parameter file: %s. Fetch it again'
                               % (path, error)) from None
-    if not places:
+    if not spans:
         raise CheckpointError('%s holds arrays without names; a checkpoint has names' % path)
-    return places
+    return spans
 
 
 def _walk(reader):
-    """Name -> _Place of the arrays; none where they have no names."""
+    """Name -> _Span of the arrays; none where they have no names."""
     magic, _ = reader.numbers('QQ')
     if magic != LIST_MAGIC:
         raise ValueError('it begins with %#x, not with %#x' % (magic, LIST_MAGIC))
     count = reader.number('Q')
     reader.require(count * MIN_ARRAY)
-    places = [_walk_array(reader, number) for number in range(count)]
+    spans = [_walk_array(reader, number) for number in range(count)]
     named = reader.number('Q')
     if named not in (0, count):
         raise ValueError('%d names for %d arrays' % (named, count))
@@ -120,11 +120,11 @@ def _walk(reader):
         raise ValueError('two arrays have the same name')
     if reader.file.tell() != reader.size:
         raise ValueError('%d bytes follow its end' % (reader.size - reader.file.tell()))
-    return dict(zip(names, places))
+    return dict(zip(names, spans))
 
 
 def _walk_array(reader, number):
-    """The _Place of an array's values, which are passed over."""
+    """The _Span of an array's values, which are passed over."""
     magic = reader.number('I')
     if magic == ARRAY_MAGIC:
         storage = reader.number('i')
@@ -140,9 +140,9 @@ def _walk_array(reader, number):
     size = BYTES_OF_TYPE[value_type]
     for side in shape:
         size *= side
-    place = _Place(reader.file.tell(), size, value_type)
+    span = _Span(reader.file.tell(), size, value_type)
     reader.skip(size)
-    return place
+    return span
 
 
 def _read_name(reader, number):

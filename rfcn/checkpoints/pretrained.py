@@ -17,7 +17,7 @@ import mxnet as mx
 from lib.dataset.annotations import BACKGROUND
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.checkpoint import Params
-from rfcn.checkpoints.identity import check_fine_tuning, class_names
+from rfcn.checkpoints.identity import check_fine_tuning, classes_of
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config
 
@@ -56,7 +56,7 @@ def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tup
     identity = identity_of_params(path, (given, given_aux))
     if identity:
         check_fine_tuning(identity, cfg, path)
-    new, old = cfg.dataset.CLASSES, cfg.network.PRETRAINED_CLASSES or class_names(identity)
+    new, old = cfg.dataset.CLASSES, cfg.network.PRETRAINED_CLASSES or classes_of(identity)
     heads = [name for name in class_parameters(given, cfg.CLASS_AGNOSTIC) if name in symbol.list_arguments()]
     moved = heads if heads and old and old != new else []
     kept = {name: value for name, value in given.items() if name not in moved}

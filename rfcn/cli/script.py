@@ -85,7 +85,7 @@ def run_script(main):
         _leave_the_others(end.code)
         raise
     except BaseException as error:
-        if _joined():
+        if _joined_workers():
             traceback.print_exc()
             _fail('the program failed (%s: %s)' % (type(error).__name__, error))
             _leave_the_others(FAILED)
@@ -179,20 +179,20 @@ def _tell(text, show):
 
 def _fail(text):
     """Where this process is a worker, tell the others why it ends."""
-    if _joined():
-        _joined().fail(text)
+    if _joined_workers():
+        _joined_workers().fail(text)
 
 
-def _joined():
+def _joined_workers():
     """The `Workers` that this process has joined, or None; MXNet is not loaded for the question."""
     module = sys.modules.get('rfcn.core.workers')
-    return module and module.joined()
+    return module and module.joined_workers()
 
 
 def _leave_the_others(status):
     """End the process of a worker, together with the others unless it failed; for other processes do nothing."""
-    if _joined():
-        _joined().leave()
+    if _joined_workers():
+        _joined_workers().leave()
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

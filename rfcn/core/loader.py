@@ -8,7 +8,7 @@
 
 B images are those of one device. Several devices have a batch each, of their own shape, as in the release.
 
-What is drawn for an image is a function of (seed, epoch, place of the image in the order of the epoch): it does not
+What is drawn for an image is a function of (seed, epoch, position of the image in the order of the epoch): it does not
 depend on the batch, the device or the worker that gets the image, and a run can be resumed at any image.
 """
 import collections
@@ -135,7 +135,7 @@ class Loader:
         """
         order = self.order(epoch, step_size)
         filled = self._filled(order, start)
-        jobs = ((filled[places], epoch, places) for places in self._own_places(start, len(filled)))
+        jobs = ((filled[positions], epoch, positions) for positions in self._own_positions(start, len(filled)))
         loaded = in_threads(self._load, jobs, self.threads, ahead=2 * self.threads, on_wait=self._log_wait) \
             if self.threads else (self._load(*job) for job in jobs)
         parts = (self._batch(*item) for item in loaded)
@@ -173,24 +173,24 @@ class Loader:
         """A batch's arrays from its images, a list of Loaded: two ordered dicts, data and label."""
         raise NotImplementedError
 
-    def seeds(self, entries, epoch, places):
+    def seeds(self, entries, epoch, positions):
         """Seeds for what the operators on the host draw, one for each image of a batch."""
-        return [(self.seed * 1000003 + epoch * len(self.roidb) + int(place)) % 2 ** 32 for place in places]
+        return [(self.seed * 1000003 + epoch * len(self.roidb) + int(n)) % 2 ** 32 for n in positions]
 
     def _filled(self, order, start):
-        """The order with images appended so that whole steps are left from place `start` on."""
+        """The order with images appended so that whole steps are left from position `start` on."""
         return np.concatenate((order, np.resize(order, -(len(order) - start) % self.step_size)))
 
-    def _own_places(self, start, stop):
-        """The places in the order, for each batch of this worker: step by step, device by device."""
+    def _own_positions(self, start, stop):
+        """The positions in the order, for each batch of this worker: step by step, device by device."""
         batches = np.arange(start, stop).reshape(-1, self.step_size // self.batch_size, self.batch_size)
         first = self.rank * self.devices
         return batches[:, first:first + self.devices].reshape(-1, self.batch_size)
 
-    def _load(self, indices, epoch, places):
+    def _load(self, indices, epoch, positions):
         try:
-            loaded = [self._load_image(i, np.random.RandomState([self.seed, epoch, place]))
-                      for i, place in zip(indices, places)]
+            loaded = [self._load_image(i, np.random.RandomState([self.seed, epoch, position]))
+                      for i, position in zip(indices, positions)]
             data, label = self.assemble(loaded)
         except (DatasetError, FileNotFoundError):   # these name the file
             raise
@@ -198,13 +198,13 @@ class Loader:
             logger.error('a batch cannot be made of these images: %s', self._paths(indices))
             raise
         entries = [item.entry for item in loaded]
-        return data, label, int(np.sum(places >= len(self.roidb))), entries, self.seeds(entries, epoch, places)
+        return data, label, int(np.sum(positions >= len(self.roidb))), entries, self.seeds(entries, epoch, positions)
 
     @staticmethod
     def _batch(data, label, pad, entries, seeds):
         return Batch(data, label, pad, [entry['image'] for entry in entries], seeds)
 
-    def _log_wait(self, indices, epoch, places):
+    def _log_wait(self, indices, epoch, positions):
         logger.warning('still waiting for these images: %s. Does the disk answer?', self._paths(indices))
 
     def _paths(self, indices):
@@ -283,7 +283,7 @@ class ImageLoader(Loader):
                                        for i, image in enumerate(loaded)])
         return data, collections.OrderedDict()
 
-    def seeds(self, entries, epoch, places):
+    def seeds(self, entries, epoch, positions):
         names = [str(entry.get('index', entry['image'])) for entry in entries]
         return [zlib.crc32(name.encode('utf-8', 'surrogateescape')) for name in names]
 

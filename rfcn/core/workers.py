@@ -175,7 +175,7 @@ def workers():
     return Workers() if os.environ.get('DMLC_ROLE') == 'worker' else Alone()
 
 
-def joined():
+def joined_workers():
     """The `Workers` that this process has joined, or None."""
     member = workers() if workers.cache_info().currsize else None
     return member if isinstance(member, Workers) else None

@@ -81,7 +81,7 @@ def _address(name, where):
                           ) from None
 
 
-def plan(hosts, workers, servers):
+def assign_processes(hosts, workers, servers):
     """The processes of a launch: the scheduler on the first host, workers host by host, servers in turn.
 
     Returns:

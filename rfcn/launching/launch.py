@@ -24,7 +24,7 @@ from lib.errors import ConfigError, UserError
 from rfcn.cli.commands import SHARED
 from rfcn.cli.script import make_parser, run_script
 from rfcn.launching import agent
-from rfcn.launching.hosts import LOCAL, local_host, plan, read_hosts, variables_of
+from rfcn.launching.hosts import LOCAL, assign_processes, local_host, read_hosts, variables_of
 from rfcn.launching.watch import ALL_END, MISSING_STATUS
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Launch:
     """A run of several processes.
 
     Args:
-        processes: of `plan`. command: words after `rfcn`. rsh: words of the remote shell.
+        processes: of `assign_processes`. command: words after `rfcn`. rsh: words of the remote shell.
         logs: folder of the log files, in the folder of the project on each host. servers: how many.
     """
 
@@ -223,7 +223,7 @@ class Launch:
             self._show(message['of'], message['line'])
         elif message and message.get('ended') in self.running:
             self.running.discard(message['ended'])
-            self._judge(message['ended'], message['status'])
+            self._note_end(message['ended'], message['status'])
             if (self.failed or self.signal) and not self._workers_left():
                 self._end_within(HELPER_GRACE)
 
@@ -233,7 +233,7 @@ class Launch:
         else:
             print(line, flush=True)
 
-    def _judge(self, name, status):
+    def _note_end(self, name, status):
         """Note a fault if the end of a process is one."""
         if status == 0 or self.signal or self.killed:
             return
@@ -321,7 +321,7 @@ def main(argv=None):
         raise ConfigError('--workers and --servers must be above 0, not %d and %d' % (workers, args.servers))
     logging.basicConfig(level='INFO', format='launch: %(message)s', stream=sys.stderr)
     logs = args.logs or os.path.join('launch_logs', time.strftime('%Y%m%d-%H%M%S'))
-    processes = plan(hosts, workers, args.servers)
+    processes = assign_processes(hosts, workers, args.servers)
     for process in processes:
         logger.info('%s: %s, log %s', process.name, process.host.name,
                     Path(process.host.path) / logs / (process.name.replace(' ', '-') + '.log'))

@@ -39,7 +39,7 @@ class Objects(NamedTuple):
     areas: np.ndarray       # (T,) pixels
 
 
-class Judged(NamedTuple):
+class JudgedDetections(NamedTuple):
     """The detections of a set, in columns, and their verdicts."""
     images: np.ndarray      # (D,) int
     labels: np.ndarray      # (D,) int
@@ -64,7 +64,7 @@ def objects_of(imdb) -> Objects:
                    areas)
 
 
-def judge_detections(objects: Objects, all_boxes) -> Judged:
+def judge_detections(objects: Objects, all_boxes) -> JudgedDetections:
     """Judge all detections of a set.
 
     As in VOC's evaluation a detection is compared with the object of its class that it overlaps most; that of a
@@ -84,7 +84,7 @@ def judge_detections(objects: Objects, all_boxes) -> Judged:
         dets, labels = dets[order], labels[order]
         verdicts, targets = _judge_image(objects, np.arange(starts[image], starts[image + 1]), dets, labels)
         columns.append((np.full(len(dets), image), labels, dets[:, :4], dets[:, 4], verdicts, targets))
-    return Judged(*[np.concatenate(column) for column in zip(*columns)])
+    return JudgedDetections(*[np.concatenate(column) for column in zip(*columns)])
 
 
 def _judge_image(objects, rows, dets, labels):
@@ -133,7 +133,7 @@ def curve(scores, hits, num_objects) -> Curve:
     return Curve(recall, precision, scores[order], voc_ap(recall, precision) if num_objects else float('nan'))
 
 
-def class_curves(objects: Objects, judged: Judged, num_classes: int) -> List[Curve]:
+def class_curves(objects: Objects, judged: JudgedDetections, num_classes: int) -> List[Curve]:
     """The curve of each class from 1 on, at IoU 0.5."""
     return _curves(objects, judged, judged.labels, judged.verdicts == HIT, judged.verdicts != EXCUSED,
                    ~objects.excused, num_classes)
@@ -154,7 +154,7 @@ def mean_ap(curves: List[Curve]) -> float:
     return float(np.mean(aps)) if aps else float('nan')
 
 
-def missed_objects(objects: Objects, judged: Judged) -> np.ndarray:
+def missed_objects(objects: Objects, judged: JudgedDetections) -> np.ndarray:
     """(T,) bool: objects that no detection hits, nor mistakes in class or place."""
     touched = np.zeros(len(objects.labels), dtype=bool)
     near = np.isin(judged.verdicts, (HIT, CLASS, PLACE)) & (judged.targets != NONE)
@@ -162,7 +162,7 @@ def missed_objects(objects: Objects, judged: Judged) -> np.ndarray:
     return ~touched & ~objects.excused
 
 
-def error_costs(objects: Objects, judged: Judged, num_classes: int) -> Dict[str, float]:
+def error_costs(objects: Objects, judged: JudgedDetections, num_classes: int) -> Dict[str, float]:
     """Kind of error -> the gain in mAP at IoU 0.5 if it were fixed, 0 to 1."""
     base = mean_ap(class_curves(objects, judged, num_classes))
     hit, counted, wanted = judged.verdicts == HIT, judged.verdicts != EXCUSED, ~objects.excused
@@ -190,7 +190,7 @@ def _mended(objects, judged, of_kind):
     return mended
 
 
-def size_curves(objects: Objects, judged: Judged, num_classes: int) -> Dict[str, List[Curve]]:
+def size_curves(objects: Objects, judged: JudgedDetections, num_classes: int) -> Dict[str, List[Curve]]:
     """Size -> `class_curves` of the objects of that size; detections of other sizes on nothing do not count."""
     sides = judged.boxes[:, 2:] - judged.boxes[:, :2] + 1
     areas = np.maximum(sides, 0).prod(axis=1)
@@ -204,7 +204,7 @@ def size_curves(objects: Objects, judged: Judged, num_classes: int) -> Dict[str,
     return found
 
 
-def confusion(objects: Objects, judged: Judged, num_classes: int, thresh: float) -> np.ndarray:
+def confusion(objects: Objects, judged: JudgedDetections, num_classes: int, thresh: float) -> np.ndarray:
     """What objects were taken for, by detections of at least that score.
 
     The best scored detection comes first. It takes the free object of its image that it overlaps most, one of its own
@@ -236,14 +236,14 @@ def confusion(objects: Objects, judged: Judged, num_classes: int, thresh: float)
     return matrix
 
 
-def score_histogram(judged: Judged, bins: int = 20) -> np.ndarray:
+def score_histogram(judged: JudgedDetections, bins: int = 20) -> np.ndarray:
     """(2, bins) int: how many hits and how many errors have a score in each part of 0 to 1."""
     part = np.minimum((judged.scores * bins).astype(int), bins - 1)
     return np.stack([np.bincount(part[chosen], minlength=bins)
                      for chosen in (judged.verdicts == HIT, judged.verdicts > EXCUSED)])
 
 
-def worst_images(objects: Objects, judged: Judged, thresh: float, count: int) -> List[int]:
+def worst_images(objects: Objects, judged: JudgedDetections, thresh: float, count: int) -> List[int]:
     """Numbers of the images with the most mistakes: objects without a hit of at least that score, and errors of it."""
     number = int(max(objects.images.max(initial=-1), judged.images.max(initial=-1))) + 1
     seen = judged.scores >= thresh

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.utils.show_boxes import draw_boxes
 from lib.utils.web_page import details, facts, figure, heading, paragraph, table, text, web_page
-from rfcn.report.analysis import EXCUSED, HIT, Judged, Objects
+from rfcn.report.analysis import EXCUSED, HIT, JudgedDetections, Objects
 
 MEANING = {
     'class': 'on an object of another class',
@@ -225,7 +225,7 @@ def _curve(name, each):
             % (WIDTH + 6, HEIGHT + 24, WIDTH + 6, text(name), text(name), percent(each.ap), grid, points, COLOUR))
 
 
-def side_by_side(im, image: int, objects: Objects, judged: Judged, classes, thresh: float):
+def side_by_side(im, image: int, objects: Objects, judged: JudgedDetections, classes, thresh: float):
     """One image of a report.
 
     Left the objects: green if a detection of at least that score hits it, else red; grey if it need not be found. Right

@@ -10,7 +10,7 @@ import pytest
 import rfcn
 from lib.errors import UserError
 from rfcn import _compat, cli
-from rfcn._compat import FINANCIAL, RENAMED, SAME, give_back, needing_mxnet
+from rfcn._compat import FINANCIAL, RENAMED, SAME, add_removed_names, needing_mxnet
 from rfcn.cli.commands import Command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def test_a_numpy_without_the_names_gets_all_of_them():
     bare = {name: getattr(np, name) for name in ('float64', 'complex128', 'str_', 'bytes_', 'prod', 'cumprod', 'any',
                                                  'all', 'isin', 'vstack', 'round')}
     bare['trapezoid'] = lambda y: sum(y[1:] + y[:-1]) / 2
-    give_back(bare)
+    add_removed_names(bare)
     assert set(SAME) | set(RENAMED) | set(FINANCIAL) <= set(bare)
     assert bare['PINF'] == float('inf') == -bare['NINF'] and bare['NaN'] != bare['NaN'] and bare['float_'] is np.float64
     assert bare['product']([2, 3]) == 6 and bare['in1d']([1, 2], [2]).tolist() == [False, True]
@@ -40,7 +40,7 @@ def test_a_numpy_without_the_names_gets_all_of_them():
 
 def test_what_numpy_has_is_not_replaced():
     own = dict(bool='own', trapz='own', npv='own', Inf='own')
-    give_back(own)
+    add_removed_names(own)
     assert (own['bool'], own['trapz'], own['npv'], own['Inf']) == ('own', 'own', 'own', 'own')
 
 

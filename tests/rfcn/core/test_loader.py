@@ -104,7 +104,7 @@ def test_devices_and_workers_share_out_the_steps_of_one_order(roidb):
                      for rank in (0, 1))
     assert first == plain[0::2] and second == plain[1::2]
     both = [names(step.parts) for step in loader_of(roidb, 1, shuffle=False, devices=2, rank=1, ranks=2).batches()]
-    # Steps of four; the last two places go to the first images of the epoch again.
+    # Steps of four; the last two positions go to the first images of the epoch again.
     assert both == [plain[2:4], plain[0:2]]
 
 

@@ -10,7 +10,7 @@ from rfcn.cli import main
 from rfcn.core.workers import rank_of
 from rfcn.evaluate import packed, share_of, unpacked
 from rfcn.launching import agent
-from rfcn.launching.hosts import local_host, plan, read_hosts, variables_of
+from rfcn.launching.hosts import assign_processes, local_host, read_hosts, variables_of
 from rfcn.launching.launch import remote_command
 from rfcn.launching.roles import check_environment, check_port
 
@@ -63,15 +63,15 @@ def test_a_wrong_line_is_named(hosts_file, text, message):
 
 def test_workers_fill_the_hosts_and_servers_take_turns(hosts_file):
     hosts = read_hosts(hosts_file('a slots=2 address=10.0.0.1\nb slots=2 address=10.0.0.2\nc address=10.0.0.3\n'))
-    placed = [(process.name, process.host.name) for process in plan(hosts, workers=3, servers=3)]
+    placed = [(process.name, process.host.name) for process in assign_processes(hosts, workers=3, servers=3)]
     assert placed == [('scheduler', 'a'), ('server 0', 'a'), ('server 1', 'b'), ('server 2', 'a'), ('worker 0', 'a'),
                       ('worker 1', 'a'), ('worker 2', 'b')]
     with pytest.raises(ConfigError, match='6 workers do not fit into the 5 slots'):
-        plan(hosts, workers=6, servers=1)
+        assign_processes(hosts, workers=6, servers=1)
 
 
 def test_a_worker_is_told_its_role_its_number_and_where_the_scheduler_is():
-    *_, worker = plan([local_host(2)], workers=2, servers=1)
+    *_, worker = assign_processes([local_host(2)], workers=2, servers=1)
     assert variables_of(worker, '127.0.0.1', 9000, 2, 1) == {
         'DMLC_ROLE': 'worker', 'DMLC_PS_ROOT_URI': '127.0.0.1', 'DMLC_PS_ROOT_PORT': '9000', 'DMLC_NUM_WORKER': '2',
         'DMLC_NUM_SERVER': '1', 'DMLC_NODE_HOST': '127.0.0.1', 'DMLC_WORKER_ID': '1'}
