@@ -27,7 +27,7 @@ from lib.dataset.annotations import (
 )
 from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import CLASS_FILE, existing, files_below, inside, names_of_set, relative, set_name, write_lines
-from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly
+from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 
@@ -65,7 +65,8 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
         if count > 1:
             faults.note(kinds.LISTED_TWICE, stem, None, '%s: lists %s %d times; it is taken once'
                         % (getattr(layout, 'list_path', name), stem, count))
-    annotated = any(os.path.isfile(os.path.join(layout.annotations, stem + '.xml')) for stem in index)
+    annotated = any(os.path.isfile(os.path.join(layout.annotations, xml_name(layout.annotations, stem)))
+                    for stem in index)
     labels, items, pictures = Labels(), Items(), []
     for stem in index:
         pictures.append(_read_picture(layout, images, stem, annotated, (labels, items, len(pictures)), faults))
@@ -90,7 +91,8 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
 
 def _read_picture(layout, images, index, annotated, target, faults):
     """The Picture of an image. Its items are added to `target`: Labels, Items, and the number of the picture."""
-    source = faults.attempt(kinds.NAME, index, None, inside, layout.annotations, index + '.xml')
+    source = faults.attempt(kinds.NAME, index, None, inside, layout.annotations,
+                            xml_name(layout.annotations, index))
     if source is None:
         return Picture(index, index, '', '', None, no_items())
     unlabelled = not annotated or isinstance(layout, Flat) and not os.path.exists(source)
@@ -128,7 +130,7 @@ def _labels_of(other, layout):
         return set()
     labels = set()
     for stem in index:
-        path = os.path.join(other.annotations, stem + '.xml')
+        path = os.path.join(other.annotations, xml_name(other.annotations, stem))
         try:
             labels.update(text_of(node, 'name') for node in parse_xml(path).findall('object'))
         except (DatasetError, FileNotFoundError):

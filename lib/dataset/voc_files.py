@@ -5,13 +5,19 @@ import os
 import re
 from typing import Callable
 
-from lib.dataset.files import belongs, files_below, inside, names_of_set, read_lines, relative
+from lib.dataset.files import belongs, files_below, inside, is_inside, names_of_set, read_lines, relative
 from lib.errors import DatasetError
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
 # The lists for one class say 'name 1' for an image with such objects, 0 with only difficult ones, -1 without.
 FLAGS = ('-1', '0', '1')
 EXTENSIONS = ('.xml',) + IMAGE_EXTENSIONS
+
+
+def xml_name(folder: str, stem: str) -> str:
+    """The name within a folder of the XML file of an image: its extension may be in capitals."""
+    path = os.path.join(folder, stem)
+    return stem + ('.XML' if os.path.isfile(path + '.XML') and not os.path.lexists(path + '.xml') else '.xml')
 
 
 def quietly(_: str) -> None:
@@ -59,15 +65,17 @@ class Lists:
         name = name if flag and flag[0] in FLAGS else line
         if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
             name = name[1:-1]
-        if self._is_annotated(name) or name.startswith('/'):
+        if self._is_annotated(name):
             return name
         path = os.path.normpath(name.replace('\\', '/'))
+        if os.path.isabs(path):
+            path = relative(inside(self.folder, path), self.folder) if is_inside(self.folder, path) else path
         stem, extension = os.path.splitext(path)
         within = re.sub('^(JPEGImages|Annotations)/', '', stem if extension.lower() in EXTENSIONS else path)
         return within if self._is_annotated(within) else name
 
     def _is_annotated(self, name):
-        return os.path.isfile(os.path.join(self.annotations, name + '.xml'))
+        return os.path.isfile(os.path.join(self.annotations, xml_name(self.annotations, name)))
 
     def all_sets(self) -> list[Lists]:
         """The layouts of all image sets of this folder."""

@@ -115,13 +115,13 @@ def _box_faults(data, fitted, sizes, on_unknown_class):
 
 
 def _doubled(data, fitted):
-    """Faults for the objects with the class and the box of an earlier object of the same image."""
-    faults = Faults()
-    columns = np.column_stack([fitted.owners, fitted.items['label'], fitted.items['box']])
+    """Faults for the objects with the class, the flags and the box of an earlier object of the same image."""
+    faults, items = Faults(), fitted.items      # a crowd with the box of an object is not a second one
+    columns = np.column_stack([fitted.owners, items['label'], items['flags'], items['box']])
     order = np.lexsort(columns.T[::-1])         # stable: the earlier of two equal ones comes first
     same = (columns[order][1:] == columns[order][:-1]).all(axis=1)
     for row in np.sort(order[1:][same]):
-        picture, item = data.pictures[fitted.owners[row]], fitted.items[row]
+        picture, item = data.pictures[fitted.owners[row]], items[row]
         faults.note(kinds.DOUBLED, picture.index, int(item['number']),
                     '%s: an earlier object of the class has the same box (%s)'
                     % (data.where(picture, item), ', '.join('%g' % value for value in item['box'])))

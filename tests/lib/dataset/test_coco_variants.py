@@ -145,6 +145,15 @@ def test_a_crowd_as_rle_is_a_crowd_and_more_than_100_objects_are_told(write):
     assert '1 of 2 images have more than 100 objects (the most: 101)' in faults[kinds.CROWDED][0].text
 
 
+def test_a_crowd_with_the_box_of_an_object_does_not_replace_it_in_the_copy(write, tmp_path):
+    folder = write([dict(BOX, iscrowd=1), BOX, BOX])
+    data = read_annotated('coco', 'train', str(folder))
+    report = check(data)
+    assert [fault.number for fault in report.by_kind()[kinds.DOUBLED]] == [2]
+    write_fixed(data, plan_changes(report), 'train', str(folder), str(tmp_path / 'out'))
+    assert trained_on('coco', tmp_path / 'out')['images/train/a.jpg'] == READ
+
+
 def test_the_copy_of_test_images_has_no_annotations_either(tmp_path):
     folder = write_files(tmp_path / 'set', {'train/a.jpg': None, 'train.json': json.dumps(
         {'images': [image()], 'categories': [{'id': 1, 'name': 'cat'}]})})

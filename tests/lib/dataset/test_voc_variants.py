@@ -63,10 +63,11 @@ def test_what_is_no_annotation_of_voc_is_refused_and_never_an_image_without_obje
 
 @pytest.mark.parametrize('lines', [
     '"a"\n', "'a'\n", 'a.jpg\n', 'a.JPG\n', 'a.xml\n', 'a\r\n', '\ufeffa\n', '"a.jpg"\n', 'a 1\n', '"a" -1\n',
-    '  a\n\n',    'JPEGImages/a.jpg\n', 'Annotations/a.xml\n', 'JPEGImages\\a.jpg\n', './a\n'])
+    '  a\n\n',    'JPEGImages/a.jpg\n', 'Annotations/a.xml\n', 'JPEGImages\\a.jpg\n', './a\n',
+    '@/JPEGImages/a.jpg\n', '@/Annotations/a.xml\n'])
 def test_names_in_a_list_are_understood_as_tools_write_them(voc, lines):
     voc.add('a', [CAT])
-    (voc.folder / 'ImageSets/Main/train.txt').write_bytes(lines.encode())
+    (voc.folder / 'ImageSets/Main/train.txt').write_bytes(lines.replace('@', str(voc.folder)).encode())
     assert trained_on('PascalVOC', voc.folder) == {'JPEGImages/a.jpg': READ}
 
 
@@ -135,6 +136,15 @@ def test_pictures_and_xml_side_by_side_are_a_set(tmp_path, image_set, folder):
         write_files(tmp_path, {'train/d.jpg': None, 'train/d.xml': TEXT})
     found = trained_on('PascalVOC', tmp_path, image_set)
     assert found[os.path.normpath(folder + '/a.jpg')] == READ and found[os.path.normpath(folder + '/c.jpg')] == []
+
+
+@pytest.mark.parametrize('image_set, files', [
+    ('.', {'a.jpg': None, 'b.jpg': None, 'b.xml': TEXT, 'a.XML': TEXT}),
+    ('.', {'JPEGImages/a.jpg': None, 'Annotations/a.XML': TEXT}),
+    ('train', {'JPEGImages/a.jpg': None, 'Annotations/a.XML': TEXT, 'ImageSets/Main/train.txt': 'a\n'})])
+def test_an_extension_in_capitals_loses_no_box(tmp_path, image_set, files):
+    found = trained_on('PascalVOC', write_files(tmp_path, files), image_set)
+    assert list(found.values()) == [READ] * sum(name.lower().endswith('.xml') for name in files)
 
 
 def test_the_copy_of_two_folders_without_lists_is_such_folders(tmp_path):
