@@ -91,8 +91,12 @@ class Connection:
             self.heard = time.monotonic()
             self.answered = True
             try:
-                inbox.put((self, json.loads(line.decode('utf-8'))))
+                message = json.loads(line.decode('utf-8'))
             except ValueError:
+                message = None
+            if isinstance(message, dict):
+                inbox.put((self, message))
+            else:
                 print(line.decode('utf-8', 'replace'), end='', file=sys.stderr)     # what a login shell says
         inbox.put((self, None))
 

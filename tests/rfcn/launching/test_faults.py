@@ -90,6 +90,11 @@ def test_a_host_that_refuses_is_named_where_the_first_one_does_not(tmp_path, scr
         launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', rsh, '--', 'train'])
 
 
+def test_what_a_login_shell_prints_is_shown_even_if_it_can_be_read_as_json(run, capfd):
+    assert run(shell='echo 7; echo null; exit 255').startswith('the host b does not answer')
+    assert capfd.readouterr().err.splitlines()[-2:] == ['7', 'null']
+
+
 def test_an_address_that_is_not_the_host_s_own_is_told(tmp_path, script):
     (tmp_path / 'hosts').write_text('a address=192.0.2.1\n')      # of documentation, RFC 5737
     with pytest.raises(ConfigError, match='the host a cannot listen on 192.0.2.1 .Cannot assign.*address of that host'):
