@@ -53,8 +53,7 @@ class Connection:
         self.host = host
         self.heard = time.monotonic()
         self.answered = self.lost = False
-        command = [sys.executable, agent.__file__] if host.name == LOCAL else \
-            remote_command(rsh, host)
+        command = [sys.executable, agent.__file__] if host.name == LOCAL else remote_command(rsh, host)
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             start_new_session=True)
@@ -109,20 +108,25 @@ def remote_command(rsh, host):
     return [*rsh, host.name, *words]
 
 
+def log_path(logs, name):
+    """The log file of a process, in the folder `logs`."""
+    return os.path.join(logs, name.replace(' ', '-') + '.log')
+
+
 class Launch:
     """A run of several processes.
 
     Args:
         processes: of `assign_processes`. command: words after `rfcn`. rsh: words of the remote shell.
-        logs: folder of the log files, in the folder of the project on each host. servers: how many.
+        logs: folder of the log files, in the folder of the project on each host.
     """
 
-    def __init__(self, processes, command, rsh, logs, servers):
+    def __init__(self, processes, command, rsh, logs):
         self.processes = {process.name: process for process in processes}
         self.command = command
         self.logs = logs
-        self.workers = sum(process.role == 'worker' for process in processes)
-        self.servers = servers
+        self.workers, self.servers = (sum(process.role == role for process in processes)
+                                      for role in ('worker', 'server'))
         self.running = set(self.processes)
         self.stuck = []         # names of processes that had to be killed
         self.faults = []        # sentences, the first is the cause where that can be told
@@ -208,11 +212,8 @@ class Launch:
             self.connections[process.host.name].tell(start=dict(
                 name=name, command=[process.host.python, '-m', 'rfcn', *self.command], folder=process.host.path,
                 variables=variables_of(process, root, port, self.workers, self.servers), share=share,
-                log=self._log(name), show=process.rank == 0 or process.role == 'scheduler',
+                log=log_path(self.logs, name), show=process.rank == 0 or process.role == 'scheduler',
                 stoppable=process.role == 'worker'))
-
-    def _log(self, name):
-        return os.path.join(self.logs, name.replace(' ', '-') + '.log')
 
     def _next(self):
         try:
@@ -244,7 +245,7 @@ class Launch:
         how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else \
             'was stopped by %s' % STOPPED[status] if status in STOPPED else 'ended with status %d' % status
         host = self.processes[name].host.name
-        sentence = '%s (%s) %s, see %s' % (name, host, how, self._log(name))
+        sentence = '%s (%s) %s, see %s' % (name, host, how, log_path(self.logs, name))
         self.failed = True
         if status != MISSING_STATUS:    # else it ended because of another one
             self.faults.insert(0 if status < 0 else len(self.faults), sentence)
@@ -328,8 +329,8 @@ def main(argv=None):
     processes = assign_processes(hosts, workers, args.servers)
     for process in processes:
         logger.info('%s: %s, log %s', process.name, process.host.name,
-                    Path(process.host.path) / logs / (process.name.replace(' ', '-') + '.log'))
-    return Launch(processes, command, shlex.split(args.rsh), logs, args.servers).run()
+                    Path(process.host.path) / log_path(logs, process.name))
+    return Launch(processes, command, shlex.split(args.rsh), logs).run()
 
 
 if __name__ == '__main__':
