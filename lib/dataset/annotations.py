@@ -6,6 +6,7 @@ rule in `box_rule.py` to its boxes.
 """
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import OrderedDict
@@ -29,6 +30,10 @@ ITEM = np.dtype([
 ])
 DIFFICULT, CROWD, IGNORED = 1, 2, 4     # a crowd is one box around several objects
 FLAG_NAMES = OrderedDict([(CROWD, 'crowd'), (DIFFICULT, 'difficult'), (IGNORED, 'ignored')])
+
+# What the keys, columns and elements of flags are called, as of `plain_key`.
+FLAG_KEYS = {DIFFICULT: ('difficult', 'isdifficult'), CROWD: ('crowd', 'iscrowd', 'isgroupof'),
+             IGNORED: ('ignore', 'ignored', 'isignored')}
 
 BACKGROUND = '__background__'
 LONGEST_SIDE = 10 ** 6  # of an image in pixels; a larger stated size counts as not stated
@@ -193,14 +198,37 @@ def read_number(text: str) -> float:
     return float(text)
 
 
-def flag_bits(difficult: bool = False, crowd: bool = False, ignored: bool = False) -> int:
-    """The field `flags` of an item."""
-    return DIFFICULT * difficult | CROWD * crowd | IGNORED * ignored
+def flags_of(annotation: dict[str, object], where: str) -> int:
+    """The field `flags` of an item: from the keys of a json object, the columns of a line or the elements of an XML.
+
+    Raises:
+        DatasetError: as `read_flag`.
+    """
+    bits = 0
+    for key, value in annotation.items():
+        flag = _flag_of(key)
+        if flag and read_flag(value, where, key):
+            bits |= flag
+    return bits
 
 
-def annotated_size(width: float, height: float) -> tuple[int, int] | None:
-    """The annotated width and height of an image as integers; None if no image has that size."""
-    return (int(width), int(height)) if 1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE else None
+@functools.lru_cache(maxsize=1024)
+def _flag_of(key):
+    return next((flag for flag, names in FLAG_KEYS.items() if plain_key(key) in names), 0)
+
+
+def plain_key(key: str) -> str:
+    """The name of a key or a column in lower case, without blanks, underscores and hyphens."""
+    return re.sub('[ _-]', '', key.lower())
+
+
+def annotated_size(width: object, height: object) -> tuple[int, int] | None:
+    """The annotated width and height of an image, numbers or texts, as integers; None if no image has that size."""
+    try:
+        sides = [read_number(str(side)) for side in (width, height)]
+    except ValueError:
+        return None
+    return (int(sides[0]), int(sides[1])) if all(1 <= side <= LONGEST_SIDE for side in sides) else None
 
 
 def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:

@@ -109,9 +109,7 @@ def _picture(source, dataset_path, folders, image, items, faults):
     note_candidates(faults, index, source, path, other)
     name = image['file_name'].replace('\\', '/')
     name = relative(path, dataset_path) if path and os.path.isabs(name) else os.path.normpath(name).replace(os.sep, '/')
-    sides = image.get('width'), image.get('height')
-    size = annotated_size(*sides) if all(type(side) is int for side in sides) else None
-    return Picture(index, name, path, source, size, items)
+    return Picture(index, name, path, source, annotated_size(image.get('width'), image.get('height')), items)
 
 
 def _note_crowded(path, pictures, faults):

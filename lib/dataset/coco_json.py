@@ -13,7 +13,7 @@ from typing import Callable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from lib.dataset.annotations import ITEM, LARGEST, flag_bits, read_flag
+from lib.dataset.annotations import ITEM, LARGEST, flags_of
 from lib.dataset.files import check_regular, decoded, read_file
 from lib.errors import DatasetError
 from lib.utils.console import progress
@@ -151,8 +151,7 @@ class _Columns:
         _require(isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)), where, 'a bbox of four numbers',
                  item)
         _require(area is None or _is_number(area), where, 'a number as area', item)
-        crowd, ignored, difficult = (key in item and read_flag(item[key], where, key)
-                                     for key in ('iscrowd', 'ignore', 'difficult'))
+        flags = flags_of(item, where) | _flags_of_attributes(item.get('attributes'), where)
         identifiers = _identifier(item.get('image_id')), _identifier(item.get('category_id'))
         for identifier, expected in zip(identifiers, _REFERENCES):
             _require(identifier is not None, where, expected, item)
@@ -161,7 +160,7 @@ class _Columns:
         x, y, width, height = box
         self.boxes.extend((x, y, x + width - 1, y + height - 1))
         self.areas.append(np.nan if area is None else area)
-        self.flags.append(flag_bits(difficult, crowd, ignored))
+        self.flags.append(flags)
         self.numbers.append(number)
 
     def resolved(self, path, images, categories, on_fault):
@@ -187,6 +186,12 @@ class _Columns:
         items['label'] = labels
         good = (owners >= 0) & (labels >= 0)
         return items[good], owners[good]
+
+
+def _flags_of_attributes(attributes, where):
+    """Flags among the attributes of an annotation, as CVAT writes them: true. Other values may mean anything."""
+    return flags_of({key: value for key, value in attributes.items() if value is True}, where) \
+        if isinstance(attributes, dict) else 0
 
 
 def _is_number(value):

@@ -9,6 +9,7 @@ from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
     CROWD,
     DIFFICULT,
+    FLAG_KEYS,
     IGNORED,
     LARGEST,
     LOST_IN_LISTS,
@@ -19,8 +20,8 @@ from lib.dataset.annotations import (
     annotated_size,
     check_name,
     class_names,
-    flag_bits,
-    read_flag,
+    flags_of,
+    plain_key,
     read_number,
 )
 from lib.dataset.faults import Faults, note_candidates
@@ -41,16 +42,18 @@ from lib.dataset.files import (
 )
 from lib.errors import DatasetError
 
-# Column -> the names that it may have in the first line. Without such a line there are the first six, in this order.
-COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'image_path', 'image_id'), 'x1': ('x1', 'xmin'),
-           'y1': ('y1', 'ymin'), 'x2': ('x2', 'xmax'), 'y2': ('y2', 'ymax'),
-           'class': ('class', 'label', 'name', 'class_name'), 'width': ('width',), 'height': ('height',),
-           'difficult': ('difficult',), 'crowd': ('crowd', 'iscrowd'), 'ignore': ('ignore', 'ignored')}
+# Column -> the names, as of `plain_key`, that it may have in the first line. Without such a line there are the first
+# six, in this order.
+COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'imagepath', 'imagename', 'img', 'imageid'),
+           'x1': ('x1', 'xmin'), 'y1': ('y1', 'ymin'), 'x2': ('x2', 'xmax'), 'y2': ('y2', 'ymax'),
+           'class': ('class', 'label', 'name', 'classname', 'labelname'), 'width': ('width',), 'height': ('height',),
+           'difficult': FLAG_KEYS[DIFFICULT], 'crowd': FLAG_KEYS[CROWD], 'ignore': FLAG_KEYS[IGNORED]}
 CORNERS = ('x1', 'y1', 'x2', 'y2')
 PLAIN = ('image',) + CORNERS + ('class',)
 FLAGS = ('difficult', 'crowd', 'ignore')
 SURPLUS = 'surplus'     # column for all cells of a line that has more cells than there are columns
 DELIMITERS = ',;\t'
+EXCEL = 'sep='          # a first line that tells Excel the delimiter, which follows
 _WHAT = 'a CSV file of boxes'
 _FIRST_LINE = 2 ** 16   # characters of the first line in which the delimiter is looked for
 
@@ -82,9 +85,9 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
         b.jpg,,,,,
 
     Corners are pixels counted from 0, both inside the box. The first line may be missing. If it is there, the columns
-    may be in any order, have any of the names in COLUMNS, and include width and height of the image, difficult, crowd
-    and ignore. Columns are separated by commas, semicolons or tabs. Images lie in images/<set>/, <set>/, images/ or in
-    the data set's folder itself.
+    may be in any order, have any of the names in COLUMNS (xmin, x_min, Image ID), and include width and height of the
+    image, difficult, crowd and ignore. Columns are separated by commas, semicolons or tabs. Images lie in
+    images/<set>/, <set>/, images/ or in the data set's folder itself.
 
     Args:
         image_set: 'train' for <dataset_path>/train.csv.
@@ -135,10 +138,11 @@ def _read_lines(path, target, faults, origin):
         if name is None:
             continue
         picture = numbers.setdefault(name, len(numbers))
-        if row.get('width'):
-            size = _size(row)
-            if size:
-                sizes[name] = size
+        size = annotated_size(row.get('width'), row.get('height'))
+        if size and sizes.setdefault(name, size) != size:
+            faults.note(kinds.ITEM_FAULT, name, line, '%s: line %d: states %d x %d pixels for %s, an earlier line %d x '
+                        '%d. Correct one of them' % (path, line, *size, name, *sizes[name]))
+            continue
         if row.get('class') or any(row.get(column) for column in CORNERS):
             try:
                 box, flags = _object(path, line, row)
@@ -179,10 +183,10 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
         with open(path, encoding='utf-8-sig', newline='') as file:
             start = file.readline(_FIRST_LINE)
             file.seek(0)
-            reader = csv.reader(file, delimiter=max(DELIMITERS, key=start.count), strict=True)
+            reader = csv.reader(file, delimiter=max(DELIMITERS, key=start.count), skipinitialspace=True, strict=True)
             for row in reader:
                 row = [cell.strip() for cell in row]
-                if any(row):
+                if any(row) and row[0] != EXCEL:
                     yield reader.line_num, row
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), _WHAT)) from None
@@ -194,18 +198,19 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def header(path: str, row: list[str]) -> list[tuple[str, int]] | None:
-    """The columns that a file's first line names, as pairs (column, its index); None if it names no image column.
+    """The columns that a file's first line names, as pairs (column, its index).
 
-    If two columns have the same meaning, the name that comes first in COLUMNS counts.
+    None if it names neither the column of images nor two of corners: then it is a line of boxes. If two columns have
+    the same meaning, the name that comes first in COLUMNS counts.
 
     Raises:
         DatasetError: a column is missing or named twice, or two columns are the same corner.
     """
-    cells = [cell.lower() for cell in row]
+    cells = [plain_key(cell) for cell in row]
     doubled = [cell for cell in cells if cells.count(cell) > 1 and any(cell in names for names in COLUMNS.values())]
     places = {column: cells.index(next(name for name in names if name in cells))
               for column, names in COLUMNS.items() if any(name in cells for name in names)}
-    if 'image' not in places:
+    if 'image' not in places and sum(column in places for column in CORNERS) < 2:
         return None
     if doubled:
         raise DatasetError("%s: line 1: names the column '%s' twice. Rename one of them" % (path, doubled[0]))
@@ -242,15 +247,7 @@ def _object(path, number, row):
     if not fulfilled:
         raise DatasetError('%s: line %d: expected four numbers x1, y1, x2, y2 and a class, found %.200s'
                            % (path, number, ', '.join(row.get(column, '') for column in CORNERS + ('class',))))
-    where = '%s: line %d' % (path, number)
-    return box, flag_bits(*(bool(row.get(flag)) and read_flag(row[flag], where, flag) for flag in FLAGS))
-
-
-def _size(row):
-    try:
-        return annotated_size(read_number(row['width']), read_number(row['height']))
-    except (KeyError, ValueError):
-        return None
+    return box, flags_of(row, '%s: line %d' % (path, number))
 
 
 def _image_path(dataset_path, folders, name, source, faults):

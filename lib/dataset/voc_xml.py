@@ -19,8 +19,7 @@ from lib.dataset.annotations import (
     Labels,
     Picture,
     annotated_size,
-    flag_bits,
-    read_flag,
+    flags_of,
     read_number,
 )
 from lib.dataset.faults import Faults
@@ -37,7 +36,7 @@ class VocObject(NamedTuple):
     """An object as its XML file states it."""
     label: str
     box: tuple[float, float, float, float]   # x1, y1, x2, y2 as written: pixels counted from 1
-    difficult: bool
+    flags: int                               # the field of an item
 
 
 def parse_xml(path: str) -> ElementTree.Element:
@@ -111,7 +110,7 @@ def _number(node, tag):
 def read_size(root: ElementTree.Element) -> tuple[int, int] | None:
     """The width and height that an annotation states; None if it does not."""
     node = root.find('size')
-    return None if node is None else annotated_size(_number(node, 'width'), _number(node, 'height'))
+    return None if node is None else annotated_size(text_of(node, 'width'), text_of(node, 'height'))
 
 
 def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
@@ -134,8 +133,8 @@ def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
         texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
         raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s'
                            % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
-    where = '%s: object %d (%s)' % (path, number, label)
-    return VocObject(label, box, read_flag(text_of(node, 'difficult'), where, '<difficult>'))
+    return VocObject(label, box, flags_of({child.tag: child.text for child in node if isinstance(child.tag, str)},
+                                          '%s: object %d (%s)' % (path, number, label)))
 
 
 def add_objects(root: ElementTree.Element, index: str, source: str, target: tuple[Labels, Items, int],
@@ -153,8 +152,7 @@ def add_objects(root: ElementTree.Element, index: str, source: str, target: tupl
     for number, node in enumerate(root.findall('object')):
         found = faults.attempt(kinds.ITEM_FAULT, index, number, read_object, source, number, node)
         if found is not None:
-            items.add(picture, number, labels.number(found.label), tuple(value - 1 for value in found.box),
-                      flag_bits(difficult=found.difficult))
+            items.add(picture, number, labels.number(found.label), tuple(value - 1 for value in found.box), found.flags)
 
 
 def annotation_xml(data: AnnotatedSet, picture: Picture) -> ElementTree.Element:

@@ -117,13 +117,19 @@ def test_another_encoding_is_told_with_the_remedy(tmp_path, encoding, remedy):
         read_annotated('coco', 'train', str(tmp_path))
 
 
-@pytest.mark.parametrize('size', [(30, 40), (20, 15), (400, 300)])
+@pytest.mark.parametrize('size', [(30, 40), (20, 15), (400, 300), (80.0, 60.0), ('80', '60')])
 def test_an_annotated_size_that_the_image_contradicts_is_not_converted(write, tmp_path, size):
     folder = write(images=[dict(image(), width=size[0], height=size[1])])
     with pytest.raises(DatasetError, match=r'a\.jpg: the image is 40 x 30 pixels, its annotation .*train\.json says %d'
-                       % size[0]):
+                       % int(size[0])):
         convert('coco', 'yolo', ['train'], str(folder), str(tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('keys', [{'isCrowd': 1}, {'is_crowd': True}, {'Ignored': '1'}, {'isDifficult': 'true'},
+                                  {'attributes': {'difficult': True, 'rotation': 0.0, 'ignore': 'rain'}}])
+def test_a_flag_may_be_written_as_other_tools_do(write, keys):
+    assert trained_on('coco', write([BOX, dict(BOX, **keys)]))['images/train/a.jpg'] == READ
 
 
 @pytest.mark.parametrize('flag', ['iscrowd', 'ignore', 'difficult'])

@@ -154,6 +154,8 @@ def write(tmp_path):
     HEAD + 'images\\a.jpg,1,2,19,20,cat\n',
     'filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,40,30,cat,1,2,19,20\n',
     ',image,x1,y1,x2,y2,class\n0,a.jpg,1,2,19,20,cat\n', 'path,xmin,xmax,ymin,ymax,label\na.jpg,1,19,2,20,cat\n',
+    'Image ID,X_min,y-min,XMax,YMAX,Label Name\na.jpg,1,2,19,20,cat\n', 'sep=;\n' + (HEAD + LINE).replace(',', ';'),
+    HEAD + 'a.jpg, "1", 2, 19, 20, "cat"\n',
     HEAD.replace('class', 'class,score') + LINE.replace('\n', ',0.9\n'), HEAD + LINE.replace('\n', ',,\n')])
 def test_lists_that_mean_the_same_are_read_alike(write, text):
     assert trained_on('csv', write(text)) == {'images/a.jpg': READ}
@@ -169,7 +171,9 @@ def test_lists_that_mean_the_same_are_read_alike(write, text):
     ('image,x1,y1,x1,y2,class\n' + LINE, r"line 1: names the column 'x1' twice"),
     ('image,x,y,w,h,class\n' + LINE, r'line 1: names the columns image, x, y, w, h, class and lacks x1, y1, x2, y2'),
     ('image_id,width,height,bbox,source\n', r'lacks x1, y1, x2, y2, class'),
-    ('img,x1,y1,x2,y2,class\n' + LINE, r'line 1: expected four numbers'),
+    ('photo,x1,y1,x2,y2,class\n' + LINE, r'line 1: names the columns photo, x1, y1, x2, y2, class and lacks image'),
+    (HEAD.replace('class', 'class,width,height') + (2 * 'a.jpg,1,2,19,20,cat,%d,30\n') % (40, 80),
+     r'line 3: states 80 x 30 pixels for a\.jpg, an earlier line 40 x 30'),
     ((HEAD + LINE).replace(',', '|'), r"separated by commas, semicolons or tabs, found .* 'image|x1|y1|x2|y2|class'"),
     ('<html>\n<body>\n', r"separated by commas, semicolons or tabs, found .* '<html>'"),
     (HEAD, r"expected lines 'image,x1,y1,x2,y2,class', found none"),
@@ -181,6 +185,12 @@ def test_lists_that_mean_the_same_are_read_alike(write, text):
 def test_what_is_no_list_of_boxes_is_an_error_with_its_line(write, text, message):
     with pytest.raises(DatasetError, match=r'train\.csv: .*' + message):
         trained_on('csv', write(text))
+
+
+@pytest.mark.parametrize('column', ['difficult', 'is_difficult', 'iscrowd', 'Is Crowd', 'IsGroupOf', 'ignored'])
+def test_a_column_of_flags_may_have_any_of_its_names(write, column):
+    folder = write(HEAD.replace('\n', ',%s\n' % column) + LINE.replace('\n', ',0\n') + LINE.replace('\n', ',1\n'))
+    assert trained_on('csv', folder) == {'images/a.jpg': READ}
 
 
 def test_other_lists_beside_and_hidden_ones_add_no_class(write):

@@ -42,6 +42,14 @@ def test_xml_that_means_the_same_is_read_alike(one, content):
     assert trained_on('PascalVOC', one(content)) == {'JPEGImages/a.jpg': READ}
 
 
+@pytest.mark.parametrize('flag', ['<difficult>1</difficult>', '<Difficult> true </Difficult>', '<ignore>1</ignore>',
+                                  '<iscrowd>1</iscrowd>'])
+def test_a_flagged_object_is_not_trained_on(one, flag):
+    other = annotation_text([CAT, ('dog', 5, 5, 30, 20)]).replace('<name>dog</name><difficult>0</difficult>',
+                                                                 '<name>dog</name>' + flag)
+    assert trained_on('PascalVOC', one(other)) == {'JPEGImages/a.jpg': READ}
+
+
 @pytest.mark.parametrize('content, message', [
     (rooted('doc'), r'whose root is <annotation>, found <doc>: the file of another tool. Export the data as PASCAL'),
     (rooted('annotations'), r'found <annotations> \(of CVAT\?\)'),
