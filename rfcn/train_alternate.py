@@ -58,9 +58,7 @@ def train_rpn(cfg, output_path, devices=None, is_step=False):
     devices = devices or contexts(cfg.gpus)
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=True)
     loader = anchor_loader(cfg, data_sets.training_roidb(cfg), symbol, len(devices))
-    prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
-    training.train(cfg, symbol, loader, prefix, devices, kind=training.RPN, is_step=is_step)
-    return prefix
+    return training.train(cfg, symbol, loader, output_path, devices, kind=training.RPN, is_step=is_step)
 
 
 def train_given(cfg, output_path, paths, devices=None, is_step=False):
@@ -73,13 +71,11 @@ def train_given(cfg, output_path, paths, devices=None, is_step=False):
     roidb, means, stds = training_rois(cfg, paths)
     symbol = make_symbol(cfg).get_symbol_rfcn(is_train=True)
     loader = roi_loader(cfg, roidb, len(devices))
-    prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
 
     def unnormalised(arg_params):
         return checkpoint.unnormalised_bbox(arg_params, means, stds, cfg.network.POOLED_SIZE ** 2)
-    training.train(cfg, symbol, loader, prefix, devices, kind=training.RFCN, extra_params=unnormalised,
-                   is_step=is_step)
-    return prefix
+    return training.train(cfg, symbol, loader, output_path, devices, kind=training.RFCN, extra_params=unnormalised,
+                          is_step=is_step)
 
 
 def train_alternate(cfg, folder, devices=None):

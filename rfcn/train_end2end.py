@@ -23,14 +23,11 @@ def train_net(cfg, output_path, devices=None):
         devices: list of mx.Context; by default those that `gpus` names.
     """
     devices = devices or contexts(cfg.gpus)
-    network = make_symbol(cfg)
-    symbol = network.get_symbol(is_train=True)
+    symbol = make_symbol(cfg).get_symbol(is_train=True)
     loader = anchor_loader(cfg, data_sets.training_roidb(cfg), symbol, len(devices))
-    prefix = str(Path(output_path) / cfg.TRAIN.model_prefix)
-    training.train(cfg, symbol, loader, prefix, devices, kind=training.END2END,
-                   extra_params=inference.unnormalised(cfg), validate=training.validation(cfg),
-                   inference_symbol=symbol_beside(cfg))
-    return prefix
+    return training.train(cfg, symbol, loader, output_path, devices, kind=training.END2END,
+                          extra_params=inference.unnormalised(cfg), validate=training.validation(cfg),
+                          inference_symbol=symbol_beside(cfg))
 
 
 def main(argv=None):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -33,14 +34,15 @@ END2END, RPN, RFCN, ALTERNATE = resume.ALONE, 'rpn', 'rfcn', 'alternate'    # ki
 PICTURES = 4    # of detections, of each validation
 
 
-def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg_params: {}, validate=None,
+def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambda arg_params: {}, validate=None,
           inference_symbol=None, is_step=False):
     """Train a graph up to `TRAIN.end_epoch`, from its start or from where `TRAIN.RESUME` says.
+
+    Returns the prefix of the checkpoints: `TRAIN.model_prefix` in the folder `output_path`.
 
     Args:
         symbol: a training graph.
         loader: a `Loader`; the names in its batches are those of the graph's inputs.
-        prefix: of the checkpoints.
         devices: list of mx.Context.
         kind: END2END, RPN or RFCN.
         extra_params, validate: see `Trainer`.
@@ -53,7 +55,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
     check_device(cfg, 'TRAIN')
     identity = identity_of(cfg, kind, loader.roidb)
     check_workers(cfg, identity, loader.roidb)
-    first = workers().first
+    prefix, first = str(Path(output_path, cfg.TRAIN.model_prefix)), workers().first
     with locked_folder(os.path.dirname(prefix)) if first else contextlib.nullcontext():
         saved, same_data = share_saved(*resume.begin(cfg, prefix, identity) if first else (None, True))
         if first and not is_step:
@@ -62,6 +64,7 @@ def train(cfg, symbol, loader, prefix, devices, *, kind, extra_params=lambda arg
             checkpoint.save_symbol(prefix + checkpoint.SYMBOL_END, inference_symbol)
         _train(cfg, symbol, loader, prefix, devices, saved, same_data,
                dict(extra_params=extra_params, validate=validate, identity=identity))
+    return prefix
 
 
 def check_workers(cfg, identity, roidb):
