@@ -9,6 +9,7 @@ IoU.
 """
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -50,16 +51,12 @@ HELPER_ROLE = os.environ.pop('DMLC_ROLE') if os.environ.get('DMLC_ROLE') in ('sc
 
 __version__ = '0.1.0'
 __all__ = ['Detector', 'explain', '__version__']
+ON_DEMAND = {'Detector': 'rfcn.detector', 'explain': 'rfcn.explaining.decision'}
 
 
 def __getattr__(name):
     # On demand, so that `lib` and the configuration can be used without loading MXNet.
-    if name == 'Detector':
+    if name in ON_DEMAND:
         with _compat.needing_mxnet():
-            from rfcn.detector import Detector
-        return Detector
-    if name == 'explain':
-        with _compat.needing_mxnet():
-            from rfcn.explaining.decision import explain
-        return explain
+            return getattr(importlib.import_module(ON_DEMAND[name]), name)
     raise AttributeError('module rfcn has no attribute %r' % name)

@@ -46,10 +46,10 @@ class Detection(NamedTuple):
     box: np.ndarray
 
 
-def as_detections(by_class: Sequence[np.ndarray], classes: Sequence[str], score_thresh: float = 0.0) -> list[Detection]:
+def as_detections(by_class: Sequence[np.ndarray], classes: Sequence[str]) -> list[Detection]:
     """(n, 5) boxes and scores of each class -> list of Detection, best first."""
     found = [Detection(classes[c], float(row[4]), np.asarray(row[:4], dtype=np.float32))
-             for c in range(1, len(classes)) for row in by_class[c] if row[4] >= score_thresh]
+             for c in range(1, len(classes)) for row in by_class[c]]
     return sorted(found, key=lambda detection: -detection.score)
 
 

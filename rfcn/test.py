@@ -154,7 +154,7 @@ def origin_of(cfg, params, imdb):
     return digest.hexdigest()
 
 
-def draw_all(cfg, imdb, all_boxes, folder, thresh=0.5):
+def draw_all(cfg, imdb, all_boxes, folder):
     """Draw the detections of every image, but for those that the test skipped."""
     make_folder(folder)
     taken = set()   # images of one name may lie in several folders
@@ -165,7 +165,7 @@ def draw_all(cfg, imdb, all_boxes, folder, thresh=0.5):
             if cfg.dataset.on_bad_image != 'skip':
                 raise
             continue
-        drawing = draw_detections(im, [boxes[i] for boxes in all_boxes], imdb.classes, thresh)
+        drawing = draw_detections(im, [boxes[i] for boxes in all_boxes], imdb.classes, 0.5)
         imwrite(folder / (free_name(Path(index).name, taken) + '.png'), drawing)
 
 

@@ -230,7 +230,7 @@ class Steps:
         save_text(self._record(name), text)
 
 
-def combine(cfg, rpn, rfcn, path, identity=None):
+def combine(cfg, rpn, rfcn, path, identity):
     """Write a checkpoint with the RPN of one checkpoint and everything else of another. Returns `path`.
 
     Args:

@@ -103,8 +103,7 @@ def load_params(path: str, for_inference: bool = False) -> tuple[Params, Params]
     Raises:
         FileNotFoundError, CheckpointError: the file is missing, cut off or no parameter file.
     """
-    arrays = load_arrays(path)
-    return split_params(arrays, path, for_inference)
+    return split_params(load_arrays(path), path, for_inference)
 
 
 def warn_of_normalised(arrays: Params, path: str) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+import rfcn
 from lib.errors import UserError
 from rfcn._compat import needing_mxnet
 from rfcn.cli.commands import COMMANDS, RENAMED, SHARED
@@ -65,7 +66,7 @@ def main(argv=None):
         print(usage())
         return 0 if words else 2
     if words[0] == '--version':
-        print(_version())
+        print('rfcn ' + rfcn.__version__)
         return 0
     name = find_command(words[0])
     if os.environ.get('DMLC_ROLE') and name not in SHARED:
@@ -73,11 +74,6 @@ def main(argv=None):
                         % (', '.join(SHARED), name))
     sys.argv = [CALLED + name] + words[1:]     # what --help and the first line of a log show
     return function_of(name)(words[1:])
-
-
-def _version():
-    import rfcn
-    return 'rfcn ' + rfcn.__version__
 
 
 def run():

@@ -135,14 +135,12 @@ def _with_outputs(predictor, batches):
         group = list(itertools.islice(batches, predictor.devices))
         if not group:
             return
-        outputs = [_predict_view(predictor, of_view) for of_view in zip(*[views for _, views in group])]
+        outputs = []
+        for of_view in zip(*[views for _, views in group]):
+            with NETWORK_LOCK:
+                outputs.append(predictor.predict_each([view.batch for view in of_view]))
         for number, (key, views) in enumerate(group):
             yield key, views, [of_view[number] for of_view in outputs]
-
-
-def _predict_view(predictor, views):
-    with NETWORK_LOCK:
-        return predictor.predict_each([view.batch for view in views])
 
 
 def choose_detections(views: list[View], outputs: list[dict[str, np.ndarray]],

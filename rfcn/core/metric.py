@@ -69,7 +69,8 @@ def measure(labels, outputs):
         labels, outputs: name -> array (NumPy or NDArray) of one device. Labels: rpn_label, rcnn_label; the latter is
             an output end to end.
     """
-    values = {name: _numpy(x) for name, x in dict(labels, **outputs).items()}
+    values = {name: x.asnumpy() if isinstance(x, mx.nd.NDArray) else np.asarray(x)
+              for name, x in dict(labels, **outputs).items()}
     measured = collections.OrderedDict()
     if 'rpn_cls_prob' in values:
         prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2], or C where the RPN tells the classes
@@ -86,7 +87,3 @@ def _pairs(names, prob, label, bbox_loss):
 
 def _ratio(total, count):
     return total / count if count else total  # nothing counted: 0, or a non-finite sum that must be seen
-
-
-def _numpy(array):
-    return array.asnumpy() if isinstance(array, mx.nd.NDArray) else np.asarray(array)

@@ -86,7 +86,7 @@ def names_beginning_with(symbol, prefixes, key):
     return [name for name in names if name.startswith(tuple(prefixes))]
 
 
-def with_lr_mult(symbol, multipliers, key='TRAIN.LR_MULT'):
+def with_lr_mult(symbol, multipliers):
     """A copy of a graph whose parameters carry multipliers of the learning rate, which MXNet's optimizer reads off the
     graph.
 
@@ -98,7 +98,7 @@ def with_lr_mult(symbol, multipliers, key='TRAIN.LR_MULT'):
         return symbol
     symbol = copy.deepcopy(symbol)
     nodes = symbol.get_internals()
-    for name in names_beginning_with(symbol, list(multipliers), key):
+    for name in names_beginning_with(symbol, list(multipliers), 'TRAIN.LR_MULT'):
         longest = max((prefix for prefix in multipliers if name.startswith(prefix)), key=len)
         nodes[name]._set_attr(__lr_mult__=str(multipliers[longest]))
     return symbol

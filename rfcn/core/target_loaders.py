@@ -47,7 +47,8 @@ class AnchorLoader(Loader):
         self.max_gt_boxes = max_gt_boxes or max(1, max(len(entry['boxes']) for entry in roidb))
         self.end2end = end2end
         self.tell_classes = tell_classes
-        self._anchors = functools.lru_cache(maxsize=64)(self._shifted_anchors)
+        self._anchors = functools.lru_cache(maxsize=64)(
+            lambda height, width: shifted_anchors(height, width, self.stride, self.base_anchors))
 
     def assemble(self, loaded):
         data = collections.OrderedDict(data=tensor_vstack([image.tensor for image in loaded]))
@@ -64,9 +65,6 @@ class AnchorLoader(Loader):
         labels, targets, weights = assign_anchor(anchors, image.gt_boxes, image.im_info[:2], rng=image.rng,
                                                  **self.targets)
         return class_labels(labels, anchors, image.gt_boxes) if self.tell_classes else labels, targets, weights
-
-    def _shifted_anchors(self, height, width):
-        return shifted_anchors(height, width, self.stride, self.base_anchors)
 
 
 def pad_gt_boxes(gt_boxes, rows):

@@ -93,9 +93,8 @@ class Workers:
         """The bytes of each worker, a list by rank; every worker gets the list."""
         sizes = self.sum(self._row(len(data).to_bytes(BYTES_A_NUMBER * 3, 'little'), 3))
         sizes = [int.from_bytes(_as_bytes(row), 'little') for row in sizes]
-        rounds = -(-max(sizes) // (BYTES_A_NUMBER * CHUNK))
         step = BYTES_A_NUMBER * CHUNK
-        parts = [self.sum(self._row(data[i * step:(i + 1) * step], CHUNK)) for i in range(rounds)]
+        parts = [self.sum(self._row(data[start:start + step], CHUNK)) for start in range(0, max(sizes), step)]
         return [b''.join(_as_bytes(part[rank]) for part in parts)[:size] for rank, size in enumerate(sizes)]
 
     def share(self, arrays):

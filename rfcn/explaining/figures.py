@@ -10,6 +10,7 @@ ROI, BIN, BEFORE, AFTER = (0, 200, 255), (0, 0, 0), (0, 140, 255), (60, 170, 40)
 PROPOSAL, MOVED = (200, 120, 0), (200, 0, 200)
 GRID, LARGE_GRID = 660, 940     # pixels: about the side of a picture with k x k parts; of one with many
 FEW = 4             # bins per side that are few
+SUPPRESSORS = 6     # kept boxes that are drawn with those that they removed
 OPACITY = 0.55       # of a score map over the image
 
 
@@ -20,14 +21,14 @@ def colors_of(values, limit):
     return np.round(np.float64(NEUTRAL) + np.abs(part) * (ends - np.float64(NEUTRAL))).astype(np.uint8)
 
 
-def over_image(image, values, limit, cell, opacity=OPACITY):
+def over_image(image, values, limit, cell):
     """The image in grey under a map (H, W), each cell of which covers `cell` pixels of the image."""
     height, width = image.shape[:2]
     rows = np.minimum((np.arange(height) / cell).astype(int), values.shape[0] - 1)
     columns = np.minimum((np.arange(width) / cell).astype(int), values.shape[1] - 1)
     heat = colors_of(values, limit)[rows][:, columns]
     grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[:, :, None], 3, axis=2)
-    return cv2.addWeighted(heat, opacity, grey, 1 - opacity, 0)
+    return cv2.addWeighted(heat, OPACITY, grey, 1 - OPACITY, 0)
 
 
 def map_grid(explanation, vote):
@@ -65,9 +66,9 @@ def limit_of(explanation):
     return float(max(values))
 
 
-def scale_bar(limit, width, height=34):
+def scale_bar(limit, width):
     """The colours from -limit to limit with five values below them."""
-    bar = np.full((height, width, 3), 255, dtype=np.uint8)
+    bar = np.full((34, width, 3), 255, dtype=np.uint8)
     inner = slice(30, max(31, width - 30))
     bar[4:16, inner] = colors_of(np.linspace(-limit, limit, bar[0, inner].shape[0]), limit)
     for part in np.linspace(0, 1, 5):
@@ -76,10 +77,10 @@ def scale_bar(limit, width, height=34):
     return bar
 
 
-def bin_table(values, limit, title='', cell=64):
+def bin_table(values, limit, title):
     """The pooled bins (k, k) as coloured cells with their numbers, and their mean, the vote."""
     size = len(values)
-    cell = cell if size <= FEW else 44
+    cell = 64 if size <= FEW else 44
     table = np.full((size * cell + 44, max(size * cell, 150), 3), 255, dtype=np.uint8)
     put_text(table, title, 0, 2, 12, BLACK)
     colors = colors_of(values, limit)
@@ -150,9 +151,9 @@ def proposals_picture(explanation):
     return draw_boxes(picture, boxes[::-1], [PROPOSAL] * len(boxes), ranks[::-1], line=1)
 
 
-def suppression_picture(explanation, most=6):
+def suppression_picture(explanation):
     """The best boxes that NMS keeps, each with its score, and thin in its colour those that it removes."""
-    kept = explanation.kept[:most]
+    kept = explanation.kept[:SUPPRESSORS]
     colors = class_colors(len(kept))
     removed = [each for each in explanation.suppressed if each.by < len(kept)]
     picture, boxes = enlarged(explanation.image, [each.box for each in removed] + list(kept[:, :4]))

@@ -127,18 +127,14 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
                                % (', '.join(paths), cfg.dataset.image_set))
     symbol = make_symbol(cfg).get_symbol(is_train=True)
     loader = anchor_loader(cfg, roidb, symbol)
-    graph = _graph(symbol)
+    internals = symbol.get_internals()
+    graph = mx.sym.Group([internals[name] for name in BLOBS if name in internals.list_outputs()])
     network = None
     for _, batch in zip(range(count), loader.batches()):
         if network is None:
             network = _parameters(cfg, symbol, batch, params)
         outputs = _forward(graph, network, batch)
         yield _teaches(cfg, loader, batch, outputs)
-
-
-def _graph(symbol):
-    internals = symbol.get_internals()
-    return mx.sym.Group([internals[name] for name in BLOBS if name in internals.list_outputs()])
 
 
 def _parameters(cfg, symbol, batch, params):

@@ -102,8 +102,9 @@ def _panel(image, layers):
     return picture
 
 
-def loss_bars(rois, width=PANEL, height=300):
-    """The losses of the RoIs, highest first, as bars: (height, width, 3)."""
+def loss_bars(rois):
+    """The losses of the RoIs, highest first, as bars: (300, PANEL, 3)."""
+    width, height = PANEL, 300
     loss = rois.cls_loss + rois.box_loss
     order = np.argsort(-np.where(rois.labels >= 0, loss, -1))[:min(LOSSES, int((rois.labels >= 0).sum()))]
     colors = np.zeros((len(loss), 3), dtype=int)
@@ -121,10 +122,10 @@ def loss_bars(rois, width=PANEL, height=300):
     return picture
 
 
-def titled(picture, title, letters=12):
+def titled(picture, title):
     """The picture below its title, cut to two lines of the picture's width."""
-    lines, words = [''], title.split()
-    for word in words:
+    lines, letters = [''], 12
+    for word in title.split():
         if (len(lines[-1]) + len(word)) * letters * 0.58 > picture.shape[1] and lines[-1]:
             lines.append('')
         lines[-1] += word + ' '

@@ -17,14 +17,13 @@ from lib.utils.whole_file import save_whole
 from rfcn import inference
 from rfcn.config.config import with_overrides
 from rfcn.core.loader import detection_scales
-from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, size_of
+from rfcn.exporters.onnx_graph import FLOAT, INT64, Graph, columns, ints, size_of
 from rfcn.exporters.onnx_layers import add_network
 from rfcn.exporters.onnx_rpn import decode, im_info_at, nms_corners
 
 INPUTS = {'data': (1, 3, 'height', 'width'), 'im_info': (1, 3)}
 RAW_OUTPUTS = ('rois', 'cls_prob', 'bbox_pred')
 DETECTION_OUTPUTS = ('boxes', 'scores', 'classes')
-INT64 = 7   # TensorProto.INT64
 
 
 def export_onnx(cfg, params: str, path: str, with_detections: bool = False) -> None:

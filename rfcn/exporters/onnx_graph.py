@@ -15,6 +15,7 @@ from lib.errors import UserError
 
 OPSET = 13        # of ai.onnx, the standard operators
 IR_VERSION = 8    # of the file; ONNX Runtime reads it since 1.10
+FLOAT, INT64 = 1, 7     # TensorProto's numbers of the types, which are part of the format
 
 Node = namedtuple('Node', 'op inputs outputs attributes')   # names are str; attributes: name -> value
 Value = namedtuple('Value', 'name shape')                   # a dimension is a number, a name or None: unknown
@@ -99,9 +100,9 @@ def ints(*values):
     return np.array(values, dtype=np.int64)
 
 
-def columns(graph: Graph, x: str, start: int, end: int, step: int = 1) -> str:
-    """x[..., start:end:step]"""
-    return graph('Slice', x, ints(start), ints(end), ints(-1), ints(step))
+def columns(graph: Graph, x: str, start: int, end: int) -> str:
+    """x[..., start:end]"""
+    return graph('Slice', x, ints(start), ints(end), ints(-1), ints(1))
 
 
 def size_of(graph: Graph, x: str, axis: int) -> str:
@@ -113,6 +114,3 @@ def numbers_to(graph: Graph, length: str) -> str:
     """0, 1, ... below `length` (1,) int64, as float32."""
     end = graph('Squeeze', length, ints(0))
     return graph('Cast', graph('Range', np.int64(0), end, np.int64(1)), to=FLOAT)
-
-
-FLOAT = 1   # TensorProto.FLOAT, which is part of the format

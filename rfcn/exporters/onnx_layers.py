@@ -9,7 +9,7 @@ from rfcn.exporters import onnx_rpn
 from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, numbers_to, size_of
 
 DEFORMABLE = ('_contrib_DeformableConvolution', '_contrib_DeformablePSROIPooling')
-_RELUS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh'}
+ACTIVATIONS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh'}
 LEAST_SIDE = np.float32(0.1)    # cells, of a RoI
 SPLIT = np.float32(2 ** 12)     # `quotient` splits numbers at the digit that counts 1 / SPLIT
 
@@ -82,10 +82,6 @@ def _batch_norm(graph, attributes, data, gamma, beta, mean, var):
     return graph('BatchNormalization', data, gamma, beta, mean, var, epsilon=float(attributes.get('eps', 1e-3)))
 
 
-def _activation(graph, attributes, data):
-    return graph(_RELUS[attributes['act_type']], data)
-
-
 def _pooling(graph, attributes, data):
     kind = attributes.get('pool_type', 'max')
     if attributes.get('global_pool', False):
@@ -145,7 +141,7 @@ def _best_anchors(graph, attributes, cls_prob, bbox_pred, im_info):
 TABLE = {
     'Convolution': _convolution,
     'BatchNorm': _batch_norm,
-    'Activation': _activation,
+    'Activation': lambda graph, attributes, data: graph(ACTIVATIONS[attributes['act_type']], data),
     'Pooling': _pooling,
     'elemwise_add': lambda graph, attributes, *inputs: graph('Add', *inputs),
     'broadcast_add': lambda graph, attributes, *inputs: graph('Add', *inputs),

@@ -30,10 +30,12 @@ def proposals(graph: Graph, cls_prob: str, bbox_pred: str, im_info: str, *, nati
         (post_nms_top_n, 5).
     """
     base = generate_anchors(stride, ratios, scales)
-    scores, inside = anchor_scores(graph, columns_of_channels(graph, cls_prob, len(base), 2 * len(base)), im_info,
-                                   stride, at_least_one=not native)
+    scores = graph('Slice', cls_prob, ints(len(base)), ints(2 * len(base)), ints(1))        # (1, A, H, W)
+    inside = inside_image(graph, size_of(graph, scores, 2), size_of(graph, scores, 3), im_info, stride,
+                          at_least_one=not native)                                          # (H, W, 1)
+    scores = graph('Transpose', scores, perm=[0, 2, 3, 1])                                  # (1, H, W, A)
     anchors = anchor_grid(graph, bbox_pred, base, stride)
-    boxes = decode(graph, anchors, rows_of_anchors(graph, bbox_pred, 4), im_info, None if native else max_log_ratio)
+    boxes = decode(graph, anchors, deltas_of_anchors(graph, bbox_pred), im_info, None if native else max_log_ratio)
     ranked = flat(graph, graph('Where', inside, scores, NOT_CHOSEN))                        # (N,)
     limit = None
     if min_size > 0:
@@ -47,7 +49,8 @@ def proposals(graph: Graph, cls_prob: str, bbox_pred: str, im_info: str, *, nati
             some = graph('Greater', graph('ReduceMax', large_only, keepdims=1), LEAST_CHOSEN)
             ranked = graph('Where', some, large_only, ranked)
             limit = graph('Where', some, ints(post_nms_top_n), ints(1))                     # (1,)
-    boxes, scores = best(graph, boxes, ranked, pre_nms_top_n)
+    scores, order = top(graph, ranked, pre_nms_top_n)
+    boxes = graph('Gather', boxes, order, axis=0)
     allowed = None if native else graph('Greater', scores, LEAST_CHOSEN)
     kept = suppress(graph, boxes, allowed, nms_thresh, post_nms_top_n)
     count = size_of(graph, kept, 0)
@@ -79,7 +82,7 @@ def best_anchors(graph: Graph, cls_prob: str, bbox_pred: str, im_info: str, *, c
         taken = graph('Gather', values, order, axis=0)
         return graph('Pad', graph('Where', chosen, taken, np.float32(0)), missing)
     anchors = rows(anchor_grid(graph, bbox_pred, base, stride))
-    deltas = rows(rows_of_anchors(graph, bbox_pred, 4))
+    deltas = rows(deltas_of_anchors(graph, bbox_pred))
     deltas = graph('Concat', graph('Mul', deltas, np.float32(0)), deltas, axis=1)
     prob = rows(graph('Reshape', prob, graph('Concat', ints(-1), classes, axis=0)))
     return (with_image_index(graph, anchors, count), graph('Unsqueeze', prob, ints(0)),
@@ -94,12 +97,6 @@ def anchor_grid(graph: Graph, like: str, base, stride: int) -> str:
     down = shifts(2, [0, 1, 0, 1], (-1, 1, 1, 1))                                           # (H, 1, 1, 4)
     right = shifts(3, [1, 0, 1, 0], (1, -1, 1, 1))                                          # (1, W, 1, 4)
     return graph('Reshape', graph('Add', graph('Add', down, right), base), ints(-1, 4))
-
-
-def anchor_scores(graph: Graph, scores: str, im_info: str, stride: int, at_least_one: bool):
-    """Scores (1, A, H, W) as (1, H, W, A), and which of the cells lie inside the image, (H, W, 1)."""
-    inside = inside_image(graph, size_of(graph, scores, 2), size_of(graph, scores, 3), im_info, stride, at_least_one)
-    return graph('Transpose', scores, perm=[0, 2, 3, 1]), inside
 
 
 def inside_image(graph: Graph, height: str, width: str, im_info: str, stride: int, at_least_one: bool) -> str:
@@ -152,12 +149,6 @@ def top(graph: Graph, scores: str, count: int):
     return graph('TopK', scores, number, outputs=2, axis=0, largest=1, sorted=1)
 
 
-def best(graph: Graph, boxes: str, scores: str, count: int):
-    """The boxes (n, 4) and scores (n,) of the `count` best."""
-    scores, order = top(graph, scores, count)
-    return graph('Gather', boxes, order, axis=0), scores
-
-
 def suppress(graph: Graph, boxes: str, allowed, thresh: float, most: int) -> str:
     """Non-maximum suppression of boxes that are sorted, the best first.
 
@@ -196,14 +187,9 @@ def with_image_index(graph: Graph, boxes: str, count: int) -> str:
     return graph('Concat', np.zeros((count, 1), dtype=np.float32), boxes, axis=1)
 
 
-def columns_of_channels(graph: Graph, x: str, start: int, end: int) -> str:
-    """x[:, start:end]"""
-    return graph('Slice', x, ints(start), ints(end), ints(1))
-
-
-def rows_of_anchors(graph: Graph, x: str, size: int) -> str:
-    """(1, A * size, H, W) -> (N, size) in THE anchor order."""
-    return graph('Reshape', graph('Transpose', x, perm=[0, 2, 3, 1]), ints(-1, size))
+def deltas_of_anchors(graph: Graph, bbox_pred: str) -> str:
+    """(1, 4A, H, W) -> (N, 4) in THE anchor order."""
+    return graph('Reshape', graph('Transpose', bbox_pred, perm=[0, 2, 3, 1]), ints(-1, 4))
 
 
 def flat(graph: Graph, x: str) -> str:

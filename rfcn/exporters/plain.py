@@ -36,7 +36,8 @@ def plain_symbol(cfg):
     Raises:
         ConfigError: the network has operators in Python that MXNet has no counterpart of.
     """
-    symbol = make_symbol(plain_config(cfg)).get_symbol(is_train=False)
+    cfg = with_overrides(cfg, {'TEST.BATCH_IMAGES': 1, 'TEST.CXX_PROPOSAL': True})
+    symbol = make_symbol(cfg).get_symbol(is_train=False)
     foreign = [node['name'] for node in json.loads(symbol.tojson())['nodes'] if node['op'] == 'Custom']
     if foreign:
         raise ConfigError('symbol: %s cannot leave as plain MXNet: %s is an operator of this project, in Python; R-FCN '
@@ -59,11 +60,6 @@ def symbol_beside(cfg):
         if node['name'] in checkpoint.BBOX_PARAMS:
             node['name'] += checkpoint.TEST_SUFFIX
     return mx.sym.load_json(json.dumps(graph))
-
-
-def plain_config(cfg):
-    """The configuration of `plain_symbol`."""
-    return with_overrides(cfg, {'TEST.BATCH_IMAGES': 1, 'TEST.CXX_PROPOSAL': True})
 
 
 def export_plain(cfg, params, path):

@@ -155,7 +155,7 @@ class Launch:
             else:
                 self._start(port)
             beat = 0.0
-            while self.running and not self._all_lost():
+            while self.running and not all(connection.lost for connection in self.connections.values()):
                 if time.monotonic() - beat > agent.BEAT:
                     beat = time.monotonic()
                     self._tell_all()
@@ -272,9 +272,6 @@ class Launch:
             self._end_within(FAULT_GRACE)
         connection.lost = True
         self.running -= gone
-
-    def _all_lost(self):
-        return all(connection.lost for connection in self.connections.values())
 
     def _check_time(self):
         now = time.monotonic()

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.utils.show_boxes import draw_boxes
 from lib.utils.web_page import details, facts, figure, heading, paragraph, table, text, web_page
-from rfcn.report.analysis import EXCUSED, HIT, JudgedDetections, Objects
+from rfcn.report.analysis import EXCUSED, HIT, SIZES, JudgedDetections, Objects, mean_ap
 
 MEANING = {
     'class': 'on an object of another class',
@@ -101,7 +101,6 @@ def _of_classes(content):
 
 
 def _of_sizes(content):
-    from rfcn.report.analysis import SIZES, mean_ap
     heads, rows, bars = ['objects', 'number', 'mAP@0.5'], [], []
     before = content.against and content.against['sizes']
     for name, curves in content.sizes.items():

@@ -168,7 +168,7 @@ def test_an_rpn_of_another_network_is_refused(trained, tiny_voc, tmp_path):
     other = config_of(tiny_voc, 'network.RPN_CHANNELS=8')
     rpn, rfcn = (checkpoint.params_path(str(folder / step), STEPS[step]) for step in ('rpn2', 'rfcn2'))
     with pytest.raises(CheckpointError, match='rpn_conv_3x3_weight has shape'):
-        train_alternate.combine(other, rpn, rfcn, str(tmp_path / 'final-0000.params'))
+        train_alternate.combine(other, rpn, rfcn, str(tmp_path / 'final-0000.params'), None)
 
 
 def test_the_configuration_for_resnet_101_is_accepted():
