@@ -18,9 +18,8 @@ from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import whole_number_from
 from rfcn.detector import Detector
 from rfcn.explaining.decision import explain
-from rfcn.explaining.page import write_explanation
+from rfcn.explaining.pages import write_explanation, write_training_page
 from rfcn.explaining.training import training_images
-from rfcn.explaining.training_page import write_training_page
 
 logger = logging.getLogger('rfcn')
 

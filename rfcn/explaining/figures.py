@@ -1,16 +1,27 @@
-"""Pictures of an explanation, as (H, W, 3) uint8 BGR arrays: score maps over the image, bins, boxes. Colours: BGR."""
+"""Pictures of an explanation: score maps over the image, bins, boxes; and of what a training image teaches.
+
+Pictures are (H, W, 3) uint8 arrays; they and the colours are BGR.
+"""
 import cv2
 import numpy as np
 
+from lib.utils.console import counted
 from lib.utils.show_boxes import BLACK, WHITE, class_colors, draw_boxes, ink_on, put_text, text_size
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 
 NEGATIVE, NEUTRAL, POSITIVE = (192, 76, 59), (245, 245, 245), (38, 4, 180)   # of scores: blue, white, red
 ROI, BIN, BEFORE, AFTER = (0, 200, 255), (0, 0, 0), (0, 140, 255), (60, 170, 40)
 PROPOSAL, MOVED = (200, 120, 0), (200, 0, 200)
+POSITIVE_ANCHOR, NEGATIVE_ANCHOR, TARGET = (60, 170, 40), (150, 150, 150), (200, 0, 200)
+KEPT_FG, KEPT_BG, DROPPED_FG, DROPPED_BG = (60, 170, 40), (60, 60, 220), (0, 190, 255), (170, 170, 170)     # of RoIs
+LEGEND = ('green: foreground that back-propagates; yellow: foreground that does not; red: background that does; grey: '
+          'background that does not')
 GRID, LARGE_GRID = 660, 940     # pixels: about the side of a picture with k x k parts; of one with many
 FEW = 4             # bins per side that are few
 SUPPRESSORS = 6     # kept boxes that are drawn with those that they removed
+PANEL = 420         # pixels: the longest side of a picture of a training image
+SHOWN = 60          # negative anchors and proposals that are drawn at most
+LOSSES = 128        # highest losses that are drawn
 OPACITY = 0.55       # of a score map over the image
 
 
@@ -163,6 +174,90 @@ def suppression_picture(explanation):
     texts = ['%d: %.3f, removes %d' % (number, score, count)
              for number, (score, count) in enumerate(zip(kept[:, 4], counts), 1)]
     return draw_boxes(picture, boxes[len(removed):][::-1], colors[::-1], texts[::-1], line=3)
+
+
+def draw_training_image(image):
+    """Pictures of one image: dict of title -> (H, W, 3) uint8 BGR."""
+    labels = image.anchor_labels
+    negatives = image.anchors[labels == 0]
+    shown_negatives = negatives[:: max(1, -(-len(negatives) // SHOWN))]
+    names = [image.classes[int(row[4])] for row in image.gt_boxes]
+    colors = class_colors(len(image.classes))
+    panels = {
+        'the image as the network gets it': _panel(image, [
+            (image.gt_boxes[:, :4], [colors[int(row[4])] for row in image.gt_boxes], names, 2)]),
+        '%s (green); %d of %d negative ones (grey)'
+        % (counted((labels > 0).sum(), 'positive anchor'), len(shown_negatives), len(negatives)): _panel(image, [
+            (shown_negatives, [NEGATIVE_ANCHOR] * len(shown_negatives), None, 1),
+            (image.anchors[labels > 0], [POSITIVE_ANCHOR] * int((labels > 0).sum()), None, 2)])}
+    if image.proposals is not None:
+        best = image.proposals[:SHOWN][::-1]
+        panels['the best %d proposals' % len(best)] = _panel(image, [(best, [PROPOSAL] * len(best), None, 1)])
+    if image.rois is not None:
+        panels.update(_roi_panels(image))
+    return panels
+
+
+def _roi_panels(image):
+    rois = image.rois
+    groups = [(color, (rois.labels >= 0) & chosen) for color, chosen in _groups(rois)]
+    drawn = [(rois.boxes[chosen], [color] * int(chosen.sum()), None, 2 if color in (KEPT_FG, DROPPED_FG) else 1)
+             for color, chosen in groups[::-1]]
+    foreground = np.flatnonzero(rois.labels > 0)
+    moves = [(rois.boxes[foreground], [KEPT_FG] * len(foreground), None, 1),
+             (rois.targets[foreground], [TARGET] * len(foreground), None, 2)]
+    return {'the RoIs; ' + LEGEND: _panel(image, drawn),
+            'foreground RoIs (green) and the boxes that they are to become (purple)': _panel(image, moves),
+            'the %d highest losses, class and box together; colours as of the RoIs' % LOSSES: loss_bars(rois)}
+
+
+def _groups(rois):
+    """Colour and which RoIs, most important first."""
+    foreground = rois.labels > 0
+    return [(KEPT_FG, foreground & rois.kept), (DROPPED_FG, foreground & ~rois.kept),
+            (KEPT_BG, ~foreground & rois.kept), (DROPPED_BG, ~foreground & ~rois.kept)]
+
+
+def _panel(image, layers):
+    """The image with layers of boxes: (boxes, colours, texts or None, thickness)."""
+    picture, _ = enlarged(image.image, longest=PANEL)
+    for boxes, colors, texts, line in layers:
+        _, boxes = enlarged(image.image, boxes, longest=PANEL)
+        picture = draw_boxes(picture, boxes, colors, texts or [''] * len(boxes), line=line)
+    return picture
+
+
+def loss_bars(rois):
+    """The losses of the RoIs, highest first, as bars: (300, PANEL, 3)."""
+    width, height = PANEL, 300
+    loss = rois.cls_loss + rois.box_loss
+    order = np.argsort(-np.where(rois.labels >= 0, loss, -1))[:min(LOSSES, int((rois.labels >= 0).sum()))]
+    colors = np.zeros((len(loss), 3), dtype=int)
+    for color, chosen in _groups(rois):
+        colors[chosen] = color
+    picture = np.full((height, width, 3), 255, dtype=np.uint8)
+    highest = max(float(loss[order].max(initial=0)), 1e-12)
+    step = (width - 50) / max(len(order), 1)
+    for place, roi in enumerate(order):
+        left, top = int(45 + place * step), int(height - 20 - (height - 40) * loss[roi] / highest)
+        cv2.rectangle(picture, (left, top), (max(left, int(45 + (place + 1) * step) - 2), height - 20),
+                      [int(level) for level in colors[roi]], cv2.FILLED)
+    for part in (0, 0.5, 1):
+        put_text(picture, '%.2g' % (part * highest), 2, int(height - 27 - (height - 40) * part), 11, BLACK)
+    return picture
+
+
+def titled(picture, title):
+    """The picture below its title, cut to two lines of the picture's width."""
+    lines, letters = [''], 12
+    for word in title.split():
+        if (len(lines[-1]) + len(word)) * letters * 0.58 > picture.shape[1] and lines[-1]:
+            lines.append('')
+        lines[-1] += word + ' '
+    bar = np.full((4 * (letters + 4), picture.shape[1], 3), 255, dtype=np.uint8)
+    for number, line in enumerate(lines[:4]):
+        put_text(bar, line, 2, number * (letters + 4), letters, BLACK)
+    return np.vstack((bar, picture))
 
 
 def _point(xy):

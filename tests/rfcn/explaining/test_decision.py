@@ -14,7 +14,7 @@ from rfcn.checkpoints.pretrained import init_params
 from rfcn.detector import Detector
 from rfcn.explaining import command
 from rfcn.explaining.decision import roi_sides
-from rfcn.explaining.page import NO_MAPS, write_explanation
+from rfcn.explaining.pages import NO_MAPS, write_explanation
 from rfcn.symbols import make_symbol
 from rfcn.symbols.rfcn import TRANS_STD
 

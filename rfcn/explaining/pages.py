@@ -1,15 +1,17 @@
-"""An explanation as PNG files and as one HTML page without outside files."""
+"""What `rfcn explain` writes of a decision and of training images: pictures, and one page without outside files."""
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from lib.utils.console import counted
 from lib.utils.folders import make_folder
 from lib.utils.image_file import imwrite
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
 from lib.utils.whole_file import save_text
 from rfcn.explaining import figures
 
-PAGE = 'explanation.html'
+DECISION_PAGE, TRAINING_PAGE = 'explanation.html', 'training.html'
 NO_MAPS = ('This network has no position-sensitive score maps: its head pools the features of a RoI and answers by a '
            'fully connected layer, so there are no maps, bins and votes to draw.')
 DELTAS = ('dx', 'dy', 'dw', 'dh')
@@ -28,8 +30,8 @@ def write_explanation(explanation, folder, name):
     pictures = draw_explanation(explanation)
     for title, picture in pictures.items():
         imwrite(folder / (title + '.png'), picture)
-    save_text(str(folder / PAGE), html_page(explanation, pictures, name))
-    return folder / PAGE
+    save_text(str(folder / DECISION_PAGE), decision_page(explanation, pictures, name))
+    return folder / DECISION_PAGE
 
 
 def draw_explanation(explanation):
@@ -49,7 +51,7 @@ def draw_explanation(explanation):
     return pictures
 
 
-def html_page(explanation, pictures, name):
+def decision_page(explanation, pictures, name):
     """The page, str."""
     roi, moved = explanation.votes
     number, class_name = explanation.class_number, explanation.class_name
@@ -112,3 +114,50 @@ def _maps_part(explanation, pictures):
 
 def _box(box):
     return '(%s)' % ', '.join('%.1f' % x for x in box)
+
+
+def write_training_page(taught, folder):
+    """Write a sheet of all images, the pictures of each, and the page.
+
+    Args:
+        taught: list of `TrainingImage`.
+    Returns:
+        path of the page.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    parts, sheets = [], []
+    for number, image in enumerate(taught, 1):
+        panels = figures.draw_training_image(image)
+        row = figures.side_by_side([figures.titled(panel, title) for title, panel in panels.items()])
+        imwrite(folder / ('training_%d.png' % number), row)
+        sheets.append(row)
+        parts += [heading('%d. %s' % (number, image.path))] + [paragraph(line) for line in image.sentences()]
+        parts += [figure(panel, title) for title, panel in panels.items()] + [_objects_table(image)]
+    width = max(sheet.shape[1] for sheet in sheets)
+    sheet = np.vstack([cv2.copyMakeBorder(each, 0, 10, 0, width - each.shape[1], cv2.BORDER_CONSTANT,
+                                          value=(255, 255, 255)) for each in sheets])
+    imwrite(folder / 'sheet.jpg', sheet, quality=88)
+    title = 'What %s %s' % (counted(len(taught), 'training image'), 'teaches' if len(taught) == 1 else 'teach')
+    save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(taught)] + parts))
+    return folder / TRAINING_PAGE
+
+
+def _objects_table(image):
+    rows = [[each.class_name, '%.0f x %.0f' % (each.box[2] - each.box[0] + 1, each.box[3] - each.box[1] + 1),
+             '%.2f' % each.best_anchor, each.anchors, each.rois, each.kept] for each in image.objects]
+    return table(['object', 'pixels', 'best anchor, IoU', 'positive anchors', 'foreground RoIs', 'that back-propagate'],
+                 rows)
+
+
+def _summary(taught):
+    """Of all images, by class: objects, those that anchors miss, anchors and RoIs of each."""
+    classes = {}
+    for image in taught:
+        for each in image.objects:
+            classes.setdefault(each.class_name, []).append((each.best_anchor < image.fg_thresh, each.anchors, each.rois,
+                                                            each.kept))
+    rows = [[name, len(found), sum(miss for miss, _, _, _ in found)]
+            + ['%.1f' % np.mean(column) for column in list(zip(*found))[1:]] for name, found in sorted(classes.items())]
+    return table(['class', 'objects', 'without an anchor of the positive IoU', 'positive anchors each',
+                  'foreground RoIs each', 'that back-propagate'], rows)
