@@ -162,7 +162,7 @@ def rank_of(environ, count):
         ConfigError: it is no number from 0 to count - 1.
     """
     text = environ.get('DMLC_WORKER_ID', '')
-    if not text.isdigit() or int(text) >= count:
+    if not text.isdecimal() or int(text) >= count:
         raise ConfigError('DMLC_WORKER_ID must be the number of this worker, 0 to %d, not %r; worker 0 writes the '
                           'checkpoints' % (count - 1, text))
     return int(text)

@@ -6,8 +6,17 @@ import sys
 import time
 
 from lib.errors import ConfigError
-from rfcn.launching.watch import ALL_END, MISSING_STATUS, Member, Watch, end_at_once, watch_address
+from rfcn.launching.watch import (
+    ALL_END,
+    MISSING_STATUS,
+    WATCH_PORT,
+    Member,
+    Watch,
+    end_at_once,
+    watch_address,
+)
 
+LAST_PORT = 65535
 NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')
 
 
@@ -17,9 +26,12 @@ def check_environment(environ=os.environ):
     if missing:
         raise ConfigError('DMLC_ROLE is set, which makes this a process of several, but not %s. Use rfcn launch, or '
                           'see docs/several_hosts.md' % ' and '.join(missing))
-    numbers = [name for name in NEEDED[1:] if not environ[name].isdigit() or int(environ[name]) < 1]
-    if numbers:
-        raise ConfigError('%s must be a number above 0, not %s' % (numbers[0], environ[numbers[0]]))
+    numbers = {name: environ[name] for name in (*NEEDED[1:], WATCH_PORT) if environ.get(name)}
+    for name, text in numbers.items():
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigError('%s must be a number above 0, not %s' % (name, text))
+    if max(watch_address(environ)[1], int(environ['DMLC_PS_ROOT_PORT'])) > LAST_PORT:
+        raise ConfigError('DMLC_PS_ROOT_PORT, the port after it and %s must not exceed %d' % (WATCH_PORT, LAST_PORT))
 
 
 def check_port(host, port):

@@ -25,6 +25,7 @@ ALL_END = '; all processes end'     # what the scheduler adds to the sentence
 PATIENCE = 600.0        # seconds that the processes wait for each other at the start
 LEAVING = 30.0          # seconds that the orderly end may take once the first process leaves
 MAX_LINE = 2 ** 16      # bytes
+WATCH_PORT = 'RFCN_WATCH_PORT'
 
 
 class Channel:
@@ -268,7 +269,7 @@ def name_of(member):
 
 def watch_address(environ=os.environ):
     """(host, port) of the Watch, from the DMLC_ variables."""
-    port = environ.get('RFCN_WATCH_PORT') or int(environ['DMLC_PS_ROOT_PORT']) + 1
+    port = environ.get(WATCH_PORT) or int(environ['DMLC_PS_ROOT_PORT']) + 1
     return environ['DMLC_PS_ROOT_URI'], int(port)
 
 

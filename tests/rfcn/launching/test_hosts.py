@@ -12,7 +12,7 @@ from rfcn.evaluate import packed, share_of, unpacked
 from rfcn.launching import agent
 from rfcn.launching.hosts import assign_processes, local_host, read_hosts, variables_of
 from rfcn.launching.launch import remote_command
-from rfcn.launching.roles import check_environment, check_port
+from rfcn.launching.roles import NEEDED, check_environment, check_port
 
 
 @pytest.fixture
@@ -108,6 +108,16 @@ def test_an_incomplete_environment_is_refused(variables, message):
         check_environment(variables)
 
 
+@pytest.mark.parametrize('port, watch_port, message', [
+    ('70000', '', 'must not exceed 65535'), ('65535', '', 'must not exceed 65535'), ('9000', '65536', 'exceed'),
+    ('9000', 'x', 'RFCN_WATCH_PORT must be a number above 0'), ('\u00b2', '', 'PORT must be a number')])
+def test_a_port_that_cannot_be_is_refused_by_every_process(port, watch_port, message):
+    variables = dict.fromkeys(NEEDED, '1')
+    check_environment(dict(variables, DMLC_PS_ROOT_PORT='65535', RFCN_WATCH_PORT='9000'))
+    with pytest.raises(ConfigError, match=message):
+        check_environment(dict(variables, DMLC_PS_ROOT_PORT=port, RFCN_WATCH_PORT=watch_port))
+
+
 def test_a_port_or_an_address_that_the_scheduler_cannot_have_is_told():
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = taken.getsockname()[1]
@@ -119,7 +129,7 @@ def test_a_port_or_an_address_that_the_scheduler_cannot_have_is_told():
             check_port(host, number)
 
 
-@pytest.mark.parametrize('text', ['', '-1', '2', 'a'])
+@pytest.mark.parametrize('text', ['', '-1', '2', 'a', '\u00b2'])
 def test_a_worker_needs_a_number_of_its_own(text):
     assert rank_of({'DMLC_WORKER_ID': '1'}, 2) == 1
     with pytest.raises(ConfigError, match='DMLC_WORKER_ID must be the number of this worker, 0 to 1, not'):
