@@ -133,7 +133,7 @@ def _progress(done, total):
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(__doc__)
-    parser.add_argument('dataset', choices=sorted(SETS))
+    parser.add_argument('dataset', choices=sorted(SETS), help='whose pictures and annotations')
     parser.add_argument('sets', nargs='*', metavar='SET', help='; '.join(
         '%s: %s (default %s)' % (name, ' '.join(SETS[name]), ' '.join(DEFAULT_SETS[name])) for name in sorted(SETS)))
     parser.add_argument('--folder', default=str(Path(__file__).resolve().parent),

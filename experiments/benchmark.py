@@ -59,7 +59,8 @@ def run_job(job, **settings):
 def main(argv=None):
     """Entry point."""
     parser = make_parser(__doc__.partition('\n')[0])
-    parser.add_argument('section', nargs='?', default='all', choices=list(SECTIONS) + ['all'])
+    parser.add_argument('section', nargs='?', default='all', choices=list(SECTIONS) + ['all'],
+                        help='what is measured; all, the default, is all but %s' % ', '.join(BY_NAME))
     parser.add_argument('--short', action='store_true',
                         help='fewer repetitions and networks: all within 5 minutes')
     parser.add_argument('--out', metavar='FOLDER', type=Path, default=Path('output/benchmark'),

@@ -1,6 +1,7 @@
-"""What computed a result: the machine, the versions, the commit (`rfcn report-env`), and the note of it beside a test.
+"""Print what a bug report needs to say: the machine, the versions, the commit (`rfcn report-env`).
 
-Each fact is asked for by itself, so that a broken package shows as one line and does not hide the others.
+A test notes the same beside its result. Each fact is asked for by itself, so that a broken package shows as one line
+and does not hide the others.
 """
 import datetime
 import importlib.util

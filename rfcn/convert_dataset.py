@@ -21,9 +21,9 @@ FORMATS = {'voc' if name == 'PascalVOC' else name: name for name in DATASETS}   
 def parse(argv=None):
     """The arguments."""
     parser = make_parser(__doc__)
-    parser.add_argument('--from', dest='source', required=True, choices=list(FORMATS))
-    parser.add_argument('--to', dest='target', required=True, choices=list(FORMATS))
-    parser.add_argument('--dataset', required=True, help='folder of the data set, as dataset.dataset_path')
+    parser.add_argument('--from', dest='source', required=True, choices=list(FORMATS), help='format of the data set')
+    parser.add_argument('--to', dest='target', required=True, choices=list(FORMATS), help='format of the new folder')
+    parser.add_argument('--dataset', required=True, help='folder of the data set')
     parser.add_argument('--sets', required=True, help='image sets, separated by commas, such as train,val,test')
     parser.add_argument('--out', required=True, help='new folder')
     parser.add_argument('--classes',

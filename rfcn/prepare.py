@@ -278,7 +278,6 @@ def complete(config, images, minutes, kind, image_set):
     seconds = seconds_per_step(config, images, image_set)
     logger.info('a training step takes %.2f s here', seconds)
     config['TRAIN'].update(schedule(images, seconds, minutes, kind))
-    config['TEST']['test_epoch'] = config['TRAIN']['end_epoch']
 
 
 def main(argv=None):

@@ -1,7 +1,7 @@
 """Make proposals and measure their recall: `rfcn propose --cfg X.yaml [--image_set SET] [KEY=VALUE ...]`.
 
 TEST.PROPOSAL_NMS_THRESH, _PRE_NMS_TOP_N, _POST_NMS_TOP_N and _MIN_SIZE say how many proposals there are and how much
-they may overlap. This file also knows where proposals are stored, and joins them with the images they belong to.
+they may overlap.
 """
 import sys
 from pathlib import Path

@@ -9,6 +9,7 @@ if __package__ in (None, ''):
 
 import contextlib
 import hashlib
+import inspect
 import logging
 import os
 
@@ -21,6 +22,7 @@ from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import draw_detections
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
+from rfcn.checkpoints.checkpoint import check_is_there
 from rfcn.checkpoints.resume import sum_of_file
 from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script, share
@@ -136,9 +138,8 @@ def shared_sum(what, path):
 
 
 def sum_of_checkpoint(params):
-    """The `shared_sum` of a parameter file; raises a FileNotFoundError that says what to do."""
-    if not Path(params).exists():
-        raise FileNotFoundError('%s: no such parameter file; train first, or name one with --params' % params)
+    """The `shared_sum` of a parameter file; raises a FileNotFoundError where there is none."""
+    check_is_there(params)
     return shared_sum('the checkpoint', params)
 
 
@@ -191,7 +192,7 @@ def main_given(argv=None):
 
     By default the files are those that rfcn propose wrote; its example writes the file that the example below uses.
     """
-    cfg, args = parse_config(main_given.__doc__, argv, add_arguments_given)
+    cfg, args = parse_config(inspect.getdoc(main_given), argv, add_arguments_given)
     params = args.params or last_checkpoint(cfg, args.cfg)
     folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
     with start_run(cfg, folder, params) as cfg:

@@ -22,6 +22,7 @@ if __package__ in (None, ''):
     from rfcn._compat import check_packages
     check_packages()
 
+import inspect
 import logging
 
 from lib.errors import ConfigError
@@ -259,7 +260,7 @@ def main(argv=None):
 
 def main_rpn(argv=None):
     """Train the RPN alone: `rfcn train_rpn --cfg X.yaml [KEY=VALUE ...]`. rfcn propose makes proposals."""
-    cfg, args = parse_config(main_rpn.__doc__, argv)
+    cfg, args = parse_config(inspect.getdoc(main_rpn), argv)
     with start_training(cfg, args) as (cfg, output_path):
         train_rpn(cfg, output_path)
 
@@ -269,7 +270,7 @@ def main_given(argv=None):
 
     By default the files are those that rfcn propose wrote; its example writes the file that the example below uses.
     """
-    cfg, args = parse_config(main_given.__doc__, argv, add_argument)
+    cfg, args = parse_config(inspect.getdoc(main_given), argv, add_argument)
     with start_training(cfg, args) as (cfg, output_path):
         train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Dict
 
 import mxnet as mx
@@ -162,10 +163,17 @@ def check_params(symbol: mx.sym.Symbol, input_shapes: dict[str, tuple], arg_para
                     source, len(extra), ', '.join(extra))
 
 
+def check_is_there(path: str, remedy: str = '') -> None:
+    """Raise a FileNotFoundError, with the remedy and the parameter files beside it, where there is no such file."""
+    if not is_there(path):
+        others = ', '.join(sorted(other.name for other in Path(path).parent.glob('*.params')))
+        raise FileNotFoundError('; '.join(filter(None, ('%s: no such parameter file' % path, remedy,
+                                                        others and 'its folder has ' + others))))
+
+
 def load_arrays(path: str) -> Params:
     """The named arrays of a file of mx.nd.save. Raises as `load_params`."""
-    if not is_there(path):
-        raise FileNotFoundError('%s: no such parameter file' % path)
+    check_is_there(path)
     check_params_file(path)
     try:
         arrays = mx.nd.load(path)

@@ -37,8 +37,8 @@ def find_command(name):
     if typed in names:
         return names[typed]
     near = RENAMED.get(typed) or names.get(next(iter(difflib.get_close_matches(typed, names, 1)), None))
-    raise UserError('there is no command %s%s; rfcn --help lists all'
-                    % (name, ': did you mean rfcn %s?' % near if near else ''))
+    raise UserError('there is no command %s%s rfcn --help lists all'
+                    % (name, ': did you mean rfcn %s?' % near if near else ';'))
 
 
 def function_of(name):

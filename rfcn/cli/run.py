@@ -16,7 +16,7 @@ from lib.utils.limits import is_there
 from lib.utils.memory import watch
 from lib.utils.whole_file import save_text
 from rfcn import data_sets
-from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import check_is_there, params_path
 from rfcn.checkpoints.identity import CONFIG
 from rfcn.cli.script import make_parser, to_log_files
 from rfcn.collect_env import git_revision
@@ -90,7 +90,8 @@ def parse_config(description, argv=None, add_arguments=lambda parser: None):
     parser = make_parser(description)
     parser.add_argument('--cfg', required=True, help='the experiment, a YAML file')
     add_arguments(parser)
-    parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='such as TRAIN.lr=0.001 or gpus=0')
+    parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE',
+                        help='such as TRAIN.lr=0.001 or gpus=0; rfcn/config/defaults.py explains every key')
     args = parser.parse_intermixed_args(argv)
     return load_config(args.cfg, args.overrides), args
 
@@ -106,9 +107,14 @@ def run_folder(cfg, cfg_path, image_set):
 
 
 def last_checkpoint(cfg, cfg_path):
-    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one."""
+    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one.
+
+    Raises a FileNotFoundError that says what to do where there is none.
+    """
     prefix = run_folder(cfg, cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
-    return params_path(str(prefix), cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch))
+    path = params_path(str(prefix), cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch))
+    check_is_there(path, 'train first, or name one with --params')
+    return path
 
 
 @contextlib.contextmanager

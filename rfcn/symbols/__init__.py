@@ -45,6 +45,7 @@ def make_symbol(cfg):
     if cfg.symbol in NOT_HERE:
         raise ConfigError('symbol: %s of the release is not here: %s' % (cfg.symbol, NOT_HERE[cfg.symbol]))
     if cfg.symbol not in SYMBOLS:
-        raise ConfigError('symbol: no network is called %r; there are %s' % (cfg.symbol, ', '.join(sorted(SYMBOLS))))
+        fault = 'no network is called %r' % cfg.symbol if cfg.symbol else 'the configuration names no network'
+        raise ConfigError('symbol: %s; there are %s' % (fault, ', '.join(sorted(SYMBOLS))))
     detector, trunk = SYMBOLS[cfg.symbol]
     return detector(cfg, trunk)

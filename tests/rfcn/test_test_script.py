@@ -1,6 +1,7 @@
 """The script `rfcn/test.py`: testing a checkpoint."""
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -97,8 +98,14 @@ def test_annotations_are_read_anew_for_saved_detections(detect, cfg, own_tiny_vo
 
 def test_a_missing_checkpoint_says_what_to_do(tiny_yaml):
     with pytest.raises(FileNotFoundError,
-                       match='tiny-0009.params: no such parameter file; train first, or name one with --params'):
+                       match='tiny-0009.params: no such parameter file; train first, or name one with --params$'):
         script.main(['--cfg', tiny_yaml(), 'TEST.test_epoch=9'])
+
+
+def test_a_missing_checkpoint_is_told_with_those_that_its_folder_has(tiny_yaml, tiny_params):
+    there, missing = Path(tiny_params).name, Path(tiny_params).with_name('other-0009.params')
+    with pytest.raises(FileNotFoundError, match='other-0009.params: no such parameter file; its folder has .*' + there):
+        script.main(['--cfg', tiny_yaml(), '--params', str(missing)])
 
 
 def test_a_checkpoint_of_another_shape_is_named(tiny_yaml, tiny_params, tmp_path):

@@ -1,4 +1,5 @@
 """The one command `rfcn`: its table, its help, its mistakes."""
+import re
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -28,6 +29,7 @@ def test_the_help_of_each_command_ends_with_an_example(name, capsys):
     printed = capsys.readouterr().out
     assert end.value.code == 0
     assert printed.startswith('usage: rfcn %s ' % name)
+    assert not re.search(r'\n\n    \w+ .*\.\n', printed)    # a sentence as indented as in its docstring
     assert printed.splitlines()[-1] == '  ' + ' '.join(['rfcn', name] + COMMANDS[name].example.split())
 
 
@@ -73,7 +75,7 @@ def test_a_command_gets_the_words_after_its_name_and_returns_its_status(monkeypa
 
 
 @pytest.mark.parametrize('typed, expected', [
-    ('trian', 'there is no command trian: did you mean rfcn train'),
+    ('trian', '^there is no command trian: did you mean rfcn train[?] rfcn --help lists all$'),
     ('test_rpn', 'there is no command test_rpn: did you mean rfcn propose'),
     ('check_dataset', 'there is no command check_dataset: did you mean rfcn check'),
     ('zzz', 'there is no command zzz; rfcn --help lists all'),

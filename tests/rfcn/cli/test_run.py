@@ -140,6 +140,10 @@ sys.stderr.write('the work is done')
         'the work is done']
 
 
-def test_the_last_checkpoint_is_that_of_the_test_epoch_or_of_the_last_one(tiny_cfg):
-    assert last_checkpoint(tiny_cfg(), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0001.params')
-    assert last_checkpoint(tiny_cfg('TEST.test_epoch=7'), 'x/tiny.yaml').endswith('output/tiny/train/tiny-0007.params')
+def test_the_last_checkpoint_is_that_of_the_test_epoch_or_of_the_last_one(tiny_cfg, tmp_path):
+    folder = tmp_path / 'tiny' / 'train'
+    folder.mkdir(parents=True)
+    for number, overrides in ((1, ()), (7, ('TEST.test_epoch=7',))):
+        path = folder / ('tiny-%04d.params' % number)
+        path.touch()
+        assert last_checkpoint(tiny_cfg('output_path=%s' % tmp_path, *overrides), 'x/tiny.yaml') == str(path)

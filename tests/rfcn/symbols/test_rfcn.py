@@ -75,6 +75,8 @@ def test_an_unknown_network_is_refused_with_the_known_names():
     with pytest.raises(ConfigError,
                        match="no network is called 'resnet_50'; there are .*resnet_v1_50_rfcn.*small_rfcn"):
         make_symbol(load_config(None, ['symbol=resnet_50']))
+    with pytest.raises(ConfigError, match='symbol: the configuration names no network; there are .*small_rfcn'):
+        make_symbol(load_config())
 
 
 @pytest.mark.parametrize('k', [1, 3, 7])
