@@ -171,6 +171,9 @@ def fix(cfg, reports, out, upright=None, reencode=False):
     with whole_folder(out) as folder:
         for name, report in reports.items():
             changes = plan_changes(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
+            if all(picture.index in changes.pictures for picture in report.data.pictures):
+                say('\n%s: no cleaned copy, since no image is left' % name)
+                continue
             write_fixed(report.data, changes, name, cfg.dataset.dataset_path, folder, origin, limit)
             say('\n%s: cleaned copy in %s' % (name, out))
             say('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')

@@ -40,6 +40,7 @@ LONGEST_SIDE = 10 ** 6  # of an image in pixels; a larger stated size counts as 
 LARGEST = 1e9           # of a coordinate or an area; no image reaches it
 # Characters of a name that a text file cannot hold: control characters, and bytes that are not UTF-8.
 NO_TEXT = '[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
+HIDDEN = r'(^|/)\.(?!\./)'     # names that begin with a dot, which folders do not give back
 # Names of images that a list does not give back: its lines and cells lose blanks at their ends, a backslash is a slash.
 LOST_IN_LISTS = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 _CHUNK = 2 ** 16        # items that are turned into an array at once
@@ -235,7 +236,8 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
     """The class names as a tuple with '__background__' first, whether that was given or not.
 
     Raises:
-        DatasetError: there is no class, or one is given twice or has no name; the message begins with `source`.
+        DatasetError: there is no class, or one is given twice, has no name or a line end in it; the message begins
+            with `source`.
     """
     names = tuple(str(name).strip() for name in classes)
     names = names if names[:1] == (BACKGROUND,) else (BACKGROUND,) + names
@@ -243,6 +245,9 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
     if doubled or len(names) < 2:
         raise DatasetError('%s: expected one or more different class names, found %s'
                            % (source, 'twice or empty: %s' % doubled if doubled else 'none'))
+    broken = [name for name in names if '\n' in name or '\r' in name]
+    if broken:      # a file of class names would give two
+        raise DatasetError('%s: expected class names of one line, found %r. Correct it' % (source, broken[0]))
     return names
 
 
@@ -297,8 +302,9 @@ def check_name(picture: Picture, lost: Pattern[str], form: str) -> None:
         form: name of the format, for the message.
     """
     if lost.search(picture.name):
-        raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, backslashes or '
-                           'blanks at its ends: others are not read back from %s. Rename the image'
+        raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, backslashes, '
+                           'blanks at its ends or a dot at its beginning: others are not read back from %s. Rename the '
+                           'image'
                            % (shown(picture.path), form))
 
 

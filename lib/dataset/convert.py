@@ -86,8 +86,10 @@ def _head_of(picture):
     """
     head = image_head(picture.path)
     if picture.size not in (None, head.size):
-        raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or let rfcn '
-                           'check --fix do it' % (picture.path, *head.size, picture.source, *picture.size))
+        remedy = 'let rfcn check --fix do it' if picture.size != head.size[::-1] else \
+            'turn the picture: rfcn check --fix OUT --upright does it where it has an EXIF orientation'
+        raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or %s'
+                           % (picture.path, *head.size, picture.source, *picture.size, remedy))
     return head
 
 
@@ -106,8 +108,8 @@ def place_images(pictures: Iterable[Picture], folder: str, how: str = 'copy') ->
         if how == 'none' or os.path.exists(target) and filecmp.cmp(picture.path, target, shallow=False):
             continue
         if os.path.lexists(target):
-            raise DatasetError('%s: another file of this name is there; expected the image %s or none. Give '
-                               'another folder' % (target, picture.path))
+            raise DatasetError('%s: another file of this name is there; expected the image %s or none. If it is '
+                               'another image of the data set, rename one of them' % (target, picture.path))
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if how == 'link':
             os.symlink(os.path.abspath(picture.path), target)

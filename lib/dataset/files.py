@@ -8,12 +8,16 @@
 """
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
+import unicodedata
 from typing import Callable, Iterable, Sequence
+from urllib.parse import unquote
 
 from lib.errors import DatasetError
+from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import check_regular, kind_of
 
 logger = logging.getLogger(__name__)
@@ -139,17 +143,56 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
     try:
         paths = [inside(dataset_path, name)] if os.path.isabs(name) else [inside(folder, name) for folder in folders]
     except DatasetError as error:
-        raise DatasetError('%s: names an image that lies elsewhere: %s' % (source, error)) from None
+        raise DatasetError('%s: names an image that lies elsewhere: %s%s' % (source, error, meant(folders, name))) \
+            from None
     found = [path for path in paths if os.path.isfile(path)]
     strange = [path for path in paths if not found and os.path.exists(path)]
     if strange:
         raise FileNotFoundError('%s: an image is expected, this is %s; %s names it'
                                 % (strange[0], kind_of(strange[0]), source))
     if not found:
-        raise FileNotFoundError('%s: there is no such image in %s, and %s names it'
-                                % (name, ', '.join(map(os.path.abspath, folders)), source))
+        raise FileNotFoundError('%s: there is no such image in %s, and %s names it%s'
+                                % (name, ', '.join(map(os.path.abspath, folders)), source, meant(folders, name)))
     others = [path for path in found[1:] if os.path.realpath(path) != os.path.realpath(found[0])]
     return found[0], others[0] if others else ''
+
+
+def meant(folders: Iterable[str], name: str, extensions: tuple[str, ...] = IMAGE_EXTENSIONS) -> str:
+    """The end of a message about a file that is not there: another one that may be meant, '' if there is none.
+
+    It differs from `name` in upper case, Unicode form, %-codes, blanks at the ends or its extension, or lacks its first
+    folders.
+
+    Args:
+        folders: where the name was looked for.
+        name: with '/'.
+        extensions: of the files that may be meant, in lower case.
+    """
+    parts = [part for part in name.split('/') if part]
+    for start in range(len(parts)) if '..' not in parts else ():
+        for folder in (os.path.join(folder, *parts[start:-1]) for folder in folders):
+            found = _by_spelling(folder, os.stat(folder).st_mtime_ns, extensions).get(_spelling(parts[-1])) \
+                if os.path.isdir(folder) else None
+            if found:
+                form = ', in another Unicode form' if found != parts[-1] and _composed(found) == _composed(parts[-1]) \
+                    else ''
+                return '. %s is there%s: correct the name' % (os.path.join(folder, found), form)
+    return ''
+
+
+@functools.lru_cache(maxsize=16)
+def _by_spelling(folder, _, extensions):
+    """Spelling -> name of the files of a folder; the time of its last change makes a cached answer invalid."""
+    return {_spelling(name): name for name in sorted(os.listdir(folder), reverse=True)
+            if belongs(name) and name.lower().endswith(extensions)}
+
+
+def _spelling(name):
+    return _composed(os.path.splitext(unquote(name.strip()))[0]).casefold()
+
+
+def _composed(name):
+    return unicodedata.normalize('NFC', name)
 
 
 def files_below(folder: str, extensions: tuple[str, ...], note: Callable[[str], None] = logger.warning) -> list[str]:

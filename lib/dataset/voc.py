@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
     CROWD,
+    HIDDEN,
     IGNORED,
     NO_TEXT,
     AnnotatedSet,
@@ -26,13 +27,23 @@ from lib.dataset.annotations import (
     no_items,
 )
 from lib.dataset.faults import Faults, note_candidates
-from lib.dataset.files import CLASS_FILE, existing, files_below, inside, names_of_set, relative, set_name, write_lines
+from lib.dataset.files import (
+    CLASS_FILE,
+    existing,
+    files_below,
+    inside,
+    meant,
+    names_of_set,
+    relative,
+    set_name,
+    write_lines,
+)
 from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly, xml_name
-from lib.dataset.voc_xml import add_objects, annotation_xml, parse_xml, read_size, text_of
+from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 
 # Names of images that are not read back: the stems stand in lists, on lines without blanks at their ends.
-_LOST_NAMES = re.compile(NO_TEXT + r'|^\s|\s$|\s\.[^.]*$')
+_LOST_NAMES = re.compile(NO_TEXT + '|' + HIDDEN + r'|^\s|\s$|\s\.[^.]*$')
 VOC_CLASSES = ('aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable',
                'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor')
 
@@ -75,9 +86,11 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     if classes is None:
         classes = _default_classes(layout, labels, sets)
         if not classes and not annotated:
-            raise FileNotFoundError('%s: there is no such annotation file, nor one of any other name in %s'
-                                    % (os.path.join(layout.annotations, next(iter(index)) + '.xml'),
-                                       getattr(layout, 'list_path', layout.folder)))
+            name = next(iter(index)) + '.xml'
+            raise FileNotFoundError('%s: there is no such annotation file, nor one of any other name in %s%s'
+                                    % (os.path.join(layout.annotations, name),
+                                       getattr(layout, 'list_path', layout.folder),
+                                       meant([layout.annotations], name.replace('\\', '/'), ('.xml',))))
         if not classes and faults:
             raise DatasetError(faults[0].text)
     classes = class_names(classes, layout.annotations)
@@ -132,7 +145,7 @@ def _labels_of(other, layout):
     for stem in index:
         path = os.path.join(other.annotations, xml_name(other.annotations, stem))
         try:
-            labels.update(text_of(node, 'name') for node in parse_xml(path).findall('object'))
+            labels.update(map(label_of, parse_xml(path).findall('object')))
         except (DatasetError, FileNotFoundError):
             pass
     return labels - {''}

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Callable
 
-from lib.dataset.files import belongs, files_below, inside, is_inside, names_of_set, read_lines, relative
+from lib.dataset.files import belongs, files_below, inside, is_inside, meant, names_of_set, read_lines, relative
 from lib.errors import DatasetError
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
@@ -191,7 +191,8 @@ class Images:
         if not paths:
             raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
                                     % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
-                                       '; %s leads nowhere or is not a file' % next(iter(found)) if found else ''))
+                                       '; %s leads nowhere or is not a file' % next(iter(found)) if found else
+                                       meant([folder], named or stem) or meant([folder], stem)))
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):

@@ -23,11 +23,12 @@ from lib.dataset.annotations import (
     read_number,
 )
 from lib.dataset.faults import Faults
-from lib.dataset.files import decoded, number_text, read_file
+from lib.dataset.files import decoded, meant, number_text, read_file
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 
 CORNERS = ('xmin', 'ymin', 'xmax', 'ymax')
+_LINE_END = re.compile(r'\s*[\r\n]\s*')      # within a name: an editor has broken the line
 _LONG_TAG = re.compile(rb'<[^<>]{%d}' % MAX_XML_TAG)
 _ENCODING = re.compile(rb'<\?xml[^>]*encoding=["\']([A-Za-z0-9._-]+)')
 
@@ -47,7 +48,8 @@ def parse_xml(path: str) -> ElementTree.Element:
         DatasetError: the file is not XML, declares entities, is too large, or has the structure of another tool.
     """
     if not os.path.lexists(path):
-        raise FileNotFoundError('%s: there is no such annotation file' % path)
+        raise FileNotFoundError('%s: there is no such annotation file%s'
+                                % (path, meant([os.path.dirname(path)], os.path.basename(path), ('.xml',))))
     data = read_file(path, 'XML', MAX_XML_BYTES)
     if _LONG_TAG.search(data):
         raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
@@ -99,6 +101,11 @@ def text_of(node: ElementTree.Element, tag: str) -> str:
     return (node.findtext(tag) or '').strip()
 
 
+def label_of(node: ElementTree.Element) -> str:
+    """The label of an <object>, on one line; '' if it has none."""
+    return _LINE_END.sub(' ', text_of(node, 'name'))
+
+
 def _number(node, tag):
     """The number in a child element; NaN if there is none."""
     try:
@@ -122,7 +129,7 @@ def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
     Raises:
         DatasetError: it does not have one name and one box of four numbers, or its flag cannot be read.
     """
-    label, frames = text_of(node, 'name'), node.findall('bndbox')
+    label, frames = label_of(node), node.findall('bndbox')
     for parent, tag in [(node, 'name'), (node, 'difficult')] + [(frame, tag) for frame in frames for tag in CORNERS]:
         if len(parent.findall(tag)) > 1:
             raise DatasetError('%s: object %d has several <%s>, expected one. Remove the others' % (path, number, tag))

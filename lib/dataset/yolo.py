@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Iterable, Sequence
 
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import (
+    HIDDEN,
+    LARGEST,
     AnnotatedSet,
     Items,
     Labels,
     Picture,
+    check_name,
     check_stems,
     class_names,
     no_items,
     read_number,
 )
 from lib.dataset.faults import Faults
-from lib.dataset.files import SAME_SETS, belongs, inside, numbered_lines, set_name, short_name, write_lines
+from lib.dataset.files import SAME_SETS, belongs, inside, meant, numbered_lines, set_name, short_name, write_lines
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed
@@ -29,6 +33,7 @@ from lib.utils.image_file import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is not a fraction of an image; perhaps it states pixels
 DECIMALS = 9        # of pixels: further ones are rounding error; 175.99999999999997 is 176
+_LOST_NAMES = re.compile(HIDDEN)     # names of images that a folder does not give back
 LABELS = "lines 'class cx cy w h'"      # what a file of labels holds
 EXPECTED = "'class cx cy w h', fractions of the image's width and height"
 
@@ -51,8 +56,8 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     names = _numbered_names(dataset_path, description.names(image_set), wanted)
     classes = wanted or class_names(list(names.values()), description.path or dataset_path)
     reader = _Reader(dataset_path, names, description.keypoint_values(), set(names.values()) - set(classes))
-    names = find_images(image_set, dataset_path, description, reader.faults.noter(kinds.LINK))
-    found = [reader.picture(image_set, name) for name in names]
+    images = find_images(image_set, dataset_path, description, reader.faults.noter(kinds.LINK))
+    found = [reader.picture(image_set, name, where) for name, where in images]
     pictures = [picture for picture in found if picture is not None]
     if reader.labelled == 0 and pictures and pictures[0].source:
         reader.faults.note(kinds.ANNOTATION, '', None, '%s: there is no such file, nor labels of any other of the %d '
@@ -99,10 +104,19 @@ class _Reader:
         self.faults, self.labels, self.items = Faults(), Labels(), Items()
         self.count = self.labelled = 0
         self._owners = {}           # file of labels -> name of its image
+        self._seen = set()
 
-    def picture(self, image_set, name):
-        """The Picture of an image, whose items are added to `items`; None if its labels belong to another image."""
-        path = self.faults.attempt(kinds.NAME, name, None, inside, self.dataset_path, name)
+    def picture(self, image_set, name, where):
+        """The Picture of an image, whose items are added to `items`.
+
+        None if it is listed a second time or its labels belong to another image. `where` is of `find_images`.
+        """
+        if name in self._seen:
+            if where:
+                self.faults.note(kinds.LISTED_TWICE, name, None, '%s: lists %s again; it is taken once' % (where, name))
+            return None
+        self._seen.add(name)
+        path = self.faults.attempt(kinds.NAME, name, None, self._path_of, name, where)
         if path is None:
             self.count += 1
             return Picture(name, name, '', '', None, no_items())
@@ -114,17 +128,31 @@ class _Reader:
                                                             short_name(name, image_set)))
             return None
         self.labelled += exists
-        size = self.faults.attempt(kinds.IMAGE, name, None, image_size, path)
+        size = self.faults.attempt(kinds.IMAGE, name, None, self._size_of, path, name, where)
         if size and exists:
             self._read_lines(name, source, size)
         self.count += 1
         return Picture(name, short_name(name, image_set), path if size or os.path.isfile(path) else '', source, size,
                        no_items())
 
+    def _path_of(self, name, where):
+        try:
+            return inside(self.dataset_path, name)
+        except DatasetError as error:
+            raise DatasetError('%s: %s%s' % (where, error, meant([self.dataset_path], name)) if where else str(error)) \
+                from None
+
+    def _size_of(self, path, name, where):
+        try:
+            return image_size(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError('%s, and %s names it%s' % (error, where, meant([self.dataset_path], name))
+                                    if where else str(error)) from None
+
     def note_unlabelled(self, pictures):
         """Add faults for labels without an image, and for folders of images without labels where others have some."""
         folders = {}
-        for picture in pictures:
+        for picture in filter(lambda picture: picture.path, pictures):
             folders.setdefault(os.path.dirname(picture.index), []).append(picture)
         for folder, inside_it in folders.items() if self.labelled else ():
             if not any(picture.source in self._owners for picture in inside_it):
@@ -206,7 +234,7 @@ def read_line(path: str, number: int, line: str, size: tuple[int, int],
         raise DatasetError("%s: line %d: expected %s%s, found %.200r"
                            % (path, number, EXPECTED,
                               ' and %d numbers of key points' % keypoint_values if keypoint_values else '', line))
-    if not float(label).is_integer():
+    if not (abs(label) < LARGEST and float(label).is_integer()):
         raise DatasetError('%s: line %d: expected a whole number as class (%s), found %.200r'
                            % (path, number, EXPECTED, line))
     return int(label), _to_box(values, *size)
@@ -229,6 +257,7 @@ def write_yolo(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
         check_stems(data.pictures, 'labels/' + image_set)
         flagged += int((data.table()[0]['flags'] > 0).sum())
         for picture in data.pictures:
+            check_name(picture, _LOST_NAMES, "YOLO's folders")
             path = os.path.join(out, 'labels', image_set, os.path.splitext(picture.name)[0] + '.txt')
             write_lines(path, [label_line(item['label'], item['box'].tolist(), *picture.size)
                                for item in picture.items])

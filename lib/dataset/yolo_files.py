@@ -13,7 +13,7 @@ from lib.dataset.files import (
     inside,
     is_inside,
     names_of_set,
-    read_lines,
+    numbered_lines,
     read_text,
     relative,
 )
@@ -60,7 +60,7 @@ class Description:
         if names in (None, ''):
             folders = [''] + [folder for name in names_of_set(image_set) for folder in (name, 'labels/' + name)]
             lists = [os.path.join(self.folder, folder, name) for folder in folders + ['labels'] for name in NAME_LISTS]
-            names = next((read_lines(path, 'a class name per line') for path in lists if existing(path)), [])
+            names = next((_names_of(path) for path in lists if existing(path)), [])
         if isinstance(names, list):
             names = {str(number): name for number, name in enumerate(names)}
         pairs = list(names.items()) if isinstance(names, dict) else [('', names)]
@@ -69,8 +69,10 @@ class Description:
                 raise self._error('names: expected a list of names or a mapping from class number to name, found %.80r',
                                   (number, name))
         numbered = {int(number): name.strip() for number, name in pairs}
+        if len(numbered) < len(pairs):
+            raise self._error('names: a class number is given twice in %.200s', ', '.join(names))
         count = self.content.get('nc')
-        if isinstance(count, str) and _WHOLE.fullmatch(count) and int(count) != len(numbered):
+        if count not in _NOTHING and re.sub(r'\.0*$', '', str(count)) != str(len(numbered)):
             raise self._error('nc says %s classes, names has %d. Correct one of them', count, len(numbered))
         return dict(sorted(numbered.items()))
 
@@ -101,20 +103,20 @@ class Description:
     def _resolved(self, key, entry):
         """The path of an entry within the folder.
 
-        The entry is relative to the key `path`, if that leads into this folder, or else to the folder itself. Roboflow
-        writes `../train/images` for the folder train/images.
+        The entry is relative to the key `path`, if that is a folder within this one, or else to the folder itself.
+        Roboflow writes `../train/images` for the folder train/images.
         """
         entry = entry.replace('\\', '/')
-        base = self.content.get('path')
-        candidates = [os.path.join(base, entry)] if isinstance(base, str) and base else []
-        candidates += [entry, re.sub(r'^(\.\./)+', '', os.path.normpath(entry))]
-        for candidate in candidates:
+        base = str(self.content.get('path') or '').replace('\\', '/')
+        base = base if is_inside(self.folder, base) and os.path.isdir(os.path.join(self.folder, base)) else ''
+        for name in (entry, re.sub(r'^(\.\./)+', '', os.path.normpath(entry))):
+            candidate = os.path.join(base, name)
             if is_inside(self.folder, candidate) or os.path.normpath(candidate) == '.':
                 path = self.folder if os.path.normpath(candidate) == '.' else inside(self.folder, candidate)
                 if os.path.exists(path):
                     return os.path.relpath(path, self.folder)
         raise self._error("%s: there is no folder or list of images '%s' in %s. Correct the entry", key, entry,
-                          os.path.abspath(self.folder))
+                          os.path.abspath(os.path.join(self.folder, base)))
 
 
 _NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])
@@ -134,8 +136,18 @@ def _read(path):
     return content
 
 
+def _names_of(path):
+    """The class names of a list. Its lines are the class numbers, so that none may be blank before the last name."""
+    lines = numbered_lines(path, 'a class name per line')
+    blank = next((number for number, (line, _) in enumerate(lines, 1) if line != number), None)
+    if blank:
+        raise DatasetError('%s: line %d is blank: are the names behind it counted with it or without? Remove it'
+                           % (path, blank))
+    return [name for _, name in lines]
+
+
 def find_images(image_set: str, dataset_path: str, description: Description,
-                note: Callable[[str], None] = logger.warning) -> list[str]:
+                note: Callable[[str], None] = logger.warning) -> list[tuple[str, str]]:
     """The images of a set: those that data.yaml states, or else those of a list or of a folder.
 
     Args:
@@ -145,7 +157,8 @@ def find_images(image_set: str, dataset_path: str, description: Description,
         description: of the same folder.
         note: of `files_below`.
     Returns:
-        paths relative to the data set's folder, with '/'.
+        pairs: path relative to the data set's folder, with '/'; and the file and line that names it, '' for an image
+        that was found in a folder.
     Raises:
         FileNotFoundError: there is none of these.
         DatasetError: an entry of data.yaml is not there, or there is no image.
@@ -158,27 +171,35 @@ def find_images(image_set: str, dataset_path: str, description: Description,
     if not found:
         raise FileNotFoundError("%s: there are no images of the set '%s': tried %s"
                                 % (os.path.abspath(dataset_path), image_set, ', '.join(tried)))
-    names = [name for entry in found for name in _listed(dataset_path, entry, note)]
-    if not names:
+    images = [image for entry in found for image in _listed(dataset_path, entry, note)]
+    if not images:
         raise DatasetError('%s: there is no image %s in %s'
                            % (os.path.abspath(dataset_path), ' '.join(IMAGE_EXTENSIONS), ', '.join(found)))
-    return list(dict.fromkeys(names))
+    return images
 
 
 def _listed(dataset_path, entry, note):
     path = os.path.join(dataset_path, entry)
     if os.path.isdir(path):
-        return [relative(name, dataset_path) for name in files_below(path, IMAGE_EXTENSIONS, note)]
+        return [(relative(name, dataset_path), '') for name in files_below(path, IMAGE_EXTENSIONS, note)]
     if entry.lower().endswith(IMAGE_EXTENSIONS):
-        return [entry.replace(os.sep, '/')]
-    return [_within(dataset_path, line) for line in read_lines(path, 'the path of an image per line')]
+        return [(entry.replace(os.sep, '/'), '')]
+    return [(_within(dataset_path, os.path.dirname(path), line), '%s: line %d' % (path, number))
+            for number, line in numbered_lines(path, 'the path of an image per line')]
 
 
-def _within(dataset_path, line):
-    """A path in a list of images, made relative to the data set's folder if it lies there."""
+def _within(dataset_path, folder, line):
+    """A path in a list of images, made relative to the data set's folder if it lies there.
+
+    It may be relative to the folder of the list too: if it begins with ./, this comes first, as in Ultralytics' reader.
+    """
     name = line.replace('\\', '/')
     if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
         name = name[1:-1]
+    for place in (folder, dataset_path) if name.startswith('./') else (dataset_path, folder):
+        path = os.path.abspath(os.path.join(place, name))
+        if os.path.isfile(path) and is_inside(dataset_path, path):
+            return relative(inside(dataset_path, path), os.path.abspath(dataset_path))
     if is_inside(dataset_path, name):
         return relative(inside(dataset_path, name), os.path.abspath(dataset_path))
     return name

@@ -50,10 +50,10 @@ def test_an_unknown_label_is_reported_unless_it_is_ignored(run, own_tiny_voc):
 
 def test_control_characters_and_line_ends_of_class_names_are_printed_as_escapes(run, own_tiny_voc):
     for path in (own_tiny_voc / 'Annotations').iterdir():
-        path.write_text(path.read_text().replace('>red<', '>a&#10;b\u202e<'))
-    status, printed = run('dataset.CLASSES=["a\\nb\\u202e","blue\\e[31m"]')
-    assert '    a\\nb\\u202e         3 objects' in printed and "class 'blue\\x1b[31m' has no object" in printed
-    assert "unknown class 'blue'; known are a\\nb\\u202e, blue\\x1b[31m. Correct" in printed and status == 1
+        path.write_text(path.read_text().replace('>red<', '>a&#8232;b\u202e<'))
+    status, printed = run('dataset.CLASSES=["a\\u2028b\\u202e","blue\\e[31m"]')
+    assert '    a\\u2028b\\u202e       3 objects' in printed and "class 'blue\\x1b[31m' has no object" in printed
+    assert "unknown class 'blue'; known are a\\u2028b\\u202e, blue\\x1b[31m. Correct" in printed and status == 1
 
 
 def test_what_only_training_itself_notices_is_reported_too(run):
@@ -85,6 +85,14 @@ def test_the_page_and_the_cleaned_copy_are_written_and_the_copy_passes(run, own_
     assert main(['--cfg', tiny_yaml(tmp_path / 'clean')]) == 0
     with pytest.raises(DatasetError, match='clean: expected a new or empty folder, found files in it'):
         run('--fix', str(tmp_path / 'clean'))
+
+
+def test_a_set_of_which_no_image_is_left_gets_no_copy(run, own_tiny_voc, tmp_path):
+    for path in (own_tiny_voc / 'JPEGImages').iterdir():
+        path.write_bytes(b'no image')
+    status, printed = run('--fix', str(tmp_path / 'clean'))
+    assert status == 1 and 'train: no cleaned copy, since no image is left' in printed
+    assert not (tmp_path / 'clean' / 'ImageSets').exists()
 
 
 def test_what_fails_when_a_training_is_tried_is_reported(run, monkeypatch):

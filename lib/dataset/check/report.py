@@ -1,6 +1,8 @@
 """Checks an image set: its content and all of its faults, as data and as text."""
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import OrderedDict
 from typing import Callable, NamedTuple
 
@@ -150,14 +152,20 @@ def _absent_classes(data):
 
 
 def _alike_classes(data):
-    """Faults for classes whose names differ only in upper case or blanks: mostly a misspelt label."""
+    """Faults for classes whose names differ only in upper case, blanks, Unicode form or as 1 and 1.0: mostly a mistake.
+    """
     faults, first = Faults(), {}
     for label in data.classes:
-        other = first.setdefault(''.join(label.lower().split()), label)
+        other = first.setdefault(_spelling(label), label)
         if other != label:
             faults.note(kinds.ALIKE, '', None, "%s: the classes '%s' and '%s' are two: correct the labels if they mean "
                         'the same' % (data.name, shown(other), shown(label)))
     return faults
+
+
+def _spelling(label):
+    text = ''.join(unicodedata.normalize('NFKC', label).casefold().split())
+    return re.sub(r'^(\d+)\.0+$', r'\1', text)
 
 
 def _unusable(data, fitted):

@@ -94,6 +94,19 @@ def test_a_picture_that_is_elsewhere_or_nowhere_is_named_with_its_json_file(writ
     assert [fault.kind for fault in read_annotated('coco', 'train', str(folder)).faults] == [kind]
 
 
+@pytest.mark.parametrize('name', [
+    'A.jpg', 'a.JPG', 'a.png', 'a', ' a.jpg', '%61.jpg', 'C:\\photos\\a.jpg', 'http://x/a.jpg', '/elsewhere/a.jpg',
+    'old/train/a.jpg'])
+def test_a_picture_that_is_meant_is_told(write, name):
+    with pytest.raises((DatasetError, FileNotFoundError), match=r'images/train/a\.jpg is there: correct the name'):
+        trained_on('coco', write(images=[image(1, name)]))
+
+
+def test_a_class_name_that_a_text_file_would_break_stops_before_it_is_trained_on(write):
+    with pytest.raises(DatasetError, match=r"train\.json: expected class names of one line, found 'big\\ncat'"):
+        trained_on('coco', write(categories=[{'id': 1, 'name': 'big\ncat'}]))
+
+
 def test_the_picture_of_the_likeliest_folder_is_taken_and_another_one_is_told(write, caplog):
     folder = write_files(write(), {'a.jpg': None})
     assert trained_on('coco', folder)['images/train/a.jpg'] == READ

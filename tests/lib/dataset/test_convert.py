@@ -199,3 +199,24 @@ def test_an_image_whose_name_would_not_be_read_back_is_named_and_all_others_are_
         convert('yolo', target, ['train'], str(tmp_path), str(tmp_path / 'out'))
         data = read_annotated(target, 'train', str(tmp_path / 'out'))
         assert data.faults == [] and [(picture.name, len(picture.items)) for picture in data.pictures] == [(name, 1)]
+
+
+@pytest.mark.parametrize('target', FORMATS)
+@pytest.mark.parametrize('name', ['.a.png', 'b/.c/a.png'])
+def test_an_image_that_a_folder_would_not_give_back_is_not_lost_in_a_conversion(tmp_path, target, name):
+    write_files(tmp_path, {'images/' + name: IMAGE, 'train.csv': (name + ',1,2,5,6,cat\n').encode()})
+    if target in ('PascalVOC', 'yolo'):
+        with pytest.raises(DatasetError, match='a dot at its beginning: others are not read back'):
+            convert('csv', target, ['train'], str(tmp_path), str(tmp_path / 'out'))
+    else:
+        convert('csv', target, ['train'], str(tmp_path), str(tmp_path / 'out'))
+        data = read_annotated(target, 'train', str(tmp_path / 'out'))
+        assert [len(picture.items) for picture in data.pictures] == [1]
+
+
+def test_the_remedy_for_a_size_on_its_side_is_one_that_helps(tmp_path):
+    head = 'image,x1,y1,x2,y2,class,width,height\n'
+    write_files(tmp_path, {'images/a.png': IMAGE,
+                           'train.csv': (head + 'a.png,1,2,5,6,cat,%d,%d\n' % SIZE[::-1]).encode()})
+    with pytest.raises(DatasetError, match='Correct it, or turn the picture: rfcn check --fix OUT --upright does it'):
+        convert('csv', 'coco', ['train'], str(tmp_path), str(tmp_path / 'out'))

@@ -42,6 +42,11 @@ def test_xml_that_means_the_same_is_read_alike(one, content):
     assert trained_on('PascalVOC', one(content)) == {'JPEGImages/a.jpg': READ}
 
 
+def test_a_class_name_on_two_lines_is_one(one):
+    assert trained_on('PascalVOC', one(TEXT.replace('>cat<', '>\n  big\n  cat\n<'))) == {
+        'JPEGImages/a.jpg': [('big cat', READ[0][1])]}
+
+
 @pytest.mark.parametrize('flag', ['<difficult>1</difficult>', '<Difficult> true </Difficult>', '<ignore>1</ignore>',
                                   '<iscrowd>1</iscrowd>'])
 def test_a_flagged_object_is_not_trained_on(one, flag):
@@ -84,6 +89,19 @@ def test_a_list_of_other_names_says_which_file_is_not_there(voc, lines):
     voc.add('a', [CAT])
     (voc.folder / 'ImageSets/Main/train.txt').write_text(lines)
     with pytest.raises(FileNotFoundError, match=r'\.xml: there is no such annotation file, nor .* in .*train\.txt'):
+        trained_on('PascalVOC', voc.folder)
+
+
+@pytest.mark.parametrize('annotation, picture, listed', [
+    ('a', 'A.jpg', 'a'), ('a', 'a.jpg', 'A'), ('caf\u00e9', 'cafe\u0301.jpg', 'caf\u00e9'),
+    ('caf\u00e9', 'caf\u00e9.jpg', 'cafe\u0301')])
+def test_a_file_that_is_meant_is_told_where_the_name_of_one_differs_in_spelling(voc, annotation, picture, listed):
+    if os.path.exists(str(voc.folder / 'annotations')):
+        pytest.skip('names differ in upper case alone on this file system')
+    write_files(voc.folder, {'Annotations/%s.xml' % annotation: TEXT, 'JPEGImages/' + picture: None,
+                             'ImageSets/Main/train.txt': listed})
+    with pytest.raises(FileNotFoundError, match=r'(%s|%s\.xml) is there(, in another Unicode form)?: correct the name'
+                       % (picture, annotation)):
         trained_on('PascalVOC', voc.folder)
 
 

@@ -35,7 +35,8 @@ def test_a_class_number_may_be_written_in_any_way(write, number):
 @pytest.mark.parametrize('line, message', [
     ('0.5 0.25 0.5 0.1 0.2', 'expected a whole number as class'), ('nan 0.2 0.5 0.1 0.2', 'whole number as class'),
     ('-1 0.25 0.5 0.1 0.2', "unknown class '-1'; known are cat, dog"), ('2 0.25 0.5 0.1 0.2', "unknown class '2'"),
-    ('cat 0.2 0.5 0.1 0.2', "expected 'class cx cy w h'"), ('0 0.2 0.5 0.1', "expected 'class cx cy w h'"),
+    ('cat 0.2 0.5 0.1 0.2', "expected 'class cx cy w h'"), ('1e300 0.2 0.5 0.1 0.2', 'whole number as class'),
+    ('0 0.2 0.5 0.1', "expected 'class cx cy w h'"),
     ('0 10 15 4 6', "expected 'class cx cy w h', fractions"), ('0 0,2 0,5 0,1 0,2', "expected 'class cx cy w h'"),
     ('0,0.2,0.5,0.1,0.2', "expected 'class cx cy w h'"), ('0 nan 0.5 0.1 0.2', "expected 'class cx cy w h'"),
     ('0 0.25 0.5 0.1 0.2 0.9', "expected 'class cx cy w h'"), ('# boxes', "expected 'class cx cy w h'")])
@@ -76,7 +77,8 @@ def test_names_keep_their_text(write, names, classes):
 
 @pytest.mark.parametrize('names', [
     '{cat: 0, dog: 1}', 'cat', '5', '[[cat], [dog]]', '{0: {name: cat}}', '{-1: cat, 0: dog}', '[cat, cat]',
-    '[cat, ""]', '{0: cat, 0: dog}', '[cat]\nnc: 2', '[cat, dog]\nnc: 3'])
+    '[cat, ""]', '{0: cat, 0: dog}', '{0: cat, 00: dog}',
+    '[cat]\nnc: 2.0', '[cat]\nnc: two', '[cat]\nnc: 2', '[cat, dog]\nnc: 3'])
 def test_names_that_mean_nothing_are_refused(write, names):
     with pytest.raises(DatasetError, match=r'data\.yaml'):
         read_annotated('yolo', 'train', str(write(names='names: %s\n' % names)))
@@ -101,6 +103,47 @@ def test_entries_of_the_description_are_resolved(write, tmp_path, entry):
 def test_an_entry_that_is_not_there_is_an_error_and_never_another_folder(write, entry, named):
     with pytest.raises(DatasetError, match=r"data\.yaml: train: there is no folder or list of images '%s'" % named):
         trained_on('yolo', write(names=NAMES + 'train: %s\n' % entry))
+
+
+def test_an_entry_below_path_is_never_one_beside_it(write):
+    folder = write({'new/images/trian/b.jpg': None}, names=NAMES + 'path: new\ntrain: images/train\n')
+    with pytest.raises(DatasetError, match=r"no folder or list of images 'images/train' in .*new\. Correct the entry"):
+        trained_on('yolo', folder)
+
+
+@pytest.mark.parametrize('place, line', [
+    ('lists/train.txt', '../images/train/a.jpg'), ('images/my.txt', './train/a.jpg'),
+    ('lists/train.txt', 'images/train/a.jpg'), ('my.txt', './images/train/a.jpg')])
+def test_a_line_of_a_list_is_a_path_from_the_data_set_or_from_the_list(write, place, line):
+    assert trained_on('yolo', write({place: line}, names=NAMES + 'train: %s\n' % place)) == {'images/train/a.jpg': READ}
+
+
+@pytest.mark.parametrize('line, message', [
+    ('images/train/c.jpg', 'there is no such image, and .*list.txt: line 2 names it$'),
+    ('/old/images/train/a.jpg', r'list.txt: line 2: .* leads out of this folder; refused\. .*/a\.jpg is there'),
+    ('C:\\old\\images\\train\\a.jpg', r'list.txt: line 2 names it\. .*images/train/a\.jpg is there: correct the name'),
+    ('data/images/train/A.png', r'list.txt: line 2 names it\. .*images/train/a\.jpg is there: correct the name')])
+def test_a_missing_image_is_named_with_the_line_of_its_list_and_the_one_that_is_meant(write, line, message):
+    folder = write({'list.txt': 'images/train/a.jpg\n%s\n' % line}, names=NAMES + 'train: list.txt\n')
+    with pytest.raises((DatasetError, FileNotFoundError), match=message):
+        trained_on('yolo', folder)
+    assert len(read_annotated('yolo', 'train', str(folder)).faults) == 1
+
+
+def test_an_image_that_is_listed_twice_is_taken_once_and_told(write, caplog):
+    folder = write({'list.txt': 'images/train/a.jpg\n./images/train/a.jpg\n'}, names=NAMES + 'train: list.txt\n')
+    assert trained_on('yolo', folder) == {'images/train/a.jpg': READ}
+    assert any('list.txt: line 2: lists images/train/a.jpg again; it is taken once' in text for text in caplog.messages)
+
+
+@pytest.mark.parametrize('names, good', [('cat\n\ndog\n', False), ('\ncat\n', False), ('cat\ndog\n\n\n', True)])
+def test_a_blank_line_before_a_class_name_is_refused_since_lines_are_numbers(tmp_path, names, good):
+    write_files(tmp_path, {'classes.txt': names, 'images/train/a.jpg': None, 'labels/train/a.txt': LINE})
+    if good:
+        assert trained_on('yolo', tmp_path) == {'images/train/a.jpg': READ}
+    else:
+        with pytest.raises(DatasetError, match=r'classes\.txt: line [12] is blank: .* Remove it'):
+            trained_on('yolo', tmp_path)
 
 
 @pytest.mark.parametrize('key, image_set', [('val', 'val'), ('valid', 'val'), ('validation', 'val'), ('val', 'valid'),

@@ -265,6 +265,14 @@ def test_class_names_that_differ_in_upper_case_or_blanks_alone_are_told(tmp_path
         "the classes 'Red cell' and 'redcell' are two: correct the labels if they mean the same"]
 
 
+def test_class_names_that_differ_in_their_unicode_form_or_a_point_alone_are_told(tmp_path):
+    write_image(tmp_path / 'a.png', 0)
+    lines = ['a.png,1,2,30,20,' + name for name in ('caf\u00e9', 'cafe\u0301', '1', '1.0', '10', 'v1.0', 'v1')]
+    (tmp_path / 'train.csv').write_text('\n'.join(lines), encoding='utf-8')
+    found = check(read_annotated('csv', 'train', str(tmp_path))).by_kind()[kinds.ALIKE]
+    assert [fault.text.count(' are two: ') for fault in found] == [1, 1] and "'1' and '1.0'" in found[0].text
+
+
 def test_a_set_in_voc_s_layout_without_annotations_is_named(voc):
     voc.add('a', [('cat', 1, 2, 30, 20)])
     shutil.rmtree(str(voc.folder / 'Annotations'))
