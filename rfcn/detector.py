@@ -135,13 +135,14 @@ class Detector:
         Returns:
             (H, W, 3) uint8 BGR, a new array.
         """
-        image = self._array(image, rgb)
+        image = self.array_of(image, rgb)
         by_class: list[list[np.ndarray]] = [[] for _ in self.classes]
         for detection in self.detect(image, score_thresh) if found is None else found:
             by_class[self.classes.index(detection.class_name)].append(np.append(detection.box, detection.score))
         return draw_detections(image, by_class, self.classes, checked_thresh(score_thresh))
 
-    def _array(self, image, rgb):
+    def array_of(self, image: Image, rgb: bool = False) -> np.ndarray:
+        """The (H, W, 3) uint8 BGR array of what `detect` takes. Raises as `detect`."""
         if isinstance(image, (str, bytes, os.PathLike)):
             return imread(os.fsdecode(image), max_pixels=self.cfg.dataset.MAX_PIXELS)
         return as_bgr(image, rgb, max_pixels=self.cfg.dataset.MAX_PIXELS)
@@ -149,7 +150,7 @@ class Detector:
     def _inputs(self, image, skip_bad, rgb):
         """The image as an array, and the network's input for each of its views: tensor, im_info, mirrored or not."""
         try:
-            image = self._array(image, rgb)
+            image = self.array_of(image, rgb)
         except (DatasetError, FileNotFoundError) as error:
             if not skip_bad:
                 raise

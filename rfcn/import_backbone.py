@@ -31,7 +31,7 @@ from rfcn.checkpoints.identity import note_of_backbone
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.importers.sources import detector_in, from_caffe, from_gluoncv, from_mxnet, from_torch
-from rfcn.importers.trunk import RELEASE_MEANS, fold_trunk
+from rfcn.importers.trunk import RELEASE_MEANS, fold_trunk, pixel_means
 from rfcn.symbols import make_symbol
 from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 
@@ -70,18 +70,13 @@ def import_trunk(source, prefix, means, given):
 
 def note_text(source, means):
     """What a network needs that starts from the backbone, as a configuration that others may have as their BASE."""
-    needed = dict(STRIDE_IN_3X3=source.stride_in_3x3, POOL1=source.pool1, PIXEL_MEANS=_pixel_means(means))
+    needed = dict(STRIDE_IN_3X3=source.stride_in_3x3, POOL1=source.pool1, PIXEL_MEANS=pixel_means(means))
     return yaml.safe_dump({'network': needed}, default_flow_style=None)
-
-
-def _pixel_means(means):
-    """Red, green, blue as the configuration has them: blue, green, red."""
-    return [float('%g' % mean) for mean in means[::-1]]
 
 
 def settings(source, prefix, means):
     """The keys of the section network that suit the source: name -> value."""
-    found = {'pretrained': prefix, 'pretrained_epoch': 0, 'PIXEL_MEANS': _pixel_means(means)}
+    found = {'pretrained': prefix, 'pretrained_epoch': 0, 'PIXEL_MEANS': pixel_means(means)}
     if source.stride_in_3x3:
         found['STRIDE_IN_3X3'] = True
     if source.pool1 != 'ceil':
@@ -139,15 +134,17 @@ def convert(kind, given, folder, means='release'):
     say(report(source, path, prefix, means))
 
 
-def write_detector(detector, given, folder):
+def write_detector(detector, given, folder=None):
     """Check an imported detector against the network, write it with its configuration and print what to do with it.
 
     Args:
-        detector: `rfcn.importers.detector.ImportedDetector`. given: path of the source. folder: to write to.
+        detector: `rfcn.importers.detector.ImportedDetector`. given: path of the source.
+        folder: to write to, by default model/NAME OF THE SOURCE.
     Returns:
         path of the parameters.
     """
     name = re.sub(r'-\d{4}$', '', Path(given).stem)
+    folder = folder or Path('model', name)
     cfg = with_overrides(load_config(), dict(detector.settings, **{
         'TRAIN.model_prefix': name, 'output_path': str(Path('output', name).absolute())}))
     network = make_symbol(cfg)
@@ -182,7 +179,7 @@ def main(argv=None):
         check_folder(args.output)
     detector = None if args.backbone else detector_in(kind, given, tuple(filter(None, args.classes.split(','))))
     if detector:
-        write_detector(detector, given, args.output or str(Path('model', re.sub(r'-\d{4}$', '', Path(given).stem))))
+        write_detector(detector, given, args.output)
     else:
         convert(kind, given, args.output or str(Path('model', 'pretrained_model')), args.means)
 

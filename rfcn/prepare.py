@@ -46,6 +46,7 @@ from rfcn.checkpoints.identity import backbone_settings
 from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import load_config
+from rfcn.importers.trunk import RELEASE_MEANS, pixel_means
 from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')
@@ -58,10 +59,10 @@ FEWEST_EPOCHS = 3
 # scale: (least, most) of the shorter side; object: the side in pixels that a small object of each class should have at
 # that scale; bins: the side in pixels from which the median object gets 7 x 7 bins, not 3 x 3; epochs: the most.
 PRETRAINED = dict(scale=(320, 800), object=48, bins=112, epochs=30, batch=1, lr=0.002, network={
-    'PIXEL_MEANS': [103.06, 115.90, 123.15], 'FIXED_PARAMS': ['conv1', 'bn_conv1', 'res2', 'bn2', 'gamma', 'beta']},
+    'FIXED_PARAMS': ['conv1', 'bn_conv1', 'res2', 'bn2', 'gamma', 'beta']},
     train={'PRECISION': 'bf16', 'RPN_PRE_NMS_TOP_N': 6000, 'RPN_POST_NMS_TOP_N': 300})
 SMALL = dict(scale=(96, 400), object=40, bins=112, epochs=60, batch=4, lr=0.03, network={
-    'PIXEL_MEANS': [103.06, 115.90, 123.15], 'FIXED_PARAMS': [], 'CONV_NEW_CHANNELS': 128, 'RPN_CHANNELS': 64,
+    'FIXED_PARAMS': [], 'CONV_NEW_CHANNELS': 128, 'RPN_CHANNELS': 64,
     'SMALL_CHANNELS': [16, 48, 96, 192]},
     train={'BATCH_ROIS_OHEM': 64, 'RPN_BATCH_SIZE': 128, 'RPN_PRE_NMS_TOP_N': 1000, 'RPN_POST_NMS_TOP_N': 150})
 
@@ -167,7 +168,7 @@ def settings(data, pretrained):
 def configuration(folder, classes, found, pretrained):
     """The configuration as nested dicts, without its schedule."""
     kind = PRETRAINED if pretrained else SMALL
-    network = dict(kind['network'])
+    network = dict({'PIXEL_MEANS': pixel_means(RELEASE_MEANS)}, **kind['network'])
     if pretrained:
         noted = backbone_settings(params_path(pretrained, 0))
         network.update({'pretrained': os.path.abspath(pretrained)},

@@ -120,7 +120,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
     """
     _check(detector, class_name)
     networks = _Networks(detector)
-    array = detector._array(image, rgb)
+    array = detector.array_of(image, rgb)
     tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     outputs = networks.see(tensor, im_info)
     scale = float(im_info[0, 2])
@@ -161,7 +161,7 @@ def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
         ConfigError, ValueError: as `explain`.
     """
     _check(detector, None)
-    array = detector._array(image, rgb)
+    array = detector.array_of(image, rgb)
     tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     rois = np.stack([_checked_box(box, array) for box in boxes]) * np.float32(im_info[0, 2])
     head = _Networks(detector).vote(tensor, rois)

@@ -18,7 +18,7 @@ from lib.dataset import COCO_CLASSES
 from lib.dataset.voc import VOC_CLASSES
 from lib.errors import CheckpointError
 from rfcn.checkpoints.checkpoint import TEST_SUFFIX
-from rfcn.importers.trunk import RELEASE_MEANS, find_trunk, fold_trunk
+from rfcn.importers.trunk import RELEASE_MEANS, find_trunk, fold_trunk, pixel_means
 
 HEADS = ('rpn_conv_3x3', 'rpn_cls_score', 'rpn_bbox_pred', 'conv_new_1', 'rfcn_cls', 'rfcn_bbox')
 RPN = HEADS[:3]
@@ -74,7 +74,7 @@ def import_detector(params, source_input, path: str, classes: Tuple[str, ...] = 
     _add_box_layer(arg_params, params, settings['network.POOLED_SIZE'] ** 2)
     settings.update(_test_settings(source_input, number))
     settings.update({'symbol': 'resnet_v1_%d_rfcn%s' % (depth, '_dcn' if deformable else ''),
-                     'network.PIXEL_MEANS': [float('%g' % mean) for mean in means[::-1]],
+                     'network.PIXEL_MEANS': pixel_means(means),
                      'dataset.CLASSES': list(_class_names(number, classes, path))})
     return ImportedDetector(arg_params, aux_params, settings, has_rpn)
 

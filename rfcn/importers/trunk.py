@@ -37,6 +37,11 @@ _FIRST = re.compile(r'(?:^|(?<=[_.]))(conv0_weight|conv1[._]weight|features\.0\.
 _GLUON = ('gamma', 'beta', 'running_mean', 'running_var')
 
 
+def pixel_means(means):
+    """Red, green, blue as `network.PIXEL_MEANS` has them: blue, green, red."""
+    return [float('%g' % mean) for mean in means[::-1]]
+
+
 def trunk_layers(depth):
     """The convolutions of the trunk of that depth, each of which a BatchNorm follows."""
     architecture = RESNET_V1[depth]
