@@ -204,10 +204,11 @@ def run(cfg, args):
         anchors = compare_anchors(cfg, [reports[name] for name in training if name in reports])
         stops = obstacles(cfg, reports, failures)
     overlaps = shared(reports, training)
-    verdict = '\n'.join(filter(None, [verdict_text(stops), untestable(cfg, reports)]))
+    untested = untestable(cfg, reports)
+    verdict = '\n'.join(filter(None, [verdict_text(stops), untested]))
     text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)
     say(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)
-    good = not stops and not untestable(cfg, reports)
+    good = not stops and not untested
     if args.html:
         title = 'Data set %s' % cfg.dataset.dataset_path
         page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)

@@ -98,12 +98,12 @@ def check_options(args, sources):
     if args.every > 1 and (args.image or is_live(args.video)):
         raise DatasetError('--every is for video files; of a camera or stream, the frames that come while the network '
                            'is busy are left out, and of images all are taken')
-    taken = {os.path.realpath(source) for source in sources}
+    taken = {os.path.realpath(path) for path in (*sources, args.out)}
     for option, path in (('--json', args.json), ('--coco', args.coco)):
         if path and os.path.realpath(path) in taken:
             raise DatasetError('%s %s: this file is read, or another option writes it. Give another name'
                                % (option, shown(path)))
-        taken.add(os.path.realpath(path or args.out))
+        taken.add(path and os.path.realpath(path))
 
 
 def draw_images(detector, images, args):

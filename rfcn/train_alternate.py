@@ -31,7 +31,7 @@ from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference, training
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.checkpoints.identity import Identity, data_record, settings_of, summary
-from rfcn.checkpoints.resume import difference, record, save_with_files, stands_for, training_settings
+from rfcn.checkpoints.resume import changed_lines, is_up_to_date, note_text, save_note, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
 from rfcn.config.config import rois_per_image, with_overrides
@@ -203,32 +203,32 @@ class Steps:
         name = rpn + '_proposals'
         settings = {key: self.cfg.TEST[key] for key in PROPOSAL_KEYS}
         settings['PROPOSAL_SCALE'] = list(proposal_scale(self.cfg))
-        text = record(dict(settings, image_set=self.cfg.dataset.image_set), [self._record(rpn)])
-        if not stands_for(self._record(name), text):
+        text = note_text(dict(settings, image_set=self.cfg.dataset.image_set), [self._note(rpn)])
+        if not is_up_to_date(self._note(name), text):
             (self.folder / name).mkdir(exist_ok=True)
             image_sets = '+'.join(filter(None, [self.cfg.dataset.image_set, self.cfg.dataset.val_image_set]))
             paths = make_proposals(self.cfg, self.folder / name, self.params(rpn), image_sets)
-            save_with_files(self._record(name), text, paths)
+            save_note(self._note(name), text, paths)
         return name
 
     def _epoch(self, name):
         return last_epoch(self.cfg.TRAIN.ALTERNATE[name + '_epoch'])
 
-    def _record(self, name):
+    def _note(self, name):
         return self.folder / (name + '.yaml')
 
     def _note_settings(self, name, start, proposals):
         """Write down what a step is trained with; raise a ConfigError if it was begun with something else."""
         settings = dict(training_settings(step_config(self.cfg, name)), data=summary(self.data))
-        text = record(settings, [self._record(source) for source in (start, proposals) if source])
-        changed = difference(self._record(name), text)
+        text = note_text(settings, [self._note(source) for source in (start, proposals) if source])
+        changed = changed_lines(self._note(name), text)
         if changed and self.cfg.TRAIN.OVERWRITE:
             resume.make_room(self.prefix(name), overwrite=True)
         elif changed:
             raise ConfigError('step %s was trained with other settings or data, which are in %s (now: %s). Remove %s* '
                               'to train it anew (TRAIN.OVERWRITE=true does), or choose another output_path'
-                              % (name, self._record(name), ', '.join(changed), self.prefix(name)))
-        save_text(self._record(name), text)
+                              % (name, self._note(name), ', '.join(changed), self.prefix(name)))
+        save_text(self._note(name), text)
 
 
 def combine(cfg, rpn, rfcn, path, identity):

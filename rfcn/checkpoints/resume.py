@@ -202,7 +202,7 @@ def training_settings(cfg: Config) -> dict[str, Any]:
     return settings
 
 
-def record(settings: dict[str, Any], sources: Sequence[str | os.PathLike]) -> str:
+def note_text(settings: dict[str, Any], sources: Sequence[str | os.PathLike]) -> str:
     """The text of a note.
 
     Args:
@@ -213,7 +213,7 @@ def record(settings: dict[str, Any], sources: Sequence[str | os.PathLike]) -> st
     return _yaml(dict(settings, made_from=made_from))
 
 
-def difference(path: str | os.PathLike, text: str) -> list[str]:
+def changed_lines(path: str | os.PathLike, text: str) -> list[str]:
     """The lines of a new note that the one at `path` lacks; empty if there is no note yet, or the same."""
     before = _read_note(path)
     if before is None:
@@ -222,13 +222,13 @@ def difference(path: str | os.PathLike, text: str) -> list[str]:
     return lines or (['fewer settings'] if text != before else [])
 
 
-def save_with_files(path: str | os.PathLike, text: str, files: Sequence[str | os.PathLike]) -> None:
+def save_note(path: str | os.PathLike, text: str, files: Sequence[str | os.PathLike]) -> None:
     """Write a note that also holds the sums of the files that the step has made, beside it or below."""
     folder = os.path.dirname(str(path))
     save_text(path, text + _yaml({_FILES: {os.path.relpath(str(file), folder): sum_of_file(file) for file in files}}))
 
 
-def stands_for(path: str | os.PathLike, text: str) -> bool:
+def is_up_to_date(path: str | os.PathLike, text: str) -> bool:
     """Whether there is a note of this text, and the files that it lists have not changed since."""
     before = _read_note(path)
     if before is None or not before.startswith(text):

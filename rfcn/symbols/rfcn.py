@@ -223,8 +223,7 @@ class RFCN:
         """End to end. Inputs: data, im_info, and for training gt_boxes, label, bbox_target, bbox_weight (the RPN's)."""
         conv4 = self.trunk.conv4(mx.sym.Variable('data'))
         im_info = mx.sym.Variable('im_info')
-        cls_score, bbox_pred = self._rpn_head(conv4)
-        scores = two_class_view(cls_score)
+        scores, bbox_pred = self._rpn_head(conv4)
         losses = self._rpn_losses(scores, bbox_pred) if is_train else ()
         rois = self._proposals(scores, bbox_pred, im_info, is_train)
         conv5 = self.trunk.conv5(conv4)
@@ -238,8 +237,7 @@ class RFCN:
     def get_symbol_rpn(self, is_train):
         """RPN alone. Inputs: data, and for training label, bbox_target, bbox_weight, for testing im_info."""
         conv4 = self.trunk.conv4(mx.sym.Variable('data'))
-        cls_score, bbox_pred = self._rpn_head(conv4)
-        scores = two_class_view(cls_score)
+        scores, bbox_pred = self._rpn_head(conv4)
         if is_train:
             return mx.sym.Group(list(self._rpn_losses(scores, bbox_pred)))
         return self._proposals(scores, bbox_pred, mx.sym.Variable('im_info'), is_train, output_score=True)
@@ -264,7 +262,9 @@ class RFCN:
         return mx.sym.Group(outputs)
 
     def _rpn_head(self, conv4):
-        return rpn_head(conv4, self.num_anchors, self.cfg.network.RPN_CHANNELS)
+        """Scores (B, 2, A*H, W) and boxes (B, 4A, H, W)."""
+        cls_score, bbox_pred = rpn_head(conv4, self.num_anchors, self.cfg.network.RPN_CHANNELS)
+        return two_class_view(cls_score), bbox_pred
 
     def _rpn_losses(self, scores, bbox_pred):
         train = self.cfg.TRAIN
@@ -298,9 +298,8 @@ class RFCN:
         cls_score, bbox_pred = self.head.predict(conv5, rois)
         prob, loss, label = rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, train.BATCH_IMAGES,
                                         self._rois_per_image(), train.ENABLE_OHEM)
-        prob, loss = (self._by_image(prob, 'cls_prob', train.BATCH_IMAGES),
-                      self._by_image(loss, 'bbox_loss', train.BATCH_IMAGES))
-        return prob, loss, label
+        return (self._by_image(prob, 'cls_prob', train.BATCH_IMAGES),
+                self._by_image(loss, 'bbox_loss', train.BATCH_IMAGES), label)
 
     def _rois_per_image(self):
         train = self.cfg.TRAIN
