@@ -150,7 +150,8 @@ def draw_video(detector, path, args):
                 if stop.signal:
                     return
         each = detector.detect_each(itertools.islice(source(), args.frames), args.thresh)
-        each = progress(each, 'video', 'frame', math.ceil(frames / args.every) or None)
+        expected = filter(None, (math.ceil(frames / args.every), args.frames))      # 0: nobody knows
+        each = progress(each, 'video', 'frame', min(expected, default=None))
 
         def drawings():
             for number, (frame, by_class) in enumerate(each):

@@ -71,6 +71,13 @@ def test_of_every_third_frame_the_drawn_video_lasts_as_long(run, video, tmp_path
     assert {line['frame'] for line in lines_of(tmp_path / 'found.jsonl')} == {0, 3, 6}
 
 
+@pytest.mark.parametrize('more, frames', [('', 7), ('--every 3', 3), ('--frames 2', 2), ('--frames 9', 7)])
+def test_the_bar_ends_with_the_last_frame_that_is_taken(run, video, monkeypatch, more, frames):
+    totals = []
+    monkeypatch.setattr(demo, 'progress', lambda each, title, unit, total: totals.append(total) or each)
+    assert video_info(run('--video', video, *more.split()) / 'film.avi')[1] == frames and totals == [frames]
+
+
 def test_a_drawn_video_does_not_replace_the_video(run, video, tmp_path):
     (tmp_path / 'a' / 'b').mkdir(parents=True)
     own = tmp_path / 'a' / 'b' / 'film.avi'
