@@ -132,8 +132,8 @@ class Workers:
 
         Python's own end would close it again, and after an error the others would wait for this worker.
         """
-        mx.nd.waitall()
         if self.failed is None:
+            mx.nd.waitall()
             self._member.leave()
             mx.base.check_call(mx.base._LIB.MXKVStoreFree(self.store.handle))   # waits for the others
 

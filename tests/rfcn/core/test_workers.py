@@ -3,7 +3,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn.core.workers import Sums
+from rfcn.core.workers import Sums, Workers
 from tests.rfcn.core.test_module import some_batch, started
 
 
@@ -71,3 +71,12 @@ def test_one_process_adds_its_devices_up_in_32_bits():
     sums.add_keys({'weight': arrays}, half=True)
     sums.sum('weight', arrays)
     assert arrays[0].asscalar() == arrays[1].asscalar() == 2 + 2.0 ** -19
+
+
+def test_a_worker_that_failed_leaves_whatever_else_has_failed():
+    worker = Workers.__new__(Workers)
+    worker.failed = 'the disk is full'
+    mx.nd.linalg.potrf(mx.nd.array([[-1.0]]))       # has no answer, and nobody has asked for it
+    worker.leave()
+    with pytest.raises(mx.base.MXNetError):
+        mx.nd.waitall()
