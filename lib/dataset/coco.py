@@ -131,8 +131,9 @@ def find_annotations(image_set: str, dataset_path: str) -> str:
     for path in tried:
         if os.path.exists(path):
             return inside(dataset_path, os.path.relpath(path, dataset_path))
-    raise FileNotFoundError("there are no annotations of the image set '%s': tried %s"
-                            % (image_set, ', '.join(map(os.path.abspath, tried))))
+    raise FileNotFoundError("there are no annotations of the image set '%s': tried %s%s"
+                            % (image_set, ', '.join(map(os.path.abspath, tried)),
+                               '. rfcn fetch coco loads COCO' if re.search(r'\d{4}$', image_set) else ''))
 
 
 def image_folders(image_set: str, dataset_path: str, path: str) -> list[str]:

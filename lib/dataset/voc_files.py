@@ -157,8 +157,9 @@ def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
             return Flat(folder if name == '.' else inside(dataset_path, name), image_set, dataset_path)
     raise FileNotFoundError("%s: there is no folder ImageSets/Main for the image set '%s'. Expected Annotations, "
                             "ImageSets/Main and JPEGImages there, or in a folder VOC2007 and the set 2007_trainval, or "
-                            "pictures and XML files in a folder '%s'"
-                            % (' and '.join(os.path.abspath(layout[0]) for layout in layouts), image_set, image_set))
+                            "pictures and XML files in a folder '%s'%s"
+                            % (' and '.join(os.path.abspath(layout[0]) for layout in layouts), image_set, image_set,
+                               '. rfcn fetch voc loads PASCAL VOC' if match else ''))
 
 
 class Images:

@@ -140,6 +140,17 @@ def test_a_data_set_that_is_not_there_is_named(train, tmp_path):
         train('dataset.dataset_path=%s' % (tmp_path / 'nowhere'))
 
 
+@pytest.mark.parametrize('dataset, image_set, command', [
+    ('PascalVOC', '2007_trainval', ['rfcn fetch voc']), ('PascalVOC', 'train', []),
+    ('coco', 'val2017', ['rfcn fetch coco']), ('coco', 'train', [])])
+def test_published_data_that_are_missing_are_told_with_the_command_that_loads_them(train, tmp_path, dataset, image_set,
+                                                                               command):
+    with pytest.raises(FileNotFoundError) as error:
+        train('dataset.dataset=' + dataset, 'dataset.image_set=' + image_set,
+              'dataset.dataset_path=%s' % (tmp_path / 'nowhere'))
+    assert re.findall('rfcn fetch [a-z]+', str(error.value)) == command
+
+
 def test_a_pretrained_trunk_that_is_not_there_is_named(train, tmp_path):
     with pytest.raises(FileNotFoundError, match='resnet-0003.params: no such parameter file'):
         train('network.pretrained=%s' % (tmp_path / 'resnet'), 'network.pretrained_epoch=3')
