@@ -21,8 +21,8 @@ from lib.dataset.annotations import (
     class_names,
 )
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
-from lib.dataset.faults import Faults, note_candidates
-from lib.dataset.files import find_image, inside, names_of_set, relative, set_name
+from lib.dataset.faults import Faults, note_candidates, note_other_files
+from lib.dataset.files import files_of_set, find_image, names_of_set, relative, set_name
 from lib.errors import DatasetError
 
 ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
@@ -65,13 +65,15 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
         FileNotFoundError: there is no json file.
         DatasetError: the file is not one of COCO's format, or has no image or no class.
     """
-    path, faults = find_annotations(image_set, dataset_path), Faults()
+    files, faults = find_annotations(image_set, dataset_path), Faults()
+    path = files[0]
+    note_other_files(faults, files)
     content = read_json(path, lambda key, number, error: faults.note(_kind(key, error), '', number, error))
     if not content.images:
-        raise DatasetError(faults[0].text if faults else '%s: the list of images is empty' % path)
+        raise DatasetError(faults.reason('%s: the list of images is empty' % path))
     named = list(content.categories.values())
-    if not named and faults:
-        raise DatasetError(faults[0].text)
+    if not named and faults.reason():
+        raise DatasetError(faults.reason())
     classes = class_names(named if classes is None else classes, path)
     absent = [name for name in classes if name not in named] if named else []
     if absent:
@@ -121,19 +123,12 @@ def _note_crowded(path, pictures, faults):
                     'found' % (path, crowded, len(pictures), MOST_DETECTIONS, counts.max(), MOST_DETECTIONS))
 
 
-def find_annotations(image_set: str, dataset_path: str) -> str:
-    """Path of the json file of an image set. Raises a FileNotFoundError if there is none."""
-    tried = []
-    for name in names_of_set(image_set):
-        tried += [os.path.join(dataset_path, folder, prefix + name + '.json')
-                  for folder in ('annotations', '') for prefix in ('instances_', 'image_info_', '')]
-        tried.append(os.path.join(dataset_path, name, ROBOFLOW))
-    for path in tried:
-        if os.path.exists(path):
-            return inside(dataset_path, os.path.relpath(path, dataset_path))
-    raise FileNotFoundError("there are no annotations of the image set '%s': tried %s%s"
-                            % (image_set, ', '.join(map(os.path.abspath, tried)),
-                               '. rfcn fetch coco loads COCO' if re.search(r'\d{4}$', image_set) else ''))
+def find_annotations(image_set: str, dataset_path: str) -> list[str]:
+    """Paths of the json files of an image set, of which the first is read. Raises as `files_of_set`."""
+    names = [folder + name + '.json' for folder in ('annotations/', '')
+             for name in ('instances_%s', 'image_info_%s', '%s')]
+    return files_of_set(image_set, dataset_path, names + ['%s/' + ROBOFLOW], 'are no annotations',
+                        '. rfcn fetch coco loads COCO' if re.search(r'\d{4}$', image_set) else '')
 
 
 def image_folders(image_set: str, dataset_path: str, path: str) -> list[str]:

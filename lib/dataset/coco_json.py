@@ -234,7 +234,8 @@ class _Scanner:
 
     def __init__(self, file, bar=None):
         self.file, self.bar = file, bar
-        self.text, self.position, self.passed, self.ended = '', 0, 0, False
+        self.text, self.position, self.ended = '', 0, False
+        self.passed = self.lines = 0            # characters and line ends before the text
 
     def items(self):
         """See `items_of_lists`."""
@@ -284,7 +285,7 @@ class _Scanner:
                     return value
             except json.JSONDecodeError as error:
                 if self.ended:
-                    raise ValueError('%s at character %d' % (error.msg, self.passed + error.pos)) from None
+                    raise ValueError('%s %s' % (error.msg, self.place(error.pos))) from None
             self.more()
 
     def peek(self):
@@ -307,6 +308,7 @@ class _Scanner:
         """Read on: at least a chunk, or as much again as is left, so that a long value is not parsed too often."""
         rest = self.text[self.position:]
         self.passed += self.position
+        self.lines += self.text.count('\n', 0, self.position)
         added = self.file.read(max(CHUNK, len(rest)))
         self.text, self.position, self.ended = rest + added, 0, not added
         if self.bar is not None:
@@ -314,5 +316,9 @@ class _Scanner:
 
     def error(self, expected):
         """A ValueError about what was found at the current position."""
-        return ValueError('%s at character %d, found %.20r' % (expected, self.passed + self.position,
-                                                               self.text[self.position:]))
+        return ValueError('%s %s, found %.20r' % (expected, self.place(self.position), self.text[self.position:]))
+
+    def place(self, position):
+        """Where a position in the text is in the file, for messages."""
+        line = self.lines + self.text.count('\n', 0, position) + 1
+        return 'at character %d (line %d)' % (self.passed + position, line)

@@ -24,14 +24,14 @@ from lib.dataset.annotations import (
     plain_key,
     read_number,
 )
-from lib.dataset.faults import Faults, note_candidates
+from lib.dataset.faults import Faults, note_candidates, note_other_files
 from lib.dataset.files import (
     CLASS_FILE,
     check_regular,
     decoded,
     existing,
+    files_of_set,
     find_image,
-    inside,
     names_of_set,
     number_text,
     read_file,
@@ -58,22 +58,16 @@ _WHAT = 'a CSV file of boxes'
 _FIRST_LINE = 2 ** 16   # characters of the first line in which the delimiter is looked for
 
 
-def find_list(image_set: str, dataset_path: str) -> str:
-    """Path of the CSV file of an image set.
+def find_lists(image_set: str, dataset_path: str) -> list[str]:
+    """Paths of the CSV files of an image set, of which the first is read.
 
-    It is <set>.csv in the data set's folder or in its folder annotations, or <set>/_annotations.csv (Roboflow).
+    They are <set>.csv in the data set's folder or in its folder annotations, and <set>/_annotations.csv (Roboflow).
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError, DatasetError: as `files_of_set`.
     """
-    tried = [os.path.join(dataset_path, folder, name + '.csv') for name in names_of_set(image_set)
-             for folder in ('', 'annotations')]
-    tried += [os.path.join(dataset_path, name, '_annotations.csv') for name in names_of_set(image_set)]     # Roboflow
-    for path in tried:
-        if os.path.exists(path):
-            return inside(dataset_path, os.path.relpath(path, dataset_path))
-    raise FileNotFoundError("there is no list of boxes of the image set '%s': tried %s"
-                            % (image_set, ', '.join(map(os.path.abspath, tried))))
+    return files_of_set(image_set, dataset_path, ('%s.csv', 'annotations/%s.csv', '%s/_annotations.csv'),
+                        'is no list of boxes')
 
 
 def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | None = None, *,
@@ -100,19 +94,20 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
         FileNotFoundError: there is no such file.
         DatasetError: it is not a CSV file of boxes, or has no image or no class.
     """
-    path, faults = find_list(image_set, dataset_path), Faults()
+    lists, faults = find_lists(image_set, dataset_path), Faults()
+    path = lists[0]
+    note_other_files(faults, lists)
     labels, items, sizes = Labels(), Items(), {}
     names = _read_lines(path, (labels, items, sizes), faults, origin)
     if not names:
-        raise DatasetError(faults[0].text if faults
-                           else "%s: expected lines 'image,x1,y1,x2,y2,class', found none" % path)
+        raise DatasetError(faults.reason("%s: expected lines 'image,x1,y1,x2,y2,class', found none" % path))
     if classes is None:
         classes = existing(os.path.join(dataset_path, CLASS_FILE)) \
             or sorted(set(labels.names).union(*(_labels_of(name, dataset_path, path) for name in sets or ())))
     if not classes:
-        raise DatasetError(faults[0].text if faults else "%s: expected lines 'image,x1,y1,x2,y2,class', separated by "
-                           'commas, semicolons or tabs, found lines without a box and a class, such as %.80r'
-                           % (path, names[0]))
+        raise DatasetError(faults.reason(
+            "%s: expected lines 'image,x1,y1,x2,y2,class', separated by commas, semicolons or tabs, found lines "
+            'without a box and a class, such as %.80r' % (path, names[0])))
     classes = class_names(classes, path)
     table, order = labels.resolve(classes)
     places = [folder for name in names_of_set(image_set) for folder in (os.path.join('images', name), name)]
@@ -264,7 +259,7 @@ def _within(name, path, dataset_path):
 def _labels_of(image_set, dataset_path, own):
     """The labels of another image set; what of it cannot be read is left out without a message."""
     try:
-        path = find_list(image_set, dataset_path)
+        path = find_lists(image_set, dataset_path)[0]
         return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if row.get('x1')} - {''}
     except (DatasetError, FileNotFoundError):
         return set()

@@ -1,7 +1,7 @@
 """What may be wrong with a data set: the kinds of faults, the list that a reader fills, which of them stop."""
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable, NamedTuple
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from lib.errors import DatasetError
 
@@ -53,6 +53,10 @@ class Faults(list):
         """Add a fault."""
         self.append(Fault(kind, index, number, str(text)))
 
+    def reason(self, otherwise: str = '') -> str:
+        """The text of the first fault that stops training; `otherwise` if there is none."""
+        return next((fault.text for fault in stopping(self)), otherwise)
+
     def noter(self, kind: str) -> Callable[[str], None]:
         """A function of a text that adds it as a fault of this kind, which concerns no picture."""
         return lambda text: self.note(kind, '', None, text)
@@ -73,6 +77,13 @@ def note_candidates(faults: Faults, index: str, source: str, found: str, other: 
     if other:
         faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
                     % (source, index, found, other))
+
+
+def note_other_files(faults: Faults, files: Sequence[str]) -> None:
+    """Add a fault if an image set has several files with annotations; the first one is read."""
+    if len(files) > 1:
+        faults.note(BESIDE, '', None, '%s: the image set has %s too, which does not count. Take one of them away'
+                    % (files[0], ', '.join(files[1:])))
 
 
 # Faults that stop training or do not let it begin; the second ones only if bad images are not skipped.

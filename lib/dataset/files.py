@@ -35,6 +35,28 @@ def names_of_set(image_set: str) -> list[str]:
     return [image_set] + [name for name in same if name != image_set]
 
 
+def files_of_set(image_set: str, dataset_path: str, patterns: Sequence[str], what: str,
+                 remedy: str = '') -> list[str]:
+    """Paths of the files of an image set: those of the first of its names (`names_of_set`) that has any.
+
+    Args:
+        image_set, dataset_path: name of the set, and folder of the data set.
+        patterns: paths within the folder with %s for the name, the likeliest first.
+        what, remedy: for the error: 'there <what> of the image set', and its end.
+    Raises:
+        FileNotFoundError: there is none. DatasetError: the first one leads out of the folder.
+    """
+    tried = []
+    for name in names_of_set(image_set):
+        paths = [os.path.join(dataset_path, pattern % name) for pattern in patterns]
+        found = [path for path in paths if os.path.exists(path)]
+        if found:
+            return [inside(dataset_path, os.path.relpath(found[0], dataset_path))] + found[1:]
+        tried += paths
+    raise FileNotFoundError("there %s of the image set '%s': tried %s%s"
+                            % (what, image_set, ', '.join(map(os.path.abspath, tried)), remedy))
+
+
 def read_file(path: str, what: str, most: int | None = None) -> bytes:
     """The bytes of a regular file.
 

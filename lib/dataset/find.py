@@ -12,6 +12,7 @@ import re
 from typing import NamedTuple
 
 from lib.dataset.coco import ROBOFLOW
+from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, header, raw_rows
 from lib.dataset.files import SAME_SETS, belongs, files_below, relative
 from lib.dataset.voc_files import has_xml, two_folders
@@ -50,7 +51,24 @@ def find_dataset(folder: str) -> Found:
             return Found(name, tuple(dict.fromkeys(sets)))
     raise DatasetError('%s: found no annotations. Expected XML files (VOC, LabelImg), a json file with images and '
                        'annotations (COCO), a csv file with the columns image, x1, y1, x2, y2, class, or data.yaml or '
-                       'text files of labels (YOLO)' % os.path.abspath(folder))
+                       'text files of labels (YOLO)%s' % (os.path.abspath(folder), _reason(folder)))
+
+
+def _reason(folder):
+    """The end of that message: why the first json or csv file is none of these, '' if there is no such file."""
+    for ending, read in (('.json', read_json), ('.csv', _head_of)):
+        for name in _files(folder, ending)[:1]:
+            try:
+                read(os.path.join(folder, name))
+            except DatasetError as error:
+                return '. ' + str(error)
+    return ''
+
+
+def _head_of(path):
+    """The first line of a CSV file, and the columns that it names or None."""
+    _, row = next(raw_rows(path), (0, []))
+    return row, header(path, row)
 
 
 def role_of(image_set: str) -> str | None:
@@ -121,9 +139,8 @@ def _csv_files(folder) -> list[str]:
             if _OF_PREPARE.fullmatch(name):
                 continue
             with contextlib.suppress(DatasetError):     # another table
-                path = os.path.join(folder, place, name)
-                _, row = next(raw_rows(path), (0, []))
-                if header(path, row) or _is_box(row):
+                row, columns = _head_of(os.path.join(folder, place, name))
+                if columns or _is_box(row):
                     found.append(name[:-4])
     found += [name for name in _folders(folder) if os.path.isfile(os.path.join(folder, name, '_annotations.csv'))]
     return [name for name in found if role_of(name)] or found   # predictions.csv beside train.csv is no set

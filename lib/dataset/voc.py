@@ -91,8 +91,8 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
                                     % (os.path.join(layout.annotations, name),
                                        getattr(layout, 'list_path', layout.folder),
                                        meant([layout.annotations], name.replace('\\', '/'), ('.xml',))))
-        if not classes and faults:
-            raise DatasetError(faults[0].text)
+        if not classes and faults.reason():
+            raise DatasetError(faults.reason())
     classes = class_names(classes, layout.annotations)
     names, places = labels.resolve(classes)
     pictures = [picture._replace(items=found)

@@ -14,7 +14,7 @@ from lib.dataset.annotations import LOST_IN_LISTS, AnnotatedSet, check_name
 from lib.dataset.check.changes import Changes
 from lib.dataset.coco import find_annotations
 from lib.dataset.coco_json import read_json, to_bbox
-from lib.dataset.csv_list import CORNERS, PLAIN, find_list, header, raw_rows
+from lib.dataset.csv_list import CORNERS, PLAIN, find_lists, header, raw_rows
 from lib.dataset.files import CLASS_FILE, existing, inside, number_text, numbered_lines, read_text, write_lines
 from lib.dataset.voc_files import Lists, Unlisted, find_layout
 from lib.dataset.voc_xml import add_box, parse_xml
@@ -126,7 +126,7 @@ def _changed_xml(root, boxes, size):
 
 
 def _fix_coco(kept, changes, image_set, dataset_path, out, _):
-    path = find_annotations(image_set, dataset_path)
+    path = find_annotations(image_set, dataset_path)[0]
     with open(_new(path, dataset_path, out), 'w', encoding='utf-8') as file:
         json.dump(_cleaned_json(path, kept, changes), file)
 
@@ -170,7 +170,7 @@ def _changed_annotation(annotation, box):
 
 
 def _fix_csv(kept, changes, image_set, dataset_path, out, origin):
-    path = find_list(image_set, dataset_path)
+    path = find_lists(image_set, dataset_path)[0]
     with open(_new(path, dataset_path, out), 'w', encoding='utf-8', newline='') as file:
         csv.writer(file).writerows(_cleaned_rows(path, kept, changes, origin))
     _copy_classes(dataset_path, out)

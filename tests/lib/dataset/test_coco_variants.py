@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
+from lib.dataset import coco_json, make_dataset, read_annotated
 from lib.dataset import faults as kinds
-from lib.dataset import make_dataset, read_annotated
 from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
@@ -114,11 +114,28 @@ def test_the_picture_of_the_likeliest_folder_is_taken_and_another_one_is_told(wr
                for text in caplog.messages)
 
 
+def test_a_second_json_file_of_a_set_is_told(write, caplog):
+    folder = write_files(write(), {'annotations/instances_train.json': (write() / 'train.json').read_bytes()})
+    assert trained_on('coco', folder)['images/train/a.jpg'] == READ
+    assert any('instances_train.json: the image set has %s too, which does not count' % (folder / 'train.json') in text
+               for text in caplog.messages)
+
+
 def test_the_layout_of_roboflow_and_hidden_files_beside(tmp_path):
     content = json.dumps({'images': [image()], 'annotations': [BOX], 'categories': [{'id': 1, 'name': 'cat'}]})
     write_files(tmp_path, {'valid/_annotations.coco.json': content, 'valid/a.jpg': None, 'valid/._a.jpg': b'\0',
                            'valid/._annotations.coco.json': b'\0'})
     assert trained_on('coco', tmp_path, 'val') == {'valid/a.jpg': READ}
+
+
+@pytest.mark.parametrize('chunk', [1, 2 ** 20])
+@pytest.mark.parametrize('text, line', [
+    ('{"images": [{"id": 1},\n\n]}', 3), ('\n{"images": [],\n\n"a" 1}', 4), ('[]', 1), ('{"images": []}\n{}', 2)])
+def test_what_is_no_json_is_named_with_its_line(tmp_path, monkeypatch, text, line, chunk):
+    monkeypatch.setattr(coco_json, 'CHUNK', chunk)
+    write_files(tmp_path, {'train.json': text})
+    with pytest.raises(DatasetError, match=r'train\.json: expected json: .* at character \d+ \(line %d\)' % line):
+        read_annotated('coco', 'train', str(tmp_path))
 
 
 @pytest.mark.parametrize('encoding, remedy', [('utf-16', 'looks like UTF-16'),

@@ -187,6 +187,21 @@ def test_what_is_no_list_of_boxes_is_an_error_with_its_line(write, text, message
         trained_on('csv', write(text))
 
 
+def test_a_second_list_of_a_set_is_told(write, caplog):
+    folder = write(HEAD + LINE, **{'annotations/train.csv': HEAD, 'training.csv': HEAD})
+    assert trained_on('csv', folder) == {'images/a.jpg': READ}
+    assert [text for text in caplog.messages if 'which does not count' in text] == [
+        '%s: the image set has %s too, which does not count. Take one of them away'
+        % (folder / 'train.csv', folder / 'annotations' / 'train.csv')]
+
+
+def test_what_is_only_told_is_never_the_reason_why_a_list_cannot_be_read(write):
+    with pytest.raises(DatasetError, match=r'annotations/train\.csv: line 1: expected four numbers'):
+        folder = write('', **{'annotations/train.csv': 'a.jpg,1,2,x,4,cat\n', 'train/_annotations.csv': HEAD})
+        (folder / 'train.csv').unlink()
+        trained_on('csv', folder)
+
+
 @pytest.mark.parametrize('column', ['difficult', 'is_difficult', 'iscrowd', 'Is Crowd', 'IsGroupOf', 'ignored'])
 def test_a_column_of_flags_may_have_any_of_its_names(write, column):
     folder = write(HEAD.replace('\n', ',%s\n' % column) + LINE.replace('\n', ',0\n') + LINE.replace('\n', ',1\n'))

@@ -60,6 +60,14 @@ def test_a_folder_that_is_not_there_and_one_without_annotations_are_told(folder,
         find_dataset(folder({'a.jpg': ''}))
 
 
+@pytest.mark.parametrize('files, reason', [
+    ({'train.csv': 'image,x,y,w,h,class\n'}, r'train\.csv: line 1: names the columns .* lacks x1, y1, x2, y2'),
+    ({'train.json': '[{"score": 1}]'}, r'train\.json: expected json: \{ at character 0')])
+def test_why_a_list_was_not_taken_is_told_where_nothing_was_found(folder, files, reason):
+    with pytest.raises(DatasetError, match=r'found no annotations.*\. .*' + reason):
+        find_dataset(folder(files))
+
+
 def test_a_train_entry_that_is_not_there_is_an_error(folder):
     with pytest.raises(DatasetError, match="train: there is no folder or list of images 'images/trian'"):
         find_dataset(folder({'data.yaml': 'train: images/trian\nnames: [cat]\n', 'images/train/a.jpg': ''}))

@@ -105,6 +105,13 @@ def test_a_file_that_is_meant_is_told_where_the_name_of_one_differs_in_spelling(
         trained_on('PascalVOC', voc.folder)
 
 
+def test_a_broken_annotation_is_the_reason_and_not_that_its_list_names_it_twice(one):
+    folder = one('no XML')
+    (folder / 'ImageSets/Main/train.txt').write_text('a\na\n')
+    with pytest.raises(DatasetError, match='expected XML'):
+        trained_on('PascalVOC', folder)
+
+
 def test_annotations_in_sub_folders_are_found(voc):
     for name in ('cam1', 'cam2'):
         (voc.folder / 'Annotations' / name).mkdir()
