@@ -100,6 +100,17 @@ class Connection:
         inbox.put((self, None))
 
 
+def words_of_shell(text):
+    """The words of --rsh. Raises a ConfigError where there are none, or quotes that do not come in pairs."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        words = []
+    if not words:
+        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text)
+    return words
+
+
 def remote_command(rsh, host):
     """The words that start the agent of a host. ssh gives its words to a shell there, other commands pass them on."""
     words = [host.python, '%s/rfcn/launching/agent.py' % host.path.rstrip('/')]
@@ -323,11 +334,12 @@ def main(argv=None):
         raise ConfigError('--workers and --servers must be above 0, not %d and %d' % (workers, args.servers))
     logging.basicConfig(level='INFO', format='launch: %(message)s', stream=sys.stderr)
     logs = args.logs or os.path.join('launch_logs', time.strftime('%Y%m%d-%H%M%S'))
+    rsh = words_of_shell(args.rsh)
     processes = assign_processes(hosts, workers, args.servers)
     for process in processes:
         logger.info('%s: %s, log %s', process.name, process.host.name,
                     Path(process.host.path) / log_path(logs, process.name))
-    return Launch(processes, command, shlex.split(args.rsh), logs).run()
+    return Launch(processes, command, rsh, logs).run()
 
 
 if __name__ == '__main__':
