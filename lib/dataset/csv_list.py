@@ -177,6 +177,8 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
         check_regular(path)
         with open(path, encoding='utf-8-sig', newline='') as file:
             start = file.readline(_FIRST_LINE)
+            while start.isspace():
+                start = file.readline(_FIRST_LINE)
             file.seek(0)
             reader = csv.reader(file, delimiter=max(DELIMITERS, key=start.count), skipinitialspace=True, strict=True)
             for row in reader:

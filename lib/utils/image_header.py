@@ -235,6 +235,9 @@ def _after(data, start):
 def _jpeg_exif(data):
     position = 2
     while data[position] == 0xFF and data[position + 1] not in (0xDA, 0xD9):
+        if data[position + 1] == 0xFF:          # a marker may have any number of these before it
+            position += 1
+            continue
         if data[position + 1] == 0xE1 and data[position + 4:position + 8] == b'Exif':
             return position + 4
         position += 2 + struct.unpack_from('>H', data, position + 2)[0]

@@ -155,7 +155,7 @@ def write(tmp_path):
     'filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,40,30,cat,1,2,19,20\n',
     ',image,x1,y1,x2,y2,class\n0,a.jpg,1,2,19,20,cat\n', 'path,xmin,xmax,ymin,ymax,label\na.jpg,1,19,2,20,cat\n',
     'Image ID,X_min,y-min,XMax,YMAX,Label Name\na.jpg,1,2,19,20,cat\n', 'sep=;\n' + (HEAD + LINE).replace(',', ';'),
-    HEAD + 'a.jpg, "1", 2, 19, 20, "cat"\n',
+    HEAD + 'a.jpg, "1", 2, 19, 20, "cat"\n', '\n \r\n' + (HEAD + LINE).replace(',', ';'),
     HEAD.replace('class', 'class,score') + LINE.replace('\n', ',0.9\n'), HEAD + LINE.replace('\n', ',,\n')])
 def test_lists_that_mean_the_same_are_read_alike(write, text):
     assert trained_on('csv', write(text)) == {'images/a.jpg': READ}

@@ -11,7 +11,7 @@ from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
 from lib.dataset.convert import convert
-from lib.utils.image_file import imread
+from lib.utils.image_file import image_head, imread
 from tests.lib.dataset.conftest import annotation_text, write_files
 
 TAG = 274
@@ -36,6 +36,15 @@ def write_photo(path, orientation):
 def white_box(image):
     rows, columns = np.nonzero(np.asarray(image)[:, :, 0] > 150)
     return tuple(int(value) for value in (columns.min(), rows.min(), columns.max(), rows.max()))
+
+
+@pytest.mark.parametrize('fill', [b'', b'\xff', b'\xff' * 7])
+def test_fill_bytes_before_the_marker_of_exif_hide_no_orientation(tmp_path, fill):
+    write_photo(tmp_path / 'a.jpg', 6)
+    data = (tmp_path / 'a.jpg').read_bytes()
+    place = data.index(b'\xff\xe1')
+    (tmp_path / 'a.jpg').write_bytes(data[:place] + fill + data[place:])
+    assert image_head(tmp_path / 'a.jpg') == (STORED_SIZE, 6)
 
 
 def as_shown(orientation):
