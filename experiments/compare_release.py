@@ -118,6 +118,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if not args.vectors.is_dir():
         parser.error('%s: there is no such folder' % args.vectors)
+    names, _ = list_vectors(args.vectors)
+    if args.only not in [None] + names:
+        parser.error('--only: no vector is called %s; there are %s' % (args.only, ', '.join(names) or 'none'))
     logging.basicConfig(level=logging.ERROR)  # the data sets warn of objects that are left out
     os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
     return 0 if compare_release(args.vectors, args.only, pictures=args.images) else 1

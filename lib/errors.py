@@ -21,6 +21,11 @@ class CheckpointError(UserError, ValueError):
     """A parameter file is damaged or does not fit the network."""
 
 
+def reason_of(error: BaseException) -> BaseException | str:
+    """Why something failed: of the system's errors its words alone, without their number and the file's name."""
+    return getattr(error, 'strerror', None) or error
+
+
 def error_line(error: BaseException) -> str:
     """The line of an error's text that says what went wrong: the first line, unless that begins a traceback.
 

@@ -16,7 +16,7 @@ import unicodedata
 from typing import Callable, Iterable, Sequence
 from urllib.parse import unquote
 
-from lib.errors import DatasetError
+from lib.errors import DatasetError, reason_of
 from lib.utils.image_file import IMAGE_EXTENSIONS
 from lib.utils.limits import check_regular, kind_of
 
@@ -75,8 +75,7 @@ def read_file(path: str, what: str, most: int | None = None) -> bytes:
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), what)) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise DatasetError('%s: expected %s, cannot be read: %s' % (path, what, reason)) from error
+        raise DatasetError('%s: expected %s, cannot be read: %s' % (path, what, reason_of(error))) from error
     if most is not None and len(data) > most:
         raise DatasetError('%s: expected %s, found a file larger than %d bytes' % (path, what, most))
     return data

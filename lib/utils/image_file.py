@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile
 
-from lib.errors import DatasetError
+from lib.errors import DatasetError, reason_of
 from lib.utils.console import shown
 from lib.utils.image_header import TIFF_MAGIC, as_stored, chunks_fit, header_size, orientation, scan_fits
 from lib.utils.limits import MAX_PIXELS, open_input
@@ -209,7 +209,7 @@ def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such image' % shown(os.path.abspath(path))) from None
     except (OSError, ValueError) as error:
-        raise DatasetError('%s: cannot be read: %s' % (shown(path), shown(error))) from error
+        raise DatasetError('%s: cannot be read: %s' % (shown(path), shown(reason_of(error)))) from error
     if not data:
         raise DatasetError('%s: expected an image, found an empty file. Fetch it again' % shown(path))
     return data

@@ -1,6 +1,7 @@
 """The comparison with the original: it passes, it notices what is wrong, and it skips nothing."""
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,12 @@ def test_our_own_vectors_pass_and_show_departures():
     departures = {row.split()[0] for row in rows if ' departs: ' in row}
     assert departures == {'boxes', 'assign_anchor', 'sample_rois', 'lr'}
     assert '0 FALLS SHORT, 0 NOT UNDERSTOOD' in rows[-1]
+
+
+def test_a_vector_that_is_not_there_is_told_with_those_that_are(vectors, capsys):
+    with pytest.raises(SystemExit):
+        script.main(['--vectors', str(vectors), '--only', 'nmss'])
+    assert re.search('no vector is called nmss; there are .*nms', capsys.readouterr().err)
 
 
 def test_the_exit_code_is_0_only_if_all_is_equal(vectors, capsys):

@@ -1,4 +1,5 @@
 """From image files to the network's input."""
+import errno
 import os
 import struct
 import zlib
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from lib.errors import DatasetError
+from lib.utils import image_file
 from lib.utils.image import (
     get_image,
     network_input,
@@ -259,3 +261,11 @@ def test_the_size_that_an_image_will_have_is_known_without_the_image(stride):
     for shape in shapes:
         resized = resize(np.zeros(shape + (3,), np.uint8), 50, 83, stride)[0]
         assert resized_shape(shape, 50, 83, stride) == resized.shape[:2], shape
+
+
+def test_a_file_that_may_not_be_read_is_told_in_the_systems_words_without_their_number(tmp_path, monkeypatch):
+    def forbid(path):
+        raise PermissionError(errno.EACCES, 'Permission denied', path)
+    monkeypatch.setattr(image_file, 'open_input', forbid)
+    with pytest.raises(DatasetError, match=r'^a\.jpg: cannot be read: Permission denied$'):
+        imread('a.jpg')
