@@ -38,6 +38,7 @@ _NUMBER = re.compile(r'[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?')
 TOLERANCE = 1e-6        # pixels: YOLO's fractions are multiplied in another order
 _QUIET = (kinds.BESIDE, kinds.HINT)     # say nothing of an object
 _YES, _NO = ('1', '1.0', 'true', 'yes'), ('', '0', '0.0', 'false', 'no', 'null', 'none')
+_MARKS = ('difficult', 'isdifficult', 'crowd', 'iscrowd', 'isgroupof', 'ignore', 'ignored', 'isignored')
 Finding = collections.namedtuple('Finding', 'kind number problem data')
 
 
@@ -57,6 +58,10 @@ def _flag(text):
     if text.strip().lower() not in _YES + _NO:
         raise NoMeaning('%r is no flag' % text)
     return text.strip().lower() in _YES
+
+
+def _plain(name):
+    return name.lower().replace(' ', '').replace('_', '').replace('-', '')
 
 
 def _only(found, what):
@@ -86,7 +91,7 @@ def second_json(data):
     objects = []
     for item in content['annotations']:
         x, y, width, height = item['bbox']
-        flags = [_flag(str(item.get(key))) for key in ('iscrowd', 'ignore', 'difficult')]
+        flags = [_flag(str(value)) for key, value in item.items() if _plain(key) in _MARKS]
         objects.append((os.path.normpath(images[item['image_id']]), names[item['category_id']],
                         (x, y, x + width - 1, y + height - 1), any(flags)))
     return objects
@@ -105,15 +110,17 @@ def second_csv(data):
     text = data.decode('utf-8-sig')
     first = re.split('[\r\n]', text.lstrip())[0]
     delimiter = max(',;\t', key=first.count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter)]
-    rows = [row for row in rows if any(row)]
-    groups = [('image', 'filename', 'file', 'path', 'image_path', 'image_id'), ('x1', 'xmin'), ('y1', 'ymin'),
-              ('x2', 'xmax'), ('y2', 'ymax'), ('class', 'label', 'name', 'class_name')]
-    heading = [cell.lower() for cell in rows[0]]
+    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, skipinitialspace=True)
+    rows = [[cell.strip() for cell in row] for row in reader]
+    rows = [row for row in rows if any(row) and row[0] != 'sep=']
+    groups = [('image', 'filename', 'file', 'path', 'imagepath', 'imagename', 'img', 'imageid'),
+              ('x1', 'xmin'), ('y1', 'ymin'), ('x2', 'xmax'), ('y2', 'ymax'),
+              ('class', 'label', 'name', 'classname', 'labelname')]
+    heading = [_plain(cell) for cell in rows[0]]
     if not set(heading) & set(groups[0]):
         heading, rows = [group[0] for group in groups], [[]] + rows
     places = [_column(heading, group) for group in groups]
-    marks = [i for i, name in enumerate(heading) if name in ('difficult', 'crowd', 'iscrowd', 'ignore', 'ignored')]
+    marks = [i for i, name in enumerate(heading) if name in _MARKS]
     objects = []
     for row in rows[1:]:
         row = row + [''] * (len(heading) - len(row))
