@@ -11,6 +11,7 @@ if __package__ in (None, ''):
 
 import contextlib
 import functools
+import itertools
 import logging
 
 import numpy as np
@@ -22,7 +23,7 @@ from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
 from lib.dataset.check.pictures import shared_images
-from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, check, set_text
+from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, by_kind, check, set_text
 from lib.dataset.imdb import check_usable
 from lib.errors import DatasetError
 from lib.rpn.anchors import anchorless, generate_anchors
@@ -132,20 +133,20 @@ def _example(report, row):
 
 
 def shared(reports, training):
-    """Faults: images of the training sets that are in the other sets too."""
-    pairs = [(reports[name], reports[other]) for name in training if name in reports
-             for other in reports if other not in training]
-    return [fault for ours, theirs in pairs
-            for fault in shared_images(ours.data, ours.images, theirs.data, theirs.images)]
+    """Faults: images of a training set that are in another set too, of those that are tested or trained on."""
+    pairs = itertools.combinations(reports, 2)      # the training sets come first
+    return [fault for name, other in pairs if name in training
+            for fault in shared_images(reports[name].data, reports[name].images, reports[other].data,
+                                       reports[other].images, tested=other not in training)]
 
 
 def report_text(reports, failures, overlaps, anchors):
     """All findings as text."""
     parts = ['%s cannot be read: %s' % pair for pair in failures.items()]
     parts += [set_text(report) for report in reports.values()]
-    if overlaps:
-        parts.append('\n'.join(['%s: %d (%s)' % (overlaps[0].kind, len(overlaps), MEANING[overlaps[0].kind])]
-                               + ['    ' + fault.text for fault in overlaps[:EXAMPLES]]))
+    parts += ['\n'.join(['%s: %d (%s)' % (kind, len(faults), MEANING[kind])]
+                        + ['    ' + fault.text for fault in faults[:EXAMPLES]])
+              for kind, faults in by_kind(overlaps).items()]
     objects, fit, suggestion, _, without, images = anchors
     return '\n\n'.join(parts + [anchor_text(objects, fit, suggestion, without, images)])
 

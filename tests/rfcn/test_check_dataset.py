@@ -65,6 +65,15 @@ def test_what_only_training_itself_notices_is_reported_too(run):
     assert status == 0 and 'nowhere cannot be read: ' in printed and 'training would start' in printed
 
 
+def test_an_image_of_two_training_sets_is_told_apart_from_one_of_the_test_set(run, own_tiny_voc, tmp_path):
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'more.txt').write_text('wide1\n')
+    status, printed = run('dataset.image_set=train+more', '--html', str(tmp_path / 'page.html'))
+    assert status == 0 and 'same image twice: 1 (trained on twice)\n' in printed
+    assert 'wide1.jpg in voc_more shows the same\n' in printed and 'the result of the test is too good' in printed
+    page = (tmp_path / 'page.html').read_text()
+    assert 'trained on twice' in page and 'the result of the test is too good' in page
+
+
 def test_a_page_named_minus_is_all_of_the_standard_output(own_tiny_voc, tiny_yaml, capfd, tmp_path, monkeypatch):
     path = tiny_yaml(own_tiny_voc)
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lib.dataset.annotations import Picture
 from lib.dataset.check.anchors import BINS, Fit, Objects
-from lib.dataset.check.report import MEANING, Report, class_counts, fit_text
+from lib.dataset.check.report import MEANING, Report, by_kind, class_counts, fit_text
 from lib.dataset.faults import Fault
 from lib.errors import DatasetError
 from lib.utils.console import shown
@@ -42,13 +42,14 @@ def html_page(title: str, verdict: str, good: bool, reports: Iterable[Report],
         anchors: for the training images: their objects, the fit of the configured anchors, the fit of better ones or
             None, and the objects that the configured anchors fit worst: list of (AnnotatedSet, Picture, number of the
             item, IoU). None leaves the part out.
-        extra: faults between the sets, all of one kind.
+        extra: faults between the sets.
         max_pixels: images of more pixels are not shown; None shows all.
     """
     parts = ['<p class="%s"><b>%s</b></p>' % ('good' if good else 'bad', text(verdict))]
     parts += [_set_part(report, max_pixels) for report in reports]
     if extra:
-        parts.append(heading('Between the sets') + _fault_list(extra[0].kind, MEANING[extra[0].kind], extra, ''))
+        parts += [heading('Between the sets')] + [_fault_list(kind, MEANING[kind], faults, '')
+                                                  for kind, faults in by_kind(extra).items()]
     if anchors:
         parts.append(_anchor_part(*anchors, max_pixels=max_pixels))
     return web_page(title, parts)

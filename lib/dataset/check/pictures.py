@@ -110,14 +110,15 @@ def same_images(data: AnnotatedSet, images: dict[str, ImageCheck]) -> Faults:
 
 
 def shared_images(data: AnnotatedSet, images: dict[str, ImageCheck], other: AnnotatedSet,
-                  other_images: dict[str, ImageCheck]) -> Faults:
-    """Faults for the images of a set that are in another set too, which it is tested on or trained with."""
+                  other_images: dict[str, ImageCheck], tested: bool = True) -> Faults:
+    """Faults for the images of a set that are in another set too, which is `tested` on or else trained on as well."""
     theirs = {other_images[picture.index].digest: picture for picture in other.pictures}
     faults = Faults()
     for picture in data.pictures:
         twin = theirs.get(images[picture.index].digest or None)
         if twin:
-            faults.note(kinds.OVERLAP, picture.index, None,
-                        '%s is in %s, and %s in %s shows the same: what was learnt by heart counts as found'
-                        % (picture.path, data.name, twin.path, other.name))
+            faults.note(kinds.OVERLAP if tested else kinds.SAME_IMAGE, picture.index, None,
+                        '%s is in %s, and %s in %s shows the same%s'
+                        % (picture.path, data.name, twin.path, other.name,
+                           ': what was learnt by heart counts as found' if tested else ''))
     return faults

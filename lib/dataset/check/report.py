@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import OrderedDict
-from typing import Callable, NamedTuple
+from typing import Callable, Iterable, NamedTuple
 
 import numpy as np
 
@@ -51,11 +51,8 @@ class Report(NamedTuple):
     rule: str
 
     def by_kind(self) -> dict[str, list[Fault]]:
-        """Kind -> its faults, in the order of MEANING; kinds without faults are left out."""
-        found = OrderedDict((kind, []) for kind in MEANING)
-        for fault in self.faults:
-            found[fault.kind].append(fault)
-        return OrderedDict((kind, faults) for kind, faults in found.items() if faults)
+        """`by_kind` of its faults."""
+        return by_kind(self.faults)
 
     def meaning(self, kind: str) -> str:
         """What a kind of fault means under the rule by which the boxes were fitted."""
@@ -73,6 +70,14 @@ class Report(NamedTuple):
         """(n,) int, indices into `fitted`: the objects that are trained on, of images that can be read."""
         readable = np.array([image.size is not None for image in self.images.values()], dtype=bool)
         return np.flatnonzero(self.fitted.used & readable[self.fitted.owners]) if len(readable) else np.zeros(0, int)
+
+
+def by_kind(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
+    """Kind -> its faults, in the order of MEANING; kinds without faults are left out."""
+    found = OrderedDict((kind, []) for kind in MEANING)
+    for fault in faults:
+        found[fault.kind].append(fault)
+    return OrderedDict((kind, of_kind) for kind, of_kind in found.items() if of_kind)
 
 
 def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: float = MIN_SIDE, rule: str = CLIP,
