@@ -147,7 +147,7 @@ def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
     parser.add_argument('--only', default=','.join(JOBS), help='some of %(default)s')
-    parser.add_argument('--part', type=int, default=1, metavar='N', help='do the N-th part of the work')
+    parser.add_argument('--part', type=int, default=1, metavar='N', help='do one N-th of the work')
     parser.add_argument('--out', type=Path, default=Path('output/soak'))
     args = parser.parse_args(argv)
     kinds = args.only.split(',')

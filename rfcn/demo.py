@@ -120,15 +120,16 @@ def draw_images(detector, images, args):
                 imwrite(drawing, draw_detections(image, by_class, detector.classes))
                 for writer in writers:
                     writer.add(path, image.shape[1::-1], found)
-                log_found(path, drawing, found)
+                log_found(path, drawing, found, args.thresh)
                 drawn += 1
         if not drawn:
             raise DatasetError('none of the %d images could be read' % len(images))
 
 
-def log_found(path, drawing, found):
-    """A line for the image and one for each object."""
-    logger.info('%s: %s, drawn in %s', shown(path), counted(len(found), 'object'), shown(drawing))
+def log_found(path, drawing, found, thresh):
+    """A line for the image and one for each object; where there is none, with the lowest score that counts."""
+    least = '' if found else ' with a score of %g or more (--thresh)' % thresh
+    logger.info('%s: %s%s, drawn in %s', shown(path), counted(len(found), 'object'), least, shown(drawing))
     for detection in found:
         logger.info('  %-16s %.3f  %s', shown(detection.class_name), detection.score,
                     ' '.join('%.1f' % x for x in detection.box))

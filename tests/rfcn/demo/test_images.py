@@ -25,7 +25,7 @@ def test_detections_are_drawn_on_each_image_and_listed(run, tiny_voc, tmp_path, 
 def test_a_high_threshold_draws_nothing(run, picture, capsys):
     folder = run('--image', picture, '--thresh', '1')
     assert np.array_equal(cv2.imread(str(folder / 'wide1.png')), cv2.imread(picture))
-    assert 'wide1.jpg: 0 objects' in capsys.readouterr().out
+    assert 'wide1.jpg: 0 objects with a score of 1 or more (--thresh), drawn in ' in capsys.readouterr().out
 
 
 def test_images_that_cannot_be_read_are_named(run, tmp_path):
