@@ -56,6 +56,9 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     names = _numbered_names(dataset_path, description.names(image_set), wanted)
     classes = wanted or class_names(list(names.values()), description.path or dataset_path)
     reader = _Reader(dataset_path, names, description.keypoint_values(), set(names.values()) - set(classes))
+    for path in description.other_names(image_set):
+        reader.faults.note(kinds.BESIDE, '', None, '%s: its class names are not those that count: %s'
+                           % (path, listed(names.values())))
     images = find_images(image_set, dataset_path, description, reader.faults.noter(kinds.LINK))
     found = [reader.picture(image_set, name, where) for name, where in images]
     pictures = [picture for picture in found if picture is not None]

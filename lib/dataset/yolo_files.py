@@ -1,6 +1,7 @@
 """Finds the images, labels and class names of a data set of YOLO text files, by data.yaml and by its folders."""
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from lib.dataset.files import (
     is_inside,
     names_of_set,
     numbered_lines,
+    read_lines,
     read_text,
     relative,
 )
@@ -58,9 +60,7 @@ class Description:
         """
         names = self.content.get('names')
         if names in (None, ''):
-            folders = [''] + [folder for name in names_of_set(image_set) for folder in (name, 'labels/' + name)]
-            lists = [os.path.join(self.folder, folder, name) for folder in folders + ['labels'] for name in NAME_LISTS]
-            names = next((_names_of(path) for path in lists if existing(path)), [])
+            names = next(map(_names_of, self._lists(image_set)), [])
         if isinstance(names, list):
             names = {str(number): name for number, name in enumerate(names)}
         pairs = list(names.items()) if isinstance(names, dict) else [('', names)]
@@ -75,6 +75,20 @@ class Description:
         if count not in _NOTHING and re.sub(r'\.0*$', '', str(count)) != str(len(numbered)):
             raise self._error('nc says %s classes, names has %d. Correct one of them', count, len(numbered))
         return dict(sorted(numbered.items()))
+
+    def _lists(self, image_set):
+        """The paths of the lists of class names, the likeliest first."""
+        places = [place for name in names_of_set(image_set) for place in (name, 'labels/' + name)]
+        paths = [os.path.join(place, name) for place in [''] + places + ['labels'] for name in NAME_LISTS]
+        return list(filter(existing, (os.path.join(self.folder, path) for path in paths)))
+
+    def other_names(self, image_set: str) -> list[str]:
+        """The paths of the lists of class names that say something else than `names`, which counts."""
+        names, others = self.names(image_set), []
+        for path in self._lists(image_set):
+            with contextlib.suppress(DatasetError):
+                others += [path] * (dict(enumerate(read_lines(path, 'a class name per line'))) != names)
+        return others
 
     def keypoint_values(self) -> int:
         """How many numbers of a line are key points, from `kpt_shape` [points, numbers per point]; 0 without it."""

@@ -136,6 +136,14 @@ def test_an_image_that_is_listed_twice_is_taken_once_and_told(write, caplog):
     assert any('list.txt: line 2: lists images/train/a.jpg again; it is taken once' in text for text in caplog.messages)
 
 
+@pytest.mark.parametrize('place, content, told', [
+    ('classes.txt', 'dog\ncat\n', 1), ('labels/train/classes.txt', 'dog\n', 1), ('classes.txt', 'cat\r\ndog', 0)])
+def test_a_list_of_class_names_that_contradicts_data_yaml_is_told(write, place, content, told, caplog):
+    assert trained_on('yolo', write({place: content})) == {'images/train/a.jpg': READ}
+    message = '%s: its class names are not those that count: cat, dog' % place
+    assert sum(message in text for text in caplog.messages) == told
+
+
 @pytest.mark.parametrize('names, good', [('cat\n\ndog\n', False), ('\ncat\n', False), ('cat\ndog\n\n\n', True)])
 def test_a_blank_line_before_a_class_name_is_refused_since_lines_are_numbers(tmp_path, names, good):
     write_files(tmp_path, {'classes.txt': names, 'images/train/a.jpg': None, 'labels/train/a.txt': LINE})
