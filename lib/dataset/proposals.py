@@ -147,7 +147,7 @@ def _from_edge_boxes(cell, path):
 def _read_npz(path, most):
     names, counts, dets = read_npz(path, ('index', 'counts', 'dets'), most)
     if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' \
-            or counts.min(initial=0) < 0 or counts.sum() != len(dets):
+            or counts.min(initial=0) < 0 or counts.max(initial=0) > len(dets) or counts.sum() != len(dets):
         raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
                            % (path, names.shape, counts.shape, dets.shape))
     if names.dtype.kind not in 'Uiu':

@@ -26,6 +26,11 @@ MAX_GRAPH_COUNT = 2 ** 19
 MAX_ARRAY_BYTES = 2 ** 32
 # Proposals of one image: 20,000 boxes of five float64. A file of few images must not unpack to gigabytes.
 MAX_PROPOSAL_BYTES = 20000 * 5 * 8
+# What a pickle may stand for, each part counted as often as it is referred to: 200 bytes can stand for terabytes. So
+# many bytes, or so many times those of the file. Boxes that 4,000 images share, 800 of them, have 128 MB.
+MAX_SHARED_BYTES, MAX_SHARED_TIMES = 2 ** 27, 16
+# Bytes of the tensors of a .pth file, over those of the file: tensors may share storages, and a file may be packed.
+MAX_TENSOR_TIMES = 4
 
 _KINDS = ((stat.S_ISREG, 'a file'), (stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'),
           (stat.S_ISCHR, 'a device'), (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))

@@ -6,6 +6,7 @@ ask for it. YAML can name classes too, and a few lines of aliases can stand for 
 """
 from __future__ import annotations
 
+import math
 import mmap
 import os
 import pickle
@@ -17,7 +18,7 @@ import numpy as np
 import yaml
 
 from lib.errors import DatasetError
-from lib.utils.limits import open_input
+from lib.utils.limits import MAX_SHARED_BYTES, MAX_SHARED_TIMES, open_input
 
 _NUMBERS = re.compile(r'[biufSU][0-9]{1,4}|\?')
 
@@ -86,7 +87,24 @@ for _package in ('numpy.core.', 'numpy._core.'):
                    (_package + 'numeric', '_frombuffer'): _from_buffer})
 
 
-class _Unpickler(pickle._Unpickler):
+def _written_out(value, known):
+    """Bytes of a value in which each part counts as often as it is referred to; infinite for a list within itself.
+
+    Args:
+        known: id of a container -> its bytes; filled.
+    """
+    if not isinstance(value, (list, tuple, dict, set, frozenset)):
+        return 8 + getattr(value, 'nbytes', 0)
+    if id(value) not in known:
+        known[id(value)] = math.inf
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 8 + sum(_written_out(part, known) for part in parts)
+    return known[id(value)]
+
+
+class PlainUnpickler(pickle._Unpickler):
+    """Reads what `find_class` knows, and takes no more memory than the file has bytes."""
+
     dispatch = dict(pickle._Unpickler.dispatch)
 
     def load_bytearray(self):
@@ -99,6 +117,15 @@ class _Unpickler(pickle._Unpickler):
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray
 
+    def load_plain(self, size):
+        """`load` of a pickle in a file of `size` bytes; refuses one that stands for far more by references."""
+        value = self.load()
+        if _written_out(value, {}) > max(MAX_SHARED_BYTES, MAX_SHARED_TIMES * size):
+            raise pickle.UnpicklingError('it refers to its own parts so often that it stands for far more than it has')
+        return value
+
+
+class _Unpickler(PlainUnpickler):
     def find_class(self, module, name):
         if (module, name) not in _KNOWN:
             raise pickle.UnpicklingError('it holds %s.%s; only lists, dicts, numbers, texts and arrays are read'
@@ -117,7 +144,7 @@ def load_pickle(path: str | os.PathLike) -> Any:
         try:
             # Mapped: a read of a file would reserve all the bytes that the pickle announces.
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _Unpickler(content, encoding='latin1').load()
+                return _Unpickler(content, encoding='latin1').load_plain(len(content))
         except Exception as error:  # a damaged pickle raises nearly anything
             raise DatasetError('%s: not a pickle that can be read (%s)' % (path, error)) from None
 

@@ -5,13 +5,17 @@ A .pth file is a pickle of tensors that point into storages. Since PyTorch 1.6 b
 """
 import collections
 import io
+import math
+import mmap
+import os
 import pickle
 import zipfile
 
 import numpy as np
 
 from lib.errors import CheckpointError
-from lib.utils.limits import open_input
+from lib.utils.limits import MAX_TENSOR_TIMES, open_input
+from lib.utils.safe_load import PlainUnpickler
 
 _MAGIC = 0x1950a86a20f9469cfc6c
 _DTYPES = {'FloatStorage': '<f4', 'DoubleStorage': '<f8', 'HalfStorage': '<f2', 'LongStorage': '<i8',
@@ -21,7 +25,7 @@ Storage = collections.namedtuple('Storage', 'dtype key length')
 Tensor = collections.namedtuple('Tensor', 'storage offset shape strides')
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(PlainUnpickler):
     """Builds dicts and descriptions of tensors, and refuses everything else."""
 
     def find_class(self, module, name):
@@ -57,7 +61,9 @@ def load_torch(path):
             tensors, storages = (_read_zip if zipfile.is_zipfile(file) else _read_legacy)(file)
             for key in ('state_dict', 'model'):
                 tensors = tensors.get(key, tensors) if isinstance(tensors, dict) else tensors
-            return {name: _array(tensor, storages) for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+            tensors = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+            _check_size('its tensors', sum(_bytes_of(tensor) for tensor in tensors.values()), file)
+            return {name: _array(tensor, storages) for name, tensor in tensors.items()}
         except Exception as error:  # a damaged pickle raises nearly anything
             raise CheckpointError('%s: not a state dict that can be read (%s); expected what '
                                   'torch.save(model.state_dict(), path) writes. Is the file whole?'
@@ -67,18 +73,20 @@ def load_torch(path):
 def _read_zip(file):
     """The unpickled object, and a function Storage -> its bytes."""
     archive = zipfile.ZipFile(file)
+    _check_size('its parts', sum(info.file_size for info in archive.infolist()), file)
     root, = [name[:-len('data.pkl')] for name in archive.namelist() if name.endswith('/data.pkl')]
     if root + 'byteorder' in archive.namelist() and archive.read(root + 'byteorder') != b'little':
         raise ValueError('written on a big-endian machine')
     contents = {name: archive.read(name) for name in archive.namelist() if name.startswith(root + 'data/')}
-    return (_Unpickler(io.BytesIO(archive.read(root + 'data.pkl')), encoding='utf-8').load(),
+    content = archive.read(root + 'data.pkl')
+    return (_Unpickler(io.BytesIO(content), encoding='utf-8').load_plain(len(content)),
             lambda storage: contents['%sdata/%s' % (root, storage.key)])
 
 
 def _read_legacy(file):
     """The same of a file from before PyTorch 1.6: magic number, version, machine, object, storages' keys, storages."""
-    file.seek(0)
-    magic, _, machine, tensors, keys = [_Unpickler(file, encoding='utf-8').load() for _ in range(5)]
+    file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)     # a read of a file reserves what is announced
+    magic, _, machine, tensors, keys = [_Unpickler(file, encoding='utf-8').load_plain(len(file)) for _ in range(5)]
     if magic != _MAGIC or not machine['little_endian']:
         raise ValueError('no magic number, or written on a big-endian machine')
     dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in _all_tensors(tensors)}
@@ -87,6 +95,20 @@ def _read_legacy(file):
         length = int(np.frombuffer(file.read(8), '<i8')[0])
         contents[key] = file.read(length * dtypes[key].itemsize)
     return tensors, lambda storage: contents[storage.key]
+
+
+def _check_size(what, size, file):
+    """Raise a ValueError where parts or tensors have far more bytes than the file."""
+    most = MAX_TENSOR_TIMES * os.fstat(file.fileno()).st_size
+    if size > most:
+        raise ValueError('%s would have %d bytes, more than %d times those of the file'
+                         % (what, size, MAX_TENSOR_TIMES))
+
+
+def _bytes_of(tensor):
+    if min(tensor.shape, default=0) < 0:
+        raise ValueError('a tensor has the shape %s' % (tensor.shape,))
+    return math.prod(tensor.shape) * tensor.storage.dtype.itemsize
 
 
 def _all_tensors(value):

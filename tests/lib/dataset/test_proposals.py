@@ -83,7 +83,8 @@ def test_an_npz_file_may_lack_scores(tmp_path):
 
 
 @pytest.mark.parametrize('wrong', [dict(counts=(1, 0, 2)), dict(counts=(1, 1)), dict(counts=(3, -2, 1)),
-                                   dict(counts=(1.0, 0.0, 1.0))])
+                                   dict(counts=(1.0, 0.0, 1.0)),
+                                   dict(counts=np.array([2 ** 63, 2 ** 63, 2], np.uint64))])
 def test_arrays_of_an_npz_file_that_do_not_fit_together_are_refused(tmp_path, wrong):
     with pytest.raises(DatasetError, match=r'a\.npz: its arrays do not fit together: index \(3,\), counts '):
         load_proposals(write_npz(tmp_path / 'a.npz', **wrong), INDEXES)

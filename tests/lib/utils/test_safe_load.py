@@ -69,6 +69,30 @@ def test_ten_bytes_that_ask_for_gigabytes_get_none(tmp_path):
     assert time.time() - before < 5
 
 
+def doubled(times):
+    value = [1.0]
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+def within_itself():
+    value = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize('content', [doubled(26), [np.zeros(2 ** 18)] * 80, within_itself()],
+                         ids=['doubled', 'shared array', 'within itself'])
+def test_a_small_pickle_that_stands_for_gigabytes_by_references_is_refused(tmp_path, content):
+    with pytest.raises(DatasetError, match=r'a\.pkl: .*it refers to its own parts so often'):
+        load_pickle(written(tmp_path, pickle.dumps(content)))
+
+
+def test_one_empty_array_for_all_images_is_read(tmp_path):
+    assert len(load_pickle(written(tmp_path, pickle.dumps([np.zeros((0, 5))] * 5000)))) == 5000
+
+
 @pytest.mark.parametrize('opcode', ['BINBYTES8', 'BINUNICODE8', 'BYTEARRAY8', 'FRAME'])
 def test_a_pickle_gets_no_more_memory_than_it_has_bytes(tmp_path, opcode):
     # It announces 2 ** 31 bytes and has three.

@@ -2,6 +2,8 @@
 import collections
 import os
 import pickle
+import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -58,6 +60,45 @@ def test_a_tensor_that_reaches_beyond_its_storage_is_refused(write_torch, tmp_pa
     write_torch(tmp_path / 'a.pth', {'w': np.zeros(10, np.float32)}, wrap=enlarge)
     with pytest.raises(CheckpointError, match=r'shape \(3, 4\) does not fit its storage of 10 elements'):
         load_torch(str(tmp_path / 'a.pth'))
+
+
+def reshaped(shape, strides):
+    def change(tensors, nn):
+        rebuild, (storage, offset) = tensors['w'].reduced[0], tensors['w'].reduced[1][:2]
+        tensors['w'].reduced = rebuild, (storage, offset, shape, strides, False, {})
+        return tensors
+    return change
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize('shape, message', [((10 ** 9, 10), 'its tensors would have 40000000000 bytes, more than 4'),
+                                            ((-10 ** 9, 10), 'a tensor has the shape'),
+                                            ((0, 10), None)])
+def test_a_tensor_that_repeats_its_storage_a_billion_times_is_refused(write_torch, tmp_path, legacy, shape, message):
+    write_torch(tmp_path / 'a.pth', {'w': np.zeros(10, np.float32)}, legacy, reshaped(shape, (0, 1)))
+    if message is None:
+        assert load_torch(str(tmp_path / 'a.pth'))['w'].shape == shape
+        return
+    with pytest.raises(CheckpointError, match=r'a\.pth: .*' + message):
+        load_torch(str(tmp_path / 'a.pth'))
+
+
+def test_a_packed_file_that_unpacks_to_far_more_is_refused(write_torch, tmp_path):
+    write_torch(tmp_path / 'a.pth', {'w': np.zeros(10 ** 6, np.float32)})
+    with zipfile.ZipFile(tmp_path / 'a.pth') as plain, \
+            zipfile.ZipFile(tmp_path / 'b.pth', 'w', zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match=r'b\.pth: .*its parts would have 4\d{6} bytes, more than 4 times'):
+        load_torch(str(tmp_path / 'b.pth'))
+
+
+def test_the_reader_in_c_that_makes_room_for_billions_of_notes_is_not_used(tmp_path):
+    (tmp_path / 'a.pth').write_bytes(b'\x80\x02]r' + (2 ** 31).to_bytes(4, 'little') + b'.')
+    before = time.time()
+    with pytest.raises(CheckpointError, match=r'a\.pth: not a state dict'):
+        load_torch(str(tmp_path / 'a.pth'))
+    assert time.time() - before < 5
 
 
 @pytest.mark.parametrize('legacy', [False, True])
