@@ -17,17 +17,19 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
     import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
 
+import glob
+import os
 import re
 
 import mxnet as mx
 import yaml
 
 from lib.utils.console import say
-from lib.utils.folders import check_folder, make_folder
-from lib.utils.whole_file import save_text, save_whole
+from lib.utils.folders import check_folder, locked_folder, make_folder
+from lib.utils.whole_file import save_whole
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
-from rfcn.checkpoints.identity import note_of_backbone
+from rfcn.checkpoints.identity import CONFIG, note_of_backbone
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.importers.sources import detector_in, from_caffe, from_gluoncv, from_mxnet, from_torch
@@ -142,9 +144,11 @@ def write_detector(detector, given, folder=None):
         folder: to write to, by default model/NAME OF THE SOURCE.
     Returns:
         path of the parameters.
+    Raises:
+        CheckpointError: it does not fit the network; the folder has a config.yaml of other parameters.
     """
     name = re.sub(r'-\d{4}$', '', Path(given).stem)
-    folder = folder or Path('model', name)
+    folder = str(folder or Path('model', name))
     cfg = with_overrides(load_config(), dict(detector.settings, **{
         'TRAIN.model_prefix': name, 'output_path': str(Path('output', name).absolute())}))
     network = make_symbol(cfg)
@@ -153,11 +157,15 @@ def write_detector(detector, given, folder=None):
     arg_params, aux_params = [{key: mx.nd.array(value) for key, value in params.items()}
                               for params in (detector.arg_params, detector.aux_params)]
     checkpoint.check_params(symbol, inputs, arg_params, aux_params, given)
+    path, config = checkpoint.params_path(str(Path(folder, name)), 0), str(Path(folder, CONFIG))
+    checkpoint.check_new_pair(path, CONFIG, os.path.join(glob.escape(folder), '*.params'), given)
+
+    def write(text, params):
+        Path(text).write_text(dump(cfg), encoding='utf-8')
+        checkpoint.write_arrays(params, checkpoint.tag_params(arg_params, aux_params))
     make_folder(folder)
-    path = checkpoint.params_path(str(Path(folder, name)), 0)
-    checkpoint.save_params(path, arg_params, aux_params)
-    config = str(Path(folder, 'config.yaml'))
-    save_text(config, dump(cfg))
+    with locked_folder(folder):
+        save_whole([config, path], write)
     what = '%s, %d classes, %s box%s, %d x %d bins' % (
         cfg.symbol, len(cfg.dataset.CLASSES), 'one' if cfg.CLASS_AGNOSTIC else 'a', '' if cfg.CLASS_AGNOSTIC
         else ' a class', cfg.network.POOLED_SIZE, cfg.network.POOLED_SIZE)

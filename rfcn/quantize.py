@@ -75,6 +75,7 @@ def for_quantization(cfg, params):
 def quantize_net(cfg, params, prefix):
     """Calibrate on training images and write the INT8 model. Returns the path of its parameters."""
     path = checkpoint.params_path(prefix, 0)
+    checkpoint.check_new_graph(path, params)
     for output in outputs(path):
         check_place(output)
     with locked_folder(os.path.dirname(path) or '.'):

@@ -7,7 +7,9 @@
 """
 from __future__ import annotations
 
+import glob
 import logging
+import os
 from pathlib import Path
 from typing import Dict
 
@@ -39,6 +41,34 @@ def params_path(prefix: str, epoch: int) -> str:
 def states_path(prefix: str, epoch: int) -> str:
     """`prefix-0007.states`."""
     return '%s-%04d.states' % (prefix, epoch)
+
+
+def check_new_pair(path: str, companion: str, pattern: str, source: str) -> None:
+    """Find out before a long work whether parameters and a file that describes them can get their names.
+
+    Args:
+        path: of the parameters. companion: the other file's name.
+        pattern: of paths (glob), of all parameters that a file of that name there describes.
+        source: path of what they are made of.
+    Raises:
+        CheckpointError: there are other parameters, which would then have a wrong description; or the source would be
+            replaced.
+        UnicodeEncodeError: MXNet cannot write a file of this name.
+    """
+    path.encode('utf-8')
+    target = os.path.realpath(path)
+    kept = [other for other in sorted(glob.glob(pattern))
+            if os.path.realpath(other) != target or target == os.path.realpath(source)]
+    if kept:
+        raise CheckpointError('%s cannot be written: %s beside it would take the place of what belongs to %s. Give '
+                              'another name or another folder' % (path, companion, ', '.join(kept)))
+
+
+def check_new_graph(path: str, source: str) -> None:
+    """`check_new_pair` of `prefix-0000.params`, the path, and `prefix-symbol.json`."""
+    prefix = path[:-len('-0000.params')]
+    check_new_pair(path, os.path.basename(prefix) + SYMBOL_END, glob.escape(prefix) + '-[0-9][0-9][0-9][0-9].params',
+                   source)
 
 
 def write_arrays(path: str, arrays: Params) -> None:

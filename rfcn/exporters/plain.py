@@ -72,17 +72,18 @@ def export_plain(cfg, params, path):
         the two paths.
     Raises:
         ConfigError: see `plain_symbol`; another end of the path.
-        CheckpointError: the parameters do not fit the configuration.
+        CheckpointError: the parameters do not fit the configuration; see `check_new_graph`.
     """
     if not path.endswith(SYMBOL_END):
         raise ConfigError('%s: the graph of plain MXNet must be called PREFIX%s' % (path, SYMBOL_END))
+    paths = path, checkpoint.params_path(re.sub(SYMBOL_END + '$', '', path), 0)
+    checkpoint.check_new_graph(paths[1], params)
     symbol = plain_symbol(cfg)
     arg_params, aux_params = load_for_inference(cfg, params)
     checkpoint.check_params(symbol, {'data': (1, 3, 256, 256), 'im_info': (1, 3)}, arg_params, aux_params, params)
     known = set(symbol.list_arguments() + symbol.list_auxiliary_states())
     arrays = {name: value for name, value in checkpoint.tag_params(arg_params, aux_params).items()
               if name.partition(':')[2] in known}     # gluon refuses what the graph does not have
-    paths = path, checkpoint.params_path(re.sub(SYMBOL_END + '$', '', path), 0)
 
     def write(params_path, symbol_path):
         checkpoint.write_arrays(params_path, arrays)

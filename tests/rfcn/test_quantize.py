@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib.errors import CheckpointError, ConfigError
-from rfcn import demo, quantize
+from rfcn import demo, export, quantize
 from rfcn import test as test_script
 from rfcn.config.config import load_config
 from rfcn.detector import Detector
@@ -37,6 +37,19 @@ def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(
     quantized = quantization.load_symbol(str(tmp_path / 'small-0000.params'))
     assert 'conv1' not in quantization.int8_layers(quantized) and 'rfcn_cls' in quantization.int8_layers(quantized)
     assert 'convolutions are INT8; these stay fp32: conv1\n' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('prefix', ['tiny', 'again'])
+def test_the_graph_of_a_training_and_the_source_of_a_model_are_never_replaced(prefix, config, tiny_run, tmp_path):
+    folder = shutil.copytree(tiny_run, tmp_path / 'run')
+    shutil.copy(folder / 'tiny-0001.params', folder / 'again-0000.params')
+    before = {path.name: path.read_bytes() for path in folder.glob('*.*')}
+    source = {'tiny': 'tiny-0001.params', 'again': 'again-0000.params'}[prefix]
+    for command, out in ((quantize, ''), (export, '-symbol.json')):
+        told = '%s-symbol.json beside it would take the place of what belongs to .*%s' % (prefix, source)
+        with pytest.raises(CheckpointError, match=told):
+            command.main(['--cfg', config, '--params', str(folder / source), '--out', str(folder / prefix) + out])
+    assert before == {path.name: path.read_bytes() for path in folder.glob('*.*')}
 
 
 def test_a_misspelt_layer_is_refused_with_the_one_that_was_meant(config, tiny_params, tmp_path):

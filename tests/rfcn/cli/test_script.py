@@ -222,6 +222,15 @@ def test_words_that_a_parser_refuses_are_shown_escaped(capsys):
     assert r'--\x1b[31m' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('words', [['--out', ''], ['--out='], ['--out', ' ']])
+def test_an_empty_word_as_of_an_unset_variable_is_refused(words, capsys):
+    parser = make_parser('')
+    parser.add_argument('--out', default='here')
+    with pytest.raises(SystemExit):
+        parser.parse_args(words)
+    assert 'error: --out is followed by an empty word: give a value, or leave the option out' in capsys.readouterr().err
+
+
 def test_the_help_keeps_the_lines_of_the_description():
     lines = 'Draw.\n\n    python rfcn/demo.py --image a.jpg\n    python rfcn/demo.py --video b.mp4\n'
     assert lines in make_parser(lines).format_help()

@@ -173,6 +173,23 @@ def test_names_of_another_number_are_refused(caffe):
         detector_in('caffe', str(caffe[1] / 'resnet50_rfcn_final.caffemodel'), ('cat',))
 
 
+def test_a_detector_does_not_replace_the_configuration_of_other_parameters(caffe, tmp_path):
+    command = ['--caffe', str(caffe[1] / 'resnet50_rfcn_final.caffemodel'), '--classes', 'cat,dog', '--output']
+    (tmp_path / 'rfcn_voc-0007.params').write_text('of a training')
+    (tmp_path / 'config.yaml').write_text('its configuration')
+    with pytest.raises(CheckpointError, match='config.yaml beside it would take the place of .*rfcn_voc-0007.params'):
+        import_backbone.main(command + [str(tmp_path)])
+    assert (tmp_path / 'config.yaml').read_text() == 'its configuration' and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_detector_and_its_configuration_get_their_names_together(caffe, tmp_path, monkeypatch):
+    command = ['--caffe', str(caffe[1] / 'resnet50_rfcn_final.caffemodel'), '--classes', 'cat,dog', '--output']
+    monkeypatch.setattr(import_backbone, 'dump', lambda cfg: '\udcff')
+    with pytest.raises(UnicodeEncodeError):
+        import_backbone.main(command + [str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ['.lock']
+
+
 def test_a_layer_that_is_missing_is_named(tmp_path):
     path = str(tmp_path / 'rfcn_any-0000.params')
     arrays = release_params(path, 'resnet_v1_50_rfcn', 21)
