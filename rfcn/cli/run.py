@@ -2,6 +2,7 @@
 import contextlib
 import logging
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -75,10 +76,12 @@ class _FileHandler(logging.FileHandler):
 
 
 class _Formatter(logging.Formatter):
-    """Shows what is not printable, such as what a file's name may hold, as escapes."""
+    """Shows what is not printable, such as what a file's name may hold, as escapes; so no name begins a line that looks
+    like another record.
+    """
 
     def format(self, record):
-        return shown_text(super().format(record))
+        return re.sub(r'\n(?=\d{4}-\d\d-\d\d )', r'\\n', shown_text(super().format(record)))
 
 
 def parse_config(description, argv=None, add_arguments=lambda parser: None):

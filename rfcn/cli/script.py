@@ -28,14 +28,20 @@ class _Parser(argparse.ArgumentParser):
     """Refuses empty words, and shows what is not printable in those that it was given as escapes."""
 
     def parse_known_args(self, args=None, namespace=None):
-        """Of an empty word the option would count as not given, or as a name: the present folder's."""
+        return super().parse_known_args(self._words(args), namespace)
+
+    def parse_known_intermixed_args(self, args=None, namespace=None):
+        return super().parse_known_intermixed_args(self._words(args), namespace)
+
+    def _words(self, args):
+        """With an empty word the option would count as not given, or name the present folder."""
         words = list(sys.argv[1:] if args is None else args)
         for before, word in zip([''] + words, words):
             option, equals, value = word.partition('=') if word.startswith('--') else (before, '=', word)
             if equals and not value.strip():
                 self.error('%s is followed by an empty word: give a value, or leave the option out. Is a variable of '
                            'the shell unset?' % (option or 'the command'))
-        return super().parse_known_args(args, namespace)
+        return words
 
     def _print_message(self, message, file=None):
         super()._print_message(message and shown_text(message), file)

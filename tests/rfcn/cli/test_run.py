@@ -123,6 +123,15 @@ def test_what_a_name_holds_cannot_act_on_the_terminal(tmp_path, capsys):
         assert r'a\x1b[2J\x07\u202e\xff.jpg: bad' in text and '\x1b' not in text
 
 
+def test_a_name_with_a_line_end_cannot_forge_a_line_of_the_log(tmp_path, capsys):
+    log_to(tmp_path / 'log.txt')
+    logging.getLogger('rfcn').info('configuration: in %s', 'out\n2026-01-01 00:00:00,000 rfcn INFO mAP 0.99')
+    logging.getLogger('rfcn').info('%s\n%s', 'a.params', 'a table\nof 2 lines')
+    for text in capsys.readouterr().out, (tmp_path / 'log.txt').read_text():
+        assert r'in out\n2026-01-01 00:00:00,000 rfcn INFO mAP' in text and 'a.params\na table\nof 2 lines\n' in text
+        assert len(text.splitlines()) == 4
+
+
 @pytest.mark.skipif(not os.path.exists('/dev/full'), reason='this system has no /dev/full')
 def test_work_that_logs_to_a_full_disk_goes_on():
     code = """

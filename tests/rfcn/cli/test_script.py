@@ -222,12 +222,13 @@ def test_words_that_a_parser_refuses_are_shown_escaped(capsys):
     assert r'--\x1b[31m' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('parse', ['parse_args', 'parse_intermixed_args'])
 @pytest.mark.parametrize('words', [['--out', ''], ['--out='], ['--out', ' ']])
-def test_an_empty_word_as_of_an_unset_variable_is_refused(words, capsys):
+def test_an_empty_word_as_of_an_unset_variable_is_refused(words, parse, capsys):
     parser = make_parser('')
     parser.add_argument('--out', default='here')
     with pytest.raises(SystemExit):
-        parser.parse_args(words)
+        getattr(parser, parse)(words)
     assert 'error: --out is followed by an empty word: give a value, or leave the option out' in capsys.readouterr().err
 
 
