@@ -71,7 +71,7 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
     origin, group = origin_of(cfg, params, imdb), workers()
     # Departure: the release takes whatever detections are saved, and keeps annotations in a cache for ever.
     usable = not ignore_cache and is_there(saved) and is_there(origin_path(saved)) \
-        and origin_path(saved).read_bytes() == origin.encode('utf-8')
+        and origin_path(saved).read_bytes() == origin_text(origin, saved).encode('utf-8')
     if group.sum([group.first and usable])[0]:
         if not group.first:
             return None
@@ -127,7 +127,12 @@ def replace_detections(saved, all_boxes, origin=None):
         os.remove(origin_path(saved))
     save_detections(all_boxes, str(saved))
     if origin:
-        save_text(origin_path(saved), origin)
+        save_text(origin_path(saved), origin_text(origin, saved))
+
+
+def origin_text(origin, saved):
+    """What stands beside saved detections: the digest of what they came from, and their own."""
+    return '%s %s' % (origin, sum_of_file(saved))
 
 
 def shared_sum(what, path):
@@ -147,7 +152,8 @@ def origin_of(cfg, params, imdb):
     """A digest of the parameters, the configuration, the images and, of an INT8 model, the graph."""
     digest = hashlib.sha256(sum_of_checkpoint(params).encode('ascii'))
     paths = [imdb.image_path(index) for index in imdb.image_set_index]
-    images = ''.join('%s %d\n' % (path, os.stat(path).st_mtime_ns) for path in paths)
+    states = map(os.stat, paths)    # the size as well: a copy may keep the time
+    images = ''.join('%s %d %d\n' % (path, state.st_size, state.st_mtime_ns) for path, state in zip(paths, states))
     digest.update((dump(cfg) + images).encode('utf-8', 'surrogateescape'))
     graph = Path(quantization.symbol_path(params))  # two INT8 models of a checkpoint differ in it alone
     if cfg.TEST.PRECISION == 'int8' and is_there(graph):

@@ -1,8 +1,10 @@
 """The script `rfcn/test.py`: testing a checkpoint."""
 import os
+import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lib.errors import CheckpointError
@@ -82,8 +84,22 @@ def test_saved_detections_of_images_that_have_changed_are_not_used(detect, cfg, 
     image_list = own_tiny_voc / 'ImageSets' / 'Main' / 'test.txt'
     image_list.write_text('high1\nwide1\nwide3\n')  # another order
     assert detect(cfg=cfg)[1] and not detect(cfg=cfg)[1]
-    shutil.copy(str(own_tiny_voc / 'JPEGImages' / 'wide2.jpg'), str(own_tiny_voc / 'JPEGImages' / 'wide1.jpg'))
+    picture = own_tiny_voc / 'JPEGImages' / 'wide1.jpg'
+    first = picture.read_bytes()
+    shutil.copy(str(own_tiny_voc / 'JPEGImages' / 'wide2.jpg'), str(picture))
     assert detect(cfg=cfg)[1] and not detect(cfg=cfg)[1]
+    time = picture.stat().st_mtime_ns
+    picture.write_bytes(first)
+    os.utime(str(picture), ns=(time, time))     # as a copy that keeps the time
+    assert detect(cfg=cfg)[1]
+
+
+def test_saved_detections_that_another_file_has_replaced_are_not_used(detect, tmp_path):
+    first, _ = detect()
+    saved = tmp_path / 'voc_test_detections.pkl'
+    saved.write_bytes(pickle.dumps([[np.zeros((0, 5))] * 3] * 3))
+    again, detected = detect()
+    assert detected and again.metrics == first.metrics and not detect()[1]
 
 
 def test_annotations_are_read_anew_for_saved_detections(detect, cfg, own_tiny_voc):
