@@ -1,4 +1,5 @@
 """A training that was stopped goes on as if it had not been, to the last bit."""
+import json
 import logging
 import shutil
 import signal
@@ -8,7 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn import evaluate
+from rfcn import evaluate, train_end2end
 from rfcn.checkpoints import resume
 from rfcn.core.interrupt import Stopped
 from rfcn.train_end2end import train_net
@@ -136,3 +137,12 @@ def test_a_training_that_ended_within_an_epoch_is_finished_when_it_is_resumed(tr
     prefix = train('a', 'TRAIN.end_epoch=1.67', *SCHEDULE)
     train('a', 'TRAIN.end_epoch=1.67', 'TRAIN.RESUME=auto', *SCHEDULE)
     assert len(log_lines(prefix)) == 5
+
+
+def test_a_log_that_was_cut_within_a_line_gets_whole_lines_after_it(tiny_run, tiny_yaml, tmp_path):
+    folder = shutil.copytree(tiny_run, tmp_path / 'output' / 'tiny' / 'train')
+    log = folder / 'tiny-log.jsonl'
+    log.write_bytes(log.read_bytes()[:100])
+    train_end2end.main(['--cfg', tiny_yaml(), 'TRAIN.RESUME=auto', 'TRAIN.end_epoch=2'])
+    first, *lines = log.read_text().splitlines()
+    assert len(first) == 100 and [json.loads(line)['epoch'] for line in lines] == [2]
