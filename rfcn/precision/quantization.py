@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 BACKEND = 'MKLDNN_QUANTIZE'
 FUSED_CONVOLUTION = '_sg_mkldnn_conv'
+# MXNet would store their weights in 8 bits, under other names: an INT8 model has the parameters of the fp32 one.
+FULLY_CONNECTED = ['FullyConnected', '_sg_mkldnn_fully_connected']
 WEIGHT = '_weight'
 LEAST, GREATEST = 'min_calib_range', 'max_calib_range'
 RANGES = 4      # the last inputs of a fused convolution with a sum: ranges of its input and of what it adds to
@@ -120,8 +122,9 @@ class Calibration:
     def _quantized(self, fp32_layers):
         """Graph without ranges, parameters, an empty collector of ranges."""
         excluded = [node for layer, node in fused_layers(self.fused).items() if layer in fp32_layers]
-        return quantize_graph(self.fused, *self.params, excluded_sym_names=excluded, calib_mode=self.mode,
-                              quantized_dtype='auto', quantize_mode='smart')
+        return quantize_graph(self.fused, *self.params, excluded_sym_names=excluded,
+                              excluded_op_names=FULLY_CONNECTED, calib_mode=self.mode, quantized_dtype='auto',
+                              quantize_mode='smart')
 
     def _collected(self):
         """The filled collector, with a range for each output: of 'entropy', MXNet derives them from histograms.

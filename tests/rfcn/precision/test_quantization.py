@@ -45,11 +45,15 @@ def test_every_convolution_of_the_network_becomes_int8(small):
     ('symbol=resnet_v1_34_rfcn', 'network.POOLED_SIZE=7'),
     ('symbol=resnet_v1_50_rfcn', 'network.CONV5=stride32', 'network.RCNN_FEAT_STRIDE=32'),
     ('symbol=resnet_v1_101_rfcn', 'TEST.BATCH_IMAGES=1'),
+    ('symbol=resnet_v1_18_faster_rcnn', 'network.POOLED_SIZE=14'),
+    ('symbol=resnet_v1_18_naive_rcnn', 'network.POOLED_SIZE=7'),
+    ('symbol=resnet_v1_18_class_rpn',),
 ], ids=lambda overrides: overrides[0])
-def test_every_convolution_of_any_backbone_with_any_head_becomes_int8(tiny_cfg, overrides):
+def test_every_convolution_of_any_backbone_with_any_head_becomes_int8_and_nothing_else(tiny_cfg, overrides):
     symbol, params, batch = graph_and_batch(tiny_cfg(*overrides))
     quantized = quantization.quantize(symbol, *params, [batch])
     assert quantization.int8_layers(quantized) == sorted(quantization.convolutions(symbol))
+    assert set(quantized.list_arguments()) <= set(symbol.list_arguments())
     outputs = Predictor(quantized, inference.INPUTS, [mx.cpu()], *params).predict(batch)
     assert all(np.isfinite(value).all() for value in outputs.values())
 
