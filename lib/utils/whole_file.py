@@ -166,6 +166,14 @@ def save_text(path: str | os.PathLike, text: str) -> None:
     save_whole([path], lambda temporary: Path(temporary).write_text(text, encoding='utf-8'))
 
 
+def end_line(path: str | os.PathLike) -> None:
+    """End the last line of a file that was cut within it, as a killed run or a full disk leaves it."""
+    with open(path, 'r+b') as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read() not in (b'', b'\n'):
+            file.write(b'\n')
+
+
 def remove_leftovers(folder: str | os.PathLike) -> list[str]:
     """Remove the temporary files of processes that have ended without removing them. Returns their names, sorted."""
     paths = sorted(path for found in _find_leftovers(folder).values() for path in found)

@@ -17,6 +17,7 @@ import cv2
 
 from lib.utils import memory
 from lib.utils.limits import open_input
+from lib.utils.whole_file import end_line
 
 # package -> its modules of event files and of their two messages
 _WRITERS = {
@@ -89,11 +90,17 @@ class Curves:
 
 
 def _header(path):
-    """The columns of a file of an earlier run; () where there is none."""
-    with contextlib.suppress(FileNotFoundError, StopIteration), \
-            open_input(path, 'r', newline='', encoding='utf-8') as file:
-        return next(csv.reader(file))
-    return ()
+    """The columns of a file of an earlier run, which is made ready to go on; () where there is none."""
+    try:
+        with open_input(path, 'r', newline='', encoding='utf-8') as file:
+            line = file.readline()
+    except FileNotFoundError:
+        return ()
+    if not line.endswith('\n'):     # that run was killed while it wrote the header
+        os.truncate(path, 0)
+        return ()
+    end_line(path)
+    return next(csv.reader([line]))
 
 
 def _open_events(folder):

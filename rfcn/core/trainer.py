@@ -12,6 +12,7 @@ import numpy as np
 from lib.errors import UserError
 from lib.utils.console import progress
 from lib.utils.limits import is_there, open_input
+from lib.utils.whole_file import end_line
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import CURVES, not_finite, params_path
 from rfcn.core.curves import Curves
@@ -25,13 +26,6 @@ logger = logging.getLogger(__name__)
 
 class NonFiniteLoss(UserError, FloatingPointError):
     """A loss, or a parameter after an update, is NaN or infinite."""
-
-
-def is_cut(path):
-    """Whether a file ends within a line."""
-    with open(path, 'rb') as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        return file.read() not in (b'', b'\n')
 
 
 class Trainer:
@@ -87,8 +81,7 @@ class Trainer:
             is_there(path)      # a FIFO or a device in its place could never be read when the run goes on
         with open(path, 'ab', buffering=0) as log, contextlib.closing(self.curves), StopWish() as stop:
             self._log = log
-            if is_cut(path):    # the run was killed, or the disk was full, within a line
-                log.write(b'\n')
+            end_line(path)
             if begin_epoch and not done and self._is_unvalidated(begin_epoch):
                 # the earlier run ended before or during this validation
                 self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)

@@ -34,6 +34,18 @@ def test_each_kind_of_line_has_a_file_and_a_run_that_goes_on_continues_it(tmp_pa
     assert sorted(path.name for path in (tmp_path / 'x-curves').iterdir()) == ['train.csv', 'val.csv']
 
 
+@pytest.mark.parametrize('cut', [3, 25, 60], ids=['in the header', 'in another column of it', 'in the first line'])
+def test_a_file_that_was_cut_within_a_line_gets_whole_lines_after_it(tmp_path, monkeypatch, cut):
+    monkeypatch.setattr(curves, '_WRITERS', NO_WRITER)
+    path = tmp_path / 'train.csv'
+    Curves(str(tmp_path)).add(TRAIN)
+    path.write_bytes(path.read_bytes()[:cut])
+    Curves(str(tmp_path)).add(dict(TRAIN, step=30))
+    header, *lines = rows(path)
+    assert header == ['step', 'epoch', 'lr', 'RPNAcc', 'images_per_s', 'memory_gb']
+    assert lines[-1][:3] == ['30', '1', '0.01'] and len(lines) == (2 if cut == 60 else 1)
+
+
 def test_no_line_makes_no_folder(tmp_path):
     Curves(str(tmp_path / 'x-curves')).close()
     assert not list(tmp_path.iterdir())
