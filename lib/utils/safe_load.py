@@ -107,7 +107,7 @@ class PlainUnpickler(pickle._Unpickler):
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
-    def load_bytearray(self):
+    def load_bytearray(self) -> None:
         """Check the length first: the standard library reserves as many bytes as the pickle announces."""
         length, = struct.unpack('<Q', self.read(8))
         data = bytearray(self.read(length))
@@ -117,7 +117,7 @@ class PlainUnpickler(pickle._Unpickler):
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray
 
-    def load_plain(self, size):
+    def load_plain(self, size: int) -> Any:
         """`load` of a pickle in a file of `size` bytes; refuses one that stands for far more by references."""
         value = self.load()
         if _written_out(value, {}) > max(MAX_SHARED_BYTES, MAX_SHARED_TIMES * size):

@@ -2,9 +2,10 @@
 
     kind       what was trained: end2end, rpn, rfcn, alternate
     settings   every key of the configuration, by its dotted name: classes, anchors, means, scales, schedule, seed, ...
-    data       a `DataRecord` of the images: check sums of their names, sizes, boxes and given proposals. So images
-               that are missing, replaced or have other boxes or proposals are noticed when the run is resumed, and
-               told apart from a data set that has grown. The folder of the data does not count: it may be moved.
+    data       a `DataRecord` of the images: check sums of their names, sizes, boxes and given proposals, and how many
+               bytes their files have. So images that are missing, replaced or have other boxes or proposals are noticed
+               when the run is resumed, and told apart from a data set that has grown. The folder of the data does not
+               count: it may be moved.
 
 A `.states` file holds it (see resume.py). Beside a parameter file without one, the config.yaml that the training wrote
 takes its place; its kind and data are then unknown. Of an imported backbone the importer notes the few keys that its
@@ -50,11 +51,12 @@ SUM_BYTES = 8
 # What a training depends on in an entry of a roidb, besides its name. On given proposals the entries have RoIs.
 _CONTENT = ('boxes', 'gt_classes', 'rois')
 DataRecord = namedtuple('DataRecord', 'sums objects')
-DataRecord.__doc__ = """sums: (images, 2, 8) uint8, check sums of each image's name and content, in the list's order;
+DataRecord.__doc__ = """sums: (images, 3, 8) uint8, check sums of each image's name and of what it is trained with,
+and the bytes of its file, in the list's order; (images, 2, 8), without the last, of checkpoints before 2026-11-27.
 objects: int, how many there are."""
 DataChange = namedtuple('DataChange', 'gone new changed reordered')
-DataChange.__doc__ = """How many images are no longer in the list, are new in it, have another size, other boxes
-or other proposals; and whether those that stayed stand in another order."""
+DataChange.__doc__ = """How many images are no longer in the list, are new in it, have another file or size, other
+boxes or other proposals; and whether those that stayed stand in another order."""
 
 
 def identity_of(cfg: Config, kind: str, roidb: list[dict]) -> Identity:
@@ -153,7 +155,7 @@ def check_resuming(identity: Identity, now: Identity, cfg: Config, source: str) 
     changed = _differences(identity, cfg, training_keys())
     change = identity.data and data_change(identity.data, now.data)
     if change and (change.gone or change.changed):
-        changed[DATA] = ('%d images, of which %d are gone and %d have other boxes or proposals, or another size'
+        changed[DATA] = ('%d images, of which %d are gone and %d have other boxes or proposals, or another picture'
                          % (len(identity.data.sums), change.gone, change.changed), '%d images, %d of them new'
                          % (len(now.data.sums), change.new))
     _refuse(changed, cfg, source, 'Go on with the settings and data that the run was begun with; or begin anew in '
@@ -209,8 +211,9 @@ def _refuse(changed, cfg, source, remedy):
 def data_record(roidb: list[dict]) -> DataRecord:
     """The `DataRecord` of a roidb. Mirror images, which follow from a setting, are left out."""
     entries = [entry for entry in roidb if not entry['flipped']]
-    sums = [_sum(entry['index'].encode('utf-8', 'surrogateescape')) + _sum(*_content(entry)) for entry in entries]
-    return DataRecord(np.frombuffer(b''.join(sums), dtype=np.uint8).reshape(-1, 2, SUM_BYTES),
+    sums = [_sum(entry['index'].encode('utf-8', 'surrogateescape')) + _sum(*_content(entry)) + _file_bytes(entry)
+            for entry in entries]
+    return DataRecord(np.frombuffer(b''.join(sums), dtype=np.uint8).reshape(-1, 3, SUM_BYTES),
                       sum(len(entry['boxes']) for entry in entries))
 
 
@@ -220,6 +223,14 @@ def _content(entry):
         if name in entry:
             value = np.asarray(entry[name])
             yield np.ascontiguousarray(value, dtype=np.float64 if value.dtype.kind == 'f' else np.int64).tobytes()
+
+
+def _file_bytes(entry):
+    """How many bytes an image's file has, in SUM_BYTES; 0 without a file."""
+    try:
+        return os.stat(entry['image']).st_size.to_bytes(SUM_BYTES, 'little')
+    except OSError:
+        return bytes(SUM_BYTES)
 
 
 def _sum(*parts):
@@ -236,9 +247,11 @@ def summary(record: DataRecord) -> dict[str, Any]:
 
 def data_change(before: DataRecord, now: DataRecord) -> DataChange | None:
     """What has changed between two records; None if nothing has."""
-    if np.array_equal(before.sums, now.sums):
+    columns = min(before.sums.shape[1], now.sums.shape[1])
+    sums = [record.sums[:, :columns] for record in (before, now)]
+    if np.array_equal(*sums):
         return None
-    pairs = [[(name.tobytes(), content.tobytes()) for name, content in record.sums] for record in (before, now)]
+    pairs = [[(image[0].tobytes(), image[1:].tobytes()) for image in of] for of in sums]
     names = [Counter(name for name, _ in of) for of in pairs]
     gone, new = names[0] - names[1], names[1] - names[0]
     lost = Counter(pairs[0]) - Counter(pairs[1])

@@ -89,7 +89,7 @@ def states_arrays(momenta: Params, progress: Progress, identity: Identity | None
     arrays.update((_MOMENTUM + name, value.as_in_context(mx.cpu())) for name, value in momenta.items())
     arrays[_PROGRESS] = _as_array(json.dumps(progress._asdict()))
     if identity:
-        data = identity.data and {'objects': identity.data.objects}
+        data = identity.data and {'objects': identity.data.objects, 'columns': identity.data.sums.shape[1]}
         arrays[_IDENTITY] = _as_array(json.dumps(dict(kind=identity.kind, settings=identity.settings, data=data)))
         if data:
             arrays[_DATA] = mx.nd.array(identity.data.sums, dtype=np.uint8)
@@ -131,7 +131,8 @@ def _read_identity(told):
     fields = _parsed(told[_IDENTITY])
     settings, data = dict(fields['settings']), fields['data']
     if data is not None:
-        data = DataRecord(np.asarray(told[_DATA]).astype(np.uint8).reshape(-1, 2, SUM_BYTES), int(data['objects']))
+        sums = np.asarray(told[_DATA]).astype(np.uint8).reshape(-1, data.get('columns', 2), SUM_BYTES)
+        data = DataRecord(sums, int(data['objects']))
     return Identity(fields['kind'], settings, data)
 
 

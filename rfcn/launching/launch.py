@@ -101,14 +101,11 @@ class Connection:
 
 
 def words_of_shell(text):
-    """The words of --rsh. Raises a ConfigError where there are none, or quotes that do not come in pairs."""
+    """The words of --rsh. Raises a ConfigError for quotes that do not come in pairs."""
     try:
-        words = shlex.split(text)
+        return shlex.split(text)
     except ValueError:
-        words = []
-    if not words:
-        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text)
-    return words
+        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text) from None
 
 
 def remote_command(rsh, host):

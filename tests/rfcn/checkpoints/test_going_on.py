@@ -119,7 +119,7 @@ def test_a_list_that_was_cut_is_refused_and_nothing_is_written(train, train_unti
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()}
     with pytest.raises(CheckpointError, match='tiny-interrupted.states was trained with something else: data was 6 '
                                               'images, of which 4 are gone and 0 have other boxes or proposals, or '
-                                              'another size, now 2 images, 0 of them new'):
+                                              'another picture, now 2 images, 0 of them new'):
         train(AUTO)
     assert {path.name: path.read_bytes() for path in (tmp_path / 'run').iterdir()} == before
 
@@ -138,6 +138,14 @@ def test_a_list_that_was_cut_on_purpose_trains_the_epoch_from_its_beginning(trai
 def test_other_boxes_are_noticed(train, own_tiny_voc):
     train()
     change_box(own_tiny_voc)
+    with pytest.raises(CheckpointError, match='6 images, of which 0 are gone and 1 have other boxes'):
+        train(AUTO, 'TRAIN.end_epoch=2')
+
+
+def test_a_picture_that_another_one_of_its_size_has_replaced_is_noticed(train, own_tiny_voc):
+    train()
+    images = Path(own_tiny_voc) / 'JPEGImages'
+    shutil.copy(images / 'wide2.jpg', images / 'wide1.jpg')
     with pytest.raises(CheckpointError, match='6 images, of which 0 are gone and 1 have other boxes'):
         train(AUTO, 'TRAIN.end_epoch=2')
 

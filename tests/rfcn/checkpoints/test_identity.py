@@ -178,6 +178,14 @@ def test_what_has_changed_in_a_data_set_is_counted(now, expected):
     assert data_change(data_record(entries('a', 'b', 'c')), data_record(now)) == expected
 
 
+def test_a_record_without_the_bytes_of_the_files_is_compared_by_what_it_has():
+    now = data_record(entries('a', 'b'))
+    old = now._replace(sums=now.sums[:, :2])
+    assert data_change(old, now) is None
+    assert data_change(old, data_record(entries('a', 'b', boxes=(OTHER_BOX,)))).changed == 2
+    assert data_change(old, data_record(entries('a'))).gone == 1
+
+
 def test_given_proposals_count_as_they_reach_the_loader():
     def record(*proposals):
         roidb = entries('a', proposals=np.array(proposals, np.float32).reshape(-1, 5))
