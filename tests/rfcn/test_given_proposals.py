@@ -133,7 +133,7 @@ def test_a_training_does_not_go_on_with_other_proposals(tiny_yaml, tmp_path):
     arguments = ['--cfg', tiny_yaml(), 'TRAIN.RESUME=auto', '--proposals']
     train_alternate.main_given(arguments + paths[:1])
     train_alternate.main_given(arguments + paths[:1])
-    with pytest.raises(CheckpointError, match='0 are gone and 6 have other boxes or proposals, or another size'):
+    with pytest.raises(CheckpointError, match='0 are gone and 6 have other boxes or proposals, or another picture'):
         train_alternate.main_given(arguments + paths[1:])
 
 
