@@ -178,6 +178,9 @@ def check_params(symbol: mx.sym.Symbol, input_shapes: dict[str, tuple], arg_para
         arg_shapes, _, aux_shapes = symbol.infer_shape(**input_shapes)
     except mx.base.MXNetError as error:     # of a graph from a file
         raise CheckpointError('%s: the graph does not fit together (%s)' % (source, error_line(error))) from None
+    if arg_shapes is None:
+        raise CheckpointError('%s: the graph does not fit together (the shapes of its parameters do not follow from '
+                              'those of its inputs)' % source)
     needed = dict(zip(symbol.list_arguments() + symbol.list_auxiliary_states(), arg_shapes + aux_shapes))
     needed = {name: shape for name, shape in needed.items() if name not in input_shapes}
     given = {name: value.shape for name, value in list(arg_params.items()) + list(aux_params.items())}

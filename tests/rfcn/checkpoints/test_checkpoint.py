@@ -240,3 +240,9 @@ def test_a_full_disk_is_noticed_wherever_it_ends(tmp_path, room):
     else:
         assert Path(prefix + '-0001.params').read_text() == 'before'
     assert said[1] == 'written' or Path(prefix + '-symbol.json').read_text() == 'before'
+
+
+def test_a_graph_whose_shapes_do_not_follow_from_its_inputs_is_refused():
+    loose = mx.sym.Group([small_symbol(), mx.sym.Variable('a') + mx.sym.Variable('b')])
+    with pytest.raises(CheckpointError, match='x.params: the graph does not fit together .the shapes of its param'):
+        check_params(loose, {'data': (1, 3, 2, 2)}, {}, {}, 'x.params')
