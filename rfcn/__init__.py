@@ -30,7 +30,7 @@ def use_own_lib(folder: Path) -> None:
     loaded = sys.modules.get('lib')
     if loaded is None:
         spec = importlib.util.spec_from_file_location('lib', str(folder / '__init__.py'),
-                                                       submodule_search_locations=[str(folder)])
+                                                      submodule_search_locations=[str(folder)])
         sys.modules['lib'] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules['lib'])
     elif Path(list(loaded.__path__)[0]).resolve() != folder:

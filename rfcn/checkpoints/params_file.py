@@ -33,7 +33,7 @@ MAX_NAME = 1024                         # bytes
 MIN_ARRAY = 4 + 4 + 8 + 4               # bytes of an array of no values: as many arrays as the file is long cannot be
 
 
-_Span = namedtuple('_Span', 'start size type')     # of an array's values: bytes, and MXNet's number of the type
+_Span = namedtuple('_Span', 'start size type')  # of an array's values: bytes, and MXNet's number of the type
 
 
 class _Reader:

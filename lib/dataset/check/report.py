@@ -161,14 +161,14 @@ def _alike_classes(data):
     """
     faults, first = Faults(), {}
     for label in data.classes:
-        other = first.setdefault(_spelling(label), label)
+        other = first.setdefault(_class_spelling(label), label)
         if other != label:
             faults.note(kinds.ALIKE, '', None, "%s: the classes '%s' and '%s' are two: correct the labels if they mean "
                         'the same' % (data.name, shown(other), shown(label)))
     return faults
 
 
-def _spelling(label):
+def _class_spelling(label):
     text = ''.join(unicodedata.normalize('NFKC', label).casefold().split())
     return re.sub(r'^(\d+)\.0+$', r'\1', text)
 
