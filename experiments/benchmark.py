@@ -13,12 +13,8 @@ if __package__ in (None, ''):
 
 import argparse
 import json
-import os
 import time
 
-os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
-
-import rfcn  # noqa: F401  sets MXNet's threads, so before anything imports MXNet
 from experiments.bench import baselines, data, inference, kernels, machine, peers, report, training, workers
 from lib.utils.folders import make_folder
 from lib.utils.whole_file import save_text

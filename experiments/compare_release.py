@@ -11,7 +11,6 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of experiments, rfcn and lib
 
 import logging
-import os
 import time
 
 from experiments.compare import boxes, datasets, graphs, images, networks, proposals, targets, training
@@ -122,7 +121,6 @@ def main(argv=None):
     if args.only not in [None] + names:
         parser.error('--only: no vector is called %s; there are %s' % (args.only, ', '.join(names) or 'none'))
     logging.basicConfig(level=logging.ERROR)  # the data sets warn of objects that are left out
-    os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
     return 0 if compare_release(args.vectors, args.only, pictures=args.images) else 1
 
 

@@ -59,7 +59,7 @@ def cost_command(args):
     """Print the hours of rows."""
     from experiments.rows import hours
     rows = ROWS if args.cost == 'all' else [find_row(args.cost)]
-    seconds = hours.Stopwatch()
+    seconds = hours.MeasuredSeconds()
     if args.seconds_per_step:
         seconds = hours.given_seconds(args.seconds_per_step, args.seconds_per_image or args.seconds_per_step / 3)
     print('%-46s %5s  hours' % ('row', 'hosts'))

@@ -21,16 +21,13 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from experiments.rows.cost import input_shapes
+from experiments.rows.cost import array_sizes, input_shapes, trained_names
 from experiments.rows.hours import reference_scale
 from experiments.rows.schedule import row_steps
 from experiments.rows.table import END2END, find_row
 from lib.errors import ConfigError
 from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import load_config
-from rfcn.core.module import fixed_param_names
 from rfcn.symbols import make_symbol
 
 BYTES = 4           # of a number on the wire: MXNet's servers add float32 up, whatever the network computes in
@@ -98,13 +95,9 @@ def hours(cluster, computing, gradient, images, images_of_worker=1):
 def gradient_bytes(cfg):
     """Bytes that a worker sends in a step of end-to-end training: of all parameters that are trained."""
     symbol = make_symbol(cfg).get_symbol(is_train=True)
-    rois = max(cfg.TRAIN.BATCH_ROIS, 1)
-    shapes = {name: shape for name, shape in input_shapes(cfg, symbol, reference_scale(cfg), rois).items()
-              if name in symbol.list_arguments()}
-    arguments, _, _ = symbol.infer_shape(**shapes)
-    fixed = set(fixed_param_names(symbol, cfg.network.FIXED_PARAMS)) | set(shapes)
-    return BYTES * sum(int(np.prod(shape)) for name, shape in zip(symbol.list_arguments(), arguments)
-                       if name not in fixed)
+    inputs = input_shapes(cfg, symbol, reference_scale(cfg))
+    sizes, _ = array_sizes(symbol, inputs)
+    return BYTES * sum(sizes[name] for name in trained_names(cfg, symbol, inputs))
 
 
 def lines(name, args):

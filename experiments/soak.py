@@ -21,10 +21,7 @@ from pathlib import Path
 
 if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
-
-import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
-
-os.environ.setdefault('MXNET_SUBGRAPH_VERBOSE', '0')
+    import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
 
 import mxnet as mx
 from matplotlib.backends.backend_agg import FigureCanvasAgg

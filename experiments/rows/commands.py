@@ -56,7 +56,7 @@ def test_published(row, params, overrides=()):
     fetch_data(cfg, [cfg.dataset.test_image_set])
     from experiments.rows import hours, schedule  # they take a second
     images = schedule.test_images(cfg)
-    seconds = hours.test_pixels(cfg) * hours.Stopwatch()(cfg, hours.WHOLE, False, hours.FP32)
+    seconds = hours.test_pixels(cfg) * hours.MeasuredSeconds()(cfg, hours.WHOLE, False, hours.FP32)
     logger.info('%d images at %.2f s: about %.1f hours on this machine in fp32, all else being quick', images, seconds,
                 images * seconds / 3600)
     test.main(['--cfg', str(row.cfg_path)] + overrides + ['--params', str(params)])

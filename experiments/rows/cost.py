@@ -1,5 +1,4 @@
 """What a row costs: parameters, arithmetic of an image, memory of a training step; from the graphs, nothing is run."""
-import re
 from typing import NamedTuple
 
 import mxnet as mx
@@ -8,7 +7,7 @@ import numpy as np
 from experiments.bench.measure import gflop
 from experiments.rows.table import END2END, GIVEN
 from rfcn.core.loader import detection_scales
-from rfcn.core.module import fixed_param_names
+from rfcn.core.module import fixed_param_names, planned_megabytes
 from rfcn.core.target_loaders import feature_shape
 from rfcn.symbols import make_symbol
 
@@ -33,8 +32,7 @@ def cost(cfg, kind):
     graph = network.get_symbol_rfcn if kind == GIVEN else network.get_symbol
     symbol = graph(is_train=False)
     views = [scale for scale in detection_scales(cfg) for _ in range(2 if cfg.TEST.FLIP else 1)]
-    inputs = [{name: shape for name, shape in input_shapes(cfg, symbol, scale, cfg.TEST.RPN_POST_NMS_TOP_N).items()
-               if name in symbol.list_arguments()} for scale in views]
+    inputs = [input_shapes(cfg, symbol, scale, cfg.TEST.RPN_POST_NMS_TOP_N) for scale in views]
     steps = [network.get_symbol] if kind == END2END else [network.get_symbol_rfcn]
     steps += [] if kind in (END2END, GIVEN) else [network.get_symbol_rpn]
     largest = max(cfg.SCALES, key=lambda scale: scale[0] * scale[1])
@@ -42,36 +40,51 @@ def cost(cfg, kind):
     return Cost(num_parameters(symbol, inputs[0]), sum(gflop(symbol, **shapes) for shapes in inputs), memory)
 
 
-def input_shapes(cfg, symbol, scale, rois):
-    """Shapes of all inputs that any graph has, for one landscape picture at a scale, and `rois` given RoIs."""
+def input_shapes(cfg, symbol, scale, rois=None):
+    """Shapes of the inputs of a graph, by name, for one image.
+
+    Args:
+        scale: height and width of the image. rois: how many, of a graph that is given them; by default all that train.
+    """
     height, width = scale
     anchors = cfg.network.NUM_ANCHORS
+    if rois is None:
+        rois = cfg.TRAIN.BATCH_ROIS if cfg.TRAIN.BATCH_ROIS > 0 else cfg.TEST.PROPOSAL_POST_NMS_TOP_N + OBJECTS
     shapes = {'data': (1, 3, height, width), 'im_info': (1, 3), 'rois': (1, rois, 5), 'gt_boxes': (1, OBJECTS, 5)}
     if 'rpn_cls_score_output' in symbol.get_internals().list_outputs():
         rows, columns = feature_shape(symbol)(height, width)
-        maps = (1, 4 * anchors, rows, columns)
-        return dict(shapes, label=(1, anchors * rows * columns), bbox_target=maps, bbox_weight=maps)
-    targets = (1, rois, 4 * (2 if cfg.CLASS_AGNOSTIC else cfg.dataset.NUM_CLASSES))
-    return dict(shapes, label=(1, rois), bbox_target=targets, bbox_weight=targets)
+        label, targets = (1, anchors * rows * columns), (1, 4 * anchors, rows, columns)
+    else:
+        label, targets = (1, rois), (1, rois, 4 * (2 if cfg.CLASS_AGNOSTIC else cfg.dataset.NUM_CLASSES))
+    shapes.update(label=label, bbox_target=targets, bbox_weight=targets)
+    return {name: shapes[name] for name in symbol.list_arguments() if name in shapes}
+
+
+def array_sizes(symbol, inputs):
+    """How many numbers are in each argument of a graph, the inputs among them, and in each statistic: two dicts."""
+    arguments, _, statistics = symbol.infer_shape(**inputs)
+    return tuple({name: int(np.prod(shape)) for name, shape in zip(names, shapes)} for names, shapes in (
+        (symbol.list_arguments(), arguments), (symbol.list_auxiliary_states(), statistics)))
 
 
 def num_parameters(symbol, inputs):
     """Numbers in all parameters and statistics."""
-    arguments, _, statistics = symbol.infer_shape(**inputs)
-    shapes = [shape for name, shape in zip(symbol.list_arguments(), arguments) if name not in inputs] + statistics
-    return sum(int(np.prod(shape)) for shape in shapes)
+    arguments, statistics = array_sizes(symbol, inputs)
+    return sum(arguments.values()) - sum(arguments[name] for name in inputs) + sum(statistics.values())
+
+
+def trained_names(cfg, symbol, inputs):
+    """The parameters that a training graph trains."""
+    fixed = set(fixed_param_names(symbol, cfg.network.FIXED_PARAMS)) | set(inputs)
+    return [name for name in symbol.list_arguments() if name not in fixed]
 
 
 def step_memory(cfg, symbol, scale):
     """Bytes that one training step plans to use, with one image."""
-    rois = cfg.TRAIN.BATCH_ROIS if cfg.TRAIN.BATCH_ROIS > 0 else cfg.TEST.PROPOSAL_POST_NMS_TOP_N + OBJECTS
-    shapes = input_shapes(cfg, symbol, scale, rois)
-    shapes = {name: shape for name, shape in shapes.items() if name in symbol.list_arguments()}
-    fixed = set(fixed_param_names(symbol, cfg.network.FIXED_PARAMS)) | set(shapes)
-    requests = {name: 'null' if name in fixed else 'write' for name in symbol.list_arguments()}
-    plan = symbol.simple_bind(mx.cpu(), grad_req=requests, **shapes).debug_str()
-    activations = int(re.search(r'Total (\d+) MB allocated', plan).group(1)) << 20
-    arguments, _, statistics = symbol.infer_shape(**shapes)
-    numbers = [np.prod(shape) * (1 if name in fixed else COPIES)
-               for name, shape in zip(symbol.list_arguments(), arguments)] + [np.prod(shape) for shape in statistics]
-    return activations + 4.0 * sum(numbers)
+    inputs = input_shapes(cfg, symbol, scale)
+    trained = trained_names(cfg, symbol, inputs)
+    requests = {name: 'write' if name in trained else 'null' for name in symbol.list_arguments()}
+    activations = planned_megabytes(symbol.simple_bind(mx.cpu(), grad_req=requests, **inputs)) << 20
+    arguments, statistics = array_sizes(symbol, inputs)
+    numbers = sum(arguments.values()) + sum(statistics.values())
+    return activations + 4.0 * (numbers + (COPIES - 1) * sum(arguments[name] for name in trained))

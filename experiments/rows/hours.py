@@ -13,12 +13,12 @@ import numpy as np
 
 from experiments.bench.subjects import random_params
 from experiments.bench.training import LABELS, OPTIMIZER
-from experiments.rows.cost import OBJECTS, input_shapes
+from experiments.rows.cost import input_shapes
 from experiments.rows.schedule import row_steps, test_images, training_images
 from experiments.rows.table import ALTERNATE, GIVEN, TEST
 from rfcn.config.config import load_config, rois_per_image, with_overrides
 from rfcn.core.detect import Predictor
-from rfcn.core.loader import detection_scales
+from rfcn.core.loader import Batch, detection_scales
 from rfcn.core.module import TrainModule
 from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions, with_bf16_weights
 from rfcn.precision.quantization import quantize
@@ -41,11 +41,12 @@ def hours(row, seconds, overrides=()):
     """What a row takes.
 
     Args:
-        seconds: a function (cfg, graph, is_train, precision) -> seconds of an image: a `Stopwatch`, or `given_seconds`.
+        seconds: a function (cfg, graph, is_train, precision) -> seconds of an image: `MeasuredSeconds` or
+            `given_seconds`.
     Raises:
         DatasetError, FileNotFoundError: the row's images are neither counted in schedule.py nor here.
     """
-    given = not isinstance(seconds, Stopwatch)
+    given = not isinstance(seconds, MeasuredSeconds)
     cfg = load_config(row.cfg_path, ['gpus='] + list(overrides))
     trained = [] if row.kind == TEST else row_steps(row, overrides)
     passes = [(graph_of(step.name, row.kind), True, step.images * relative_pixels(cfg)) for step in trained]
@@ -90,7 +91,7 @@ def given_seconds(training, testing):
     return lambda cfg, graph, is_train, precision: training if is_train else testing
 
 
-class Stopwatch:
+class MeasuredSeconds:
     """Measures the seconds of an image; equal graphs are measured once."""
 
     def __init__(self):
@@ -121,8 +122,7 @@ def measured(run):
 
 def random_batch(cfg, symbol):
     """One image at the reference scale and what else a graph reads."""
-    rois = cfg.TRAIN.BATCH_ROIS if cfg.TRAIN.BATCH_ROIS > 0 else cfg.TEST.PROPOSAL_POST_NMS_TOP_N + OBJECTS
-    shapes = input_shapes(cfg, symbol, reference_scale(cfg), rois)
+    shapes = input_shapes(cfg, symbol, reference_scale(cfg))
     rng = np.random.RandomState(0)
     height, width = shapes['data'][2:]
 
@@ -135,18 +135,14 @@ def random_batch(cfg, symbol):
               'gt_boxes': lambda shape: np.concatenate((boxes(shape), np.ones(shape[:-1] + (1,))), -1),
               'rois': lambda shape: np.concatenate((np.zeros(shape[:-1] + (1,)), boxes(shape)), -1),
               'label': lambda shape: rng.randint(0, 2, shape)}
-    names = [name for name in symbol.list_arguments() if name in shapes]
-    arrays = {name: mx.nd.array(values.get(name, np.zeros)(shapes[name])) for name in names}
-    inputs, labels = ([name for name in names if (name in LABELS) is wanted] for wanted in (False, True))
-    return mx.io.DataBatch([arrays[name] for name in inputs], [arrays[name] for name in labels],
-                           provide_data=[mx.io.DataDesc(name, arrays[name].shape) for name in inputs],
-                           provide_label=[mx.io.DataDesc(name, arrays[name].shape) for name in labels])
+    arrays = {name: values.get(name, np.zeros)(shape) for name, shape in shapes.items()}
+    return Batch({name: array for name, array in arrays.items() if name not in LABELS},
+                 {name: array for name, array in arrays.items() if name in LABELS})
 
 
 def trainer(cfg, symbol, batch, precision):
     """A function that makes one training step."""
-    descriptions = batch.provide_data + batch.provide_label
-    params = random_params(symbol, {desc.name: desc.shape for desc in descriptions})
+    params = random_params(symbol, {name: value.shape for name, value in batch.inputs.items()})
     graph = with_bf16_convolutions(symbol) if precision == BF16 else symbol
     module = TrainModule(graph, [desc.name for desc in batch.provide_data],
                          [desc.name for desc in batch.provide_label], [mx.cpu()], fixed=cfg.network.FIXED_PARAMS)

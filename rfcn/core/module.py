@@ -41,6 +41,11 @@ def fixed_param_names(symbol, fragments):
     return [name for name in symbol.list_arguments() if any(fragment in name for fragment in fragments)]
 
 
+def planned_megabytes(executor):
+    """Megabytes that MXNet plans for the activations of a bound graph."""
+    return int(re.search(r'Total (\d+) MB allocated', executor.debug_str()).group(1))
+
+
 def parts_of(batch):
     """The DataBatch of each device."""
     return getattr(batch, 'parts', [batch])
@@ -165,8 +170,7 @@ class TrainModule:
         """
         if self.contexts[0].device_type != 'cpu':
             return 0.0
-        plan = self.modules[0]._exec_group.execs[0].debug_str()
-        activations = int(re.search(r'Total (\d+) MB allocated', plan).group(1))
+        activations = planned_megabytes(self.modules[0]._exec_group.execs[0])
         copies = COPIES['amp_cast' in self.graph.tojson(remove_amp_cast=False)]
         trained = sum(int(np.prod(arrays[0].shape)) for _, arrays in self._trained())   # numbers
         return resident() + activations + copies * 4 * trained / 2 ** 20 + READ_AHEAD

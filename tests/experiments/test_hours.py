@@ -45,7 +45,7 @@ def test_every_kind_of_row_can_be_measured(name, monkeypatch):
     monkeypatch.setattr(hours, 'random_params', lambda symbol, shapes: init_params(symbol, shapes)[:2])
     monkeypatch.setattr(hours, 'has_bf16', lambda: False)
     overrides = [word.replace('small_rfcn', 'small_class_rpn') if 'class' in name else word for word in SMALL]
-    found = hours.hours(find_row(name), hours.Stopwatch(), overrides)
+    found = hours.hours(find_row(name), hours.MeasuredSeconds(), overrides)
     assert found.training['fp32'] > 0 and found.testing['fp32'] > 0
     assert ('INT8' in found.testing) == ('selective' not in name)
 
@@ -54,7 +54,7 @@ def test_equal_graphs_are_measured_once(monkeypatch, tiny_cfg):
     calls = []
     monkeypatch.setattr(hours, 'measured', lambda run: calls.append(run) or 1.0)
     monkeypatch.setattr(hours, 'tester', lambda symbol, batch, precision: None)
-    stopwatch = hours.Stopwatch()
+    stopwatch = hours.MeasuredSeconds()
     for overrides in ([], ['TRAIN.lr=0.5'], ['TEST.RPN_POST_NMS_TOP_N=5']):
         stopwatch(tiny_cfg(*overrides), hours.WHOLE, False, hours.FP32)
     assert len(calls) == 2

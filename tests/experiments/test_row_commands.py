@@ -113,7 +113,7 @@ def test_rows_with_a_script_of_their_own_are_run_by_it(calls):
 
 def test_a_network_that_is_there_is_tested_on_the_row_s_images_without_training(calls, monkeypatch, tmp_path, capsys):
     from experiments.rows import hours, schedule
-    monkeypatch.setattr(hours, 'Stopwatch', lambda: lambda *arguments: 0.5)
+    monkeypatch.setattr(hours, 'MeasuredSeconds', lambda: lambda *arguments: 0.5)
     monkeypatch.setattr(schedule, 'test_images', lambda cfg: 7200)
     monkeypatch.setattr(commands.test, 'main', lambda arguments: calls.append(tuple(arguments)))
     monkeypatch.setattr(logging.root, 'handlers', [])   # nobody has set up logging yet
