@@ -20,7 +20,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO, Callable, NamedTuple
 
 from lib.errors import UserError
-from lib.utils.whole_file import save_text
+from lib.utils.whole_file import alone_in, save_text
 
 CHUNK = 1 << 20
 NOTE = 'UNFINISHED-%s.txt'      # in the folder of an archive of this name while it is unpacked
@@ -142,7 +142,7 @@ def unpack(path: str, folder: str) -> int:
     """Unpack an archive into a folder; existing files are replaced.
 
     All names are checked before anything is written. Each file gets its name when it is complete. Until all files are
-    there, a note in the folder says so.
+    there, a note in the folder says so. A second program that unpacks there waits for the end of the first.
 
     Args:
         path: of a zip file, or of a tar file with or without compression.
@@ -156,7 +156,8 @@ def unpack(path: str, folder: str) -> int:
     os.makedirs(folder, exist_ok=True)
     note = os.path.join(folder, NOTE % os.path.basename(path))
     try:
-        with (zipfile.ZipFile(path) if path.endswith('.zip') else tarfile.open(path)) as archive:
+        with alone_in(folder), \
+                (zipfile.ZipFile(path) if path.endswith('.zip') else tarfile.open(path)) as archive:
             members = _zip_members(archive) if path.endswith('.zip') else _tar_members(archive)
             targets = [_target(folder, member.name, path) for member in members]
             require_space(folder, sum(member.size for member in members), 'unpacking ' + os.path.basename(path))

@@ -22,6 +22,7 @@ import os
 from data.archives import DEFAULT_SETS, MINIVAL, SETS, Archive, chosen, is_split, split_minival
 from data.download import FetchError, check_md5, download, require_space, unpack
 from lib.utils.console import say
+from lib.utils.folders import locked_folder
 from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
@@ -72,6 +73,7 @@ def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None
         the file names of the archives that were fetched.
     Raises:
         FetchError: as `download` and `unpack`; also if the content of an archive is not the expected one.
+        FolderInUse: another run fetches into the folder.
     """
     missing = [archive for archive in archives if not is_there(archive, folder)]
     downloads = Path(folder) / 'downloads'
@@ -80,24 +82,28 @@ def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None
             (downloads / name_of(archive)).unlink()
     if missing:
         downloads.mkdir(parents=True, exist_ok=True)
-        require_space(str(folder), space_needed(missing, folder, keep), 'what is still to load and to unpack')
-    for archive in missing:
-        path = str(downloads / name_of(archive))
-        if not os.path.exists(path):
-            download(address(archive, mirror), path, md5=archive.md5, **options)
-        elif archive.md5 is not None:  # put there by the user, or kept
-            check_md5(path, archive.md5, path)
-        files = unpack(path, str(Path(folder) / archive.folder))
-        if not (Path(folder) / archive.evidence).exists():
-            raise FetchError('%s was unpacked, %d files, but %s is not there: is it another archive?'
-                             % (path, files, archive.evidence))
-        mark = _mark(archive, folder)
-        mark.parent.mkdir(exist_ok=True)
-        save_text(mark, json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files,
-                                    'kept': keep}))
-        if not keep:
-            os.remove(path)
+        with locked_folder(folder):
+            require_space(str(folder), space_needed(missing, folder, keep), 'what is still to load and to unpack')
+            for archive in missing:
+                _fetch_one(archive, folder, mirror, keep, options)
     return [name_of(archive) for archive in missing]
+
+
+def _fetch_one(archive, folder, mirror, keep, options):
+    path = str(Path(folder) / 'downloads' / name_of(archive))
+    if not os.path.exists(path):
+        download(address(archive, mirror), path, md5=archive.md5, **options)
+    elif archive.md5 is not None:  # put there by the user, or kept
+        check_md5(path, archive.md5, path)
+    files = unpack(path, str(Path(folder) / archive.folder))
+    if not (Path(folder) / archive.evidence).exists():
+        raise FetchError('%s was unpacked, %d files, but %s is not there: is it another archive?'
+                         % (path, files, archive.evidence))
+    mark = _mark(archive, folder)
+    mark.parent.mkdir(exist_ok=True)
+    save_text(mark, json.dumps({'from': address(archive, mirror), 'md5': archive.md5, 'files': files, 'kept': keep}))
+    if not keep:
+        os.remove(path)
 
 
 def describe(archives: Sequence[Archive], folder: str, mirror: str | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from lib.dataset.voc_eval import detections_path, write_detections
 from lib.errors import DatasetError
 from lib.utils.console import shown
 from lib.utils.folders import make_folder
-from lib.utils.whole_file import check_place, save_text, whole_text
+from lib.utils.whole_file import alone_in, check_place, save_text, whole_text
 
 
 class JsonWriter:
@@ -76,7 +76,8 @@ class _AtTheEnd:
 
     def __exit__(self, kind, *_):
         if kind is None:
-            self.save()
+            with alone_in(self.path):
+                self.save()
 
     def add(self, path, size, found):
         """See the head of this file."""

@@ -13,7 +13,7 @@ from typing import Iterator
 
 from lib.errors import DatasetError, UserError
 from lib.utils.limits import is_there, kind_of
-from lib.utils.whole_file import NO_ROOM, process_lives, remove_leftovers
+from lib.utils.whole_file import NO_ROOM, alone_in, process_lives, remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ _held = set()   # the folders that this process holds
 def whole_folder(out: str) -> Iterator[str]:
     """A folder to write into, which gets its name at the end of the block.
 
-    If the block raises, it is removed. What a killed program left is removed by the next one that writes to `out`.
+    If the block raises, it is removed. What a killed program left is removed by the next one that writes to `out`. Of
+    two programs at once the second is refused.
 
     Args:
         out: path of a folder that is not there yet, or is empty.
@@ -35,22 +36,23 @@ def whole_folder(out: str) -> Iterator[str]:
         path of the folder to write into, beside `out`.
     Raises:
         DatasetError: there are files in `out`.
+        FolderInUse: another program is writing it.
         OSError: the folder that it is to be in cannot be written to, or the disk is full.
     """
     check_new_folder(out)
     target = os.path.realpath(out)
-    _remove_leftovers(target)
     temporary = '%s.unfinished-%d' % (target, os.getpid())
-    os.makedirs(temporary)
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    with alone_in(os.path.dirname(target)):
+        _remove_leftovers(target)
+        os.mkdir(temporary)
     note = os.path.join(temporary, NOTE)
     try:
         with open(note, 'w', encoding='utf-8') as file:
             file.write(_TEXT % target)
         yield temporary
         os.remove(note)
-        if os.path.isdir(target):
-            os.rmdir(target)
-        os.rename(temporary, target)
+        os.rename(temporary, target)    # also onto an empty folder
     except OSError as error:
         within = any(str(name).startswith(temporary) for name in (error.filename, error.filename2))
         if not within and (error.filename is not None or error.errno not in NO_ROOM):
@@ -104,18 +106,22 @@ def _check_writable(place, out):
         raise PermissionError(errno.EACCES, 'the folder %s may not be written to' % place, os.fspath(out))
 
 
-def _remove_leftovers(target):
-    folder, name = os.path.split(target)
-    pattern = re.compile(re.escape(name) + r'\.unfinished-([0-9]+)')
-    for entry in os.listdir(folder) if os.path.isdir(folder) else ():
-        found = pattern.fullmatch(entry)
-        if found and not process_lives(int(found.group(1))):
-            shutil.rmtree(os.path.join(folder, entry))
-            logger.warning('%s: removed, an interrupted program had left it', os.path.join(folder, entry))
-
-
 class FolderInUse(UserError, RuntimeError):
     """Another run writes there."""
+
+
+def _remove_leftovers(target):
+    """Remove what killed programs left of a `whole_folder`. Raises FolderInUse where one is at work."""
+    folder, name = os.path.split(target)
+    pattern = re.compile(re.escape(name) + r'\.unfinished-([0-9]+)')
+    for entry, found in ((entry, pattern.fullmatch(entry)) for entry in os.listdir(folder)):
+        path = os.path.join(folder, entry)
+        if found and int(found.group(1)) != os.getpid() and process_lives(int(found.group(1))):
+            raise FolderInUse('%s is being written by another run, process %s: wait for its end, or choose another '
+                              'folder. If that process does something else, delete %s' % (target, found.group(1), path))
+        if found:
+            shutil.rmtree(path)
+            logger.warning('%s: removed, an interrupted program had left it', path)
 
 
 @contextlib.contextmanager
@@ -143,7 +149,7 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise FolderInUse('%s is in use by another run (%s): wait for its end, or choose another output_path'
+            raise FolderInUse('%s is in use by another run (%s): wait for its end, or choose another folder'
                               % (folder, file.read().strip() or 'its process is unknown')) from None
         except OSError as error:
             logger.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)

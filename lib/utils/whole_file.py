@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import errno
+import fcntl
 import functools
 import logging
 import os
@@ -40,7 +41,8 @@ def whole_files(paths: Sequence[str | os.PathLike], suffix: str = '', last_tells
 
     At the end of the block all of them are flushed to the disk, and only then do they get their names, in this order.
     If the block raises, or a file finds no room, the temporary files are removed and what was there is untouched. What
-    a killed program left of these files is removed before.
+    a killed program left of these files is removed before. Of two programs that write the same files, the names are all
+    of one, then all of the other.
 
     Args:
         paths: str or path, of the files.
@@ -75,17 +77,37 @@ def _give_names(paths, temporaries, targets, last_tells):
         if target:
             _flush(temporary)
             _keep_mode_and_owner(temporary, target)
-    if last_tells and targets[-1]:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(targets[-1])
-    for path, temporary, target in zip(paths, temporaries, targets):
-        if target:
-            os.replace(temporary, target)
-        else:
-            with open(temporary, 'rb') as file, _open_stream(path, 'wb') as stream:
-                shutil.copyfileobj(file, stream)
-    for folder in {os.path.dirname(target) for target in filter(None, targets)}:
+    folders = sorted({os.path.dirname(target) for target in filter(None, targets)})
+    with contextlib.ExitStack() as held:
+        for folder in folders if len(targets) > 1 else ():
+            held.enter_context(alone_in(folder))
+        if last_tells and targets[-1]:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(targets[-1])
+        for path, temporary, target in zip(paths, temporaries, targets):
+            if target:
+                os.replace(temporary, target)
+            else:
+                with open(temporary, 'rb') as file, _open_stream(path, 'wb') as stream:
+                    shutil.copyfileobj(file, stream)
+    for folder in folders:
         _flush_folder(folder)
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | os.PathLike) -> Iterator[None]:
+    """A moment in which no other block of this function, of this or another program, is at work in a folder.
+
+    Others wait for its end; `lib.utils.folders` has a lock that refuses them. No effect on what is no folder, or where
+    the file system has no locks. Not for a block within another one of the same folder.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):      # the folder cannot be read, or not locked
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            held.callback(os.close, number)
+            fcntl.flock(number, fcntl.LOCK_EX)
+            held.callback(fcntl.flock, number, fcntl.LOCK_UN)   # now, whatever processes have inherited the number
+        yield
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import errno
 import functools
 import logging
 import os
+import signal
 import sys
 import traceback
 
@@ -21,7 +22,16 @@ from rfcn.cli.commands import COMMANDS, SPELLED_NOW, example_of
 
 TRACEBACK = '--traceback'
 CALLED = 'rfcn '     # how sys.argv[0] of a command begins; its name follows
-FAILED, INTERRUPTED = 1, 130
+FAILED = 1
+ENDING = (signal.SIGTERM, signal.SIGHUP)    # what ends a command as Ctrl-C does
+
+
+class Signalled(KeyboardInterrupt):
+    """One of ENDING came; `number` is the signal."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,8 +93,8 @@ def run_script(main):
     """Call a script's `main` with the process's arguments and end the process.
 
     An error that the user can mend (a `UserError`, or one of the system such as a missing file) becomes one message on
-    stderr and in the log of the run; the status is 1. Ctrl-C gives 130. Any other error is the program's: it keeps its
-    traceback, which goes to the log as well.
+    stderr and in the log of the run; the status is 1. Ctrl-C, SIGTERM and SIGHUP remove what is half written and give
+    130, 143 and 129. Any other error is the program's: it keeps its traceback, which goes to the log as well.
 
     Args:
         main: a function without arguments; the status is the number that it returns, 0 if it returns none.
@@ -96,7 +106,8 @@ def run_script(main):
         from rfcn.launching.roles import serve
         main = functools.partial(serve, rfcn.HELPER_ROLE)
     try:
-        _run(main)
+        with _ended_by_signals():
+            _run(main)
     except SystemExit as end:
         _leave_the_others(end.code)
         raise
@@ -124,9 +135,10 @@ def _run(main):
     except (UserError, OSError) as error:
         _tell(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
         sys.exit(FAILED)
-    except KeyboardInterrupt:
-        _tell('interrupted', show)
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as error:
+        number = getattr(error, 'number', signal.SIGINT)
+        _tell('interrupted' if number == signal.SIGINT else 'ended by ' + number.name, show)
+        sys.exit(128 + number)
     except UnicodeEncodeError as error:
         if not _is_name(error):
             raise
@@ -148,6 +160,29 @@ def _run(main):
         _tell(message(error), show)
         sys.exit(FAILED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextlib.contextmanager
+def _ended_by_signals():
+    """Within a `with` block, the first of ENDING raises `Signalled`, so that what is half written is removed; the next
+    one ends the process.
+
+    One that is ignored stays so, as `nohup` wants it. Of several processes each keeps the system's way: they wait for
+    one another inside of MXNet, where Python hears no signal.
+    """
+    def end(number, frame):
+        signal.signal(number, signal.SIG_DFL)
+        raise Signalled(signal.Signals(number))
+
+    several = rfcn.HELPER_ROLE or os.environ.get('DMLC_ROLE')
+    taken = [number for number in ENDING if not several and signal.getsignal(number) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _is_name(error):

@@ -8,7 +8,7 @@ from lib.utils.console import counted
 from lib.utils.folders import make_folder
 from lib.utils.image_file import imwrite
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
-from lib.utils.whole_file import save_text
+from lib.utils.whole_file import alone_in, save_text
 from rfcn.explaining import figures
 
 DECISION_PAGE, TRAINING_PAGE = 'explanation.html', 'training.html'
@@ -28,9 +28,10 @@ def write_explanation(explanation, folder, name):
     folder = Path(folder)
     make_folder(folder)
     pictures = draw_explanation(explanation)
-    for title, picture in pictures.items():
-        imwrite(folder / (title + '.png'), picture)
-    save_text(str(folder / DECISION_PAGE), decision_page(explanation, pictures, name))
+    with alone_in(folder):
+        for title, picture in pictures.items():
+            imwrite(folder / (title + '.png'), picture)
+        save_text(str(folder / DECISION_PAGE), decision_page(explanation, pictures, name))
     return folder / DECISION_PAGE
 
 
@@ -126,20 +127,22 @@ def write_training_page(taught, folder):
     """
     folder = Path(folder)
     make_folder(folder)
-    parts, sheets = [], []
+    parts, rows = [], []
     for number, image in enumerate(taught, 1):
         panels = figures.draw_training_image(image)
         row = figures.side_by_side([figures.titled(panel, title) for title, panel in panels.items()])
-        imwrite(folder / ('training_%d.png' % number), row)
-        sheets.append(row)
+        rows.append(row)
         parts += [heading('%d. %s' % (number, image.path))] + [paragraph(line) for line in image.sentences()]
         parts += [figure(panel, title) for title, panel in panels.items()] + [_objects_table(image)]
-    width = max(sheet.shape[1] for sheet in sheets)
-    sheet = np.vstack([cv2.copyMakeBorder(each, 0, 10, 0, width - each.shape[1], cv2.BORDER_CONSTANT,
-                                          value=(255, 255, 255)) for each in sheets])
-    imwrite(folder / 'sheet.jpg', sheet, quality=88)
+    width = max(row.shape[1] for row in rows)
+    sheet = np.vstack([cv2.copyMakeBorder(row, 0, 10, 0, width - row.shape[1], cv2.BORDER_CONSTANT,
+                                          value=(255, 255, 255)) for row in rows])
     title = 'What %s %s' % (counted(len(taught), 'training image'), 'teaches' if len(taught) == 1 else 'teach')
-    save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(taught)] + parts))
+    with alone_in(folder):
+        for number, row in enumerate(rows, 1):
+            imwrite(folder / ('training_%d.png' % number), row)
+        imwrite(folder / 'sheet.jpg', sheet, quality=88)
+        save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(taught)] + parts))
     return folder / TRAINING_PAGE
 
 

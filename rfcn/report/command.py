@@ -19,7 +19,7 @@ from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread
 from lib.utils.limits import is_there
 from lib.utils.safe_load import load_pickle
-from lib.utils.whole_file import save_text
+from lib.utils.whole_file import whole_files
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config, run_folder
 from rfcn.cli.script import share, whole_number_from
@@ -73,8 +73,10 @@ def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against
     content = _content(cfg, imdb, evaluation, objects, judged, params, before, thresh)
     content = content._replace(pictures=list(_pictures(cfg, imdb, objects, judged, thresh, pictures)))
     make_folder(folder)
-    save_text(str(Path(folder, SUMMARY)), json.dumps(summary(content), indent=1) + '\n')
-    save_text(str(Path(folder, PAGE)), report_page(content))
+    texts = [json.dumps(summary(content), indent=1) + '\n', report_page(content)]
+    with whole_files([Path(folder, SUMMARY), Path(folder, PAGE)]) as temporaries:
+        for temporary, text in zip(temporaries, texts):
+            Path(temporary).write_text(text, encoding='utf-8')
     logger.info('wrote %s', Path(folder, PAGE))
     return str(Path(folder, PAGE))
 

@@ -16,6 +16,7 @@ import pytest
 from data import archives, download, fetch
 from data.archives import Archive, is_split, split_minival
 from data.download import FetchError
+from lib.utils import folders
 
 QUICK = dict(retries=3, timeout=5, pause=0.01)
 Usage = collections.namedtuple('Usage', 'total used free')
@@ -97,6 +98,17 @@ def test_an_archive_is_loaded_checked_and_unpacked_and_a_second_call_does_nothin
     assert list((tmp_path / 'downloads').iterdir()) == []
     assert fetch.fetch([archive], str(tmp_path), **QUICK) == []
     assert len(server.requests) == 1
+
+
+def test_a_second_fetch_at_once_is_refused_and_what_is_there_is_not_locked(server, tmp_path, monkeypatch):
+    archive = voc_archive(server)
+    with folders.locked_folder(tmp_path), monkeypatch.context() as other_process:
+        other_process.setattr(folders, '_held', set())
+        with pytest.raises(folders.FolderInUse):
+            fetch.fetch([archive], str(tmp_path), **QUICK)
+    assert server.requests == [] and fetch.fetch([archive], str(tmp_path), **QUICK) == ['voc.tar']
+    monkeypatch.setattr(fetch, 'locked_folder', None)
+    assert fetch.fetch([archive], str(tmp_path), **QUICK) == []
 
 
 def test_what_was_removed_since_is_fetched_again(server, tmp_path):

@@ -54,6 +54,14 @@ def test_a_block_within_a_block_is_of_the_same_run(tmp_path):
         assert b'is in use by another run (process %d' % os.getpid() in done.stderr     # still held
 
 
+def test_a_new_folder_that_another_program_is_writing_is_refused_before_anything_is_written(tmp_path):
+    (tmp_path / ('out.unfinished-%d' % os.getppid())).mkdir()      # of a process that lives
+    with pytest.raises(FolderInUse, match='out is being written by another run, process %d: wait' % os.getppid()):
+        with whole_folder(str(tmp_path / 'out')):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ['out.unfinished-%d' % os.getppid()]
+
+
 def test_a_folder_that_cannot_be_held_is_named(tmp_path):
     place = tmp_path / 'none'
     with pytest.raises(FileNotFoundError) as caught, locked_folder(place):

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all."""
+import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.utils.whole_file import (
+    alone_in,
     check_place,
     is_standard_output,
     remove_leftovers,
@@ -172,6 +175,26 @@ def test_files_that_belong_together_get_their_names_together_or_not_at_all(tmp_p
         assert paths[0].read_text() == 'before'
     assert [path.read_text() for path in paths] == ['after', 'after, too']
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['a', 'b']
+
+
+def test_a_second_program_waits_while_the_first_names_files_that_belong_together(tmp_path, monkeypatch):
+    replace, held = os.replace, []
+
+    def watched(source, path):
+        folder = os.open(str(tmp_path), os.O_RDONLY)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held.append(path)
+        os.close(folder)
+        replace(source, path)
+    monkeypatch.setattr('os.replace', watched)
+    for names in ('a', 'b'), ('c',):
+        save_whole([str(tmp_path / name) for name in names], lambda *paths: [Path(path).touch() for path in paths])
+    assert held == [str(tmp_path / 'c')]     # a single file needs no other
+    with alone_in(tmp_path / 'c'), alone_in('-'):
+        pass                                # neither is a folder
+    with alone_in(tmp_path):
+        pass                                # free again
 
 
 def test_a_file_that_tells_of_others_never_stands_beside_what_it_does_not_tell_of(tmp_path, killed_before):

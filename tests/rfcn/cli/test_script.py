@@ -1,8 +1,10 @@
 """How scripts end: what the user can mend is told in one sentence, whichever script it is."""
 import fcntl
 import logging
+import os
 import re
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -178,6 +180,30 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
     def main():
         raise KeyboardInterrupt
     assert end_of(main, monkeypatch) == 130 and capsys.readouterr().err == 'error: interrupted\n'
+
+
+@pytest.mark.parametrize('name, status', [('SIGTERM', 143), ('SIGHUP', 129)])
+def test_a_signal_that_ends_a_command_leaves_nothing_half_written(name, status, tmp_path):
+    code = ('import os, signal, sys; sys.path[0] = %r\n'
+            'from lib.utils.whole_file import whole_file\n'
+            'from rfcn.cli.script import run_script\n'
+            'def main():\n'
+            '    with whole_file("a.txt") as path:\n'
+            '        open(path, "w").close()\n'
+            '        os.kill(os.getpid(), signal.%s)\n'
+            '        signal.pause()\n'
+            'run_script(main)' % (str(ROOT), name))
+    ended = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (status, b'error: ended by %s\n' % name.encode())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_was_started_to_outlive_its_terminal_does(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)       # as nohup does
+    try:
+        assert end_of(lambda: os.kill(os.getpid(), signal.SIGHUP), monkeypatch) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_reader_that_has_enough_before_the_work_is_done_ends_it_with_a_sentence():
