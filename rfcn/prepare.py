@@ -81,7 +81,9 @@ def read_folder(folder):
     for name in found.image_sets:
         data = read_annotated(found.format, name, folder, sets=found.image_sets)
         if data.annotated:
-            data, _ = complete_set(data)
+            data, notes = complete_set(data)
+            for note in notes:
+                logger.warning('%s', note)
             sets[name] = data._replace(pictures=[picture._replace(
                 name=relative(picture.path, folder)) for picture in data.pictures])
     if not sets:

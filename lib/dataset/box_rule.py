@@ -18,6 +18,10 @@ MIN_SIDE = 2            # pixels: a box whose clipped side is shorter is dropped
 TOLERANCE = 0.5         # of the image's side: a box that sticks out by more at an edge is dropped, not clipped
 SLACK = 1e-3            # pixels: rounding error of fractions of the width that are written with six digits
 LARGEST_FRACTION = 2    # if no coordinate of a set is larger, they may be fractions of the sides, not pixels
+# The four numbers of a box in the format's files. Some programs write another one's.
+_CORNERS, _CORNER, _CENTRE = 'two corners', 'corner, width and height', 'centre, width and height'
+_FORM = {'PascalVOC': _CORNERS, 'csv': _CORNERS, 'coco': _CORNER, 'yolo': _CENTRE}
+_MISFITS, _MISFIT_SHARE, _MARGIN = 3, 0.25, 2   # a hint needs so many boxes, of the set, outside by so many pixels
 
 # Kinds of fault that a box may have; its verdict is an index into them. From FIRST_DROPPED on the box is dropped.
 VERDICTS = (None, CLIPPED, INVERTED, OUTSIDE, FAR, TINY)
@@ -122,26 +126,48 @@ def fit_items(data: AnnotatedSet, sizes: ArrayLike, *, min_side: float = MIN_SID
 
 
 def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
-    """Faults for a CSV list whose boxes look as if pixels were counted from 1, or as if they were fractions.
+    """Faults for a set whose boxes look as if its files meant them in another way than the format does.
+
+    They may be fractions of the image, another format's four numbers, or, in a CSV list, pixels counted from 1.
 
     Args:
         data: the set.
-        sizes: (pictures, 2) width and height of the images.
+        sizes: (pictures, 2) width and height of the images; NaN if unknown.
     """
     items, owners = data.table()
-    boxes, faults = items['box'], Faults()
-    if data.format != 'csv' or not len(boxes):
+    boxes, sizes, faults = items['box'], np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners], Faults()
+    if not len(boxes):
         return faults
     source = data.pictures[0].source
-    if (np.abs(boxes) < LARGEST_FRACTION).all():
+    if data.format != 'yolo' and (np.abs(boxes) < LARGEST_FRACTION).all():
         faults.note(HINT, '', None, '%s: all corners lie between %g and %g. Pixels are expected: if these are '
                     'fractions of the image, multiply them by its width and height'
                     % (source, boxes.min(), boxes.max()))
-    beyond = boxes[:, 2:] - np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners]
-    if boxes.min() >= 1 and (beyond == 0).sum() > (beyond > 0).sum():
+    beyond = boxes[:, 2:] - sizes
+    if data.format == 'csv' and boxes.min() >= 1 and (beyond == 0).sum() > (beyond > 0).sum():
         faults.note(HINT, '', None, '%s: no box begins at 0, and some end one pixel beyond the image. If pixels are '
                     'counted from 1 there, set dataset.CSV_ORIGIN to 1' % source)
+    form = _FORM[data.format]
+    numbers = _numbers(form, boxes[:, :2], boxes[:, 2:] + 1)
+    misfits = int((~_fits(form, *numbers, sizes)).sum())
+    others = [other for other in (_CORNERS, _CORNER) if _fits(other, *numbers, sizes).all()]
+    if misfits >= max(_MISFITS, _MISFIT_SHARE * len(boxes)) and others:
+        faults.note(HINT, '', None, '%s: %d of %d boxes leave their image or end before they begin, and none would if '
+                    'the four numbers were %s. This format expects %s: correct the files'
+                    % (source, misfits, len(boxes), ', or '.join(others), form))
     return faults
+
+
+def _numbers(form, start, end):
+    """The four numbers that stand for boxes from `start` to `end`, (n, 2) each."""
+    return {_CORNERS: (start, end), _CORNER: (start, end - start), _CENTRE: ((start + end) / 2, end - start)}[form]
+
+
+def _fits(form, first, second, sizes):
+    """(n,) bool: whether four numbers, taken so, are a box in its image."""
+    start, end = {_CORNERS: (first, second), _CORNER: (first, first + second),
+                  _CENTRE: (first - second / 2, first + second / 2)}[form]
+    return ((start >= -_MARGIN) & (end <= sizes + _MARGIN) & (end > start)).all(axis=1)
 
 
 def usage_text(fitted: FittedItems, what: str = 'trained on') -> str:

@@ -8,6 +8,7 @@ from typing import Callable, Iterable, Sequence
 
 from lib.dataset import DATASETS, read_annotated
 from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels
+from lib.dataset.box_rule import hints
 from lib.dataset.faults import stopping
 from lib.dataset.files import inside
 from lib.dataset.imdb import EXAMPLES, turned_text
@@ -36,7 +37,7 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         progress: wraps the list of pictures to show a bar, as tqdm does.
     Returns:
         sets: image set -> what was written.
-        notes: what the target format cannot state, and pictures with an orientation that other tools may apply.
+        notes: what the target format cannot state, and those of `complete_set`.
     Raises:
         FileNotFoundError: there is no such data set, or an image is missing.
         DatasetError: the data have a fault, or `out` is not empty.
@@ -45,24 +46,24 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         if name not in DATASETS:
             raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(DATASETS)))
     with whole_folder(out) as folder:
-        sets, turned = {}, []
+        sets, notes = {}, []
         for name in image_sets:
             data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
             sets['all' if name == '.' else name], of_set = complete_set(data)
-            turned += of_set
+            notes += of_set
         check_same_classes(sets, 'Give them with --classes')
         lost, folders = DATASETS[target].write(sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)
-    return sets, lost + [turned_text(path, orientation) for path, orientation in turned[:EXAMPLES]]
+    return sets, lost + notes
 
 
-def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[tuple[str, int]]]:
+def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
     """An annotated set with the size of every image, as its header states it: to be written in another form.
 
     Returns:
         data: the set.
-        turned: path and orientation of the images with an orientation other than 1.
+        notes: some of the pictures with an orientation that other tools may apply; what boxes may mean (`hints`).
     Raises:
         DatasetError: the set has no annotations, a fault that stops training, an unknown label, an image of another
             size than annotated, or a class name that a text file does not hold.
@@ -76,9 +77,11 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[tuple[str, int]
     if unprintable:
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
     heads = [_head_of(picture) for picture in data.pictures]
-    turned = [(picture.path, head.orientation) for picture, head in zip(data.pictures, heads) if head.orientation != 1]
+    turned = [turned_text(picture.path, head.orientation) for picture, head in zip(data.pictures, heads)
+              if head.orientation != 1]
     pictures = [picture._replace(size=head.size) for picture, head in zip(data.pictures, heads)]
-    return data._replace(pictures=pictures), turned
+    doubts = [fault.text for fault in hints(data, [head.size for head in heads])]
+    return data._replace(pictures=pictures), turned[:EXAMPLES] + doubts
 
 
 def _head_of(picture):

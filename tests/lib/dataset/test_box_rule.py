@@ -7,7 +7,7 @@ import pytest
 
 from lib.dataset import load_gt_roidb, make_dataset, read_annotated
 from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, read_flag
-from lib.dataset.box_rule import RELEASE, VERDICTS, fit_boxes, fit_items, usage_text
+from lib.dataset.box_rule import RELEASE, VERDICTS, fit_boxes, fit_items, hints, usage_text
 from lib.errors import DatasetError
 
 SIZE = (96, 80)
@@ -200,3 +200,35 @@ def test_without_a_known_size_only_the_order_of_the_corners_is_judged(tmp_path):
     fitted = fit_items(data, [(np.nan, np.nan)])
     assert [VERDICTS[verdict] for verdict in fitted.verdicts] == [
         'box sticks out', None, None, 'inverted box', 'tiny box', None, None]
+
+
+# left, top, right, bottom
+SIDES = [(20, 10, 60, 50), (50, 40, 90, 70), (5, 30, 40, 79), (60, 5, 95, 40), (0, 5, 30, 60)]
+
+
+@pytest.mark.parametrize('kind, meant, read', [     # what is read where other numbers were written
+    ('coco', 'two corners', lambda x, y, right, bottom: (x, y, x + right - 1, y + bottom - 1)),
+    ('yolo', 'two corners', lambda x, y, right, bottom: (x - right / 2, y - bottom / 2, x + right / 2 - 1,
+                                                         y + bottom / 2 - 1)),
+    ('yolo', 'corner, width and height', lambda x, y, right, bottom: (
+        x - (right - x) / 2, y - (bottom - y) / 2, x + (right - x) / 2 - 1, y + (bottom - y) / 2 - 1)),
+    ('csv', 'corner, width and height', lambda x, y, right, bottom: (x, y, right - x, bottom - y)),
+    ('PascalVOC', 'corner, width and height', lambda x, y, right, bottom: (x, y, right - x, bottom - y))])
+def test_boxes_in_the_four_numbers_of_another_format_get_a_hint(kind, meant, read, tmp_path):
+    data = read_annotated(kind, 'train', write_set(tmp_path, kind, [(read(*sides), {}) for sides in SIDES * 2]))
+    assert [fault.text.partition(', and none would if the four numbers were ')[2].partition('.')[0]
+            for fault in hints(data, [SIZE])] == [meant]
+    assert hints(data, [(np.nan, np.nan)]) == []
+
+
+@pytest.mark.parametrize('kind', FORMATS)
+def test_boxes_that_are_right_or_some_of_which_stick_out_get_no_hint(kind, tmp_path):
+    right = [((x, y, x2 - 1, y2 - 1), {}) for x, y, x2, y2 in SIDES]
+    for name, objects in (('right', right), ('edges', EDGES), ('one', [((50, 40, 100, 79), {})]), ('none', [])):
+        assert hints(read_annotated(kind, 'train', write_set(tmp_path / name, kind, objects)), [SIZE]) == []
+
+
+@pytest.mark.parametrize('kind', ('PascalVOC', 'coco', 'csv'))
+def test_fractions_where_pixels_are_expected_get_a_hint(kind, tmp_path):
+    data = read_annotated(kind, 'train', write_set(tmp_path, kind, [((-0.8, -0.7, 0.1, 0.2), {})]))
+    assert ['if these are fractions' in fault.text for fault in hints(data, [SIZE])] == [True]
