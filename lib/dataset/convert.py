@@ -89,9 +89,10 @@ def _head_of(picture):
     """
     head = image_head(picture.path)
     if picture.size not in (None, head.size):
-        remedy = 'let rfcn check --fix do it' if picture.size != head.size[::-1] else \
-            'turn the picture: rfcn check --fix OUT --upright does it where it has an EXIF orientation'
-        raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, or %s'
+        remedy = 'or resize its boxes, if the image was resized after they were drawn' \
+            if picture.size != head.size[::-1] else \
+            'or turn the picture: rfcn check --fix OUT --upright does it where it has an EXIF orientation'
+        raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, %s'
                            % (picture.path, *head.size, picture.source, *picture.size, remedy))
     return head
 

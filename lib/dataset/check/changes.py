@@ -7,7 +7,7 @@ import numpy as np
 
 from lib.dataset import faults as kinds
 from lib.dataset.box_rule import FIRST_DROPPED, fit_boxes, uninverted
-from lib.dataset.check.pictures import frame, lies_on_its_side
+from lib.dataset.check.pictures import frame
 from lib.dataset.check.report import Report
 from lib.utils.image_header import lies_sideways, upright_box
 
@@ -40,8 +40,8 @@ def plan_changes(report: Report, upright: str | None = None, reencode: Collectio
 
     Left out are pictures whose image or annotation cannot be read, and boxes that are outside, tiny or there twice. A
     box that sticks out is clipped, the corners of an inverted box are put in order, and a wrong size is corrected
-    unless the image lies on its side. Everything else stays as it is, such as unknown labels and equal images: only
-    the owner of the data can decide about it.
+    where the boxes do not fit it. Everything else stays as it is, such as other wrong sizes, since the picture may have
+    been resized and the boxes not, unknown labels and equal images: only the owner of the data can decide about it.
 
     Args:
         report: of the check of the set; boxes are fitted by its rule.
@@ -77,7 +77,7 @@ def _change(changes, report, fault, picture, image):
         return 'image left out'
     if fault.kind == kinds.TURNED and fault.index in changes.upright:
         return 'image turned upright'
-    if fault.kind == kinds.SIZE and not lies_on_its_side(picture, image.size):
+    if fault.kind == kinds.SIZE and frame(picture, image) == image.size:
         changes.sizes[fault.index] = image.size
         return 'size is now %d x %d' % image.size
     if fault.kind in _ITEM_LEFT_OUT + _BOX_CORRECTED:

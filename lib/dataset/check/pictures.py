@@ -5,6 +5,8 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, NamedTuple
 
+import numpy as np
+
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, Picture
 from lib.dataset.faults import Fault, Faults
@@ -14,6 +16,7 @@ from lib.utils.image_file import image_head, imread
 from lib.utils.limits import MAX_PIXELS
 
 DECODED = 20000     # images: of larger sets only the headers are read, unless the pixels are asked for
+SLACK = 1.02        # times the annotated size; a box that ends beyond it was not drawn on an image of that size
 _BATCH = 4096       # images that are handed to the threads at a time
 
 
@@ -46,7 +49,8 @@ def _size_fault(picture, size):
     if picture.size in (None, size):
         return None
     hint = '. It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation' \
-        if lies_on_its_side(picture, size) else ''
+        if lies_on_its_side(picture, size) else '' if _drawn_on(picture, size) else \
+        '. Correct it, or resize its boxes, if the image was resized after they were drawn'
     return Fault(kinds.SIZE, picture.index, None, '%s: the image is %d x %d pixels, its annotation %s says %d x %d%s'
                  % ((picture.path,) + size + (picture.source,) + picture.size + (hint,)))
 
@@ -59,10 +63,19 @@ def lies_on_its_side(picture: Picture, size: tuple[int, int]) -> bool:
 def frame(picture: Picture, found: ImageCheck) -> tuple[int, int] | None:
     """The width and height that the boxes of a picture refer to.
 
-    These are the size of the image, or the annotated size if the image lies on its side or cannot be read; None if
-    neither is known.
+    These are the size of the image, or the annotated size if the image cannot be read, lies on its side, or may have
+    been resized since; None if neither is known.
     """
-    return picture.size if found.size is None or lies_on_its_side(picture, found.size) else found.size
+    return found.size if found.size and (picture.size is None or _drawn_on(picture, found.size)) else picture.size
+
+
+def _drawn_on(picture, size):
+    """Whether the boxes of a picture refer to `size`: that is annotated, or they do not fit the annotated one."""
+    if picture.size == size or not len(picture.items):
+        return True
+    ends = picture.items['box'][:, 2:].max(axis=0) + 1
+    return not lies_on_its_side(picture, size) and bool(
+        (ends > np.multiply(picture.size, SLACK)).any() and (ends <= size).all())
 
 
 def check_images(data: AnnotatedSet, max_pixels: int | None = MAX_PIXELS, workers: int = 2,

@@ -69,7 +69,7 @@ def write_set(kind, folder, name, pictures):
 def damaged_set(kind, folder):
     """A set with every fault that the format can have; returns it and the folder of its images."""
     pictures = {name: ([GOOD], (40, 30)) for name in ('fine', 'twin', 'damaged', 'gone')}
-    pictures['wrong_size'] = ([GOOD], (44, 33))
+    pictures['wrong_size'] = ([GOOD], (12, 30))       # no box of an image of this width
     pictures['empty'] = ([], (40, 30))
     pictures['boxes'] = ([GOOD] + list(BAD.values()), (40, 30))
     images = write_set(kind, folder, 'train', pictures)
@@ -131,6 +131,17 @@ def test_the_notes_say_what_was_changed_and_what_was_not(tmp_path):
                        ('box is now (30, 20, 39, 29): ', '[box sticks out]'), ('object left out: ', '[tiny box]'),
                        ('object left out: ', '[box outside the image]'), ('not changed: ', '[same image twice]')]:
         assert any(note.startswith(start) and note.endswith(end) for note in notes), (start, notes)
+
+
+@pytest.mark.parametrize('kind', FORMATS[:3])
+@pytest.mark.parametrize('size', [(80, 60), (44, 33), (30, 30)])
+def test_a_picture_that_may_have_been_resized_after_its_boxes_were_drawn_stays_as_it_is(kind, size, tmp_path):
+    objects = [GOOD] + [('dog', 30, 20, 70, 50)] * (size == (80, 60)) + [('dog', 8, 8, 29, 29)] * (size == (30, 30))
+    write_image(write_set(kind, tmp_path / 'data', 'train', {'a': (objects, size)}) / 'a.png', 1)
+    report = check(read_annotated(kind, 'train', str(tmp_path / 'data')))
+    changes = plan_changes(report)
+    assert not changes.sizes and not changes.boxes and changes.notes[0].startswith('not changed: ')
+    assert 'or resize its boxes, if the image was resized' in changes.notes[0]
 
 
 def test_what_the_checker_does_not_know_stays_in_the_copy(tmp_path):
