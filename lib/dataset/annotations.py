@@ -89,6 +89,12 @@ class AnnotatedSet(NamedTuple):
         items = np.concatenate([picture.items for picture in self.pictures]) if counts else np.zeros(0, ITEM)
         return items, np.repeat(np.arange(len(counts)), counts)
 
+    def with_table(self, items: np.ndarray) -> AnnotatedSet:
+        """The same set, whose pictures' items are parts of `items`, a `table` of it: held in memory once, not twice."""
+        ends = np.cumsum([0] + [len(picture.items) for picture in self.pictures])
+        return self._replace(pictures=[picture._replace(items=items[start:end])
+                                       for picture, start, end in zip(self.pictures, ends, ends[1:])])
+
 
 class Labels:
     """Numbers the labels of a set while it is read, in the order of their first occurrence.
@@ -206,16 +212,15 @@ def flags_of(annotation: dict[str, object], where: str) -> int:
         DatasetError: as `read_flag`.
     """
     bits = 0
-    for key, value in annotation.items():
-        flag = _flag_of(key)
-        if flag and read_flag(value, where, key):
+    for key, flag in _flag_keys(tuple(annotation)):
+        if read_flag(annotation[key], where, key):
             bits |= flag
     return bits
 
 
-@functools.lru_cache(maxsize=1024)
-def _flag_of(key):
-    return next((flag for flag, names in FLAG_KEYS.items() if plain_key(key) in names), 0)
+@functools.lru_cache(maxsize=16)                    # the annotations of a file have the same keys
+def _flag_keys(keys):
+    return [(key, flag) for key in keys for flag, names in FLAG_KEYS.items() if plain_key(key) in names]
 
 
 def plain_key(key: str) -> str:

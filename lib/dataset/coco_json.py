@@ -148,9 +148,9 @@ class _Columns:
     def add(self, where, number, item):
         """Take an annotation. Raises a DatasetError if it is faulty."""
         box, area = item.get('bbox'), item.get('area')
-        _require(isinstance(box, list) and len(box) == 4 and all(map(_is_number, box)), where, 'a bbox of four numbers',
+        _require(isinstance(box, list) and len(box) == 4 and _are_numbers(box), where, 'a bbox of four numbers',
                  item)
-        _require(area is None or _is_number(area), where, 'a number as area', item)
+        _require(area is None or _are_numbers([area]), where, 'a number as area', item)
         flags = flags_of(item, where) | _flags_of_attributes(item.get('attributes'), where)
         identifiers = _identifier(item.get('image_id')), _identifier(item.get('category_id'))
         for identifier, expected in zip(identifiers, _REFERENCES):
@@ -194,8 +194,11 @@ def _flags_of_attributes(attributes, where):
         if isinstance(attributes, dict) else 0
 
 
-def _is_number(value):
-    return type(value) in (int, float) and abs(value) < LARGEST     # not NaN, not infinity
+def _are_numbers(values):
+    for value in values:
+        if type(value) not in (int, float) or not abs(value) < LARGEST:     # NaN is not less, infinity neither
+            return False
+    return True
 
 
 def to_bbox(box: Sequence[float]) -> list[float]:

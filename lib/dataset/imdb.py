@@ -132,6 +132,7 @@ class IMDB:
                                  rule=self.box_rule)
             _log_some(turned + hints(self.data, sizes))
             self._log_objects(self._fitted)
+            self.data = self.data.with_table(self._fitted.items)
         return self._fitted
 
     def gt_roidb(self) -> list[dict]:
@@ -312,8 +313,9 @@ def check_boxes(entry: dict) -> None:
     # Departure: the release asserts it after mirroring, without naming the image. Its uint16 boxes failed whenever a
     # box began at pixel 0 (0 - 1 = 65535).
     boxes = entry['boxes']
-    bad = np.flatnonzero(~((boxes[:, 2] >= boxes[:, 0]) & (boxes[:, 3] >= boxes[:, 1])))
-    if len(bad):
+    good = boxes[:, 2:] >= boxes[:, :2]
+    if not good.all():
+        bad = np.flatnonzero(~good.all(axis=1))
         raise DatasetError('%s: box %d is (x1, y1, x2, y2) = (%s), expected x2 >= x1 and y2 >= y1. Correct it'
                            % (entry['image'], bad[0], ', '.join('%g' % value for value in boxes[bad[0]])))
 

@@ -117,3 +117,10 @@ def test_published_sets_have_their_names(dataset, image_sets, count, first, last
                                                  ('coco', 'train'), ('csv', '2007_trainval'), ('yolo', 'train2017')])
 def test_own_sets_have_none(dataset, image_sets):
     assert published_classes(dataset, image_sets) == ()
+
+
+def test_the_objects_of_a_set_are_held_once(folder):
+    imdb = load_imdbs('PascalVOC', 'a', folder)[0]
+    table = imdb.fitted.items
+    assert len(table) == 2 and all(np.shares_memory(picture.items, table) for picture in imdb.data.pictures)
+    assert np.concatenate([picture.items for picture in imdb.data.pictures]).tobytes() == table.tobytes()
