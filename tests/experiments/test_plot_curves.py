@@ -3,8 +3,9 @@ import json
 
 import cv2
 import pytest
+from matplotlib.figure import Figure
 
-from experiments.plot_curves import plot_curves, read_records, smoothed, training_curves, validation_curves
+from experiments.plot_curves import draw_rate, plot_curves, read_records, smoothed, training_curves, validation_curves
 from lib.errors import DatasetError
 
 
@@ -76,3 +77,10 @@ def test_running_means_are_over_a_twentieth_of_the_values():
 def test_the_other_metric_of_voc_is_left_out():
     records = [{'type': 'val', 'epoch': 1, 'mAP@0.5': 0.5, 'mAP@0.7': 0.25, 'mAP_07@0.5': 0.4, 'mAP_area@0.5': 0.5}]
     assert validation_curves(records) == {'mAP@0.5': ([1], [0.5]), 'mAP@0.7': ([1], [0.25])}
+
+
+def test_a_drop_of_the_rate_is_drawn_where_it_was_recorded():
+    figure = Figure()
+    draw_rate(figure.subplots(), ([1, 2, 3], [0.1, 0.1, 0.01]))
+    line, = figure.axes[1].lines
+    assert line.get_drawstyle() == 'steps-post' and line.get_xydata().tolist() == [[0, 0.1], [1, 0.1], [2, 0.1], [3, 0.01]]
