@@ -119,10 +119,14 @@ def draw_losses(axes, losses):
 
 
 def draw_rate(axes, rates):
-    """The learning rate, on a logarithmic scale of its own at the right. A record has the rate of the steps after it."""
+    """The learning rate, on a logarithmic scale of its own at the right.
+
+    A record has the rate of the steps that follow it.
+    """
     epochs, values = rates
     right = axes.twinx()
-    right.step([0] + epochs, values[:1] + values, where='post', color='black', linewidth=1, linestyle=':', label='learning rate')
+    right.step([0] + epochs, values[:1] + values, where='post', color='black', linewidth=1, linestyle=':',
+               label='learning rate')
     right.set(yscale='log', ylabel='learning rate (dotted)')
     axes.set(zorder=right.get_zorder() + 1, facecolor='none')   # the legend lies over the dotted line
 

@@ -83,4 +83,5 @@ def test_a_drop_of_the_rate_is_drawn_where_it_was_recorded():
     figure = Figure()
     draw_rate(figure.subplots(), ([1, 2, 3], [0.1, 0.1, 0.01]))
     line, = figure.axes[1].lines
-    assert line.get_drawstyle() == 'steps-post' and line.get_xydata().tolist() == [[0, 0.1], [1, 0.1], [2, 0.1], [3, 0.01]]
+    assert line.get_drawstyle() == 'steps-post'
+    assert line.get_xydata().tolist() == [[0, 0.1], [1, 0.1], [2, 0.1], [3, 0.01]]
