@@ -15,9 +15,11 @@ from lib.dataset.coco import ROBOFLOW
 from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, header, raw_rows
 from lib.dataset.files import SAME_SETS, belongs, files_below, relative
-from lib.dataset.voc_files import has_xml, two_folders
+from lib.dataset.voc_files import has_xml, quietly, two_folders
+from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
 from lib.errors import DatasetError
+from lib.utils.console import listed
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 WHOLE = '.'                 # name of the image set that is the folder itself
 PREPARED = 'prepared'       # first word in the names of the lists that `rfcn prepare` makes of other annotations
 _OF_PREPARE = re.compile(PREPARED + r'_(train|val|test)\.csv(\.tmp-\d+\.csv)?')
+_DEPTH, _MOST_FOLDERS = 2, 100      # folders in folders, and how many, that are searched where nothing is found in one
 _CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
 
 
@@ -44,31 +47,72 @@ def find_dataset(folder: str) -> Found:
     if not os.path.isdir(folder):
         raise FileNotFoundError('%s: there is no such folder; expected one with images and annotations'
                                 % os.path.abspath(folder))
+    found = _search(folder)
+    if not found:
+        raise DatasetError('%s: found no annotations. Expected XML files (VOC, LabelImg), a json file with images and '
+                           'annotations (COCO), a csv file with the columns image, x1, y1, x2, y2, class, or data.yaml '
+                           'or text files of labels (YOLO)%s' % (os.path.abspath(folder), _reason(folder)))
+    return found
+
+
+def _search(folder):
+    """The likeliest data set of a folder, or None."""
     for name, find in (('yolo', _described), ('PascalVOC', _listed), ('coco', _json_files), ('csv', _csv_files),
                        ('PascalVOC', _xml_folders), ('yolo', _label_folders)):
         sets = find(folder)
         if sets:
             return Found(name, tuple(dict.fromkeys(sets)))
-    raise DatasetError('%s: found no annotations. Expected XML files (VOC, LabelImg), a json file with images and '
-                       'annotations (COCO), a csv file with the columns image, x1, y1, x2, y2, class, or data.yaml or '
-                       'text files of labels (YOLO)%s' % (os.path.abspath(folder), _reason(folder)))
+    return None
 
 
 def _reason(folder):
-    """The end of that message: why the first json or csv file is none of these, '' if there is no such file."""
-    for ending, read in (('.json', read_json), ('.csv', _head_of)):
-        for name in _files(folder, ending)[:1]:
-            try:
-                read(os.path.join(folder, name))
-            except DatasetError as error:
-                return '. ' + str(error)
+    """The end of that message: where a data set or a file of annotations is, and why it is not taken; '' if nowhere."""
+    below = [folder]
+    for _ in range(_DEPTH):
+        below = [os.path.join(place, name) for place in below for name in _folders(place)][:_MOST_FOLDERS]
+        found = list(filter(_holds_dataset, below))
+        if found:
+            return '. There are some in %s: give that folder%s' % (
+                found[0], '' if len(found) == 1 else ', or put the sets (%s) where docs/own_data.md says'
+                % listed([relative(place, folder) for place in found]))
+    stems = {_stem(path) for path in files_below(folder, IMAGE_EXTENSIONS, quietly)}
+    for ending, read, place in _PLACES:
+        for path in files_below(folder, (ending,), quietly):
+            if ending != '.txt' or {_stem(path), _stem(_stem(path))} & stems:
+                try:
+                    read(path)
+                except (DatasetError, FileNotFoundError) as error:
+                    return '. ' + str(error)
+                return '. %s is there: expected %s' % (path, place if stems else 'pictures %s with it' % ' '.join(
+                    IMAGE_EXTENSIONS))
     return ''
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _holds_dataset(folder):
+    """Whether a folder holds a data set, one with a faulty data.yaml too."""
+    try:
+        return bool(_search(folder))
+    except DatasetError:
+        return True
 
 
 def _head_of(path):
     """The first line of a CSV file, and the columns that it names or None."""
     _, row = next(raw_rows(path), (0, []))
     return row, header(path, row)
+
+
+# Endings of files of annotations, how they are read, and where or how they are expected.
+_PLACES = (('.xml', parse_xml, 'it beside its picture, or in a folder Annotations beside JPEGImages or images'),
+           ('.json', read_json, "the keys 'images', 'annotations' and 'categories' (COCO), in the folder itself or in "
+                                'its folder annotations'),
+           ('.csv', _head_of, "lines 'image,x1,y1,x2,y2,class' or a first line that names the columns, in the folder "
+                              'itself or in its folder annotations'),
+           ('.txt', os.path.basename, 'the labels of a.jpg in a.txt beside it, or in a folder labels beside images'))
 
 
 def role_of(image_set: str) -> str | None:

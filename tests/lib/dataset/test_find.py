@@ -62,7 +62,19 @@ def test_a_folder_that_is_not_there_and_one_without_annotations_are_told(folder,
 
 @pytest.mark.parametrize('files, reason', [
     ({'train.csv': 'image,x,y,w,h,class\n'}, r'train\.csv: line 1: names the columns .* lacks x1, y1, x2, y2'),
-    ({'train.json': '[{"score": 1}]'}, r'train\.json: expected json: \{ at character 0')])
+    ({'train.json': '[{"score": 1}]'}, r'train\.json: expected json: \{ at character 0'),
+    ({'train/_annotations.createml.json': '[]', 'train/a.jpg': ''}, r'createml\.json: expected json: \{ at'),
+    ({'annotations.xml': '<annotations/>', 'images/a.jpg': ''}, r'xml: .* found <annotations> \(of CVAT\?\)'),
+    ({'annots/a.xml': XML, 'images/a.jpg': ''}, r'a\.xml is there: expected it beside its picture, or in'),
+    ({'a.xml': XML, 'a.gif': ''}, r'a\.xml is there: expected pictures \.jpg \.jpeg .* with it'),
+    ({'data.csv': '0,a.jpg,1,2,3,4,cat\n', 'a.jpg': ''}, r'data\.csv is there: expected lines .image,x1'),
+    ({'labelTxt/a.txt': '1', 'images/a.jpg': '', 'README.txt': ''}, r'a\.txt is there: expected the labels of'),
+    ({'labels/a.jpg.txt': '1', 'images/a.jpg': ''}, r'a\.jpg\.txt is there: expected the labels of a\.jpg in a\.txt'),
+    ({'mine/set/Annotations/a.xml': XML, 'mine/set/images/a.jpg': ''}, r'some in .*mine.set: give that folder$'),
+    ({'images/a/x.xml': XML, 'images/a/x.jpg': '', 'images/b/y.xml': XML, 'images/b/y.jpg': ''},
+     r'some in .*images: give that folder$'),
+    ({'train/a.json': COCO, 'val/b.json': COCO}, r'some in .*train: give that folder, or put the sets \(train, val\)'),
+    ({'set/data.yaml': 'train: trian\nnames: [cat]', 'set/train/a.jpg': ''}, r'some in .*set: give that folder$')])
 def test_why_a_list_was_not_taken_is_told_where_nothing_was_found(folder, files, reason):
     with pytest.raises(DatasetError, match=r'found no annotations.*\. .*' + reason):
         find_dataset(folder(files))
