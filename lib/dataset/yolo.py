@@ -53,7 +53,7 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     """
     description = Description(dataset_path)
     wanted = None if classes is None else class_names(classes, dataset_path)
-    names = _numbered_names(dataset_path, description.names(image_set), wanted)
+    names = _numbered_names(description, image_set, wanted)
     classes = wanted or class_names(list(names.values()), description.path or dataset_path)
     reader = _Reader(dataset_path, names, description.keypoint_values(), set(names.values()) - set(classes))
     for path in description.other_names(image_set):
@@ -74,20 +74,20 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
                         reader.faults, 'line %d')
 
 
-def _numbered_names(dataset_path, names, wanted):
+def _numbered_names(description, image_set, wanted):
     """Class number -> name, of the data, or else of `wanted`.
 
     Raises:
         DatasetError: neither has names, or the data lack a class that is wanted.
     """
-    names = names or dict(enumerate(wanted or ()))
+    names = description.names(image_set) or dict(enumerate(wanted or ()))
     if not names:
         raise DatasetError('%s: expected class names in data.yaml or classes.txt, found none. Write them there, or set '
-                           'dataset.CLASSES' % os.path.abspath(dataset_path))
+                           'dataset.CLASSES%s' % (os.path.abspath(description.folder), description.elsewhere()))
     absent = [name for name in wanted or () if name not in names.values()]
     if absent:
         raise DatasetError('%s: no class %s; there are %s'
-                           % (dataset_path, listed(absent), listed(names.values())))
+                           % (description.folder, listed(absent), listed(names.values())))
     return names
 
 

@@ -27,7 +27,7 @@ from lib.utils.safe_load import parse_yaml
 logger = logging.getLogger(__name__)
 
 DESCRIPTIONS = ('data.yaml', 'dataset.yaml', 'data.yml')
-NAME_LISTS = (CLASS_FILE, 'obj.names')
+NAME_LISTS = (CLASS_FILE, 'obj.names', 'labels.txt', '_darknet.labels')      # the last two: MakeSense, Roboflow
 _WHOLE = re.compile('[0-9]{1,9}')
 
 
@@ -89,6 +89,15 @@ class Description:
             with contextlib.suppress(DatasetError):
                 others += [path] * (dict(enumerate(read_lines(path, 'a class name per line'))) != names)
         return others
+
+    def elsewhere(self) -> str:
+        """The end of a message that there are no names: another file that may have them; '' if there is none."""
+        paths = files_below(self.folder, ('.yaml', '.yml', '.names', '.labels'), lambda _: None)
+        if not paths:
+            return ''
+        called = '' if os.path.basename(paths[0]) in DESCRIPTIONS + NAME_LISTS else ', and call it %s' % (
+            DESCRIPTIONS[0] if paths[0].endswith('ml') else CLASS_FILE)
+        return '. Perhaps %s has them: give its folder as the data set%s' % (paths[0], called)
 
     def keypoint_values(self) -> int:
         """How many numbers of a line are key points, from `kpt_shape` [points, numbers per point]; 0 without it."""

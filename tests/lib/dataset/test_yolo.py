@@ -80,6 +80,25 @@ def test_without_names_anywhere_the_remedy_is_told(folder):
         open_set(folder)
 
 
+@pytest.mark.parametrize('name, remedy', [
+    ('cars.yaml', r'cars\.yaml has them: give its folder as the data set, and call it data\.yaml$'),
+    ('voc.names', r'voc\.names has them: give its folder as the data set, and call it classes\.txt$'),
+    ('set/data.yaml', r'set.data\.yaml has them: give its folder as the data set$')])
+def test_a_file_that_may_have_the_names_is_told(folder, name, remedy):
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / 'data.yaml').rename(folder / name)
+    with pytest.raises(DatasetError, match=r'set dataset\.CLASSES\. Perhaps .*' + remedy):
+        open_set(folder)
+
+
+@pytest.mark.parametrize('name', ['classes.txt', 'obj.names', 'labels.txt', 'train/_darknet.labels'])
+def test_lists_of_names_are_read_as_tools_call_them(folder, name):
+    (folder / 'train').mkdir(exist_ok=True)
+    (folder / 'data.yaml').unlink()
+    (folder / name).write_text('one\ntwo\n')
+    assert open_set(folder).classes[1:] == ('one', 'two')
+
+
 def test_a_class_without_a_name_is_refused_or_left_out(folder):
     (folder / 'labels/train/a.txt').write_text('7 0.5 0.5 1 1\n0 0.5 0.5 1 1\n')
     with pytest.raises(DatasetError,
