@@ -23,6 +23,7 @@ from lib.utils.limits import check_regular, kind_of
 logger = logging.getLogger(__name__)
 
 _LONGEST_PATH = 4096
+MOST_FOLDERS = 100
 _LINE_END = re.compile('\r\n|\r|\n')
 CLASS_FILE = 'classes.txt'      # class names of own data, one per line
 # Image sets that tools name differently. If a set has no folder or file of its own name, the other names are tried.
@@ -164,8 +165,8 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
     try:
         paths = [inside(dataset_path, name)] if os.path.isabs(name) else [inside(folder, name) for folder in folders]
     except DatasetError as error:
-        raise DatasetError('%s: names an image that lies elsewhere: %s%s' % (source, error, meant(folders, name))) \
-            from None
+        raise DatasetError('%s: names an image that lies elsewhere: %s%s'
+                           % (source, error, meant([*folders, *folders_below(dataset_path)], name))) from None
     found = [path for path in paths if os.path.isfile(path)]
     strange = [path for path in paths if not found and os.path.exists(path)]
     if strange:
@@ -173,7 +174,8 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
                                 % (strange[0], kind_of(strange[0]), source))
     if not found:
         raise FileNotFoundError('%s: there is no such image in %s, and %s names it%s'
-                                % (name, ', '.join(map(os.path.abspath, folders)), source, meant(folders, name)))
+                                % (name, ', '.join(map(os.path.abspath, folders)), source,
+                                   meant([*folders, *folders_below(dataset_path)], name)))
     others = [path for path in found[1:] if os.path.realpath(path) != os.path.realpath(found[0])]
     return found[0], others[0] if others else ''
 
@@ -182,7 +184,7 @@ def meant(folders: Iterable[str], name: str, extensions: tuple[str, ...] = IMAGE
     """The end of a message about a file that is not there: another one that may be meant, '' if there is none.
 
     It differs from `name` in upper case, Unicode form, %-codes, blanks at the ends or its extension, or lacks its first
-    folders.
+    folders and what leads out of them.
 
     Args:
         folders: where the name was looked for.
@@ -190,7 +192,8 @@ def meant(folders: Iterable[str], name: str, extensions: tuple[str, ...] = IMAGE
         extensions: of the files that may be meant, in lower case.
     """
     parts = [part for part in name.split('/') if part]
-    for start in range(len(parts)) if '..' not in parts else ():
+    outside = max((number for number, part in enumerate(parts, 1) if part == '..'), default=0)
+    for start in range(outside, len(parts)):
         for folder in (os.path.join(folder, *parts[start:-1]) for folder in folders):
             found = _by_spelling(folder, os.stat(folder).st_mtime_ns, extensions).get(_spelling(parts[-1])) \
                 if os.path.isdir(folder) else None
@@ -202,6 +205,18 @@ def meant(folders: Iterable[str], name: str, extensions: tuple[str, ...] = IMAGE
 
 
 @functools.lru_cache(maxsize=16)
+def folders_below(folder: str) -> list[str]:
+    """The paths of a folder and of those below it, at most MOST_FOLDERS: where a file may be that is looked for."""
+    found = []
+    for path, folders, _ in os.walk(folder):
+        found.append(path)
+        folders[:] = sorted(filter(belongs, folders))
+        if len(found) == MOST_FOLDERS:
+            break
+    return found
+
+
+@functools.lru_cache(maxsize=2 * MOST_FOLDERS)
 def _by_spelling(folder, _, extensions):
     """Spelling -> name of the files of a folder; the time of its last change makes a cached answer invalid."""
     return {_spelling(name): name for name in sorted(os.listdir(folder), reverse=True)

@@ -5,7 +5,17 @@ import os
 import re
 from typing import Callable
 
-from lib.dataset.files import belongs, files_below, inside, is_inside, meant, names_of_set, read_lines, relative
+from lib.dataset.files import (
+    belongs,
+    files_below,
+    folders_below,
+    inside,
+    is_inside,
+    meant,
+    names_of_set,
+    read_lines,
+    relative,
+)
 from lib.errors import DatasetError
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
@@ -190,10 +200,11 @@ class Images:
         found = dict.fromkeys(filter(None, (names.get(_lower_extension(name)) for name in candidates)))
         paths = [path for path in (os.path.join(folder, name) for name in found) if os.path.isfile(path)]
         if not paths:
+            places = [folder, *folders_below(self.folder)]
             raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
                                     % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
                                        '; %s leads nowhere or is not a file' % next(iter(found)) if found else
-                                       meant([folder], named or stem) or meant([folder], stem)))
+                                       meant(places, named or stem) or meant(places, stem)))
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):

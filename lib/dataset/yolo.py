@@ -25,7 +25,17 @@ from lib.dataset.annotations import (
     read_number,
 )
 from lib.dataset.faults import Faults
-from lib.dataset.files import SAME_SETS, belongs, inside, meant, numbered_lines, set_name, short_name, write_lines
+from lib.dataset.files import (
+    SAME_SETS,
+    belongs,
+    folders_below,
+    inside,
+    meant,
+    numbered_lines,
+    set_name,
+    short_name,
+    write_lines,
+)
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed
@@ -142,15 +152,17 @@ class _Reader:
         try:
             return inside(self.dataset_path, name)
         except DatasetError as error:
-            raise DatasetError('%s: %s%s' % (where, error, meant([self.dataset_path], name)) if where else str(error)) \
-                from None
+            raise DatasetError('%s: %s%s' % (where, error, self._meant(name)) if where else str(error)) from None
 
     def _size_of(self, path, name, where):
         try:
             return image_size(path)
         except FileNotFoundError as error:
-            raise FileNotFoundError('%s, and %s names it%s' % (error, where, meant([self.dataset_path], name))
+            raise FileNotFoundError('%s, and %s names it%s' % (error, where, self._meant(name))
                                     if where else str(error)) from None
+
+    def _meant(self, name):
+        return meant(folders_below(self.dataset_path), name)
 
     def note_unlabelled(self, pictures):
         """Add faults for labels without an image, and for folders of images without labels where others have some."""

@@ -96,10 +96,18 @@ def test_a_picture_that_is_elsewhere_or_nowhere_is_named_with_its_json_file(writ
 
 @pytest.mark.parametrize('name', [
     'A.jpg', 'a.JPG', 'a.png', 'a', ' a.jpg', '%61.jpg', 'C:\\photos\\a.jpg', 'http://x/a.jpg', '/elsewhere/a.jpg',
-    'old/train/a.jpg'])
+    'old/train/a.jpg', '..\\..\\upload\\1\\a.jpg'])
 def test_a_picture_that_is_meant_is_told(write, name):
     with pytest.raises((DatasetError, FileNotFoundError), match=r'images/train/a\.jpg is there: correct the name'):
         trained_on('coco', write(images=[image(1, name)]))
+
+
+@pytest.mark.parametrize('place', ['imgs', 'data/part 1', 'images/test'])
+def test_a_picture_in_another_folder_of_the_data_set_is_told(write, place):
+    folder = write(images=[image(1, 'c.png')])
+    write_files(folder, {place + '/c.png': None, '.trash/c.png': None})
+    with pytest.raises(FileNotFoundError, match=r'%s/c\.png is there: correct the name$' % place):
+        trained_on('coco', folder)
 
 
 def test_a_class_name_that_a_text_file_would_break_stops_before_it_is_trained_on(write):

@@ -92,6 +92,12 @@ def test_a_list_of_other_names_says_which_file_is_not_there(voc, lines):
         trained_on('PascalVOC', voc.folder)
 
 
+def test_a_picture_whose_annotation_lies_in_a_folder_of_its_own_is_told(tmp_path):
+    folder = write_files(tmp_path / 'pets', {'annotations/xmls/a.xml': TEXT, 'images/a.jpg': None})
+    with pytest.raises(FileNotFoundError, match=r'images/xmls/a: there is no image .*images/a\.jpg is there'):
+        trained_on('PascalVOC', folder, '.')
+
+
 @pytest.mark.parametrize('annotation, picture, listed', [
     ('a', 'A.jpg', 'a'), ('a', 'a.jpg', 'A'), ('caf\u00e9', 'cafe\u0301.jpg', 'caf\u00e9'),
     ('caf\u00e9', 'caf\u00e9.jpg', 'cafe\u0301')])
