@@ -32,8 +32,9 @@ SAME_SETS = (('val', 'valid', 'validation'), ('train', 'training'), ('test', 'te
 
 def names_of_set(image_set: str) -> list[str]:
     """The name of an image set, then the other names that tools give to the same set: 'val', 'valid', 'validation'."""
-    same = next((names for names in SAME_SETS if image_set in names), ())
-    return [image_set] + [name for name in same if name != image_set]
+    plain = re.sub(r'_(labels|annotations)$', '', image_set)       # train_labels.csv, with pictures in train/
+    same = next((names for names in SAME_SETS if plain in names), ())
+    return list(dict.fromkeys((image_set,) + (plain,) * bool(same) + same))
 
 
 def files_of_set(image_set: str, dataset_path: str, patterns: Sequence[str], what: str,

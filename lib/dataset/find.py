@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lib.dataset.coco import ROBOFLOW
 from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, header, raw_rows
-from lib.dataset.files import SAME_SETS, belongs, files_below, relative
+from lib.dataset.files import SAME_SETS, belongs, files_below, names_of_set, relative
 from lib.dataset.voc_files import has_xml, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
@@ -117,8 +117,8 @@ _PLACES = (('.xml', parse_xml, 'it beside its picture, or in a folder Annotation
 
 def role_of(image_set: str) -> str | None:
     """'train', 'val' or 'test' for an image set that tools name so, with or without a year; None for others."""
-    name = re.sub(r'^\d{4}_|_?\d{4}$', '', image_set)
-    return next((names[0] for names in SAME_SETS if name in names), None)
+    names = names_of_set(re.sub(r'^\d{4}_|_?\d{4}$', '', image_set).lower())
+    return next((same[0] for same in SAME_SETS if same[0] in names), None)
 
 
 def _folders(folder):

@@ -259,3 +259,10 @@ def test_a_pipe_in_the_place_of_a_list_is_refused(tmp_path):
     os.mkfifo(tmp_path / 'train.csv')
     with pytest.raises(DatasetError, match='a regular file is expected, this is a named pipe'):
         read_annotated('csv', 'train', str(tmp_path))
+
+
+def test_the_pictures_of_train_labels_lie_in_the_folder_train(tmp_path):
+    write_files(tmp_path, {'test_labels.csv': HEAD + LINE, 'images/test/a.jpg': None, 'images/train/b.jpg': None,
+                           'train_labels.csv': HEAD + LINE.replace('a.jpg', 'b.jpg')})
+    assert list(trained_on('csv', tmp_path, 'train_labels')) == ['images/train/b.jpg']
+    assert list(trained_on('csv', tmp_path, 'test_labels')) == ['images/test/a.jpg']

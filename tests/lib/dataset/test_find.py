@@ -42,6 +42,7 @@ def folder(tmp_path):
     ({'data.yaml': 'train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat]\n',
       'train/images/a.jpg': '', 'valid/images/b.jpg': ''}, ('yolo', ('val', 'train'))),           # Roboflow, no test
     ({'images/train/a.jpg': '', 'labels/train/a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('train',))),
+    ({'Train/images/a.jpg': '', 'Train/labels/a.txt': '0 .5 .5 .1 .1', 'Test/b.jpg': ''}, ('yolo', ('Test', 'Train'))),
     ({'a.jpg': '', 'a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('.',))),
 ])
 def test_format_and_sets_of_a_folder_are_found(folder, files, expected):
@@ -86,6 +87,7 @@ def test_a_train_entry_that_is_not_there_is_an_error(folder):
 
 
 @pytest.mark.parametrize('name, role', [('train', 'train'), ('valid', 'val'), ('2007_test', 'test'),
-                                        ('val2017', 'val'), ('trainval', None), ('.', None)])
+                                        ('val2017', 'val'), ('Train', 'train'), ('Validation', 'val'),
+                                        ('test_labels', 'test'), ('trainval', None), ('my_labels', None), ('.', None)])
 def test_sets_have_roles_by_the_names_that_tools_give(name, role):
     assert role_of(name) == role
