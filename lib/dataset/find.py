@@ -137,15 +137,15 @@ def _described(folder) -> list[str]:
     """The image sets that data.yaml states, or else those of the folders around it."""
     if not any(os.path.isfile(os.path.join(folder, name)) for name in DESCRIPTIONS):
         return []
-    description, stated = Description(folder), []
+    description, stated = Description(folder), {}
     for names in SAME_SETS:
         try:
-            stated += names[:1] if description.entries(names[0]) else []
+            stated[names[0]] = description.entries(names[0])
         except DatasetError as error:
             if names[0] == 'train':
                 raise
             logger.warning('%s. The set is left out', error)    # Roboflow states sets that it does not write
-    return stated or _label_folders(folder) or [WHOLE]
+    return _labelled(folder, stated) or _label_folders(folder) or [WHOLE]
 
 
 def _listed(folder) -> list[str]:
@@ -208,16 +208,24 @@ def _xml_folders(folder) -> list[str]:
 
 def _label_folders(folder) -> list[str]:
     """The image sets of folders of pictures with labels: images/train, train/images, train; or the folder itself."""
-    of_images = [name for name in _folders(os.path.join(folder, 'images')) if role_of(name)]
-    named = of_images or [name for name in _folders(folder) if role_of(name)]
-    if named and _has_labels(folder):
-        return named
-    return [WHOLE] if _has_labels(folder) else []
+    of_images = {name: ['images/' + name] for name in _folders(os.path.join(folder, 'images')) if role_of(name)}
+    named = of_images or {name: [name] for name in _folders(folder) if role_of(name)}
+    return (_labelled(folder, named) or [WHOLE]) if _has_labels(folder) else []
 
 
-def _has_labels(folder):
-    """Whether a picture below the folder has a file of labels."""
-    for path in files_below(folder, IMAGE_EXTENSIONS):
+def _labelled(folder, places):
+    """The image sets of which an image has labels; all of them if none has. `places`: set -> its folders and lists."""
+    places = {name: entries for name, entries in places.items() if entries}
+    found = [name for name, entries in places.items()
+             if any(os.path.isfile(os.path.join(folder, entry)) or _has_labels(folder, entry) for entry in entries)]
+    for name in [name for name in places if found and name not in found]:
+        logger.warning('%s: none of the images of %s has labels: this set is left out', folder, name)
+    return found or list(places)
+
+
+def _has_labels(folder, place=''):
+    """Whether a picture in a place of the data set's folder has a file of labels."""
+    for path in files_below(os.path.join(folder, place), IMAGE_EXTENSIONS):
         name = relative(path, folder)
         if any(os.path.isfile(os.path.join(folder, labels)) for labels in label_paths(name)):
             return True

@@ -16,7 +16,7 @@ from lib.utils.limits import MAX_PIXELS, open_input
 from lib.utils.whole_file import whole_file
 
 # Extensions of images in data sets; `imread` also reads the others.
-IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
 _ORIENTATION_ANYWHERE = TIFF_MAGIC + (b'RIFF',)     # TIFF, WebP: it may stand at the end of the file
@@ -145,7 +145,7 @@ def imwrite(path: str | os.PathLike, im: np.ndarray, quality: int = 95) -> None:
         OSError: the folder cannot be written to, the disk is full, or the format cannot hold such an image.
     """
     path = os.fspath(path)
-    extension = os.path.splitext(path)[1]
+    extension = os.path.splitext(path)[1].lower().replace('.jfif', '.jpg')
     try:
         encoded, data = cv2.imencode(extension, im, [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error as error:

@@ -29,6 +29,7 @@ def folder(tmp_path):
     ({'annotations/a.xml': XML, 'images/a.png': ''}, ('PascalVOC', ('.',))),
     ({'a.xml': XML, 'a.jpg': '', 'prepared_train.csv': 'image,x1,y1,x2,y2,class\n',
       'prepared_val.csv.tmp-7.csv': 'image,x1,y1,x2,y2,class\n'}, ('PascalVOC', ('.',))),           # by rfcn prepare
+    ({'a.xml': XML, 'a.jfif': ''}, ('PascalVOC', ('.',))),
     ({'a.xml': XML, 'a.jpg': ''}, ('PascalVOC', ('.',))),                                         # LabelImg
     ({'train/a.xml': XML, 'train/a.jpg': '', 'valid/b.xml': XML, 'valid/b.jpg': ''},              # Roboflow
      ('PascalVOC', ('train', 'valid'))),
@@ -42,11 +43,21 @@ def folder(tmp_path):
     ({'data.yaml': 'train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat]\n',
       'train/images/a.jpg': '', 'valid/images/b.jpg': ''}, ('yolo', ('val', 'train'))),           # Roboflow, no test
     ({'images/train/a.jpg': '', 'labels/train/a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('train',))),
-    ({'Train/images/a.jpg': '', 'Train/labels/a.txt': '0 .5 .5 .1 .1', 'Test/b.jpg': ''}, ('yolo', ('Test', 'Train'))),
+    ({'Train/images/a.jpg': '', 'Train/labels/a.txt': '0 .5 .5 .1 .1', 'Test/b.jpg': '',
+      'Test/b.txt': ''}, ('yolo', ('Test', 'Train'))),
     ({'a.jpg': '', 'a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('.',))),
 ])
 def test_format_and_sets_of_a_folder_are_found(folder, files, expected):
     assert tuple(find_dataset(folder(files))) == expected
+
+
+@pytest.mark.parametrize('files', [
+    {'data.yaml': 'train: images/train\nval: images/val\ntest: [images/test, images/more]\nnames: [cat]\n'}, {}])
+def test_a_set_of_pictures_to_detect_on_is_left_out_where_others_have_labels(folder, files, caplog):
+    made = folder({'images/train/a.jpg': '', 'labels/train/a.txt': '', 'images/val/b.jpg': '', 'labels/val/b.txt': '',
+                   'images/test/c.jpg': '', 'images/more/d.jpg': '', **files})
+    assert set(find_dataset(made).image_sets) == {'train', 'val'}
+    assert caplog.messages == ['%s: none of the images of test has labels: this set is left out' % made]
 
 
 def test_hidden_files_are_no_annotations(folder):

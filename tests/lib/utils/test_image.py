@@ -20,7 +20,7 @@ from lib.utils.image import (
     transform,
     transform_inverse,
 )
-from lib.utils.image_file import image_size, images_in, imread
+from lib.utils.image_file import image_size, images_in, imread, imwrite
 
 MEANS = (103.06, 115.90, 123.15)        # B, G, R
 EXTENSIONS = ['.jpg', '.png', '.bmp', '.tif', '.webp']
@@ -152,13 +152,20 @@ def test_the_limit_holds_for_a_ppm(tmp_path):
 
 
 def test_the_images_of_a_folder_are_found_by_their_extensions(tmp_path):
-    for name in ('b.JPG', 'a.jpeg', 'c.x.Png', 'd.ppm', '.hidden.jpg', 'notes.txt', 'png'):
+    for name in ('b.JPG', 'a.jpeg', 'c.x.Png', 'd.ppm', 'e.jfif', '.hidden.jpg', 'notes.txt', 'png'):
         (tmp_path / name).write_text('whatever it holds')
     (tmp_path / 'folder.jpg').mkdir()
     (tmp_path / 'folder.jpg' / 'e.jpg').write_text('of a sub-folder')
     (tmp_path / 'z.png').symlink_to('nowhere')      # not left out: that it cannot be read is worth an error
-    expected = ['a.jpeg', 'b.JPG', 'c.x.Png', 'd.ppm', 'z.png']
+    expected = ['a.jpeg', 'b.JPG', 'c.x.Png', 'd.ppm', 'e.jfif', 'z.png']
     assert images_in(str(tmp_path)) == [str(tmp_path / name) for name in expected]
+
+
+def test_a_jfif_file_is_a_jpg(tmp_path):
+    imwrite(tmp_path / 'a.jfif', picture())
+    imwrite(tmp_path / 'a.jpg', picture())
+    assert (tmp_path / 'a.jfif').read_bytes() == (tmp_path / 'a.jpg').read_bytes()
+    assert imread(tmp_path / 'a.jfif').shape == (30, 40, 3)
 
 
 def test_a_folder_without_images_is_named(tmp_path):
