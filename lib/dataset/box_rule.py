@@ -128,7 +128,8 @@ def fit_items(data: AnnotatedSet, sizes: ArrayLike, *, min_side: float = MIN_SID
 def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
     """Faults for a set whose boxes look as if its files meant them in another way than the format does.
 
-    They may be fractions of the image, another format's four numbers, or, in a CSV list, pixels counted from 1.
+    They may be fractions of the image, another format's four numbers, or, in a CSV list, pixels counted from 1, or
+    columns in another order.
 
     Args:
         data: the set.
@@ -136,26 +137,45 @@ def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
     """
     items, owners = data.table()
     boxes, sizes, faults = items['box'], np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners], Faults()
-    if not len(boxes):
-        return faults
-    source = data.pictures[0].source
-    if data.format != 'yolo' and (np.abs(boxes) < LARGEST_FRACTION).all():
-        faults.note(HINT, '', None, '%s: all corners lie between %g and %g. Pixels are expected: if these are '
-                    'fractions of the image, multiply them by its width and height'
-                    % (source, boxes.min(), boxes.max()))
+    texts = ()
+    if len(boxes):
+        texts = (data.format != 'yolo' and _perhaps_fractions(boxes), _perhaps_other_numbers(data.format, boxes, sizes))
+        if data.format == 'csv':
+            texts += _perhaps_from_1(boxes, sizes), _perhaps_other_columns(
+                {data.labels[number] for number in np.unique(items['label'])}, len(items))
+    for text in filter(None, texts):
+        faults.note(HINT, '', None, '%s: %s' % (data.pictures[0].source, text))
+    return faults
+
+
+def _perhaps_fractions(boxes):
+    return (np.abs(boxes) < LARGEST_FRACTION).all() and (
+        'all corners lie between %g and %g. Pixels are expected: if these are fractions of the image, multiply them by '
+        'its width and height' % (boxes.min(), boxes.max()))
+
+
+def _perhaps_from_1(boxes, sizes):
     beyond = boxes[:, 2:] - sizes
-    if data.format == 'csv' and boxes.min() >= 1 and (beyond == 0).sum() > (beyond > 0).sum():
-        faults.note(HINT, '', None, '%s: no box begins at 0, and some end one pixel beyond the image. If pixels are '
-                    'counted from 1 there, set dataset.CSV_ORIGIN to 1' % source)
-    form = _FORM[data.format]
+    return boxes.min() >= 1 and (beyond == 0).sum() > (beyond > 0).sum() and (
+        'no box begins at 0, and some end one pixel beyond the image. If pixels are counted from 1 there, set '
+        'dataset.CSV_ORIGIN to 1')
+
+
+def _perhaps_other_columns(names, objects):
+    return len(names) >= max(_MISFITS, objects / 2) and all(
+        name.replace('.', '', 1).isdecimal() for name in names) and (
+        'the classes of %d objects are %d different numbers, such as %s. If the columns are not image, x1, y1, x2, y2, '
+        'class in this order, name them in a first line' % (objects, len(names), min(names)))
+
+
+def _perhaps_other_numbers(kind, boxes, sizes):
+    form = _FORM[kind]
     numbers = _numbers(form, boxes[:, :2], boxes[:, 2:] + 1)
     misfits = int((~_fits(form, *numbers, sizes)).sum())
     others = [other for other in (_CORNERS, _CORNER) if _fits(other, *numbers, sizes).all()]
-    if misfits >= max(_MISFITS, _MISFIT_SHARE * len(boxes)) and others:
-        faults.note(HINT, '', None, '%s: %d of %d boxes leave their image or end before they begin, and none would if '
-                    'the four numbers were %s. This format expects %s: correct the files'
-                    % (source, misfits, len(boxes), ', or '.join(others), form))
-    return faults
+    return misfits >= max(_MISFITS, _MISFIT_SHARE * len(boxes)) and others and (
+        '%d of %d boxes leave their image or end before they begin, and none would if the four numbers were %s. This '
+        'format expects %s: correct the files' % (misfits, len(boxes), ', or '.join(others), form))
 
 
 def _numbers(form, start, end):

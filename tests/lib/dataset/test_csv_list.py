@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.dataset import make_dataset, read_annotated
+from lib.dataset.box_rule import hints
 from lib.dataset.check.report import check
 from lib.errors import DatasetError
 from tests.lib.dataset.conftest import trained_on, write_files
@@ -266,3 +267,12 @@ def test_the_pictures_of_train_labels_lie_in_the_folder_train(tmp_path):
                            'train_labels.csv': HEAD + LINE.replace('a.jpg', 'b.jpg')})
     assert list(trained_on('csv', tmp_path, 'train_labels')) == ['images/train/b.jpg']
     assert list(trained_on('csv', tmp_path, 'test_labels')) == ['images/test/a.jpg']
+
+
+@pytest.mark.parametrize('lines, hint', [
+    ('0,20,10,29,29|1,5,5,21,28|0,3,2,9,25', 'the classes of 3 objects are 3 different numbers, such as 25. If the'),
+    ('1,2,19,20,1|1,2,19,20,2|1,2,19,20,3|2,3,19,20,3|3,3,19,20,3|4,4,19,20,2|5,5,19,20,1', None),
+    ('1,2,19,20,a|1,2,19,20,b|1,2,19,20,3', None)])
+def test_a_class_in_front_of_the_box_where_no_line_names_the_columns_gets_a_hint(write, lines, hint):
+    data = read_annotated('csv', 'train', str(write(''.join('a.jpg,%s\n' % line for line in lines.split('|')))))
+    assert [hint in fault.text for fault in hints(data, [(40, 30)])] == [True] * bool(hint)
