@@ -9,6 +9,7 @@ and memory.png: megabytes over steps, the peaks, their ratio, the growth between
 and the end, and the seconds of processor time of a step. The two processes of a pair take turns step by step, so that
 their times are those of one run. The exit status is 1 if a ratio exceeds --bound.
 """
+import itertools
 import json
 import multiprocessing
 import statistics
@@ -192,6 +193,15 @@ def plot(results, path):
     save_whole([path], lambda temporary: figure.savefig(temporary, dpi=90, format='png'))
 
 
+def measurements(args, scale, roidb):
+    """Title, samples and peak told of each part, network and precision that is asked for."""
+    for part, depth, precision in itertools.product(*(text.split(',')
+                                                      for text in (args.part, args.depth, args.precision))):
+        if part == DETECTION or precision != 'int8':
+            yield ('%s, ResNet-%s, %s' % (part, depth, precision),
+                   *measure(part, int(depth), precision, scale, roidb, args.steps, args.steps_of_one))
+
+
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
@@ -210,21 +220,14 @@ def main(argv=None):
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         roidb = write_pictures(folder, draw_sizes(scale, args.sizes))
-        for part in args.part.split(','):
-            for depth in map(int, args.depth.split(',')):
-                for precision in args.precision.split(','):
-                    if part == DETECTION or precision != 'int8':
-                        samples, expected = measure(part, depth, precision, scale, roidb, args.steps,
-                                                    args.steps_of_one)
-                        title = '%s, ResNet-%d, %s' % (part, depth, precision)
-                        results[title] = {'summary': summary(samples, expected, args.sizes),
-                                          'held': [round(sample[1], 1) for sample in samples[MANY]]}
-                        print(title + ': ' + ', '.join('%s %.4g' % item for item in results[title]['summary'].items()
-                                                       if item[1] is not None), flush=True)
-                        note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''),
-                                    results=results)
-                        save_text(args.out / 'memory.json', json.dumps(note) + '\n')
-                        plot(results, args.out / 'memory.png')
+        for title, samples, expected in measurements(args, scale, roidb):
+            facts = summary(samples, expected, args.sizes)
+            results[title] = {'summary': facts, 'held': [round(sample[1], 1) for sample in samples[MANY]]}
+            print(title + ': ' + ', '.join('%s %.4g' % item for item in facts.items() if item[1] is not None),
+                  flush=True)
+            note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''), results=results)
+            save_text(args.out / 'memory.json', json.dumps(note) + '\n')
+            plot(results, args.out / 'memory.png')
     return int(any(result['summary']['ratio'] > args.bound for result in results.values()))
 
 

@@ -140,6 +140,21 @@ def plot(results, path):
     save_whole([path], lambda temporary: figure.savefig(temporary, dpi=90, format='png'))
 
 
+def measurements(kinds, part, folder):
+    """Title and samples of each job of some kinds, of which one `part`-th is done in a folder."""
+    sizes = TIMES['detection'] // part // SAMPLES      # so many are seen until the first sample is taken
+    roidb = write_pictures(folder, draw_sizes(SCALE, min(SIZES, max(FEW_SIZES, sizes))))
+    params = folder + '/soak-0000.params'
+    for kind in kinds:
+        times = max(SAMPLES, TIMES[kind] // part)
+        for precision in PRECISIONS if kind == 'detection' else PRECISIONS[:1]:
+            title = '%s, %s, %d times' % (kind, precision, times)
+            print(title, end=': ', flush=True)
+            if precision == 'int8':
+                save_text(symbol_path(params), in_process(int8_graph, DEPTH, SCALE, roidb[:4]))
+            yield title, in_process(run, kind, precision, times, roidb, params)
+
+
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
@@ -156,24 +171,15 @@ def main(argv=None):
     make_folder(args.out)
     results, status = {}, 0
     with tempfile.TemporaryDirectory() as folder:
-        sizes = TIMES['detection'] // args.part // SAMPLES      # so many are seen until the first sample is taken
-        roidb = write_pictures(folder, draw_sizes(SCALE, min(SIZES, max(FEW_SIZES, sizes))))
-        for kind in kinds:
-            for precision in PRECISIONS if kind == 'detection' else PRECISIONS[:1]:
-                times = max(SAMPLES, TIMES[kind] // args.part)
-                title, params = '%s, %s, %d times' % (kind, precision, times), folder + '/soak-0000.params'
-                print(title, end=': ', flush=True)
-                if precision == 'int8':
-                    save_text(symbol_path(params), in_process(int8_graph, DEPTH, SCALE, roidb[:4]))
-                results[title] = in_process(run, kind, precision, times, roidb, params)
-                found = faults(results[title])
-                status |= bool(found)
-                print('%s; %s' % (', '.join('%s %.0f to %.0f' % (name, results[title][0][name], last)
-                                            for name, last in results[title][-1].items()),
-                                  ', '.join(found) or 'nothing piled up'), flush=True)
-                note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''), results=results)
-                save_text(args.out / 'soak.json', json.dumps(note) + '\n')
-                plot(results, args.out / 'soak.png')
+        for title, samples in measurements(kinds, args.part, folder):
+            results[title], found = samples, faults(samples)
+            status |= bool(found)
+            print('%s; %s' % (', '.join('%s %.0f to %.0f' % (name, samples[0][name], last)
+                                        for name, last in samples[-1].items()),
+                              ', '.join(found) or 'nothing piled up'), flush=True)
+            note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''), results=results)
+            save_text(args.out / 'soak.json', json.dumps(note) + '\n')
+            plot(results, args.out / 'soak.png')
     return status
 
 

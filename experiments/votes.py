@@ -78,6 +78,30 @@ def without_positions(detector, path):
     return Detector(detector.cfg, path)
 
 
+def study_of_shifts(runs, where, images, out):
+    """Studies 1 and 3: variant -> its mean curves over SHIFTS, and how wide they are.
+
+    Args:
+        runs: name -> folder of a training. where: 'KEY=VALUE' of its configuration. images: how many test images.
+        out: folder to write parameters to.
+    """
+    found = {}
+    for name, run in runs.items():
+        detector = Detector(run / 'config.yaml', last(run), where)
+        roidb = data_sets.datasets(detector.cfg, detector.cfg.dataset.test_image_set)[0].gt_roidb()[:images]
+        variants = {name: detector}
+        if detector.cfg.network.POOLED_SIZE > 1:
+            variants[name + ', mean map'] = without_positions(detector, out / 'mean_map.params')
+        for variant, each in variants.items():
+            votes, probabilities = shifted_scores(each, roidb)
+            curves = {'vote': np.nanmean(votes, axis=0), 'softmax': np.nanmean(probabilities, axis=0)}
+            found[variant] = dict({kind: curve.tolist() for kind, curve in curves.items()}, objects=len(votes),
+                                  half_softmax=half_width(curves['softmax']), half_vote=half_width(curves['vote']))
+            logger.info('%s: %d objects, softmax %.3f at 0, %.3f at half of the width; half of it at %.2f', variant,
+                        len(votes), curves['softmax'][10], curves['softmax'][15], found[variant]['half_softmax'])
+    return found
+
+
 def losses(cfg, params, images):
     """The losses of all RoIs of training images, class and box together: of foreground, of background, of each image.
 
@@ -156,21 +180,8 @@ def main(argv=None):
     log_to(None)
     make_folder(args.out)
     where = ['dataset.dataset_path=' + args.data] if args.data else []
-    results = {'shift': {}, 'ohem': {}}
-    for name, run in (('k = 1', args.k1), ('k = 3', args.k3), ('k = 7', args.k7)):
-        detector = Detector(run / 'config.yaml', last(run), where)
-        roidb = data_sets.datasets(detector.cfg, detector.cfg.dataset.test_image_set)[0].gt_roidb()[:args.images]
-        variants = [(name, detector)]
-        if detector.cfg.network.POOLED_SIZE > 1:
-            variants.append((name + ', mean map', without_positions(detector, args.out / 'mean_map.params')))
-        for variant, each in variants:
-            votes, probabilities = shifted_scores(each, roidb)
-            curves = {'vote': np.nanmean(votes, axis=0), 'softmax': np.nanmean(probabilities, axis=0)}
-            results['shift'][variant] = dict({kind: curve.tolist() for kind, curve in curves.items()},
-                                             objects=len(votes), half_softmax=half_width(curves['softmax']),
-                                             half_vote=half_width(curves['vote']))
-            logger.info('%s: %d objects, softmax %.3f at 0, %.3f at half of the width; half of it at %.2f', variant,
-                        len(votes), curves['softmax'][10], curves['softmax'][15], half_width(curves['softmax']))
+    runs = {'k = 1': args.k1, 'k = 3': args.k3, 'k = 7': args.k7}
+    results = {'shift': study_of_shifts(runs, where, args.images, args.out), 'ohem': {}}
     for name, run in ((HARDEST, args.k3), (RANDOM, args.no_ohem)):
         results['ohem'][name] = losses(load_config(run / 'config.yaml', where + WITH_OHEM), str(last(run)), args.images)
         logger.info('%s: %s', name, {key: value for key, value in results['ohem'][name].items()
@@ -181,7 +192,7 @@ def main(argv=None):
 
 def last(run):
     """The newest numbered checkpoint of a training."""
-    return sorted(run.glob('*-[0-9][0-9][0-9][0-9].params'))[-1]
+    return max(run.glob('*-[0-9][0-9][0-9][0-9].params'))
 
 
 if __name__ == '__main__':

@@ -117,7 +117,7 @@ def test_the_pythons_from_3_8_to_3_14_are_taken(init, version):
 
 
 @pytest.fixture
-def pythons(init, tmp_path, monkeypatch):
+def pythons(init, tmp_path):
     """A function (versions, settings) -> status and output of init.sh where these and no others are installed."""
     def run(versions, **settings):
         for name in ['python', 'python3'] + ['python3.%d' % minor for minor in range(7, 16)]:

@@ -1,4 +1,4 @@
-"""Who may import whom. The rules are those of the README's map of the code; each is a line of a table below."""
+"""Who may import whom. The rules of docs/map.md and CONTRIBUTING.md; each is a line of a table below."""
 import ast
 from pathlib import Path
 

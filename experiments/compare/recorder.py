@@ -135,7 +135,7 @@ def outputs_of(executor, symbol):
             for name, value in zip(symbol.list_outputs(), executor.outputs)}
 
 
-def bound(mx, symbol, inputs, context, trained=()):
+def bound(symbol, inputs, context, trained=()):
     """An executor with the parameters of FORMAT.md and the given inputs."""
     requests = {name: 'write' if name in trained else 'null' for name in symbol.list_arguments()}
     shapes = {name: value.shape for name, value in inputs.items() if name in symbol.list_arguments()}
@@ -171,7 +171,7 @@ def record_network(folder, cfg_path, gpu):
         relu = name + '_relu_output'
         blobs[name] = relu if relu in internals.list_outputs() else name + '_output'
     group = mx.sym.Group(list(test) + [internals[blob] for blob in blobs.values()])
-    executor = bound(mx, group, inputs, context)
+    executor = bound(group, inputs, context)
     np.random.seed(SALT + 1)
     executor.forward(is_train=False)
     found = dict(zip(group.list_outputs(), [value.asnumpy() for value in executor.outputs]))
@@ -184,11 +184,11 @@ def record_network(folder, cfg_path, gpu):
         exact = values.astype(np.float64)
         record['feat_' + name] = dict(shape=list(values.shape), mean=float(exact.mean()), std=float(exact.std()),
                                       l2=float(np.linalg.norm(exact)))
-    record.update(training_step(mx, symbols, config, context, inputs, objects, arrays))
+    record.update(training_step(symbols, config, context, inputs, objects, arrays))
     save(folder, 'net_recorded', arrays, record)
 
 
-def training_step(mx, symbols, config, context, inputs, objects, arrays):
+def training_step(symbols, config, context, inputs, objects, arrays):
     """Adds to `arrays` what one training step gave. Returns the keys fixed_params_e2e and train."""
     from rpn.rpn import assign_anchor
     config.TRAIN.BATCH_ROIS_OHEM, config.TRAIN.RPN_POST_NMS_TOP_N = OHEM, POST
@@ -203,7 +203,7 @@ def training_step(mx, symbols, config, context, inputs, objects, arrays):
     known = dict(inputs, gt_boxes=objects[None], **targets)
     fixed = [name for name in symbol.list_arguments() if any(part in name for part in config.network.FIXED_PARAMS)]
     trained = [name for name in symbol.list_arguments() if name not in fixed and name not in known]
-    executor = bound(mx, symbol, known, context, trained)
+    executor = bound(symbol, known, context, trained)
     np.random.seed(SALT + 3)
     executor.forward(is_train=True)
     executor.backward()

@@ -9,8 +9,6 @@ import pytest
 
 from experiments import benchmark
 from experiments.bench import inference, kernels, measure, report, subjects, training
-from experiments.bench.measure import gflop
-from rfcn.symbols import make_symbol
 
 
 @pytest.fixture
@@ -19,16 +17,6 @@ def roidb(tmp_path, monkeypatch):
     config = subjects.config
     monkeypatch.setattr(subjects, 'config', lambda depth, *others: config(depth, 'SCALES=[[192, 320]]', *others))
     return subjects.write_images(str(tmp_path), 4)
-
-
-def test_the_work_of_a_convolution_is_two_operations_a_weight_and_cell():
-    layer = mx.sym.Convolution(mx.sym.Variable('data'), name='layer', kernel=(3, 3), num_filter=8, pad=(1, 1))
-    assert gflop(layer, data=(1, 4, 10, 20)) == pytest.approx(2 * (3 * 3 * 4) * 8 * 10 * 20 / 1e9)
-
-
-def test_the_work_of_resnet_101_at_600x1000_is_277_gflop():
-    symbol = make_symbol(subjects.config(101)).get_symbol(is_train=False)
-    assert gflop(symbol, data=(1, 3, 600, 1000), im_info=(1, 3)) == pytest.approx(277, abs=0.5)
 
 
 def test_functions_take_turns_and_the_median_counts():

@@ -62,7 +62,7 @@ def test_what_needs_photographs_gives_the_originals_numbers(golden, pictures, na
     assert passed and ' 0 left out' in rows[-1], '\n'.join(rows)
 
 
-def test_what_needs_photographs_is_left_out_where_they_are_not(golden, tmp_path, capsys):
+def test_what_needs_photographs_is_left_out_where_they_are_not(golden, tmp_path):
     for name in NETWORKS:
         passed, rows = table(golden, name, tmp_path)
         assert not passed and '1 left out' in rows[-1] and 'demo pictures is not below' in rows[1]  # nothing compared

@@ -65,7 +65,7 @@ def test_weights_of_another_origin_are_taken_as_they_are(tmp_path):
     assert commands.weight_settings(cfg) == []
 
 
-def test_a_program_that_fails_stops_the_row(tmp_path):
+def test_a_program_that_fails_stops_the_row():
     with pytest.raises(UserError, match='exit 3 ended with status 3'):
         commands.call(['bash', '-c', 'exit 3'])
 
@@ -92,7 +92,7 @@ def test_a_row_starts_from_the_network_where_the_other_row_writes_it():
         assert Path(cfg.network.pretrained + '-0000.params') == commands.final_params(find_row(row.starts_from))
 
 
-def test_a_row_that_starts_from_another_has_the_pooling_of_the_trunk_trained_there(calls, monkeypatch, tmp_path):
+def test_a_row_that_starts_from_another_has_the_pooling_of_the_trunk_trained_there(calls, monkeypatch):
     monkeypatch.setattr(commands, 'fetch_data', lambda cfg: None)
     monkeypatch.setattr(commands, 'train_first', lambda row, overrides: None)
     monkeypatch.setattr(commands, 'weight_settings', lambda cfg: ['of=%s' % Path(cfg.network.pretrained).name])
@@ -129,7 +129,7 @@ def test_a_network_that_is_there_is_tested_on_the_row_s_images_without_training(
     assert '7200 images at 0.50 s: about 1.0 hours' in capsys.readouterr().out
 
 
-def test_a_row_on_given_proposals_says_which_command_tests_a_network(calls, tmp_path):
+def test_a_row_on_given_proposals_says_which_command_tests_a_network(calls):
     with pytest.raises(UserError, match='rfcn test_given --cfg .* --params x.params --proposals FILE'):
         commands.test_published(find_row('paper_voc07_rfcn_selective_search'), 'x.params')
     assert not calls

@@ -7,7 +7,7 @@ import pytest
 from experiments import votes
 from rfcn import data_sets
 from rfcn.detector import Detector
-from rfcn.explaining.decision import explain, score_boxes
+from rfcn.explaining.decision import explain
 
 
 @pytest.fixture
@@ -50,11 +50,3 @@ def test_the_studies_run_and_are_drawn(tiny_run, tmp_path):
     told = results['ohem'][votes.HARDEST]
     assert told['foreground RoIs'] == len(told['losses, foreground']) > 0
     assert 0 < told['share of the loss that the 64 hardest hold'] <= 1
-
-
-def test_any_boxes_are_scored(detector, tiny_voc):
-    image = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
-    scores, probabilities = score_boxes(detector, image, np.float32([[0, 0, 30, 30]] * 3))
-    assert scores.shape == probabilities.shape == (3, 3) and np.allclose(probabilities.sum(axis=1), 1)
-    with pytest.raises(ValueError, match='leaves the image'):
-        score_boxes(detector, image, np.float32([[0, 0, 300, 30]]))

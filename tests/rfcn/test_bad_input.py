@@ -162,7 +162,7 @@ def test_a_pretrained_trunk_that_is_damaged_is_named(train, tmp_path):
         train('network.pretrained=%s' % (tmp_path / 'resnet'))
 
 
-def test_a_checkpoint_of_another_shape_is_not_resumed_from(train, tmp_path):
+def test_a_checkpoint_of_another_shape_is_not_resumed_from(train):
     train()
     with pytest.raises(CheckpointError, match='tiny-0001.params was trained with .*: network.POOLED_SIZE was 3'):
         train('TRAIN.RESUME=true', 'TRAIN.begin_epoch=1', 'TRAIN.end_epoch=2', 'network.POOLED_SIZE=7')

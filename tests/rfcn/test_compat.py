@@ -69,7 +69,7 @@ def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
         cli.function_of('broken')
 
 
-def test_without_mxnet_the_project_can_be_imported_and_says_what_is_missing(tmp_path):
+def test_without_mxnet_the_project_can_be_imported_and_says_what_is_missing():
     code = ('import sys; sys.modules["mxnet"] = None; import rfcn, lib.nms.nms; print(rfcn.__version__)\n'
             'try: rfcn.Detector\n'
             'except ImportError as error: print(error)')
@@ -90,7 +90,7 @@ def test_cuda_libraries_are_loaded_by_their_full_paths_in_the_order_of_their_nee
     assert _compat.is_installed('pytest') and not _compat.is_installed('no-such-package-of-anybody')
 
 
-def test_another_package_called_lib_is_refused_with_the_remedy(tmp_path, monkeypatch):
+def test_another_package_called_lib_is_refused_with_the_remedy(tmp_path):
     (tmp_path / '__init__.py').touch()
     assert rfcn.use_own_lib(ROOT / 'lib') is None       # the one that is loaded
     with pytest.raises(ImportError, match=r'needs the package lib beside it, but .*lib is loaded.*pip install'):

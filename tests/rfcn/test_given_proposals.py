@@ -66,7 +66,7 @@ def test_rpn_proposals_and_rfcn_by_their_scripts(tiny_yaml, tmp_path):
     assert 'AP@0.5' in (folder / 'test' / 'log.txt').read_text()
 
 
-def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tiny_voc, tmp_path):
+def test_the_proposals_of_an_own_file_are_taken(tiny_yaml, tmp_path):
     path = str(tmp_path / 'own.npz')
     box = np.array([[8, 8, 39, 39, 1]], dtype=np.float32)
     save_proposals(path, ['wide1', 'wide2', 'wide3', 'high1', 'high2', 'empty'], [box] * 6)

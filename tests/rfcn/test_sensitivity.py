@@ -11,7 +11,7 @@ MAPS = ['rpn_cls_score', 'rpn_bbox_pred', 'rfcn_cls', 'rfcn_bbox']
 
 
 @pytest.fixture(scope='module')
-def make_sensitivity(tiny_voc):
+def make_sensitivity():
     """A function (configuration) -> Sensitivity of its network with its first values."""
     def make(cfg):
         symbol = make_symbol(cfg).get_symbol(is_train=False)

@@ -168,7 +168,7 @@ def test_a_conversion_that_fails_halfway_leaves_nothing_and_can_be_done_again(ta
     assert len(read_annotated(target, 'train', str(tmp_path / 'out')).pictures) == 1
 
 
-def test_what_a_killed_conversion_left_says_what_it_is_and_goes_with_the_next_one(voc_pair, tmp_path, monkeypatch):
+def test_what_a_killed_conversion_left_says_what_it_is_and_goes_with_the_next_one(voc_pair, tmp_path):
     code = ('import os, lib.dataset.convert as c\nc.place_images = lambda *args: os._exit(9)\n'
             'c.convert("PascalVOC", "yolo", ["train"], %r, %r)' % (str(voc_pair), str(tmp_path / 'out')))
     assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT)).returncode == 9

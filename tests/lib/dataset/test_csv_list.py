@@ -245,7 +245,7 @@ def test_pixels_may_be_counted_from_1(write):
         'images/a.jpg': [('cat', [0, 0, 39, 29])]}
 
 
-def test_links_are_followed_within_and_out_of_the_folder(write, tmp_path):
+def test_links_are_followed_within_and_out_of_the_folder(write):
     folder = write(HEAD + LINE)
     (folder / 'train.csv').rename(folder / 'list.txt')
     (folder / 'train.csv').symlink_to('list.txt')

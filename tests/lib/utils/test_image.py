@@ -270,7 +270,7 @@ def test_the_size_that_an_image_will_have_is_known_without_the_image(stride):
         assert resized_shape(shape, 50, 83, stride) == resized.shape[:2], shape
 
 
-def test_a_file_that_may_not_be_read_is_told_in_the_systems_words_without_their_number(tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read_is_told_in_the_systems_words_without_their_number(monkeypatch):
     def forbid(path):
         raise PermissionError(errno.EACCES, 'Permission denied', path)
     monkeypatch.setattr(image_file, 'open_input', forbid)

@@ -217,8 +217,7 @@ def test_the_best_checkpoint_has_its_states(train):
     assert momenta and identity.kind == 'end2end' and progress.epoch in (1, 2)
 
 
-def test_a_set_to_validate_on_is_validated_at_the_end_of_each_epoch_or_the_log_says_that_it_is_not(train, tmp_path,
-                                                                                                   caplog):
+def test_a_set_to_validate_on_is_validated_at_the_end_of_each_epoch_or_the_log_says_that_it_is_not(train, caplog):
     prefix = train('TRAIN.end_epoch=2', 'dataset.val_image_set=val')
     assert [line['epoch'] for line in log_lines(prefix, 'val')] == [1, 2]
     train('TRAIN.OVERWRITE=true', 'dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=0')

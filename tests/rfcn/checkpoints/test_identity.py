@@ -128,7 +128,7 @@ def test_a_configuration_without_classes_takes_those_of_the_checkpoint(tiny_run,
     assert detector.classes[1:] == ('blue', 'red')
 
 
-def test_parameters_and_states_of_different_trainings_are_refused(tiny_run, tiny_cfg, tmp_path, copied, cfg):
+def test_parameters_and_states_of_different_trainings_are_refused(tiny_cfg, tmp_path, copied, cfg):
     other = train_net(tiny_cfg('seed=1'), tmp_path)
     shutil.copy(other + '-0001.params', copied + '/tiny-0001.params')
     with pytest.raises(CheckpointError, match='tiny-0001.params and .*tiny-0001.states are of different runs'):

@@ -39,7 +39,7 @@ def test_a_run_writes_into_a_folder_of_its_configuration_and_image_set(tiny_cfg,
     assert folder == tmp_path / 'output' / 'night_shift' / '2007_test'
 
 
-def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tiny_cfg, tmp_path, monkeypatch):
+def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['train.py', '--cfg', 'x.yaml'])
     cfg, args = parse_config('a script', ['--cfg', tiny_yaml(), 'dataset.CLASSES=[]', 'seed=8'])
     folder = run_folder(cfg, args.cfg, 'train')

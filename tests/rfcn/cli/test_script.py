@@ -263,7 +263,7 @@ def test_the_help_keeps_the_lines_of_the_description():
     assert lines in make_parser(lines).format_help()
 
 
-def test_the_help_names_the_argument_that_shows_tracebacks_and_main_never_sees_it(monkeypatch, capsys):
+def test_the_help_names_the_argument_that_shows_tracebacks_and_main_never_sees_it(monkeypatch):
     parser = make_parser('a script')
     assert '--traceback' in parser.format_help()
     assert end_of(lambda: vars(parser.parse_args()) and 7, monkeypatch, '--traceback') == 0     # no argument is left

@@ -81,7 +81,7 @@ def test_every_image_gets_its_own_detections_once(roidb):
         np.testing.assert_allclose(found, sizes, atol=1)
 
 
-def test_the_detections_do_not_depend_on_the_number_of_devices(tiny_run, tiny_params, tmp_path):
+def test_the_detections_do_not_depend_on_the_number_of_devices(tiny_run, tiny_params):
     cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.BATCH_IMAGES=1'])
     one = inference.predictor(cfg, tiny_params)
     three = Predictor(one.symbol, one.data_names, [mx.cpu(i) for i in range(3)], *one.params)

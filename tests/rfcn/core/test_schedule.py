@@ -167,7 +167,7 @@ def test_the_graph_that_is_given_is_not_changed():
     assert changed.attr_dict()['head_weight']['__lr_mult__'] == '7' and with_lr_mult(graph, {}) is graph
 
 
-def test_the_keys_of_the_configuration_reach_the_training(tiny_cfg, tmp_path, caplog):
+def test_the_keys_of_the_configuration_reach_the_training(tiny_cfg, tmp_path):
     arrays = {}
     for name, overrides in {'still': ['TRAIN.FREEZE=[conv1, res, rpn, bn2]', 'network.FIXED_PARAMS=[bn_conv1]',
                                       'TRAIN.LR_MULT={conv_new_1: 0, rfcn_cls_bias: 0}'],

@@ -83,14 +83,14 @@ def test_accumulated_batches_count_as_one_update(train):
     assert checkpoint_arrays(prefix, 1)[1].num_update == 2
 
 
-def test_frozen_prefixes_are_not_trained(train, tiny_cfg):
+def test_frozen_prefixes_are_not_trained(train):
     prefix = train('a', 'TRAIN.FREEZE=[conv1, res2]', 'TRAIN.end_epoch=2', 'TRAIN.wd=0.1')
     first, last = (checkpoint.load_params(checkpoint.params_path(prefix, epoch))[0] for epoch in (1, 2))
     same = {name for name in first if np.array_equal(first[name].asnumpy(), last[name].asnumpy())}
     assert {'conv1_weight', 'res2a_branch2a_weight'} <= same and 'res3a_branch2a_weight' not in same
 
 
-def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train, tiny_cfg, caplog):
+def test_a_pretrained_trunk_is_taken_and_heads_of_other_classes_start_anew(train, caplog):
     prefix = train('a')
     cfg_overrides = ['network.pretrained=' + prefix, 'network.pretrained_epoch=1', 'TRAIN.lr=0.0',
                      'network.POOLED_SIZE=1']

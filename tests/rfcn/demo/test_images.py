@@ -76,7 +76,7 @@ def folder(tiny_voc, tmp_path):
     return pictures
 
 
-def test_the_images_of_a_folder_are_drawn_in_the_order_of_their_names(run, folder, tmp_path, capsys):
+def test_the_images_of_a_folder_are_drawn_in_the_order_of_their_names(run, folder, capsys):
     out = run('--image', str(folder))
     assert sorted(path.name for path in out.iterdir()) == ['a.png', 'b.png']
     output = capsys.readouterr().out

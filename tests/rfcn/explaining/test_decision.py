@@ -13,7 +13,7 @@ from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.detector import Detector
 from rfcn.explaining import command
-from rfcn.explaining.decision import roi_sides
+from rfcn.explaining.decision import roi_sides, score_boxes
 from rfcn.explaining.pages import NO_MAPS, write_explanation
 from rfcn.symbols import make_symbol
 from rfcn.symbols.rfcn import TRANS_STD
@@ -142,7 +142,7 @@ def test_networks_without_maps_are_explained_without_them(untrained, picture, sy
     assert NO_MAPS in page.read_text(encoding='utf-8') and not (tmp_path / 'out' / 'maps.png').exists()
 
 
-def test_what_cannot_be_explained_is_refused(tiny_run, tiny_cfg, picture):
+def test_what_cannot_be_explained_is_refused(tiny_run, picture):
     detector = Detector(tiny_run / 'config.yaml', tiny_run / 'tiny-0001.params')
     for arguments, said in [(dict(class_name='cow'), "no class is called 'cow'; there are blue, red"),
                             (dict(detection=9999), 'there is no detection 9999: the image has'),
@@ -198,3 +198,12 @@ def test_a_box_grows_as_far_as_the_detector_lets_it(untrained, picture, override
     params['rfcn_bbox_bias'][:] = np.repeat(np.float32([0, 0, np.log(80), 0] * 2), 9)       # 80 times as wide
     explanation = rfcn.explain(detector, picture, box=[10, 10, 10, 10])
     assert explanation.scale == 1 and explanation.votes[0].refined[2] == pytest.approx(right, abs=1e-3)
+
+
+def test_any_boxes_are_scored(tiny_run, tiny_params, tiny_voc):
+    detector = Detector(tiny_run / 'config.yaml', tiny_params)
+    image = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
+    scores, probabilities = score_boxes(detector, image, np.float32([[0, 0, 30, 30]] * 3))
+    assert scores.shape == probabilities.shape == (3, 3) and np.allclose(probabilities.sum(axis=1), 1)
+    with pytest.raises(ValueError, match='leaves the image'):
+        score_boxes(detector, image, np.float32([[0, 0, 300, 30]]))

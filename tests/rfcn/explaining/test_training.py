@@ -102,7 +102,7 @@ def test_words_tell_which_objects_no_anchor_fits(first):
     assert empty.sentences()[0].startswith('0 objects; 0 anchors positive') and empty.objects == []
 
 
-def test_images_without_rois_are_shown_as_far_as_they_go(first, tmp_path):
+def test_images_without_rois_are_shown_as_far_as_they_go(first):
     _, taught = first('symbol=small_class_rpn', paths=['wide1.jpg'])
     assert taught.rois is None and taught.proposals is None
     np.testing.assert_allclose(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]], atol=0.2)

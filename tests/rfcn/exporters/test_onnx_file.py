@@ -127,8 +127,7 @@ def test_without_the_package_onnx_a_sentence_says_how_to_get_it(monkeypatch, tmp
         Graph().save(str(tmp_path / 'model.onnx'), {})
 
 
-def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, caplog, onnx, tiny_run, tiny_params,
-                                                                  tmp_path):
+def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, caplog, onnx, tiny_run, tiny_params):
     monkeypatch.setattr(onnx_check, 'installed_runtimes', list)
     cfg = load_config(str(tiny_run / 'config.yaml'))
     assert export.check(cfg, tiny_params, 'model.onnx', []) is None

@@ -91,7 +91,7 @@ def test_the_imported_detector_detects(caffe):
     assert found and {one.class_name for one in found} <= {'cat', 'dog'}
 
 
-def test_position_sensitive_maps_have_one_order_in_caffe_and_here(picture):
+def test_position_sensitive_maps_have_one_order_in_caffe_and_here():
     # OpenCV's layer of Caffe's operator on maps that are all different: a RoI on whole bins, where its rounding agrees.
     maps = np.arange(18, dtype=np.float32)[None, :, None, None] * 100 + np.random.RandomState(0).rand(1, 18, 6, 6)
     rois = np.array([[0, 0, 0, 95, 95]], dtype=np.float32)

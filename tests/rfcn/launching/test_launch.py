@@ -144,7 +144,7 @@ def test_of_a_test_each_worker_does_its_share_and_the_files_are_those_of_one_pro
 
 
 @pytest.fixture
-def two_hosts(tmp_path, tiny_yaml, own_tiny_voc, tiny_voc):
+def two_hosts(tmp_path, own_tiny_voc, tiny_voc):
     """Options of rfcn launch for two folders that stand for two hosts, each with a copy of the data."""
     shell = tmp_path / 'shell'
     shell.write_text('#!/bin/sh\nshift\nexec "$@"\n')

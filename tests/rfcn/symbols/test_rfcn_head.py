@@ -56,7 +56,7 @@ def test_deformable_pooling_without_offsets_stays_in_its_bins(run):
                                atol=1e-6)
 
 
-def losses(run, ohem):
+def losses(ohem):
     """Two images of three RoIs; the second of each image is padding."""
     names = 'score', 'box', 'label', 'target', 'weight'
     outputs = rcnn_losses(*[mx.sym.Variable(name) for name in names], batch_images=2, rois_per_image=2, ohem=ohem)
@@ -76,7 +76,7 @@ def losses(run, ohem):
 
 @pytest.mark.parametrize('ohem', [False, True])
 def test_padding_of_label_minus_one_does_not_train(run, ohem):
-    executor = losses(run, ohem)
+    executor = losses(ohem)
     # Softmax of (0, 0) is (0.5, 0.5); the gradient p - y is shared out to the four RoIs that count: 0.5 / 4 = 0.125
     expected = [[0.125, -0.125], [0, 0], [-0.125, 0.125]] * 2
     np.testing.assert_allclose(executor.grad_dict['score'].asnumpy(), expected, atol=1e-6)
