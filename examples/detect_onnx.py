@@ -7,14 +7,20 @@ picture.npy holds (height, width, 3) uint8 red, green, blue. For jpg and png, th
 import json
 import sys
 
-import numpy as np
-import onnxruntime
+try:
+    import numpy as np
+    import onnxruntime
+except ModuleNotFoundError as error:
+    sys.exit('error: %s is not installed in this Python: pip install numpy onnxruntime' % error.name)
 
 
 def read(path):
     if path.endswith('.npy'):
         return np.load(path)
-    from PIL import Image
+    try:
+        from PIL import Image
+    except ModuleNotFoundError:
+        sys.exit('error: Pillow, which decodes pictures, is not installed in this Python: pip install pillow')
     return np.asarray(Image.open(path).convert('RGB'))
 
 

@@ -20,12 +20,16 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI, HTTPException, Query, Request
-from starlette.requests import ClientDisconnect
+try:
+    import uvicorn
+    from fastapi import FastAPI, HTTPException, Query, Request
+    from starlette.requests import ClientDisconnect
 
-import rfcn  # MXNet itself is loaded with the first Detector: a worker that starts must answer within 5 s
-from rfcn.cli.script import make_parser, run_script
+    import rfcn  # MXNet itself is loaded with the first Detector: a worker that starts must answer within 5 s
+    from rfcn.cli.script import make_parser, run_script, whole_number_from
+except ModuleNotFoundError as error:
+    sys.exit('error: %s is not installed in this Python: call pip install ".[serve]" in the project\'s folder'
+             % error.name)
 
 # Bounds of each worker. An environment variable of the same name after RFCN_ changes one.
 BOUNDS = {'MAX_BYTES': 10 * 2 ** 20, 'MAX_PIXELS': 25 * 10 ** 6, 'UPLOAD_SECONDS': 20, 'DETECT_SECONDS': 30,
@@ -114,9 +118,9 @@ def main(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument('--cfg', required=True, help='the config.yaml that training wrote')
     parser.add_argument('--params', required=True, help='checkpoint, .params')
-    parser.add_argument('--workers', type=int, default=1, help='processes (default 1)')
+    parser.add_argument('--workers', type=whole_number_from(1, 256), default=1, help='processes (default 1)')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: this machine alone)')
-    parser.add_argument('--port', type=int, default=8000, help='(default 8000)')
+    parser.add_argument('--port', type=whole_number_from(1, 65535), default=8000, help='(default 8000)')
     args = parser.parse_args(argv)
     rfcn.Detector(args.cfg, args.params)     # what is wrong with them ends the program here, with a sentence
     os.environ.update(RFCN_CFG=os.path.abspath(args.cfg), RFCN_PARAMS=os.path.abspath(args.params))

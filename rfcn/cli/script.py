@@ -72,12 +72,14 @@ def make_parser(description):
     return parser
 
 
-def whole_number_from(least):
-    """An argument's type for argparse: a whole number that is not below `least`."""
+def whole_number_from(least, most=2 ** 31 - 1):
+    """An argument's type for argparse: a whole number from `least` to `most`."""
     def read(text):
-        if text.isdecimal() and int(text) >= least:
-            return int(text)
-        raise argparse.ArgumentTypeError('expected a whole number from %d, not %r' % (least, text))
+        if not text.isdecimal() or len(text) < 20 and int(text) < least:
+            raise argparse.ArgumentTypeError('expected a whole number from %d, not %r' % (least, text))
+        if len(text) >= 20 or int(text) > most:     # Python reads no more than 4,300 digits
+            raise argparse.ArgumentTypeError('expected %d at most, not %.30s' % (most, text))
+        return int(text)
     return read
 
 

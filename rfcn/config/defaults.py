@@ -8,7 +8,10 @@ from collections import namedtuple
 
 from lib.utils.limits import MAX_PIXELS
 from rfcn.config.kinds import (
+    anchor_sides,
     at_least_one_scale,
+    boxes,
+    channels,
     choice,
     class_names,
     count_or_minus_one,
@@ -17,12 +20,12 @@ from rfcn.config.kinds import (
     epochs,
     flag,
     fraction,
+    images,
     multipliers,
     one_set,
     real,
     scale_or_none,
     scales,
-    some,
     text,
     tuple_of,
     whole,
@@ -63,16 +66,16 @@ _NETWORK = {
     'RCNN_FEAT_STRIDE': Key(16, whole(1, 4096)),  # the same for the map that the RoIs are pooled from
     'FIXED_PARAMS': Key(('gamma', 'beta'), tuple_of(text)),  # not trained: parameters with one of these in their name
     'FIXED_PARAMS_SHARED': Key(('gamma', 'beta'), tuple_of(text)),  # the same, once alternating shares the trunk
-    'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), some(real(1e-3))),  # side of a square anchor, in units of 16 pixels
-    'ANCHOR_RATIOS': Key((0.5, 1.0, 2.0), some(real(1e-3))),  # height / width
+    'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), anchor_sides),  # side of a square anchor, in units of 16 pixels
+    'ANCHOR_RATIOS': Key((0.5, 1.0, 2.0), anchor_sides),  # height / width
     'NUM_ANCHORS': Key(9, whole(1)),              # derived: number of scales times number of ratios
     'POOLED_SIZE': Key(7, whole(1, 64)),          # ours: k, bins per side of an RoI
     'CONV5': Key('atrous', choice('atrous', 'stride32', 'none')),  # ours: dilated at stride 16, plain, left out
     'STRIDE_IN_3X3': Key(False, flag),            # ours: a unit's stride lies in its 3x3 convolution (torchvision)
     'POOL1': Key('ceil', choice('ceil', 'padded')),  # ours: pooling after conv1: Caffe's, or torchvision's
-    'CONV_NEW_CHANNELS': Key(1024, whole(1)),     # ours: channels of conv_new_1, between the trunk and the score maps
-    'RPN_CHANNELS': Key(512, whole(1)),           # ours: channels of rpn_conv_3x3
-    'SMALL_CHANNELS': Key((16, 32, 64, 128), tuple_of(whole(1), 4)),  # ours: the small trunk's channels in each stage
+    'CONV_NEW_CHANNELS': Key(1024, channels),     # ours: channels of conv_new_1, between the trunk and the score maps
+    'RPN_CHANNELS': Key(512, channels),           # ours: channels of rpn_conv_3x3
+    'SMALL_CHANNELS': Key((16, 32, 64, 128), tuple_of(channels, 4)),  # ours: the small trunk's channels in each stage
     'SMALL_BLOCKS': Key(2, whole(1, 64)),         # ours: the small trunk's blocks in each stage
 }
 
@@ -91,7 +94,7 @@ _DATASET = {
     'CSV_ORIGIN': Key(0, choice(0, 1)),           # ours: number of the first pixel of a row in a CSV list
     'on_bad_image': Key('error', choice('error', 'skip')),  # ours: an unreadable image stops the run or is left out
     'on_unknown_class': Key('error', choice('error', 'ignore')),  # ours: an object of no class stops or is left out
-    'MAX_PIXELS': Key(MAX_PIXELS, whole(1)),      # ours: an image of more is refused before it is decoded
+    'MAX_PIXELS': Key(MAX_PIXELS, whole(1, 2 ** 53)),  # ours: an image of more is refused before it is decoded
 }
 
 
@@ -103,8 +106,8 @@ def _stage(name):
 
 
 _ALTERNATE = {
-    'RPN_BATCH_IMAGES': Key(0, whole(0)),         # images per device while the RPN is trained; 0 is TRAIN.BATCH_IMAGES
-    'RCNN_BATCH_IMAGES': Key(0, whole(0)),        # the same while the R-FCN head is trained
+    'RPN_BATCH_IMAGES': Key(0, images(0)),        # images per device while the RPN is trained; 0 is TRAIN.BATCH_IMAGES
+    'RCNN_BATCH_IMAGES': Key(0, images(0)),       # the same while the R-FCN head is trained
     **_stage('rpn1'), **_stage('rfcn1'), **_stage('rpn2'), **_stage('rfcn2'), **_stage('rpn3'),
 }
 
@@ -144,14 +147,14 @@ _TRAIN = {
     'FLIP': Key(True, flag),                      # train on mirror images too
     'KEEP_EMPTY': Key(True, flag),                # ours: images without objects train, as background
     'SHUFFLE': Key(True, flag),
-    'BATCH_IMAGES': Key(2, whole(1)),             # images per device
+    'BATCH_IMAGES': Key(2, images(1)),            # images per device
     'ASPECT_GROUPING': Key(True, flag),           # a batch holds landscapes only or portraits only
-    'MAX_GT_BOXES': Key(0, whole(0)),             # ours: rows of gt_boxes; 0: the most objects of a training image
+    'MAX_GT_BOXES': Key(0, boxes(0)),             # ours: rows of gt_boxes; 0: the most objects of a training image
     'WORKERS': Key(2, whole(0, 256)),             # ours: threads that read images ahead; 0 reads in the main thread
     # RoIs
     'ENABLE_OHEM': Key(False, flag),              # train on the RoIs of highest loss
     'BATCH_ROIS': Key(128, count_or_minus_one),   # RoIs per device that the head sees, shared by its images; -1 is all
-    'BATCH_ROIS_OHEM': Key(128, whole(1)),        # RoIs per image that OHEM keeps
+    'BATCH_ROIS_OHEM': Key(128, boxes(1)),        # RoIs per image that OHEM keeps
     'FG_FRACTION': Key(0.25, fraction),           # most of a sample that are objects
     'FG_THRESH': Key(0.5, fraction),              # IoU from which on an RoI is an object
     'BG_THRESH_HI': Key(0.5, fraction),           # background: IoU in [BG_THRESH_LO, BG_THRESH_HI)
@@ -172,24 +175,24 @@ _TRAIN = {
     'CXX_PROPOSAL': Key(True, flag),              # MXNet's operator (true) or the Python operator
     'RPN_NMS_THRESH': Key(0.7, fraction),         # IoU above which the worse of two proposals goes
     'RPN_PRE_NMS_TOP_N': Key(12000, whole(-1)),   # best anchors that enter NMS; -1 or 0 is all
-    'RPN_POST_NMS_TOP_N': Key(2000, whole(1)),    # proposals per image
+    'RPN_POST_NMS_TOP_N': Key(2000, boxes(1)),    # proposals per image
     'RPN_MIN_SIZE': Key(16, whole(0)),            # pixels of the original image; smaller proposals go
     'ALTERNATE': _ALTERNATE,
 }
 
 _TEST = {
-    'BATCH_IMAGES': Key(1, whole(1)),             # images per device
+    'BATCH_IMAGES': Key(1, images(1)),            # images per device
     'SCALES': Key((), scales),                    # ours: as SCALES; detections are merged. Empty: the first of SCALES
     'FLIP': Key(False, flag),                     # ours: test the mirror image too
     'PRECISION': Key('fp32', choice('fp32', 'bf16', 'int8')),  # ours: bf16 as in TRAIN, int8 with an INT8 model
     'CXX_PROPOSAL': Key(True, flag),              # these five as in TRAIN
     'RPN_NMS_THRESH': Key(0.7, fraction),
     'RPN_PRE_NMS_TOP_N': Key(6000, whole(-1)),
-    'RPN_POST_NMS_TOP_N': Key(300, whole(1)),
+    'RPN_POST_NMS_TOP_N': Key(300, boxes(1)),
     'RPN_MIN_SIZE': Key(16, whole(0)),
     'PROPOSAL_NMS_THRESH': Key(0.7, fraction),    # these four where proposals are written for alternating training
     'PROPOSAL_PRE_NMS_TOP_N': Key(20000, whole(-1)),
-    'PROPOSAL_POST_NMS_TOP_N': Key(2000, whole(1)),
+    'PROPOSAL_POST_NMS_TOP_N': Key(2000, boxes(1)),
     'PROPOSAL_MIN_SIZE': Key(16, whole(0)),
     'PROPOSAL_SCALE': Key((), scale_or_none),     # ours: the scale they are made at. Empty: the first of TEST.SCALES,
                                                   # or else of SCALES

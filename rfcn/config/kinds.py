@@ -7,6 +7,11 @@ import math
 import re
 from decimal import Decimal
 
+from lib.utils.limits import MAX_PIXELS
+
+MOST_OF_INT32 = 2 ** 31 - 1    # MXNet takes no more
+MOST_IN_LIST = 64              # scales, anchors: each costs memory at every place or a pass of its own
+
 
 def show(value):
     """The value as the user wrote it, short enough for one line."""
@@ -23,9 +28,9 @@ def _refuse(expected, value, remedy=''):
 
 def _check_range(value, low, high):
     if low is not None and value < low:
-        _refuse('%g or more' % low, value)
+        _refuse('%s or more' % low, value)
     if high is not None and value > high:
-        _refuse('%g or less' % high, value)
+        _refuse('%s or less' % high, value)
     return value
 
 
@@ -34,7 +39,7 @@ def flag(value):
     return value if isinstance(value, bool) else _refuse('true or false', value)
 
 
-def whole(low=None, high=2 ** 53):
+def whole(low=None, high=MOST_OF_INT32):
     """An integer from low to high, both included."""
     def check(value):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -73,9 +78,32 @@ def fraction(value):
     return real(0, 1)(value)
 
 
+# What memory is asked for once a network is made, long after the configuration was read: so there are limits, far above
+# what anybody trains.
+
+def channels(value):
+    """Channels of a convolution."""
+    return whole(1, 2 ** 14)(value)
+
+
+def images(low):
+    """Images of a device, in a batch: an integer of `low` or more."""
+    return whole(low, 2 ** 10)
+
+
+def boxes(low):
+    """Boxes of an image that get a place in arrays: an integer of `low` or more."""
+    return whole(low, 2 ** 17)
+
+
+def anchor_sides(value):
+    """Scales or ratios of the anchors."""
+    return some(real(1e-3, 1e4), MOST_IN_LIST)(value)
+
+
 def count_or_minus_one(value):
     """An integer of 1 or more, or -1 which stands for 'all'."""
-    value = whole(-1)(value)
+    value = boxes(-1)(value)
     return value if value != 0 else _refuse('-1 (all) or 1 or more', value)
 
 
@@ -100,21 +128,23 @@ def choice(*values):
     return check
 
 
-def tuple_of(kind, length=None):
-    """A list whose every item is of the kind; `length` items if that is given, else any number."""
+def tuple_of(kind, length=None, most=None):
+    """A list whose every item is of the kind; `length` items if that is given, else any number up to `most`."""
     def check(value):
         if not isinstance(value, (list, tuple)):
             _refuse('a list', value)
         if length is not None and len(value) != length:
             _refuse('a list of %d' % length, value)
+        if most is not None and len(value) > most:
+            _refuse('a list of at most %d' % most, value, 'it has %d' % len(value))
         return tuple(kind(item) for item in value)
     return check
 
 
-def some(kind):
-    """A list of at least one item of the kind."""
+def some(kind, most=None):
+    """A list of at least one item of the kind, and `most` of them."""
     def check(value):
-        return tuple_of(kind)(value) or _refuse('a list of at least one', value)
+        return tuple_of(kind, most=most)(value) or _refuse('a list of at least one', value)
     return check
 
 
@@ -160,6 +190,8 @@ def _scale(value):
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         _refuse('a pair [shorter side, longest side] or a list of such pairs', value)
     target, longest = (whole(1, 2 ** 15)(side) for side in value)
+    if target * longest > MAX_PIXELS:
+        _refuse('a pair of at most %d pixels' % MAX_PIXELS, value, '%d x %d are more' % (target, longest))
     return (target, longest) if target <= longest else _refuse('a pair with the shorter side first', value)
 
 
@@ -167,7 +199,7 @@ def scales(value):
     """One pair [600, 1000], as in the release's YAML files, or a list of pairs: always a tuple of pairs afterwards."""
     if isinstance(value, (list, tuple)) and value and not isinstance(value[0], (list, tuple)):
         value = [value]
-    return tuple_of(_scale)(value)
+    return tuple_of(_scale, most=MOST_IN_LIST)(value)
 
 
 def scale_or_none(value):

@@ -35,6 +35,7 @@ HELPER_GRACE = 3.0      # the same for scheduler and servers once no worker is l
 STOP_GRACE = 50.0       # seconds for the workers to stop in order once that is wished
 KILL_GRACE = 8.0        # seconds for what is left to end
 AGENT_GRACE = agent.PATIENCE + 10.0     # seconds for an agent to end what it started
+MOST_PROCESSES = 1024   # workers, servers; each has a whole network
 STOPPED = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}    # the status of a training
 
 
@@ -327,8 +328,9 @@ def main(argv=None):
                           % (', '.join(SHARED), command[0] if command else 'no command'))
     hosts = read_hosts(args.hosts) if args.hosts else [local_host(args.workers or 2)]
     workers = sum(host.slots for host in hosts) if args.workers is None else args.workers
-    if workers < 1 or args.servers < 1:
-        raise ConfigError('--workers and --servers must be above 0, not %d and %d' % (workers, args.servers))
+    if not (1 <= workers <= MOST_PROCESSES and 1 <= args.servers <= MOST_PROCESSES):
+        raise ConfigError('--workers and --servers must be above 0 and at most %d, not %d and %d'
+                          % (MOST_PROCESSES, workers, args.servers))
     logging.basicConfig(level='INFO', format='launch: %(message)s', stream=sys.stderr)
     logs = args.logs or os.path.join('launch_logs', time.strftime('%Y%m%d-%H%M%S'))
     rsh = words_of_shell(args.rsh)

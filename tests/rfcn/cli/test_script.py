@@ -1,4 +1,5 @@
 """How scripts end: what the user can mend is told in one sentence, whichever script it is."""
+import argparse
 import fcntl
 import logging
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.cli.script import make_parser, message, run_script
+from rfcn.cli.script import make_parser, message, run_script, whole_number_from
 
 ROOT = Path(__file__).resolve().parents[3]
 WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/test.py', 'rfcn/propose.py',
@@ -240,6 +241,14 @@ def test_a_file_where_a_folder_is_expected_is_told(tmp_path):
     with pytest.raises(OSError) as raised:
         (tmp_path / 'file').mkdir(exist_ok=True)
     assert message(raised.value).endswith('file: a folder is expected there, and it is a file')
+
+
+@pytest.mark.parametrize('word, said', [('0', "from 1, not '0'"), ('x', "from 1, not 'x'"), ('9', '8 at most, not 9'),
+                                        ('9' * 5000, '8 at most, not 9999')])
+def test_a_number_out_of_its_bounds_is_refused_however_long_it_is(word, said):
+    assert whole_number_from(1, 8)('8') == 8
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        whole_number_from(1, 8)(word)
 
 
 def test_words_that_a_parser_refuses_are_shown_escaped(capsys):

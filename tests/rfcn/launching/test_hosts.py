@@ -138,7 +138,8 @@ def test_a_worker_needs_a_number_of_its_own(text):
 
 @pytest.mark.parametrize('words, message', [
     ('', 'shares out train, train_rpn'), ('-- demo', 'shares out train, train_rpn'),
-    ('--workers 0 -- train', 'must be above 0')])
+    ('--workers 0 -- train', 'must be above 0'),
+    ('--workers 1000000 -- train', 'must be above 0 and at most 1024, not 1000000 and 1')])
 def test_what_cannot_be_launched_is_refused(words, message):
     with pytest.raises(ConfigError, match=message):
         main(['launch'] + words.split())
