@@ -18,6 +18,7 @@ import numpy as np
 
 from lib.dataset import DATASETS, read_annotated, roidb_of
 from lib.dataset import faults as kinds
+from lib.dataset.annotations import check_same_classes
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, sample
 from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import readable_part, write_fixed
@@ -73,10 +74,12 @@ def image_sets(cfg):
 def check_sets(cfg, names, pixels=None):
     """The report of each set, and the reason for each set that cannot be read at all."""
     reports, failures = {}, {}
-    options = data_sets.dataset_options(cfg)
+    options, reading = data_sets.dataset_options(cfg), data_sets.reading_options(cfg)
     for name in names:
+        if name not in image_sets(cfg)[0] and reports:      # tested with the classes that are trained
+            reading['classes'] = reading['classes'] or next(iter(reports.values())).data.classes
         try:
-            data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **data_sets.reading_options(cfg))
+            data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **reading)
         except (ValueError, FileNotFoundError) as error:
             failures[name] = str(error)
             continue
@@ -98,6 +101,7 @@ def obstacles(cfg, reports, failures):
         try:        # what training itself does, with the annotations that were read
             open_set = functools.partial(DATASETS[cfg.dataset.dataset].evaluation, **data_sets.dataset_options(cfg))
             imdbs = {name: open_set(reports[name].data) for name in dict.fromkeys(used)}
+            check_same_classes({name: reports[name].data for name in training}, 'Give them with dataset.CLASSES')
             check_anchors(cfg, roidb_of([imdbs[name] for name in training]))
             for name in used[len(training):]:
                 check_usable([imdbs[name]], 'validated on')

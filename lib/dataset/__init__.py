@@ -11,11 +11,13 @@ from lib.dataset.annotations import AnnotatedSet, check_same_classes, same_files
 from lib.dataset.coco import COCO_CLASSES, COCO_SET, read_coco, write_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv, write_csv
+from lib.dataset.find import find_dataset
 from lib.dataset.imdb import IMDB, append_flipped_images, check_usable
 from lib.dataset.voc import VOC_CLASSES, read_voc, write_voc
 from lib.dataset.voc_eval import VocScored
 from lib.dataset.yolo import read_yolo, write_yolo
 from lib.errors import DatasetError
+from lib.utils.console import listed
 
 
 class Format(NamedTuple):
@@ -53,9 +55,22 @@ def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequen
     if name not in DATASETS:
         raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(DATASETS)))
     options = {'sets': sets, 'origin': origin}
-    data = DATASETS[name].read(image_set, dataset_path, classes,
-                               **{option: options[option] for option in DATASETS[name].options})
+    try:
+        data = DATASETS[name].read(image_set, dataset_path, classes,
+                                   **{option: options[option] for option in DATASETS[name].options})
+    except FileNotFoundError as error:
+        raise FileNotFoundError('%s%s' % (error, _other_sets(name, image_set, dataset_path))) from None
     return data._replace(faults=data.faults + same_files(data))
+
+
+def _other_sets(name, image_set, dataset_path):
+    """The end of a message that a set is not there: which data set the folder holds; '' if that one or none."""
+    try:
+        found = find_dataset(dataset_path)
+    except (DatasetError, FileNotFoundError):
+        return ''
+    return '' if found.format == name and image_set in found.image_sets else \
+        '. The folder looks like dataset.dataset=%s with the image sets %s' % (found.format, listed(found.image_sets))
 
 
 def make_dataset(name: str, image_set: str, dataset_path: str, *, classes: Sequence[str] | str | None = None,

@@ -24,6 +24,7 @@ from lib.dataset.coco_json import DoubledId, read_json, to_bbox
 from lib.dataset.faults import Faults, note_candidates, note_other_files
 from lib.dataset.files import files_of_set, find_image, names_of_set, relative, set_name
 from lib.errors import DatasetError
+from lib.utils.console import listed
 
 ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
 MOST_DETECTIONS = 100                   # per image, that COCO's average precision takes into account
@@ -77,7 +78,8 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     classes = class_names(named if classes is None else classes, path)
     absent = [name for name in classes if name not in named] if named else []
     if absent:
-        raise DatasetError('%s: no category %s; there are %s' % (path, ', '.join(absent), ', '.join(named)))
+        raise DatasetError('%s: no category %s; there are %s. Add it to the categories of the file, or leave it out of '
+                           'dataset.CLASSES' % (path, listed(absent), listed(named)))
     folders = image_folders(image_set, dataset_path, path)
     pictures = [_picture(path, dataset_path, folders, image, found, faults) for image, found
                 in zip(content.images, _items_of_images(content, classes))]

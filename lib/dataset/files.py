@@ -54,9 +54,9 @@ def files_of_set(image_set: str, dataset_path: str, patterns: Sequence[str], wha
         found = [path for path in paths if os.path.exists(path)]
         if found:
             return [inside(dataset_path, os.path.relpath(found[0], dataset_path))] + found[1:]
-        tried += paths
-    raise FileNotFoundError("there %s of the image set '%s': tried %s%s"
-                            % (what, image_set, ', '.join(map(os.path.abspath, tried)), remedy))
+        tried += [pattern % name for pattern in patterns]
+    raise FileNotFoundError("%s: there %s of the image set '%s': tried %s%s"
+                            % (os.path.abspath(dataset_path), what, image_set, ', '.join(tried), remedy))
 
 
 def read_file(path: str, what: str, most: int | None = None) -> bytes:

@@ -65,6 +65,29 @@ def test_what_only_training_itself_notices_is_reported_too(run):
     assert status == 0 and 'nowhere cannot be read: ' in printed and 'training would start' in printed
 
 
+def test_sets_whose_categories_differ_are_told_as_training_and_test_take_them(run, own_tiny_voc, tmp_path):
+    out = tmp_path / 'coco'
+    convert(['--from', 'voc', '--to', 'coco', '--dataset', str(own_tiny_voc), '--sets', 'train,test', '--out',
+             str(out)])
+    path = out / 'annotations' / 'instances_test.json'
+    data = json.loads(path.read_text())
+    kept = [category for category in data['categories'] if category['name'] == 'red']
+    annotations = [one for one in data['annotations'] if one['category_id'] == kept[0]['id']]
+    path.write_text(json.dumps(dict(data, categories=kept, annotations=annotations)))
+    settings = 'dataset.dataset=coco', 'dataset.dataset_path=%s' % out, 'dataset.CLASSES=[]'
+    status, printed = run(*settings)
+    assert status == 0 and 'test cannot be read: %s: no category blue; there are red. Add it' % path in printed
+    status, printed = run(*settings, 'dataset.image_set=train+test')
+    assert status == 1 and 'training would not run: the sets differ in their classes: ' in printed
+    assert run(*settings, 'dataset.image_set=train+test', 'dataset.CLASSES=[red]')[0] == 0
+
+
+def test_a_folder_of_another_format_than_that_of_the_configuration_is_told(run):
+    for kind in ('coco', 'csv', 'yolo'):
+        status, printed = run('dataset.dataset=' + kind, 'dataset.CLASSES=[red]')
+        assert status == 1 and 'The folder looks like dataset.dataset=PascalVOC with the image sets ' in printed
+
+
 def test_an_image_of_two_training_sets_is_told_apart_from_one_of_the_test_set(run, own_tiny_voc, tmp_path):
     (own_tiny_voc / 'ImageSets' / 'Main' / 'more.txt').write_text('wide1\n')
     status, printed = run('dataset.image_set=train+more', '--html', str(tmp_path / 'page.html'))
