@@ -101,7 +101,7 @@ def assign(sets):
     Returns:
         dict role -> list of (AnnotatedSet, Picture).
     Raises:
-        DatasetError: there are fewer than three pictures that differ.
+        DatasetError: there are fewer than three pictures that differ, or two sets say different things of one.
     """
     given, free = {role: [] for role in SHARES}, {}
     for name, data in sets.items():
@@ -109,7 +109,11 @@ def assign(sets):
             if role_of(name):
                 given[role_of(name)].append((data, picture))
             else:
-                free[picture.path] = data, picture
+                other, first = free.setdefault(picture.path, (data, picture))
+                fields = ['label', 'box', 'flags']
+                if first.items[fields].tolist() != picture.items[fields].tolist():
+                    raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
+                                       % (picture.path, picture.source, first.source))
     for _, picture in sum(given.values(), []):      # trainval beside train and val adds nothing
         free.pop(picture.path, None)
     free, missing = list(free.values()), [role for role in SHARES if not given[role]]

@@ -67,7 +67,7 @@ def _other_sets(name, image_set, dataset_path):
     """The end of a message that a set is not there: which data set the folder holds; '' if that one or none."""
     try:
         found = find_dataset(dataset_path)
-    except (DatasetError, FileNotFoundError):
+    except (DatasetError, OSError):
         return ''
     return '' if found.format == name and image_set in found.image_sets else \
         '. The folder looks like dataset.dataset=%s with the image sets %s' % (found.format, listed(found.image_sets))

@@ -1,7 +1,7 @@
 """Finds the annotations in a folder: their format and the image sets.
 
-The likeliest is looked for first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), csv files, XML files
-beside the pictures or in a folder of their own (VOC), text files of labels (YOLO).
+The likeliest is looked for first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), XML files beside the
+pictures or in a folder of their own (VOC), csv files (often made of the XML files), text files of labels (YOLO).
 """
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def find_dataset(folder: str) -> Found:
 
 def _search(folder):
     """The likeliest data set of a folder, or None."""
-    for name, find in (('yolo', _described), ('PascalVOC', _listed), ('coco', _json_files), ('csv', _csv_files),
-                       ('PascalVOC', _xml_folders), ('yolo', _label_folders)):
+    for name, find in (('yolo', _described), ('PascalVOC', _listed), ('coco', _json_files), ('PascalVOC', _xml_folders),
+                       ('csv', _csv_files), ('yolo', _label_folders)):
         sets = find(folder)
         if sets:
             return Found(name, tuple(dict.fromkeys(sets)))
@@ -160,7 +160,17 @@ def _json_files(folder) -> list[str]:
         for name in _files(os.path.join(folder, place), '.json'):
             if _is_coco(os.path.join(folder, place, name)):
                 found.append(name[:-5].replace('instances_', '', 1) if name.startswith('instances_') else name[:-5])
-    return found + [name for name in _folders(folder) if os.path.isfile(os.path.join(folder, name, ROBOFLOW))]
+    return _named(folder, found + [name for name in _folders(folder)
+                                   if os.path.isfile(os.path.join(folder, name, ROBOFLOW))])
+
+
+def _named(folder, found):
+    """Of the sets that were found those with names of sets, if there are any: predictions beside train is none."""
+    named = [name for name in found if role_of(name)]
+    others = [name for name in found if named and name not in named]
+    if others:
+        logger.warning('%s: %s: not among the sets, which are %s', folder, listed(others), listed(named))
+    return named or found
 
 
 def _is_coco(path):
@@ -187,7 +197,7 @@ def _csv_files(folder) -> list[str]:
                 if columns or _is_box(row):
                     found.append(name[:-4])
     found += [name for name in _folders(folder) if os.path.isfile(os.path.join(folder, name, '_annotations.csv'))]
-    return [name for name in found if role_of(name)] or found   # predictions.csv beside train.csv is no set
+    return _named(folder, found)
 
 
 def _is_box(row):

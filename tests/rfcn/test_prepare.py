@@ -64,6 +64,16 @@ def test_the_speed_is_that_of_training_steps_on_the_data(photos):
     assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train']), 'any') < 60
 
 
+def test_two_files_that_say_different_things_of_a_picture_are_refused(photos):
+    for xml in photos.glob('*.xml'):
+        xml.unlink()
+    line = 'p00.png,1,2,30,40,red\n'
+    for name, lines in (('first.csv', line), ('second.csv', line), ('third.csv', line.replace('30', '31'))):
+        (photos / name).write_text('image,x1,y1,x2,y2,class\n' + lines)
+    with pytest.raises(DatasetError, match=r'p00\.png: has other objects in .*third\.csv than in .*first\.csv\. Take'):
+        prepare.assign(prepare.read_folder(str(photos)))
+
+
 def test_lists_and_configuration_of_before_stay_where_a_new_one_fails(photos, monkeypatch):
     monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images, image_set: 0.1)
     prepare.prepare(str(photos), minutes=1)

@@ -36,6 +36,9 @@ def folder(tmp_path):
     ({'annotations/instances_train2017.json': COCO, 'annotations/instances_val2017.json': COCO,
       'annotations/person_keypoints.json': '{"images": []}'}, ('coco', ('train2017', 'val2017'))),
     ({'all.json': COCO, 'detections.json': '[]'}, ('coco', ('all',))),
+    ({'annotations/instances_train2017.json': COCO, 'annotations/person_keypoints_train2017.json': COCO},
+     ('coco', ('train2017',))),
+    ({'labels.csv': 'filename,xmin,ymin,xmax,ymax,class\n', 'a.jpg': '', 'a.xml': XML}, ('PascalVOC', ('.',))),
     ({'train/_annotations.coco.json': COCO, 'test/_annotations.coco.json': COCO}, ('coco', ('test', 'train'))),
     ({'boxes.csv': 'filename,xmin,ymin,xmax,ymax,class\n'}, ('csv', ('boxes',))),
     ({'train.csv': 'a.jpg,1,2,3,4,cat\n', 'predictions.csv': 'a.jpg,1,2,3,4,0.9\n', 'notes.csv': 'a,b\n'},
@@ -58,6 +61,12 @@ def test_a_set_of_pictures_to_detect_on_is_left_out_where_others_have_labels(fol
                    'images/test/c.jpg': '', 'images/more/d.jpg': '', **files})
     assert set(find_dataset(made).image_sets) == {'train', 'val'}
     assert caplog.messages == ['%s: none of the images of test has labels: this set is left out' % made]
+
+
+def test_files_that_are_left_out_beside_those_of_sets_are_told(folder, caplog):
+    made = folder({'train.csv': 'a.jpg,1,2,3,4,cat\n', 'more.csv': 'a.jpg,1,2,3,4,cat\n'})
+    assert find_dataset(made).image_sets == ('train',)
+    assert caplog.messages == ['%s: more: not among the sets, which are train' % made]
 
 
 def test_hidden_files_are_no_annotations(folder):
