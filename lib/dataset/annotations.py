@@ -52,7 +52,7 @@ class Picture(NamedTuple):
     name: str                                   # path of the image within the folder of images, with '/'
     path: str                                   # of the image file; '' if there is none
     source: str                                 # path of the annotation file
-    size: tuple[int, int] | None             # width, height as annotated; None if the source does not state it
+    size: tuple[int, int] | None                # width, height as annotated; None if the source does not state it
     items: np.ndarray                           # (n,) of ITEM
 
 

@@ -42,7 +42,7 @@ class Fault(NamedTuple):
     """Something that is wrong with a data set."""
     kind: str                                   # one of the above
     index: str                                  # of the picture; '' if it concerns no picture
-    number: int | None                       # of the item; None if it concerns no item
+    number: int | None                          # of the item; None if it concerns no item
     text: str                                   # message: file, place, what was expected and what was found
 
 

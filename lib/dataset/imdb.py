@@ -79,20 +79,11 @@ class IMDB:
         for fault in stopping(faults, on_bad_image, on_unknown_class):
             absent = fault.kind in (kinds.MISSING, kinds.NOT_ANNOTATED)
             raise (FileNotFoundError if absent else DatasetError)(fault.text)
-        bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
-        if on_bad_image == 'skip':
-            bad.update(_unreadable(data.pictures))
-        for text in bad.values():
-            logger.warning('%s: left out (on_bad_image: skip)', text)
-        data = data._replace(pictures=[picture for picture in data.pictures if picture.index not in bad])
-        if not data.pictures:
-            raise DatasetError('%s: %s' % (data.name, 'none of the images can be read, such as %s' % next(iter(
-                bad.values())) if bad else 'the list of images is empty'))
-        self.data = data
+        self.data = _without_bad_images(data, faults, on_bad_image)
         self.name = data.name
         self.image_set = data.image_set
         self.classes = with_background(data.classes, data.name)
-        self.image_set_index = [picture.index for picture in data.pictures]
+        self.image_set_index = [picture.index for picture in self.data.pictures]
         self.min_box_side = min_box_side
         self.box_rule = box_rule
         self.use_difficult = use_difficult
@@ -196,6 +187,20 @@ class IMDB:
         empty = self.num_images - len(np.unique(fitted.owners[fitted.used]))
         logger.info('%s: %s, %d without objects to train on; %s', self.name, counted(self.num_images, 'image'), empty,
                     usage_text(fitted))
+
+
+def _without_bad_images(data, faults, on_bad_image):
+    """A set without the images that cannot be read, which the log names. Raises a DatasetError if none is left."""
+    bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
+    if on_bad_image == 'skip':
+        bad.update(_unreadable(data.pictures))
+    for text in bad.values():
+        logger.warning('%s: left out (on_bad_image: skip)', text)
+    kept = [picture for picture in data.pictures if picture.index not in bad]
+    if not kept:
+        raise DatasetError('%s: %s' % (data.name, 'none of the images can be read, such as %s' % next(iter(
+            bad.values())) if bad else 'the list of images is empty'))
+    return data._replace(pictures=kept)
 
 
 def _unreadable(pictures):

@@ -38,7 +38,7 @@ from lib.dataset.files import (
     set_name,
     write_lines,
 )
-from lib.dataset.voc_files import Flat, Images, Lists, find_layout, quietly, xml_name
+from lib.dataset.voc_files import Flat, Images, find_layout, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 
@@ -67,15 +67,13 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
         DatasetError: there is no image or no class.
     """
     layout, faults = find_layout(image_set, dataset_path), Faults()
-    folder = layout.folder if isinstance(layout, Lists) else os.path.abspath(dataset_path)
-    name = set_name(folder, layout.image_set)
-    if isinstance(layout, Lists) and not os.path.isdir(layout.annotations):
+    if not os.path.isdir(layout.annotations):
         raise FileNotFoundError('%s: there is no such folder; expected an XML file for each image' % layout.annotations)
     index, images = Counter(layout.index(faults.noter(kinds.LINK))), Images(layout)
     for stem, count in index.items():
         if count > 1:
             faults.note(kinds.LISTED_TWICE, stem, None, '%s: lists %s %d times; it is taken once'
-                        % (getattr(layout, 'list_path', name), stem, count))
+                        % (layout.list_path, stem, count))
     annotated = any(os.path.isfile(os.path.join(layout.annotations, xml_name(layout.annotations, stem)))
                     for stem in index)
     labels, items, pictures = Labels(), Items(), []
@@ -86,11 +84,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     if classes is None:
         classes = _default_classes(layout, labels, sets)
         if not classes and not annotated:
-            name = next(iter(index)) + '.xml'
-            raise FileNotFoundError('%s: there is no such annotation file, nor one of any other name in %s%s'
-                                    % (os.path.join(layout.annotations, name),
-                                       getattr(layout, 'list_path', layout.folder),
-                                       meant([layout.annotations], name.replace('\\', '/'), ('.xml',))))
+            raise FileNotFoundError(_nothing_annotated(layout, next(iter(index)) + '.xml'))
         if not classes and faults.reason():
             raise DatasetError(faults.reason())
     classes = class_names(classes, layout.annotations)
@@ -98,8 +92,15 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     pictures = [picture._replace(items=found)
                 for picture, found in zip(pictures, items.of_pictures(len(pictures), places))]
     _note_beside(layout, faults)
-    return AnnotatedSet(name, layout.image_set, 'PascalVOC', names, len(classes), pictures, faults, 'object %d',
-                        annotated, bool(layout.year))
+    return AnnotatedSet(set_name(layout.dataset_path, layout.image_set), layout.image_set, 'PascalVOC', names,
+                        len(classes), pictures, faults, 'object %d', annotated, bool(layout.year))
+
+
+def _nothing_annotated(layout, first):
+    """The message about a set none of whose images has an annotation; `first` is the name of the first one's file."""
+    return '%s: there is no such annotation file, nor one of any other name in %s%s' % (
+        os.path.join(layout.annotations, first), layout.list_path,
+        meant([layout.annotations], first.replace('\\', '/'), ('.xml',)))
 
 
 def _read_picture(layout, images, index, annotated, target, faults):
@@ -124,7 +125,7 @@ def _default_classes(layout, labels, sets):
     """The classes of a data set for which none are given: names, or the path of a file; [] if there are none."""
     if layout.year:
         return VOC_CLASSES
-    for folder in (layout.folder, getattr(layout, 'dataset_path', layout.folder)):
+    for folder in (layout.folder, layout.dataset_path):
         if existing(os.path.join(folder, CLASS_FILE)):
             return os.path.join(folder, CLASS_FILE)
     found = set(labels.names)

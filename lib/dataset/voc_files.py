@@ -39,14 +39,16 @@ class Lists:
 
     Attributes:
         folder: that holds these three.
+        dataset_path: folder of the data set: the same.
         year: '2007' for VOC's own data of that year; '' for other data.
         image_set: its name within the folder.
-        list_path: the text file that lists its images.
+        list_path: the text file that lists its images, or the folder whose files are its list.
         annotations, images: folders of the XML files and of the pictures.
     """
 
     def __init__(self, folder: str, year: str, image_set: str):
-        self.folder, self.year = os.path.abspath(folder), year
+        self.folder = self.dataset_path = os.path.abspath(folder)
+        self.year = year
         lists = [inside(os.path.join(self.folder, 'ImageSets', 'Main'), name + '.txt')
                  for name in names_of_set(image_set)]
         self.list_path = next(filter(os.path.isfile, lists), lists[0])
@@ -113,13 +115,13 @@ class Unlisted(Lists):
 
 
 class Flat:
-    """Pictures and XML files side by side, in a folder for each set. Attributes as of `Lists`, without list_path."""
+    """Pictures and XML files side by side, in a folder for each set. Attributes as of `Lists`."""
 
     year = ''
 
     def __init__(self, folder: str, image_set: str, dataset_path: str):
-        self.folder, self.image_set, self.dataset_path = os.path.abspath(folder), image_set, dataset_path
-        self.annotations = self.images = self.folder
+        self.image_set, self.dataset_path = image_set, os.path.abspath(dataset_path)
+        self.folder = self.list_path = self.annotations = self.images = os.path.abspath(folder)
 
     def index(self, note: Callable[[str], None] | None = None) -> list[str]:
         """The names of all pictures and XML files, sorted. A picture without an XML file has no objects."""

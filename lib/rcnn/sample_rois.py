@@ -160,8 +160,8 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, 
         rng: source of the random draws, or a list of sources, one for each image.
     Returns:
         rois, labels, bbox_targets, bbox_weights: as in `sample_rois`, image by image. With `batch_rois` -1 each image
-            has a row for each proposal and G more. Those that no object fills repeat its first RoI with label -1 and
-            weight 0, so that the number of rows does not depend on the number of objects.
+            has a row for each proposal and G more: `pad_sample` adds those that no object fills, so that the number of
+            rows does not depend on the number of objects.
     Raises:
         ValueError: `batch_rois` is not a multiple of the number of images.
     """
@@ -178,7 +178,8 @@ def proposal_target(rois: np.ndarray, gt_boxes: np.ndarray, *, batch_rois: int, 
             fg_rois_per_image = int(np.round(fg_fraction * rois_per_image))
             limits = {'fg_rois_per_image': fg_rois_per_image, 'rois_per_image': rois_per_image}
         sample = sample_rois(candidates, objects, rng=sources[index], **limits, **sampling)
-        samples.append(_fill(sample, gt_boxes.shape[1] - len(objects)) if batch_rois == -1 else sample)
+        missing = gt_boxes.shape[1] - len(objects) if batch_rois == -1 else 0
+        samples.append(pad_sample(*sample, rows=len(sample[0]) + missing))
     return tuple(np.concatenate(parts) for parts in zip(*samples))
 
 
@@ -189,13 +190,14 @@ def _with_objects(rois, gt_boxes, index):
     return np.vstack((rois, as_rois)), objects
 
 
-def _fill(sample, missing):
-    """Append `missing` rows that train nothing to a sample."""
-    rois, labels, bbox_targets, bbox_weights = sample
-    zeros = np.zeros((missing, bbox_targets.shape[1]), dtype=np.float32)
-    return (np.vstack((rois, np.repeat(rois[:1], missing, axis=0))),
-            np.append(labels, np.full(missing, IGNORE_LABEL, dtype=np.float32)),
-            np.vstack((bbox_targets, zeros)), np.vstack((bbox_weights, zeros)))
+def pad_sample(rois: np.ndarray, labels: np.ndarray, bbox_targets: np.ndarray, bbox_weights: np.ndarray, *,
+               rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fill a sample of one image, as `sample_rois` returns it, up to `rows`: its last RoI again, with label -1 and
+    weight 0, which trains nothing.
+    """
+    below = ((0, rows - len(rois)), (0, 0))
+    return (np.pad(rois, below, mode='edge'), np.pad(labels, below[:1], mode='constant', constant_values=IGNORE_LABEL),
+            np.pad(bbox_targets, below, mode='constant'), np.pad(bbox_weights, below, mode='constant'))
 
 
 def add_roi_targets(roidb: list[dict], *, num_classes: int, class_agnostic: bool, thresh: float = 0.5,

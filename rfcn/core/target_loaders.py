@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.bbox.bbox_transform import IGNORE_LABEL
 from lib.errors import ConfigError
-from lib.rcnn.sample_rois import BACKGROUND, sample_labelled_rois
+from lib.rcnn.sample_rois import BACKGROUND, pad_sample, sample_labelled_rois
 from lib.rpn.anchors import anchorless, as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
 from lib.utils.image import resize_scale, tensor_vstack
 from rfcn.config.config import rois_per_image
@@ -110,13 +110,6 @@ class RoiLoader(Loader):
                                       rng=image.rng, fg_rois_per_image=foreground, rois_per_image=count,
                                       **self.sampling)
         return pad_sample(*sample, rows=self.rows)
-
-
-def pad_sample(rois, label, bbox_target, bbox_weight, rows):
-    """Fill a sample of one image up to `rows`: the last RoI again, with label -1 and weight 0."""
-    below = ((0, rows - len(rois)), (0, 0))
-    return (np.pad(rois, below, mode='edge'), np.pad(label, below[:1], mode='constant', constant_values=IGNORE_LABEL),
-            np.pad(bbox_target, below, mode='constant'), np.pad(bbox_weight, below, mode='constant'))
 
 
 def anchor_loader(cfg, roidb, symbol, devices=1):

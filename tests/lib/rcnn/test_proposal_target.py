@@ -20,7 +20,7 @@ def test_the_objects_are_among_the_rois_and_keep_the_index_of_their_image():
     rois, labels, _, weights = targets()
     np.testing.assert_array_equal(rois, [[0, 0, 0, 9, 9], [0, 0, 0, 9, 9], [0, 20, 20, 39, 39], [0, 80, 80, 89, 89],
                                          [1, 50, 50, 59, 59], [1, 50, 50, 59, 59], [1, 70, 70, 79, 79],
-                                         [1, 50, 50, 59, 59]])      # the last one fills the place of the padding
+                                         [1, 70, 70, 79, 79]])      # the last one again, for the missing object
     np.testing.assert_array_equal(labels, [3, 3, 2, 0, 1, 1, 0, -1])
     np.testing.assert_array_equal(weights[:, 4], [1, 1, 1, 0, 1, 1, 0, 0])
 

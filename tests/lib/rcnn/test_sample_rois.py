@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from lib.rcnn.sample_rois import add_roi_targets, sample_labelled_rois, sample_rois
+from lib.rcnn.sample_rois import add_roi_targets, pad_sample, sample_labelled_rois, sample_rois
 
 OBJECTS = np.array([[0, 0, 9, 9, 3], [50, 50, 59, 59, 1]], dtype=np.float32)
 ROIS = np.array([[0, 0, 0, 9, 19],          # 100 / 200 with the first object
@@ -177,3 +177,13 @@ def test_an_image_without_objects_has_background_only():
     np.testing.assert_array_equal(made['rois'], [MOVED, FAR])
     np.testing.assert_array_equal(made['max_overlaps'], [0, 0])
     np.testing.assert_array_equal(made['bbox_targets'], np.zeros((2, 5)))
+
+
+def test_padding_repeats_the_last_roi_without_label_and_weight():
+    one, ones = np.array([[0, 1, 2, 3, 4]], dtype=np.float32), np.ones((1, 8), dtype=np.float32)
+    rois, label, target, weight = pad_sample(one, np.array([5], dtype=np.float32), ones, ones, rows=3)
+    np.testing.assert_array_equal(rois, [[0, 1, 2, 3, 4]] * 3)
+    np.testing.assert_array_equal(label, [5, -1, -1])
+    np.testing.assert_array_equal(target[1:], 0)
+    np.testing.assert_array_equal(weight[1:], 0)
+    assert {x.dtype for x in (rois, label, target, weight)} == {np.dtype(np.float32)}

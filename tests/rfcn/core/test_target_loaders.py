@@ -5,7 +5,7 @@ import pytest
 from lib.dataset import load_gt_roidb
 from lib.errors import ConfigError
 from lib.rcnn.sample_rois import add_roi_targets
-from rfcn.core.target_loaders import RoiLoader, check_anchors, feature_shape, pad_sample
+from rfcn.core.target_loaders import RoiLoader, check_anchors, feature_shape
 from rfcn.symbols import make_symbol
 from tests.rfcn.conftest import arrays_of
 
@@ -72,16 +72,6 @@ def test_the_sample_depends_on_seed_and_epoch_alone(roidb):
         return arrays_of(next(make_loader(roidb, rois_per_image=2, shuffle=True, seed=seed).batches(epoch)))['rois']
     np.testing.assert_array_equal(rois(0), rois(0))
     assert not np.array_equal(rois(0), rois(1)) and not np.array_equal(rois(0), rois(0, seed=1))
-
-
-def test_padding_repeats_the_last_roi_without_label_and_weight():
-    one, ones = np.array([[0, 1, 2, 3, 4]], dtype=np.float32), np.ones((1, 8), dtype=np.float32)
-    rois, label, target, weight = pad_sample(one, np.array([5], dtype=np.float32), ones, ones, rows=3)
-    np.testing.assert_array_equal(rois, [[0, 1, 2, 3, 4]] * 3)
-    np.testing.assert_array_equal(label, [5, -1, -1])
-    np.testing.assert_array_equal(target[1:], 0)
-    np.testing.assert_array_equal(weight[1:], 0)
-    assert {x.dtype for x in (rois, label, target, weight)} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize('symbol', ['small_rfcn', 'resnet_v1_18_rfcn'])
