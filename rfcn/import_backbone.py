@@ -39,6 +39,10 @@ from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
 
 READERS = {'gluoncv': from_gluoncv, 'torch': from_torch, 'caffe': from_caffe, 'mxnet': from_mxnet}
 UNLIKE_RELEASE = ('STRIDE_IN_3X3', 'POOL1')  # keys that are set only where the source differs from the release
+# What to do with an imported detector, by whether it has an RPN.
+NEXT = {True: 'Try it: rfcn demo --cfg %s --params %s --image PICTURE --out DIR',
+        False: 'It has no RPN, as the models of the Matlab project. Give it proposals:\n'
+               'rfcn test_given --cfg %s --params %s --proposals FILE'}
 WIDE = 'Wide and grouped ResNets (wide_resnet50_2, resnext50_32x4d) have another trunk and cannot be imported'
 
 
@@ -136,6 +140,13 @@ def convert(kind, given, folder, means='release'):
     say(report(source, path, prefix, means))
 
 
+def description(cfg):
+    """What an imported detector is, in a few words."""
+    boxes = 'one box' if cfg.CLASS_AGNOSTIC else 'a box a class'
+    return '%s, %d classes, %s, %d x %d bins' % (cfg.symbol, len(cfg.dataset.CLASSES), boxes,
+                                                 cfg.network.POOLED_SIZE, cfg.network.POOLED_SIZE)
+
+
 def write_detector(detector, given, folder=None):
     """Check an imported detector against the network, write it with its configuration and print what to do with it.
 
@@ -166,15 +177,8 @@ def write_detector(detector, given, folder=None):
     make_folder(folder)
     with locked_folder(folder):
         save_whole([config, path], write)
-    what = '%s, %d classes, %s box%s, %d x %d bins' % (
-        cfg.symbol, len(cfg.dataset.CLASSES), 'one' if cfg.CLASS_AGNOSTIC else 'a', '' if cfg.CLASS_AGNOSTIC
-        else ' a class', cfg.network.POOLED_SIZE, cfg.network.POOLED_SIZE)
-    say('%s and %s: %s' % (path, config, what))
-    if detector.has_rpn:
-        say('Try it: rfcn demo --cfg %s --params %s --image PICTURE --out DIR' % (config, path))
-    else:
-        say('It has no RPN, as the models of the Matlab project. Give it proposals:\n'
-              'rfcn test_given --cfg %s --params %s --proposals FILE' % (config, path))
+    say('%s and %s: %s' % (path, config, description(cfg)))
+    say(NEXT[detector.has_rpn] % (config, path))
     return path
 
 

@@ -98,10 +98,10 @@ def run_script(main):
     stderr and in the log of the run; the status is 1. Ctrl-C, SIGTERM and SIGHUP remove what is half written and give
     130, 143 and 129. Any other error is the program's: it keeps its traceback, which goes to the log as well.
 
+    If the environment makes this process the scheduler or a server of several, it is that and does not call `main`.
+
     Args:
         main: a function without arguments; the status is the number that it returns, 0 if it returns none.
-
-    If the environment makes this process the scheduler or a server of several, it is that and does not call `main`.
     """
     _make_streams_safe()
     if rfcn.HELPER_ROLE:
@@ -132,36 +132,34 @@ def _run(main):
         status = main()
     except BrokenPipeError:     # the reader of our output, such as `head`, has enough
         discard(sys.stdout.fileno())
-        _tell('standard output was closed by its reader before the command had done its work', show)
-        sys.exit(FAILED)
+        _give_up('standard output was closed by its reader before the command had done its work', show)
     except (UserError, OSError) as error:
-        _tell(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
-        sys.exit(FAILED)
+        _give_up(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
     except KeyboardInterrupt as error:
         number = getattr(error, 'number', signal.SIGINT)
-        _tell('interrupted' if number == signal.SIGINT else 'ended by ' + number.name, show)
-        sys.exit(128 + number)
+        _give_up('interrupted' if number == signal.SIGINT else 'ended by ' + number.name, show, 128 + number)
     except UnicodeEncodeError as error:
         if not _is_name(error):
             raise
-        _tell(_no_utf8(error), show)
-        sys.exit(FAILED)
+        _give_up(_no_utf8(error), show)
     except Exception as error:
-        if is_lack_of_memory(error):
-            _tell(lack_of_memory(), show)
-            sys.exit(FAILED)
-        to_log_files('the program failed', exc_info=sys.exc_info())
-        raise
+        if not is_lack_of_memory(error):
+            to_log_files('the program failed', exc_info=sys.exc_info())
+            raise
+        _give_up(lack_of_memory(), show)
+    _flush_output(show)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _flush_output(show):
+    """Write what is left of the output of a command that has done its work; end the process where that fails."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:     # the work is done
-        discard(sys.stdout.fileno())
-        sys.exit(FAILED)
     except OSError as error:
         discard(sys.stdout.fileno())
-        _tell(message(error), show)
-        sys.exit(FAILED)
-    sys.exit(status if isinstance(status, int) else 0)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(FAILED)
+        _give_up(message(error), show)
 
 
 @contextlib.contextmanager
@@ -221,13 +219,14 @@ def message(error):
     return str(error) or type(error).__name__
 
 
-def _tell(text, show):
-    """On stderr, after the traceback of the present error if it is to be shown, and in the logs."""
+def _give_up(text, show, status=FAILED):
+    """End the process with a message on stderr, after the traceback of the present error if `show`, and in the logs."""
     if show:
         print(shown_text(traceback.format_exc()), file=sys.stderr, end='')
     print('error: ' + shown_text(text), file=sys.stderr)
     to_log_files(text)
     _fail(text)
+    sys.exit(status)
 
 
 def _fail(text):
