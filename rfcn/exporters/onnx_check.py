@@ -86,7 +86,7 @@ def compare(detector, path: str, images, runtime: str, repeat: int = 1) -> Compa
             given = choose_detections(view, [found], **settings)[0]
         else:
             given = _by_class(found, len(detector.classes))
-        rows.append(differences + _same(wanted, given, settings['nms_thresh']) + (seconds, mxnet_seconds))
+        rows.append(differences + same_detections(wanted, given, settings['nms_thresh']) + (seconds, mxnet_seconds))
     rois, probabilities, *counts, seconds, mxnet_seconds = zip(*rows)
     raw = rois[0] is not None
     return Comparison(runtime, max(rois) if raw else None, max(probabilities) if raw else None, *map(sum, counts),
@@ -143,7 +143,7 @@ def _by_class(found, num_classes):
     return [dets[classes == number] for number in range(num_classes)]
 
 
-def _same(wanted, given, nms_thresh):
+def same_detections(wanted, given, nms_thresh):
     """How many detections are wanted, given too, given beyond them; how many of the missing and extra ones are ties.
 
     Args:

@@ -121,7 +121,7 @@ def find_trunk(params, source):
     # The deepest first: the names of a shallow network are some of a deep one's.
     for depth in sorted(RESNET_V1, reverse=True):
         for style in STYLES:
-            names = {layer.name: _names(style, layer) for layer in trunk_layers(depth)}
+            names = {layer.name: parameter_names(style, layer) for layer in trunk_layers(depth)}
             if all(name in params for of_layer in names.values() for name in of_layer if name != of_layer[_BIAS]):
                 rest = sorted(set(params).difference(*names.values()))
                 _check_rest(rest, style, depth, source)
@@ -133,8 +133,8 @@ def find_trunk(params, source):
                              ', '.join(sorted(params)[:4]) or 'none'))
 
 
-def _names(style, layer):
-    """The six names in the order of ConvBN."""
+def parameter_names(style, layer):
+    """The names of a layer's six parameters in a style, in the order of ConvBN."""
     conv, bn = style.bases(layer)
     return ([conv + style.separator + field for field in ('weight', 'bias')]
             + [bn + style.separator + field for field in style.batch_norm])

@@ -1,6 +1,5 @@
 """A configuration: loaded, frozen, copied, written."""
 import copy
-import logging
 import pickle
 from pathlib import Path
 
@@ -29,58 +28,11 @@ def test_a_file_goes_over_the_defaults_and_the_command_line_over_the_file(write)
     assert (config.gpus, config.symbol) == ('0,1', 'abc')
 
 
-def test_a_file_in_the_form_of_the_release_loads(write):
-    config = load_config(write('''---
-MXNET_VERSION: "mxnet"
-gpus: '0,1,2,3'
-SCALES:
-- 600
-- 1000
-network:
-  PIXEL_MEANS:
-  - 103.06
-  - 115.90
-  - 123.15
-  ANCHOR_RATIOS:
-  - 0.5
-  - 1
-  - 2
-  ANCHOR_SCALES:
-  - 4
-  - 8
-  - 16
-  - 32
-  NUM_ANCHORS: 12
-dataset:
-  NUM_CLASSES: 81
-  proposal: selective_search
-TRAIN:
-  lr_step: '4.83'
-  RESUME: false
-  BATCH_ROIS: -1
-  ALTERNATE: {rpn1_lr: 0.001, rpn1_lr_step: '2', rpn1_epoch: 3}
-'''))
-    assert config.SCALES == ((600, 1000),)
-    assert config.TRAIN.lr_step == (4.83,)
-    assert config.TRAIN.ALTERNATE.rpn1_lr_step == (2.0,)
-    assert config.network.NUM_ANCHORS == 12
-    assert config.network.ANCHOR_RATIOS == (0.5, 1.0, 2.0)
-
-
 @pytest.mark.parametrize('path', sorted(CFGS.glob('*.yaml')), ids=lambda path: path.stem)
 def test_every_yaml_of_the_experiments_loads(path):
     config = load_config(path)
     assert config.symbol and config.output_path
     assert config.TRAIN.end_epoch > 0 or config.TRAIN.ALTERNATE.rfcn2_epoch > 0
-
-
-def test_a_legacy_key_is_explained_once(write, caplog):
-    config_module._note_legacy.cache_clear()
-    path = write('MXNET_VERSION: mxnet')
-    with caplog.at_level(logging.WARNING):
-        assert 'MXNET_VERSION' not in load_config(path)
-        load_config(path)
-    assert len([record for record in caplog.records if 'MXNET_VERSION' in record.message]) == 1
 
 
 def test_an_empty_file_an_empty_section_and_an_empty_text_are_the_defaults(write):

@@ -1,10 +1,10 @@
 """Images that cannot be read, do not come, or are more than fit into memory."""
-import shutil
 import time
 
 import pytest
 
 from lib.errors import DatasetError
+from lib.utils.image import get_image
 from tests.rfcn.core.conftest import loader_of, names
 
 
@@ -57,9 +57,9 @@ def test_an_unforeseen_error_of_a_thread_reaches_the_caller_and_its_images_are_n
 
 def test_images_that_do_not_come_are_named(roidb, monkeypatch, caplog):
     monkeypatch.setattr('rfcn.core.pipeline.SLOW', 0.05)
-    loader = loader_of(roidb, shuffle=False)
-    loader._load_image, load = lambda index, rng: time.sleep(0.2 * (index == 3)) or load(index, rng), loader._load_image
-    assert len(list(loader.batches())) == 3
+    monkeypatch.setattr('rfcn.core.loader.get_image', lambda entry, *others, **settings: time.sleep(
+        0.2 * (entry is roidb[3])) or get_image(entry, *others, **settings))
+    assert len(list(loader_of(roidb, shuffle=False).batches())) == 3
     assert caplog.messages == ['still waiting for these images: %s, %s. Does the disk answer?'
                                % (roidb[2]['image'], roidb[3]['image'])]
 
@@ -80,16 +80,12 @@ def test_where_nothing_can_be_read_skipping_ends_with_an_error(roidb, tmp_path):
         list(loader_of([bad] * 3, on_bad_image='skip').batches())
 
 
-def test_an_abandoned_epoch_leaves_no_work_behind(roidb, tmp_path):
+def test_an_abandoned_epoch_leaves_no_work_behind(roidb, monkeypatch):
     """Only a few batches are read ahead of the one that is asked for."""
-    copies = []
-    for i in range(40):
-        shutil.copy(roidb[0]['image'], str(tmp_path / ('%d.jpg' % i)))
-        copies.append(dict(roidb[0], image=str(tmp_path / ('%d.jpg' % i))))
-    loader = loader_of(copies, batch_size=1, threads=2, shuffle=False)
     asked = []
-    loader._load_image, load = lambda index, rng: asked.append(index) or load(index, rng), loader._load_image
-    batches = loader.batches()
+    monkeypatch.setattr('rfcn.core.loader.get_image', lambda entry, *others, **settings: asked.append(
+        entry) or get_image(entry, *others, **settings))
+    batches = loader_of(roidb[:1] * 40, batch_size=1, threads=2, shuffle=False).batches()
     next(batches)
     batches.close()
     time.sleep(0.2)

@@ -2,11 +2,11 @@
 import numpy as np
 import pytest
 
-from lib.rpn.anchors import as_blobs, assign_anchor
+from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
 from lib.utils.image import get_image
 from rfcn.core.loader import ImageLoader, stack_rois
 from rfcn.core.target_loaders import pad_gt_boxes
-from tests.rfcn.core.conftest import MEANS, cells, loader_of, names
+from tests.rfcn.core.conftest import ANCHORS, MEANS, cells, loader_of, names
 
 NUM_ANCHORS = 9
 
@@ -80,10 +80,10 @@ def test_batches_of_one_image_draw_as_they_always_did(roidb):
     loader = loader_of(roidb, batch_size=1, seed=3)
     second = list(loader.batches(epoch=2))[1]
     entry = next(entry for entry in roidb if entry['image'] == second.images[0])
-    anchors = loader._anchors(*cells(*second.data[0].shape[2:]))
+    height, width = cells(*second.data[0].shape[2:])
+    anchors = shifted_anchors(height, width, ANCHORS['base_size'], generate_anchors(**ANCHORS))
     _, info, gt_boxes = get_image(entry, 64, 96, 0, MEANS)
     label, _, _ = assign_anchor(anchors, gt_boxes, info[:2], rng=np.random.RandomState([3, 2, 1]), batch_size=32)
-    height, width = cells(*second.data[0].shape[2:])
     assert np.array_equal(arrays(second)[3], as_blobs(label, *[np.zeros((len(label), 4))] * 2, height, width)['label'])
     assert second.seeds == [3 * 1000003 + 2 * 6 + 1]
 

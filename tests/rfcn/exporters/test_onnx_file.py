@@ -15,6 +15,7 @@ from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config, with_overrides
 from rfcn.exporters import onnx_check
+from rfcn.exporters.onnx_check import same_detections
 from rfcn.exporters.onnx_file import export_onnx, metadata
 from rfcn.exporters.onnx_graph import Graph
 from rfcn.exporters.onnx_layers import add_network
@@ -147,12 +148,12 @@ def test_the_command_returns_1_where_the_file_differs(tiny_arguments, monkeypatc
 def test_a_comparison_finds_detections_that_are_missing_moved_or_too_many():
     wanted = [np.zeros((0, 5)), np.array([[0, 0, 9, 9, 0.9], [20, 0, 29, 9, 0.8]])]
     moved = [wanted[0], wanted[1] + [[0, 0, 0, 0, 0], [0.2, 0, 0, 0, 0]]]
-    assert onnx_check._same(wanted, wanted, 0.3) == (2, 2, 0, 0, 0)
-    assert onnx_check._same(wanted, [wanted[0], wanted[1][:1]], 0.3) == (2, 1, 0, 0, 0)
-    assert onnx_check._same(wanted, moved, 0.3) == (2, 1, 1, 1, 1)
-    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 0, 0, 0, 2e-6]], 0.3) == (2, 1, 1, 0, 0)
-    assert onnx_check._same(wanted, [wanted[0], moved[1] + [0, 50, 0, 50, 0]], 0.3) == (2, 0, 2, 0, 0)
-    assert onnx_check._same([wanted[0], wanted[1][:1]], [wanted[0], wanted[1][[0, 0]]], 0.3) == (1, 1, 1, 0, 0)
+    assert same_detections(wanted, wanted, 0.3) == (2, 2, 0, 0, 0)
+    assert same_detections(wanted, [wanted[0], wanted[1][:1]], 0.3) == (2, 1, 0, 0, 0)
+    assert same_detections(wanted, moved, 0.3) == (2, 1, 1, 1, 1)
+    assert same_detections(wanted, [wanted[0], moved[1] + [0, 0, 0, 0, 2e-6]], 0.3) == (2, 1, 1, 0, 0)
+    assert same_detections(wanted, [wanted[0], moved[1] + [0, 50, 0, 50, 0]], 0.3) == (2, 0, 2, 0, 0)
+    assert same_detections([wanted[0], wanted[1][:1]], [wanted[0], wanted[1][[0, 0]]], 0.3) == (1, 1, 1, 0, 0)
 
 
 def test_what_a_tied_detection_suppresses_follows_from_the_tie():
@@ -160,12 +161,12 @@ def test_what_a_tied_detection_suppresses_follows_from_the_tie():
     # Two boxes of equal score, of IoU 8 / 12; a third of lower score, of IoU 6 / 14 with the right one, 4 / 16 with the
     # left one. Where the left one stays, the third stays too.
     left, right, third = [0, 0, 9, 9, 0.5], [2, 0, 11, 9, 0.5], [6, 0, 15, 9, 0.2]
-    assert onnx_check._same([none, np.array([left, third])], [none, np.array([right])], 0.3) == (2, 0, 1, 2, 1)
-    assert onnx_check._same([none, np.array([right])], [none, np.array([left, third])], 0.3) == (1, 0, 2, 1, 2)
+    assert same_detections([none, np.array([left, third])], [none, np.array([right])], 0.3) == (2, 0, 1, 2, 1)
+    assert same_detections([none, np.array([right])], [none, np.array([left, third])], 0.3) == (1, 0, 2, 1, 2)
     far = [50, 0, 59, 9, 0.2]
-    assert onnx_check._same([none, np.array([left, far])], [none, np.array([right])], 0.3) == (2, 0, 1, 1, 1)
+    assert same_detections([none, np.array([left, far])], [none, np.array([right])], 0.3) == (2, 0, 1, 1, 1)
     better = third[:4] + [0.6]      # would have suppressed, not been suppressed
-    assert onnx_check._same([none, np.array([left, better])], [none, np.array([right])], 0.3) == (2, 0, 1, 1, 1)
+    assert same_detections([none, np.array([left, better])], [none, np.array([right])], 0.3) == (2, 0, 1, 1, 1)
 
 
 @pytest.mark.parametrize('words, told', [

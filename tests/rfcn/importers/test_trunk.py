@@ -8,11 +8,11 @@ from rfcn.importers.trunk import (
     STYLES,
     ConvBN,
     Input,
-    _names,
     find_trunk,
     fold_input,
     fold_layer,
     fold_trunk,
+    parameter_names,
     trunk_layers,
 )
 from rfcn.symbols.resnet_v1 import BN_EPS, RESNET_V1, ResNetV1
@@ -64,7 +64,8 @@ def test_parameters_are_named_as_in_the_trunk():
 
 def named(depth, style):
     """Parameters of one number each, without biases; each has another value."""
-    names = [name for layer in trunk_layers(depth) for number, name in enumerate(_names(style, layer)) if number != 1]
+    names = [name for layer in trunk_layers(depth)
+             for number, name in enumerate(parameter_names(style, layer)) if number != 1]
     return {name: np.full((1, 3, 1, 1) if name.endswith('weight') else (1,), i) for i, name in enumerate(names)}
 
 
@@ -82,7 +83,7 @@ def test_every_depth_is_found_in_every_naming_and_gives_the_parameters_of_the_gr
 
 @pytest.mark.parametrize('style', STYLES, ids=lambda style: style.name)
 def test_no_two_layers_share_a_name(style):
-    names = [name for layer in trunk_layers(152) for name in _names(style, layer)]
+    names = [name for layer in trunk_layers(152) for name in parameter_names(style, layer)]
     assert len(set(names)) == len(names) == 6 * len(trunk_layers(152))
 
 
