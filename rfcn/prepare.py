@@ -110,8 +110,8 @@ def assign(sets):
                 given[role_of(name)].append((data, picture))
             else:
                 other, first = free.setdefault(picture.path, (data, picture))
-                fields = ['label', 'box', 'flags']
-                if first.items[fields].tolist() != picture.items[fields].tolist():
+                if any(first.items[field].tolist() != picture.items[field].tolist()
+                       for field in ('label', 'box', 'flags')):
                     raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
                                        % (picture.path, picture.source, first.source))
     for _, picture in sum(given.values(), []):      # trainval beside train and val adds nothing
