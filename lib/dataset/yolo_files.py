@@ -215,12 +215,14 @@ def _within(dataset_path, folder, line):
     """A path in a list of images, made relative to the data set's folder if it lies there.
 
     It may be relative to the folder of the list too: if it begins with ./, this comes first, as in Ultralytics' reader.
+    CVAT writes data/ for the data set's folder.
     """
     name = line.replace('\\', '/')
     if len(name) > 2 and name[0] == name[-1] and name[0] in '"\'':
         name = name[1:-1]
-    for place in (folder, dataset_path) if name.startswith('./') else (dataset_path, folder):
-        path = os.path.abspath(os.path.join(place, name))
+    places = (folder, dataset_path) if name.startswith('./') else (dataset_path, folder)
+    for place, tail in [(place, name) for place in places] + [(dataset_path, re.sub('^data/', '', name))]:
+        path = os.path.abspath(os.path.join(place, tail))
         if os.path.isfile(path) and is_inside(dataset_path, path):
             return relative(inside(dataset_path, path), os.path.abspath(dataset_path))
     if is_inside(dataset_path, name):

@@ -113,7 +113,8 @@ def test_an_entry_below_path_is_never_one_beside_it(write):
 
 @pytest.mark.parametrize('place, line', [
     ('lists/train.txt', '../images/train/a.jpg'), ('images/my.txt', './train/a.jpg'),
-    ('lists/train.txt', 'images/train/a.jpg'), ('my.txt', './images/train/a.jpg')])
+    ('lists/train.txt', 'images/train/a.jpg'), ('my.txt', './images/train/a.jpg'),
+    ('my.txt', 'data/images/train/a.jpg')])
 def test_a_line_of_a_list_is_a_path_from_the_data_set_or_from_the_list(write, place, line):
     assert trained_on('yolo', write({place: line}, names=NAMES + 'train: %s\n' % place)) == {'images/train/a.jpg': READ}
 
