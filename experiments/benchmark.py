@@ -16,7 +16,7 @@ import json
 import time
 
 from experiments.bench import baselines, data, inference, kernels, machine, peers, report, training, workers
-from lib.utils.folders import make_folder
+from lib.utils.folders import check_folder, make_folder
 from lib.utils.whole_file import save_text
 from rfcn.cli.script import make_parser, run_script
 
@@ -66,6 +66,7 @@ def main(argv=None):
     if args.job:
         print(json.dumps(run_job(**json.loads(args.job))))
     else:
+        check_folder(args.out)      # before the work
         every = [name for name in SECTIONS if name not in BY_NAME]
         benchmark(every if args.section == 'all' else [args.section], args.short, args.out)
 

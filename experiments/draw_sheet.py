@@ -19,8 +19,9 @@ from lib.dataset.voc_eval import match_detections
 from lib.utils.image_file import imread, imwrite
 from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import class_colors, draw_boxes
+from lib.utils.whole_file import check_place
 from rfcn import data_sets
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script, share, whole_number_from
 from rfcn.config.config import load_config
 
 HIT, MISSED, FALSE_ALARM = (60, 160, 0), (0, 140, 255), (40, 40, 220)     # B, G, R
@@ -123,14 +124,17 @@ def main(argv=None):
     parser.add_argument('--cfg', required=True, help='the config.yaml of the run')
     parser.add_argument('--detections', required=True, help='the pickle that a test wrote')
     parser.add_argument('--out', required=True, help='jpg or png')
-    parser.add_argument('--count', type=int, default=12, help='images')
-    parser.add_argument('--thresh', type=float, default=0.5, help='lowest score that is drawn')
-    parser.add_argument('--width', type=int, default=1600, help='of the sheet, pixels')
-    parser.add_argument('--height', type=int, default=260, help='most of an image, pixels')
+    parser.add_argument('--count', type=whole_number_from(1), default=12, help='images')
+    parser.add_argument('--thresh', type=share, default=0.5, help='lowest score that is drawn')
+    parser.add_argument('--width', type=whole_number_from(1, 2 ** 14), default=1600, help='of the sheet, pixels')
+    parser.add_argument('--height', type=whole_number_from(1, 2 ** 14), default=260, help='most of an image, pixels')
     args = parser.parse_args(argv)
     cfg = load_config(args.cfg)
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
-    picture = sheet(imdb, load_pickle(args.detections), args.count, args.thresh, args.width, args.height)
+    check_place(args.out)
+    all_boxes = load_pickle(args.detections)
+    imdb.check_detections(all_boxes)
+    picture = sheet(imdb, all_boxes, args.count, args.thresh, args.width, args.height)
     imwrite(args.out, picture, JPEG_QUALITY)
 
 

@@ -22,7 +22,6 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
     import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
 
-import cv2
 import mxnet as mx
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,6 +30,7 @@ from matplotlib.figure import Figure
 from experiments.bench import subjects
 from experiments.bench.training import DATA, LABELS, OPTIMIZER
 from lib.utils.folders import make_folder
+from lib.utils.image_file import imwrite
 from lib.utils.memory import peak, resident
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
@@ -65,7 +65,7 @@ def write_pictures(folder, sizes):
     roidb = []
     for number, (height, width) in enumerate(sizes):
         path = '%s/%d.jpg' % (folder, number)
-        cv2.imwrite(path, rng.randint(0, 255, (height, width, 3)).astype(np.uint8))
+        imwrite(path, rng.randint(0, 255, (height, width, 3)).astype(np.uint8))
         corners = rng.uniform(0, 0.5, (1 + number % 8, 2)) * (width, height)
         boxes = np.hstack((corners, corners + rng.uniform(0.2, 0.4, corners.shape) * (width, height)))
         roidb.append(dict(image=path, index=str(number), height=height, width=width, flipped=False,

@@ -148,7 +148,11 @@ def plot_curves(jsonl_path, out_png):
         out_png: path of the picture.
     Raises:
         FileNotFoundError: there is no such file of JSON lines.
+        DatasetError: it has other lines, or pictures have no such ending.
     """
+    kind, known = Path(out_png).suffix[1:] or 'png', FigureCanvasAgg.get_supported_filetypes()
+    if kind not in known:
+        raise DatasetError('%s: expected the name of a picture, ending in .%s' % (out_png, ', .'.join(sorted(known))))
     records = read_records(jsonl_path)
     losses, rates, scores = training_curves(records), training_curves(records, 'lr'.__eq__), validation_curves(records)
     panels = 2 if scores else 1
@@ -166,7 +170,6 @@ def plot_curves(jsonl_path, out_png):
             panel.legend(loc='best', fontsize='small')
         else:
             panel.text(0.5, 0.5, 'nothing recorded yet', ha='center', va='center', transform=panel.transAxes)
-    kind = Path(out_png).suffix[1:] or 'png'
     save_whole([out_png], lambda temporary: figure.savefig(temporary, dpi=100, format=kind))
 
 

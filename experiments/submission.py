@@ -18,8 +18,9 @@ if __package__ in (None, ''):
 from lib.dataset.voc import VOC_CLASSES
 from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
+from lib.utils.console import say
 from lib.utils.limits import open_input
-from lib.utils.whole_file import whole_file
+from lib.utils.whole_file import is_standard_output, whole_file
 from rfcn.cli.script import make_parser, run_script
 
 KEYS = {'image_id', 'category_id', 'bbox', 'score'}
@@ -91,7 +92,8 @@ def main(argv=None):
     parser.add_argument('--out', required=True, type=Path, help='archive to write')
     parser.add_argument('--name', default='rfcn', help='of the method, in the file for COCO (default: %(default)s)')
     args = parser.parse_args(argv)
-    print('%s: %d detections' % (args.out, make_archive(args.results, args.out, args.name)))
+    count = make_archive(args.results, args.out, args.name)
+    say('%s: %d detections' % (args.out, count), file=sys.stderr if is_standard_output(args.out) else sys.stdout)
 
 
 if __name__ == '__main__':

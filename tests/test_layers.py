@@ -133,3 +133,12 @@ def test_a_script_imports_rfcn_before_mxnet_which_needs_names_that_numpy_2_lacks
         name = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
         line_of[name.partition('.')[0]] = node.lineno
     assert line_of['rfcn'] < line_of.get('mxnet', 10 ** 6)
+
+
+def test_opencv_opens_no_picture_by_its_name():
+    """It ends the process at a name that is no UTF-8, and does not say that a disk is full: `lib.utils.image_file`."""
+    for folder in ('lib', 'rfcn', 'experiments', 'examples', 'data'):
+        for path in (ROOT / folder).rglob('*.py'):
+            calls = {node.attr for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+                     if isinstance(node, ast.Attribute) and getattr(node.value, 'id', None) == 'cv2'}
+            assert not calls & {'imread', 'imwrite', 'imreadmulti', 'imwritemulti'}, path

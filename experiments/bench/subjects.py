@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments.bench.measure import Stopwatch, unfused
 from lib.utils.image import get_image, tensor_vstack
+from lib.utils.image_file import imwrite
 from rfcn import inference
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import PROJECT, load_config
@@ -51,7 +52,7 @@ def write_images(folder, count):
         path = '%s/%d.jpg' % (folder, number)
         blobs = rng.randint(0, 247, (HEIGHT // 20, WIDTH // 20, 3)).astype(np.uint8)
         grain = rng.randint(0, 9, (HEIGHT, WIDTH, 3)).astype(np.uint8)
-        cv2.imwrite(path, cv2.resize(blobs, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) + grain)
+        imwrite(path, cv2.resize(blobs, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) + grain)
         objects = OBJECTS[number % len(OBJECTS)]
         corners = rng.uniform((0, 0, 40, 40), (WIDTH - 300, HEIGHT - 300, 290, 290), (objects, 4))
         boxes = np.hstack((corners[:, :2], corners[:, :2] + corners[:, 2:])).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.compare.report import EXACT, PLAIN, Tolerance
 from lib.utils.image import get_image, resize, tensor_vstack, transform, transform_inverse
-from lib.utils.image_file import imread
+from lib.utils.image_file import imread, imwrite
 
 PIXEL_MEANS = np.array([103.06, 115.90, 123.15])  # B, G, R; of the format
 NO_LIMIT = 1 << 20
@@ -127,7 +127,7 @@ def _check_get_image(i, small, vector, same_opencv, report):
     height, width = small.shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         path = folder + '/small.png'    # without loss
-        cv2.imwrite(path, small)
+        imwrite(path, small)
         entry = {'image': path, 'height': height, 'width': width, 'flipped': i % 2 == 1, 'boxes': boxes,
                  'gt_classes': np.ones(len(boxes))}
         tensor, im_info, gt_boxes = get_image(entry, *size_limits(height, width, theirs[2]), 0, PIXEL_MEANS)

@@ -21,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs 
 from experiments.demo.scene import draw_scene  # noqa: E402
 from experiments.demo.shapes import CLASSES  # noqa: E402
 from lib.errors import DatasetError  # noqa: E402
+from lib.utils.console import say  # noqa: E402
+from lib.utils.whole_file import naming  # noqa: E402
 from rfcn.cli.script import make_parser, run_script  # noqa: E402
 
 SPLITS = ('train', 'val', 'test')
@@ -64,11 +66,16 @@ def write_split(out, split, count, size, seed):
     names = ['{}_{:04d}'.format(split, number) for number in range(count)]
     for number, name in enumerate(names):
         image, things = draw_image(seed, split, number, size)
-        path = out / 'JPEGImages' / (name + '.jpg')
-        if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-            raise OSError('{}: could not be written; is the disk full?'.format(path))
-        (out / 'Annotations' / (name + '.xml')).write_text(annotation(name, image, things))
-    (out / 'ImageSets' / 'Main' / (split + '.txt')).write_text(''.join(name + '\n' for name in names))
+        _, jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        write(out / 'JPEGImages' / (name + '.jpg'), jpeg.tobytes())
+        write(out / 'Annotations' / (name + '.xml'), annotation(name, image, things).encode())
+    write(out / 'ImageSets' / 'Main' / (split + '.txt'), ''.join(name + '\n' for name in names).encode())
+
+
+def write(path, data):
+    """Write a file without waiting for the disk: a data set without its stamp is made anew. Errors name the file."""
+    with naming([path]):
+        path.write_bytes(data)
 
 
 def source_digest():
@@ -87,7 +94,7 @@ def clear(out):
         raise DatasetError('{}: expected a new or empty folder, or a data set made before (with {}), but found other '
                            'files; give another folder'.format(out, STAMP))
     out.mkdir(parents=True, exist_ok=True)
-    (out / STAMP).write_text('{}')  # ours, but unfinished: an interrupted call is made good by the next
+    write(out / STAMP, b'{}')  # ours, but unfinished: an interrupted call is made good by the next
     for folder in FOLDERS:
         shutil.rmtree(str(out / folder), ignore_errors=True)
     for folder in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
@@ -115,7 +122,7 @@ def make_dataset(out, train=TRAIN, val=VAL, test=TEST, size=SIZE, seed=0):
     clear(out)
     for split in SPLITS:
         write_split(out, split, counts[split], size, seed)
-    (out / STAMP).write_text(stamp)
+    write(out / STAMP, stamp.encode())
     return True
 
 
@@ -130,8 +137,8 @@ def main():
     parser.add_argument('--seed', type=int, default=0, help='seed of all pictures (default: %(default)s)')
     args = parser.parse_args()
     written = make_dataset(**vars(args))
-    print('{}: {} with {} classes: {}'.format(args.out, 'written' if written else 'already there', len(CLASSES),
-                                             ', '.join(CLASSES)))
+    say('{}: {} with {} classes: {}'.format(args.out, 'written' if written else 'already there', len(CLASSES),
+                                            ', '.join(CLASSES)))
 
 
 if __name__ == '__main__':

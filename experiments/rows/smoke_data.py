@@ -1,7 +1,6 @@
 """Rendered pictures in the layout of a row's data set, random proposals and weights, to prove that a row runs."""
 import json
 
-import cv2
 import mxnet as mx
 import numpy as np
 
@@ -12,6 +11,7 @@ from lib.bbox.bbox_transform import clip_boxes
 from lib.dataset import COCO_CLASSES
 from lib.dataset.proposals import save_proposals
 from lib.dataset.voc import VOC_CLASSES
+from lib.utils.image_file import imwrite
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params
@@ -51,7 +51,7 @@ def write_voc(folder, image_set, count, classes):
         (base / part).mkdir(parents=True, exist_ok=True)
     names = []
     for index, image, things in pictures(image_set, count, classes or (VOC_CLASSES if year else CLASSES)):
-        cv2.imwrite(str(base / 'JPEGImages' / (index + '.jpg')), image)
+        imwrite(base / 'JPEGImages' / (index + '.jpg'), image)
         if image_set not in WITHOUT_ANNOTATIONS:
             (base / 'Annotations' / (index + '.xml')).write_text(annotation(index, image, things))
         names.append(index + '\n')
@@ -68,7 +68,7 @@ def write_coco(folder, image_set, count, classes):
     categories = [{'id': identifiers[name], 'name': name} for name in classes]
     data = {'images': [], 'annotations': [], 'categories': categories}
     for number, (name, image, things) in enumerate(pictures(image_set, count, classes), 1):
-        cv2.imwrite(str(pictured / (name + '.jpg')), image)
+        imwrite(pictured / (name + '.jpg'), image)
         data['images'].append({'id': number, 'file_name': name + '.jpg', 'height': SIDE, 'width': SIDE})
         for thing in things:
             x1, y1, x2, y2 = thing.box

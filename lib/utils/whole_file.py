@@ -63,7 +63,7 @@ def whole_files(paths: Sequence[str | os.PathLike], suffix: str = '', last_tells
         _remove_leftovers_of(target)
     temporaries = [_temporary(target, suffix) for target in targets]
     try:
-        with _naming(paths, temporaries):
+        with naming(paths, temporaries):
             yield temporaries
             _give_names(paths, temporaries, targets, last_tells)
     finally:
@@ -123,7 +123,7 @@ def whole_text(path: str | os.PathLike) -> Iterator[TextIOWrapper]:
     path = os.fspath(path)
     with contextlib.ExitStack() as stack:
         if _target(path) is None:
-            stack.enter_context(_naming([path]))
+            stack.enter_context(naming([path]))
             yield stack.enter_context(_open_stream(path, 'w', encoding='utf-8'))
         else:
             temporary = stack.enter_context(whole_file(path))
@@ -142,7 +142,7 @@ def is_standard_output(path: str | os.PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def _naming(paths, temporaries=()):
+def naming(paths: Sequence[str | os.PathLike], temporaries: Sequence[str] = ()) -> Iterator[None]:
     """Turn an OSError of writing into one that names the files that the caller asked for."""
     try:
         yield

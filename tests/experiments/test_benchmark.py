@@ -172,6 +172,13 @@ def test_the_script_prints_a_table_and_writes_json_and_a_picture(tmp_path, monke
     assert 'ResNet-18' in printed and '0.53' in printed
 
 
+def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, 'benchmark', None)
+    (tmp_path / 'file').touch()
+    with pytest.raises(NotADirectoryError):
+        benchmark.main(['infer', '--out', str(tmp_path / 'file' / 'out')])
+
+
 def test_a_value_that_is_a_dict_gets_a_line_of_its_own(capsys):
     report.print_table('title', [dict(name='a', seconds=1.234567, operators=dict(conv=0.5)), dict(name='bb', count=7)])
     lines = capsys.readouterr().out.splitlines()

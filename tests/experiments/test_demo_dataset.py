@@ -1,5 +1,6 @@
 """The demo's data set: the same for a seed, readable as VOC, with tight boxes around things of every class."""
 import inspect
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -197,3 +198,12 @@ def test_the_demo_and_its_rows_draw_the_same_data_set(monkeypatch):
     defaults = {name: value.default for name, value in inspect.signature(make_dataset).parameters.items()}
     assert calls == [dict(defaults, out='data/demo')] and defaults['train'] == 1600
     assert '/make_dataset.py --out data/demo\n' in (Path(script.__file__).parent / 'run.sh').read_text()
+
+
+def test_a_folder_whose_name_is_no_utf8_is_written_and_a_file_that_cannot_be_is_named(tmp_path, capsys, monkeypatch):
+    out = tmp_path / os.fsdecode(b'\xff')
+    monkeypatch.setattr(sys, 'argv', ['make_dataset.py', '--out', str(out)] + '--train 1 --val 1 --test 1'.split())
+    script.main()
+    assert len(list((out / 'JPEGImages').iterdir())) == 3 and r'\xff: written with' in capsys.readouterr().out
+    with pytest.raises(OSError, match='/dev/full could not be written'):
+        script.write(Path('/dev/full'), b'x')

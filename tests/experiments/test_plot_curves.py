@@ -64,6 +64,11 @@ def test_a_missing_log_is_named(tmp_path):
         plot_curves(tmp_path / 'none.jsonl', tmp_path / 'curves.png')
 
 
+def test_a_name_that_no_picture_has_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r'curves.txt: expected the name of a picture, ending in .*\.png'):
+        plot_curves(write(tmp_path / 'log.jsonl', []), tmp_path / 'curves.txt')
+
+
 def test_a_file_of_other_lines_is_refused(tmp_path):
     with pytest.raises(DatasetError, match='log.txt: expected JSON lines, as training writes'):
         read_records(write(tmp_path / 'log.txt', [], tail='epoch 1: loss 3\n'))

@@ -1,4 +1,6 @@
 """Archives for the test servers."""
+import gzip
+import io
 import json
 import os
 import tarfile
@@ -71,6 +73,14 @@ def test_an_archive_is_whole_or_not_there_and_a_link_to_it_stays(voc_results):
         submission.make_archive(voc_results, link)
     assert link.is_symlink() and target.read_bytes() == before
     assert sorted(path.name for path in voc_results.iterdir()) == ['link.tar.gz', 'results', 'voc.tar.gz']
+
+
+def test_standard_output_gets_the_archive_and_nothing_else(voc_results, capfdbinary):
+    submission.main(['--results', str(voc_results), '--out', '-'])
+    archive, said = capfdbinary.readouterr()
+    with tarfile.open(fileobj=io.BytesIO(archive)) as found:
+        assert len(found.getnames()) == len(VOC_CLASSES)
+    assert gzip.decompress(archive) and said == b'-: 1 detections\n'
 
 
 def test_a_pipe_in_the_place_of_results_is_not_waited_for(tmp_path):
