@@ -68,9 +68,12 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
         DatasetError: the set has no annotations, a fault that stops training, an unknown label, an image of another
             size than annotated, or a class name that a text file does not hold.
     """
-    for fault in stopping(data.faults) + unknown_labels(data):
-        raise DatasetError('%s. rfcn check lists all faults, and its --fix writes annotations without them'
-                           % fault.text.rstrip('.'))
+    faults = stopping(data.faults) + unknown_labels(data)
+    if faults:
+        raise DatasetError('%s. rfcn check lists all faults (%d here; --cfg is any configuration, behind it '
+                           'dataset.dataset=%s dataset.dataset_path=FOLDER dataset.image_set=%s), and its --fix writes '
+                           'annotations without them'
+                           % (faults[0].text.rstrip('.'), len(faults), data.format, data.image_set))
     if not data.annotated:
         raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
     unprintable = [name for name in data.classes if not name.isprintable()]

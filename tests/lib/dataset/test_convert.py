@@ -121,7 +121,8 @@ def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_pa
 
 def test_a_set_with_a_fault_is_not_converted(voc_pair, tmp_path):
     (voc_pair / 'JPEGImages' / 'y.jpg').unlink()
-    with pytest.raises(DatasetError, match=r'there is no image of this name.*rfcn check lists all faults'):
+    with pytest.raises(DatasetError, match=r'there is no image of this name.*rfcn check lists all faults \(1 here; .* '
+                                           r'dataset\.dataset=PascalVOC dataset\.dataset_path=FOLDER '):
         convert('PascalVOC', 'coco', ['train', 'test'], str(voc_pair), str(tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
     with pytest.raises(DatasetError, match=r"unknown class 'cat'"):
