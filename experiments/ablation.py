@@ -15,7 +15,6 @@ import itertools
 import json
 import logging
 import multiprocessing
-import resource
 import sys
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from experiments.plot_curves import read_records
 from experiments.studies import STUDIES
 from lib.errors import UserError
 from lib.utils.folders import make_folder
+from lib.utils.memory import peak
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import Detector, data_sets, test
 from rfcn.checkpoints.checkpoint import params_path
@@ -85,7 +85,7 @@ def run(cfg, folder, params):
         speeds = [record['images_per_s'] for record in read_records(prefix + '-log.jsonl') if record['type'] == 'train']
         costs['train_s'] = cfg.TRAIN.BATCH_IMAGES / float(np.median(speeds))
     evaluation = test.test_rcnn(cfg, folder, params, ignore_cache=True)
-    costs['peak_mb'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    costs['peak_mb'] = peak()
     return dict({name: evaluation.metrics[name] for name in METRICS}, params=str(params), **costs)
 
 

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 import yaml
 
-from experiments.bench.measure import in_process, peak_megabytes
+from experiments.bench.measure import in_process
 from lib.dataset import load_gt_roidb
 from lib.dataset.imdb import filter_roidb
+from lib.utils.memory import peak
 from rfcn import check_dataset
 
 IMAGES, BOXES, LINES = 118000, 860000, 1000000      # COCO's trainval 2014, and what a CSV list may well have
@@ -104,9 +105,9 @@ def write_csv(folder, images, lines):
 
 def read_data(what, kind, folder):
     """A job: read a set in one way. Returns seconds of the processor, the peak, and what was held before, MB."""
-    start, started = peak_megabytes(), time.process_time()
+    start, started = peak(), time.process_time()
     {'plain': read_plain, 'train': read_to_train, 'check': read_to_check}[what](kind, Path(folder))
-    return {'seconds': time.process_time() - started, 'peak': peak_megabytes(), 'start': start}
+    return {'seconds': time.process_time() - started, 'peak': peak(), 'start': start}
 
 
 def read_plain(kind, folder):

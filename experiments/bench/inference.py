@@ -11,6 +11,7 @@ import tempfile
 import time
 
 from experiments.bench import measure, subjects
+from lib.utils.memory import peak
 
 PRECISIONS = subjects.PRECISIONS
 
@@ -67,7 +68,7 @@ def peak_memory(depth, precision):
         detection = subjects.Detection(depth, subjects.write_images(folder, 1), precisions=(precision,))
         for _ in range(2):
             detection.run(precision)
-    return measure.peak_megabytes()
+    return peak()
 
 
 def run_scaling(short):

@@ -14,8 +14,6 @@ from pathlib import Path
 import mxnet as mx
 import numpy as np
 
-from rfcn.collect_env import proc_field
-
 SCRIPT = str(Path(__file__).resolve().parents[1] / 'benchmark.py')
 # Kind of operator -> what the names of its operators have in them; the first that fits counts.
 KINDS = (('convolution', ('Convolution', '_sg_mkldnn_conv')), ('BatchNorm', ('BatchNorm',)), ('ReLU', ('Activation',)),
@@ -112,14 +110,6 @@ def by_kind(seconds):
         kind = next((kind for kind, parts in KINDS if any(part in operator for part in parts)), 'other')
         sums[kind] = sums.get(kind, 0.0) + value
     return dict(sorted(sums.items(), key=lambda item: -item[1]))
-
-
-def peak_megabytes():
-    """The most memory that this process has held so far.
-
-    Not resource.getrusage: Linux has a child begin with the peak of its parent.
-    """
-    return int(proc_field('/proc/self/status', 'VmHWM').split()[0]) / 1024.0  # from kilobytes
 
 
 def in_process(job, environment=None, **settings):

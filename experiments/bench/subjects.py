@@ -39,7 +39,7 @@ def random_params(symbol, input_shapes):
     arg_params, aux_params, _ = init_params(symbol, input_shapes)
     arg_params['bn_conv1_gamma'][:] *= PIXEL_SCALE
     for name, value in arg_params.items():
-        if name.endswith(('branch2c_gamma',)):
+        if name.endswith('branch2c_gamma'):
             value[:] *= RESIDUAL_SCALE
     return arg_params, aux_params
 

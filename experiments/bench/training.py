@@ -6,6 +6,7 @@ import time
 import mxnet as mx
 
 from experiments.bench import measure, subjects
+from lib.utils.memory import peak
 from rfcn.core.metric import TrainingMetrics
 from rfcn.core.module import TrainModule
 from rfcn.core.target_loaders import anchor_loader
@@ -147,4 +148,4 @@ def peak_memory(depth, precision, plain=False, steps=2):
             training.module.forward_backward(next(training.batches))
             training.module.update()
             mx.nd.waitall()
-    return measure.peak_megabytes()
+    return peak()

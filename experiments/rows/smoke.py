@@ -3,7 +3,6 @@ import json
 import logging
 import math
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from experiments.rows import smoke_data
 from experiments.rows.commands import run_scripts
 from experiments.rows.cost import cost
 from experiments.rows.table import GIVEN, ROOT, find_row
+from lib.utils.memory import MEGABYTE, peak
 from rfcn.cli.run import run_folder
 from rfcn.collect_env import RESULT_FILE
 from rfcn.config.config import load_config
@@ -31,7 +31,7 @@ class Smoke(NamedTuple):
     detections: int         # on the test pictures, written as results
     seconds: float
     resident: float         # bytes at most, of the whole process
-    parameters: int         # of the row as it is
+    parameters: int         # this and what follows: of the row as it is, see `Cost`
     gflop: float
     memory: float
 
@@ -51,7 +51,7 @@ def smoke(row, folder):
     arguments = prepare(row, cfg, folder, overrides)
     run_scripts(row, overrides, arguments)
     steps, losses = training_record(folder / 'output')
-    resident = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    resident = MEGABYTE * peak()
     full = cost(cfg, row.kind)
     return Smoke(row.name, steps, losses, count_detections(row, overrides), time.time() - started, resident,
                  full.parameters, full.gflop, full.memory)

@@ -23,10 +23,11 @@ if __package__ in (None, ''):
 import numpy as np
 
 import rfcn  # noqa: F401  before anything imports MXNet: the names that it needs of NumPy
+from lib.utils.memory import peak, resident
 from tests.fuzz.mutate import mutate
 
 MAX_SECONDS = 1.0           # of the processor
-MAX_BYTES = 500 * 2 ** 20   # above what the process had before
+MAX_MEGABYTES = 500         # above what the process had before
 HANG_SECONDS = 60           # of the clock, for one file: the machine may be busy
 BATCH = 1000                # files of a process
 
@@ -40,17 +41,8 @@ def make(seeds, kind, seed, number):
     return mutate(files[rng.randint(len(files))], files[rng.randint(len(files))], rng)
 
 
-def memory(key):
-    """A line of /proc/self/status in bytes: VmRSS now, VmHWM at most; 0 where the system has no such file."""
-    try:
-        with open('/proc/self/status') as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
-    except (OSError, StopIteration):
-        return 0
-
-
 def forget_peak():
-    """Let VmHWM begin anew."""
+    """Let the process's peak of memory begin anew."""
     try:
         with open('/proc/self/clear_refs', 'w') as file:
             file.write('5')
@@ -79,19 +71,19 @@ def work(connection, jobs, seed):
 def _read(targets, kind, data):
     """The outcome, and a problem or ''."""
     forget_peak()
-    before, started = memory('VmRSS'), time.process_time()
+    before, started = resident(), time.process_time()
     try:
         outcome, problems = targets.run(kind, data), []
     except BaseException:  # the finding, whatever it is
         outcome, problems = 'problem', [traceback.format_exc()]
-    seconds, grown = time.process_time() - started, memory('VmHWM') - before
+    seconds, grown = time.process_time() - started, peak() - before
     return outcome, '; '.join(problems + excesses(seconds, grown))
 
 
 def excesses(seconds, grown):
-    """What a file took more of than it may: seconds of the processor, bytes."""
+    """What a file took more of than it may: seconds of the processor, megabytes."""
     return (['took %.1f seconds' % seconds] if seconds > MAX_SECONDS else []) \
-        + (['took %d MB' % (grown >> 20)] if grown > MAX_BYTES else [])
+        + (['took %d MB' % grown] if grown > MAX_MEGABYTES else [])
 
 
 def run(jobs, seed):

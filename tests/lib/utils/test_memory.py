@@ -5,12 +5,21 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lib.utils import memory
 from tests.conftest import ROOT
 
 WATCHED = 'import os, signal, sys; from lib.utils.memory import watch\nwith watch(sys.argv[1]): '
+
+
+def test_the_peak_stays_when_memory_is_given_back_and_a_child_has_one_of_its_own():
+    assert np.ones(2 ** 26).nbytes == 512 * memory.MEGABYTE     # given back at once
+    assert memory.peak() > 512
+    child = subprocess.run([sys.executable, '-S', '-c', 'from lib.utils.memory import peak; print(peak())'],
+                           cwd=str(ROOT), stdout=subprocess.PIPE, check=True)
+    assert 0 < float(child.stdout) < 256
 
 
 def test_limits_are_those_of_machine_control_group_and_ulimit(tmp_path, monkeypatch):
