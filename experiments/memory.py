@@ -84,7 +84,7 @@ def training_step(depth, precision, scale, roidb, *overrides):
     graph = with_bf16_convolutions(symbol) if precision == 'bf16' else symbol
     module = TrainModule(graph, DATA, LABELS, [mx.cpu()], fixed=cfg.network.FIXED_PARAMS)
     module.start(first, *params, optimizer_params=OPTIMIZER)
-    batches = (batch for epoch in range(10 ** 9) for batch in loader.batches(epoch))
+    batches = (batch for epoch in itertools.count() for batch in loader.batches(epoch))
     return lambda: module.step(next(batches)), module.expected_memory()
 
 
@@ -92,16 +92,15 @@ def detection_step(depth, precision, scale, roidb):
     """A function that detects in the next picture; there is no peak told beforehand."""
     cfg = subjects.config(depth, 'SCALES=[[%d, %d]]' % scale)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
-    graph = (symbol,) + subjects.random_params(symbol, inference.input_shapes(cfg))
+    params = subjects.random_params(symbol, inference.input_shapes(cfg))
     loader = image_loader(cfg, roidb)
     if precision == 'int8':
-        graph = (in_process(int8_graph, depth, scale, roidb[:4]),) + graph[1:]
-        graph = (mx.sym.load_json(graph[0]),) + graph[1:]
+        symbol = mx.sym.load_json(in_process(int8_graph, depth, scale, roidb[:4]))
     elif precision == 'bf16':
-        graph = with_bf16_weights(*graph)
-    predictor = Predictor(graph[0], inference.INPUTS, [mx.cpu()], *graph[1:],
+        symbol, *params = with_bf16_weights(symbol, *params)
+    predictor = Predictor(symbol, inference.INPUTS, [mx.cpu()], *params,
                           sizes=INT8_SIZES if precision == 'int8' else SIZES)
-    batches = (batch for _ in range(10 ** 9) for batch in loader.batches())
+    batches = (batch for _ in itertools.count() for batch in loader.batches())
     return lambda: predictor.predict(next(batches)), None
 
 

@@ -18,6 +18,7 @@ import logging
 import math
 from collections import Counter, defaultdict
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -104,10 +105,10 @@ def validation_curves(records):
 def smoothed(values):
     """Running means over a twentieth of the values: list of the same length."""
     window = max(1, len(values) // SMOOTHING)
-    sums = [0.0]
-    for value in values:
-        sums.append(sums[-1] + value)
-    return [(sums[i + 1] - sums[max(0, i + 1 - window)]) / min(window, i + 1) for i in range(len(values))]
+    ends = np.arange(1, len(values) + 1)
+    starts = np.maximum(0, ends - window)
+    sums = np.cumsum([0.0] + values)
+    return ((sums[ends] - sums[starts]) / (ends - starts)).tolist()
 
 
 def draw_losses(axes, losses):
@@ -173,12 +174,12 @@ def plot_curves(jsonl_path, out_png):
     save_whole([out_png], lambda temporary: figure.savefig(temporary, dpi=100, format=kind))
 
 
-def main():
-    """Read the command line and draw."""
-    parser = make_parser('Draw the losses and the validation mAP of a training run.')
+def main(argv=None):
+    """Entry point."""
+    parser = make_parser(__doc__)
     parser.add_argument('jsonl_path', help='file of JSON lines that the training loop wrote')
     parser.add_argument('out_png', help='picture to write')
-    plot_curves(**vars(parser.parse_args()))
+    plot_curves(**vars(parser.parse_args(argv)))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ The exit status is 1 if in its last WINDOW hundredths a job holds more than in i
 all, threads and memory beyond what COUNTED and GROWTH allow. `--part 4` does a fourth of the work, `--part 100` is a
 try, with fewer sizes.
 """
+import itertools
 import json
 import os
 import sys
@@ -70,7 +71,7 @@ def detection(precision, roidb, params):
     cfg = configuration('TEST.PRECISION=' + precision)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     save_params(params, *subjects.random_params(symbol, inference.input_shapes(cfg)))
-    detector, paths = Detector(cfg, params), endless([entry['image'] for entry in roidb])
+    detector, paths = Detector(cfg, params), itertools.cycle([entry['image'] for entry in roidb])
     return lambda: detector.detect(next(paths))
 
 
@@ -97,12 +98,6 @@ def loader(precision, roidb, params):
 
 
 JOBS = {'detection': detection, 'training': training, 'loader': loader}
-
-
-def endless(values):
-    """The values in turn, for ever."""
-    while True:
-        yield from values
 
 
 def run(kind, precision, times, roidb, params):

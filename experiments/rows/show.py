@@ -83,7 +83,7 @@ def as_text(output=None):
 
 
 def as_markdown(output=None):
-    """The table of the README."""
+    """The table of docs/rows.md."""
     head = ['setting', 'metric', 'paper', 'release', 'measured', 'acceptable', 'command']
     table = [head, ['---'] * len(head)] + [cells[:-1] + ['`%s`' % cells[-1]] for _, cells in lines(output)]
     return '\n'.join(['| %s |' % ' | '.join(cells) for cells in table] + ['', NOTES])

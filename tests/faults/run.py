@@ -154,9 +154,7 @@ class Trial:
                 problems.append('the reader took what is not the undisturbed result: %s' % read.out[-300:])
         again = run(self.case.then or self.case.command, self.work)
         problems += bad_end('the next command', again)
-        if again.status == 0:
-            return 'the same', problems + self._differs('after the next command', self.expected)
-        if ended.status == 0 or self._is_whole():      # there is nothing left to do, and the next command says so
+        if 0 in (again.status, ended.status) or self._is_whole():   # the next may say that nothing is left to do
             return 'the same', problems + self._differs('after the next command', self.expected)
         return 'refused: ' + last_line(again.err or again.out), problems
 
