@@ -131,4 +131,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    run_script(lambda: main(sys.argv[1:]))
+    run_script(main)

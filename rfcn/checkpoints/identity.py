@@ -13,7 +13,6 @@ network needs. `ALLOW_CHANGED` lists keys that may differ on purpose.
 """
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import logging
@@ -26,7 +25,7 @@ import numpy as np
 
 from lib.errors import CheckpointError, ConfigError
 from lib.utils.limits import is_there
-from rfcn.config.config import Config, load_config, stated_in, thaw
+from rfcn.config.config import Config, flatten, load_config, stated_in, thaw
 from rfcn.config.defaults import KEYS
 from rfcn.config.kinds import show
 
@@ -66,8 +65,7 @@ def identity_of(cfg: Config, kind: str, roidb: list[dict]) -> Identity:
 
 def settings_of(cfg: Config) -> dict[str, Any]:
     """Dotted key -> plain value, as JSON gives it back."""
-    values = thaw(cfg)
-    return {key: _plain(functools.reduce(lambda level, name: level[name], key.split('.'), values)) for key in KEYS}
+    return {key: _plain(value) for key, value in flatten(thaw(cfg)).items()}
 
 
 def _plain(value):

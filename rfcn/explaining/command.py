@@ -63,11 +63,11 @@ def explain_decision(cfg, args):
 
 def explain_training(cfg, args):
     """What training images teach."""
-    taught = []
+    images = []
     for image in training_images(data_sets.with_classes(cfg), args.params, args.images, args.image and [args.image]):
         logger.info('%s: %s', shown(image.path), shown(' '.join(image.sentences())))
-        taught.append(image)
-    logger.info('wrote %s', shown(write_training_page(taught, args.out)))
+        images.append(image)
+    logger.info('wrote %s', shown(write_training_page(images, args.out)))
 
 
 def main(argv=None):

@@ -54,40 +54,20 @@ def draw_explanation(explanation):
 
 def decision_page(explanation, pictures, name):
     """The page, str."""
-    roi, moved = explanation.votes
-    number, class_name = explanation.class_number, explanation.class_name
-    found = explanation.detection
-    what = 'The detection %s, score %.4f, box %s. It comes from the RoI %s (pixels of the image), which' \
-        % (class_name, found.score, _box(found.box), _box(roi.box)) if found else \
-        'The class %s in a box that was given, %s (pixels of the image), which' % (class_name, _box(roi.box))
-    parts = [paragraph(what + ' is explained beside the same box moved by half of its width.'),
-             figure(pictures['rois'], 'Yellow: the RoI. Purple: the same box moved.')]
+    parts = _origin_part(explanation, pictures)
     parts += _maps_part(explanation, pictures) if explanation.maps is not None else [paragraph(NO_MAPS)]
-    parts.append(heading('Scores of all classes'))
-    order = np.argsort(-roi.cls_prob)
-    parts.append(table(['class', 'vote', 'softmax', 'moved: vote', 'softmax'],
-                       [[explanation.classes[c], '%.4f' % roi.cls_score[c], '%.4f' % roi.cls_prob[c],
-                         '%.4f' % moved.cls_score[c], '%.4f' % moved.cls_prob[c]] for c in order],
-                       roi.cls_prob[order], [int(np.flatnonzero(order == number)[0])]))
-    parts += [heading('The box'),
-              paragraph('Deltas %s: %s becomes %s.' % (', '.join('%s %.4f' % pair for pair in zip(DELTAS, roi.deltas)),
-                                                       _box(roi.box), _box(roi.refined)))]
-    if roi.box_bins is not None:
-        parts.append(figure(pictures['box_bins'],
-                            'The pooled bins of the four box maps of the RoI; each vote is a delta.'))
-    parts.append(figure(pictures['box'], 'Orange: the RoI. Green: the box after its deltas.'))
-    parts += [heading('What the RPN proposes'),
-              figure(pictures['objectness'], 'For each cell of conv4, the highest probability of an object among its '
-                     'anchors; white 0, red 1.'),
-              figure(pictures['proposals'], 'The best %d proposals with their ranks.' % len(explanation.proposals))]
-    parts += [heading('What NMS removes of the class ' + class_name),
-              paragraph('%d candidates score above the threshold; NMS keeps %d of them and removes %d: each overlaps a '
-                        'better scored one that is kept by more than the threshold.'
-                        % (len(explanation.kept) + len(explanation.suppressed), len(explanation.kept),
-                           len(explanation.suppressed))),
-              figure(pictures['nms'], 'The best of those that are kept, and thin in the same colour those that each '
-                     'removes.')]
-    return web_page('%s: %s' % (Path(str(name)).name, class_name), parts)
+    parts += _scores_part(explanation) + _box_part(explanation, pictures) + _rpn_part(explanation, pictures)
+    parts += _nms_part(explanation, pictures)
+    return web_page('%s: %s' % (Path(str(name)).name, explanation.class_name), parts)
+
+
+def _origin_part(explanation, pictures):
+    box, found = _box(explanation.votes[0].box), explanation.detection
+    what = 'The detection %s, score %.4f, box %s. It comes from the RoI %s (pixels of the image), which' \
+        % (explanation.class_name, found.score, _box(found.box), box) if found else \
+        'The class %s in a box that was given, %s (pixels of the image), which' % (explanation.class_name, box)
+    return [paragraph(what + ' is explained beside the same box moved by half of its width.'),
+            figure(pictures['rois'], 'Yellow: the RoI. Purple: the same box moved.')]
 
 
 def _maps_part(explanation, pictures):
@@ -113,22 +93,58 @@ def _maps_part(explanation, pictures):
     return parts
 
 
+def _scores_part(explanation):
+    roi, moved = explanation.votes
+    order = np.argsort(-roi.cls_prob)
+    return [heading('Scores of all classes'),
+            table(['class', 'vote', 'softmax', 'moved: vote', 'softmax'],
+                  [[explanation.classes[c], '%.4f' % roi.cls_score[c], '%.4f' % roi.cls_prob[c],
+                    '%.4f' % moved.cls_score[c], '%.4f' % moved.cls_prob[c]] for c in order],
+                  roi.cls_prob[order], [int(np.flatnonzero(order == explanation.class_number)[0])])]
+
+
+def _box_part(explanation, pictures):
+    roi = explanation.votes[0]
+    deltas = ', '.join('%s %.4f' % pair for pair in zip(DELTAS, roi.deltas))
+    parts = [heading('The box'), paragraph('Deltas %s: %s becomes %s.' % (deltas, _box(roi.box), _box(roi.refined)))]
+    if roi.box_bins is not None:
+        parts.append(figure(pictures['box_bins'],
+                            'The pooled bins of the four box maps of the RoI; each vote is a delta.'))
+    return parts + [figure(pictures['box'], 'Orange: the RoI. Green: the box after its deltas.')]
+
+
+def _rpn_part(explanation, pictures):
+    return [heading('What the RPN proposes'),
+            figure(pictures['objectness'], 'For each cell of conv4, the highest probability of an object among its '
+                   'anchors; white 0, red 1.'),
+            figure(pictures['proposals'], 'The best %d proposals with their ranks.' % len(explanation.proposals))]
+
+
+def _nms_part(explanation, pictures):
+    kept, removed = len(explanation.kept), len(explanation.suppressed)
+    return [heading('What NMS removes of the class ' + explanation.class_name),
+            paragraph('%d candidates score above the threshold; NMS keeps %d of them and removes %d: each overlaps a '
+                      'better scored one that is kept by more than the threshold.' % (kept + removed, kept, removed)),
+            figure(pictures['nms'], 'The best of those that are kept, and thin in the same colour those that each '
+                   'removes.')]
+
+
 def _box(box):
     return '(%s)' % ', '.join('%.1f' % x for x in box)
 
 
-def write_training_page(taught, folder):
+def write_training_page(images, folder):
     """Write a sheet of all images, the pictures of each, and the page.
 
     Args:
-        taught: list of `TrainingImage`.
+        images: list of `TrainingImage`.
     Returns:
         path of the page.
     """
     folder = Path(folder)
     make_folder(folder)
     parts, rows = [], []
-    for number, image in enumerate(taught, 1):
+    for number, image in enumerate(images, 1):
         panels = figures.draw_training_image(image)
         row = figures.side_by_side([figures.titled(panel, title) for title, panel in panels.items()])
         rows.append(row)
@@ -137,12 +153,12 @@ def write_training_page(taught, folder):
     width = max(row.shape[1] for row in rows)
     sheet = np.vstack([cv2.copyMakeBorder(row, 0, 10, 0, width - row.shape[1], cv2.BORDER_CONSTANT,
                                           value=(255, 255, 255)) for row in rows])
-    title = 'What %s %s' % (counted(len(taught), 'training image'), 'teaches' if len(taught) == 1 else 'teach')
+    title = 'What %s %s' % (counted(len(images), 'training image'), 'teaches' if len(images) == 1 else 'teach')
     with alone_in(folder):
         for number, row in enumerate(rows, 1):
             imwrite(folder / ('training_%d.png' % number), row)
         imwrite(folder / 'sheet.jpg', sheet, quality=88)
-        save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(taught)] + parts))
+        save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(images)] + parts))
     return folder / TRAINING_PAGE
 
 
@@ -153,10 +169,10 @@ def _objects_table(image):
                  rows)
 
 
-def _summary(taught):
+def _summary(images):
     """Of all images, by class: objects, those that anchors miss, anchors and RoIs of each."""
     classes = {}
-    for image in taught:
+    for image in images:
         for each in image.objects:
             classes.setdefault(each.class_name, []).append((each.best_anchor < image.fg_thresh, each.anchors, each.rois,
                                                             each.kept))
