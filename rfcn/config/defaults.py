@@ -8,7 +8,7 @@ from collections import namedtuple
 
 from lib.utils.limits import MAX_PIXELS
 from rfcn.config.kinds import (
-    anchor_sides,
+    anchor_shapes,
     at_least_one_scale,
     boxes,
     channels,
@@ -66,8 +66,8 @@ _NETWORK = {
     'RCNN_FEAT_STRIDE': Key(16, whole(1, 4096)),  # the same for the map that the RoIs are pooled from
     'FIXED_PARAMS': Key(('gamma', 'beta'), tuple_of(text)),  # not trained: parameters with one of these in their name
     'FIXED_PARAMS_SHARED': Key(('gamma', 'beta'), tuple_of(text)),  # the same, once alternating shares the trunk
-    'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), anchor_sides),  # side of a square anchor, in RPN_FEAT_STRIDE
-    'ANCHOR_RATIOS': Key((0.5, 1.0, 2.0), anchor_sides),  # height / width
+    'ANCHOR_SCALES': Key((8.0, 16.0, 32.0), anchor_shapes),  # side of a square anchor, in RPN_FEAT_STRIDE
+    'ANCHOR_RATIOS': Key((0.5, 1.0, 2.0), anchor_shapes),  # height / width
     'NUM_ANCHORS': Key(9, whole(1)),              # derived: number of scales times number of ratios
     'POOLED_SIZE': Key(7, whole(1, 64)),          # ours: k, bins per side of an RoI
     'CONV5': Key('atrous', choice('atrous', 'stride32', 'none')),  # ours: dilated at stride 16, plain, left out

@@ -96,7 +96,7 @@ def boxes(low):
     return whole(low, 2 ** 17)
 
 
-def anchor_sides(value):
+def anchor_shapes(value):
     """Scales or ratios of the anchors."""
     return some(real(1e-3, 1e4), MOST_IN_LIST)(value)
 
