@@ -11,6 +11,7 @@ from lib.dataset.annotations import AnnotatedSet, check_same_classes, same_files
 from lib.dataset.coco import COCO_CLASSES, COCO_SET, read_coco, write_coco
 from lib.dataset.coco_eval import CocoScored
 from lib.dataset.csv_list import read_csv, write_csv
+from lib.dataset.files import names_of_set
 from lib.dataset.find import find_dataset
 from lib.dataset.imdb import IMDB, append_flipped_images, check_usable
 from lib.dataset.voc import VOC_CLASSES, read_voc, write_voc
@@ -69,7 +70,7 @@ def _other_sets(name, image_set, dataset_path):
         found = find_dataset(dataset_path)
     except (DatasetError, OSError):
         return ''
-    return '' if found.format == name and image_set in found.image_sets else \
+    return '' if found.format == name and set(names_of_set(image_set)) & set(found.image_sets) else \
         '. The folder looks like dataset.dataset=%s with the image sets %s' % (found.format, listed(found.image_sets))
 
 
