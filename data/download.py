@@ -20,6 +20,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO, Callable, NamedTuple
 
 from lib.errors import UserError
+from lib.utils.console import shown
 from lib.utils.whole_file import alone_in, save_text
 
 CHUNK = 1 << 20
@@ -161,7 +162,7 @@ def unpack(path: str, folder: str) -> int:
             members = _zip_members(archive) if path.endswith('.zip') else _tar_members(archive)
             targets = [_target(folder, member.name, path) for member in members]
             require_space(folder, sum(member.size for member in members), 'unpacking ' + os.path.basename(path))
-            save_text(note, _UNFINISHED % (os.path.abspath(path), len(members)))
+            save_text(note, _UNFINISHED % (shown(os.path.abspath(path)), len(members)))
             for member, target in zip(members, targets):
                 _write(member, target)
     except _DAMAGED as error:

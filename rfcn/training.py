@@ -50,11 +50,13 @@ def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambd
     Raises:
         FolderInUse: another run writes there.
         CheckpointError: the checkpoints that are there are another run's.
+        UnicodeEncodeError: see `check_name`.
     """
     check_device(cfg, 'TRAIN')
     identity = identity_of(cfg, kind, loader.roidb)
     check_workers(cfg, identity)
     prefix, first = str(Path(output_path, cfg.TRAIN.model_prefix)), workers().first
+    checkpoint.check_name(prefix)
     with locked_folder(os.path.dirname(prefix)) if first else contextlib.nullcontext():
         saved, same_data = share_saved(*resume.begin(cfg, prefix, identity) if first else (None, True))
         if first and not is_step:

@@ -12,6 +12,7 @@ import sys
 from typing import Iterator
 
 from lib.errors import DatasetError, UserError
+from lib.utils.console import shown
 from lib.utils.limits import is_there, kind_of
 from lib.utils.whole_file import NO_ROOM, alone_in, process_lives, remove_leftovers
 
@@ -49,7 +50,7 @@ def whole_folder(out: str) -> Iterator[str]:
     note = os.path.join(temporary, NOTE)
     try:
         with open(note, 'w', encoding='utf-8') as file:
-            file.write(_TEXT % target)
+            file.write(_TEXT % shown(target))
         yield temporary
         os.remove(note)
         os.rename(temporary, target)    # also onto an empty folder

@@ -43,6 +43,11 @@ def states_path(prefix: str, epoch: int) -> str:
     return '%s-%04d.states' % (prefix, epoch)
 
 
+def check_name(path: str) -> None:
+    """Find out before a long work whether MXNet can write a file of this name: else a UnicodeEncodeError has it."""
+    os.path.realpath(path).encode('utf-8')      # also of the folder: temporary files have it in their names
+
+
 def check_new_pair(path: str, companion: str, pattern: str, source: str) -> None:
     """Find out before a long work whether parameters and a file that describes them can get their names.
 
@@ -55,7 +60,7 @@ def check_new_pair(path: str, companion: str, pattern: str, source: str) -> None
             replaced.
         UnicodeEncodeError: MXNet cannot write a file of this name.
     """
-    path.encode('utf-8')
+    check_name(path)
     target = os.path.realpath(path)
     kept = [other for other in sorted(glob.glob(pattern))
             if os.path.realpath(other) != target or target == os.path.realpath(source)]

@@ -24,6 +24,7 @@ import yaml
 from easydict import EasyDict
 
 from lib.errors import ConfigError, reason_of
+from lib.utils.console import shown
 from lib.utils.limits import MAX_YAML_BYTES, is_there, open_input
 from lib.utils.safe_load import parse_yaml
 from rfcn.config.defaults import KEYS, LEGACY, ORDER
@@ -214,6 +215,11 @@ def _parse_override(override):
     key, equals, value = override.partition('=')
     if not equals or not key.strip():
         raise ConfigError('command line: %s must be KEY=VALUE, such as TRAIN.lr=0.001' % show(override))
+    try:
+        value.encode('utf-8')
+    except UnicodeEncodeError:      # before YAML, which would speak of a character at a position
+        raise ConfigError('command line: %s: %s is no UTF-8 (or the locale, LC_ALL, knows ASCII alone). Rename it, or '
+                          'set LC_ALL=C.UTF-8' % (key.strip(), shown(value))) from None
     return _nest({key.strip(): _parse(value, 'command line: ' + key.strip()) if value.strip() else ''})
 
 

@@ -1,4 +1,6 @@
 """Every kind of training lowers its losses, on the tiny data set in a few seconds."""
+import os
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -44,3 +46,11 @@ def test_training_lowers_the_losses(kind, few_steps, tmp_path):
 
 def test_training_on_two_devices_lowers_the_losses(few_steps, tmp_path):
     assert_that_losses_fall(few_steps('TRAIN.BATCH_IMAGES=1'), tmp_path, TWO_CPUS)
+
+
+def test_a_folder_that_mxnet_cannot_write_into_is_found_out_before_anything_is_trained(few_steps, tmp_path):
+    folder = tmp_path / os.fsdecode(b'\xff')
+    folder.mkdir()
+    with pytest.raises(UnicodeEncodeError):
+        train_net(few_steps(), str(folder))
+    assert list(folder.iterdir()) == []

@@ -114,6 +114,13 @@ def test_what_stands_in_the_place_of_the_lock_is_named(tmp_path, make, kind):
         pass
 
 
+def test_a_folder_whose_name_is_no_utf8_is_written(tmp_path):
+    out = str(tmp_path / os.fsdecode(b'\xff'))
+    with whole_folder(out) as folder:
+        open(os.path.join(folder, 'a.txt'), 'w').close()
+    assert os.listdir(out) == ['a.txt']
+
+
 def test_a_folder_on_a_disk_that_gets_full_is_named_and_nothing_stays(tmp_path):
     out = tmp_path / 'out'
     errors = [OSError(errno.ENOSPC, 'full'),                            # of a write
