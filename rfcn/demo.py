@@ -41,7 +41,7 @@ from lib.utils.video import (
 from lib.utils.whole_file import is_standard_output
 from rfcn.cli.run import add_params, last_checkpoint, log_to, parse_config
 from rfcn.cli.script import run_script, share, whole_number_from
-from rfcn.core.interrupt import StopWish
+from rfcn.core.interrupt import Stopped, StopWish
 from rfcn.detector import Detector, as_detections
 
 logger = logging.getLogger(__name__)
@@ -167,6 +167,9 @@ def draw_video(detector, path, args):
         count = write_video(drawing, drawn, rate / args.every)
     logger.info('%s: %s, drawn in %s; objects: %s', shown(path), counted(count, 'frame'), shown(drawing),
                 ', '.join('%d %s' % (number, shown(name)) for name, number in seen.most_common()) or 'none')
+    if stop.signal and not live:
+        logger.warning('stopped by %s: the rest of the video is not drawn', stop.signal.name)
+        raise Stopped(stop.signal)
 
 
 def main(argv=None):

@@ -1,5 +1,6 @@
 """The demo on videos and cameras."""
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -53,6 +54,18 @@ def test_every_frame_of_a_video_is_drawn_on(run, video, tmp_path, capsys):
         assert np.abs(drawn.astype(int) - frame).max() > 100    # lines and letters, not the noise of JPEG
     output = capsys.readouterr().out
     assert 'film.avi: 7 frames, drawn in ' in output and ' red' in output
+
+
+def test_a_video_that_is_stopped_is_whole_as_far_as_it_goes_and_the_status_tells(run, video, tmp_path, monkeypatch):
+    def frames(*arguments):
+        for number, frame in enumerate(read_frames(*arguments)):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield frame
+    monkeypatch.setattr(demo, 'read_frames', frames)
+    with pytest.raises(SystemExit) as end:
+        run('--video', video)
+    assert end.value.code == 143 and video_info(tmp_path / 'a' / 'b' / 'film.avi') == (10, 3)
 
 
 def test_a_video_without_objects_stays_as_it_is(run, video, tmp_path, capsys):
