@@ -177,12 +177,17 @@ class _Columns:
         owners, labels = (np.array([places.get(identifier, -1) for identifier in known] + [-1])[np.array(column, int)]
                           for places, known, column in zip((images, categories), self.references, self.refers))
         identifiers = [list(known) for known in self.references]
-        for row in np.flatnonzero((owners < 0) | (labels < 0)):
+        faulty = np.flatnonzero((owners < 0) | (labels < 0))
+        spelled = [{str(identifier): identifier for identifier in places} for places in (images, categories)
+                   if len(faulty)]
+        for row in faulty:
             number = int(items['number'][row])
             side = 0 if owners[row] < 0 else 1
             value = identifiers[side][self.refers[side][row]]
-            on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r'
-                                                         % (path, number, _REFERENCES[side], value)))
+            alike = '. There is %.100r: write ids in one way, as numbers or as texts' % spelled[side][str(value)] \
+                if str(value) in spelled[side] else ''
+            on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r%s'
+                                                         % (path, number, _REFERENCES[side], value, alike)))
         items['label'] = labels
         good = (owners >= 0) & (labels >= 0)
         return items[good], owners[good]

@@ -46,7 +46,7 @@ def test_ids_may_be_any_whole_numbers_or_texts(write, ids):
     ({'images': [image(), image('2', 'b.jpg')]}, {}, r'images\[1\]: expected an id of the kind of the others'),
     ({'images': [image(True), image(2, 'b.jpg')]}, {}, r'images\[0\]: expected a whole number as id'),
     ({'images': [image(1, ''), image(2, 'b.jpg')]}, {}, r'images\[0\]: expected a file_name'),
-    ({}, {'image_id': '1'}, r"annotations\[0\]: expected the image_id of one of the images, found '1'"),
+    ({}, {'image_id': '1'}, r"\[0\]: expected the image_id of one of the images, found '1'\. There is 1: write ids"),
     ({}, {'category_id': 7}, r'annotations\[0\]: expected the id of one of the categories, found 7'),
     ({'categories': [{'id': 1, 'name': 'cat'}, {'id': 2, 'name': 'cat '}]}, {}, r"twice or empty: \['cat'\]"),
     ({'categories': [{'id': 1, 'name': 'cat'}, {'id': 1, 'name': 'dog'}]}, {}, r'expected an id that no other one has'),
