@@ -193,8 +193,9 @@ def test_a_signal_that_ends_a_command_leaves_nothing_half_written(name, status, 
             '        open(path, "w").close()\n'
             '        os.kill(os.getpid(), signal.%s)\n'
             '        signal.pause()\n'
-            'run_script(main)' % (str(ROOT), name))
-    ended = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), stderr=subprocess.PIPE)
+            'signal.signal(signal.%s, signal.SIG_DFL)\n'        # also where the tests run under nohup
+            'run_script(main)' % (str(ROOT), name, name))
+    ended = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), stderr=subprocess.PIPE, timeout=120)
     assert (ended.returncode, ended.stderr) == (status, b'error: ended by %s\n' % name.encode())
     assert list(tmp_path.iterdir()) == []
 
