@@ -82,14 +82,15 @@ def test_where_nothing_can_be_read_skipping_ends_with_an_error(roidb, tmp_path):
 
 def test_an_abandoned_epoch_leaves_no_work_behind(roidb, monkeypatch):
     """Only a few batches are read ahead of the one that is asked for."""
-    asked = []
+    mine, asked = dict(roidb[0]), []
     monkeypatch.setattr('rfcn.core.loader.get_image', lambda entry, *others, **settings: asked.append(
         entry) or get_image(entry, *others, **settings))
-    batches = loader_of(roidb[:1] * 40, batch_size=1, threads=2, shuffle=False).batches()
+    batches = loader_of([mine] * 40, batch_size=1, threads=2, shuffle=False).batches()
     next(batches)
     batches.close()
     time.sleep(0.2)
-    assert len(asked) <= 6  # the one given, and twice as many ahead as there are threads
+    # The one given, and twice as many ahead as there are threads. Threads of other tests may be at work as well.
+    assert 1 <= sum(entry is mine for entry in asked) <= 6
 
 
 def test_where_the_largest_image_cannot_be_read_the_first_batch_stands_in_if_images_may_be_skipped(roidb, tmp_path):
