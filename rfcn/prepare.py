@@ -110,8 +110,7 @@ def assign(sets):
                 given[role_of(name)].append((data, picture))
             else:
                 other, first = free.setdefault(picture.path, (data, picture))
-                if any(first.items[field].tolist() != picture.items[field].tolist()
-                       for field in ('label', 'box', 'flags')):
+                if _objects(other, first) != _objects(data, picture):
                     raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
                                        % (picture.path, picture.source, first.source))
     for _, picture in sum(given.values(), []):      # trainval beside train and val adds nothing
@@ -126,6 +125,11 @@ def assign(sets):
     if not given['train']:
         raise DatasetError('there is no picture to train on, only the sets %s' % ', '.join(sets))
     return given
+
+
+def _objects(data, picture):
+    """Name, box and flags of each object, sorted: two sets may have them in another order."""
+    return sorted((data.label(item), item['box'].tolist(), int(item['flags'])) for item in picture.items)
 
 
 def split_pictures(pictures, roles):

@@ -1,6 +1,7 @@
 """From a folder of annotated pictures to a configuration that trains."""
 import csv
 import fcntl
+import json
 import shutil
 
 import cv2
@@ -62,6 +63,20 @@ def test_the_speed_is_that_of_training_steps_on_the_data(photos):
     data = sets['train'][0][0]._replace(pictures=[picture for _, picture in sets['train']])
     config = prepare.configuration(str(photos), data.classes, prepare.settings(data, ''), '')
     assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train']), 'any') < 60
+
+
+def test_two_files_that_say_the_same_of_a_picture_in_other_order_are_taken(photos):
+    for xml in photos.glob('*.xml'):
+        xml.unlink()
+    names = ['p%02d.png' % number for number in range(6)]
+    categories = [{'id': 1, 'name': 'red'}, {'id': 2, 'name': 'blue'}]
+    images = [{'id': number, 'file_name': name} for number, name in enumerate(names)]
+    objects = [{'image_id': number % 6, 'category_id': 1 + number // 6, 'bbox': [5, 6, 60, 50]} for number in range(12)]
+    for name, turned in ('first.json', 1), ('second.json', -1):
+        (photos / name).write_text(json.dumps({'images': images, 'categories': categories,
+                                               'annotations': objects[::turned]}))
+    sets = prepare.assign(prepare.read_folder(str(photos)))
+    assert sorted(picture.name for role in sets.values() for _, picture in role) == names
 
 
 def test_two_files_that_say_different_things_of_a_picture_are_refused(photos):
