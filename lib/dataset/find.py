@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lib.dataset.coco import ROBOFLOW
 from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, header, raw_rows
-from lib.dataset.files import SAME_SETS, belongs, files_below, names_of_set, relative
+from lib.dataset.files import SAME_SETS, belongs, files_below, folders_below, names_of_set, relative
 from lib.dataset.voc_files import has_xml, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 WHOLE = '.'                 # name of the image set that is the folder itself
 PREPARED = 'prepared'       # first word in the names of the lists that `rfcn prepare` makes of other annotations
 _OF_PREPARE = re.compile(PREPARED + r'_(train|val|test)\.csv(\.tmp-\d+\.csv)?')
-_DEPTH, _MOST_FOLDERS = 2, 100      # folders in folders, and how many, that are searched where nothing is found in one
 _CHUNK = 2 ** 20            # bytes of a json file that are searched at a time
 
 
@@ -67,14 +66,13 @@ def _search(folder):
 
 def _reason(folder):
     """The end of that message: where a data set or a file of annotations is, and why it is not taken; '' if nowhere."""
-    below = [folder]
-    for _ in range(_DEPTH):
-        below = [os.path.join(place, name) for place in below for name in _folders(place)][:_MOST_FOLDERS]
-        found = list(filter(_holds_dataset, below))
-        if found:
-            return '. There are some in %s: give that folder%s' % (
-                found[0], '' if len(found) == 1 else ', or put the sets (%s) where docs/own_data.md says'
-                % listed([relative(place, folder) for place in found]))
+    found = [place for place in folders_below(folder)[1:] if _holds_dataset(place)]
+    highest = min((place.count(os.sep) for place in found), default=0)
+    found = [place for place in found if place.count(os.sep) == highest]
+    if found:
+        return '. There are some in %s: give that folder%s' % (
+            found[0], '' if len(found) == 1 else ', or put the sets (%s) where docs/own_data.md says'
+            % listed([relative(place, folder) for place in found]))
     stems = {_stem(path) for path in files_below(folder, IMAGE_EXTENSIONS, quietly)}
     for ending, read, place in _PLACES:
         for path in files_below(folder, (ending,), quietly):
