@@ -46,3 +46,25 @@ def test_a_training_that_runs_out_of_memory_says_so_once_and_its_checkpoint_is_w
                    for name in before.arg_params)
     assert 'the memory did not suffice' in (tmp_path / 'output' / 'tiny' / 'train' / 'log.txt').read_text()
     assert train(yaml, 0, 2)[0] == 0 and newest(prefix).progress.epoch == 2     # it goes on where there is enough
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='ulimit -v is kept by Linux')
+@pytest.mark.parametrize('spare, told', [
+    (4, 'error: the memory did not suffice (the limit set by ulimit -v: '),
+    (0, "RuntimeError: can't start new thread")])
+def test_a_thread_that_finds_no_room_for_its_stack_is_a_lack_of_memory_where_memory_is_limited(spare, told):
+    code = ('''import resource, sys, threading
+from lib.utils.memory import proc_megabytes
+from rfcn.cli.script import run_script
+def main():
+    threading.stack_size(64 * 2 ** 20)
+    if %d:
+        resource.setrlimit(resource.RLIMIT_AS, (int(proc_megabytes('/proc/self/status', 'VmSize') + %d) * 2 ** 20, -1))
+    else:
+        raise RuntimeError("can't start new thread")
+    threading.Thread(target=print).start()
+run_script(main)''' % (spare, spare))
+    ended = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=str(ROOT), text=True, timeout=100,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert ended.returncode == 1 and told in ended.stderr
+    assert ('Traceback' in ended.stderr) is (not spare)

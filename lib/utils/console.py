@@ -96,7 +96,8 @@ def progress(iterable: Iterable | None = None, desc: str = '', unit: str = '', t
         initial: how many were done before.
     """
     from tqdm import tqdm  # here, for data/fetch.py runs without any package
-    settings = dict(desc=shown(desc), unit=unit, total=total, initial=initial)
+    tqdm.monitor_interval = 0       # no thread that looks after bars: with miniters each step looks at the clock
+    settings = dict(desc=shown(desc), unit=unit, total=total, initial=initial, miniters=1)
     if sys.stderr is not None and sys.stderr.isatty():
         return tqdm(iterable, mininterval=1, **settings)
     return tqdm(iterable, file=_Log(), mininterval=LINE_PERIOD, maxinterval=LINE_PERIOD, delay=LINE_PERIOD,

@@ -25,6 +25,7 @@ KILLS = ('/sys/fs/cgroup/memory.events', '/sys/fs/cgroup/memory/memory.oom_contr
 NEAR = 0.85             # share of a limit from which on a warning is logged
 # Parts of the messages of MXNet, OpenCV, oneDNN and C++ when an allocation fails.
 SIGNS = ('Failed to allocate', 'bad_alloc', 'Insufficient memory', 'could not create a memory', 'out of memory')
+NO_THREAD = "can't start new thread"    # Python's message
 HELP = ('What helps: smaller SCALES, fewer TRAIN.BATCH_IMAGES (with a larger TRAIN.GRAD_ACCUM), PRECISION bf16 on a '
         'CPU that has it, a smaller network, more memory or a higher limit. The newest checkpoint is whole: '
         'TRAIN.RESUME=auto goes on from it')
@@ -60,16 +61,22 @@ def limits(meminfo: str = MEMINFO, cgroups: Sequence[str] = CGROUP_LIMITS) -> di
         text = Path(path).read_text().strip() if os.path.isfile(path) else ''
         if text.isdigit() and int(text) < UNLIMITED:
             found['the limit of its control group (container)'] = int(text) / MEGABYTE
-    soft = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if soft != resource.RLIM_INFINITY:
-        found['the limit set by ulimit -v'] = soft / MEGABYTE
+    if _is_limited():
+        found['the limit set by ulimit -v'] = resource.getrlimit(resource.RLIMIT_AS)[0] / MEGABYTE
     return {name: value for name, value in found.items() if value}
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be allocated."""
+    """Whether an error says that memory could not be allocated.
+
+    A thread that cannot start lacks memory for its stack where memory is limited; else it is one thread too many.
+    """
     return (isinstance(error, MemoryError) or getattr(error, 'errno', None) == errno.ENOMEM
-            or any(sign in str(error) for sign in SIGNS))
+            or any(sign in str(error) for sign in SIGNS) or (NO_THREAD in str(error) and _is_limited()))
+
+
+def _is_limited():
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def lack_of_memory() -> str:
@@ -145,7 +152,7 @@ def kills(paths: Sequence[str] = KILLS) -> int:
 def report_end(log: str | None = None) -> None:
     """Run by the small process of `watch`: wait until the pipe is closed; without a last word in it, tell why."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    before, limited = kills(), resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    before, limited = kills(), _is_limited()
     if sys.stdin.buffer.read() == DONE:
         return
     if not limited:
