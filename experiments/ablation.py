@@ -2,12 +2,13 @@
 
     python experiments/ablation.py [--data demo] [--epochs 2] [--seeds 3] [--images 800]      # rendered things
     python experiments/ablation.py --data voc2012_animals [--data_path DIR] [--weights FILE]          # photographs
-        [--seeds 2] [--only TEXT] [--time 50] [--out FOLDER] [KEY=VALUE ...]
+        [--seeds 2] [--only TEXT]... [--jobs 2] [--time 50] [--out FOLDER] [KEY=VALUE ...]
 
 experiments/studies.py says what is varied. Every variant changes one thing of its study's base and has the same data,
 epochs and learning rate; a seed decides the first weights and the order of the images. A variant of TEST.* keys alone
-tests the base's network. Each run has a process of its own, so that its memory can be told. --time N then measures
-the test time of all variants on N images in turn. Writes results.json, ablation.md and ablation.png; what is in
+tests the base's network. Each run has a process of its own, so that its memory can be told; --jobs N has N of them at
+once, which share the cores: on small images more than one network with all threads. --time N then measures the test
+time of all variants on N images in turn. Writes results.json, ablation.md and ablation.png; what is in
 results.json is not trained again.
 """
 import concurrent.futures
@@ -15,6 +16,7 @@ import itertools
 import json
 import logging
 import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -36,9 +38,11 @@ from lib.utils.whole_file import save_text, save_whole
 from rfcn import Detector, data_sets, test
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.cli.run import log_to
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script, whole_number_from
 from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import load_config, with_overrides
+from rfcn.launching.agent import THREADS
+from rfcn.precision.cpu import cores
 from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')
@@ -95,12 +99,16 @@ def run_apart(*args):
         return pool.submit(run, *args).result()
 
 
-def chosen(study, text):
-    """The numbers and names of the variants whose name contains a text, and of the base that they are held against."""
-    found = [(number, name) for number, name in enumerate(study.variants) if name == study.base or text in name]
-    if len(found) == 1:
-        raise UserError('no variant has %r in its name; there are: %s' % (text, '; '.join(list(study.variants)[1:])))
-    return found
+def chosen(study, texts):
+    """Numbers and names of the variants whose name contains one of the texts, and of the base; all without texts."""
+    others = list(study.variants)[1:]
+    found = {study.base} if texts else set(study.variants)
+    for text in texts:
+        fitting = [name for name in others if text in name]
+        if not fitting:
+            raise UserError('no variant has %r in its name; there are: %s' % (text, '; '.join(others)))
+        found.update(fitting)
+    return [(number, name) for number, name in enumerate(study.variants) if name in found]
 
 
 def run_all(study, args, note):
@@ -109,16 +117,44 @@ def run_all(study, args, note):
     path = args.out / 'results.json'
     kept = json.loads(path.read_text()) if path.is_file() else {}
     results = kept['results'] if kept.get('note') == note else []
-    for seed in range(args.seeds):
-        for number, variant in variants:
-            if find(results, variant, seed) is None:
-                cfg = variant_config(study, variant, seed, args.epochs, args.overrides)
-                of_base = find(results, trained_as(study, variant), seed)     # None where the variant trains itself
-                found = run_apart(cfg, args.out / ('%d_seed%d' % (number, seed)), of_base and of_base['params'])
-                results.append(dict(found, variant=variant, seed=seed))
-                save_text(path, json.dumps(dict(note=note, results=results), indent=1))
-                logger.info('%s, seed %d: %s', variant, seed, results[-1])
+    missing = [(seed, number, variant) for seed in range(args.seeds) for number, variant in variants
+               if find(results, variant, seed) is None]
+    for trains in (True, False):            # first the networks, then the variants that only test the base's
+        for found in run_at_once(study, args, results, [each for each in missing if
+                                                        (trained_as(study, each[2]) == each[2]) == trains]):
+            results.append(found)
+            save_text(path, json.dumps(dict(note=note, results=results), indent=1))
+            logger.info('%s, seed %d: %s', found['variant'], found['seed'], found)
     return [result for result in results if result['seed'] < args.seeds]
+
+
+def run_at_once(study, args, results, runs):
+    """`run_apart` of each (seed, number, variant), args.jobs of them at once; yields the results as they come."""
+    def one(seed, number, variant):
+        of_base = find(results, trained_as(study, variant), seed)     # None where the variant trains itself
+        cfg = variant_config(study, variant, seed, args.epochs, args.overrides)
+        found = run_apart(cfg, args.out / ('%d_seed%d' % (number, seed)), of_base and of_base['params'])
+        return dict(found, variant=variant, seed=seed)
+    waiting, failures = iter(runs), []
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        running = {pool.submit(one, *each) for each in itertools.islice(waiting, args.jobs)}
+        while running:
+            done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                if future.exception():
+                    failures.append(future.exception())
+                else:
+                    yield future.result()
+            if not failures:                # after a failure those at work end, and nothing more is begun
+                running |= {pool.submit(one, *each) for each in itertools.islice(waiting, len(done))}
+    if failures:
+        raise failures[0]
+
+
+def share_cores(jobs):
+    """Give each of the runs at once its share of the cores, unless the user has said how many threads."""
+    if 'OMP_NUM_THREADS' not in os.environ:
+        os.environ.update(dict.fromkeys(THREADS, str(max(1, (cores() or 1) // jobs))))
 
 
 def find(results, variant, seed):
@@ -248,7 +284,9 @@ def main(argv=None):
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--images', type=int, default=800, help='rendered training images')
     parser.add_argument('--test_images', type=int, default=200, help='rendered test images')
-    parser.add_argument('--only', metavar='TEXT', default='', help='variants with this in their names, and the base')
+    parser.add_argument('--only', metavar='TEXT', action='append', default=[],
+                        help='variants with this in their names, and the base; may be given several times')
+    parser.add_argument('--jobs', type=whole_number_from(1), default=1, metavar='N', help='N runs at once')
     parser.add_argument('--time', type=int, default=0, metavar='N', help='then measure the test time on N images')
     parser.add_argument('--out', type=Path, help='by default output/ablation/DATA')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='for all variants')
@@ -260,6 +298,9 @@ def main(argv=None):
     log_to(args.out / 'log.txt')
     note = {'epochs': args.epochs, 'overrides': ' '.join(args.overrides) or 'none', **prepare_data(args),
             'commit': git_revision(), 'machine': machine('')}
+    if args.jobs > 1:
+        note['runs at once'] = args.jobs
+        share_cores(args.jobs)
     results = run_all(study, args, note)
     if args.time:
         measure_testing(study, args, results)

@@ -1,5 +1,7 @@
 """The mini ablation: what each variant changes, and what is said of the results."""
 import json
+import os
+import threading
 
 import cv2
 import numpy as np
@@ -66,6 +68,23 @@ def test_runs_that_are_there_are_not_repeated(monkeypatch, tmp_path):
     assert len(done) == 3 * count
 
 
+def test_runs_at_once_share_the_cores_and_none_begins_after_a_failure(monkeypatch, tmp_path):
+    begun, both = [], threading.Barrier(2, timeout=20)
+
+    def fake_run(cfg, folder, params):
+        begun.append((folder.name, os.environ['OMP_NUM_THREADS']))
+        both.wait()
+        raise UserError('%s: no space left' % folder.name)
+    for name in ablation.THREADS:
+        monkeypatch.setenv(name, 'of this test')    # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(ablation, 'run_apart', fake_run)
+    monkeypatch.setattr(ablation, 'cores', lambda: 8)
+    with pytest.raises(UserError, match='no space left'):
+        ablation.main(['--images', '7', '--test_images', '1', '--out', str(tmp_path), '--jobs', '2', '--seeds', '1'])
+    assert sorted(begun) == [('0_seed0', '4'), ('1_seed0', '4')]
+
+
 def test_what_differs_in_testing_alone_tests_the_network_of_the_base():
     photographs = STUDIES['voc2012_animals']
     assert ablation.trained_as(photographs, '2000 RoIs in testing') == photographs.base
@@ -83,10 +102,11 @@ def test_a_variant_is_trained_tested_and_timed(tmp_path):
 
 
 def test_some_variants_can_be_chosen_beside_the_base():
-    assert [name for _, name in ablation.chosen(DEMO, 'bf16')] == [DEMO.base, 'bf16 convolutions']
-    assert [name for _, name in ablation.chosen(DEMO, '')] == list(DEMO.variants)
+    assert [name for _, name in ablation.chosen(DEMO, ['bf16'])] == [DEMO.base, 'bf16 convolutions']
+    assert [name for _, name in ablation.chosen(DEMO, [])] == list(DEMO.variants)
+    assert [number for number, _ in ablation.chosen(DEMO, ['naive', 'k = 1'])] == [0, 1, 4]
     with pytest.raises(UserError, match="no variant has 'fp16' in its name; there are: k = 1; conv5 at stride 32"):
-        ablation.chosen(DEMO, 'fp16')
+        ablation.chosen(DEMO, ['k = 1', 'fp16'])
 
 
 def test_photographs_that_are_not_there_are_asked_for(tmp_path):
