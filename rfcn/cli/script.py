@@ -129,7 +129,7 @@ def _run(main):
     show = TRACEBACK in sys.argv
     sys.argv[1:] = [word for word in sys.argv[1:] if word != TRACEBACK]
     try:
-        status = main()
+        status = _call(main)
     except BrokenPipeError:     # the reader of our output, such as `head`, has enough
         discard(sys.stdout.fileno())
         _give_up('standard output was closed by its reader before the command had done its work', show)
@@ -149,6 +149,30 @@ def _run(main):
         _give_up(lack_of_memory(), show)
     _flush_output(show)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _call(main):
+    """What `main` returns. Nothing can be raised out of a function that MXNet calls: where a signal came within one,
+    `main` ends as the signal would have ended it, whether MXNet failed for it or not.
+    """
+    lost, before = [], sys.unraisablehook
+
+    def note(unraisable):
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            lost.append(unraisable.exc_value or KeyboardInterrupt())
+        else:
+            before(unraisable)
+    sys.unraisablehook = note
+    try:
+        status = main()
+    except Exception:
+        if not lost:
+            raise
+    finally:
+        sys.unraisablehook = before
+    if lost:
+        raise lost[0]
+    return status
 
 
 def _flush_output(show):

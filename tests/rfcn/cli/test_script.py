@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mxnet as mx
 import pytest
 
 from lib.errors import ConfigError
@@ -198,6 +199,22 @@ def test_a_signal_that_ends_a_command_leaves_nothing_half_written(name, status, 
     ended = subprocess.run([sys.executable, '-c', code], cwd=str(tmp_path), stderr=subprocess.PIPE, timeout=120)
     assert (ended.returncode, ended.stderr) == (status, b'error: ended by %s\n' % name.encode())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name, status, said', [('SIGINT', 130, 'interrupted'), ('SIGTERM', 143, 'ended by SIGTERM')])
+def test_a_signal_within_an_operator_in_python_ends_the_command_as_elsewhere(name, status, said, monkeypatch, capsys):
+    class Properties(mx.operator.CustomOpProp):
+        def infer_shape(self, in_shape):
+            signal.raise_signal(getattr(signal, name))
+            return in_shape, in_shape, []
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL), signal.signal(signal.SIGINT, signal.default_int_handler)
+    mx.operator.register('ended_by_' + name)(Properties)
+    try:
+        assert end_of(lambda: mx.nd.Custom(mx.nd.zeros(1), op_type='ended_by_' + name), monkeypatch) == status
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    assert capsys.readouterr().err == 'error: %s\n' % said
 
 
 def test_a_command_that_was_started_to_outlive_its_terminal_does(monkeypatch):
