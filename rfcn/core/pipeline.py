@@ -4,13 +4,14 @@ import collections
 import queue
 import threading
 import time
-import weakref
 from concurrent.futures import Future, wait
+
+import rfcn.operator_py  # noqa: F401  what it waits for at the end of the process, it waits for after `_finish`
 
 PATIENCE = 2.0      # seconds that the end of the process waits for work that was begun
 SLOW = 10.0         # seconds of waiting for a result after which `on_wait` is called
 
-_workers = weakref.WeakSet()
+_tasks = set()       # futures of the tasks that a thread has yet to do, or to let go of
 _ending = threading.Event()
 
 
@@ -24,19 +25,17 @@ class _Worker(threading.Thread):
     def __init__(self, tasks):
         super().__init__(daemon=True)
         self.tasks = tasks
-        self.busy = False
-        _workers.add(self)
 
     def run(self):
         for future, function, job in iter(self.tasks.get, None):
-            self.busy = True
             if not _ending.is_set() and future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*job))
                 except BaseException as error:  # raised again where the result is asked for
                     future.set_exception(error)
-            self.busy = False
-            del future, job     # while it waits for the next task
+            del function, job   # nothing is held while it waits for the next task: a network may end with them
+            _tasks.discard(future)
+            del future
 
 
 def in_threads(function, jobs, workers=1, ahead=1, on_wait=lambda *job: None):
@@ -55,6 +54,7 @@ def in_threads(function, jobs, workers=1, ahead=1, on_wait=lambda *job: None):
     try:
         for job in jobs:
             pending.append((Future(), job))
+            _tasks.add(pending[-1][0])
             tasks.put((pending[-1][0], function, job))
             if len(pending) > ahead:
                 yield _result(*pending.popleft(), on_wait)
@@ -75,8 +75,8 @@ def _result(future, job, on_wait):
 
 @atexit.register
 def _finish():
-    """Wait for busy threads: a process that ends while one of them is inside OpenCV or MXNet would crash."""
+    """Wait for the threads: a process that ends while one of them is inside OpenCV or MXNet would crash."""
     _ending.set()
     end = time.monotonic() + PATIENCE
-    while any(worker.busy for worker in list(_workers)) and time.monotonic() < end:
+    while _tasks and time.monotonic() < end:
         time.sleep(0.01)

@@ -62,3 +62,23 @@ def test_a_thread_that_hangs_does_not_keep_the_process_from_ending():
             'next(pipeline.in_threads(lambda x: time.sleep(100 * x), [(0,), (1,)]))\n'
             'raise SystemExit(7)\n')
     assert subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), timeout=30).returncode == 7
+
+
+@pytest.mark.parametrize('seconds', [0, 0.3])
+def test_a_process_ends_after_what_its_threads_held_has_ended(seconds):
+    # A network that is freed in a thread while Python ends takes the process with it (SIGABRT).
+    code = ('import time\n'
+            'from rfcn.core.pipeline import in_threads\n'
+            'class Network:\n'
+            '    def see(self, seconds): time.sleep(seconds)\n'
+            '    def __del__(self):\n'
+            '        time.sleep(0.3)\n'
+            '        print("freed", flush=True)\n'
+            'def main():\n'
+            '    results = in_threads(Network().see, [(0,), (0,), (%r,)], ahead=2)\n'
+            '    next(results)\n'
+            '    time.sleep(0.1)\n'
+            '    raise SystemExit(7)\n'
+            'main()\n' % seconds)
+    ended = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), timeout=60, stdout=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stdout) == (7, 'freed\n')
