@@ -214,7 +214,9 @@ def _read(path, asked_by=None):
 def _parse_override(override):
     key, equals, value = override.partition('=')
     if not equals or not key.strip():
-        raise ConfigError('command line: %s must be KEY=VALUE, such as TRAIN.lr=0.001' % show(override))
+        also = '. It is a file: each needs its option, as in --image a.jpg --image b.jpg' \
+            if os.path.isfile(override) else ''
+        raise ConfigError('command line: %s must be KEY=VALUE, such as TRAIN.lr=0.001%s' % (show(override), also))
     try:
         value.encode('utf-8')
     except UnicodeEncodeError:      # before YAML, which would speak of a character at a position

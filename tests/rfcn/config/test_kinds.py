@@ -23,6 +23,7 @@ def test_every_default_is_of_its_own_kind_and_form():
     ('TEST.QUANTIZE.CALIB=1', 'did you mean TEST.QUANTIZE.CALIB_MODE?'),
     ('TRAIN=3', 'TRAIN is a section and must hold keys, not 3'),
     ('TRAIN.lr', "'TRAIN.lr' must be KEY=VALUE, such as TRAIN.lr=0.001"),
+    (__file__, '. It is a file: each needs its option, as in --image a.jpg --image b.jpg'),     # demo --image *.jpg
     ('=1', 'must be KEY=VALUE'),
     ('output_path=o\udcff', r'command line: output_path: o\xff is no UTF-8'),
     ('TRAIN.lr=1e-4', "TRAIN.lr must be float, not '1e-4' (YAML reads 1e-4 as text: write 0.0001)"),
