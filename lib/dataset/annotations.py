@@ -86,7 +86,9 @@ class AnnotatedSet(NamedTuple):
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """All items, (N,) of ITEM, and the index in `pictures` of the picture of each, (N,) int."""
         counts = [len(picture.items) for picture in self.pictures]
-        items = np.concatenate([picture.items for picture in self.pictures]) if counts else np.zeros(0, ITEM)
+        items = np.empty(sum(counts), ITEM)     # given to NumPy, which would look for a common type picture by picture
+        if counts:
+            np.concatenate([picture.items for picture in self.pictures], out=items)
         return items, np.repeat(np.arange(len(counts)), counts)
 
     def with_table(self, items: np.ndarray) -> AnnotatedSet:
@@ -230,8 +232,13 @@ def plain_key(key: str) -> str:
 
 def annotated_size(width: object, height: object) -> tuple[int, int] | None:
     """The annotated width and height of an image, numbers or texts, as integers; None if no image has that size."""
+    return _size(str(width), str(height))
+
+
+@functools.lru_cache(maxsize=4096)                  # a set has few different sizes, each of which is held once
+def _size(*texts):
     try:
-        sides = [read_number(str(side)) for side in (width, height)]
+        sides = [read_number(text) for text in texts]
     except ValueError:
         return None
     return (int(sides[0]), int(sides[1])) if all(1 <= side <= LONGEST_SIDE for side in sides) else None

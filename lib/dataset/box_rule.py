@@ -21,6 +21,7 @@ LARGEST_FRACTION = 2    # if no coordinate of a set is larger, they may be fract
 # The four numbers of a box in the format's files. Some programs write another one's.
 _CORNERS, _CORNER, _CENTRE = 'two corners', 'corner, width and height', 'centre, width and height'
 _FORM = {'PascalVOC': _CORNERS, 'csv': _CORNERS, 'coco': _CORNER, 'yolo': _CENTRE}
+_BLOCK = 2 ** 16        # boxes that are fitted at once: the steps between take several times their memory
 _MISFITS, _MISFIT_SHARE, _MARGIN = 3, 0.25, 2   # a hint needs so many boxes, of the set, outside by so many pixels
 
 # Kinds of fault that a box may have; its verdict is an index into them. From FIRST_DROPPED on the box is dropped.
@@ -106,36 +107,40 @@ class FittedItems(NamedTuple):
         return OrderedDict((name, int(found.sum())) for name, found in reasons.items() if found.any())
 
 
-def fit_items(data: AnnotatedSet, sizes: ArrayLike, *, min_side: float = MIN_SIDE, use_difficult: bool = False,
-              rule: str = CLIP) -> FittedItems:
+def fit_items(data: AnnotatedSet, sizes: ArrayLike, table: tuple[np.ndarray, np.ndarray] | None = None, *,
+              min_side: float = MIN_SIDE, use_difficult: bool = False, rule: str = CLIP) -> FittedItems:
     """Apply the rule to all items of a set.
 
     Args:
         data: the set.
         sizes: (pictures, 2) width and height of the images; NaN if unknown: only what needs no size is checked then.
+        table: `data.table()`, where it is at hand.
         min_side, rule: of `fit_boxes`.
         use_difficult: whether flagged objects are trained on.
     """
-    items, owners = data.table()
-    sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners]
-    with np.errstate(invalid='ignore'):
-        boxes, verdicts = fit_boxes(items['box'], sizes, min_side, rule, items['area'])
+    items, owners = table or data.table()
+    sizes = np.asarray(sizes, dtype=np.float64).reshape(-1, 2)
+    boxes, verdicts = np.empty((len(items), 4)), np.empty(len(items), np.uint8)
+    for start in range(0, len(items), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        with np.errstate(invalid='ignore'):
+            boxes[part], verdicts[part] = fit_boxes(items['box'][part], sizes[owners[part]], min_side, rule,
+                                                    items['area'][part])
     known = items['label'] < data.num_classes
     used = known & (verdicts < FIRST_DROPPED) & (use_difficult | (items['flags'] == 0))
     return FittedItems(items, owners, boxes, verdicts, known, used)
 
 
-def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
+def hints(data: AnnotatedSet, sizes: ArrayLike, table: tuple[np.ndarray, np.ndarray] | None = None) -> Faults:
     """Faults for a set whose boxes look as if its files meant them in another way than the format does.
 
     They may be fractions of the image, another format's four numbers, or, in a CSV list, pixels counted from 1, or
     columns in another order.
 
     Args:
-        data: the set.
-        sizes: (pictures, 2) width and height of the images; NaN if unknown.
+        data, sizes, table: as of `fit_items`.
     """
-    items, owners = data.table()
+    items, owners = table or data.table()
     boxes, sizes, faults = items['box'], np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners], Faults()
     texts = ()
     if len(boxes):
@@ -149,7 +154,7 @@ def hints(data: AnnotatedSet, sizes: ArrayLike) -> Faults:
 
 
 def _perhaps_fractions(boxes):
-    return (np.abs(boxes) < LARGEST_FRACTION).all() and (
+    return -LARGEST_FRACTION < boxes.min() and boxes.max() < LARGEST_FRACTION and (
         'all corners lie between %g and %g. Pixels are expected: if these are fractions of the image, multiply them by '
         'its width and height' % (boxes.min(), boxes.max()))
 

@@ -101,8 +101,10 @@ def _items_of_images(content, classes):
     """The items of each image, without those of other categories."""
     numbers = {name: number for number, name in enumerate(classes)}
     labels = np.array([numbers.get(name, -1) for name in content.categories.values()] + [-1])[content.items['label']]
-    items, owners = content.items[labels >= 0], content.owners[labels >= 0]
-    items['label'] = labels[labels >= 0]
+    items, owners = content.items, content.owners
+    items['label'] = labels
+    if len(labels) and labels.min() < 0:
+        items, owners = items[labels >= 0], owners[labels >= 0]
     return by_picture(items, owners, len(content.images))
 
 

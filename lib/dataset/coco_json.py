@@ -107,7 +107,7 @@ class _Named:
 
     def clear(self):
         """Start anew."""
-        self.kept, self.places, self._seen, self._ambiguous = [], {}, set(), set()
+        self.kept, self.places, self._ambiguous = [], {}, set()
 
     def add(self, where, _, item):
         """Take an entry of the list. Raises a DatasetError if it is faulty."""
@@ -116,12 +116,11 @@ class _Named:
         _require(not self.kept or type(identifier) is type(self.kept[0]['id']), where,
                  'an id of the kind of the others', item)
         name = item.get(self.name)
-        if str(identifier) in self._seen and name != self.kept[self.places[identifier]][self.name]:
-            self._ambiguous.add(identifier)
-        if str(identifier) in self._seen:
+        if identifier in self.places:
+            if name != self.kept[self.places[identifier]][self.name]:
+                self._ambiguous.add(identifier)
             raise DoubledId('%s: expected an id that no other one has, found %.200s' % (where, json.dumps(item)))
         _require(isinstance(name, str) and name.strip(), where, 'a ' + self.name, item)
-        self._seen.add(str(identifier))
         self.places[identifier] = len(self.kept)
         wanted = ('id', self.name, 'width', 'height')
         self.kept.append({key: item[key] for key in wanted if key in item})
@@ -129,8 +128,9 @@ class _Named:
 
     def leave_out_ambiguous(self):
         """Leave out entries whose id is given to two files or names: an annotation could mean either."""
-        self.kept = [item for item in self.kept if item['id'] not in self._ambiguous]
-        self.places = {item['id']: place for place, item in enumerate(self.kept)}
+        if self._ambiguous:
+            self.kept = [item for item in self.kept if item['id'] not in self._ambiguous]
+            self.places = {item['id']: place for place, item in enumerate(self.kept)}
 
 
 class _Columns:
@@ -190,7 +190,7 @@ class _Columns:
                                                          % (path, number, _REFERENCES[side], value, alike)))
         items['label'] = labels
         good = (owners >= 0) & (labels >= 0)
-        return items[good], owners[good]
+        return (items, owners) if good.all() else (items[good], owners[good])
 
 
 def _flags_of_attributes(attributes, where):

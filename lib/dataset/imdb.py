@@ -27,6 +27,7 @@ from lib.dataset.faults import Faults, stopping
 from lib.errors import DatasetError
 from lib.utils.console import counted
 from lib.utils.image_file import image_head
+from lib.utils.memory import give_back
 
 EXAMPLES = 5                # faults of each kind that are named in the log; the others are counted
 HEADS_AT_START = 20000      # images: in larger sets only the checker looks for orientations
@@ -118,12 +119,13 @@ class IMDB:
         """The objects, with boxes fitted into the images, and which of them are used. Reads sizes not annotated."""
         if self._fitted is None:
             self.data, turned = with_sizes(self.data)
-            sizes = [picture.size for picture in self.data.pictures]
-            self._fitted = fit_items(self.data, sizes, min_side=self.min_box_side, use_difficult=self.use_difficult,
-                                 rule=self.box_rule)
-            _log_some(turned + hints(self.data, sizes))
+            sizes, table = [picture.size for picture in self.data.pictures], self.data.table()
+            self.data = self.data.with_table(table[0])
+            self._fitted = fit_items(self.data, sizes, table, min_side=self.min_box_side,
+                                     use_difficult=self.use_difficult, rule=self.box_rule)
+            _log_some(turned + hints(self.data, sizes, table))
             self._log_objects(self._fitted)
-            self.data = self.data.with_table(self._fitted.items)
+            give_back()
         return self._fitted
 
     def gt_roidb(self) -> list[dict]:
@@ -282,10 +284,12 @@ def _log_some(faults):
 
 def make_entry(image: str, index: str, height: int, width: int, boxes: ArrayLike = (),
                gt_classes: ArrayLike = ()) -> dict:
-    """Make a roidb entry; without boxes for an image without objects or with unknown objects."""
+    """Make a roidb entry; without boxes for an image without objects or with unknown objects. Arrays of the entry's
+    types are not copied.
+    """
     return {'image': image, 'index': index, 'height': int(height), 'width': int(width), 'flipped': False,
-            'boxes': np.array(boxes, dtype=np.float32).reshape(-1, 4),
-            'gt_classes': np.array(gt_classes, dtype=np.int32)}
+            'boxes': np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
+            'gt_classes': np.asarray(gt_classes, dtype=np.int32)}
 
 
 def append_flipped_images(roidb: list[dict]) -> list[dict]:

@@ -96,11 +96,12 @@ def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: 
     images = check_images(data, max_pixels, workers, progress, decode)
     frames = [frame(picture, images[picture.index]) or (np.nan, np.nan) for picture in data.pictures]
     sizes = np.array(frames, dtype=np.float64).reshape(-1, 2)
-    fitted = fit_items(data, sizes, min_side=min_side, rule=rule)
+    table = data.table()
+    fitted = fit_items(data, sizes, table, min_side=min_side, rule=rule)
     faults = list(data.faults) + [found.fault for found in images.values() if found.fault]
     faults += unknown_labels(data) if on_unknown_class == 'error' else []
     faults += _box_faults(data, fitted, sizes, on_unknown_class) + _doubled(data, fitted)
-    faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes)
+    faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes, table)
     faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, fitted)
     # Each once: YOLO's reader, which needs the sizes, has noted unreadable images already.
     return Report(data, images, list(OrderedDict.fromkeys(faults)), fitted, sizes, decode,
