@@ -18,7 +18,8 @@ EPOCHS = 6
 KILLS = 50
 # Imports once, then trains in a forked child a line of its input: a start of MXNet costs seconds.
 NURSERY = '''
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)    # also where the tests run under nohup
 from rfcn import train_end2end
 for line in sys.stdin:
     child = os.fork()
@@ -114,7 +115,7 @@ def wait_for_lines(path, count):
     raise AssertionError('%s has not %d lines after 30 seconds' % (path, count))
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_run_says_so_and_goes_on_within_the_epoch(nursery, arguments, tmp_path, number):
     # 6 batches an epoch, a line each
     changes = ['TRAIN.BATCH_IMAGES=1', 'default.frequent=1', 'TRAIN.end_epoch=%d' % EPOCHS]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop after the work in hand, so that what was reached can be saved."""
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) as a wish to stop after the work in hand, so that it can be saved."""
 import contextlib
 import logging
 import signal
@@ -19,7 +19,10 @@ class StopNow(KeyboardInterrupt):
 
 
 class StopWish:
-    """While active, the first Ctrl-C or SIGTERM only sets `signal`; a second Ctrl-C interrupts at once, as usual.
+    """While active, the first of SIGNALS only sets `signal`; a second Ctrl-C interrupts at once, as usual.
+
+    A SIGHUP that is ignored, as `nohup` wants it, stays so; after the first one others are: a closed terminal may send
+    several.
 
         with StopWish() as stop:
             for batch in batches:
@@ -28,7 +31,7 @@ class StopWish:
                     break
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self):
         self.signal = None
@@ -46,7 +49,9 @@ class StopWish:
     def __enter__(self):
         # Only the main thread may handle signals; elsewhere nothing changes.
         main = threading.current_thread() is threading.main_thread()
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS} if main else {}
+        outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS
+                        if main and not (outlives and number == signal.SIGHUP)}
         return self
 
     def __exit__(self, *error):
@@ -55,6 +60,8 @@ class StopWish:
     def _note(self, number, frame):
         self.signal = signal.Signals(number)
         self._restore()
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)
         if self._at_once:
             raise StopNow
         logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)

@@ -73,7 +73,7 @@ class Trainer:
                 `start` and `step_size` of `Loader.batches`.
         Raises:
             NonFiniteLoss: with the losses and the images of that batch, or with the names of the parameters.
-            Stopped: after Ctrl-C or SIGTERM, with a checkpoint written.
+            Stopped: after Ctrl-C, SIGTERM or SIGHUP, with a checkpoint written.
         """
         # Unbuffered: on a full disk a buffer would raise its error when the file is closed, without the file's name.
         path = self.prefix + '-log.jsonl' if self.workers.first else os.devnull

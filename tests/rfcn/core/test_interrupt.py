@@ -1,10 +1,20 @@
-"""Ctrl-C and SIGTERM as a wish to stop."""
+"""Ctrl-C, SIGTERM and SIGHUP as a wish to stop."""
 import signal
 import threading
 
 import pytest
 
 from rfcn.core.interrupt import StopWish
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Those of a program in a terminal; in the background a shell or `nohup` has some signals ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in StopWish.SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize('number', StopWish.SIGNALS)
@@ -14,18 +24,20 @@ def test_the_first_signal_is_only_noted_and_handlers_come_back(number):
         assert stop.signal is None
         signal.raise_signal(number)
         assert stop.signal == number
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(number) == (signal.SIG_IGN if number == signal.SIGHUP else before)
 
 
-@pytest.fixture
-def terminal():
-    """Ctrl-C as in a terminal; a shell has the programs that it puts into the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+def test_a_closed_terminal_may_tell_it_twice_and_a_run_that_shall_outlive_it_hears_nothing():
+    with StopWish() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.signal == signal.SIGHUP
+    with StopWish() as stop:    # SIGHUP is ignored by now, as under nohup
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.signal is None
 
 
-def test_a_second_ctrl_c_interrupts_at_once(terminal):
+def test_a_second_ctrl_c_interrupts_at_once():
     with pytest.raises(KeyboardInterrupt):
         with StopWish():
             signal.raise_signal(signal.SIGINT)
