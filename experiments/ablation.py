@@ -4,12 +4,12 @@
     python experiments/ablation.py --data voc2012_animals [--data_path DIR] [--weights FILE]          # photographs
         [--seeds 2] [--only TEXT]... [--jobs 2] [--time 50] [--out FOLDER] [KEY=VALUE ...]
 
-experiments/studies.py says what is varied. Every variant changes one thing of its study's base and has the same data,
-epochs and learning rate; a seed decides the first weights and the order of the images. A variant of TEST.* keys alone
-tests the base's network. Each run has a process of its own, so that its memory can be told; --jobs N has N of them at
-once, which share the cores: on small images more than one network with all threads. --time N then measures the test
-time of all variants on N images in turn. Writes results.json, ablation.md and ablation.png; what is in
-results.json is not trained again.
+experiments/studies.py says what is varied, and makes table and picture. Every variant changes one thing of its study's
+base and has the same data, epochs and learning rate; a seed decides the first weights and the order of the images. A
+variant of TEST.* keys alone tests the base's network. Each run has a process of its own, so that its memory can be
+told; --jobs N has N of them at once, which share the cores: on small images more than one network with all threads.
+--time N then measures the test time of all variants on N images in turn. Writes results.json, ablation.md and
+ablation.png; what is in results.json is not trained again.
 """
 import concurrent.futures
 import itertools
@@ -24,17 +24,15 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from experiments.bench.measure import in_turn
 from experiments.demo.make_dataset import make_dataset
 from experiments.plot_curves import read_records
-from experiments.studies import STUDIES
+from experiments.studies import METRICS, STUDIES, as_markdown, find, plot
 from lib.errors import UserError
 from lib.utils.folders import make_folder
 from lib.utils.memory import peak
-from lib.utils.whole_file import save_text, save_whole
+from lib.utils.whole_file import save_text
 from rfcn import Detector, data_sets, test
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.cli.run import log_to
@@ -48,10 +46,6 @@ from rfcn.train_end2end import train_net
 logger = logging.getLogger('rfcn')
 
 ROOT = Path(__file__).resolve().parents[1]
-METRICS = ('mAP@0.5', 'mAP@0.7')
-COSTS = (('train_s', 'training, s per step', '%.2f'), ('peak_mb', 'peak MB', '%.0f'),
-         ('test_s', 'test, s per image', '%.3f'))
-NOISE = 'A difference near the spread of the seeds shows nothing.'
 
 
 def variant_config(study, variant, seed, epochs, overrides=()):
@@ -157,11 +151,6 @@ def share_cores(jobs):
         os.environ.update(dict.fromkeys(THREADS, str(max(1, (cores() or 1) // jobs))))
 
 
-def find(results, variant, seed):
-    """The result of a variant and a seed, or None."""
-    return next((result for result in results if result['variant'] == variant and result['seed'] == seed), None)
-
-
 def measure_testing(study, args, results):
     """Add test_s, the median seconds from an image's file to boxes, to the results of the first seed: all in turn."""
     first = [result for result in results if result['seed'] == 0]
@@ -174,82 +163,6 @@ def measure_testing(study, args, results):
                        for name in detectors}, args.time, warm_up=5)
     for result in first:
         result['test_s'] = seconds[result['variant']]['total']
-
-
-def summary(study, results):
-    """(variant, metric name -> values in per cent) of each variant that was run."""
-    rows = []
-    for variant in study.variants:
-        of_variant = [result for result in results if result['variant'] == variant]
-        if of_variant:
-            values = {name: np.array([100 * result[name] for result in of_variant]) for name in METRICS}
-            rows.append((variant, values))
-    return rows
-
-
-def spread(values):
-    """'71.2 ± 0.8': mean and standard deviation (of a sample) in per cent."""
-    return '%.1f' % values.mean() + (' ± %.1f' % values.std(ddof=1) if len(values) > 1 else '')
-
-
-def difference(base, values):
-    """Base less variant, run by run, and whether that is twice its standard error: with few seeds a hint, no proof."""
-    if len(base) != len(values) or len(base) < 2:
-        return '%+.1f, one seed' % (base.mean() - values.mean())
-    gains = base - values  # the same seed: the same order of images
-    clear = abs(gains.mean()) > 2 * gains.std(ddof=1) / np.sqrt(len(gains))
-    return '%+.1f ± %.1f%s' % (gains.mean(), gains.std(ddof=1), '' if clear else ', within the noise')
-
-
-def as_markdown(study, results, note):
-    """The table, and what it does and does not show."""
-    rows = summary(study, results)
-    base = rows[0][1]['mAP@0.5']
-    costs = [cost for cost in COSTS if any(cost[0] in result for result in results)]
-    head = (['variant'] + list(METRICS) + ['base less variant, mAP@0.5', 'paper, VOC07: variant -> base']
-            + [title for _, title, _ in costs])
-    table = [head, ['---'] * len(head)]
-    for variant, values in rows:
-        gain = '' if variant == study.base else difference(base, values['mAP@0.5'])
-        means = [spread(values[name]) for name in METRICS]
-        first = find(results, variant, 0) or {}
-        table.append([variant] + means + [gain, study.paper.get(variant, '')]
-                     + [form % first[name] if name in first else '' for name, _, form in costs])
-    settings = ', '.join('%s %s' % item for item in note.items())
-    lines = ['| %s |' % ' | '.join(cells) for cells in table]
-    return '\n'.join(lines + ['', 'Mean and standard deviation of %d seeds; costs are those of the first; %s.'
-                              % (len(base), settings), '', study.caveat, NOISE]) + '\n'
-
-
-def plot(study, results, path):
-    """Left a point for each run and a bar for each mean; right, where testing was timed, mAP against time."""
-    timed = [result for result in results if 'test_s' in result]
-    rows = summary(study, results)[::-1]
-    figure = Figure(figsize=(14 if timed else 8, 0.6 * len(rows) + 1.2), tight_layout=True)
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, 2 if timed else 1, squeeze=False)[0]
-    draw_bars(panels[0], rows)
-    if timed:
-        for result in timed:
-            panels[1].plot(result['test_s'], 100 * result['mAP@0.5'], 'o', color='tab:blue')
-            panels[1].annotate(result['variant'], (result['test_s'], 100 * result['mAP@0.5']), fontsize='x-small',
-                               textcoords='offset points', xytext=(4, 3))
-        panels[1].set(xlabel='test, seconds per image', ylabel='mAP@0.5, %', xlim=(0, None))
-        panels[1].grid(alpha=0.3)
-    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=110, format='png'))
-
-
-def draw_bars(axes, rows):
-    """A bar for each mean, a point for each seed."""
-    for place, (_, values) in enumerate(rows):
-        for name, shift, colour in zip(METRICS, (0.18, -0.18), ('tab:blue', 'tab:orange')):
-            label = name if place == 0 else None
-            axes.barh(place + shift, values[name].mean(), 0.34, color=colour, alpha=0.35, label=label)
-            axes.plot(values[name], [place + shift] * len(values[name]), 'o', color=colour, markersize=4)
-    axes.set(yticks=range(len(rows)), yticklabels=[variant for variant, _ in rows])
-    axes.set_xlabel('%; points: seeds, bars: means')
-    axes.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncol=len(METRICS), frameon=False)
-    axes.grid(axis='x', alpha=0.3)
 
 
 def prepare_data(args):

@@ -1,8 +1,22 @@
-"""What the ablation varies (experiments/ablation.py): a study is a base configuration and changes of one thing each."""
+"""What the ablation varies (experiments/ablation.py), and what is said of it: studies, their table and their picture.
+
+A study is a base configuration and changes of one thing each. A result of it is a dict: variant, seed, the metrics, the
+costs that were measured.
+"""
 from pathlib import Path
 from typing import Any, Dict, NamedTuple
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lib.utils.whole_file import save_whole
+
 HERE = Path(__file__).resolve().parent
+METRICS = ('mAP@0.5', 'mAP@0.7')
+COSTS = (('train_s', 'training, s per step', '%.2f'), ('peak_mb', 'peak MB', '%.0f'),
+         ('test_s', 'test, s per image', '%.3f'))
+NOISE = 'A difference near the spread of the seeds shows nothing.'
 NO_MINING = {'TRAIN.ENABLE_OHEM': False}    # as many RoIs per image as OHEM keeps, at random
 STRIDE_32 = {'network.CONV5': 'stride32', 'network.RCNN_FEAT_STRIDE': 32}
 
@@ -57,3 +71,84 @@ PHOTOGRAPHS = Study(
 it would after a full training.''')
 
 STUDIES = {'demo': DEMO, 'voc2012_animals': PHOTOGRAPHS}
+
+
+def find(results, variant, seed):
+    """The result of a variant and a seed, or None."""
+    return next((result for result in results if result['variant'] == variant and result['seed'] == seed), None)
+
+
+def summary(study, results):
+    """(variant, metric name -> values in per cent) of each variant that was run."""
+    rows = []
+    for variant in study.variants:
+        of_variant = [result for result in results if result['variant'] == variant]
+        if of_variant:
+            values = {name: np.array([100 * result[name] for result in of_variant]) for name in METRICS}
+            rows.append((variant, values))
+    return rows
+
+
+def spread(values):
+    """'71.2 ± 0.8': mean and standard deviation (of a sample) in per cent."""
+    return '%.1f' % values.mean() + (' ± %.1f' % values.std(ddof=1) if len(values) > 1 else '')
+
+
+def difference(base, values):
+    """Base less variant, run by run, and whether that is twice its standard error: with few seeds a hint, no proof."""
+    if len(base) != len(values) or len(base) < 2:
+        return '%+.1f, one seed' % (base.mean() - values.mean())
+    gains = base - values  # the same seed: the same order of images
+    clear = abs(gains.mean()) > 2 * gains.std(ddof=1) / np.sqrt(len(gains))
+    return '%+.1f ± %.1f%s' % (gains.mean(), gains.std(ddof=1), '' if clear else ', within the noise')
+
+
+def as_markdown(study, results, note):
+    """The table, and what it does and does not show."""
+    rows = summary(study, results)
+    base = rows[0][1]['mAP@0.5']
+    costs = [cost for cost in COSTS if any(cost[0] in result for result in results)]
+    head = (['variant'] + list(METRICS) + ['base less variant, mAP@0.5', 'paper, VOC07: variant -> base']
+            + [title for _, title, _ in costs])
+    table = [head, ['---'] * len(head)]
+    for variant, values in rows:
+        gain = '' if variant == study.base else difference(base, values['mAP@0.5'])
+        means = [spread(values[name]) for name in METRICS]
+        first = find(results, variant, 0) or {}
+        table.append([variant] + means + [gain, study.paper.get(variant, '')]
+                     + [form % first[name] if name in first else '' for name, _, form in costs])
+    settings = ', '.join('%s %s' % item for item in note.items())
+    lines = ['| %s |' % ' | '.join(cells) for cells in table]
+    return '\n'.join(lines + ['', 'Mean and standard deviation of %d seeds; costs are those of the first; %s.'
+                              % (len(base), settings), '', study.caveat, NOISE]) + '\n'
+
+
+def plot(study, results, path):
+    """Left a point for each run and a bar for each mean; right, where testing was timed, mAP against time."""
+    timed = [result for result in results if 'test_s' in result]
+    rows = summary(study, results)[::-1]
+    figure = Figure(figsize=(14 if timed else 8, 0.6 * len(rows) + 1.2), tight_layout=True)
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2 if timed else 1, squeeze=False)[0]
+    draw_bars(panels[0], rows)
+    if timed:
+        for result in timed:
+            panels[1].plot(result['test_s'], 100 * result['mAP@0.5'], 'o', color='tab:blue')
+            panels[1].annotate(result['variant'], (result['test_s'], 100 * result['mAP@0.5']), fontsize='x-small',
+                               textcoords='offset points', xytext=(4, 3))
+        panels[1].set(xlabel='test, seconds per image', ylabel='mAP@0.5, %', xlim=(0, None))
+        panels[1].grid(alpha=0.3)
+    save_whole([path], lambda temporary: figure.savefig(temporary, dpi=110, format='png'))
+
+
+def draw_bars(axes, rows):
+    """A bar for each mean, a point for each seed."""
+    for place, (_, values) in enumerate(rows):
+        for name, shift, colour in zip(METRICS, (0.18, -0.18), ('tab:blue', 'tab:orange')):
+            label = name if place == 0 else None
+            axes.barh(place + shift, values[name].mean(), 0.34, color=colour, alpha=0.35, label=label)
+            axes.plot(values[name], [place + shift] * len(values[name]), 'o', color=colour, markersize=4)
+    axes.set(yticks=range(len(rows)), yticklabels=[variant for variant, _ in rows])
+    axes.set_xlabel('%; points: seeds, bars: means')
+    axes.legend(loc='lower center', bbox_to_anchor=(0.5, 1), ncol=len(METRICS), frameon=False)
+    axes.grid(axis='x', alpha=0.3)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from experiments import ablation
+from experiments import ablation, studies
 from experiments.studies import STUDIES
 from lib.errors import UserError
 from rfcn.symbols import make_symbol
@@ -35,7 +35,7 @@ def test_a_variant_is_the_base_but_for_one_thing(study, variant):
 def test_means_spreads_and_differences_are_those_of_the_seeds():
     results = [result(DEMO.base, seed, value, peak_mb=500 + seed) for seed, value in enumerate((0.70, 0.72, 0.74))]
     results += [result('k = 1', seed, value) for seed, value in enumerate((0.60, 0.62, 0.66))]
-    text = ablation.as_markdown(DEMO, results, NOTE)
+    text = studies.as_markdown(DEMO, results, NOTE)
     # base 72 +- 2; k = 1: (60 + 62 + 66) / 3 = 62.7, std sqrt((7.1 + 0.4 + 11.1) / 2) = 3.1; gains 10, 10, 8
     assert '| R-FCN, k = 3, a trous, OHEM | 72.0 ± 2.0 | 36.0 ± 1.0 |  |  | 500 |' in text
     assert '| k = 1 | 62.7 ± 3.1 | 31.3 ± 1.5 | +9.3 ± 1.2 | fails -> 75.5 |  |' in text
@@ -43,9 +43,9 @@ def test_means_spreads_and_differences_are_those_of_the_seeds():
 
 
 def test_a_difference_within_the_noise_is_called_that():
-    noisy = ablation.difference(np.array([70.0, 72.0, 71.0]), np.array([71.0, 70.0, 71.5]))
+    noisy = studies.difference(np.array([70.0, 72.0, 71.0]), np.array([71.0, 70.0, 71.5]))
     assert noisy.endswith(', within the noise')
-    assert ablation.difference(np.array([70.0]), np.array([60.0])) == '+10.0, one seed'
+    assert studies.difference(np.array([70.0]), np.array([60.0])) == '+10.0, one seed'
 
 
 def test_runs_that_are_there_are_not_repeated(monkeypatch, tmp_path):
