@@ -232,15 +232,15 @@ def plain_key(key: str) -> str:
 
 def annotated_size(width: object, height: object) -> tuple[int, int] | None:
     """The annotated width and height of an image, numbers or texts, as integers; None if no image has that size."""
-    return _size(str(width), str(height))
+    try:
+        return _size(str(width), str(height))
+    except ValueError:
+        return None
 
 
 @functools.lru_cache(maxsize=4096)                  # a set has few different sizes, each of which is held once
 def _size(*texts):
-    try:
-        sides = [read_number(text) for text in texts]
-    except ValueError:
-        return None
+    sides = [read_number(text) for text in texts]
     return (int(sides[0]), int(sides[1])) if all(1 <= side <= LONGEST_SIDE for side in sides) else None
 
 
