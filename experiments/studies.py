@@ -3,6 +3,7 @@
 A study is a base configuration and changes of one thing each. A result of it is a dict: variant, seed, the metrics, the
 costs that were measured.
 """
+import itertools
 from pathlib import Path
 from typing import Any, Dict, NamedTuple
 
@@ -119,23 +120,24 @@ def as_markdown(study, results, note):
                      + [form % first[name] if name in first else '' for name, _, form in costs])
     settings = ', '.join('%s %s' % item for item in note.items())
     lines = ['| %s |' % ' | '.join(cells) for cells in table]
-    return '\n'.join(lines + ['', 'Mean and standard deviation of %d seeds; costs are those of the first; %s.'
-                              % (len(base), settings), '', study.caveat, NOISE]) + '\n'
+    seeds = 'Mean and standard deviation of %d seeds; costs are those of the first' % len(base) if len(base) > 1 \
+        else 'One seed: no spread is known'
+    return '\n'.join(lines + ['', '%s; %s.' % (seeds, settings), '', study.caveat, NOISE]) + '\n'
 
 
 def plot(study, results, path):
     """Left a point for each run and a bar for each mean; right, where testing was timed, mAP against time."""
-    timed = [result for result in results if 'test_s' in result]
+    firsts = [find(results, variant, 0) or {} for variant in study.variants]
+    timed = [result for result in firsts if 'test_s' in result]
     rows = summary(study, results)[::-1]
-    figure = Figure(figsize=(14 if timed else 8, 0.6 * len(rows) + 1.2), tight_layout=True)
+    figure = Figure(figsize=(16 if timed else 8, 0.6 * len(rows) + 1.2), tight_layout=True)
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 2 if timed else 1, squeeze=False)[0]
     draw_bars(panels[0], rows)
     if timed:
-        for result in timed:
-            panels[1].plot(result['test_s'], 100 * result['mAP@0.5'], 'o', color='tab:blue')
-            panels[1].annotate(result['variant'], (result['test_s'], 100 * result['mAP@0.5']), fontsize='x-small',
-                               textcoords='offset points', xytext=(4, 3))
+        for result, marker in zip(timed, itertools.cycle(10 * 'o' + 10 * 's')):     # ten colours
+            panels[1].plot(result['test_s'], 100 * result['mAP@0.5'], marker, label=result['variant'])
+        panels[1].legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
         panels[1].set(xlabel='test, seconds per image', ylabel='mAP@0.5, %', xlim=(0, None))
         panels[1].grid(alpha=0.3)
     save_whole([path], lambda temporary: figure.savefig(temporary, dpi=110, format='png'))
