@@ -60,11 +60,13 @@ class StopWish:
     def _note(self, number, frame):
         self.signal = signal.Signals(number)
         self._restore()
+        again = '; again to stop at once'
         if number == signal.SIGHUP:
             signal.signal(number, signal.SIG_IGN)
+            again = ''
         if self._at_once:
             raise StopNow
-        logger.warning('%s: finishing the batch; again to stop at once', self.signal.name)
+        logger.warning('%s: finishing the batch%s', self.signal.name, again)
 
     def _restore(self):
         for number, handler in self._before.items():

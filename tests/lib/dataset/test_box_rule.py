@@ -202,6 +202,14 @@ def test_without_a_known_size_only_the_order_of_the_corners_is_judged(tmp_path):
         'box sticks out', None, None, 'inverted box', 'tiny box', None, None]
 
 
+def test_boxes_fitted_block_by_block_are_those_fitted_at_once(monkeypatch, tmp_path):
+    data = read_annotated('csv', 'train', write_set(tmp_path, 'csv', EDGES))
+    boxes, verdicts = fit_boxes([box for box, _ in EDGES], SIZE)
+    monkeypatch.setattr('lib.dataset.box_rule._BLOCK', 3)
+    fitted = fit_items(data, [SIZE])
+    assert len(EDGES) == 7 and fitted.boxes.tolist() == boxes.tolist() and fitted.verdicts.tolist() == verdicts.tolist()
+
+
 # left, top, right, bottom
 SIDES = [(20, 10, 60, 50), (50, 40, 90, 70), (5, 30, 40, 79), (60, 5, 95, 40), (0, 5, 30, 60)]
 

@@ -27,11 +27,12 @@ def test_the_first_signal_is_only_noted_and_handlers_come_back(number):
     assert signal.getsignal(number) == (signal.SIG_IGN if number == signal.SIGHUP else before)
 
 
-def test_a_closed_terminal_may_tell_it_twice_and_a_run_that_shall_outlive_it_hears_nothing():
+def test_a_closed_terminal_may_tell_it_twice_and_a_run_that_shall_outlive_it_hears_nothing(caplog):
     with StopWish() as stop:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
         assert stop.signal == signal.SIGHUP
+    assert caplog.messages == ['SIGHUP: finishing the batch']
     with StopWish() as stop:    # SIGHUP is ignored by now, as under nohup
         signal.raise_signal(signal.SIGHUP)
         assert stop.signal is None
