@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import tempfile
 
 import cv2
@@ -44,8 +45,9 @@ from rfcn import check_dataset
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.checkpoints.identity import backbone_settings
 from rfcn.cli.run import log_to
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import Signalled, make_parser, run_script
 from rfcn.config.config import load_config
+from rfcn.core.interrupt import Stopped
 from rfcn.importers.trunk import RELEASE_MEANS, pixel_means
 from rfcn.train_end2end import train_net
 
@@ -209,7 +211,11 @@ def seconds_per_step(config, images, image_set):
         save_text(path, as_yaml(config))
         cfg = load_config(path, ['TRAIN.end_epoch=%r' % min(1.0, MEASURED_STEPS * batch / (2 * images)),
                                  'default.frequent=1', 'dataset.val_image_set=', 'dataset.image_set=' + image_set])
-        with open(train_net(cfg, folder) + '-log.jsonl', encoding='utf-8') as lines:
+        try:
+            prefix = train_net(cfg, folder)
+        except Stopped as stopped:      # of which nothing was logged, and nothing of this training is to go on
+            raise Signalled(signal.Signals(stopped.code - 128)) from stopped
+        with open(prefix + '-log.jsonl', encoding='utf-8') as lines:
             speeds = [json.loads(line)['images_per_s'] for line in lines]      # each the mean of the steps up to it
     ends = [0] + [number * batch / speed for number, speed in enumerate(speeds, 1)]
     return float(np.median(np.diff(ends)[len(speeds) // 4:]))                  # the first steps set up

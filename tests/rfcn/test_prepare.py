@@ -3,6 +3,7 @@ import csv
 import fcntl
 import json
 import shutil
+import signal
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ from lib.dataset.csv_list import write_list
 from lib.errors import DatasetError
 from lib.utils.folders import FolderInUse
 from rfcn import prepare
+from rfcn.cli.script import run_script
 from rfcn.config.config import load_config
+from rfcn.core.interrupt import Stopped
 from tests.conftest import TINY_COLOURS, tiny_annotation
 
 
@@ -63,6 +66,18 @@ def test_the_speed_is_that_of_training_steps_on_the_data(photos):
     data = sets['train'][0][0]._replace(pictures=[picture for _, picture in sets['train']])
     config = prepare.configuration(str(photos), data.classes, prepare.settings(data, ''), '')
     assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train']), 'any') < 60
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_speed_is_measured_ends_prepare_with_a_sentence(photos, monkeypatch, capsys, number):
+    def stopped(*args):
+        raise Stopped(number)
+    monkeypatch.setattr(prepare, 'train_net', stopped)
+    with pytest.raises(SystemExit) as end:
+        run_script(lambda: prepare.main([str(photos)]))
+    assert end.value.code == 128 + number and list(photos.glob('prepared*')) == []
+    assert capsys.readouterr().err == 'error: %s\n' % (
+        'interrupted' if number == signal.SIGINT else 'ended by SIGTERM')
 
 
 def test_two_files_that_say_the_same_of_a_picture_in_other_order_are_taken(photos):
