@@ -168,7 +168,7 @@ def plot_curves(jsonl_path, out_png):
     for panel, curves in zip(axes, (losses, scores)):
         panel.grid(alpha=0.3)
         if curves:
-            panel.legend(loc='best', fontsize='small')
+            panel.legend(loc='best', fontsize='small', framealpha=1)
         else:
             panel.text(0.5, 0.5, 'nothing recorded yet', ha='center', va='center', transform=panel.transAxes)
     save_whole([out_png], lambda temporary: figure.savefig(temporary, dpi=100, format=kind))

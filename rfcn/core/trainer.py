@@ -35,7 +35,7 @@ class Trainer:
         module: a `TrainModule` after `start`.
         loader: a `Loader`.
         prefix: of the checkpoints; beside them go `prefix-log.jsonl`, a JSON object per line, and `prefix-curves`.
-        frequent: steps between log lines.
+        frequent: steps between log lines, each of which holds the means over its steps.
         period: epochs between checkpoints; the last epoch always gets one.
         keep: checkpoints to keep, the newest ones; 0 for all.
         extra_params: arg_params -> more parameters to save (the un-normalised box layer).
@@ -51,7 +51,7 @@ class Trainer:
         self.module = module
         self.loader = loader
         self.prefix = prefix
-        self.metrics = TrainingMetrics()
+        self.metrics, self.recent = TrainingMetrics(), TrainingMetrics()  # of the epoch; since the latest line of the log
         self.workers = workers
         self.frequent = frequent
         self.period = period
@@ -98,13 +98,14 @@ class Trainer:
 
     def _epoch(self, epoch, end_epoch, stop, done=0, drawn_for=None):
         self.metrics.reset()
+        self.recent.reset()
         started, seen = time.time(), 0
         batches = batches_in(epoch, end_epoch, len(self.loader))
         begin_batch = len(self.loader) - -(-(len(self.loader.roidb) - done) // self.loader.step_size)
         with progress(desc='epoch %d/%g' % (epoch + 1, end_epoch), unit='batch', total=batches,
                       initial=begin_batch) as bar:
             for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, done, drawn_for)):
-                step, updated = self._step(batch)
+                updated = self._step(batch)
                 seen += self.loader.step_size
                 bar.update()
                 if (number + 1) % self.frequent == 0 or number + 1 == batches:
@@ -113,8 +114,9 @@ class Trainer:
                     bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
                                         + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)),
                                         refresh=False)
-                    self._write(dict(step, type='train', epoch=epoch + 1, step=self.module.num_update,
+                    self._write(dict(self.recent.get(), type='train', epoch=epoch + 1, step=self.module.num_update,
                                      lr=self.module.learning_rate, images_per_s=speed))
+                    self.recent.reset()
                 wish = self._wish(stop) if updated and number + 1 < batches else None
                 if wish:
                     self._save_interrupted(epoch, done + seen, drawn_for)
@@ -165,13 +167,15 @@ class Trainer:
     def _step(self, batch):
         updated = self.module.step(batch)
         self.batches_done += 1
-        step = self.metrics.add(self._measured(batch))
+        measured = self._measured(batch)
+        self.metrics.add(measured)
+        step = self.recent.add(measured)
         if not np.all(np.isfinite(list(step.values()))):
             raise NonFiniteLoss('a loss is not finite after %d updates: %s. Images: %s. A lower TRAIN.lr, a longer '
                                 'warm-up or TRAIN.CLIP_GRADIENT may help; check the boxes of these images' % (
                                     self.module.num_update, ', '.join('%s %g' % item for item in step.items()),
                                     self._images(batch)))
-        return step, updated
+        return updated
 
     def _measured(self, batch):
         """What `measure` gives for a step, summed over devices and workers."""

@@ -19,6 +19,15 @@ def test_a_log_line_is_a_json_object_with_the_six_metrics(train):
                              'RCNNLogLoss', 'RCNNL1Loss'}
 
 
+def test_a_log_line_holds_means_over_the_steps_since_the_line_before(train):
+    sampled = ['TRAIN.ENABLE_OHEM=false', 'TRAIN.BATCH_ROIS=16']    # as many RoIs in each step
+    each, pairs = (log_lines(train(folder, 'TRAIN.end_epoch=2', 'default.frequent=%d' % steps, *sampled))
+                   for folder, steps in (('each', 1), ('pairs', 2)))
+    losses = [line['RCNNLogLoss'] for line in each]     # three steps an epoch
+    assert [line['RCNNLogLoss'] for line in pairs] == pytest.approx(
+        [np.mean(losses[:2]), losses[2], np.mean(losses[3:5]), losses[5]])
+
+
 def test_one_seed_gives_the_same_losses_and_parameters_and_another_does_not(train):
     one, same, other = train('a', *SCHEDULE), train('b', *SCHEDULE), train('c', 'seed=1', *SCHEDULE)
     assert log_lines(one) == log_lines(same) != log_lines(other)
