@@ -51,7 +51,7 @@ class Trainer:
         self.module = module
         self.loader = loader
         self.prefix = prefix
-        self.metrics, self.recent = TrainingMetrics(), TrainingMetrics()  # of the epoch; since the latest line of the log
+        self.metrics, self.recent = TrainingMetrics(), TrainingMetrics()  # epoch; since the last line
         self.workers = workers
         self.frequent = frequent
         self.period = period
