@@ -21,6 +21,7 @@ from typing import IO, Callable, NamedTuple
 
 from lib.errors import UserError
 from lib.utils.console import shown
+from lib.utils.limits import is_there
 from lib.utils.whole_file import alone_in, save_text
 
 CHUNK = 1 << 20
@@ -55,7 +56,7 @@ def download(url: str, path: str, *, md5: str | None = None, retries: int = 5, t
         pause: seconds before the second attempt; doubled after each attempt without a new byte.
         report: called with the number of bytes that are there and the total (None if the server does not state it).
     Raises:
-        FetchError: no such file, no space, no connection after all attempts, or another sum.
+        FetchError: no such address or file, no space, no connection after all attempts, or another sum.
     """
     part, failures = path + '.part', 0
     while True:
@@ -63,9 +64,13 @@ def download(url: str, path: str, *, md5: str | None = None, retries: int = 5, t
         try:
             _attempt(url, part, timeout, report)
             break
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             if getattr(error, 'code', None) in FINAL_ANSWERS:
                 raise FetchError('%s: the server says %s. Is there another copy? Give its folder with --mirror'
+                                 % (url, error)) from None
+            if _is_of_address(error):
+                raise FetchError('%s cannot be loaded: %s. Expected an address that is there, such as '
+                                 'https://HOST/FILE or file:///FOLDER/FILE; --mirror names what is before /FILE'
                                  % (url, error)) from None
             failures = 1 if _size(part) > before else failures + 1
             if failures > retries:
@@ -125,8 +130,15 @@ def _attempt(url, part, timeout, report):
         raise ConnectionError('the connection broke after %d of %d bytes' % (have, total))
 
 
+def _is_of_address(error):
+    """Whether an address is none, or that of a file of this computer which is not there."""
+    of_server = isinstance(error, urllib.error.HTTPError)      # its reason is a text, too
+    return not of_server and isinstance(getattr(error, 'reason', error),
+                                        (str, ValueError, http.client.InvalidURL, FileNotFoundError))
+
+
 def _size(path):
-    return os.path.getsize(path) if os.path.exists(path) else 0
+    return os.path.getsize(path) if is_there(path) else 0
 
 
 def _total(headers):

@@ -21,6 +21,7 @@ import os
 
 from data.archives import DEFAULT_SETS, MINIVAL, SETS, Archive, chosen, is_split, split_minival
 from data.download import FetchError, check_md5, download, require_space, unpack
+from lib.utils import limits
 from lib.utils.console import say
 from lib.utils.folders import locked_folder
 from lib.utils.whole_file import save_text
@@ -91,7 +92,7 @@ def fetch(archives: Sequence[Archive], folder: str, *, mirror: str | None = None
 
 def _fetch_one(archive, folder, mirror, keep, options):
     path = str(Path(folder) / 'downloads' / name_of(archive))
-    if not os.path.exists(path):
+    if not limits.is_there(path):
         download(address(archive, mirror), path, md5=archive.md5, **options)
     elif archive.md5 is not None:  # put there by the user, or kept
         check_md5(path, archive.md5, path)

@@ -3,6 +3,8 @@ import collections
 import hashlib
 import io
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from data import archives, download, fetch
 from data.archives import Archive, is_split, split_minival
 from data.download import FetchError
 from lib.utils import folders
+from lib.utils.limits import NoInput
 
 QUICK = dict(retries=3, timeout=5, pause=0.01)
 Usage = collections.namedtuple('Usage', 'total used free')
@@ -171,6 +174,21 @@ def test_a_wrong_checksum_is_reported_and_the_file_removed(server, tmp_path):
 def test_a_missing_file_is_reported_at_once(server, tmp_path):
     with pytest.raises(FetchError, match='nothing.tar: the server says HTTP Error 404.*another copy'):
         download.download(server.url + '/nothing.tar', str(tmp_path / 'a'), retries=50, timeout=5, pause=60)
+
+
+@pytest.mark.parametrize('url', ['/folder/a', 'http://[b/a', 'http://b:c/a', 'b://c/a', 'http://b c/a', 'file:///none/a',
+                                 'http://%s.org/a' % ('b' * 64)])
+def test_an_address_that_is_none_is_refused_at_once(tmp_path, url):
+    with pytest.raises(FetchError, match=re.escape(url) + ' cannot be loaded: .*Expected an address.*--mirror'):
+        download.download(url, str(tmp_path / 'a'), retries=50, timeout=5, pause=60)
+
+
+@pytest.mark.parametrize('name', ['voc.tar', 'voc.tar.part'])
+def test_a_pipe_in_the_place_of_an_archive_is_not_waited_for(server, tmp_path, name):
+    (tmp_path / 'downloads').mkdir()
+    os.mkfifo(str(tmp_path / 'downloads' / name))
+    with pytest.raises(NoInput, match='a regular file is expected, this is a named pipe'):
+        fetch.fetch([voc_archive(server)], str(tmp_path), **QUICK)
 
 
 def test_a_server_that_is_away_is_reported_after_the_attempts(server, tmp_path):
