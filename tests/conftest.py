@@ -127,6 +127,9 @@ def kept_log_handlers():
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
+    for handler in set(root.handlers).difference(handlers):
+        with contextlib.suppress(OSError):      # of a log on a full disk
+            handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
 
