@@ -19,7 +19,7 @@ if __package__ in (None, ''):
 
 from lib import errors
 from lib.utils.console import counted, say
-from lib.utils.whole_file import save_text
+from lib.utils.whole_file import whole_files
 from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
 from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16, cores, cpu_flags
@@ -33,6 +33,7 @@ OPTIONAL = ('gluoncv', 'Cython')    # an installed copy works without them
 SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
 CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', AVX512_BF16, AMX_BF16, AMX_INT8)
 RESULT_FILE = 'result.json'     # beside the results of a test; experiments/reproduce.py reads it
+TEST_CONFIG = 'test_config.yaml'    # beside it, with what it comes from; config.yaml is that of a training
 
 logger = logging.getLogger(__name__)
 
@@ -150,11 +151,13 @@ def collect():
 
 
 def write_result(cfg, folder, params, evaluation):
-    """Write result.json into the folder of a test, and say what to do with results that only a server can evaluate.
+    """Write result.json and the settings that it comes from into the folder of a test, and say what to do with results
+    that only a server can evaluate.
 
     Args:
         params: path of the checkpoint that was tested.
     """
+    from rfcn.config.config import dump  # here, for report-env works without the packages that it needs
     if not evaluation.metrics:
         logger.info('the images have no annotations; for their test server: python experiments/submission.py '
                     '--results %s --out ARCHIVE', folder)
@@ -162,7 +165,11 @@ def write_result(cfg, folder, params, evaluation):
     note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
                 date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
                 machine=machine(cfg.gpus))
-    save_text(os.path.join(str(folder), RESULT_FILE), json.dumps(note, indent=1) + '\n')
+    texts = dump(cfg), json.dumps(note, indent=1) + '\n'
+    paths = [os.path.join(str(folder), name) for name in (TEST_CONFIG, RESULT_FILE)]
+    with whole_files(paths, last_tells=True) as temporaries:
+        for path, text in zip(temporaries, texts):
+            Path(path).write_text(text, encoding='utf-8')
 
 
 def main(argv=None):

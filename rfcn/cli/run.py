@@ -15,12 +15,11 @@ from lib.utils.console import discard, shown, shown_text
 from lib.utils.folders import locked_folder, make_folder
 from lib.utils.limits import is_there
 from lib.utils.memory import watch
-from lib.utils.whole_file import save_text
 from rfcn import data_sets
 from rfcn.checkpoints.checkpoint import check_is_there, params_path
 from rfcn.checkpoints.identity import CONFIG
 from rfcn.cli.script import make_parser, to_log_files
-from rfcn.collect_env import git_revision
+from rfcn.collect_env import RESULT_FILE, TEST_CONFIG, git_revision
 from rfcn.config.config import dump, load_config
 from rfcn.core.schedule import last_epoch
 from rfcn.core.workers import workers
@@ -28,6 +27,7 @@ from rfcn.core.workers import workers
 logger = logging.getLogger('rfcn')
 
 LOG = 'log.txt'     # the name of a run's log
+OWN = (LOG, CONFIG, TEST_CONFIG, RESULT_FILE)       # what has the same name in each run's folder
 
 
 class _ScreenHandler(logging.Handler):
@@ -121,8 +121,8 @@ def last_checkpoint(cfg, cfg_path):
 
 
 @contextlib.contextmanager
-def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
-    """Hold a run's folder, start its log and write the configuration beside it; to the end of a `with` block.
+def start_run(cfg, folder, params=None):
+    """Hold a run's folder and start its log, which gets the configuration; to the end of a `with` block.
 
     Of several workers the first one alone writes there; the others log to the screen.
 
@@ -131,8 +131,6 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
 
     Args:
         params: path of the checkpoint that is used, which may know its class names.
-        config_name: the name of the configuration that is written; None for a training, which writes config.yaml
-            itself.
     Raises:
         FolderInUse: another run is at work there; nothing has been written.
         ConfigError: the folder cannot be written, or there are no class names.
@@ -143,8 +141,9 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
             if first:
                 make_folder(folder)
                 held.enter_context(locked_folder(folder))
-                for name in (LOG, CONFIG, config_name or CONFIG):
-                    is_there(folder / name)     # a FIFO in its place would be waited for
+                for path in Path(folder).iterdir():     # a FIFO in the place of any file would be waited for
+                    if path.name in OWN or not path.is_dir():
+                        is_there(path)
             log_to(folder / LOG if first else None, cfg.default.log_level)
         except OSError as error:
             raise ConfigError('%s: cannot be made or written (%s). Choose another output_path'
@@ -154,11 +153,8 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
         logger.info('command: %s', ' '.join(sys.argv))
         logger.info('revision %s, Python %s, MXNet %s, NumPy %s', git_revision(), platform.python_version(),
                     mx.__version__, np.__version__)
-        text = dump(cfg)
-        to_log_files('configuration:\n' + text)
-        if config_name and first:
-            save_text(folder / config_name, text)
-        logger.info('configuration: in %s', folder / (config_name or LOG))
+        to_log_files('configuration:\n' + dump(cfg))
+        logger.info('configuration: in %s', folder / LOG)
         yield cfg
 
 
@@ -166,7 +162,7 @@ def start_run(cfg, folder, params=None, config_name='test_config.yaml'):
 def start_training(cfg, args):
     """`start_run` in the folder of the training images; gives the configuration and the folder."""
     folder = run_folder(cfg, args.cfg, cfg.dataset.image_set)
-    with start_run(cfg, folder, config_name=None) as cfg:
+    with start_run(cfg, folder) as cfg:
         yield cfg, folder
 
 

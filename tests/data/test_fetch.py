@@ -176,8 +176,8 @@ def test_a_missing_file_is_reported_at_once(server, tmp_path):
         download.download(server.url + '/nothing.tar', str(tmp_path / 'a'), retries=50, timeout=5, pause=60)
 
 
-@pytest.mark.parametrize('url', ['/folder/a', 'http://[b/a', 'http://b:c/a', 'b://c/a', 'http://b c/a', 'file:///none/a',
-                                 'http://%s.org/a' % ('b' * 64)])
+@pytest.mark.parametrize('url', ['/folder/a', 'http://[b/a', 'http://b:c/a', 'b://c/a', 'http://b c/a',
+                                 'file:///none/a', 'http://%s.org/a' % ('b' * 64)])
 def test_an_address_that_is_none_is_refused_at_once(tmp_path, url):
     with pytest.raises(FetchError, match=re.escape(url) + ' cannot be loaded: .*Expected an address.*--mirror'):
         download.download(url, str(tmp_path / 'a'), retries=50, timeout=5, pause=60)

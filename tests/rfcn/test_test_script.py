@@ -10,6 +10,7 @@ import pytest
 from lib.errors import CheckpointError
 from lib.utils.image_file import imread
 from lib.utils.safe_load import load_pickle
+from rfcn import propose
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
@@ -137,6 +138,16 @@ def test_testing_on_the_images_of_the_training_leaves_its_configuration(tiny_run
     script.main(['--cfg', yaml, 'output_path=%s' % tmp_path, 'dataset.test_image_set=train', 'TEST.NMS=0.6'])
     assert open(folder + '/config.yaml').read() == before
     assert load_config(folder + '/test_config.yaml').TEST.NMS == 0.6
+
+
+def test_the_settings_beside_a_result_are_those_that_it_comes_from_whatever_ran_there_since(tiny_run, tiny_params,
+                                                                                             tmp_path):
+    words = ['--cfg', shutil.copy(str(tiny_run / 'config.yaml'), str(tmp_path)), 'output_path=%s' % tmp_path]
+    script.main([*words, '--params', tiny_params, 'TEST.NMS=0.6'])
+    with pytest.raises(CheckpointError):
+        script.main([*words, '--params', tiny_params, 'TEST.NMS=0.5', 'network.POOLED_SIZE=7'])
+    propose.main([*words, '--params', tiny_params, 'TEST.NMS=0.4'])
+    assert load_config(tmp_path / 'config' / 'test' / 'test_config.yaml').TEST.NMS == 0.6
 
 
 def test_a_pipe_in_the_place_of_the_parameters_is_refused_and_not_waited_for(detect, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from lib.errors import ConfigError
 from rfcn.cli.run import last_checkpoint, log_to, parse_config, run_folder, start_run
-from rfcn.config.config import load_config, with_overrides
+from rfcn.config.config import with_overrides
 
 
 def test_arguments_and_overrides_come_in_any_order(tiny_yaml):
@@ -50,12 +50,10 @@ def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tmp
     log = (folder / 'log.txt').read_text()
     for text in 'command: train.py --cfg x.yaml', 'MXNet 1.9', 'NumPy ' + np.__version__, 'revision', 'seed: 8':
         assert text in log
-    written = load_config(folder / 'test_config.yaml')
-    assert written == cfg and (written.seed, written.TEST.NMS) == (8, 0.5)
-    assert written.dataset.CLASSES == ('blue', 'red')  # of the data
+    assert 'NMS: 0.5' in log and 'CLASSES: [blue, red]' in log  # of the data
 
 
-@pytest.mark.parametrize('name', ['log.txt', 'config.yaml', 'test_config.yaml'])
+@pytest.mark.parametrize('name', ['log.txt', 'config.yaml', 'result.json', 'tiny-symbol.json'])
 def test_a_pipe_in_the_place_of_a_runs_own_file_is_refused(tiny_cfg, tmp_path, name):
     os.mkfifo(str(tmp_path / name))     # opening it would wait for a reader
     with pytest.raises(ConfigError, match=r'%s: .*named pipe' % name), start_run(tiny_cfg(), tmp_path):
