@@ -171,12 +171,12 @@ def write_detector(detector, given, folder=None):
     path, config = checkpoint.params_path(str(Path(folder, name)), 0), str(Path(folder, CONFIG))
     checkpoint.check_new_pair(path, CONFIG, os.path.join(glob.escape(folder), '*.params'), given)
 
-    def write(text, params):
-        Path(text).write_text(dump(cfg), encoding='utf-8')
+    def write(params, text):
         checkpoint.write_arrays(params, checkpoint.tag_params(arg_params, aux_params))
+        Path(text).write_text(dump(cfg), encoding='utf-8')
     make_folder(folder)
     with locked_folder(folder):
-        save_whole([config, path], write)
+        save_whole([path, config], write, last_tells=True)
     say('%s and %s: %s' % (path, config, description(cfg)))
     say(NEXT[detector.has_rpn] % (config, path))
     return path

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
 from lib.errors import CheckpointError, error_line
+from lib.utils.limits import check_regular
 
 logger = logging.getLogger(__name__)
 
@@ -51,16 +52,18 @@ def whole_files(paths: Sequence[str | os.PathLike], suffix: str = '', last_tells
             stands beside files that it does not describe.
     Raises:
         OSError: a folder is not there or cannot be written to, or the disk is full; it names the files, not the
-            temporary ones.
+            temporary ones. Of several files one is a stream, from which nobody could read them together.
     """
     paths = [os.fspath(path) for path in paths]
     try:
         targets = [_target(path) for path in paths]     # None of a stream
     except FileNotFoundError as error:
         raise _not_written(paths, error.strerror) from error
-    files = list(filter(None, targets))
-    for target in files:
-        _remove_leftovers_of(target)
+    for path, target in zip(paths, targets):
+        if target:
+            _remove_leftovers_of(target)
+        elif len(paths) > 1:
+            check_regular(path)
     temporaries = [_temporary(target, suffix) for target in targets]
     try:
         with naming(paths, temporaries):

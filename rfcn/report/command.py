@@ -74,7 +74,7 @@ def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against
     content = content._replace(pictures=list(_pictures(cfg, imdb, objects, judged, thresh, pictures)))
     make_folder(folder)
     texts = [json.dumps(summary(content), indent=1) + '\n', report_page(content)]
-    with whole_files([Path(folder, SUMMARY), Path(folder, PAGE)]) as temporaries:
+    with whole_files([Path(folder, SUMMARY), Path(folder, PAGE)], last_tells=True) as temporaries:
         for temporary, text in zip(temporaries, texts):
             Path(temporary).write_text(text, encoding='utf-8')
     logger.info('wrote %s', Path(folder, PAGE))

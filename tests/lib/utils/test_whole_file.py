@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.utils.limits import NoInput
 from lib.utils.whole_file import (
     alone_in,
     check_place,
@@ -175,6 +176,14 @@ def test_files_that_belong_together_get_their_names_together_or_not_at_all(tmp_p
         assert paths[0].read_text() == 'before'
     assert [path.read_text() for path in paths] == ['after', 'after, too']
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ['a', 'b']
+
+
+def test_of_files_that_belong_together_none_may_be_a_stream(tmp_path):
+    os.mkfifo(str(tmp_path / 'b'))
+    with pytest.raises(NoInput, match=r'a regular file is expected, this is a named pipe \(FIFO\)'), \
+            whole_files([tmp_path / 'a', tmp_path / 'b']):
+        pytest.fail('the block began')
+    assert os.listdir(str(tmp_path)) == ['b']
 
 
 def test_a_second_program_waits_while_the_first_names_files_that_belong_together(tmp_path, monkeypatch):
