@@ -15,6 +15,7 @@ import numpy as np
 
 from lib.errors import DatasetError
 from lib.utils.console import shown
+from lib.utils.limits import check_regular
 from lib.utils.whole_file import whole_file
 
 # Motion JPEG in AVI: OpenCV's wheel can write it everywhere, at any frame rate (its MPEG-4 refuses some), and thin
@@ -100,7 +101,7 @@ def write_video(path: str | os.PathLike, frames: Iterable[np.ndarray], rate: flo
 
 def is_live(source: str) -> bool:
     """Whether a text names a camera ('0') or a network stream ('rtsp://...') and not a file that is there."""
-    return (source.isdecimal() or '://' in source) and not os.path.exists(source)
+    return (source.isdecimal() and len(source) < 10 or '://' in source) and not os.path.exists(source)
 
 
 def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
@@ -173,12 +174,12 @@ def _open(path):
     if not os.path.exists(path):
         raise FileNotFoundError('%s: there is no such video' % shown(os.path.abspath(path)))
     _check_name(path, DatasetError)
-    # Only a file: OpenCV would also accept cameras, pipes and patterns of image names.
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) if os.path.isfile(path) else None
-    if capture is None or not capture.isOpened():
-        found = 'something that is not a file' if capture is None else '%d bytes' % os.path.getsize(path)
-        raise DatasetError('%s: expected a video, found %s that OpenCV cannot read: it is damaged, truncated or of an '
-                           'unknown format. Convert it to mp4, for example with ffmpeg' % (shown(path), found))
+    check_regular(path)     # OpenCV would also accept cameras, pipes and patterns of image names
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        raise DatasetError('%s: expected a video, found %d bytes that OpenCV cannot read: it is damaged, truncated or '
+                           'of an unknown format. Convert it to mp4, for example with ffmpeg'
+                           % (shown(path), os.path.getsize(path)))
     return capture
 
 

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import hashlib
 import logging
 import os
 import re
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 STANDARD_STREAMS = {'-': 1, '/dev/stdout': 1, '/dev/stderr': 2}
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)   # of a write, whose error has no file's name
+LONGEST = 220       # bytes of a name that something may be added to: systems take 255
 _LEFTOVER = re.compile(r'\.tmp-([0-9]+)(\.\w+)?$')
 
 
@@ -222,7 +224,7 @@ _leftovers_at_first = functools.lru_cache(maxsize=256)(_find_leftovers)    # a f
 
 def _remove_leftovers_of(target):
     """Remove what killed programs left of a file before this one first wrote into the folder."""
-    folder, name = os.path.split(target)
+    folder, name = os.path.split(_beginning(target))
     with contextlib.suppress(OSError):      # the folder is not there, or is not ours: writing will tell
         for path in _leftovers_at_first(folder).pop(name, ()):
             os.remove(path)
@@ -265,10 +267,17 @@ def _target(path):
 def _temporary(target, suffix):
     """A name to write to: beside the target; of a stream, in the folder of temporary files."""
     if target:
-        return '%s.tmp-%d%s' % (target, os.getpid(), suffix)
+        return '%s.tmp-%d%s' % (_beginning(target), os.getpid(), suffix)
     number, path = tempfile.mkstemp(suffix=suffix)
     os.close(number)
     return path
+
+
+def _beginning(target):
+    """How the temporary names of a file begin: with its own, or its digest where that leaves no room for more."""
+    folder, name = os.path.split(target)
+    data = os.fsencode(name)
+    return target if len(data) <= LONGEST else os.path.join(folder, hashlib.sha1(data).hexdigest())
 
 
 def _descriptor(path):

@@ -12,6 +12,7 @@ import pytest
 
 from lib.errors import DatasetError
 from lib.utils import video as video_module
+from lib.utils.limits import NoInput
 from lib.utils.video import is_live, read_frames, video_info, write_video
 from tests.conftest import ROOT
 
@@ -34,7 +35,7 @@ def video(tmp_path):
 
 
 @pytest.mark.parametrize('source, expected', [
-    ('0', True), ('rtsp://camera/1', True), ('a.mp4', False), ('\u00b2', False)])
+    ('0', True), ('rtsp://camera/1', True), ('a.mp4', False), ('\u00b2', False), ('9' * 10, False)])
 def test_a_number_or_an_address_is_a_stream_and_a_sign_that_only_looks_like_a_number_is_none(source, expected):
     assert is_live(source) is expected
 
@@ -113,7 +114,7 @@ def test_a_file_that_is_no_video_is_named(tmp_path, content):
 def test_missing_files_and_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='gone.mp4: there is no such video'):
         video_info(str(tmp_path / 'gone.mp4'))
-    with pytest.raises(DatasetError, match='expected a video, found something that is not a file'):
+    with pytest.raises(NoInput, match='a regular file is expected, this is a folder'):
         video_info(str(tmp_path))
 
 

@@ -245,6 +245,19 @@ def test_leftovers_of_dead_processes_are_removed_and_those_of_living_ones_stay(t
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(stay)
 
 
+@pytest.mark.parametrize('name', ['x' * 255, '\u56fe' * 85])
+def test_a_file_has_as_long_a_name_as_the_system_takes_and_what_is_left_of_it_is_found(tmp_path, name):
+    for folder in 'ab':
+        (tmp_path / folder).mkdir()
+    with whole_file(tmp_path / 'a' / name) as temporary:
+        Path(temporary).write_text('text')
+    ended = subprocess.Popen(['true'])
+    ended.wait()
+    (tmp_path / 'b' / Path(temporary).name.replace(str(os.getpid()), str(ended.pid))).write_text('a half')
+    save_text(tmp_path / 'b' / name, 'text')
+    assert [os.listdir(str(tmp_path / folder)) for folder in 'ab'] == [[name], [name]]
+
+
 def test_what_a_killed_program_left_of_the_file_is_removed_and_what_a_running_one_writes_is_not(tmp_path):
     ended = subprocess.Popen([sys.executable, '-c', ''])
     ended.wait()
