@@ -10,6 +10,7 @@ import mxnet as mx
 import numpy as np
 import tqdm
 
+from lib.dataset.files import inside
 from lib.errors import ConfigError
 from lib.utils.console import discard, shown, shown_text
 from lib.utils.folders import locked_folder, make_folder
@@ -105,8 +106,14 @@ def add_params(parser):
 
 
 def run_folder(cfg, cfg_path, image_set):
-    """Where a run writes: `output_path/<name of the YAML>/<image set>`, as in the release."""
-    return Path(cfg.output_path) / Path(cfg_path).stem / image_set
+    """Where a run writes: `output_path/<name of the YAML>/<image set>`, as in the release.
+
+    Raises a DatasetError where the name of the set would lead out of the folder before it.
+    """
+    folder = Path(cfg.output_path) / Path(cfg_path).stem
+    if image_set:
+        inside(folder, image_set)
+    return folder / image_set
 
 
 def last_checkpoint(cfg, cfg_path):

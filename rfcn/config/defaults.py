@@ -22,6 +22,7 @@ from rfcn.config.kinds import (
     fraction,
     images,
     multipliers,
+    name_part,
     one_set,
     real,
     scale_or_none,
@@ -130,7 +131,7 @@ _TRAIN = {
     'begin_epoch': Key(0, whole(0, 9999)),
     'end_epoch': Key(0, epoch_count),             # epochs to train; ours: also fractions. The last checkpoint has this
                                                   # number, rounded up
-    'model_prefix': Key('', text),                # first part of a checkpoint's file name
+    'model_prefix': Key('', name_part),                # first part of a checkpoint's file name
     'RESUME': Key(False, choice(False, True, 'auto')),  # true: from begin_epoch; ours: auto, from the newest checkpoint
     'OVERWRITE': Key(False, flag),                # ours: a new run removes another run's checkpoints from its folder
     'GRAD_ACCUM': Key(1, whole(1)),               # ours: batches whose gradients are summed for one update

@@ -108,8 +108,15 @@ def count_or_minus_one(value):
 
 
 def text(value):
-    """Any text. A number is refused, since YAML has already lost how it was written."""
-    return value if isinstance(value, str) else _refuse('text', value, 'put it in quotes')
+    """Any text without a NUL. A number is refused, since YAML has already lost how it was written."""
+    if not isinstance(value, str):
+        _refuse('text', value, 'put it in quotes')
+    return _refuse('text without the character NUL', value) if '\0' in value else value
+
+
+def name_part(value):
+    """A part of a file's name."""
+    return _refuse('a part of a name, without /', value) if '/' in text(value) else value
 
 
 def one_set(value):

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from lib.errors import ConfigError
+from lib.errors import ConfigError, DatasetError
+from rfcn import test
 from rfcn.cli.run import last_checkpoint, log_to, parse_config, run_folder, start_run
 from rfcn.config.config import with_overrides
 
@@ -37,6 +38,13 @@ def test_a_mistyped_override_is_refused(tiny_yaml):
 def test_a_run_writes_into_a_folder_of_its_configuration_and_image_set(tiny_cfg, tmp_path):
     folder = run_folder(tiny_cfg(), 'cfgs/night_shift.yaml', '2007_test')
     assert folder == tmp_path / 'output' / 'night_shift' / '2007_test'
+
+
+@pytest.mark.parametrize('image_set', ['../../etc', '/data/voc/train', '..', 'train/../../x'])
+def test_the_name_of_an_image_set_does_not_lead_a_run_out_of_its_folder(tiny_yaml, tmp_path, image_set):
+    with pytest.raises(DatasetError, match='leads out of this folder'):
+        test.main(['--cfg', tiny_yaml(), '--params', 'x.params', 'dataset.test_image_set=' + image_set])
+    assert os.listdir(str(tmp_path)) == ['tiny.yaml']
 
 
 def test_a_run_starts_with_its_command_versions_and_configuration(tiny_yaml, tmp_path, monkeypatch):

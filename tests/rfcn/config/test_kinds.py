@@ -44,6 +44,8 @@ def test_every_default_is_of_its_own_kind_and_form():
      "dataset.test_image_set must be one image set, not '2007_test+2012_val' "
      '(sets are joined by + for training only; test on one after the other)'),
     ('dataset.val_image_set=a+b', "dataset.val_image_set must be one image set, not 'a+b'"),
+    ('output_path="a\\0b"', "output_path must be text without the character NUL, not 'a\\x00b'"),
+    ('TRAIN.model_prefix=../b', "TRAIN.model_prefix must be a part of a name, without /, not '../b'"),
     ('TRAIN.FLIP=1', 'TRAIN.FLIP must be true or false, not 1'),
     ('TRAIN.RESUME=1', 'TRAIN.RESUME must be one of False, True, auto, not 1'),
     ('network.CONV5=conv4', 'network.CONV5 must be one of atrous, stride32, none, not'),
