@@ -204,7 +204,7 @@ class _Reader:
             item = self.faults.attempt(kinds.ITEM_FAULT, name, number, read_line, source, number, line, size,
                                        self.keypoint_values)
             if item is not None:
-                label = self.names.get(item[0], str(item[0]))
+                label = self.names.get(item[0], 'number %d' % item[0])     # not '3': a class may have that name
                 if label not in self.unwanted:
                     self.items.add(self.count, number, self.labels.number(label), item[1])
 

@@ -102,7 +102,7 @@ def test_lists_of_names_are_read_as_tools_call_them(folder, name):
 def test_a_class_without_a_name_is_refused_or_left_out(folder):
     (folder / 'labels/train/a.txt').write_text('7 0.5 0.5 1 1\n0 0.5 0.5 1 1\n')
     with pytest.raises(DatasetError,
-                       match=r"labels/train/a\.txt: line 1 \(7\): unknown class '7'; known are cat, big dog"):
+                       match=r"a\.txt: line 1 \(number 7\): unknown class 'number 7'; known are cat, big dog"):
         open_set(folder)
     assert open_set(folder, on_unknown_class='ignore').gt_roidb()[0]['gt_classes'].tolist() == [1]
 

@@ -34,7 +34,8 @@ def test_a_class_number_may_be_written_in_any_way(write, number):
 
 @pytest.mark.parametrize('line, message', [
     ('0.5 0.25 0.5 0.1 0.2', 'expected a whole number as class'), ('nan 0.2 0.5 0.1 0.2', 'whole number as class'),
-    ('-1 0.25 0.5 0.1 0.2', "unknown class '-1'; known are cat, dog"), ('2 0.25 0.5 0.1 0.2', "unknown class '2'"),
+    ('-1 0.25 0.5 0.1 0.2', "unknown class 'number -1'; known are cat, dog"),
+    ('2 0.25 0.5 0.1 0.2', "unknown class 'number 2'"),
     ('cat 0.2 0.5 0.1 0.2', "expected 'class cx cy w h'"), ('1e300 0.2 0.5 0.1 0.2', 'whole number as class'),
     ('0 0.2 0.5 0.1', "expected 'class cx cy w h'"),
     ('0 10 15 4 6', "expected 'class cx cy w h', fractions"), ('0 0,2 0,5 0,1 0,2', "expected 'class cx cy w h'"),
@@ -43,6 +44,13 @@ def test_a_class_number_may_be_written_in_any_way(write, number):
 def test_a_line_that_is_no_box_is_an_error_with_its_place(write, line, message):
     with pytest.raises(DatasetError, match=r'a\.txt: line 1.*' + message):
         trained_on('yolo', write(line=line))
+
+
+@pytest.mark.parametrize('chosen', [None, ['1', '2']])
+def test_a_class_number_without_a_name_is_not_the_class_of_that_name(write, chosen):
+    folder = write(line='3' + LINE[1:], names='names: ["1", "2", "3"]\n')       # numbers begin with 0
+    with pytest.raises(DatasetError, match="unknown class 'number 3'; known are 1, 2"):
+        trained_on('yolo', folder, classes=chosen)
 
 
 @pytest.mark.parametrize('shape, line', [
