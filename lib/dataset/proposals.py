@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections import Counter
 from typing import Sequence
 
 import numpy as np
@@ -99,15 +100,18 @@ def check_proposals(proposals: np.ndarray, entry: dict, path: str) -> None:
 
 def _by_name(arrays, names, indexes, path):
     """The arrays of these images, in their order."""
-    number = {_bare(name): i for i, name in enumerate(names)}
+    number = {name: i for i, name in enumerate(names)}
     if len(number) < len(names):
         raise DatasetError('%s: it names %d images twice' % (path, len(names) - len(number)))
-    missing = [index for index in indexes if _bare(index) not in number]
+    alike = Counter(map(_bare, names))      # a.jpg and a.png are two images; neither of them is meant by a
+    bare = {_bare(name): i for i, name in enumerate(names) if alike[_bare(name)] == 1}
+    found = [number.get(index, bare.get(_bare(index))) for index in indexes]
+    missing = [index for index, place in zip(indexes, found) if place is None]
     if missing:
         raise DatasetError('%s: no proposals for %d of %d images, such as %s; it has %d images, such as %s. Was it '
                            'made for another image set?' % (path, len(missing), len(indexes), missing[0], len(number),
                                                        next(iter(number), 'none')))
-    return [arrays[number[_bare(index)]] for index in indexes]
+    return [arrays[place] for place in found]
 
 
 def most_bytes(images: int) -> int:

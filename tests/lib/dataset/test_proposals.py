@@ -94,7 +94,14 @@ def test_folders_belong_to_a_name_and_a_name_stands_once(tmp_path):
     path = write_npz(tmp_path / 'a.npz', index=('b/1', 'a/1', 'c/1.jpg'))
     assert [len(proposals) for proposals in load_proposals(path, ['a/1', 'b/1', 'c/1'])] == [0, 1, 1]
     with pytest.raises(DatasetError, match='it names 1 images twice'):
-        load_proposals(write_npz(tmp_path / 'a.npz', index=('1.jpg', '1', '2')), ['1'])
+        load_proposals(write_npz(tmp_path / 'a.npz', index=('1', '1', '2')), ['1'])
+
+
+def test_pictures_that_differ_only_in_their_extension_have_proposals_of_their_own(tmp_path):
+    path = write_npz(tmp_path / 'a.npz', index=('1.jpg', '1.png', '2.jpg'))         # 1, 0 and 1 boxes
+    assert [len(proposals) for proposals in load_proposals(path, ['1.png', '1.jpg', '2'])] == [0, 1, 1]
+    with pytest.raises(DatasetError, match='no proposals for 1 of 1 images, such as 1; it has 3 images'):
+        load_proposals(path, ['1'])
 
 
 @pytest.mark.parametrize('protocol', [2, 4])
