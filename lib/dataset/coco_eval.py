@@ -67,7 +67,7 @@ class CocoScored(IMDB):
         path = self.result_file(output_dir)
         text = read_text(path, 'detections')
         try:
-            results = [dict(result, bbox=[float(value) for value in result['bbox']], score=float(result['score']))
+            results = [dict(result, bbox=_four_numbers(result['bbox']), score=float(result['score']))
                        for result in json.loads(text)]
             images, categories = ({result[key] for result in results} for key in ('image_id', 'category_id'))
         except (ValueError, TypeError, LookupError, RecursionError) as error:
@@ -95,7 +95,7 @@ class CocoScored(IMDB):
                 for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist()]
 
     def _evaluate(self, results):
-        if not self.has_annotations or not self.fitted.known.any():
+        if not self.has_annotations:
             return Evaluation(float('nan'), {}, '%s has no annotations: nothing was evaluated' % self.name)
         images = {identifier: number for number, identifier in enumerate(self.image_ids, 1)}
         classes = {self.category_ids[name]: number for number, name in enumerate(self.classes) if number}
@@ -116,6 +116,11 @@ class CocoScored(IMDB):
                            for number, picture in enumerate(self.data.pictures)],
                 'categories': [{'id': number, 'name': name} for number, name in enumerate(self.classes) if number],
                 'annotations': annotations}
+
+
+def _four_numbers(values):
+    x, y, width, height = map(float, values)
+    return [x, y, width, height]
 
 
 class _BoxEvaluation(COCOeval):

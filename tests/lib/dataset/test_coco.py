@@ -274,9 +274,18 @@ def test_a_file_with_more_unknown_images_than_known_ones_is_read_in_time(tmp_pat
     ('[{"image_id": 7, "category_id": 5, "bbox": [1, 2, 3, 4], "score": 1}]', 'does not have, such as 5: they were'),
     ('[{"image_id": 7, "category_id": 18, "score": 1}]', 'expected a json list of detections'),
     ('[{"image_id": 7, "category_id": 18, "bbox": ["a", 2, 3, 4], "score": 1}]', 'expected a json list of detections'),
+    ('[{"image_id": 7, "category_id": 18, "bbox": [1, 2, 3], "score": 1}]', 'expected a json list of detections'),
+    ('[{"image_id": 7, "category_id": 18, "bbox": [], "score": 1}]', 'expected a json list of detections'),
     ('{"image_id": 7}', 'expected a json list of detections'), ('', 'expected a json list of detections')])
 def test_written_detections_of_another_set_or_of_another_form_are_refused(write, tmp_path, text, said):
     imdb = open_set(write([annotation()]))
     (tmp_path / 'detections_train_results.json').write_text(text)
     with pytest.raises(DatasetError, match=r'detections_train_results\.json: .*' + said):
         imdb.evaluate_files(str(tmp_path))
+
+
+@pytest.mark.parametrize('objects', [[], [annotation(bbox=(1, 2, 1, 1))]])
+def test_annotations_without_an_object_are_no_missing_annotations(write, objects):
+    evaluation = open_set(write(objects)).evaluate_detections([[[]], [np.array([[1, 2, 10, 21, 0.9]])], [[]]])
+    assert np.isnan(evaluation.score) and np.isnan(evaluation.metrics['AP@0.5/dog'])
+    assert 'no annotations' not in evaluation.table
