@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 def class_colors(num_classes: int) -> list[Color]:
-    """A colour for each class, all different, whatever their number. The first ones do not depend on it."""
+    """A colour for each class, up to 600 classes all different. The first ones do not depend on the number."""
     # Steps of the golden ratio around the circle of hues never come back near a recent hue.
     hues = [(number * 0.618034) % 1.0 for number in range(num_classes)]
     colors = [colorsys.hsv_to_rgb(hue, 0.9, 0.95 if number % 2 else 0.75) for number, hue in enumerate(hues)]
