@@ -115,9 +115,12 @@ class ClassRPN:
 
     def _best_anchors(self, prob, bbox_pred):
         """rois, cls_prob, bbox_pred as of `RFCN`, for the same code to make detections of; the anchors are the RoIs."""
-        network = self.cfg.network
+        network, count = self.cfg.network, self.cfg.TEST.RPN_PRE_NMS_TOP_N
+        if count < 1:
+            raise ConfigError('TEST.RPN_PRE_NMS_TOP_N is %d: %s needs 1 or more anchors, and cannot take all'
+                              % (count, self.cfg.symbol))
         outputs = best_anchors(prob, bbox_pred, mx.sym.Variable('im_info'), name='best_anchors',
-                               count=self.cfg.TEST.RPN_PRE_NMS_TOP_N, stride=network.RPN_FEAT_STRIDE,
+                               count=count, stride=network.RPN_FEAT_STRIDE,
                                scales=network.ANCHOR_SCALES, ratios=network.ANCHOR_RATIOS)
         names = ('rois', 'cls_prob', 'bbox_pred')
         return mx.sym.Group([mx.sym.identity(output, name=name) for output, name in zip(outputs, names)])

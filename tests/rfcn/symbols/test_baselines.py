@@ -110,5 +110,12 @@ def test_the_baselines_detect_on_images_of_several_sizes(tiny_cfg, overrides):
         assert len(dets) and dets[:, :4].min() >= 0 and (dets[:, 2:4] < [entry['width'], entry['height']]).all()
 
 
+@pytest.mark.parametrize('count', [0, -1])
+def test_a_class_specific_rpn_cannot_take_all_anchors(count):
+    network = make_symbol(config(*CLASS_RPN, 'TEST.RPN_PRE_NMS_TOP_N=%d' % count))
+    with pytest.raises(ConfigError, match='RPN_PRE_NMS_TOP_N is %d: .* 1 or more' % count):
+        network.get_symbol(is_train=False)
+
+
 def test_every_trunk_has_every_detector():
     assert len(SYMBOLS) == 6 * 5 and 'resnet_v1_152_class_rpn' in SYMBOLS
