@@ -18,6 +18,7 @@ from rfcn import data_sets
 from rfcn.checkpoints.checkpoint import SYMBOL_END
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import whole_number_from
+from rfcn.config.config import with_overrides
 from rfcn.exporters.plain import export_plain
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def check(cfg, params, path, images, repeat=1):
     if not runtimes:
         logger.warning('%s was not run, because neither ONNX Runtime nor OpenVINO is installed: %s', path, INSTALL)
         return None
-    detector = Detector(cfg, params)
+    detector = Detector(with_overrides(cfg, {'TEST.PRECISION': 'fp32'}), params)     # as the file computes
     results = [compare(detector, path, images, runtime, repeat) for runtime in runtimes]
     for result in results:
         logger.info('%s', result)

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import mxnet as mx
@@ -133,6 +134,18 @@ def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, c
     cfg = load_config(str(tiny_run / 'config.yaml'))
     assert export.check(cfg, tiny_params, 'model.onnx', []) is None
     assert 'model.onnx was not run' in caplog.text
+
+
+def test_a_file_is_compared_with_fp32_whatever_the_precision_of_tests(monkeypatch, tiny_run, tiny_params):
+    seen = []
+
+    def compare(detector, *others):
+        seen.append(detector.cfg.TEST.PRECISION)
+        return SimpleNamespace(equal=True)
+    monkeypatch.setattr(onnx_check, 'installed_runtimes', lambda: ['onnxruntime'])
+    monkeypatch.setattr(onnx_check, 'compare', compare)
+    cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.PRECISION=bf16'])
+    assert export.check(cfg, tiny_params, 'model.onnx', []) and seen == ['fp32']
 
 
 def test_the_command_returns_1_where_the_file_differs(tiny_arguments, monkeypatch, capsys, runtime, tmp_path):
