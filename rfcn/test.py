@@ -26,7 +26,7 @@ from rfcn.checkpoints.checkpoint import check_is_there
 from rfcn.checkpoints.resume import sum_of_file
 from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script, share
-from rfcn.collect_env import write_result
+from rfcn.collect_env import RESULT_FILE, write_result
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
@@ -122,9 +122,12 @@ def origin_path(saved):
 
 
 def replace_detections(saved, all_boxes, origin=None):
-    """Write detections and their origin. Those without one are not used again, nor is the origin of earlier ones."""
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(origin_path(saved))
+    """Write detections and their origin. Those without one are not used again, nor is the origin or result of earlier
+    ones.
+    """
+    for path in origin_path(saved), saved.with_name(RESULT_FILE):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
     save_detections(all_boxes, str(saved))
     if origin:
         save_text(origin_path(saved), origin_text(origin, saved))

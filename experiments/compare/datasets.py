@@ -111,7 +111,8 @@ def write_devkit(folder, truth, names, sizes):
 def _write(folder, name, detections, images):
     """The file of the detections of a class as the release writes it; its path."""
     path = folder / ('voc_det_%s.txt' % name)
-    write_detections(str(path), [(image, detections[image]) for image in images if image in detections], **DECIMALS)
+    rows = [(image, detections[image]) for image in images if image in detections]
+    write_detections({str(path): rows}, **DECIMALS)
     return path
 
 

@@ -141,7 +141,7 @@ class VocWriter(_AtTheEnd):
             rows = [(name, [[*map(float, box), float(score)] for of_class, score, box in found
                             if of_class == class_name]) for name, (_, _, found) in zip(names, self.pictures)]
             path = detections_path(str(self.path), self.SET, class_name)
-            write_detections(path, rows, score_decimals=6, box_decimals=2)
+            write_detections({path: rows}, score_decimals=6, box_decimals=2)
 
 
 class YoloWriter(_AtTheEnd):

@@ -9,7 +9,7 @@ curve (VOC2010 and later).
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote
 
 import numpy as np
@@ -20,7 +20,7 @@ from lib.dataset.annotations import AnnotatedSet
 from lib.dataset.files import read_file
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
-from lib.utils.whole_file import whole_text
+from lib.utils.whole_file import whole_files
 
 THRESHOLDS = (0.5, 0.7)
 _NOTHING = np.empty((0, 4)), np.empty(0, dtype=bool)
@@ -152,23 +152,23 @@ def detections_path(folder: str, image_set: str, name: str) -> str:
     return os.path.join(folder, 'comp4_det_%s_%s.txt' % (image_set, quote(name, safe=' ')))
 
 
-def write_detections(path: str, detections: Iterable[tuple[str, ArrayLike]], *, score_decimals: int | None = None,
+def write_detections(by_path: Mapping[str, Iterable[tuple[str, ArrayLike]]], *, score_decimals: int | None = None,
                      box_decimals: int | None = None) -> None:
-    """Write the detections of a class, one per line: image, score, box counted from 1.
+    """Write files of detections that belong together, one for each class; a line has image, score, box counted from 1.
 
     Args:
-        path: of the file.
-        detections: pairs of image name and (n, 5) boxes, counted from 0, and scores.
+        by_path: path of a file -> pairs of image name and (n, 5) boxes, counted from 0, and scores.
         score_decimals, box_decimals: digits after the point; None writes as many as give the same number when read.
     """
     # Departure: the release writes 3 and 1 decimals, so that scores tie, and the order of ties changes the AP.
-    with whole_text(path) as file:
-        file.reconfigure(errors='surrogateescape')      # names of files need not be UTF-8
-        for image, dets in detections:
-            name = image.replace('\n', '\\n').replace('\r', '\\r')    # a line stays one
-            for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
-                numbers = [_decimal(score, score_decimals)] + [_decimal(value + 1, box_decimals) for value in box]
-                file.write('%s %s\n' % (name, ' '.join(numbers)))
+    with whole_files(list(by_path)) as temporaries:
+        for temporary, detections in zip(temporaries, by_path.values()):
+            with open(temporary, 'w', encoding='utf-8', errors='surrogateescape') as file:  # names need not be UTF-8
+                for image, dets in detections:
+                    name = image.replace('\n', '\\n').replace('\r', '\\r')    # a line stays one
+                    for *box, score in np.asarray(dets, dtype=np.float64).reshape(-1, 5).tolist():
+                        numbers = [_decimal(score, score_decimals)] + [_decimal(side + 1, box_decimals) for side in box]
+                        file.write('%s %s\n' % (name, ' '.join(numbers)))
 
 
 def _decimal(value, decimals):
@@ -271,7 +271,6 @@ class VocScored(IMDB):
         """Write a file of detections for each class, and return their folder."""
         folder = self.result_folder(output_dir)
         os.makedirs(folder, exist_ok=True)
-        for name, of_class in zip(self.classes[1:], all_boxes[1:]):
-            pairs = zip(self.image_set_index, of_class)
-            write_detections(detections_path(folder, self.image_set, name), pairs, **self.decimals)
+        write_detections({detections_path(folder, self.image_set, name): zip(self.image_set_index, of_class)
+                          for name, of_class in zip(self.classes[1:], all_boxes[1:])}, **self.decimals)
         return folder

@@ -23,8 +23,8 @@ from lib.utils.whole_file import whole_files
 from rfcn import data_sets
 from rfcn.cli.run import log_to, parse_config, run_folder
 from rfcn.cli.script import share, whole_number_from
-from rfcn.collect_env import RESULT_FILE, git_revision, machine
-from rfcn.config.config import dump
+from rfcn.collect_env import RESULT_FILE, TEST_CONFIG, git_revision, machine
+from rfcn.config.config import dump, load_config
 from rfcn.report import analysis
 from rfcn.report.page import Content, report_page, side_by_side
 
@@ -55,7 +55,8 @@ def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against
     """Write report.html and report.json.
 
     Args:
-        imdb: the data set that was tested on. all_boxes: [class][image] = (n, 5). evaluation: of `imdb`.
+        cfg: the settings of the test. imdb: the data set that was tested on. all_boxes: [class][image] = (n, 5).
+        evaluation: of `imdb`.
         folder: to write to. params: path of the checkpoint. against: folder of another report.
         thresh: lowest score in pictures and counts. pictures: how many.
     Returns:
@@ -142,14 +143,18 @@ def read_summary(folder):
                         % (path, type(error).__name__, error)) from None
 
 
-def _params_in(folder):
-    """The checkpoint that the test in a folder noted; '' where it left no note, or a damaged one."""
-    note = folder / RESULT_FILE
+def _test_in(folder, cfg):
+    """The checkpoint and the settings that the test in a folder noted; '' and `cfg` where it left no note, or a damaged
+    one.
+    """
+    note, settings = folder / RESULT_FILE, folder / TEST_CONFIG
     try:
-        return str(json.loads(note.read_text(encoding='utf-8'))['params']) if is_there(note) else ''
+        if is_there(note) and is_there(settings):
+            return str(json.loads(note.read_text(encoding='utf-8'))['params']), load_config(settings)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        logger.warning('%s is damaged (%s): the report does not name the checkpoint', note, type(error).__name__)
-        return ''
+        logger.warning('%s or %s is damaged (%s): the report does not name the checkpoint', note, settings.name,
+                       type(error).__name__)
+    return '', cfg
 
 
 def main(argv=None):
@@ -165,5 +170,6 @@ def main(argv=None):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
     all_boxes = load_pickle(str(saved))
     evaluation = imdb.evaluate_detections(all_boxes)
-    write_report(cfg, imdb, all_boxes, evaluation, args.out, params=_params_in(saved.parent), against=args.against,
+    params, tested = _test_in(saved.parent, cfg)
+    write_report(tested, imdb, all_boxes, evaluation, args.out, params=params, against=args.against,
                  thresh=args.report_score, pictures=args.report_pictures)

@@ -23,7 +23,7 @@ def voc_results(tmp_path):
     main.mkdir(parents=True)
     for name in VOC_CLASSES:
         dets = [('2008_000001', np.array([[0, 0, 9, 9, 0.5]]))] if name == 'cat' else []
-        write_detections(detections_path(str(main), 'test', name), dets)
+        write_detections({detections_path(str(main), 'test', name): dets})
     return tmp_path
 
 

@@ -103,7 +103,7 @@ def test_written_detections_come_back_to_the_last_bit(tmp_path):
     rng = np.random.RandomState(7)
     found = {'image 1': rng.rand(3, 5).astype(np.float32), '000002': rng.rand(2, 5)}
     path = str(tmp_path / 'found.txt')
-    write_detections(path, found.items())
+    write_detections({path: found.items()})
     back = read_detections(path)
     assert list(back) == list(found)
     for name in found:
@@ -115,7 +115,7 @@ def test_written_detections_come_back_to_the_last_bit(tmp_path):
 def test_names_of_images_come_back_whatever_their_bytes_and_blanks(tmp_path, end):
     found = {name: dets((BOX, 0.5)) for name in ('caf\udce9', ' a', 'b  c 1', '\u72d7\u2028b', 'x\fy')}
     path = tmp_path / 'found.txt'
-    write_detections(str(path), found.items())
+    write_detections({str(path): found.items()})
     path.write_bytes(path.read_bytes().replace(b'\n', end.encode()))
     assert list(read_detections(str(path))) == list(found)
 
@@ -123,7 +123,7 @@ def test_names_of_images_come_back_whatever_their_bytes_and_blanks(tmp_path, end
 def test_decimals_of_written_detections_can_be_those_of_the_release(tmp_path):
     path = tmp_path / 'found.txt'
     found = [('000001', [[96.8255, 91.67, 541.0218, 219.6343, 0.30012]])]
-    write_detections(str(path), found, score_decimals=3, box_decimals=1)
+    write_detections({str(path): found}, score_decimals=3, box_decimals=1)
     assert path.read_text() == '000001 0.300 97.8 92.7 542.0 220.6\n'
 
 
@@ -160,8 +160,8 @@ def release(golden):
 @pytest.fixture
 def written(release, tmp_path):
     """The folder with the release's detections, written with its number of decimals."""
-    for name, found in release[0]['dets'].items():
-        write_detections(detections_path(str(tmp_path), 'test', name), found.items(), score_decimals=3, box_decimals=1)
+    write_detections({detections_path(str(tmp_path), 'test', name): found.items()
+                      for name, found in release[0]['dets'].items()}, score_decimals=3, box_decimals=1)
     return tmp_path
 
 
@@ -190,9 +190,17 @@ def test_the_mean_over_the_twenty_classes_equals_the_release_if_absent_ones_coun
         assert 'AP for %s = %.4f' % (name, evaluation.metrics['AP@0.5/' + name]) in vectors['evaluate_detections_info']
 
 
+def test_of_the_files_of_the_classes_none_is_new_while_another_is_old(tmp_path):
+    paths = [str(tmp_path / name) for name in 'ab']
+    write_detections({path: [('old', [[0, 0, 4, 4, 0.5]])] for path in paths})
+    with pytest.raises(ValueError, match='reshape'):     # what is found of the second class cannot be written
+        write_detections(dict(zip(paths, ([('new', [[0, 0, 4, 4, 0.5]])], [('new', None)]))))
+    assert [list(read_detections(path)) for path in paths] == [['old'], ['old']]
+
+
 def test_a_name_with_a_line_end_stays_one_line(tmp_path):
     path = str(tmp_path / 'd.txt')
-    write_detections(path, [('a\nb 0.9 1 1 2 2\r', [[0, 0, 4, 4, 0.5]]), ('my photo', [[0, 0, 4, 4, 0.25]])])
+    write_detections({path: [('a\nb 0.9 1 1 2 2\r', [[0, 0, 4, 4, 0.5]]), ('my photo', [[0, 0, 4, 4, 0.25]])]})
     with open(path, newline='') as file:
         assert file.read() == 'a\\nb 0.9 1 1 2 2\\r 0.5 1.0 1.0 5.0 5.0\nmy photo 0.25 1.0 1.0 5.0 5.0\n'
     assert read_detections(path)['my photo'].tolist() == [[0, 0, 4, 4, 0.25]]

@@ -115,6 +115,13 @@ def test_saved_detections_are_reported_and_compared(tested, tmp_path):
     assert 'Compared with Test on tiny' in words.replace(summary['title'], 'Test on tiny') and '+10.0' in words
 
 
+def test_the_settings_on_the_page_are_those_that_the_detections_were_made_with(tested, tmp_path):
+    _, config, _ = tested
+    command.main(['--cfg', str(config), '--out', str(tmp_path), '--report_pictures', '0', 'TEST.NMS=0.123'])
+    words = Page((tmp_path / 'report.html').read_text()).words
+    assert 'NMS: 0.3' in words and '0.123' not in words
+
+
 def test_coco_is_reported_as_voc_is(tested, tiny_voc, tmp_path):
     folder, config, saved = tested
     cfg = load_config(str(config))
@@ -164,6 +171,7 @@ def test_without_saved_detections_the_command_says_what_writes_them(tested, tmp_
 def test_a_damaged_note_of_the_test_is_passed_over(tested, tmp_path, note):
     folder, config, saved = tested
     copy = shutil.copy(str(saved), str(tmp_path))
+    shutil.copy(str(saved.parent / 'test_config.yaml'), str(tmp_path))
     (tmp_path / 'result.json').write_text(note)
     command.main(['--cfg', str(config), '--out', str(tmp_path / 'out'), '--detections', copy, '--report_pictures', '0'])
     assert json.loads((tmp_path / 'out' / 'report.json').read_text())['facts']['parameters'] == 'not known'
