@@ -10,6 +10,7 @@ import http.client
 import os
 import re
 import shutil
+import ssl
 import tarfile
 import time
 import urllib.error
@@ -132,9 +133,9 @@ def _attempt(url, part, timeout, report):
 
 def _is_of_address(error):
     """Whether an address is none, or that of a file of this computer which is not there."""
-    of_server = isinstance(error, urllib.error.HTTPError)      # its reason is a text, too
-    return not of_server and isinstance(getattr(error, 'reason', error),
-                                        (str, ValueError, http.client.InvalidURL, FileNotFoundError))
+    reason = error.reason if type(error) is urllib.error.URLError else error    # an HTTPError is a server's answer
+    return isinstance(reason, (str, ValueError, http.client.InvalidURL, FileNotFoundError)) \
+        and not isinstance(reason, ssl.SSLError)    # of a certificate: a ValueError, too
 
 
 def _size(path):
