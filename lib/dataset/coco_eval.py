@@ -67,8 +67,7 @@ class CocoScored(IMDB):
         path = self.result_file(output_dir)
         text = read_text(path, 'detections')
         try:
-            results = [dict(result, bbox=_four_numbers(result['bbox']), score=float(result['score']))
-                       for result in json.loads(text)]
+            results = [_read_result(result) for result in json.loads(text)]
             images, categories = ({result[key] for result in results} for key in ('image_id', 'category_id'))
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise DatasetError('%s: expected a json list of detections, each with image_id, category_id, bbox and '
@@ -118,9 +117,11 @@ class CocoScored(IMDB):
                 'annotations': annotations}
 
 
-def _four_numbers(values):
-    x, y, width, height = map(float, values)
-    return [x, y, width, height]
+def _read_result(result):
+    x, y, width, height, score = map(float, [*result['bbox'], result['score']])
+    if not np.isfinite([x, y, width, height, score]).all():
+        raise ValueError('numbers that are not finite')
+    return dict(result, bbox=[x, y, width, height], score=score)
 
 
 class _BoxEvaluation(COCOeval):

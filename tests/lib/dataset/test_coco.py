@@ -276,6 +276,8 @@ def test_a_file_with_more_unknown_images_than_known_ones_is_read_in_time(tmp_pat
     ('[{"image_id": 7, "category_id": 18, "bbox": ["a", 2, 3, 4], "score": 1}]', 'expected a json list of detections'),
     ('[{"image_id": 7, "category_id": 18, "bbox": [1, 2, 3], "score": 1}]', 'expected a json list of detections'),
     ('[{"image_id": 7, "category_id": 18, "bbox": [], "score": 1}]', 'expected a json list of detections'),
+    ('[{"image_id": 7, "category_id": 18, "bbox": [1, 2, NaN, 4], "score": 1}]', 'numbers that are not finite'),
+    ('[{"image_id": 7, "category_id": 18, "bbox": [1, 2, 3, 4], "score": Infinity}]', 'numbers that are not finite'),
     ('{"image_id": 7}', 'expected a json list of detections'), ('', 'expected a json list of detections')])
 def test_written_detections_of_another_set_or_of_another_form_are_refused(write, tmp_path, text, said):
     imdb = open_set(write([annotation()]))
