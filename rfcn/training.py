@@ -177,15 +177,26 @@ def optimizer_params(cfg, batches, devices=1):
         batches: per epoch. devices: of all workers.
     """
     settings = cfg.TRAIN
-    rates, parts = (settings.lr, settings.warmup_lr, settings.warmup_step), settings.GRAD_ACCUM
-    if settings.LR_IMAGES:
-        parts *= devices
-        rates = linear_scaling(settings.BATCH_IMAGES * parts, settings.LR_IMAGES, *rates)
+    *rates, parts = update_rates(settings, devices)
     schedule = lr_schedule(rates[0], settings.lr_step, updates_per_epoch(batches, settings.GRAD_ACCUM),
                            factor=settings.lr_factor, warmup=settings.warmup, warmup_lr=rates[1], warmup_step=rates[2],
                            warmup_mode=settings.warmup_mode)
     return dict(momentum=settings.momentum, wd=settings.wd, learning_rate=rates[0], lr_scheduler=schedule,
                 rescale_grad=1.0 / parts, clip_gradient=settings.CLIP_GRADIENT or None)
+
+
+def update_rates(settings, devices):
+    """Learning rate of an update, that of its warm-up, the warm-up's updates, and what the sum of gradients, each of a
+    device's batch, is divided by.
+
+    Args:
+        settings: cfg.TRAIN. devices: of all workers.
+    """
+    rates, parts = (settings.lr, settings.warmup_lr, settings.warmup_step), settings.GRAD_ACCUM
+    if settings.LR_IMAGES:
+        parts *= devices
+        rates = linear_scaling(settings.BATCH_IMAGES * parts, settings.LR_IMAGES, *rates)
+    return (*rates, parts)
 
 
 def validation(cfg):

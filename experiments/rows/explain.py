@@ -44,8 +44,9 @@ def schedule_lines(row, overrides):
         return ['Its images are not here (%s), so that its schedule cannot be counted in them.' % error]
     cfg = load_config(row.cfg_path, list(overrides))
     devices = cfg.gpus.count(',') + 1 if cfg.gpus else 0
-    lines = ['%s, %d images per update; a gradient is summed over devices.'
-             % ('%d GPUs' % devices if devices else 'the CPU', found[-1].batch), HEAD]
+    lines = ['%s, %d images per update; a gradient is %s.'
+             % ('%d GPUs' % devices if devices else 'the CPU', found[-1].batch,
+                'the mean over them' if cfg.TRAIN.LR_IMAGES else 'summed over devices'), HEAD]
     for step in found:
         at_rate = step.drops[0] if step.drops else step.images
         warmup = '%d at %g' % (step.warmup, step.warmup_rate) if step.warmup else 'none'

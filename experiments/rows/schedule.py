@@ -6,6 +6,7 @@ from rfcn import data_sets
 from rfcn.config.config import load_config
 from rfcn.core.schedule import batches_in, last_epoch, updates_per_epoch
 from rfcn.train_alternate import step_config, steps_of
+from rfcn.training import update_rates
 
 # Image set -> its images, and those that have objects (VOC: all; COCO: without crowds).
 IMAGES = {
@@ -22,7 +23,7 @@ class Step(NamedTuple):
     rate: float                 # after the warm-up, for the gradient of one image
     batch: int                  # images per update
     images: int                 # trained in all; a mirror image counts as one
-    drops: Tuple[int, ...]      # images after which the rate falls to a tenth
+    drops: Tuple[int, ...]      # images after which the rate falls by TRAIN.lr_factor
     updates: int
     epochs: float
     warmup: int                 # images of the warm-up
@@ -48,19 +49,22 @@ def steps(cfg, kind):
 
 
 def _step(name, cfg, images):
-    train = cfg.TRAIN
-    devices = len(cfg.gpus.split(','))
-    batches = -(-images // (train.BATCH_IMAGES * devices))
-    per_epoch = updates_per_epoch(batches, train.GRAD_ACCUM)
-    batch = train.BATCH_IMAGES * devices * train.GRAD_ACCUM
-    updates = sum(updates_per_epoch(batches_in(epoch, train.end_epoch, batches), train.GRAD_ACCUM)
-                  for epoch in range(last_epoch(train.end_epoch)))
-    # Gradients are means over a device's images and over the batches of an update, and are summed over devices.
-    share = 1.0 / (train.BATCH_IMAGES * train.GRAD_ACCUM)
-    return Step(name, rate=train.lr * share, batch=batch, images=updates * batch,
-                drops=tuple(int(epoch * per_epoch) * batch for epoch in train.lr_step), updates=updates,
-                epochs=train.end_epoch, warmup=train.warmup_step * batch if train.warmup else 0,
-                warmup_rate=train.warmup_lr * share if train.warmup else 0.0)
+    train, devices = cfg.TRAIN, len(cfg.gpus.split(','))
+    batch_images = train.BATCH_IMAGES * devices
+    batches = -(-images // batch_images)
+    trained = [batches_in(epoch, train.end_epoch, batches) for epoch in range(last_epoch(train.end_epoch))]
+    per_epoch, update_images = updates_per_epoch(batches, train.GRAD_ACCUM), batch_images * train.GRAD_ACCUM
+    lr, warmup_lr, warmup_updates, parts = update_rates(train, devices)
+
+    def images_of(updates):     # the last update of an epoch may be of fewer batches
+        epochs, rest = divmod(updates, per_epoch)
+        return epochs * batches * batch_images + rest * update_images
+    share = 1.0 / (train.BATCH_IMAGES * parts)
+    return Step(name, rate=lr * share, batch=update_images, images=sum(trained) * batch_images,
+                drops=tuple(images_of(int(epoch * per_epoch)) for epoch in train.lr_step),
+                updates=sum(updates_per_epoch(count, train.GRAD_ACCUM) for count in trained), epochs=train.end_epoch,
+                warmup=images_of(warmup_updates) if train.warmup else 0,
+                warmup_rate=warmup_lr * share if train.warmup else 0.0)
 
 
 def training_images(cfg):

@@ -72,11 +72,22 @@ def test_rows_of_multi_scale_training_make_their_proposals_at_600(row):
 
 
 def test_a_schedule_counts_devices_batches_and_accumulation(tiny_cfg):
-    # 6 images, 2 a batch, 2 batches an update: 3 batches and 2 updates an epoch; means of 4 gradients
-    step, = steps(tiny_cfg('TRAIN.GRAD_ACCUM=2', 'TRAIN.lr=0.04', 'TRAIN.lr_step=1', 'TRAIN.end_epoch=2.34'), END2END)
-    assert (step.rate, step.batch, step.updates, step.images, step.drops) == (0.01, 4, 5, 20, (8,))
+    # 6 images, 2 a batch, 2 batches an update: 3 batches and 2 updates an epoch, the second of 2 images; means of 4
+    # gradients; the third epoch is of a batch
+    step, = steps(tiny_cfg('TRAIN.GRAD_ACCUM=2', 'TRAIN.lr=0.04', "TRAIN.lr_step='1,1.5'", 'TRAIN.end_epoch=2.34'),
+                  END2END)
+    assert (step.rate, step.batch, step.updates, step.images, step.drops) == (0.01, 4, 5, 14, (6, 10))
     two, = steps(tiny_cfg('gpus=0,1', 'TRAIN.lr=0.04', 'TRAIN.warmup=true', 'TRAIN.warmup_step=5'), END2END)
     assert (two.rate, two.batch, two.updates, two.warmup) == (0.02, 4, 2, 20)   # a sum of two means of 2
+
+
+def test_with_lr_images_the_rate_of_an_image_is_the_same_on_any_number_of_devices(tiny_cfg):
+    # 8 images an update where the rates are known for 2: four times the rate, a quarter of the warm-up's 4 updates
+    given = ['TRAIN.LR_IMAGES=2', 'TRAIN.lr=0.04', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.004', 'TRAIN.warmup_step=4']
+    for gpus in 'gpus=', 'gpus=0,1', 'gpus=0,1,2,3':
+        step, = steps(tiny_cfg(*given, gpus, 'TRAIN.BATCH_IMAGES=2'), END2END)
+        assert (step.rate, step.warmup_rate) == pytest.approx((0.02, 0.002))
+        assert step.warmup == 8
 
 
 @pytest.mark.parametrize('row', PUBLISHED_ROWS, ids=lambda row: row.name)
@@ -131,6 +142,8 @@ def test_explain_prints_sources_schedule_and_trunk(capsys):
 def test_explain_follows_overrides_and_says_when_images_are_not_here(tmp_path):
     accumulated = explain(find_row('paper_voc07_rfcn'), ['gpus=', 'TRAIN.GRAD_ACCUM=2', 'TRAIN.ALTERNATE.rfcn1_lr=0.1'])
     assert 'the CPU, 2 images per update' in accumulated and 'rfcn1         0.05' in accumulated
+    scaled = explain(find_row('paper_voc07_rfcn'), ['TRAIN.LR_IMAGES=2', 'TRAIN.ALTERNATE.rfcn1_lr=0.1'])
+    assert '8 images per update; a gradient is the mean over them.' in scaled and 'rfcn1         0.05' in scaled
     nowhere = explain(find_row('bccd_resnet50'), ['dataset.dataset_path=%s' % tmp_path])
     assert 'Its images are not here' in nowhere
 
