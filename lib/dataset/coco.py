@@ -22,7 +22,7 @@ from lib.dataset.annotations import (
 )
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
 from lib.dataset.faults import Faults, note_candidates, note_other_files
-from lib.dataset.files import files_of_set, find_image, names_of_set, relative, set_name
+from lib.dataset.files import files_of_set, find_image, image_folders, relative, set_name
 from lib.errors import DatasetError
 from lib.utils.console import listed
 
@@ -80,7 +80,7 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     if absent:
         raise DatasetError('%s: no category %s; there are %s. Add it to the categories of the file, or leave it out of '
                            'dataset.CLASSES' % (path, listed(absent), listed(named)))
-    folders = image_folders(image_set, dataset_path, path)
+    folders = _folders(image_set, dataset_path, path)
     pictures = [_picture(path, dataset_path, folders, image, found, faults) for image, found
                 in zip(content.images, _items_of_images(content, classes))]
     _note_crowded(path, pictures, faults)
@@ -135,20 +135,11 @@ def find_annotations(image_set: str, dataset_path: str) -> list[str]:
                         '. rfcn fetch coco loads COCO' if re.search(r'\d{4}$', image_set) else '')
 
 
-def image_folders(image_set: str, dataset_path: str, path: str) -> list[str]:
-    """The existing folders in which the images of a set may lie, the likeliest first.
-
-    Args:
-        image_set, dataset_path: as of `read_coco`.
-        path: of the json file.
-    """
+def _folders(image_set, dataset_path, path):
+    """`image_folders`, after the one that Roboflow's json file, `path`, lies in."""
     pictures = re.sub('^(minival|valminusminival)', 'val', re.sub('^test-dev', 'test', image_set))
-    sets = list(dict.fromkeys(names_of_set(image_set) + [pictures]))
-    names = [os.path.join('images', name) for name in sets] + sets + ['images', '']
     beside = [os.path.dirname(path)] if os.path.basename(path) == ROBOFLOW else []
-    folders = list(dict.fromkeys(os.path.abspath(folder) for folder in beside + [os.path.join(dataset_path, name)
-                                                                                 for name in names]))
-    return [folder for folder in folders if os.path.isdir(folder)]
+    return list(dict.fromkeys(beside + image_folders(image_set, dataset_path, [pictures])))
 
 
 def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:

@@ -32,7 +32,7 @@ from lib.dataset.files import (
     existing,
     files_of_set,
     find_image,
-    names_of_set,
+    image_folders,
     number_text,
     read_file,
     relative,
@@ -110,9 +110,7 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
             'without a box and a class, such as %.80r' % (path, names[0])))
     classes = class_names(classes, path)
     table, order = labels.resolve(classes)
-    places = [folder for name in names_of_set(image_set) for folder in (os.path.join('images', name), name)]
-    folders = [os.path.join(dataset_path, folder) for folder in places + ['images', '']]
-    folders = [folder for folder in folders if os.path.isdir(folder)]
+    folders = image_folders(image_set, dataset_path)
     paths = [_image_path(dataset_path, folders, name, path, faults) for name in names]
     pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name),
                         objects)

@@ -59,6 +59,20 @@ def files_of_set(image_set: str, dataset_path: str, patterns: Sequence[str], wha
                             % (os.path.abspath(dataset_path), what, image_set, ', '.join(tried), remedy))
 
 
+def image_folders(image_set: str, dataset_path: str, more: Sequence[str] = ()) -> list[str]:
+    """The existing folders in which the images of a set may lie, the likeliest first.
+
+    They are images/<set> and <set> for each of its names (`names_of_set`), then images, then the data set's folder.
+
+    Args:
+        image_set, dataset_path: name of the set, and folder of the data set.
+        more: further names of the set.
+    """
+    places = [place for name in [*names_of_set(image_set), *more] for place in (os.path.join('images', name), name)]
+    folders = dict.fromkeys(os.path.abspath(os.path.join(dataset_path, place)) for place in places + ['images', ''])
+    return [folder for folder in folders if os.path.isdir(folder)]
+
+
 def read_file(path: str, what: str, most: int | None = None) -> bytes:
     """The bytes of a regular file.
 

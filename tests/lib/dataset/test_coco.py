@@ -11,6 +11,7 @@ from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_eval import STATISTICS
 from lib.dataset.coco_json import read_json
 from lib.errors import DatasetError
+from tests.lib.dataset.conftest import trained_on, write_files
 
 CATEGORIES = [{'id': 18, 'name': 'dog'}, {'id': 3, 'name': 'cat'}]
 IMAGE = {'id': 7, 'file_name': 'a.png', 'width': 40, 'height': 30}
@@ -72,6 +73,14 @@ def test_flagged_objects_and_those_outside_are_left_out_and_a_stated_area_of_zer
                                             ('train.json', '.'), ('annotations/train.json', 'images/train')])
 def test_annotations_and_images_may_lie_in_several_places(write, path, pictures):
     assert open_set(write([annotation()], path, pictures)).gt_roidb()[0]['image'].endswith('a.png')
+
+
+@pytest.mark.parametrize('kind, annotated', [('coco', {'val.json': json.dumps(
+    {'images': [dict(IMAGE, file_name='a.jpg')], 'annotations': [annotation()], 'categories': CATEGORIES})}),
+    ('csv', {'val.csv': 'a.jpg,1,2,10,21,dog\n'})])
+def test_pictures_in_a_folder_of_the_own_name_come_before_those_of_another_name_of_the_set(tmp_path, kind, annotated):
+    write_files(tmp_path, dict(annotated, **{'val/a.jpg': None, 'images/valid/a.jpg': None}))
+    assert list(trained_on(kind, tmp_path, 'val')) == ['val/a.jpg']
 
 
 @pytest.mark.parametrize('image_set, pictures', [('minival2014', 'val2014'), ('valminusminival2014', 'val2014'),
