@@ -144,7 +144,7 @@ def rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, batch_ima
 
     Args:
         label: (B*R,); class, 0 background, -1 does not count.
-        rois_per_image: RoIs that back-propagate in an image; divides the box loss.
+        rois_per_image: RoIs that back-propagate in an image; divides the box loss. -1 is all R.
         ohem: only the `rois_per_image` RoIs of each image with the largest loss count (R-FCN, section 2).
     Returns:
         cls_prob (B*R, C), bbox_loss (B*R, 4 * num_reg_classes), the labels that counted (B*R,).
@@ -155,9 +155,11 @@ def rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, batch_ima
     cls_prob = mx.sym.SoftmaxOutput(cls_score, label, name='cls_prob', normalization='valid', use_ignore=True,
                                     ignore_label=IGNORE_LABEL)
     loss = bbox_weight * mx.sym.smooth_l1(bbox_pred - bbox_target, name='bbox_loss_', scalar=1.0)
-    # Divided by the images too: see the departure in `rpn_losses`.
-    bbox_loss = mx.sym.MakeLoss(loss, name='bbox_loss', grad_scale=1.0 / (rois_per_image * batch_images))
-    return cls_prob, bbox_loss, label
+    if rois_per_image == -1:    # Departure: the release divides by this -1, and so increases the loss.
+        scale = dict(normalization='batch')     # MXNet's name for the number of rows
+    else:                       # Divided by the images too: see the departure in `rpn_losses`.
+        scale = dict(grad_scale=1.0 / (rois_per_image * batch_images))
+    return cls_prob, mx.sym.MakeLoss(loss, name='bbox_loss', **scale), label
 
 
 def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights, batch_images, rois_per_image):
@@ -296,18 +298,11 @@ class RFCN:
     def _rcnn_losses(self, conv5, rois, label, bbox_target, bbox_weight):
         train = self.cfg.TRAIN
         cls_score, bbox_pred = self.head.predict(conv5, rois)
+        count = train.BATCH_ROIS_OHEM if train.ENABLE_OHEM else rois_per_image(self.cfg)
         prob, loss, label = rcnn_losses(cls_score, bbox_pred, label, bbox_target, bbox_weight, train.BATCH_IMAGES,
-                                        self._rois_per_image(), train.ENABLE_OHEM)
+                                        count, train.ENABLE_OHEM)
         return (self._by_image(prob, 'cls_prob', train.BATCH_IMAGES),
                 self._by_image(loss, 'bbox_loss', train.BATCH_IMAGES), label)
-
-    def _rois_per_image(self):
-        train = self.cfg.TRAIN
-        if train.ENABLE_OHEM:
-            return train.BATCH_ROIS_OHEM
-        # Departure: the release divides the box loss by BATCH_ROIS even if that is -1 (all RoIs), and so increases it.
-        count = rois_per_image(self.cfg)
-        return count if count > 0 else train.RPN_POST_NMS_TOP_N
 
     def _rcnn_outputs(self, conv5, rois):
         cls_score, bbox_pred = self.head.predict(conv5, rois)

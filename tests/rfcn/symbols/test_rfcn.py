@@ -149,8 +149,11 @@ def test_the_box_loss_is_divided_by_the_rois_that_train(tiny_cfg):
 
 
 def test_the_box_loss_descends_without_ohem_on_all_rois(tiny_cfg):
-    # Departure: the release's scale is 1 / -1 here.
-    assert box_loss_scale(tiny_cfg('TRAIN.ENABLE_OHEM=false')) == pytest.approx(1 / 32)  # 16 proposals an image
+    # Departure: the release's scale is 1 / -1 here. What 'batch' divides by: test_rfcn_head.py.
+    cfg = tiny_cfg('TRAIN.ENABLE_OHEM=false')
+    for symbol in make_symbol(cfg).get_symbol(is_train=True), make_symbol(cfg).get_symbol_rfcn(is_train=True):
+        loss = symbol.attr_dict()['bbox_loss']
+        assert (loss['normalization'], loss.get('grad_scale', '1')) == ('batch', '1')
 
 
 def test_the_new_convolution_learns_three_times_as_fast(tiny_cfg):

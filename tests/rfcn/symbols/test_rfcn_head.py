@@ -56,10 +56,10 @@ def test_deformable_pooling_without_offsets_stays_in_its_bins(run):
                                atol=1e-6)
 
 
-def losses(ohem):
+def losses(ohem, rois_per_image=2):
     """Two images of three RoIs; the second of each image is padding."""
     names = 'score', 'box', 'label', 'target', 'weight'
-    outputs = rcnn_losses(*[mx.sym.Variable(name) for name in names], batch_images=2, rois_per_image=2, ohem=ohem)
+    outputs = rcnn_losses(*[mx.sym.Variable(name) for name in names], batch_images=2, rois_per_image=rois_per_image, ohem=ohem)
     values = dict(score=np.zeros((6, 2), dtype=np.float32), box=np.zeros((6, 4), dtype=np.float32),
                   label=np.array([1, -1, 0, 1, -1, 0], dtype=np.float32),
                   target=np.tile(np.array([[2], [9], [9], [0.5], [9], [9]], dtype=np.float32), 4),
@@ -85,3 +85,8 @@ def test_padding_of_label_minus_one_does_not_train(run, ohem):
     np.testing.assert_allclose(executor.grad_dict['box'].asnumpy(), expected, atol=1e-6)
     # |2| - 0.5 = 1.5 and 0.5 * 0.5^2 = 0.125, before the division
     np.testing.assert_allclose(executor.outputs[1].asnumpy()[:, 0], [1.5, 0, 0, 0.125, 0, 0], atol=1e-6)
+
+
+def test_where_all_rois_train_the_box_loss_is_divided_by_those_that_are_there(run):
+    expected = np.tile([[-1 / 6], [0], [0], [-0.5 / 6], [0], [0]], 4)
+    np.testing.assert_allclose(losses(False, rois_per_image=-1).grad_dict['box'].asnumpy(), expected, atol=1e-6)
