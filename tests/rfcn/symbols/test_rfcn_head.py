@@ -59,7 +59,8 @@ def test_deformable_pooling_without_offsets_stays_in_its_bins(run):
 def losses(ohem, rois_per_image=2):
     """Two images of three RoIs; the second of each image is padding."""
     names = 'score', 'box', 'label', 'target', 'weight'
-    outputs = rcnn_losses(*[mx.sym.Variable(name) for name in names], batch_images=2, rois_per_image=rois_per_image, ohem=ohem)
+    inputs = [mx.sym.Variable(name) for name in names]
+    outputs = rcnn_losses(*inputs, batch_images=2, rois_per_image=rois_per_image, ohem=ohem)
     values = dict(score=np.zeros((6, 2), dtype=np.float32), box=np.zeros((6, 4), dtype=np.float32),
                   label=np.array([1, -1, 0, 1, -1, 0], dtype=np.float32),
                   target=np.tile(np.array([[2], [9], [9], [0.5], [9], [9]], dtype=np.float32), 4),
