@@ -19,7 +19,7 @@ from lib.dataset.voc_eval import match_detections
 from lib.utils.image_file import imread, imwrite
 from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import class_colors, draw_boxes
-from lib.utils.whole_file import check_place
+from lib.utils.whole_file import check_not_read, check_place
 from rfcn import data_sets
 from rfcn.cli.script import make_parser, run_script, share, whole_number_from
 from rfcn.config.config import load_config
@@ -132,6 +132,7 @@ def main(argv=None):
     cfg = load_config(args.cfg)
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     check_place(args.out)
+    check_not_read([args.out], [args.cfg, args.detections] + [picture.path for picture in imdb.data.pictures])
     all_boxes = load_pickle(args.detections)
     imdb.check_detections(all_boxes)
     picture = sheet(imdb, all_boxes, args.count, args.thresh, args.width, args.height)

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from lib.errors import DatasetError
 from lib.utils.limits import open_input
-from lib.utils.whole_file import save_whole
+from lib.utils.whole_file import check_not_read, save_whole
 from rfcn.cli.script import make_parser, run_script
 
 LOGGER = logging.getLogger(__name__)
@@ -150,10 +150,12 @@ def plot_curves(jsonl_path, out_png):
     Raises:
         FileNotFoundError: there is no such file of JSON lines.
         DatasetError: it has other lines, or pictures have no such ending.
+        UserError: both paths are of one file.
     """
     kind, known = Path(out_png).suffix[1:] or 'png', FigureCanvasAgg.get_supported_filetypes()
     if kind not in known:
         raise DatasetError('%s: expected the name of a picture, ending in .%s' % (out_png, ', .'.join(sorted(known))))
+    check_not_read([out_png], [jsonl_path])
     records = read_records(jsonl_path)
     losses, rates, scores = training_curves(records), training_curves(records, 'lr'.__eq__), validation_curves(records)
     panels = 2 if scores else 1

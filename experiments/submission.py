@@ -20,9 +20,10 @@ from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
 from lib.utils.console import say
 from lib.utils.limits import open_input
-from lib.utils.whole_file import is_standard_output, whole_file
+from lib.utils.whole_file import check_result, is_standard_output, whole_file
 from rfcn.cli.script import make_parser, run_script
 
+GZIP, ZIP = b'\x1f\x8b', b'PK'     # how an archive begins
 KEYS = {'image_id', 'category_id', 'bbox', 'score'}
 
 
@@ -92,6 +93,7 @@ def main(argv=None):
     parser.add_argument('--out', required=True, type=Path, help='archive to write')
     parser.add_argument('--name', default='rfcn', help='of the method, in the file for COCO (default: %(default)s)')
     args = parser.parse_args(argv)
+    check_result(args.out, GZIP, ZIP)
     count = make_archive(args.results, args.out, args.name)
     say('%s: %d detections' % (args.out, count), file=sys.stderr if is_standard_output(args.out) else sys.stdout)
 

@@ -30,7 +30,8 @@ from lib.errors import DatasetError
 from lib.rpn.anchors import anchorless, generate_anchors
 from lib.utils.console import progress, say
 from lib.utils.folders import check_new_folder, whole_folder
-from lib.utils.whole_file import check_place, is_standard_output, save_text
+from lib.utils.web_page import BEGINNING
+from lib.utils.whole_file import check_result, is_standard_output, save_text
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
@@ -200,7 +201,7 @@ def _readable(report, max_pixels):
 def run(cfg, args):
     """Check, print, and write what is asked for. Returns whether training would start and the test set is usable."""
     if args.html:
-        check_place(args.html)
+        check_result(args.html, BEGINNING)
     if args.fix:
         check_new_folder(args.fix)
     training, others = image_sets(cfg)

@@ -12,7 +12,8 @@ from lib.utils.console import shown
 
 JPEG_QUALITY = 88
 
-_PAGE = """<!DOCTYPE html>
+BEGINNING = b'<!DOCTYPE html>'    # of each page
+_PAGE = BEGINNING.decode() + """
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>%s</title><style>

@@ -25,9 +25,10 @@ import sys
 import tempfile
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
-from lib.errors import CheckpointError, error_line
+from lib.errors import CheckpointError, UserError, error_line
+from lib.utils.console import shown
 from lib.utils.limits import check_regular
 
 logger = logging.getLogger(__name__)
@@ -243,13 +244,44 @@ def check_place(path: str | os.PathLike) -> None:
         raise PermissionError(errno.EACCES, 'the folder %s may not be written to' % os.path.dirname(target), path)
 
 
+def check_result(path: str | os.PathLike, *beginnings: bytes) -> None:
+    """`check_place` of a result that the user names: it may replace an earlier result of its kind and nothing else, so
+    that a wrong name, such as that of the configuration, does not cost what is there.
+
+    Args:
+        beginnings: with one of them each file of this kind begins.
+    Raises:
+        OSError: as `check_place`.
+        UserError: another file is there.
+    """
+    check_place(path)
+    target = _target(os.fspath(path))
+    if target and os.path.exists(target):
+        with open(target, 'rb') as file:
+            head = file.read(max(map(len, beginnings)))
+        if head and not head.startswith(beginnings):
+            raise UserError('%s: expected a new name or an earlier result of this command, which begins with %s; found '
+                            'another file, which is left as it is. Give another name, or delete the file'
+                            % (shown(path), ' or '.join(map(shown, beginnings))))
+
+
+def check_not_read(results: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
+    """Raise a UserError where a file that is to be written is one of those that are read, under whatever name."""
+    read = set(map(os.path.realpath, inputs))
+    for path in results:
+        if os.path.realpath(path) in read:
+            raise UserError('%s: this file is read, and what is written would replace it. Give another name or folder'
+                            % shown(path))
+
+
 def _target(path):
     """The file that gets a name at the end; None of a stream.
 
     Raises:
-        OSError: it is a folder, or in a folder that is not there.
+        OSError: it is a folder, or in a folder that is not there; or the number of a file that is not open.
     """
     if _descriptor(path) is not None:
+        _check_open(path)
         return None
     target = os.path.realpath(path)
     try:
@@ -262,6 +294,14 @@ def _target(path):
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, 'is a folder; a file was expected', path)
     return target if stat.S_ISREG(mode) else None
+
+
+def _check_open(path):
+    """Raise an OSError where the number that a path names is that of no open file."""
+    try:
+        os.fstat(_descriptor(path))
+    except OSError as error:
+        raise OSError(error.errno, 'no file is open under this number', path) from error
 
 
 def _temporary(target, suffix):

@@ -8,7 +8,7 @@ from lib.utils.console import counted
 from lib.utils.folders import make_folder
 from lib.utils.image_file import imwrite
 from lib.utils.web_page import figure, heading, paragraph, table, web_page
-from lib.utils.whole_file import alone_in, save_text
+from lib.utils.whole_file import alone_in, check_not_read, save_text
 from rfcn.explaining import figures
 
 DECISION_PAGE, TRAINING_PAGE = 'explanation.html', 'training.html'
@@ -21,16 +21,20 @@ def write_explanation(explanation, folder, name):
     """Write the pictures and the page into a folder.
 
     Args:
-        explanation: an `Explanation`. name: of the image, for the page's title.
+        explanation: an `Explanation`. name: path of the image, also the page's title.
     Returns:
         path of the page.
+    Raises:
+        UserError: the image would be replaced.
     """
     folder = Path(folder)
     make_folder(folder)
     pictures = draw_explanation(explanation)
+    paths = [folder / (title + '.png') for title in pictures]
+    check_not_read(paths, [name])
     with alone_in(folder):
-        for title, picture in pictures.items():
-            imwrite(folder / (title + '.png'), picture)
+        for path, picture in zip(paths, pictures.values()):
+            imwrite(path, picture)
         save_text(str(folder / DECISION_PAGE), decision_page(explanation, pictures, name))
     return folder / DECISION_PAGE
 
@@ -140,6 +144,8 @@ def write_training_page(images, folder):
         images: list of `TrainingImage`.
     Returns:
         path of the page.
+    Raises:
+        UserError: an image would be replaced.
     """
     folder = Path(folder)
     make_folder(folder)
@@ -154,10 +160,11 @@ def write_training_page(images, folder):
     sheet = np.vstack([cv2.copyMakeBorder(row, 0, 10, 0, width - row.shape[1], cv2.BORDER_CONSTANT,
                                           value=(255, 255, 255)) for row in rows])
     title = 'What %s %s' % (counted(len(images), 'training image'), 'teaches' if len(images) == 1 else 'teach')
+    paths = [folder / ('training_%d.png' % number) for number in range(1, len(rows) + 1)] + [folder / 'sheet.jpg']
+    check_not_read(paths, [image.path for image in images])
     with alone_in(folder):
-        for number, row in enumerate(rows, 1):
-            imwrite(folder / ('training_%d.png' % number), row)
-        imwrite(folder / 'sheet.jpg', sheet, quality=88)
+        for path, picture in zip(paths, rows + [sheet]):
+            imwrite(path, picture, quality=88)      # of the jpg
         save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(images)] + parts))
     return folder / TRAINING_PAGE
 

@@ -1,7 +1,9 @@
 """The sheet of detections: which are hits, which false alarms, which objects are missed, and where pictures stand."""
 import numpy as np
+import pytest
 
-from experiments.draw_sheet import FALSE_ALARM, HIT, MARGIN, MISSED, judged, rows_of, verdicts
+from experiments.draw_sheet import FALSE_ALARM, HIT, MARGIN, MISSED, judged, main, rows_of, verdicts
+from lib.errors import UserError
 
 CLASSES = ('__background__', 'cat', 'dog')
 
@@ -34,3 +36,11 @@ def test_rows_are_as_wide_as_the_sheet_and_the_last_one_is_not_enlarged():
     assert [numbers for numbers, _ in rows] == [[0, 1], [2, 3]]
     assert rows[0][1] == int((800 - 6 * MARGIN) / (8 / 3 + 1.5)) and rows[1][1] < 200
     assert rows_of([(400, 300)], width=800, height=200) == [([0], 200)]
+
+
+def test_a_sheet_never_takes_the_place_of_an_image(own_tiny_voc, tiny_yaml):
+    image = own_tiny_voc / 'JPEGImages' / 'high1.jpg'
+    before = image.read_bytes()
+    with pytest.raises(UserError, match='high1.jpg: this file is read'):
+        main(['--cfg', tiny_yaml(own_tiny_voc), '--detections', 'x.pkl', '--out', str(image)])
+    assert image.read_bytes() == before

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from experiments.plot_curves import draw_rate, plot_curves, read_records, smoothed, training_curves, validation_curves
-from lib.errors import DatasetError
+from lib.errors import DatasetError, UserError
 
 
 def train(epoch, step, **losses):
@@ -18,6 +18,13 @@ def write(path, records, tail=''):
     """Write records as JSON lines and `tail` after them."""
     path.write_text(''.join(json.dumps(record) + '\n' for record in records) + tail)
     return path
+
+
+def test_the_log_is_not_replaced_by_its_picture(tmp_path):
+    path = write(tmp_path / 'log.png', [train(1, 10, RPNLogLoss=4.)])
+    with pytest.raises(UserError, match='log.png: this file is read'):
+        plot_curves(str(path), str(path))
+    assert read_records(path)
 
 
 def test_records_are_spread_evenly_over_their_epoch():

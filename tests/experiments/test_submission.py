@@ -12,7 +12,7 @@ import pytest
 from experiments import submission
 from lib.dataset.voc import VOC_CLASSES
 from lib.dataset.voc_eval import detections_path, write_detections
-from lib.errors import DatasetError
+from lib.errors import DatasetError, UserError
 from lib.utils.limits import NoInput
 
 
@@ -51,6 +51,16 @@ def test_the_archive_for_the_coco_server_has_the_name_that_it_wants(tmp_path, ca
     with zipfile.ZipFile(str(tmp_path / 'coco.zip')) as archive:
         assert archive.namelist() == ['detections_test-dev2015_mine_results.json']
         assert json.loads(archive.read(archive.namelist()[0]).decode()) == [result]
+
+
+def test_an_archive_never_takes_the_place_of_results(voc_results):
+    path = voc_results / 'results' / 'VOC2012' / 'Main' / 'comp4_det_test_cat.txt'
+    path.write_text('2008_000001 0.5 1.0 1.0 10.0 10.0\n')
+    with pytest.raises(UserError, match='found another file, which is left as it is'):
+        submission.main(['--results', str(voc_results), '--out', str(path)])
+    assert path.read_text() == '2008_000001 0.5 1.0 1.0 10.0 10.0\n'
+    for _ in range(2):
+        submission.main(['--results', str(voc_results), '--out', str(voc_results / 'voc.tar.gz')])
 
 
 def test_what_is_no_result_is_refused(tmp_path):

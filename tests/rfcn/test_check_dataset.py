@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from lib.errors import DatasetError
+from lib.errors import DatasetError, UserError
 from rfcn.check_dataset import main
 from rfcn.convert_dataset import main as convert
 
@@ -30,6 +30,19 @@ def test_a_good_data_set_passes_and_its_counts_are_printed(run):
     assert 'network.ANCHOR_SCALES=[1,2,4]' in printed
     # the tiny sets share images on purpose
     assert 'image in both sets: 3 (the result of the test is too good)' in printed
+
+
+@pytest.mark.parametrize('own', ['tiny.yaml', 'voc/Annotations/wide1.xml', 'voc/JPEGImages/wide1.jpg'])
+def test_a_page_never_takes_the_place_of_what_was_checked(run, own_tiny_voc, own):
+    path = own_tiny_voc.parent / own
+    before = path.read_bytes()
+    with pytest.raises(UserError, match='expected a new name or an earlier result of this command'):
+        run('--html', str(path))
+    assert path.read_bytes() == before
+
+
+def test_a_page_takes_the_place_of_an_earlier_one(run, tmp_path):
+    assert [run('--html', str(tmp_path / 'page.html'))[0] for _ in range(2)] == [0, 0]
 
 
 def test_a_damaged_image_means_that_training_would_not_run_unless_it_is_skipped(run, own_tiny_voc):

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from lib.errors import UserError
 from lib.utils.limits import NoInput
 from lib.utils.whole_file import (
     alone_in,
+    check_not_read,
     check_place,
+    check_result,
     is_standard_output,
     remove_leftovers,
     save_text,
@@ -133,6 +136,40 @@ def test_what_cannot_be_written_is_found_out_before_the_work(tmp_path):
         check_place(tmp_path / 'none' / 'a.txt')
     with pytest.raises(OSError, match='is a folder; a file was expected'):
         check_place(tmp_path)
+
+
+def test_a_number_of_no_open_file_is_refused_before_the_work():
+    with open(os.devnull) as file:
+        path = '/dev/fd/%d' % file.fileno()
+        check_place(path)
+    with pytest.raises(OSError, match='no file is open under this number') as caught:
+        check_place(path)
+    assert caught.value.filename == path
+
+
+def test_a_result_replaces_an_earlier_one_and_no_other_file(tmp_path):
+    path, link = tmp_path / 'page.html', tmp_path / 'link.html'
+    link.symlink_to(path)
+    for content in (None, b'', b'<p>', b'<b>old</b>'):
+        if content is not None:
+            path.write_bytes(content)
+        check_result(path, b'<p>', b'<b>')
+    for content in (b'<', b'symbol: x', bytes([0, 255])):
+        path.write_bytes(content)
+        for name in (path, link):
+            with pytest.raises(UserError, match='%s: expected a new name or an earlier result.* <p> or <b>' % name):
+                check_result(name, b'<p>', b'<b>')
+    check_result('-', b'<p>')
+    check_result('/dev/null', b'<p>')
+
+
+def test_a_file_that_is_read_is_not_written_under_any_name(tmp_path):
+    (tmp_path / 'a').touch()
+    (tmp_path / 'link').symlink_to(tmp_path / 'a')
+    check_not_read([tmp_path / 'b', tmp_path / 'c'], [tmp_path / 'a', tmp_path / 'link'])
+    for written, read in (('a', 'a'), ('link', 'a'), ('a', 'link'), ('x/../a', 'link')):
+        with pytest.raises(UserError, match='%s: this file is read' % written):
+            check_not_read([tmp_path / 'b', tmp_path / written], [str(tmp_path / read)])
 
 
 def test_a_folder_at_the_path_is_no_file(tmp_path):

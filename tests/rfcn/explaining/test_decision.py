@@ -1,5 +1,6 @@
 """One decision taken apart: the numbers are those of the network, of its detections and of `lib/psroi`."""
 import re
+import shutil
 
 import cv2
 import mxnet as mx
@@ -180,6 +181,15 @@ def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_argum
     assert '(20.0, 10.0, 59.0, 49.0)' in page
     with pytest.raises(UserError, match="wide1.jpg: no class is called 'cow'"):
         command.main(arguments + ['--class', 'cow'])
+
+
+def test_a_picture_in_the_place_of_a_drawing_is_kept(tiny_arguments, picture, tmp_path):
+    own = tmp_path / 'idea.png'
+    shutil.copy(picture, str(own))
+    before = own.read_bytes()
+    with pytest.raises(UserError, match='idea.png: this file is read'):
+        command.main([*tiny_arguments, '--image', str(own), '--out', str(tmp_path)])
+    assert own.read_bytes() == before
 
 
 def test_names_cannot_inject_markup(tiny_run, picture, tmp_path):

@@ -1,12 +1,13 @@
 """What a training image teaches: from the loader and the graph of the training, and nothing computed a second way."""
 import re
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
 from lib.bbox.bbox_transform import bbox_overlaps
-from lib.errors import ConfigError, DatasetError
+from lib.errors import ConfigError, DatasetError, UserError
 from lib.rcnn.sample_rois import box_annotator_ohem, cross_entropy, smooth_l1
 from rfcn import data_sets
 from rfcn.core.target_loaders import anchor_loader
@@ -106,6 +107,17 @@ def test_images_without_rois_are_shown_as_far_as_they_go(first):
     _, taught = first('symbol=small_class_rpn', paths=['wide1.jpg'])
     assert taught.rois is None and taught.proposals is None
     np.testing.assert_allclose(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]], atol=0.2)
+
+
+def test_a_training_image_in_the_place_of_a_drawing_is_kept(own_tiny_voc, tiny_yaml):
+    own = own_tiny_voc / 'JPEGImages' / 'sheet.jpg'
+    shutil.copy(str(own.with_name('wide1.jpg')), str(own))
+    shutil.copy(str(own_tiny_voc / 'Annotations' / 'wide1.xml'), str(own_tiny_voc / 'Annotations' / 'sheet.xml'))
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('sheet\n')
+    before = own.read_bytes()
+    with pytest.raises(UserError, match='sheet.jpg: this file is read'):
+        command.main(['--train', '--cfg', tiny_yaml(own_tiny_voc), '--out', str(own.parent)])
+    assert own.read_bytes() == before
 
 
 def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, capsys):
