@@ -20,10 +20,10 @@ import zlib
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO, Callable, NamedTuple
 
-from lib.errors import UserError
+from lib.errors import UserError, reason_of
 from lib.utils.console import shown
 from lib.utils.limits import is_there
-from lib.utils.whole_file import alone_in, save_text
+from lib.utils.whole_file import NO_ROOM, alone_in, save_text
 
 CHUNK = 1 << 20
 NOTE = 'UNFINISHED-%s.txt'      # in the folder of an archive of this name while it is unpacked
@@ -73,6 +73,9 @@ def download(url: str, path: str, *, md5: str | None = None, retries: int = 5, t
                 raise FetchError('%s cannot be loaded: %s. Expected an address that is there, such as '
                                  'https://HOST/FILE or file:///FOLDER/FILE; --mirror names what is before /FILE'
                                  % (url, error)) from None
+            if getattr(error, 'errno', None) in NO_ROOM:
+                raise FetchError('%s: %s. Make room for %s (%d bytes are there) and call again to go on'
+                                 % (url, reason_of(error), part, _size(part))) from None
             failures = 1 if _size(part) > before else failures + 1
             if failures > retries:
                 raise FetchError('%s: %s, %d attempts in a row. What was loaded (%d bytes) stays in %s: call again to '

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -189,6 +190,19 @@ def test_a_pipe_in_the_place_of_an_archive_is_not_waited_for(server, tmp_path, n
     os.mkfifo(str(tmp_path / 'downloads' / name))
     with pytest.raises(NoInput, match='a regular file is expected, this is a named pipe'):
         fetch.fetch([voc_archive(server)], str(tmp_path), **QUICK)
+
+
+def test_a_disk_that_fills_up_meanwhile_is_reported_at_once(server, tmp_path):
+    server.files['/a'] = b'x' * 300
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        with pytest.raises(FetchError, match=r'a: .*\. Make room for .*a\.part \(\d+ bytes are there\)'):
+            download.download(server.url + '/a', str(tmp_path / 'a'), retries=50, timeout=5, pause=60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    download.download(server.url + '/a', str(tmp_path / 'a'), **QUICK)
+    assert (tmp_path / 'a').read_bytes() == b'x' * 300
 
 
 def test_a_server_that_is_away_is_reported_after_the_attempts(server, tmp_path):
