@@ -5,8 +5,8 @@
 For each network and precision four processes: a training over many sizes and one over the largest of them alone, and
 the same for detection (INT8 too). Each size is a picture of its own, random and with a few objects; both orientations.
 Parameters are random. Training is by the project's loader and module, detection by its predictor. Writes memory.json
-and memory.png: megabytes over steps, the peaks, their ratio, the growth between two thirds of the first `--sizes` steps
-and the end, and the seconds of processor time of a step. The two processes of a pair take turns step by step, so that
+and memory.png: megabytes over steps, the peaks, their ratio, the growth from step `--sizes`, when each was seen once,
+to the end, and the seconds of processor time of a step. The two processes of a pair take turns step by step, so that
 their times are those of one run. The exit status is 1 if a ratio exceeds --bound.
 """
 import itertools

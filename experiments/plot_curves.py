@@ -1,6 +1,6 @@
 """Draw the curves of a training run: losses and their running means, learning rate, validation mAP against epochs.
 
-    python experiments/plot_curves.py output/.../log.jsonl curves.png
+    python experiments/plot_curves.py output/.../PREFIX-log.jsonl curves.png
 
 The training loop writes one JSON object per line, epochs counted from 1:
 

@@ -1,4 +1,4 @@
-"""What several hosts would give, computed from a step on one: `python -m experiments.several_hosts --help`.
+"""What several hosts would give, computed from a step on one: `python experiments/several_hosts.py --help`.
 
 Nothing is run. A step on N hosts with a worker each takes
 
@@ -16,9 +16,14 @@ first (give --cores as measured where you can). So it is the least time.
 --check FILE takes benchmark.json of `rfcn benchmark workers`: HANDLING follows from two workers without a link
 between them, and with it the other steps are computed and set beside the measured ones.
 """
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the project's folder
+
 import json
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 from experiments.rows.cost import array_sizes, input_shapes, trained_names

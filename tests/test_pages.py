@@ -16,10 +16,18 @@ OF_OTHERS = ('docs/map.md', 'docs/rows.md', 'docs/own_data.md', 'data/README.md'
 every_page = pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
+def anchors(page):
+    """What a link may name after the #, of the headings of a page: lower case, blanks as hyphens, no other signs."""
+    titles = re.findall(r'^#+ (.+)$', page.read_text(encoding='utf-8'), re.MULTILINE)
+    return [re.sub(r'[^\w -]', '', title.lower()).replace(' ', '-') for title in titles]
+
+
 @every_page
 def test_what_a_page_links_to_is_there(page):
-    targets = re.findall(r'\]\((?!https?:|#|mailto:)([^)#\s]+)', page.read_text(encoding='utf-8'))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    links = re.findall(r'\]\((?!https?:|mailto:)([^)#\s]*)#?([^)\s]*)', page.read_text(encoding='utf-8'))
+    targets = [(page.parent / file if file else page, anchor) for file, anchor in links]
+    assert [str(file) for file, _ in targets if not file.exists()] == []
+    assert [anchor for file, anchor in targets if anchor and anchor not in anchors(file)] == []
 
 
 @every_page

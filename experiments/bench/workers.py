@@ -3,7 +3,7 @@
 N "apart" are N processes on the same cores that share nothing: what a worker takes longer than these, it waits for the
 parameter server. "at R Gbit/s": each worker is a host of its own, a network namespace with a link of that speed in each
 direction and DELAY ms (tc; needs the rights of root); the first one also has the scheduler and the server.
-`python -m experiments.several_hosts --check` computes the same steps and compares.
+`python experiments/several_hosts.py --check` computes the same steps and compares.
 """
 import collections
 import csv

@@ -208,7 +208,7 @@ def _roi_panels(image):
              (rois.targets[foreground], [TARGET] * len(foreground), None, 2)]
     return {'the RoIs; ' + LEGEND: _panel(image, drawn),
             'foreground RoIs (green) and the boxes that they are to become (purple)': _panel(image, moves),
-            'the %d highest losses, class and box together; colours as of the RoIs' % LOSSES: loss_bars(rois)}
+            'the highest losses (%d at most), class and box together; colours as of the RoIs' % LOSSES: loss_bars(rois)}
 
 
 def _groups(rois):
@@ -248,7 +248,7 @@ def loss_bars(rois):
 
 
 def titled(picture, title):
-    """The picture below its title, cut to two lines of the picture's width."""
+    """The picture below its title, of which four lines of the picture's width are shown."""
     lines, letters = [''], 12
     for word in title.split():
         if (len(lines[-1]) + len(word)) * letters * 0.58 > picture.shape[1] and lines[-1]:

@@ -25,9 +25,9 @@ logger = logging.getLogger(__name__)
 def plain_symbol(cfg):
     """The test graph for one image of any size, of MXNet's own operators alone.
 
-    Proposals come from `contrib.MultiProposal`, whatever TEST.CXX_PROPOSAL says. It differs from the Python operator in
-    what docs/departures.md says of it: it does not limit how much a side may grow, and repeats proposals in turn where
-    there are too few.
+    Proposals come from `contrib.MultiProposal`, whatever TEST.CXX_PROPOSAL says. It differs from the Python operator:
+    it does not limit how much a side may grow, ranks cells beyond the image's last whole one last instead of leaving
+    them out, and repeats proposals in turn where there are too few.
 
     Args:
         cfg: a loaded configuration.
