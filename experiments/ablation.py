@@ -171,14 +171,20 @@ def prepare_data(args):
         make_dataset(args.out / 'data', train=args.images, val=1, test=args.test_images)
         args.overrides.insert(0, 'dataset.dataset_path=%s' % (args.out / 'data'))
         return {'training images': args.images, 'test images': args.test_images}
-    path = args.data_path or ROOT / 'data' / args.data
-    weights = args.weights or ROOT / 'model' / 'pretrained_model' / 'resnet_v1_50-0000.params'
+    path = args.data_path or first_of(ROOT / 'data' / args.data, ROOT.parent / 'shared' / 'data' / args.data)
+    weights = args.weights or first_of(*(folder / 'resnet_v1_50-0000.params' for folder in (
+        ROOT / 'model' / 'pretrained_model', ROOT.parent / 'shared' / 'weights')))
     for found, option in ((path, '--data_path'), (weights, '--weights')):
         if not Path(found).exists():
             raise UserError('%s: there is nothing; name the place with %s' % (found, option))
     prefix = str(weights)[:-len('-0000.params')]
     args.overrides[:0] = ['dataset.dataset_path=%s' % path, 'network.pretrained=%s' % prefix]
     return {'data': args.data}
+
+
+def first_of(*paths):
+    """The first path that is there, else the first."""
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def main(argv=None):
