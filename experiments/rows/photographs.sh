@@ -2,8 +2,10 @@
 # What the rows on real photographs share: where data and weights lie, and what is said where they do not. Sourced:
 #
 #   photographs NAME_OF_THE_DATA SCRIPT [DATA [WEIGHTS]] [KEY=VALUE ...]
-#     DATA      folder with Annotations, ImageSets, JPEGImages
-#     WEIGHTS   prefix of a parameter file: WEIGHTS-0000.params
+#     DATA      folder with Annotations, ImageSets, JPEGImages; by default data/NAME_OF_THE_DATA
+#     WEIGHTS   prefix of a parameter file, WEIGHTS-0000.params; by default model/pretrained_model/resnet_v1_50
+#
+# Where the defaults are not there, ../shared beside the project is looked in, which several clones can use.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
