@@ -20,10 +20,9 @@ from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
 from lib.utils.console import say
 from lib.utils.limits import open_input
-from lib.utils.whole_file import check_result, is_standard_output, whole_file
+from lib.utils.whole_file import check_not_read, is_standard_output, whole_file
 from rfcn.cli.script import make_parser, run_script
 
-GZIP, ZIP = b'\x1f\x8b', b'PK'     # how an archive begins
 KEYS = {'image_id', 'category_id', 'bbox', 'score'}
 
 
@@ -41,6 +40,7 @@ def voc_archive(folder, out):
     if missing:
         raise DatasetError('%s: no detections of %s; the server wants a file for each class'
                            % (mains[0], ', '.join(missing)))
+    check_not_read([out], files)
     count = 0
     with whole_file(out) as temporary, tarfile.open(temporary, 'w:gz') as archive:
         for path in files:
@@ -65,6 +65,7 @@ def coco_archive(path, out, name):
         results = None
     if not isinstance(results, list) or not all(isinstance(item, dict) and KEYS <= set(item) for item in results):
         raise DatasetError('%s: expected a list of results with %s' % (path, ', '.join(sorted(KEYS))))
+    check_not_read([out], [path])
     image_set = path.name[len('detections_'):-len('_results.json')]
     with whole_file(out) as temporary, zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as archive:
         archive.write(str(path), 'detections_%s_%s_results.json' % (image_set, name))
@@ -93,7 +94,6 @@ def main(argv=None):
     parser.add_argument('--out', required=True, type=Path, help='archive to write')
     parser.add_argument('--name', default='rfcn', help='of the method, in the file for COCO (default: %(default)s)')
     args = parser.parse_args(argv)
-    check_result(args.out, GZIP, ZIP)
     count = make_archive(args.results, args.out, args.name)
     say('%s: %d detections' % (args.out, count), file=sys.stderr if is_standard_output(args.out) else sys.stdout)
 

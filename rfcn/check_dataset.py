@@ -30,8 +30,7 @@ from lib.errors import DatasetError
 from lib.rpn.anchors import anchorless, generate_anchors
 from lib.utils.console import progress, say
 from lib.utils.folders import check_new_folder, whole_folder
-from lib.utils.web_page import BEGINNING
-from lib.utils.whole_file import check_result, is_standard_output, save_text
+from lib.utils.whole_file import check_not_read, check_place, is_standard_output, save_text
 from rfcn import data_sets
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
@@ -198,10 +197,17 @@ def _readable(report, max_pixels):
     return found
 
 
+def files_of(reports):
+    """Paths of all annotations and images that were checked."""
+    return [path for report in reports.values() for picture in report.data.pictures
+            for path in (picture.source, picture.path)]
+
+
 def run(cfg, args):
     """Check, print, and write what is asked for. Returns whether training would start and the test set is usable."""
     if args.html:
-        check_result(args.html, BEGINNING)
+        check_place(args.html)
+        check_not_read([args.html], [args.cfg])
     if args.fix:
         check_new_folder(args.fix)
     training, others = image_sets(cfg)
@@ -216,6 +222,7 @@ def run(cfg, args):
     say(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)
     good = not stops and not untested
     if args.html:
+        check_not_read([args.html], files_of(reports))
         title = 'Data set %s' % cfg.dataset.dataset_path
         page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
         save_text(args.html, page.encode('utf-8', 'replace').decode('utf-8'))

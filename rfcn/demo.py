@@ -177,8 +177,9 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level, 'stderr' if any(map(is_standard_output, (args.json, args.coco))) else 'stdout')
     images = [path for given in args.image or () for path in (images_in(given) if os.path.isdir(given) else [given])]
-    check_options(args, images or [args.video])
-    detector = Detector(cfg, args.params or last_checkpoint(cfg, args.cfg))
+    params = args.params or last_checkpoint(cfg, args.cfg)
+    check_options(args, [args.cfg, params] + (images or [args.video]))
+    detector = Detector(cfg, params)
     make_folder(args.out)
     if args.video:
         draw_video(detector, args.video, args)

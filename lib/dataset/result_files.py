@@ -16,7 +16,7 @@ from lib.dataset.voc_eval import detections_path, write_detections
 from lib.errors import DatasetError
 from lib.utils.console import shown
 from lib.utils.folders import make_folder
-from lib.utils.whole_file import alone_in, check_result, save_text, whole_text
+from lib.utils.whole_file import alone_in, check_place, save_text, whole_text
 
 
 class JsonWriter:
@@ -33,7 +33,6 @@ class JsonWriter:
         self.path = path
 
     def __enter__(self):
-        check_result(self.path, b'{"image": ', b'{"video": ')
         self._stack = contextlib.ExitStack()
         self._file = self._stack.enter_context(whole_text(self.path))
         return self
@@ -93,7 +92,7 @@ class CocoWriter(_AtTheEnd):
     """
 
     def __enter__(self):
-        check_result(self.path, b'{"images": [')
+        check_place(self.path)
         return self
 
     def save(self) -> None:

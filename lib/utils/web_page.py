@@ -12,8 +12,7 @@ from lib.utils.console import shown
 
 JPEG_QUALITY = 88
 
-BEGINNING = b'<!DOCTYPE html>'    # of each page
-_PAGE = BEGINNING.decode() + """
+_PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>%s</title><style>

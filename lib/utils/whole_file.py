@@ -244,27 +244,6 @@ def check_place(path: str | os.PathLike) -> None:
         raise PermissionError(errno.EACCES, 'the folder %s may not be written to' % os.path.dirname(target), path)
 
 
-def check_result(path: str | os.PathLike, *beginnings: bytes) -> None:
-    """`check_place` of a result that the user names: it may replace an earlier result of its kind and nothing else, so
-    that a wrong name, such as that of the configuration, does not cost what is there.
-
-    Args:
-        beginnings: with one of them each file of this kind begins.
-    Raises:
-        OSError: as `check_place`.
-        UserError: another file is there.
-    """
-    check_place(path)
-    target = _target(os.fspath(path))
-    if target and os.path.exists(target):
-        with open(target, 'rb') as file:
-            head = file.read(max(map(len, beginnings)))
-        if head and not head.startswith(beginnings):
-            raise UserError('%s: expected a new name or an earlier result of this command, which begins with %s; found '
-                            'another file, which is left as it is. Give another name, or delete the file'
-                            % (shown(path), ' or '.join(map(shown, beginnings))))
-
-
 def check_not_read(results: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
     """Raise a UserError where a file that is to be written is one of those that are read, under whatever name."""
     read = set(map(os.path.realpath, inputs))

@@ -56,7 +56,7 @@ def test_the_archive_for_the_coco_server_has_the_name_that_it_wants(tmp_path, ca
 def test_an_archive_never_takes_the_place_of_results(voc_results):
     path = voc_results / 'results' / 'VOC2012' / 'Main' / 'comp4_det_test_cat.txt'
     path.write_text('2008_000001 0.5 1.0 1.0 10.0 10.0\n')
-    with pytest.raises(UserError, match='found another file, which is left as it is'):
+    with pytest.raises(UserError, match='this file is read'):
         submission.main(['--results', str(voc_results), '--out', str(path)])
     assert path.read_text() == '2008_000001 0.5 1.0 1.0 10.0 10.0\n'
     for _ in range(2):

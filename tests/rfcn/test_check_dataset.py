@@ -36,7 +36,7 @@ def test_a_good_data_set_passes_and_its_counts_are_printed(run):
 def test_a_page_never_takes_the_place_of_what_was_checked(run, own_tiny_voc, own):
     path = own_tiny_voc.parent / own
     before = path.read_bytes()
-    with pytest.raises(UserError, match='expected a new name or an earlier result of this command'):
+    with pytest.raises(UserError, match='this file is read'):
         run('--html', str(path))
     assert path.read_bytes() == before
 

@@ -18,7 +18,6 @@ from lib.utils.whole_file import (
     alone_in,
     check_not_read,
     check_place,
-    check_result,
     is_standard_output,
     remove_leftovers,
     save_text,
@@ -145,22 +144,6 @@ def test_a_number_of_no_open_file_is_refused_before_the_work():
     with pytest.raises(OSError, match='no file is open under this number') as caught:
         check_place(path)
     assert caught.value.filename == path
-
-
-def test_a_result_replaces_an_earlier_one_and_no_other_file(tmp_path):
-    path, link = tmp_path / 'page.html', tmp_path / 'link.html'
-    link.symlink_to(path)
-    for content in (None, b'', b'<p>', b'<b>old</b>'):
-        if content is not None:
-            path.write_bytes(content)
-        check_result(path, b'<p>', b'<b>')
-    for content in (b'<', b'symbol: x', bytes([0, 255])):
-        path.write_bytes(content)
-        for name in (path, link):
-            with pytest.raises(UserError, match='%s: expected a new name or an earlier result.* <p> or <b>' % name):
-                check_result(name, b'<p>', b'<b>')
-    check_result('-', b'<p>')
-    check_result('/dev/null', b'<p>')
 
 
 def test_a_file_that_is_read_is_not_written_under_any_name(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from lib.dataset.voc_eval import read_detections
-from lib.errors import DatasetError, UserError
+from lib.errors import DatasetError
 from tests.conftest import ROOT
 from tests.rfcn.demo.conftest import lines_of
 
@@ -49,16 +49,18 @@ def test_an_image_is_not_replaced_by_what_was_found_in_it(run, picture, tmp_path
     assert image.read_bytes() == before
 
 
+@pytest.mark.parametrize('given', ['--cfg', '--params'])
 @pytest.mark.parametrize('option', ['--json', '--coco'])
-def test_found_objects_replace_earlier_ones_and_no_other_file(run, picture, tmp_path, option):
-    path = tmp_path / 'found.json'
-    for _ in range(2):
-        run('--image', picture, option, str(path))
-        assert picture in path.read_text()
-    path.write_text('symbol: small_rfcn')
-    with pytest.raises(UserError, match='found another file, which is left as it is'):
-        run('--image', picture, option, str(path))
-    assert path.read_text() == 'symbol: small_rfcn'
+def test_neither_configuration_nor_checkpoint_is_replaced_and_an_earlier_file_is(run, picture, tiny_arguments, tmp_path,
+                                                                                 given, option):
+    path = tmp_path / 'file'
+    shutil.copy(tiny_arguments[tiny_arguments.index(given) + 1], str(path))
+    before = path.read_bytes()
+    with pytest.raises(DatasetError, match='file: this file is read'):
+        run('--image', picture, given, str(path), option, str(path))
+    assert path.read_bytes() == before
+    run('--image', picture, option, str(path))
+    assert picture in path.read_text()
 
 
 def test_pictures_of_the_same_name_in_other_folders_are_two_in_each_format(run, picture, tmp_path):
