@@ -254,25 +254,30 @@ def files_below(folder: str, extensions: tuple[str, ...], note: Callable[[str], 
         extensions: in lower case; those of files may be in any case.
         note: called with a message for each link that is left out.
     """
-    found, seen = [], set()
-    for path, folders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(path)
-        if place in seen:
-            note('%s: a link to %s, which has been read already: left out' % (path, place))
-            folders[:] = []
-            continue
-        seen.add(place)
-        names = [name for name in names if belongs(name)]
-        for link in (os.path.join(path, name) for name in names if not name.lower().endswith(extensions)):
-            if not os.path.exists(link):
-                note('%s: a link that leads nowhere: left out' % link)
-            elif _was_a_link(link):
-                note('%s: a text file in the place of a link, as git and copies to other systems leave it: left out. '
-                     'Make it a link again' % link)
-        folders[:] = sorted(name for name in folders if belongs(name))
-        found += [os.path.join(path, name) for name in sorted(names)
-                  if name.lower().endswith(extensions)]
+    found, seen, tops = [], set(), [folder]
+    for top in tops:                # linked folders come last, so that no file is taken by a link that has a plain path
+        for path, folders, names in os.walk(top):
+            place = os.path.realpath(path)
+            if place in seen:
+                note('%s: a link to %s, which has been read already: left out' % (path, place))
+                folders[:] = []
+                continue
+            seen.add(place)
+            paths = [os.path.join(path, name) for name in names if belongs(name)]
+            _note_lost_links([name for name in paths if not name.lower().endswith(extensions)], note)
+            found += [name for name in paths if name.lower().endswith(extensions)]
+            folders[:] = sorted(name for name in folders if belongs(name))
+            tops += [link for link in (os.path.join(path, name) for name in folders) if os.path.islink(link)]
     return sorted(found)
+
+
+def _note_lost_links(paths, note):
+    for path in paths:
+        if not os.path.exists(path):
+            note('%s: a link that leads nowhere: left out' % path)
+        elif _was_a_link(path):
+            note('%s: a text file in the place of a link, as git and copies to other systems leave it: left out. '
+                 'Make it a link again' % path)
 
 
 def _was_a_link(path):

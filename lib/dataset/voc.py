@@ -41,6 +41,7 @@ from lib.dataset.files import (
 from lib.dataset.voc_files import Flat, Images, find_layout, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError
+from lib.utils.console import counted
 
 # Names of images that are not read back: the stems stand in lists, on lines without blanks at their ends.
 _LOST_NAMES = re.compile(NO_TEXT + '|' + HIDDEN + r'|^\s|\s$|\s\.[^.]*$')
@@ -194,11 +195,11 @@ def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[
             os.makedirs(os.path.dirname(path), exist_ok=True)
             ElementTree.ElementTree(annotation_xml(data, picture)).write(path, encoding='utf-8')
         flags = data.table()[0]['flags']
-        lost['crowds'] += int((flags & CROWD > 0).sum())
-        lost['ignored objects'] += int((flags & IGNORED > 0).sum())
+        lost['crowd'] += int((flags & CROWD > 0).sum())
+        lost['ignored object'] += int((flags & IGNORED > 0).sum())
         write_lines(os.path.join(out, 'ImageSets', 'Main', image_set + '.txt'), map(_stem, data.pictures))
         write_lines(os.path.join(out, CLASS_FILE), data.classes)
-    return (['%d %s became difficult objects: VOC has no %s' % (count, name, name)
+    return (['%s became difficult: VOC has no %ss' % (counted(count, name), name)
              for name, count in lost.items() if count],
             {image_set: os.path.join(out, 'JPEGImages') for image_set in sets})
 

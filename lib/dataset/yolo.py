@@ -36,6 +36,7 @@ from lib.dataset.files import (
     short_name,
     write_lines,
 )
+from lib.dataset.imdb import box_text
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed
@@ -266,7 +267,7 @@ def _to_box(values, width, height):
 
 
 def write_yolo(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:
-    """Write labels/<set>/*.txt and data.yaml. Arguments and results as of `write_voc`."""
+    """Write labels/<set>/*.txt and data.yaml. Arguments, results and errors as of `write_voc`."""
     flagged = 0
     for image_set, data in sets.items():
         check_stems(data.pictures, 'labels/' + image_set)
@@ -274,14 +275,23 @@ def write_yolo(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
         for picture in data.pictures:
             check_name(picture, _LOST_NAMES, "YOLO's folders")
             path = os.path.join(out, 'labels', image_set, os.path.splitext(picture.name)[0] + '.txt')
-            write_lines(path, [label_line(item['label'], item['box'].tolist(), *picture.size)
-                               for item in picture.items])
+            write_lines(path, [_line_of(data, picture, item) for item in picture.items])
     places = ['%s: %s' % (json.dumps(image_set), json.dumps('images/' + image_set)) for image_set in sets]
     names = names_lines(dict(enumerate(next(iter(sets.values())).classes)))
     write_lines(os.path.join(out, DESCRIPTIONS[0]), places + names)
     lost = '%s difficult, ignored or %s: like any other now, YOLO cannot say it' % (
         counted(flagged, 'object') + (' was' if flagged == 1 else ' were'), 'a crowd' if flagged == 1 else 'crowds')
     return [lost] * bool(flagged), {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
+
+
+def _line_of(data, picture, item):
+    """The line of an item. Raises a DatasetError if it would not be read back."""
+    line = label_line(item['label'], item['box'].tolist(), *picture.size)
+    if not all(abs(float(value)) < MOST for value in line.split()[1:]):
+        raise DatasetError("%s: expected a box of less than %d times the image's sides, since larger fractions are not "
+                           'read back from YOLO. Correct it, or leave such boxes out: rfcn check --fix OUT does'
+                           % (box_text(data, picture, item), MOST))
+    return line
 
 
 def names_lines(names: dict[int, str]) -> list[str]:

@@ -215,6 +215,14 @@ def test_an_image_that_a_folder_would_not_give_back_is_not_lost_in_a_conversion(
         assert [len(picture.items) for picture in data.pictures] == [1]
 
 
+def test_a_box_whose_fractions_yolo_would_not_give_back_stops_the_conversion_with_its_place(tmp_path):
+    lines = b'a.png,1,2,5,6,cat\na.png,1,2,%d,6,cat\n' % (9 * SIZE[0])
+    write_files(tmp_path, {'images/a.png': IMAGE, 'train.csv': lines})
+    with pytest.raises(DatasetError, match=r'train\.csv: line 2 \(cat\), box \(1, 2, .* of less than 2 times .* --fix'):
+        convert('csv', 'yolo', ['train'], str(tmp_path), str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+
+
 def test_the_remedy_for_a_size_on_its_side_is_one_that_helps(tmp_path):
     head = 'image,x1,y1,x2,y2,class,width,height\n'
     write_files(tmp_path, {'images/a.png': IMAGE,

@@ -223,6 +223,13 @@ def test_linked_folders_are_followed_and_other_links_are_told(write, tmp_path):
         (folder / 'images/train' / name).unlink()
 
 
+def test_a_picture_is_known_by_its_own_path_not_by_that_of_a_link_to_its_folder(write):
+    folder = write({'data.yaml': 'names: [cat]\ntrain: images'})
+    (folder / 'images/again').symlink_to(folder / 'images/train')
+    assert trained_on('yolo', folder) == {'images/train/a.jpg': READ}
+    assert 'images/again: a link to' in faults_of(folder)[kinds.LINK]
+
+
 def test_a_link_that_a_copy_made_a_text_file_of_is_told(write, tmp_path):
     write_files(tmp_path, {'other/b.jpg': None})
     folder = write({'images/train/batch2': '../../../other', 'images/train/LICENSE': 'free', 'images/train/x': b'\0/'})
