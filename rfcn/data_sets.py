@@ -34,9 +34,13 @@ def training_roidb(cfg: Config) -> list[dict]:
     """Entries of all training images and their flipped copies; images without objects only with TRAIN.KEEP_EMPTY.
 
     Raises:
-        DatasetError: with counts, if no object is left to train on.
+        DatasetError: with counts, if no object is left to train on; an image cannot be read or has another size than
+            annotated, as far as headers tell.
     """
-    roidb = roidb_of(datasets(cfg, cfg.dataset.image_set), flip=cfg.TRAIN.FLIP)
+    imdbs = datasets(cfg, cfg.dataset.image_set)
+    roidb = roidb_of(imdbs, flip=cfg.TRAIN.FLIP)
+    for imdb in imdbs:
+        imdb.check_headers()
     return filter_roidb(roidb, keep_empty=cfg.TRAIN.KEEP_EMPTY and not cfg.RELEASE_RULES)
 
 

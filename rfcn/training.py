@@ -212,6 +212,7 @@ def validation(cfg):
         return None
     imdb, = data_sets.datasets(cfg, cfg.dataset.val_image_set)
     check_usable([imdb], 'validated on')
+    imdb.check_headers()
     unnormalised = inference.unnormalised(cfg)
 
     def validate(epoch, arg_params, aux_params):

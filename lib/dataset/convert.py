@@ -11,7 +11,7 @@ from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, u
 from lib.dataset.box_rule import hints
 from lib.dataset.faults import stopping
 from lib.dataset.files import inside
-from lib.dataset.imdb import EXAMPLES, turned_text
+from lib.dataset.imdb import EXAMPLES, size_text, turned_text
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head
@@ -92,11 +92,7 @@ def _head_of(picture):
     """
     head = image_head(picture.path)
     if picture.size not in (None, head.size):
-        remedy = 'or resize its boxes, if the image was resized after they were drawn' \
-            if picture.size != head.size[::-1] else \
-            'or turn the picture: rfcn check --fix OUT --upright does it where it has an EXIF orientation'
-        raise DatasetError('%s: the image is %d x %d pixels, its annotation %s says %d x %d. Correct it, %s'
-                           % (picture.path, *head.size, picture.source, *picture.size, remedy))
+        raise DatasetError(size_text(picture, head.size))
     return head
 
 

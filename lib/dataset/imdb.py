@@ -77,9 +77,7 @@ class IMDB:
             raise DatasetError("%s: on_unknown_class must be 'error' or 'ignore', not %r"
                                % (data.name, on_unknown_class))
         faults = list(data.faults) + (unknown_labels(data) if on_unknown_class == 'error' else [])
-        for fault in stopping(faults, on_bad_image, on_unknown_class):
-            absent = fault.kind in (kinds.MISSING, kinds.NOT_ANNOTATED)
-            raise (FileNotFoundError if absent else DatasetError)(fault.text)
+        _stop_at(stopping(faults, on_bad_image, on_unknown_class))
         self.data = _without_bad_images(data, faults, on_bad_image)
         self.name = data.name
         self.image_set = data.image_set
@@ -88,8 +86,9 @@ class IMDB:
         self.min_box_side = min_box_side
         self.box_rule = box_rule
         self.use_difficult = use_difficult
+        self.on_bad_image = on_bad_image
         self._pictures = None
-        self._fitted = None
+        self._fitted = self._found = None
         quiet = (kinds.LABEL, kinds.IMAGE)      # objects left out on purpose; images that were named above
         _log_some([fault for fault in faults if fault.kind not in quiet])
 
@@ -116,17 +115,25 @@ class IMDB:
 
     @property
     def fitted(self) -> FittedItems:
-        """The objects, with boxes fitted into the images, and which of them are used. Reads sizes not annotated."""
+        """The objects, with boxes fitted into the images, and which of them are used. Reads the images' headers."""
         if self._fitted is None:
-            self.data, turned = with_sizes(self.data)
+            self.data, self._found = with_sizes(self.data)
             sizes, table = [picture.size for picture in self.data.pictures], self.data.table()
             self.data = self.data.with_table(table[0])
             self._fitted = fit_items(self.data, sizes, table, min_side=self.min_box_side,
                                      use_difficult=self.use_difficult, rule=self.box_rule)
-            _log_some(turned + hints(self.data, sizes, table))
+            _log_some(self._found + hints(self.data, sizes, table))
             self._log_objects(self._fitted)
             give_back()
         return self._fitted
+
+    def check_headers(self) -> None:
+        """Raise an error if a header shows that an image cannot be read or has another size than annotated.
+
+        Reading the pixels would tell it too, perhaps after hours. Nothing is raised where bad images are skipped, nor
+        of sets whose headers are not read (see `with_sizes`).
+        """
+        _stop_at(stopping(self.fitted and self._found, self.on_bad_image))
 
     def gt_roidb(self) -> list[dict]:
         """The roidb of the set: an entry for each image, with the objects that are trained on."""
@@ -191,6 +198,13 @@ class IMDB:
                     usage_text(fitted))
 
 
+def _stop_at(faults):
+    """Raise the error of the first of some faults that stop."""
+    for fault in faults:
+        absent = fault.kind in (kinds.MISSING, kinds.NOT_ANNOTATED)
+        raise (FileNotFoundError if absent else DatasetError)(fault.text)
+
+
 def _without_bad_images(data, faults, on_bad_image):
     """A set without the images that cannot be read, which the log names. Raises a DatasetError if none is left."""
     bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
@@ -223,33 +237,46 @@ def box_text(data: AnnotatedSet, picture: Picture, item: np.void, size: tuple[in
 
 
 def with_sizes(data: AnnotatedSet) -> tuple[AnnotatedSet, Faults]:
-    """Read the headers of the images: for the sizes that are not annotated, and for orientations.
+    """Read the headers of the images: for the sizes that are not annotated, and for what is wrong with images.
 
     Returns:
         data: the set with the size of every image.
-        turned: faults for the images with an orientation other than 1; none for sets of more than HEADS_AT_START images
-            with annotated sizes.
+        found: faults for the images with an orientation other than 1, with another size than annotated, or that cannot
+            be read; none for sets of more than HEADS_AT_START images with annotated sizes.
     Raises:
         FileNotFoundError, DatasetError: an image whose size is not annotated cannot be read.
     """
-    pictures, turned = [], Faults()
+    pictures, found = [], Faults()
     for picture in data.pictures:
         head = None
         if picture.size is None:
-            try:
-                head = image_head(picture.path)
-            except (DatasetError, FileNotFoundError) as error:
-                raise type(error)('%s: has no <size> of the image, and the image cannot be read: %s'
-                                  % (picture.source, error) if data.format == 'PascalVOC' else str(error)) from error
+            head = _needed_head(data, picture)
         elif len(data.pictures) <= HEADS_AT_START:
-            try:
-                head = image_head(picture.path)
-            except (DatasetError, FileNotFoundError):
-                pass                                    # an error, or skipped, when its pixels are read
+            head = found.attempt(kinds.IMAGE, picture.index, None, image_head, picture.path)
         if head is not None and head.orientation != 1:
-            turned.note(kinds.TURNED, picture.index, None, turned_text(picture.path, head.orientation))
+            found.note(kinds.TURNED, picture.index, None, turned_text(picture.path, head.orientation))
+        if head is not None and picture.size not in (None, head.size):
+            found.note(kinds.SIZE, picture.index, None, size_text(picture, head.size))
         pictures.append(picture if picture.size else picture._replace(size=head.size))
-    return data._replace(pictures=pictures), turned
+    return data._replace(pictures=pictures), found
+
+
+def _needed_head(data, picture):
+    try:
+        return image_head(picture.path)
+    except (DatasetError, FileNotFoundError) as error:
+        raise type(error)('%s: has no <size> of the image, and the image cannot be read: %s'
+                          % (picture.source, error) if data.format == 'PascalVOC' else str(error)) from error
+
+
+def size_text(picture: Picture, size: tuple[int, int]) -> str:
+    """The message about an image whose width and height are `size`, and not those that are annotated."""
+    remedy = 'Correct it, or resize its boxes, if the image was resized after they were drawn'
+    if picture.size == size[::-1]:
+        remedy = 'It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation. Correct ' \
+            'it, or turn the picture: rfcn check --fix OUT --upright does it where it has an EXIF orientation'
+    return '%s: the image is %d x %d pixels, its annotation %s says %d x %d. %s' % (
+        picture.path, *size, picture.source, *picture.size, remedy)
 
 
 def turned_text(path: str, orientation: int) -> str:

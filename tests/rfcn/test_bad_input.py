@@ -58,7 +58,7 @@ def test_a_damaged_image_can_be_skipped(own_tiny_voc, train):
 
 def test_an_annotation_of_another_size_than_its_image_is_refused_with_both_sizes(own_tiny_voc, train):
     edit(annotation(own_tiny_voc), '<width>96</width>', '<width>64</width>')
-    with pytest.raises(DatasetError, match='wide1.jpg: the image is 96 x 64 pixels, its annotation says 64 x 64'):
+    with pytest.raises(DatasetError, match='wide1.jpg: the image is 96 x 64 pixels, its annotation .* says 64 x 64'):
         train()
 
 

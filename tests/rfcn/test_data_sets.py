@@ -32,6 +32,22 @@ def test_mirror_images_double_the_training_images(tiny_cfg):
     assert [entry['flipped'] for entry in roidb] == [False] * 6 + [True] * 6
 
 
+@pytest.mark.parametrize('fault, message', [
+    (lambda data: data / 'JPEGImages' / 'wide1.jpg', 'wide1.jpg: expected an image, found 4 bytes'),
+    (lambda data: data / 'Annotations' / 'wide1.xml', 'wide1.jpg: the image is 96 x 64 pixels, .*wide1.xml says 64')])
+def test_what_headers_tell_stops_a_training_before_it_starts_and_a_validation_too(tiny_yaml, own_tiny_voc, fault,
+                                                                                  message):
+    from rfcn.training import validation
+    path = fault(own_tiny_voc)
+    path.write_bytes(path.read_bytes().replace(b'<width>96<', b'<width>64<') if path.suffix == '.xml' else b'none')
+    with pytest.raises(DatasetError, match=message):
+        data_sets.training_roidb(load_config(tiny_yaml(own_tiny_voc)))
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'val.txt').write_text('wide1\n')
+    with pytest.raises(DatasetError, match=message):
+        validation(load_config(tiny_yaml(own_tiny_voc), ['dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=1']))
+    assert data_sets.training_roidb(load_config(tiny_yaml(own_tiny_voc), ['dataset.on_bad_image=skip']))
+
+
 def test_an_unknown_format_of_data_is_refused(tiny_cfg):
     with pytest.raises(DatasetError, match="unknown data set 'kitti'; known are .*PascalVOC"):
         data_sets.training_roidb(tiny_cfg('dataset.dataset=kitti'))

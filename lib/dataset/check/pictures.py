@@ -10,7 +10,7 @@ import numpy as np
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, Picture
 from lib.dataset.faults import Fault, Faults
-from lib.dataset.imdb import turned_text
+from lib.dataset.imdb import size_text, turned_text
 from lib.errors import DatasetError
 from lib.utils.image_file import image_head, imread
 from lib.utils.limits import MAX_PIXELS
@@ -46,13 +46,8 @@ def check_image(picture: Picture, max_pixels: int | None = MAX_PIXELS, decode: b
 
 
 def _size_fault(picture, size):
-    if picture.size in (None, size):
-        return None
-    hint = '. It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation' \
-        if lies_on_its_side(picture, size) else '' if _drawn_on(picture, size) else \
-        '. Correct it, or resize its boxes, if the image was resized after they were drawn'
-    return Fault(kinds.SIZE, picture.index, None, '%s: the image is %d x %d pixels, its annotation %s says %d x %d%s'
-                 % ((picture.path,) + size + (picture.source,) + picture.size + (hint,)))
+    return None if picture.size in (None, size) else \
+        Fault(kinds.SIZE, picture.index, None, size_text(picture, size))
 
 
 def lies_on_its_side(picture: Picture, size: tuple[int, int]) -> bool:
