@@ -169,6 +169,12 @@ def test_a_set_without_a_usable_object_stops_with_counts(kind, what, tmp_path):
         load_gt_roidb(kind, 'train', write_set(tmp_path, kind, objects))
 
 
+def test_an_object_that_is_not_used_is_counted_with_one_reason(tmp_path):
+    objects = [((5, 5, 9, 9), {'ignore': 1, 'iscrowd': 1}), ((60, 10, 19, 29), {'ignore': 1}), ((5, 5, 9, 9), {})]
+    fitted = fit_items(read_annotated('coco', 'train', write_set(tmp_path, 'coco', objects)), [SIZE])
+    assert fitted.counts() == {'flagged as crowd': 1, 'flagged as ignored': 1} and fitted.used.sum() == 1
+
+
 def test_the_log_names_images_objects_and_what_is_dropped_by_reason(tmp_path, caplog):
     objects = EDGES + [((5, 5, 9, 9), {'ignore': 1}), ((5, 5, 9, 9), {'iscrowd': '1'})]
     with caplog.at_level('INFO'):

@@ -84,6 +84,11 @@ def test_an_unknown_class_is_refused_or_left_out(folder):
         open_set(folder, 'a.jpg,1,2,9,9,cat\n', on_unknown_class='sometimes')
 
 
+def test_a_label_is_the_class_of_the_same_name_or_else_of_the_same_letters(folder):
+    imdb = open_set(folder, 'a.jpg,1,2,9,7,cat\na.jpg,1,2,9,8,Cat\na.jpg,1,2,9,9,DOG\n', classes=['Cat', 'cat', 'Dog'])
+    assert imdb.gt_roidb()[0]['gt_classes'].tolist() == [2, 1, 3]
+
+
 @pytest.mark.parametrize('text, message', [
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,x,4,cat\n',
      r'train\.csv: line 2: expected four numbers x1, y1, x2, y2 and a class, found 1, 2, x, 4, cat'),

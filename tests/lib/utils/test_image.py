@@ -228,6 +228,8 @@ def test_objects_are_scaled_rounded_and_clipped_with_the_image(entry):
     # 1.5 * 9 = 13.5 rounds to the even 14; 1.5 * 5 = 7.5 to 8; 1.5 * 39 = 58.5 to 58; 1.5 * 29 = 43.5 to 44.
     np.testing.assert_array_equal(gt_boxes, [[0, 0, 14, 14, 2], [15, 8, 58, 44, 1]])
     assert gt_boxes.dtype == im_info.dtype == np.float32
+    # 0.5 * 39 = 19.5 rounds to 20, beyond the last of 20 columns; 0.5 * 29 = 14.5 to 14
+    np.testing.assert_array_equal(get_image(entry, 15, 1000, 0, MEANS)[2][1], [5, 2, 19, 14, 1])
 
 
 def test_the_information_holds_the_true_size_where_the_input_is_padded(entry):

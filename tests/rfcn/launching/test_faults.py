@@ -186,11 +186,11 @@ def started(running, count, deadline=10):
     return begun()
 
 
-def order(running, tmp_path, name, **more):
-    """Have an agent start a process that waits."""
+def order(running, tmp_path, name, command=('sleep', '60'), **more):
+    """Have an agent start a process, by default one that waits."""
     connection = launch.Connection.__new__(launch.Connection)
     connection.process = running
-    connection.tell(start=dict(name=name, command=['sleep', '60'], folder=str(tmp_path), variables={}, log='log',
+    connection.tell(start=dict(name=name, command=command, folder=str(tmp_path), variables={}, log='log',
                                **more))
 
 
@@ -225,11 +225,14 @@ def test_workers_are_pinned_to_cores_of_their_own_as_the_system_sees_it(running,
     assert sorted(seen[0] + seen[1]) == cores == seen[2]
 
 
-def test_an_agent_that_hears_no_more_of_its_launcher_ends_its_processes(running, tmp_path):
-    order(running, tmp_path, 'worker 0', stoppable=True)
-    number, = started(running, 1)
+def test_an_agent_that_hears_no_more_of_its_launcher_asks_its_processes_to_stop_and_ends(running, tmp_path):
+    program = 'trap "touch asked; exit" TERM; touch begun; while :; do sleep 0.01; done'
+    order(running, tmp_path, 'worker 0', ['sh', '-c', program], stoppable=True)
+    until = time.monotonic() + 10
+    while not (tmp_path / 'begun').exists() and time.monotonic() < until:
+        time.sleep(0.02)
     running.stdin.close()
-    assert running.wait(timeout=10) == 0 and not runs(number)
+    assert running.wait(timeout=10) == 0 and (tmp_path / 'asked').exists()
 
 
 def test_only_workers_can_be_asked_to_stop(running, tmp_path):
