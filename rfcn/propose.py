@@ -19,6 +19,7 @@ from lib.errors import ConfigError
 from lib.rcnn.sample_rois import add_roi_targets
 from lib.rpn.proposal import recall_table
 from lib.utils.console import progress
+from lib.utils.limits import is_there
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
@@ -47,20 +48,24 @@ def make_proposals(cfg, folder, params, image_sets):
         params: path of a checkpoint.
     Returns:
         list of the files' paths.
+    Raises:
+        NoInput: something else than a file has one of these paths.
     """
     cfg = proposal_settings(cfg)
     predictor = inference.rpn_predictor(cfg, params)
-    paths = []
-    for imdb in data_sets.datasets(cfg, image_sets):
+    imdbs = data_sets.datasets(cfg, image_sets)
+    paths = [proposals_path(folder, imdb) for imdb in imdbs]
+    for path in paths:
+        is_there(path)      # a FIFO in its place would be waited for
+    for imdb, path in zip(imdbs, paths):
         roidb, scale = imdb.gt_roidb(), proposal_scale(cfg)
         order = largest_first(roidb, scale)
         loader = image_loader(cfg, [roidb[number] for number in order], scale=scale)
         found = propose_all(predictor, loader)
         all_proposals = [found[place] for place in np.argsort(order)]
         loader.log_skipped()
-        paths.append(proposals_path(folder, imdb))
-        save_proposals(paths[-1], imdb.image_set_index, all_proposals)
-        logger.info('wrote %s', paths[-1])
+        save_proposals(path, imdb.image_set_index, all_proposals)
+        logger.info('wrote %s', path)
         log_recall(imdb, all_proposals, cfg.TEST.RPN_POST_NMS_TOP_N)
     return paths
 

@@ -25,12 +25,12 @@ if __package__ in (None, ''):
 import inspect
 import logging
 
-from lib.errors import ConfigError
+from lib.errors import CheckpointError, ConfigError
 from lib.utils.folders import locked_folder
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference, training
 from rfcn.checkpoints import checkpoint, resume, states
-from rfcn.checkpoints.identity import Identity, data_record, settings_of, summary
+from rfcn.checkpoints.identity import Identity, check_resuming, data_record, settings_of, summary
 from rfcn.checkpoints.resume import changed_lines, is_up_to_date, note_text, save_note, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
@@ -183,13 +183,14 @@ class Steps:
         Returns:
             the name.
         """
-        self._note_settings(name, start, proposals)
-        if Path(self.params(name)).exists():
-            resume.at_epoch(self.prefix(name), self._epoch(name))   # its files are whole, and belong together
+        note = self._checked_note(name, start, proposals)
+        cfg = step_config(self.cfg, name, start and (self.prefix(start), self._epoch(start)))
+        done = self._is_done(name, cfg, training.RFCN if proposals else training.RPN)
+        save_text(self._note(name), note)
+        if done:
             logger.info('step %s: %s is there', name, self.params(name))
             return name
         logger.info('step %s', name)
-        cfg = step_config(self.cfg, name, start and (self.prefix(start), self._epoch(start)))
         if proposals:
             imdbs = data_sets.datasets(cfg, cfg.dataset.image_set)
             paths = [proposals_path(self.folder / proposals, imdb) for imdb in imdbs]
@@ -197,6 +198,26 @@ class Steps:
         else:
             train_rpn(cfg, self.folder, self.devices, is_step=True)
         return name
+
+    def _is_done(self, name, cfg, kind):
+        """Whether the last checkpoint of a step is there; one of another step or of other settings, which no note need
+        have told, is removed with TRAIN.OVERWRITE.
+
+        Raises:
+            CheckpointError: its files are damaged or do not belong together, or those of something else stay.
+        """
+        if not Path(self.params(name)).exists():
+            return False
+        saved = resume.at_epoch(self.prefix(name), self._epoch(name))
+        try:
+            if saved.progress and saved.identity:   # of the checkpoint itself, not of config.yaml beside it
+                check_resuming(saved.identity, saved.identity._replace(kind=kind), cfg, saved.source)
+        except CheckpointError:
+            if not self.cfg.TRAIN.OVERWRITE:
+                raise
+            resume.make_room(self.prefix(name), overwrite=True)
+            return False
+        return True
 
     def propose(self, rpn):
         """Make proposals for training and validation images unless they are there. Returns the name of their folder."""
@@ -217,8 +238,8 @@ class Steps:
     def _note(self, name):
         return self.folder / (name + '.yaml')
 
-    def _note_settings(self, name, start, proposals):
-        """Write down what a step is trained with; raise a ConfigError if it was begun with something else."""
+    def _checked_note(self, name, start, proposals):
+        """The note of what a step is trained with; a ConfigError is raised if it was begun with something else."""
         settings = dict(training_settings(step_config(self.cfg, name)), data=summary(self.data))
         text = note_text(settings, [self._note(source) for source in (start, proposals) if source])
         changed = changed_lines(self._note(name), text)
@@ -228,7 +249,7 @@ class Steps:
             raise ConfigError('step %s was trained with other settings or data, which are in %s (now: %s). Remove %s* '
                               'to train it anew (TRAIN.OVERWRITE=true does), or choose another output_path'
                               % (name, self._note(name), ', '.join(changed), self.prefix(name)))
-        save_text(self._note(name), text)
+        return text
 
 
 def combine(cfg, rpn, rfcn, path, identity):

@@ -1,4 +1,5 @@
 """A training in steps that is called again: what is there is not done again, what does not fit is refused."""
+import os
 import shutil
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from lib.dataset.proposals import load_proposals
 from lib.errors import CheckpointError, ConfigError
+from lib.utils.limits import NoInput
 from rfcn import train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import with_overrides
@@ -135,3 +137,47 @@ def test_a_changed_step_is_trained_anew_if_that_is_meant(copied):
                                    'TRAIN.OVERWRITE': True})
     train_alternate.train_alternate(changed, folder)
     assert sorted(path.name for path in folder.glob('rfcn2-*.params')) == ['rfcn2-0001.params']
+
+
+@pytest.mark.parametrize('other, said', [('rpn2', "network.pretrained was .*rfcn1.*, now ''"),
+                                         ('rfcn1', r'of another kind of training \(rfcn, and this is rpn\)')])
+def test_a_step_in_the_place_of_another_is_refused(copied, other, said):
+    cfg, folder = copied
+    for end in ('params', 'states'):
+        shutil.copy(str(folder / ('%s-%04d.%s' % (other, STEPS[other], end))),
+                    str(folder / ('rpn1-%04d.%s' % (STEPS['rpn1'], end))))
+    with pytest.raises(CheckpointError, match='rpn1-0008.params .*' + said):
+        train_alternate.train_alternate(cfg, folder)
+
+
+def test_a_step_whose_note_was_lost_still_knows_its_settings(copied):
+    cfg, folder = copied
+    note = folder / 'rfcn2.yaml'
+    text = note.read_text()
+    note.unlink()
+    changed = with_overrides(cfg, {'TRAIN.ALTERNATE.rfcn2_lr': 0.05})
+    with pytest.raises(CheckpointError, match='rfcn2-0020.params was trained with something else: TRAIN.lr was 0.02'):
+        train_alternate.train_alternate(changed, folder)
+    assert not note.exists()
+    before = times_of_results(folder)
+    train_alternate.train_alternate(cfg, folder)
+    assert times_of_results(folder) == before and note.read_text() == text
+
+
+def test_a_step_of_other_settings_without_a_note_is_trained_anew_if_that_is_meant(copied):
+    cfg, folder = copied
+    (folder / 'rfcn2.yaml').unlink()
+    complete, _ = params_of(folder, 'rfcn2')
+    train_alternate.train_alternate(
+        with_overrides(cfg, {'TRAIN.ALTERNATE.rfcn2_lr': 0.05, 'TRAIN.OVERWRITE': True}), folder)
+    assert np.any(params_of(folder, 'rfcn2')[0]['conv_new_1_weight'].asnumpy()
+                  != complete['conv_new_1_weight'].asnumpy())
+
+
+def test_a_pipe_in_the_place_of_proposals_is_not_waited_for(copied):
+    cfg, folder = copied
+    path = folder / 'rpn1_proposals' / (NAME + '_rpn.npz')
+    path.unlink()
+    os.mkfifo(str(path))
+    with pytest.raises(NoInput, match='a regular file is expected'):
+        train_alternate.train_alternate(cfg, folder)
