@@ -79,9 +79,12 @@ def read_folder(folder):
     """
     found = find_dataset(folder)
     logger.info('%s: %s annotations; image sets: %s', folder, found.format, ', '.join(found.image_sets))
-    sets = {}
+    sets, classes = {}, None
     for name in found.image_sets:
         data = read_annotated(found.format, name, folder, sets=found.image_sets)
+        if classes and data.classes != classes and sorted(data.classes) == sorted(classes):     # in another order
+            data = read_annotated(found.format, name, folder, classes, sets=found.image_sets)
+        classes = classes or data.classes
         if data.annotated:
             data, notes = complete_set(data)
             for note in notes:

@@ -21,7 +21,7 @@ from lib.dataset.annotations import (
     class_names,
 )
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
-from lib.dataset.faults import Faults, note_candidates, note_other_files
+from lib.dataset.faults import Faults, note_candidates, note_other_classes, note_other_files
 from lib.dataset.files import files_of_set, find_image, image_folders, relative, set_name
 from lib.errors import DatasetError
 from lib.utils.console import listed
@@ -80,6 +80,8 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     if absent:
         raise DatasetError('%s: no category %s; there are %s. Add it to the categories of the file, or leave it out of '
                            'dataset.CLASSES' % (path, listed(absent), listed(named)))
+    counts = np.bincount(content.items['label'], minlength=len(named)).tolist()
+    note_other_classes(faults, path, {name: count for name, count in zip(named, counts) if name not in classes})
     folders = _folders(image_set, dataset_path, path)
     pictures = [_picture(path, dataset_path, folders, image, found, faults) for image, found
                 in zip(content.images, _items_of_images(content, classes))]

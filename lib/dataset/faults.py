@@ -1,9 +1,11 @@
 """What may be wrong with a data set: the kinds of faults, the list that a reader fills, which of them stop."""
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from lib.errors import DatasetError
+from lib.utils.console import counted, listed
 
 # Faults of an item (a box) or a picture, which a cleaned copy leaves out or corrects:
 ANNOTATION = 'unreadable annotation'
@@ -31,11 +33,13 @@ BESIDE = 'files that no image set names'
 LINK = 'link that is not followed'
 UNLABELLED = 'images without labels'
 UNUSABLE = 'nothing to train on'
+OTHERS = 'objects of other classes'
 CROWDED = 'more than 100 objects'
 SAME_IMAGE = 'same image twice'
 OVERLAP = 'image in both sets'
 ABSENT = 'class without objects'
 ALIKE = 'class names alike'
+_NAMED = 5      # classes that a message names
 
 
 class Fault(NamedTuple):
@@ -77,6 +81,15 @@ def note_candidates(faults: Faults, index: str, source: str, found: str, other: 
     if other:
         faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
                     % (source, index, found, other))
+
+
+def note_other_classes(faults: Faults, source: str, counts: dict[str, int]) -> None:
+    """Add a fault if objects are left out because their class is not wanted. `counts`: class -> how many objects."""
+    left = [pair for pair in Counter(counts).most_common() if pair[1]]
+    if left:
+        named = listed('%s (%d)' % pair for pair in left[:_NAMED]) + ' ...' * (len(left) > _NAMED)
+        faults.note(OTHERS, '', None, '%s: %s of classes that are not used: %s: left out'
+                    % (source, counted(sum(counts.values()), 'object'), named))
 
 
 def note_other_files(faults: Faults, files: Sequence[str]) -> None:

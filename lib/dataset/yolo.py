@@ -24,7 +24,7 @@ from lib.dataset.annotations import (
     no_items,
     read_number,
 )
-from lib.dataset.faults import Faults
+from lib.dataset.faults import Faults, note_other_classes
 from lib.dataset.files import (
     SAME_SETS,
     belongs,
@@ -66,7 +66,8 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     wanted = None if classes is None else class_names(classes, dataset_path)
     names = _numbered_names(description, image_set, wanted)
     classes = wanted or class_names(list(names.values()), description.path or dataset_path)
-    reader = _Reader(dataset_path, names, description.keypoint_values(), set(names.values()) - set(classes))
+    reader = _Reader(dataset_path, names, description.keypoint_values(),
+                     [name for name in names.values() if name not in classes])
     for path in description.other_names(image_set):
         reader.faults.note(kinds.BESIDE, '', None, '%s: its class names are not those that count: %s'
                            % (path, listed(names.values())))
@@ -78,6 +79,7 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
                            "images; expected a line 'class cx cy w h' for each object"
                            % (pictures[0].source, len(pictures)))
     reader.note_unlabelled(pictures)
+    note_other_classes(reader.faults, description.path or dataset_path, reader.left_out)
     table, places = reader.labels.resolve(classes)
     pictures = [picture._replace(items=items)
                 for picture, items in zip(pictures, reader.items.of_pictures(len(pictures), places))]
@@ -114,7 +116,7 @@ class _Reader:
 
     def __init__(self, dataset_path, names, keypoint_values, unwanted):
         self.dataset_path, self.names, self.keypoint_values = dataset_path, names, keypoint_values
-        self.unwanted = unwanted
+        self.left_out = dict.fromkeys(unwanted, 0)      # class -> how many objects of it are left out
         self.faults, self.labels, self.items = Faults(), Labels(), Items()
         self.count = self.labelled = 0
         self._owners = {}           # file of labels -> name of its image
@@ -206,7 +208,9 @@ class _Reader:
                                        self.keypoint_values)
             if item is not None:
                 label = self.names.get(item[0], 'number %d' % item[0])     # not '3': a class may have that name
-                if label not in self.unwanted:
+                if label in self.left_out:
+                    self.left_out[label] += 1
+                else:
                     self.items.add(self.count, number, self.labels.number(label), item[1])
 
 

@@ -80,6 +80,24 @@ def test_a_signal_while_the_speed_is_measured_ends_prepare_with_a_sentence(photo
         'interrupted' if number == signal.SIGINT else 'ended by SIGTERM')
 
 
+def test_sets_of_the_same_classes_in_another_order_are_taken_as_training_takes_them(photos):
+    write_json(photos, 'train', ['p00', 'p01'], ['red', 'blue'])
+    write_json(photos, 'val', ['p02', 'p03'], ['blue', 'red'])
+    sets = prepare.read_folder(str(photos))
+    assert [data.classes for data in sets.values()] == [('red', 'blue')] * 2
+    labels = {picture.name: data.label(picture.items[0]) for data in sets.values() for picture in data.pictures}
+    assert labels == {'p00.png': 'red', 'p01.png': 'blue', 'p02.png': 'red', 'p03.png': 'blue'}
+
+
+def write_json(folder, image_set, stems, classes):
+    """A COCO json of pictures of the folder, whose colours go by their numbers; ids are places in the lists."""
+    annotations = [{'image_id': place, 'bbox': [1, 2, 30, 40], 'category_id': classes.index(
+        ('red', 'blue')[int(stem[1:]) % 2])} for place, stem in enumerate(stems)]
+    (folder / (image_set + '.json')).write_text(json.dumps({
+        'images': [{'id': place, 'file_name': stem + '.png'} for place, stem in enumerate(stems)],
+        'annotations': annotations, 'categories': [{'id': place, 'name': name} for place, name in enumerate(classes)]}))
+
+
 def test_two_files_that_say_the_same_of_a_picture_in_other_order_are_taken(photos):
     for xml in photos.glob('*.xml'):
         xml.unlink()

@@ -26,7 +26,7 @@ MEANING = {
     kinds.SAME_FILE: 'the objects of one are background to the other',
     kinds.MISSING: 'there is no such image', kinds.IMAGE: 'the image is damaged, truncated or too large',
     kinds.SIZE: 'the annotation was made for an image of another size', kinds.LABEL: 'the label is not a class',
-    kinds.UNUSABLE: 'no object is left', kinds.TURNED: 'the pixels as stored are trained on',
+    kinds.UNUSABLE: 'no object is left', kinds.OTHERS: 'left out', kinds.TURNED: 'the pixels as stored are trained on',
     kinds.CANDIDATES: 'the first is taken', kinds.LISTED_TWICE: 'taken once', kinds.INVERTED: 'dropped',
     kinds.OUTSIDE: 'dropped', kinds.FAR: 'by more than half of its side: dropped',
     kinds.TINY: 'too thin: dropped', kinds.CLIPPED: 'clipped', kinds.DOUBLED: 'trained on twice',

@@ -61,6 +61,12 @@ def test_the_release_s_rule_moves_a_box_and_asks_for_an_area(write):
     assert entry['boxes'].tolist() == [[0, 0, 4, 0]]
 
 
+def test_objects_of_other_categories_are_left_out_and_counted(write, caplog):
+    entry, = open_set(write([annotation(3), annotation(18), annotation(18)]), classes=['cat']).gt_roidb()
+    assert entry['gt_classes'].tolist() == [1]
+    assert 'instances_train.json: 2 objects of classes that are not used: dog (2): left out' in caplog.text
+
+
 def test_flagged_objects_and_those_outside_are_left_out_and_a_stated_area_of_zero_means_nothing(write, caplog):
     objects = [annotation(iscrowd=1), annotation(area=0), annotation(bbox=(50, 2, 5, 5)), annotation(ignore=1),
                annotation(difficult=True)]

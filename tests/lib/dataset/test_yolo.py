@@ -63,7 +63,9 @@ def test_layouts_of_several_tools_are_found(tmp_path, description, image, label)
 
 
 def test_names_come_from_a_list_too_or_from_the_config_which_may_take_some_of_them(folder):
-    assert [entry['gt_classes'].tolist() for entry in open_set(folder, classes=['big dog']).gt_roidb()] == [[1], []]
+    chosen = open_set(folder, classes=['big dog'])
+    assert [entry['gt_classes'].tolist() for entry in chosen.gt_roidb()] == [[1], []]
+    assert 'data.yaml: 1 object of classes that are not used: ' in chosen.data.faults[0].text
     (folder / 'data.yaml').unlink()
     assert open_set(folder, classes=['first', 'second']).gt_roidb()[0]['gt_classes'].tolist() == [2, 1]
     (folder / 'classes.txt').write_text('one\ntwo\n')
