@@ -71,8 +71,10 @@ def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB, output_path: str | N
     Returns:
         Evaluation, all_boxes.
     Raises:
-        DatasetError: with counts, where no object is left to be found.
+        DatasetError: with counts, where no object is left to be found; an image cannot be read or has another size than
+            annotated, as far as headers tell.
     """
+    imdb.check_headers()
     if imdb.has_annotations:
         check_usable([imdb], 'tested on')
     all_boxes = detections(cfg, predictor, imdb.test_roidb() if given is None else given, proposals=given is not None)

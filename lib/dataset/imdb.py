@@ -117,15 +117,18 @@ class IMDB:
     def fitted(self) -> FittedItems:
         """The objects, with boxes fitted into the images, and which of them are used. Reads the images' headers."""
         if self._fitted is None:
-            self.data, self._found = with_sizes(self.data)
-            sizes, table = [picture.size for picture in self.data.pictures], self.data.table()
-            self.data = self.data.with_table(table[0])
-            self._fitted = fit_items(self.data, sizes, table, min_side=self.min_box_side,
-                                     use_difficult=self.use_difficult, rule=self.box_rule)
-            _log_some(self._found + hints(self.data, sizes, table))
-            self._log_objects(self._fitted)
-            give_back()
+            self._fit()
         return self._fitted
+
+    def _fit(self):
+        self.data, self._found = with_sizes(self.data)
+        sizes, table = [picture.size for picture in self.data.pictures], self.data.table()
+        self.data = self.data.with_table(table[0])
+        self._fitted = fit_items(self.data, sizes, table, min_side=self.min_box_side,
+                                 use_difficult=self.use_difficult, rule=self.box_rule)
+        _log_some(self._found + hints(self.data, sizes, table))
+        self._log_objects(self._fitted)
+        give_back()
 
     def check_headers(self) -> None:
         """Raise an error if a header shows that an image cannot be read or has another size than annotated.
@@ -133,7 +136,9 @@ class IMDB:
         Reading the pixels would tell it too, perhaps after hours. Nothing is raised where bad images are skipped, nor
         of sets whose headers are not read (see `with_sizes`).
         """
-        _stop_at(stopping(self.fitted and self._found, self.on_bad_image))
+        if self._fitted is None:
+            self._fit()
+        _stop_at(stopping(self._found, self.on_bad_image))
 
     def gt_roidb(self) -> list[dict]:
         """The roidb of the set: an entry for each image, with the objects that are trained on."""

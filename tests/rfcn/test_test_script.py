@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, DatasetError
 from lib.utils.image_file import imread
 from lib.utils.safe_load import load_pickle
-from rfcn import propose
+from rfcn import data_sets, evaluate, propose
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
@@ -161,6 +161,14 @@ def test_an_image_that_is_skipped_stops_neither_the_test_nor_the_drawings(detect
     cfg = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc), 'dataset.on_bad_image': 'skip'})
     assert detect(cfg=cfg, vis=True)[1] and not detect(cfg=cfg)[1]
     assert sorted(path.name for path in (tmp_path / 'drawings').iterdir()) == ['high1.png', 'wide3.png']
+
+
+def test_an_image_whose_header_is_damaged_stops_a_test_before_the_first_detection(cfg, own_tiny_voc, monkeypatch):
+    (own_tiny_voc / 'JPEGImages' / 'wide1.jpg').write_bytes(b'cut off')
+    cfg = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc)})
+    monkeypatch.delattr(evaluate, 'detections')
+    with pytest.raises(DatasetError, match='wide1.jpg: expected an image'):
+        evaluate.evaluate(cfg, None, *data_sets.datasets(cfg, cfg.dataset.test_image_set))
 
 
 def test_an_image_is_drawn_that_is_as_large_as_the_configuration_allows(detect, cfg, tmp_path, monkeypatch):
