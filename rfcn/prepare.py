@@ -70,7 +70,7 @@ SMALL = dict(scale=(96, 400), object=40, bins=112, epochs=60, batch=4, lr=0.03, 
 
 
 def read_folder(folder):
-    """All pictures of a folder and the role of each set.
+    """The annotated image sets of a folder.
 
     Returns:
         dict image set -> AnnotatedSet with the size of each picture, its name seen from the folder.

@@ -185,7 +185,8 @@ _FLAGS = {None: False, 0: False, 1: True,   # and so the same as floats and bool
 
 
 def read_flag(value: object, where: str, name: str) -> bool:
-    """A flag as a bool. Read are 0, 1, true, false, yes, no and null, as values or as text, in any case.
+    """A flag as a bool. Read are 0, 1, true, false, yes, no, null and nothing, as values or as text, in any
+    case.
 
     Raises:
         DatasetError: the value is anything else; the message begins with `where` and the flag's `name`.

@@ -1,4 +1,5 @@
 """Pickles and archives of arrays from elsewhere."""
+import codecs
 import os
 import pickle
 import time
@@ -53,8 +54,9 @@ HUGE = 2 ** 40
 
 @pytest.mark.parametrize('content', [
     Evil(os.system, ('touch hacked',)), Evil(eval, ('1',)), Evil(np.ndarray, ((HUGE,), 'O')), Evil(np.dtype, ('O',)),
-    np.array([object()]), Evil(np.load, ('x.npy',)), Evil(np.frombuffer, (b'', 'f4'))],
-    ids=['system', 'eval', 'huge array', 'dtype of objects', 'array of objects', 'load', 'frombuffer'])
+    np.array([object()]), Evil(np.load, ('x.npy',)), Evil(np.frombuffer, (b'', 'f4')),
+    Evil(codecs.encode, ('a', 'rot13'))],
+    ids=['system', 'eval', 'huge array', 'dtype of objects', 'array of objects', 'load', 'frombuffer', 'encoding'])
 def test_what_would_run_code_or_ask_for_memory_is_refused(tmp_path, content):
     data = pickle.dumps(content, 2)
     with pytest.raises(DatasetError, match=r'a\.pkl: not a pickle that can be read'):
