@@ -1,7 +1,8 @@
 """Check a data set: `rfcn check --cfg X.yaml [--html OUT.html] [--fix OUT] [KEY=VALUE ...]`.
 
 Reads every annotation and every image once, as training does. Prints all faults, how many objects each class has, how
-many of them are used, and how well the anchors fit. The exit status is 0 if training would start, 1 if not.
+many of them are used, and how well the anchors fit. The exit status is 0 if training would start, and a test of the
+test set, if that is there; 1 if not.
 """
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from lib.dataset import DATASETS, read_annotated, roidb_of
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import check_same_classes
+from lib.dataset.box_rule import usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, sample
 from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import readable_part, write_fixed
@@ -90,11 +92,16 @@ def check_sets(cfg, names, pixels=None):
     return reports, failures
 
 
+def settings_of_stops(cfg):
+    """Keywords of `Report.stopping`."""
+    return dict(on_bad_image=cfg.dataset.on_bad_image, on_unknown_class=cfg.dataset.on_unknown_class)
+
+
 def obstacles(cfg, reports, failures):
     """Why training would not start, or would stop at an image: a list of texts, empty if it would go on."""
     training, _ = image_sets(cfg)
     used = training + [name for name in [cfg.dataset.val_image_set] if name and cfg.TRAIN.EVAL_PERIOD]
-    settings = dict(on_bad_image=cfg.dataset.on_bad_image, on_unknown_class=cfg.dataset.on_unknown_class)
+    settings = settings_of_stops(cfg)
     texts = [failures[name] for name in used if name in failures]
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
@@ -159,15 +166,23 @@ def verdict_text(stops):
     """Whether training would start, with the first of the obstacles."""
     if not stops:
         return 'training would start'
-    more = ' ... and %d more' % (len(stops) - 1) if len(stops) > 1 else ''
-    return 'training would not run: %s%s' % (stops[0], more)
+    return 'training would not run: %s%s' % (stops[0], more_text(stops))
+
+
+def more_text(stops):
+    """How many obstacles there are behind the first."""
+    return ' ... and %d more' % (len(stops) - 1) if len(stops) > 1 else ''
 
 
 def untestable(cfg, reports):
-    """Why nothing can be tested on the test set, '' if it can."""
+    """Why nothing can be tested on the test set, '' if it can or is not there."""
     report = reports.get(cfg.dataset.test_image_set)
-    faults = report.by_kind().get(kinds.UNUSABLE) if report else None
-    return 'a test would not run: ' + faults[0].text if faults else ''
+    if report is None:
+        return ''
+    texts = [fault.text for fault in report.stopping(**settings_of_stops(cfg))]
+    if report.by_kind().get(kinds.UNUSABLE):
+        texts.append('%s: %s' % (report.data.name, usage_text(report.fitted, 'tested on')))
+    return 'a test would not run: %s%s' % (texts[0], more_text(texts)) if texts else ''
 
 
 def fix(cfg, reports, out, upright=None, reencode=False):

@@ -1,6 +1,7 @@
 """The script that checks a data set."""
 import json
 import logging
+import re
 import shutil
 
 import pytest
@@ -76,6 +77,20 @@ def test_what_only_training_itself_notices_is_reported_too(run):
     assert run('dataset.val_image_set=nowhere', 'TRAIN.EVAL_PERIOD=1')[0] == 1
     status, printed = run('dataset.val_image_set=nowhere', 'TRAIN.EVAL_PERIOD=0')
     assert status == 0 and 'nowhere cannot be read: ' in printed and 'training would start' in printed
+
+
+@pytest.mark.parametrize('old, new, told', [
+    ('>red<', '>rad<', "{xml}: object 0 (rad): unknown class 'rad'"),
+    ('<bndbox>', '<difficult>1</difficult><bndbox>', 'voc_test: of 2 objects 0 are tested on: 2 flagged as difficult')])
+def test_what_stops_a_test_alone_is_told_as_that(run, own_tiny_voc, old, new, told):
+    xml = own_tiny_voc / 'Annotations' / 'only_test.xml'
+    shutil.copy(str(own_tiny_voc / 'JPEGImages' / 'wide1.jpg'), str(own_tiny_voc / 'JPEGImages' / 'only_test.jpg'))
+    text = re.sub('<difficult>.</difficult>', '', (own_tiny_voc / 'Annotations' / 'wide1.xml').read_text())
+    xml.write_text(text.replace(old, new))
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'test.txt').write_text('only_test\n')
+    (own_tiny_voc / 'classes.txt').write_text('blue\nred\n')
+    status, printed = run()
+    assert status == 1 and 'training would start\na test would not run: ' + told.format(xml=xml) in printed
 
 
 def test_sets_whose_categories_differ_are_told_as_training_and_test_take_them(run, own_tiny_voc, tmp_path):
