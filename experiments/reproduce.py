@@ -73,8 +73,8 @@ def cost_command(args):
             print(line, flush=True)
 
 
-def main(argv=None):
-    """Entry point. Returns the exit status."""
+def parse(argv):
+    """Read the command line."""
     parser = make_parser(__doc__)
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--markdown', action='store_true', help='print the table as markdown')
@@ -91,7 +91,12 @@ def main(argv=None):
     parser.add_argument('--seconds-per-image', type=float, metavar='S',
                         help='of --cost: seconds of one test image, where those of a step are given (default a third)')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='of --run, --explain and --cost')
-    args = parser.parse_intermixed_args(argv)
+    return parser.parse_intermixed_args(argv)
+
+
+def main(argv=None):
+    """Entry point. Returns the exit status."""
+    args = parse(argv)
     if args.smoke:
         return smoke_command(args.smoke)
     if args.cost:
