@@ -110,6 +110,28 @@ def test_a_file_that_was_cut_off_is_refused(write_torch, tmp_path, legacy):
         load_torch(str(path))
 
 
+def test_a_file_of_a_big_endian_machine_is_refused(write_torch, tmp_path):
+    write_torch(tmp_path / 'a.pth', arrays())
+    with zipfile.ZipFile(tmp_path / 'a.pth') as little, zipfile.ZipFile(tmp_path / 'b.pth', 'w') as big:
+        for name in little.namelist():
+            big.writestr(name, 'big' if name.endswith('byteorder') else little.read(name))
+    write_torch(tmp_path / 'c.pth', arrays(), legacy=True)
+    data = (tmp_path / 'c.pth').read_bytes()
+    place = data.index(b'\x88', data.index(b'little_endian'))       # True, which becomes False
+    (tmp_path / 'c.pth').write_bytes(data[:place] + b'\x89' + data[place + 1:])
+    for name in 'b.pth', 'c.pth':
+        with pytest.raises(CheckpointError, match='written on a big-endian machine'):
+            load_torch(str(tmp_path / name))
+
+
+def test_a_file_without_the_magic_number_is_refused(write_torch, tmp_path):
+    path = tmp_path / 'a.pth'
+    write_torch(path, arrays(), legacy=True)
+    path.write_bytes(path.read_bytes().replace(b'\x6c\xfc', b'\x6c\xfd', 1))
+    with pytest.raises(CheckpointError, match='no magic number'):
+        load_torch(str(path))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nothing.pth'):
         load_torch(str(tmp_path / 'nothing.pth'))
