@@ -80,10 +80,11 @@ def find(results, variant, seed):
 
 
 def summary(study, results):
-    """(variant, metric name -> values in per cent) of each variant that was run."""
+    """(variant, metric name -> values in per cent, seed by seed) of each variant that was run."""
     rows = []
     for variant in study.variants:
-        of_variant = [result for result in results if result['variant'] == variant]
+        of_variant = sorted((result for result in results if result['variant'] == variant),
+                            key=lambda result: result['seed'])      # runs at once end in any order
         if of_variant:
             values = {name: np.array([100 * result[name] for result in of_variant]) for name in METRICS}
             rows.append((variant, values))
