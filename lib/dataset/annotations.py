@@ -193,7 +193,8 @@ def read_flag(value: object, where: str, name: str) -> bool:
     """
     known = value.strip().lower() if isinstance(value, str) else value
     if isinstance(value, (list, dict)) or known not in _FLAGS:
-        raise DatasetError('%s: %s must be 0 or 1 (or true, false, null), not %.100r' % (where, name, value))
+        raise DatasetError('%s: %s must be 0 or 1 (or true, false, null), not %.100r. Correct it'
+                           % (where, name, value))
     return _FLAGS[known]
 
 

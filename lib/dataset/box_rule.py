@@ -155,8 +155,8 @@ def hints(data: AnnotatedSet, sizes: ArrayLike, table: tuple[np.ndarray, np.ndar
 
 def _perhaps_fractions(boxes):
     return -LARGEST_FRACTION < boxes.min() and boxes.max() < LARGEST_FRACTION and (
-        'all corners lie between %g and %g. Pixels are expected: if these are fractions of the image, multiply them by '
-        'its width and height' % (boxes.min(), boxes.max()))
+        'no corner is %d pixels away from 0. Pixels are expected: if these are fractions of the image, multiply them '
+        'by its width and height' % LARGEST_FRACTION)
 
 
 def _perhaps_from_1(boxes, sizes):

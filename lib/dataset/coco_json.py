@@ -88,7 +88,7 @@ def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
 
 def _require(fulfilled, where, expected, item):
     if not fulfilled:
-        raise DatasetError('%s: expected %s, found %.200s' % (where, expected, json.dumps(item)))
+        raise DatasetError('%s: expected %s, found %.200s. Correct it' % (where, expected, json.dumps(item)))
 
 
 def _identifier(value):
@@ -119,7 +119,8 @@ class _Named:
         if identifier in self.places:
             if name != self.kept[self.places[identifier]][self.name]:
                 self._ambiguous.add(identifier)
-            raise DoubledId('%s: expected an id that no other one has, found %.200s' % (where, json.dumps(item)))
+            raise DoubledId('%s: expected an id that no other one has, found %.200s. Correct it'
+                            % (where, json.dumps(item)))
         _require(isinstance(name, str) and name.strip(), where, 'a ' + self.name, item)
         self.places[identifier] = len(self.kept)
         wanted = ('id', self.name, 'width', 'height')
@@ -187,7 +188,8 @@ class _Columns:
             alike = '. There is %.100r: write ids in one way, as numbers or as texts' % spelled[side][str(value)] \
                 if str(value) in spelled[side] else ''
             on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r%s'
-                                                         % (path, number, _REFERENCES[side], value, alike)))
+                                                         % (path, number, _REFERENCES[side], value,
+                                                            alike or '. Correct it')))
         items['label'] = labels
         good = (owners >= 0) & (labels >= 0)
         return (items, owners) if good.all() else (items[good], owners[good])
@@ -234,7 +236,7 @@ def items_of_lists(path: str) -> Iterator[tuple[str, int, object]]:
         decoded(read_file(path, 'json'), path, 'json')      # raises an error with place and remedy
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError('%s: expected json: %s' % (path, error)) from error
+        raise DatasetError('%s: expected json: %s. Fetch or export the file again' % (path, error)) from error
 
 
 class _Scanner:

@@ -240,7 +240,7 @@ def _object(path, number, row):
     except (KeyError, ValueError):
         fulfilled = False
     if not fulfilled:
-        raise DatasetError('%s: line %d: expected four numbers x1, y1, x2, y2 and a class, found %.200s'
+        raise DatasetError('%s: line %d: expected four numbers x1, y1, x2, y2 and a class, found %.200s. Correct it'
                            % (path, number, ', '.join(row.get(column, '') for column in CORNERS + ('class',))))
     return box, flags_of(row, '%s: line %d' % (path, number))
 

@@ -181,7 +181,8 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
         paths = [inside(dataset_path, name)] if os.path.isabs(name) else [inside(folder, name) for folder in folders]
     except DatasetError as error:
         raise DatasetError('%s: names an image that lies elsewhere: %s%s'
-                           % (source, error, meant([*folders, *folders_below(dataset_path)], name))) from None
+                           % (source, error, meant([*folders, *folders_below(dataset_path)], name)
+                              or '. Copy it into the folder')) from None
     found = [path for path in paths if os.path.isfile(path)]
     strange = [path for path in paths if not found and os.path.exists(path)]
     if strange:
@@ -190,7 +191,8 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
     if not found:
         raise FileNotFoundError('%s: there is no such image in %s, and %s names it%s'
                                 % (name, ', '.join(map(os.path.abspath, folders)), source,
-                                   meant([*folders, *folders_below(dataset_path)], name)))
+                                   meant([*folders, *folders_below(dataset_path)], name)
+                                   or '. Add it, or take it out of that file'))
     others = [path for path in found[1:] if os.path.realpath(path) != os.path.realpath(found[0])]
     return found[0], others[0] if others else ''
 

@@ -31,6 +31,7 @@ from lib.dataset.files import (
     CLASS_FILE,
     existing,
     files_below,
+    folders_below,
     inside,
     meant,
     names_of_set,
@@ -101,7 +102,7 @@ def _nothing_annotated(layout, first):
     """The message about a set none of whose images has an annotation; `first` is the name of the first one's file."""
     return '%s: there is no such annotation file, nor one of any other name in %s%s' % (
         os.path.join(layout.annotations, first), layout.list_path,
-        meant([layout.annotations], first.replace('\\', '/'), ('.xml',)))
+        meant(folders_below(layout.annotations), first.replace('\\', '/'), ('.xml',)))
 
 
 def _read_picture(layout, images, index, annotated, target, faults):

@@ -206,7 +206,8 @@ class Images:
             raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
                                     % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
                                        '; %s leads nowhere or is not a file' % next(iter(found)) if found else
-                                       meant(places, named or stem) or meant(places, stem)))
+                                       meant(places, named or stem) or meant(places, stem)
+                                       or '. Add it, or take its annotation away'))
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):

@@ -23,7 +23,7 @@ from lib.dataset.annotations import (
     read_number,
 )
 from lib.dataset.faults import Faults
-from lib.dataset.files import decoded, meant, number_text, read_file
+from lib.dataset.files import decoded, folders_below, meant, number_text, read_file
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 
@@ -48,8 +48,9 @@ def parse_xml(path: str) -> ElementTree.Element:
         DatasetError: the file is not XML, declares entities, is too large, or has the structure of another tool.
     """
     if not os.path.lexists(path):
+        folder, name = os.path.split(path)
         raise FileNotFoundError('%s: there is no such annotation file%s'
-                                % (path, meant([os.path.dirname(path)], os.path.basename(path), ('.xml',))))
+                                % (path, meant(folders_below(folder), name, ('.xml',))))
     data = read_file(path, 'XML', MAX_XML_BYTES)
     if _LONG_TAG.search(data):
         raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
@@ -84,7 +85,8 @@ def _advice(data, path):
         decoded(data, path, 'XML')
     except DatasetError as error:
         return '. ' + str(error).partition('cannot be read: ')[2]
-    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else ''
+    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else \
+        '. Fetch or export the file again'
 
 
 def _origin(root):
@@ -138,7 +140,7 @@ def read_object(path: str, number: int, node: ElementTree.Element) -> VocObject:
     box = tuple(_number(frame, tag) for frame in frames for tag in CORNERS)
     if len(box) != 4 or not all(abs(value) < LARGEST for value in box):          # false for NaN too
         texts = ', '.join('%s=%.20r' % (tag, text_of(frame, tag)) for frame in frames[:2] for tag in CORNERS)
-        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s'
+        raise DatasetError('%s: object %d (%s) has no <bndbox> of four numbers %s, found %s. Correct it'
                            % (path, number, label, ', '.join(CORNERS), texts or 'no <bndbox>'))
     return VocObject(label, box, flags_of({child.tag: child.text for child in node if isinstance(child.tag, str)},
                                           '%s: object %d (%s)' % (path, number, label)))

@@ -76,8 +76,9 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     pictures = [picture for picture in found if picture is not None]
     if reader.labelled == 0 and pictures and pictures[0].source:
         reader.faults.note(kinds.ANNOTATION, '', None, '%s: there is no such file, nor labels of any other of the %d '
-                           "images; expected a line 'class cx cy w h' for each object"
-                           % (pictures[0].source, len(pictures)))
+                           "images; expected a line 'class cx cy w h' for each object%s"
+                           % (pictures[0].source, len(pictures), meant(
+                               folders_below(dataset_path), os.path.basename(pictures[0].source), ('.txt',))))
     reader.note_unlabelled(pictures)
     note_other_classes(reader.faults, description.path or dataset_path, reader.left_out)
     table, places = reader.labels.resolve(classes)
@@ -161,7 +162,8 @@ class _Reader:
         try:
             return image_size(path)
         except FileNotFoundError as error:
-            raise FileNotFoundError('%s, and %s names it%s' % (error, where, self._meant(name))
+            raise FileNotFoundError('%s, and %s names it%s' % (error, where, self._meant(name)
+                                                               or '. Add it, or take it out of that file')
                                     if where else str(error)) from None
 
     def _meant(self, name):
@@ -251,13 +253,23 @@ def read_line(path: str, number: int, line: str, size: tuple[int, int],
         # key points may lie anywhere, and have a third number
         fulfilled, values = all(abs(value) < MOST for value in values[:4]), values[:4]
     if not fulfilled or not (len(values) == 4 or not keypoint_values and len(values) >= 6 and len(values) % 2 == 0):
-        raise DatasetError("%s: line %d: expected %s%s, found %.200r"
-                           % (path, number, EXPECTED,
-                              ' and %d numbers of key points' % keypoint_values if keypoint_values else '', line))
+        raise DatasetError('%s: line %d: expected %s%s, found %.200r. %s'
+                           % (path, number, EXPECTED, ' and %d numbers of key points' % keypoint_values
+                              if keypoint_values else '', line, _remedy(values, keypoint_values)))
     if not (abs(label) < LARGEST and float(label).is_integer()):
-        raise DatasetError('%s: line %d: expected a whole number as class (%s), found %.200r'
+        raise DatasetError('%s: line %d: expected a whole number as class (%s), found %.200r. Correct it'
                            % (path, number, EXPECTED, line))
     return int(label), _to_box(values, *size)
+
+
+def _remedy(values, keypoint_values):
+    """What to do about a line that is no box, by the numbers behind its class; [] if these are no numbers."""
+    if len(values) == 4 and max(values) >= MOST:
+        return 'Divide pixels by the width and the height of the image'
+    if len(values) == 5:
+        return 'Take the score behind the box away'
+    return 'Where these are key points, data.yaml must state kpt_shape' if len(values) > 5 and not keypoint_values \
+        else 'Correct it'
 
 
 def _to_box(values, width, height):

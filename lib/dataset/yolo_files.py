@@ -66,8 +66,8 @@ class Description:
         pairs = list(names.items()) if isinstance(names, dict) else [('', names)]
         for number, name in pairs:
             if not _WHOLE.fullmatch(str(number)) or not isinstance(name, str):
-                raise self._error('names: expected a list of names or a mapping from class number to name, found %.80r',
-                                  (number, name))
+                raise self._error('names: expected a list of names or a mapping from class number to name, found '
+                                  '%.80r. Correct it', (number, name))
         numbered = {int(number): name.strip() for number, name in pairs}
         if len(numbered) < len(pairs):
             raise self._error('names: a class number is given twice in %.200s', ', '.join(names))
@@ -106,7 +106,7 @@ class Description:
             return 0
         if not isinstance(shape, list) or len(shape) != 2 or not all(
                 isinstance(side, str) and _WHOLE.fullmatch(side) for side in shape) or int(shape[1]) not in (2, 3):
-            raise self._error('kpt_shape: expected [number of key points, 2 or 3], found %.80r', shape)
+            raise self._error('kpt_shape: expected [number of key points, 2 or 3], found %.80r. Correct it', shape)
         return int(shape[0]) * int(shape[1])
 
     def entries(self, image_set: str) -> list[str]:

@@ -92,6 +92,16 @@ def test_a_list_of_other_names_says_which_file_is_not_there(voc, lines):
         trained_on('PascalVOC', voc.folder)
 
 
+@pytest.mark.parametrize('others', [(), ('b',)])        # none of the list has its annotation, or one
+def test_an_annotation_in_a_folder_that_the_list_does_not_name_is_told(voc, others):
+    for name in others:
+        voc.add(name, [CAT])
+    write_files(voc.folder, {'Annotations/cam1/a.xml': TEXT, 'JPEGImages/cam1/a.jpg': None})
+    voc.list_images('train', ('a',) + others)
+    with pytest.raises(FileNotFoundError, match=r'Annotations/a\.xml: there is no .*/cam1/a\.xml is there: correct'):
+        trained_on('PascalVOC', voc.folder)
+
+
 def test_a_picture_whose_annotation_lies_in_a_folder_of_its_own_is_told(tmp_path):
     folder = write_files(tmp_path / 'pets', {'annotations/xmls/a.xml': TEXT, 'images/a.jpg': None})
     with pytest.raises(FileNotFoundError, match=r'images/xmls/a: there is no image .*images/a\.jpg is there'):

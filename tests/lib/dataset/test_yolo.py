@@ -154,8 +154,10 @@ def test_names_that_leave_the_folder_are_refused_and_missing_images_are_named(fo
 
 
 def test_a_set_without_any_labels_is_refused_and_not_taken_for_images_without_objects(folder):
-    (folder / 'labels/train/a.txt').unlink()
-    with pytest.raises(DatasetError, match=r'labels/train/a\.txt: there is no such file, nor labels of any other of'):
+    (folder / 'label').mkdir()
+    (folder / 'labels/train/a.txt').rename(folder / 'label/a.txt')
+    with pytest.raises(DatasetError, match=r'labels/train/a\.txt: there is no such file, nor labels of any other of .*'
+                                           r'label/a\.txt is there: correct the name'):
         open_set(folder)
     (folder / 'labels/train/b.txt').touch()     # says that there is no object
     assert [len(entry['boxes']) for entry in open_set(folder).gt_roidb()] == [0, 0]

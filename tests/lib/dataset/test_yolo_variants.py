@@ -38,9 +38,12 @@ def test_a_class_number_may_be_written_in_any_way(write, number):
     ('2 0.25 0.5 0.1 0.2', "unknown class 'number 2'"),
     ('cat 0.2 0.5 0.1 0.2', "expected 'class cx cy w h'"), ('1e300 0.2 0.5 0.1 0.2', 'whole number as class'),
     ('0 0.2 0.5 0.1', "expected 'class cx cy w h'"),
-    ('0 10 15 4 6', "expected 'class cx cy w h', fractions"), ('0 0,2 0,5 0,1 0,2', "expected 'class cx cy w h'"),
+    ('0 10 15 4 6', "expected 'class cx cy w h', fractions.* Divide pixels by the width"),
+    ('0 0,2 0,5 0,1 0,2', "expected 'class cx cy w h'"),
     ('0,0.2,0.5,0.1,0.2', "expected 'class cx cy w h'"), ('0 nan 0.5 0.1 0.2', "expected 'class cx cy w h'"),
-    ('0 0.25 0.5 0.1 0.2 0.9', "expected 'class cx cy w h'"), ('# boxes', "expected 'class cx cy w h'")])
+    ('0 0.25 0.5 0.1 0.2 0.9', "expected 'class cx cy w h'.* Take the score behind the box away"),
+    ('0 0.25 0.5 0.1 0.2 0.2 0.4 2 0.3 0.5 1', "expected 'class cx cy w h'.* data.yaml must state kpt_shape"),
+    ('# boxes', "expected 'class cx cy w h'")])
 def test_a_line_that_is_no_box_is_an_error_with_its_place(write, line, message):
     with pytest.raises(DatasetError, match=r'a\.txt: line 1.*' + message):
         trained_on('yolo', write(line=line))
@@ -128,7 +131,7 @@ def test_a_line_of_a_list_is_a_path_from_the_data_set_or_from_the_list(write, pl
 
 
 @pytest.mark.parametrize('line, message', [
-    ('images/train/c.jpg', 'there is no such image, and .*list.txt: line 2 names it$'),
+    ('images/train/c.jpg', r'there is no such image, and .*list.txt: line 2 names it\. Add it, or take it out'),
     ('/old/images/train/a.jpg', r'list.txt: line 2: .* leads out of this folder; refused\. .*/a\.jpg is there'),
     ('C:\\old\\images\\train\\a.jpg', r'list.txt: line 2 names it\. .*images/train/a\.jpg is there: correct the name'),
     ('data/images/train/A.png', r'list.txt: line 2 names it\. .*images/train/a\.jpg is there: correct the name')])
