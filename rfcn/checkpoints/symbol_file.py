@@ -69,7 +69,8 @@ def _check(graph, depth, attrs=()):
 
     attrs: what the graph around it says of the version of MXNet; without a version MXNet tells at length of an upgrade.
     """
-    _require(depth and isinstance(graph, dict) and isinstance(graph.get('nodes'), list), 'it has no list of nodes')
+    _require(depth, 'it has graphs within graphs within graphs')
+    _require(isinstance(graph, dict) and isinstance(graph.get('nodes'), list), 'it has no list of nodes')
     nodes, attrs = graph['nodes'], graph.get('attrs', attrs)
     _require(len(nodes) <= MAX_GRAPH_NODES, 'it has %d nodes, more than %d' % (len(nodes), MAX_GRAPH_NODES))
     for number, node in enumerate(nodes):
