@@ -68,7 +68,10 @@ def head(kind, *shape):
     (variable(*head(1, 1, 1), (9, bytes(8))), 'a cell expected'), (variable((6, b''), (5, b''), (1, b'')), 'flags'),
     (variable((99, bytes(8))), 'numbers expected, found an element of type 99'),
     (variable()[:128] + struct.pack('<II', 9, 0), 'a variable expected, found an element of type 9'),
-    (variable()[:128] + struct.pack('<II', 5 << 16 | 1, 0), 'it is cut off: 5 bytes')])
+    (variable()[:128] + struct.pack('<II', 5 << 16 | 1, 0) + bytes(8), 'it is cut off: 5 bytes'),
+    (variable(), 'it is cut off'),
+    (variable(head(1)[0], (9, struct.pack('<2d', 1, 1)), (1, b'boxes')), r'flags \[1 0\] and shape \[1\. 1\.\]'),
+    (variable(*head(1, 1, 1), (14, variable(*head(4, 1, 1), (9, bytes(8)))[136:])), 'found characters of type 9')])
 def test_damaged_files_are_refused(tmp_path, data, message):
     (tmp_path / 'a.mat').write_bytes(data)
     with pytest.raises(DatasetError, match=r'a\.mat: not a \.mat file that can be read \(.*%s' % message):

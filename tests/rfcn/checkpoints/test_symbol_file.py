@@ -67,6 +67,9 @@ def put(*path_and_value):
     (put('nodes', CONV, 'attrs', 'num_filter', '(1e9,'), 'num_filter'),
     (put('nodes', CONV, 'op', 'Convolutoin'), 'Convolutoin'),
     (put('nodes', CONV, 'op', 'Custom'), 'op_type|Custom'),
+    (put('nodes', CONV, 'attrs', ['kernel']), 'the attrs of node 3 are no texts'),
+    (put('nodes', CONV, 'op', 3), 'node 3 is not described as a node is'),
+    (put('nodes', CONV, 'name', 3), 'node 3 is not described as a node is'),
     (put('nodes', CONV, 'subgraphs', 3), 'the subgraphs of node 3 are no list'),
     (put('nodes', CONV, 'surprise', 3), 'node 3 is not described as a node is')],
     ids=lambda given: given.__name__ if callable(given) else None)
