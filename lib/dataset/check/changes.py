@@ -14,6 +14,7 @@ from lib.utils.image_header import lies_sideways, upright_box
 _PICTURE_LEFT_OUT = (kinds.ANNOTATION, kinds.NOT_ANNOTATED, kinds.NAME, kinds.MISSING, kinds.IMAGE)
 _ITEM_LEFT_OUT = (kinds.ITEM_FAULT, kinds.OUTSIDE, kinds.FAR, kinds.TINY, kinds.DOUBLED)
 _BOX_CORRECTED = (kinds.CLIPPED, kinds.INVERTED)
+_OF_THE_FRAME = _BOX_CORRECTED + (kinds.OUTSIDE, kinds.FAR, kinds.TINY, kinds.SIZE)     # other ones of another frame
 _DONE_BY_THE_READER = {kinds.LISTED_TWICE: 'listed once',
                        kinds.DUPLICATE_ID: 'the first one kept if both have the same name'}
 SHOWN, STORED = 'shown', 'stored'       # what the boxes of a picture with an orientation refer to
@@ -56,11 +57,27 @@ def plan_changes(report: Report, upright: str | None = None, reencode: Collectio
     for index in turned:
         _turn(changes, report, pictures[index], report.images[index], upright)
     for fault in report.faults:
-        if fault.index in turned and fault.kind in _BOX_CORRECTED + _ITEM_LEFT_OUT + (kinds.SIZE,):
+        if fault.index in turned and fault.kind in _OF_THE_FRAME:
             continue        # it concerns the picture as stored; `_turn` has fitted the boxes into the upright one
         done = _change(changes, report, fault, pictures.get(fault.index), report.images.get(fault.index))
         changes.notes.append('%s: %s [%s]' % (done, fault.text, fault.kind))
+    for picture in report.data.pictures:
+        if picture.index in changes.boxes:
+            _leave_out_doubled(changes, report.data, picture)
     return changes
+
+
+def _leave_out_doubled(changes, data, picture):
+    """Leave out the items of a picture whose box has become that of an earlier one of the class and the flags."""
+    boxes, seen = changes.boxes[picture.index], set()
+    for item in picture.items:
+        box = boxes.get(int(item['number']), tuple(item['box'].tolist()))
+        key = int(item['label']), int(item['flags']), box
+        if box is not None and key in seen:
+            boxes[int(item['number'])] = None
+            changes.notes.append('object left out: %s: its box is that of an earlier object now [%s]'
+                                 % (data.where(picture, item), kinds.DOUBLED))
+        seen.add(key)
 
 
 def _change(changes, report, fault, picture, image):

@@ -125,7 +125,8 @@ def _box_faults(data, fitted, sizes, on_unknown_class):
 def _doubled(data, fitted):
     """Faults for the objects with the class, the flags and the box of an earlier object of the same image."""
     faults, items = Faults(), fitted.items      # a crowd with the box of an object is not a second one
-    columns = np.column_stack([fitted.owners, items['label'], items['flags'], items['box']])
+    boxes = np.where(fitted.kept[:, None], fitted.boxes, items['box'])
+    columns = np.column_stack([fitted.owners, items['label'], items['flags'], boxes])
     order = np.lexsort(columns.T[::-1])         # stable: the earlier of two equal ones comes first
     same = (columns[order][1:] == columns[order][:-1]).all(axis=1)
     for row in np.sort(order[1:][same]):

@@ -144,6 +144,19 @@ def test_a_picture_that_may_have_been_resized_after_its_boxes_were_drawn_stays_a
     assert 'or resize its boxes, if the image was resized' in changes.notes[0]
 
 
+@pytest.mark.parametrize('kind', FORMATS)
+def test_boxes_that_become_equal_are_one_in_the_copy_and_those_clipped_alike_are_told(kind, tmp_path):
+    objects = [GOOD, ('cat', 15, 6, 5, 16), ('dog', 30, 20, 45, 35), ('dog', 30, 20, 50, 40), ('cat', 30, 20, 45, 35)]
+    write_image(write_set(kind, tmp_path / 'data', 'train', {'a': (objects, (40, 30))}) / 'a.png', 1)
+    report = check(read_annotated(kind, 'train', str(tmp_path / 'data')))
+    assert len(report.by_kind()[kinds.DOUBLED]) == 1        # of the two dogs; the inverted cat is dropped
+    changes = plan_changes(report)
+    write_fixed(report.data, changes, 'train', str(tmp_path / 'data'), str(tmp_path / 'out'))
+    again = check(read_annotated(kind, 'train', str(tmp_path / 'out')))
+    assert kinds.DOUBLED not in again.by_kind() and len(again.fitted.items) == 3
+    assert [note for note in changes.notes if 'its box is that of an earlier object now' in note]
+
+
 def test_what_the_checker_does_not_know_stays_in_the_copy(tmp_path):
     for kind in FORMATS[:3]:
         source, out = damaged_set(kind, tmp_path / kind), tmp_path / ('out ' + kind)

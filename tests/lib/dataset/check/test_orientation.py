@@ -105,6 +105,17 @@ def test_the_upright_copy_has_its_box_on_the_object(kind, orientation, how, tmp_
     assert check(read_annotated(kind, 'train', str(tmp_path / 'out'))).faults == []
 
 
+@pytest.mark.parametrize('how', [SHOWN, STORED])
+def test_the_upright_copy_lacks_what_cannot_be_read_and_what_is_there_twice_as_any_copy(how, tmp_path):
+    folder = write_set('yolo', tmp_path / 'in', '.jpg', 6, how)
+    labels = tmp_path / 'in' / 'labels/train/a.txt'
+    labels.write_text(labels.read_text() * 2 + '0 30 40 5 5\n')
+    data = read_annotated('yolo', 'train', folder)
+    write_fixed(data, plan_changes(check(data), upright=how), 'train', folder, str(tmp_path / 'out'))
+    again = read_annotated('yolo', 'train', str(tmp_path / 'out'))
+    assert check(again).faults == [] and len(again.pictures[0].items) == 1
+
+
 def test_a_conversion_says_which_pictures_have_an_orientation(tmp_path):
     folder = write_set('yolo', tmp_path / 'in', '.jpg', 6, STORED)
     notes = convert('yolo', 'coco', ['train'], folder, str(tmp_path / 'out'))[1]
