@@ -172,9 +172,11 @@ def test_a_wrong_checksum_is_reported_and_the_file_removed(server, tmp_path):
     assert not (tmp_path / 'VOCdevkit').exists()
 
 
-def test_a_missing_file_is_reported_at_once(server, tmp_path):
+def test_a_missing_file_is_reported_at_once_and_what_was_loaded_of_it_stays(server, tmp_path):
+    (tmp_path / 'a.part').write_bytes(b'half')
     with pytest.raises(FetchError, match='nothing.tar: the server says HTTP Error 404.*another copy'):
         download.download(server.url + '/nothing.tar', str(tmp_path / 'a'), retries=50, timeout=5, pause=60)
+    assert (tmp_path / 'a.part').read_bytes() == b'half'
 
 
 @pytest.mark.parametrize('url', ['/folder/a', 'http://[b/a', 'http://b:c/a', 'b://c/a', 'http://b c/a',
