@@ -9,6 +9,7 @@ from lib.errors import ConfigError
 from lib.utils.limits import open_input
 
 LOCAL = 'this host'
+MOST_PROCESSES = 1024   # workers, servers, slots of a host; each process has a whole network
 
 Host = namedtuple('Host', 'name slots path python address variables')
 Host.__doc__ = """A line of the file of hosts: name as ssh takes it, LOCAL for this host; workers it takes; folder of
@@ -35,10 +36,12 @@ def read_hosts(path):
     hosts = []
     try:
         with open_input(path, 'r', encoding='utf-8') as file:
-            lines = file.read().splitlines()
+            text = file.read()
     except UnicodeDecodeError as error:
         raise ConfigError('%s: expected a text file with a line for each host (%s)' % (path, error)) from error
-    for number, line in enumerate(lines, 1):
+    if '\0' in text:    # no word of a command may hold it
+        raise ConfigError('%s: expected a text file with a line for each host (it holds null bytes)' % path)
+    for number, line in enumerate(text.splitlines(), 1):
         where = '%s, line %d' % (path, number)
         try:
             words = shlex.split(line, comments=True)
@@ -55,6 +58,8 @@ def read_hosts(path):
 
 
 def _host(words, where):
+    if words[0].startswith('-'):    # the remote shell would take it for an option
+        raise ConfigError('%s: expected the name of a host, found %s' % (where, words[0]))
     settings = {}
     for word in words[1:]:
         key, equals, value = word.partition('=')
@@ -63,8 +68,8 @@ def _host(words, where):
                               % (where, word))
         settings[key] = value
     slots = settings.pop('slots', '1')
-    if not slots.isdecimal() or int(slots) < 1:
-        raise ConfigError('%s: slots must be a number above 0, not %s' % (where, slots))
+    if not slots.isdecimal() or len(slots) > 9 or not 1 <= int(slots) <= MOST_PROCESSES:
+        raise ConfigError('%s: slots must be a number from 1 to %d, not %.20s' % (where, MOST_PROCESSES, slots))
     path, python = settings.pop('path', os.getcwd()), settings.pop('python', sys.executable)
     address = settings.pop('address', None) or _address(words[0], where)
     unknown = [key for key in settings if key.islower()]
@@ -76,7 +81,7 @@ def _host(words, where):
 def _address(name, where):
     try:
         return socket.gethostbyname(name.rpartition('@')[2])
-    except OSError as error:
+    except (OSError, UnicodeError) as error:    # of a name that no host can have
         raise ConfigError('%s: the address of %s is not known here (%s); write address=IP' % (where, name, error)
                           ) from None
 

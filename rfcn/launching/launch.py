@@ -24,7 +24,7 @@ from lib.errors import ConfigError, UserError
 from rfcn.cli.commands import SHARED
 from rfcn.cli.script import make_parser, run_script
 from rfcn.launching import agent
-from rfcn.launching.hosts import LOCAL, assign_processes, local_host, read_hosts, variables_of
+from rfcn.launching.hosts import LOCAL, MOST_PROCESSES, assign_processes, local_host, read_hosts, variables_of
 from rfcn.launching.watch import ALL_END, MISSING_STATUS
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ HELPER_GRACE = 3.0      # the same for scheduler and servers once no worker is l
 STOP_GRACE = 50.0       # seconds for the workers to stop in order once that is wished
 KILL_GRACE = 8.0        # seconds for what is left to end
 AGENT_GRACE = agent.PATIENCE + 10.0     # seconds for an agent to end what it started
-MOST_PROCESSES = 1024   # workers, servers; each has a whole network
 STOPPED = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}    # the status of a training
 
 

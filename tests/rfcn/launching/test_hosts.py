@@ -55,6 +55,11 @@ def test_a_file_of_hosts_that_is_no_text_is_refused(tmp_path):
     ('', 'expected a line for each host, found none'), ('a slots=0 address=1.1.1.1', 'line 1: slots must be a number'),
     ('a slot', 'line 1: expected slots=N, path=DIR'), ('a slotz=2 address=1.1.1.1', 'line 1: unknown key slotz'),
     ('no.such.host.invalid', 'line 1: the address of no.such.host.invalid is not known here'),
+    ('a..b', r'line 1: the address of a\.\.b is not known here'), ('x' * 64, 'line 1: the address of x+ is not known'),
+    ('a slots=1025 address=1.1.1.1', 'slots must be a number from 1 to 1024, not 1025'),
+    ('a slots=%s address=1.1.1.1' % ('9' * 5000), 'slots must be a number from 1 to 1024, not 9{20}$'),
+    ('-oProxyCommand=x address=1.1.1.1', 'line 1: expected the name of a host, found -oProxyCommand=x'),
+    ('a address=1.1.1.1 PATH=\0', 'it holds null bytes'),
     ('a address=1.1.1.1\na address=1.1.1.1', 'a host is named twice')])
 def test_a_wrong_line_is_named(hosts_file, text, message):
     with pytest.raises(ConfigError, match=message):
