@@ -8,7 +8,7 @@ The launcher writes lines of JSON to its standard input, and reads lines of JSON
     {"stop": ["worker 0"], "signal": 15}    send a signal
     {}                                      a sign of life, every BEAT seconds, from both sides
                                             -> {"line": "text", "of": "worker 0"}: what a process with "show" prints
-                                            -> {"ended": "worker 0", "status": -9}
+                                            -> {"ended": "worker 0", "status": -9}; with a reason, if it never began
 
 When the launcher ends, or is silent for SILENCE seconds, the processes are asked to stop and, PATIENCE seconds later,
 killed: none stays behind. Where the agent is killed, they are killed, too.
@@ -95,8 +95,7 @@ class Agent:
                     stdout=subprocess.PIPE if show else file, stderr=subprocess.STDOUT, start_new_session=True,
                     preexec_fn=prepare)
         except OSError as error:
-            self.tell(line='%s cannot be started: %s' % (name, error), of=name)
-            self.tell(ended=name, status=127)
+            self.tell(ended=name, status=127, reason='cannot be started (%s: %s)' % (error.filename, error.strerror))
             return
         self.processes[name] = process
         threading.Thread(target=self._follow, args=(name, process, path if show else None), daemon=True).start()

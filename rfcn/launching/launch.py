@@ -8,6 +8,7 @@ shown, and everything is in the files of --logs on the host of each process. Ctr
 docs/several_hosts.md tells how it is done, and how to start the processes by other means.
 """
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -101,11 +102,13 @@ class Connection:
 
 
 def words_of_shell(text):
-    """The words of --rsh. Raises a ConfigError for quotes that do not come in pairs."""
-    try:
-        return shlex.split(text)
-    except ValueError:
-        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text) from None
+    """The words of --rsh. Raises a ConfigError for quotes that do not come in pairs, and where there is no command."""
+    words = ()
+    with contextlib.suppress(ValueError):
+        words = shlex.split(text)
+    if not words or not words[0]:
+        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text)
+    return words
 
 
 def remote_command(rsh, host):
@@ -236,7 +239,7 @@ class Launch:
             self._show(message['of'], message['line'])
         elif message and message.get('ended') in self.running:
             self.running.discard(message['ended'])
-            self._note_end(message['ended'], message['status'])
+            self._note_end(message['ended'], message['status'], message.get('reason'))
             if (self.failed or self.signal) and not self._workers_left():
                 self._end_within(HELPER_GRACE)
 
@@ -246,14 +249,14 @@ class Launch:
         else:
             print(line, flush=True)
 
-    def _note_end(self, name, status):
-        """Note a fault if the end of a process is one."""
+    def _note_end(self, name, status, reason):
+        """Note a fault if the end of a process is one. reason: why it never began; None if it has."""
         if status == 0 or self.signal or self.killed:
             return
         how = 'was killed by %s' % signal.Signals(-status).name if status < 0 else \
             'was stopped by %s' % STOPPED[status] if status in STOPPED else 'ended with status %d' % status
-        host = self.processes[name].host.name
-        sentence = '%s (%s) %s, see %s' % (name, host, how, log_path(self.logs, name))
+        sentence = '%s (%s) %s' % (name, self.processes[name].host.name,
+                                   reason or '%s, see %s' % (how, log_path(self.logs, name)))
         self.failed = True
         if status != MISSING_STATUS:    # else it ended because of another one
             self.faults.insert(0 if status < 0 else len(self.faults), sentence)

@@ -105,10 +105,18 @@ def test_a_shell_that_never_answers_is_killed_and_its_host_named(run):
     assert run(shell='exec sleep 60').startswith('the host b does not answer')
 
 
-def test_a_shell_whose_quotes_do_not_come_in_pairs_is_refused(tmp_path):
+@pytest.mark.parametrize('text', ["ssh -i 'my key", "''"])
+def test_a_shell_without_a_command_or_with_single_quotes_is_refused(tmp_path, text):
     (tmp_path / 'hosts').write_text('b address=127.0.0.1')
     with pytest.raises(ConfigError, match='--rsh must be a command, quotes in pairs, .* found'):
-        launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', "ssh -i 'my key", '--', 'train'])
+        launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh=' + text, '--', 'train'])
+
+
+def test_a_process_that_cannot_be_started_is_told_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'taken').touch()
+    with pytest.raises(LaunchFailed, match=r'^scheduler .this host. cannot be started .*taken: a folder is expected'):
+        launch.main(['--workers', '1', '--logs', 'taken', '--', 'train'])
 
 
 def test_a_shell_that_is_not_there_is_named(tmp_path):
