@@ -9,9 +9,9 @@ from typing import Callable, Iterable, Sequence
 from lib.dataset import DATASETS, read_annotated
 from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels
 from lib.dataset.box_rule import hints
-from lib.dataset.faults import stopping
+from lib.dataset.faults import TURNED, Faults, stopping
 from lib.dataset.files import inside
-from lib.dataset.imdb import EXAMPLES, size_text, turned_text
+from lib.dataset.imdb import size_text, some_texts, turned_text
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head
@@ -63,7 +63,8 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
 
     Returns:
         data: the set.
-        notes: some of the pictures with an orientation that other tools may apply; what boxes may mean (`hints`).
+        notes: what the reader had to tell, of files that do not count and the like; pictures with an orientation that
+            other tools may apply; what boxes may mean (`hints`). Some of each kind.
     Raises:
         DatasetError: the set has no annotations, a fault that stops training, an unknown label, an image of another
             size than annotated, or a class name that a text file does not hold.
@@ -79,12 +80,13 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
     unprintable = [name for name in data.classes if not name.isprintable()]
     if unprintable:
         raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
-    heads = [_head_of(picture) for picture in data.pictures]
-    turned = [turned_text(picture.path, head.orientation) for picture, head in zip(data.pictures, heads)
-              if head.orientation != 1]
+    heads, turned = [_head_of(picture) for picture in data.pictures], Faults()
+    for picture, head in zip(data.pictures, heads):
+        if head.orientation != 1:
+            turned.note(TURNED, picture.index, None, turned_text(picture.path, head.orientation))
     pictures = [picture._replace(size=head.size) for picture, head in zip(data.pictures, heads)]
-    doubts = [fault.text for fault in hints(data, [head.size for head in heads])]
-    return data._replace(pictures=pictures), turned[:EXAMPLES] + doubts
+    doubts = hints(data, [head.size for head in heads])
+    return data._replace(pictures=pictures), some_texts(data.faults + turned + doubts)
 
 
 def _head_of(picture):

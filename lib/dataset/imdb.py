@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import NamedTuple, Sequence
+from typing import Iterable, NamedTuple, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,7 +23,7 @@ from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels, with_background
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
-from lib.dataset.faults import Faults, stopping
+from lib.dataset.faults import Fault, Faults, stopping
 from lib.errors import DatasetError
 from lib.utils.console import counted
 from lib.utils.image_file import image_head
@@ -303,15 +303,19 @@ def check_usable(imdbs: Sequence[IMDB], what: str = 'trained on') -> None:
 
 
 def _log_some(faults):
-    """Log the first faults of each kind as warnings, and how many more there are."""
-    seen = Counter()
+    for text in some_texts(faults):
+        logger.warning('%s', text)
+
+
+def some_texts(faults: Iterable[Fault]) -> list[str]:
+    """The texts of the first faults of each kind, and how many more there are."""
+    seen, texts = Counter(), []
     for fault in faults:
         seen[fault.kind] += 1
         if seen[fault.kind] <= EXAMPLES:
-            logger.warning('%s', fault.text)
-    for kind, count in seen.items():
-        if count > EXAMPLES:
-            logger.warning('%s: %d more like this; the checker lists them', kind, count - EXAMPLES)
+            texts.append(fault.text)
+    return texts + ['%s: %d more like this; the checker lists them' % (kind, count - EXAMPLES)
+                    for kind, count in seen.items() if count > EXAMPLES]
 
 
 def make_entry(image: str, index: str, height: int, width: int, boxes: ArrayLike = (),

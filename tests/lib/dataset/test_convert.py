@@ -1,5 +1,6 @@
 """Conversions between the formats: what a format can say comes back as it was."""
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -221,6 +222,18 @@ def test_a_box_whose_fractions_yolo_would_not_give_back_stops_the_conversion_wit
     with pytest.raises(DatasetError, match=r'train\.csv: line 2 \(cat\), box \(1, 2, .* of less than 2 times .* --fix'):
         convert('csv', 'yolo', ['train'], str(tmp_path), str(tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize('files, classes, told', [
+    ({'more/b.png': IMAGE, 'data.yaml': b'names: [cat, dog]\ntrain: [images, more]'}, None, r'more: none of its 1 image has labels'),
+    ({'images/b.txt': b'0 0.5 0.5 0.5 0.5'}, None, r'images: 1 file belongs to no image, such as b\.txt'),
+    ({'images/labels/a.txt': b''}, None, r'its labels could be .*images/a\.txt or .*images/labels/a\.txt'),
+    ({}, ['cat'], r'1 object of classes that are not used: dog \(1\): left out')])
+def test_what_training_would_tell_of_the_files_is_told_by_a_conversion_too(tmp_path, files, classes, told):
+    write_files(tmp_path, {'images/a.png': IMAGE, 'images/a.txt': b'0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.9 0.9',
+                           'data.yaml': b'names: [cat, dog]\ntrain: images', **files})
+    notes = convert('yolo', 'csv', ['train'], str(tmp_path), str(tmp_path / 'out'), classes=classes)[1]
+    assert any(re.search(told, note) for note in notes), notes
 
 
 def test_the_remedy_for_a_size_on_its_side_is_one_that_helps(tmp_path):
