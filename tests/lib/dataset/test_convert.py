@@ -225,7 +225,8 @@ def test_a_box_whose_fractions_yolo_would_not_give_back_stops_the_conversion_wit
 
 
 @pytest.mark.parametrize('files, classes, told', [
-    ({'more/b.png': IMAGE, 'data.yaml': b'names: [cat, dog]\ntrain: [images, more]'}, None, r'more: none of its 1 image has labels'),
+    ({'more/b.png': IMAGE, 'data.yaml': b'names: [cat, dog]\ntrain: [images, more]'}, None,
+     r'more: none of its 1 image has labels'),
     ({'images/b.txt': b'0 0.5 0.5 0.5 0.5'}, None, r'images: 1 file belongs to no image, such as b\.txt'),
     ({'images/labels/a.txt': b''}, None, r'its labels could be .*images/a\.txt or .*images/labels/a\.txt'),
     ({}, ['cat'], r'1 object of classes that are not used: dog \(1\): left out')])
