@@ -39,10 +39,11 @@ from lib.dataset.files import (
     set_name,
     write_lines,
 )
-from lib.dataset.voc_files import Flat, Images, find_layout, quietly, xml_name
+from lib.dataset.voc_files import Flat, Images, Unlisted, find_layout, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 from lib.utils.console import counted
+from lib.utils.image_file import IMAGE_EXTENSIONS
 
 # Names of images that are not read back: the stems stand in lists, on lines without blanks at their ends.
 _LOST_NAMES = re.compile(NO_TEXT + '|' + HIDDEN + r'|^\s|\s$|\s\.[^.]*$')
@@ -94,6 +95,8 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     pictures = [picture._replace(items=found)
                 for picture, found in zip(pictures, items.of_pictures(len(pictures), places))]
     _note_beside(layout, faults)
+    if annotated:
+        _note_bare(layout, pictures, faults)
     return AnnotatedSet(set_name(layout.dataset_path, layout.image_set), layout.image_set, 'PascalVOC', names,
                         len(classes), pictures, faults, 'object %d', annotated, bool(layout.year))
 
@@ -171,6 +174,21 @@ def _note_beside(layout, faults):
         text = '%s is in no list of images and does not count' % first if len(beside) == 1 else \
             '%d XML files are in no list of images and do not count, such as %s' % (len(beside), first)
         faults.note(kinds.BESIDE, '', None, '%s: %s' % (layout.annotations, text))
+
+
+def _note_bare(layout, pictures, faults):
+    """Add a fault if pictures have no XML file, where no list says which pictures there are."""
+    if isinstance(layout, Flat):
+        bare = [picture.path for picture in pictures if picture.path and not os.path.exists(picture.source)]
+        kind, text = kinds.UNLABELLED, 'without an XML file: taken as images without objects'
+    else:
+        taken = {picture.path for picture in pictures}
+        bare = [path for path in files_below(layout.images, IMAGE_EXTENSIONS, quietly) if path not in taken] \
+            if isinstance(layout, Unlisted) else []
+        kind, text = kinds.BESIDE, 'without an XML file: not used'
+    if bare:
+        faults.note(kind, '', None, '%s: %s %s, such as %s'
+                    % (layout.images, counted(len(bare), 'picture'), text, relative(bare[0], layout.images)))
 
 
 def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:

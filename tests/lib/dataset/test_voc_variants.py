@@ -187,6 +187,17 @@ def test_pictures_and_xml_side_by_side_are_a_set(tmp_path, image_set, folder):
     assert found[os.path.normpath(folder + '/a.jpg')] == READ and found[os.path.normpath(folder + '/c.jpg')] == []
 
 
+@pytest.mark.parametrize('places, kind, told', [
+    (('', ''), kinds.UNLABELLED, 'without an XML file: taken as images without objects'),
+    (('Annotations/', 'images/'), kinds.BESIDE, 'without an XML file: not used')])
+def test_pictures_without_a_file_where_others_have_one_are_told(tmp_path, places, kind, told):
+    write_files(tmp_path, {places[0] + 'a.xml': TEXT, places[1] + 'a.jpg': None})
+    assert read_annotated('PascalVOC', '.', str(tmp_path)).faults == []
+    write_files(tmp_path, {places[1] + 'b.jpg': None})
+    fault, = read_annotated('PascalVOC', '.', str(tmp_path)).faults
+    assert fault.kind == kind and '1 picture %s, such as b.jpg' % told in fault.text
+
+
 @pytest.mark.parametrize('image_set, files', [
     ('.', {'a.jpg': None, 'b.jpg': None, 'b.xml': TEXT, 'a.XML': TEXT}),
     ('.', {'JPEGImages/a.jpg': None, 'Annotations/a.XML': TEXT}),
