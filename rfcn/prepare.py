@@ -32,13 +32,14 @@ from lib.dataset.box_rule import fit_items, hints, usage_text
 from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
 from lib.dataset.convert import complete_set
 from lib.dataset.csv_list import write_list
-from lib.dataset.files import relative
+from lib.dataset.files import files_below, relative
 from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
+from lib.dataset.voc_files import quietly
 from lib.errors import DatasetError
-from lib.utils.console import progress, say
+from lib.utils.console import counted, progress, say
 from lib.utils.folders import locked_folder
-from lib.utils.image_file import imread
+from lib.utils.image_file import IMAGE_EXTENSIONS, imread
 from lib.utils.limits import is_there
 from lib.utils.whole_file import save_text, whole_files
 from rfcn import check_dataset
@@ -94,7 +95,17 @@ def read_folder(folder):
     if not sets:
         raise DatasetError('%s: the pictures have no annotations' % folder)
     check_same_classes(sets, 'Make them the same')
+    note_unused(folder, sets)
     return sets
+
+
+def note_unused(folder, sets):
+    """Warn of the pictures in a folder that are in none of its image sets."""
+    used = {os.path.realpath(picture.path) for data in sets.values() for picture in data.pictures}
+    rest = [path for path in files_below(folder, IMAGE_EXTENSIONS, quietly) if os.path.realpath(path) not in used]
+    if rest:
+        logger.warning('%s: %s in none of these sets: not used, such as %s', folder, counted(len(rest), 'picture'),
+                       relative(rest[0], folder))
 
 
 def assign(sets):

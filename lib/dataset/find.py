@@ -19,7 +19,7 @@ from lib.dataset.voc_files import has_xml, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
 from lib.errors import DatasetError
-from lib.utils.console import counted, listed
+from lib.utils.console import listed
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -231,28 +231,13 @@ def _labelled(folder, places):
              if any(os.path.isfile(os.path.join(folder, entry)) or _has_labels(folder, entry) for entry in entries)]
     for name in [name for name in places if found and name not in found]:
         logger.warning('%s: none of the images of %s has labels: this set is left out', folder, name)
-    _note_unused(folder, [entry for name in found for entry in places[name]])
     return found or list(places)
-
-
-def _note_unused(folder, entries):
-    """Warn of labelled pictures outside of the folders of the sets. What lists of pictures leave out is left out."""
-    if entries and not any(entry == WHOLE or os.path.isfile(os.path.join(folder, entry)) for entry in entries):
-        inside = tuple(os.path.join(os.path.normpath(entry), '') for entry in entries)
-        rest = [name for name in _labelled_pictures(folder) if not name.startswith(inside)]
-        if rest:
-            logger.warning('%s: %s with labels in no image set, such as %s: left out', folder,
-                           counted(len(rest), 'picture'), rest[0])
 
 
 def _has_labels(folder, place=''):
     """Whether a picture in a place of the data set's folder has a file of labels."""
-    return any(True for _ in _labelled_pictures(folder, place))
-
-
-def _labelled_pictures(folder, place=''):
-    """Yield the name within a data set's folder of each picture in a place of it that has a file of labels."""
-    for path in files_below(os.path.join(folder, place), IMAGE_EXTENSIONS, quietly):
+    for path in files_below(os.path.join(folder, place), IMAGE_EXTENSIONS):
         name = relative(path, folder)
         if any(os.path.isfile(os.path.join(folder, labels)) for labels in label_paths(name)):
-            yield name
+            return True
+    return False

@@ -89,6 +89,12 @@ def test_sets_of_the_same_classes_in_another_order_are_taken_as_training_takes_t
     assert labels == {'p00.png': 'red', 'p01.png': 'blue', 'p02.png': 'red', 'p03.png': 'blue'}
 
 
+def test_pictures_that_no_set_has_are_told(photos, caplog):
+    write_json(photos, 'train', ['p00', 'p01', 'p02'], ['red', 'blue'])     # the XML files beside do not count
+    prepare.read_folder(str(photos))
+    assert '%s: 12 pictures in none of these sets: not used, such as p03.png' % photos in caplog.messages
+
+
 def write_json(folder, image_set, stems, classes):
     """A COCO json of pictures of the folder, whose colours go by their numbers; ids are places in the lists."""
     annotations = [{'image_id': place, 'bbox': [1, 2, 30, 40], 'category_id': classes.index(

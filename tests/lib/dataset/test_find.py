@@ -69,15 +69,6 @@ def test_files_that_are_left_out_beside_those_of_sets_are_told(folder, caplog):
     assert caplog.messages == ['%s: more: not among the sets, which are train' % made]
 
 
-@pytest.mark.parametrize('description', ['train: images/train\nnames: [cat]\n', ''])
-def test_labelled_pictures_outside_of_the_sets_are_told(folder, description, caplog):
-    files = {'data.yaml': description} if description else {}
-    made = folder({'images/train/a.jpg': '', 'labels/train/a.txt': '', 'images/more/b.jpg': '', 'labels/more/b.txt': '',
-                   'images/c.jpg': '', 'labels/c.txt': '', 'images/more/d.jpg': '', **files})
-    assert find_dataset(made).image_sets == ('train',)
-    assert caplog.messages == ['%s: 2 pictures with labels in no image set, such as images/c.jpg: left out' % made]
-
-
 def test_folders_of_sets_that_are_none_beside_pictures_are_told(folder, caplog):
     made = folder({name: XML if name.endswith('xml') else '' for name in (
         'a.xml', 'a.jpg', 'train/b.xml', 'train/b.jpg', 'old/c.xml', 'old/c.jpg')})
