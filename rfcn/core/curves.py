@@ -17,7 +17,7 @@ import cv2
 
 from lib.utils import memory
 from lib.utils.limits import open_input
-from lib.utils.whole_file import end_line
+from lib.utils.whole_file import end_line, naming
 
 # package -> its modules of event files and of their two messages
 _WRITERS = {
@@ -67,11 +67,13 @@ class Curves:
             self._events = None
 
     def _add_csv(self, kind, row):
-        os.makedirs(self.folder, exist_ok=True)
         path = os.path.join(self.folder, kind + '.csv')
+        if not os.path.isdir(self.folder):
+            with naming([path], [self.folder]):
+                os.mkdir(self.folder)       # never with the run's own folder, which may have been deleted
         if kind not in self._columns:
             self._columns[kind] = _header(path)
-        with open(path, 'a', newline='', encoding='utf-8') as file:
+        with naming([path]), open(path, 'a', newline='', encoding='utf-8') as file:
             writer = csv.writer(file)
             if not self._columns[kind]:
                 self._columns[kind] = list(row)

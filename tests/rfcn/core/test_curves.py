@@ -1,5 +1,6 @@
 """CSV files and TensorBoard's events of a training."""
 import csv
+import shutil
 
 import cv2
 import numpy as np
@@ -49,6 +50,16 @@ def test_a_file_that_was_cut_within_a_line_gets_whole_lines_after_it(tmp_path, m
 def test_no_line_makes_no_folder(tmp_path):
     Curves(str(tmp_path / 'x-curves')).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_a_run_that_was_deleted_is_not_made_anew(tmp_path):
+    curves = Curves(str(tmp_path / 'run' / 'tiny-curves'))
+    (tmp_path / 'run').mkdir()
+    curves.add({'type': 'val', 'step': 1, 'epoch': 1})
+    shutil.rmtree(str(tmp_path / 'run'))
+    with pytest.raises(OSError, match='val.csv could not be written: the folder .*tiny-curves is not there. Was'):
+        curves.add({'type': 'val', 'step': 2, 'epoch': 2})
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_row_follows_the_columns_that_the_file_has(tmp_path, monkeypatch):
