@@ -62,9 +62,9 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
             JPEGImages (or images) and no lists.
         dataset_path: folder of the data set.
         classes: class names, or the path of a text file with a name per line. None takes the 20 classes of VOC for a
-            year's folder; else those of classes.txt in the folder; else the labels of all lists in ImageSets/Main,
-            sorted, so that every image set has the same classes.
-        sets: names of the image sets that are used together; without ImageSets/Main, their labels are the classes.
+            year's folder; else those of classes.txt in the folder; else the labels of `sets`, sorted, so that every one
+            of them has the same classes.
+        sets: names of the image sets that are used together; None: all lists in ImageSets/Main, or all folders.
     Raises:
         FileNotFoundError: there is no such list, folder or annotation.
         DatasetError: there is no image or no class.
@@ -135,7 +135,7 @@ def _default_classes(layout, labels, sets):
             return os.path.join(folder, CLASS_FILE)
     found = set(labels.names)
     for other in layout.all_sets():
-        if sets and isinstance(other, Flat) and not set(names_of_set(other.image_set)) & set(sets):
+        if sets and not set(names_of_set(other.image_set)) & set(sets):
             continue
         found |= _labels_of(other, layout)
     return sorted(found)

@@ -187,6 +187,15 @@ def test_pictures_and_xml_side_by_side_are_a_set(tmp_path, image_set, folder):
     assert found[os.path.normpath(folder + '/a.jpg')] == READ and found[os.path.normpath(folder + '/c.jpg')] == []
 
 
+def test_a_list_that_is_none_of_the_sets_in_use_adds_no_class(voc):
+    voc.add('a', [CAT]).add('b', [('dog', 5, 5, 30, 20)]).add('c', [('draft', 5, 5, 30, 20)])
+    for name in 'train', 'valid', 'old':
+        voc.list_images(name, [{'train': 'a', 'valid': 'b', 'old': 'c'}[name]])
+    classes = [read_annotated('PascalVOC', 'train', str(voc.folder), sets=sets).classes
+               for sets in (['train', 'val'], ['train'], None)]
+    assert classes == [('cat', 'dog'), ('cat',), ('cat', 'dog', 'draft')]
+
+
 @pytest.mark.parametrize('places, kind, told', [
     (('', ''), kinds.UNLABELLED, 'without an XML file: taken as images without objects'),
     (('Annotations/', 'images/'), kinds.BESIDE, 'without an XML file: not used')])
