@@ -212,10 +212,10 @@ def test_compiled_soft_nms_equals_that_of_numpy(data, method):
 
 
 def test_voting_moves_a_box_to_the_weighted_mean_of_those_that_overlap_it():
-    dets = dets_of([0, 0, 9, 9, 0.75], [0, 0, 9, 13, 0.25], [50, 50, 59, 59, 0.5])
+    dets = dets_of([0, 0, 9, 9, 0.75], [0, 0, 9, 19, 0.25], [50, 50, 59, 59, 0.5])
     voted = box_voting(dets[[0, 2]], dets, 0.5)
-    # The first two overlap by 100 / 140: y2 = 0.75 * 9 + 0.25 * 13
-    np.testing.assert_allclose(voted, [[0, 0, 9, 10, 0.75], [50, 50, 59, 59, 0.5]])
+    # The first two overlap by 100 / 200, which is enough: y2 = 0.75 * 9 + 0.25 * 19
+    np.testing.assert_allclose(voted, [[0, 0, 9, 11.5, 0.75], [50, 50, 59, 59, 0.5]])
 
 
 def test_a_box_that_nobody_votes_for_stays():
