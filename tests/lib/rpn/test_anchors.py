@@ -2,7 +2,16 @@
 import numpy as np
 import pytest
 
-from lib.rpn.anchors import as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
+from lib.rpn.anchors import (
+    anchorless,
+    anchors_inside,
+    as_blobs,
+    assign_anchor,
+    cells_inside,
+    class_labels,
+    generate_anchors,
+    shifted_anchors,
+)
 from lib.rpn.proposal import best_anchors
 
 
@@ -126,6 +135,14 @@ def test_anchors_may_leave_the_image_by_the_allowed_border():
     # Anchor 4 ends at x = 104, which is inside an image 105 wide.
     assert assign_anchor(ANCHORS, NO_OBJECT, (100, 100), allowed_border=4)[0][4] == -1
     assert assign_anchor(ANCHORS, NO_OBJECT, (100, 100), allowed_border=5)[0][4] == 0
+    assert anchors_inside(boxes_of([0, 0, 9, 9], [0, 0, 10, 9], [0, 0, 9, 10]), (10, 10)).tolist() == [0]
+
+
+def test_anchors_lie_inside_an_image_up_to_its_last_pixel():
+    assert anchorless([[3, 3, 12, 12]], [[13, 13], [12, 13], [13, 12]]).tolist() == [False, True, True]
+    # from -4 to 11, with the next cells from 12 to 27 and from 28 to 43
+    first, last = cells_inside([[-4, -4, 11, 11]], [[44, 28], [43, 27]])
+    assert first.tolist() == [[[1, 1]]] * 2 and last.tolist() == [[[2, 1]], [[1, 0]]]
 
 
 def test_the_batch_holds_as_many_of_each_kind_as_asked_for():
