@@ -142,6 +142,14 @@ def test_images_whose_annotations_would_share_a_file_are_refused(tmp_path):
             convert('csv', target, ['train'], str(tmp_path), str(tmp_path / target))
 
 
+def test_an_image_that_a_folder_of_labels_would_not_find_is_refused(tmp_path):
+    write_files(tmp_path, {'a.pgm': cv2.imencode('.pgm', np.zeros((9, 9), np.uint8))[1].tobytes(),
+                           'train.csv': b'a.pgm,1,2,3,4,cat\n'})
+    for target in ('PascalVOC', 'yolo'):
+        with pytest.raises(DatasetError, match=r'a\.pgm: expected an image with one of the extensions \.jpg '):
+            convert('csv', target, ['train'], str(tmp_path), str(tmp_path / target))
+
+
 def test_another_file_of_the_same_name_is_never_written_over(tmp_path):
     (tmp_path / 'a.png').write_bytes(IMAGE)
     (tmp_path / 'out').mkdir()

@@ -93,6 +93,8 @@ def test_a_label_is_the_class_of_the_same_name_or_else_of_the_same_letters(folde
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,x,4,cat\n',
      r'train\.csv: line 2: expected four numbers x1, y1, x2, y2 and a class, found 1, 2, x, 4, cat'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,nan,4,cat\n', r'line 2: expected four numbers'),
+    ('a.jpg,1,2,3,4,cat\na.jpg,1,2,1_0,4,cat\n', r'line 2: expected four numbers'),
+    ('a.jpg,1,2,3,4,cat\na.jpg,1,2,\u0663,4,cat\n', r'line 2: expected four numbers'),      # an Arabic three
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2\n', r'line 2: expected four numbers'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,3,4,\n', r'line 2: expected four numbers x1, y1, x2, y2 and a class'),
     ('a.jpg,1,2,3,4,cat\n,1,2,3,4,cat\n', r'line 2: has no name of an image'),

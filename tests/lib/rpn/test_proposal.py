@@ -65,6 +65,11 @@ def test_without_a_least_size_the_proposals_are_those_of_a_least_size_that_all_b
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
+def test_a_box_of_the_least_size_is_large_enough():
+    rois, _ = propose_from([[0.9, 0.1], [0.3, 0.7]], min_size=16, post_nms_top_n=4)
+    assert len(np.unique(rois, axis=0)) == 4
+
+
 def test_where_all_boxes_are_too_small_the_best_one_is_proposed():
     rois, scores = propose_from([[0.2, 0.1], [0.3, 0.7]], min_size=17, post_nms_top_n=3)
     np.testing.assert_array_equal(rois, [[16, 16, 31, 31]] * 3)
