@@ -187,11 +187,14 @@ def test_annotations_that_are_not_what_the_format_promises_are_refused(write, li
         open_set(write(**lists))
 
 
-@pytest.mark.parametrize('text', ['', '[', '[1]', '[' * 100000])
-def test_what_is_no_json_is_refused(write, tmp_path, text):
+@pytest.mark.parametrize('text, expected', [
+    ('', '{ at character 0'), ('[', '{ at'), ('[1]', '{ at'), ('[' * 100000, '{ at'),
+    ('{"images" []}', ': at character 10'), ('{"images": []; "annotations": []}', ', or } at character 13'),
+    ('{"images": [{"id": 7} {"id": 8}]}', ', or ] at character 22')])
+def test_what_is_no_json_is_refused(write, tmp_path, text, expected):
     folder = write()
     (tmp_path / 'annotations' / 'instances_train.json').write_text(text)
-    with pytest.raises(DatasetError, match=r'instances_train\.json: expected'):
+    with pytest.raises(DatasetError, match=r'instances_train\.json: expected json: %s' % expected):
         open_set(folder)
 
 
