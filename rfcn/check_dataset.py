@@ -99,10 +99,10 @@ def settings_of_stops(cfg):
 
 def obstacles(cfg, reports, failures):
     """Why training would not start, or would stop at an image: a list of texts, empty if it would go on."""
-    training, _ = image_sets(cfg)
-    used = training + [name for name in [cfg.dataset.val_image_set] if name and cfg.TRAIN.EVAL_PERIOD]
+    training, validating = image_sets(cfg)[0], [name for name in [cfg.dataset.val_image_set] if name]
+    used = training + (validating if cfg.TRAIN.EVAL_PERIOD else [])
     settings = settings_of_stops(cfg)
-    texts = [failures[name] for name in used if name in failures]
+    texts = [failures[name] for name in training + validating if name in failures]
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read

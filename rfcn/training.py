@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.dataset.imdb import check_usable
+from lib.dataset import check_usable, read_annotated
 from lib.errors import ConfigError, DatasetError
 from lib.utils import memory
 from lib.utils.folders import locked_folder
@@ -202,11 +202,13 @@ def update_rates(settings, devices):
 def validation(cfg):
     """A function (epoch, arg_params, aux_params) -> Evaluation on `dataset.val_image_set` and pictures of detections.
 
-    None where there is no such set.
+    None where none is wanted. A set that is named and not there is an error in any case.
     """
     if not cfg.dataset.val_image_set:
         return None
     if not cfg.TRAIN.EVAL_PERIOD:
+        read_annotated(cfg.dataset.dataset, cfg.dataset.val_image_set, cfg.dataset.dataset_path,
+                       **data_sets.reading_options(cfg))
         logger.warning('dataset.val_image_set is %s, but it is not validated on: TRAIN.EVAL_PERIOD is 0',
                        cfg.dataset.val_image_set)
         return None

@@ -222,6 +222,8 @@ def test_a_set_to_validate_on_is_validated_at_the_end_of_each_epoch_or_the_log_s
     assert [line['epoch'] for line in log_lines(prefix, 'val')] == [1, 2]
     train('TRAIN.OVERWRITE=true', 'dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=0')
     assert 'dataset.val_image_set is val, but it is not validated on: TRAIN.EVAL_PERIOD is 0' in caplog.text
+    with pytest.raises(FileNotFoundError, match='nowhere.txt: there is no such file'):
+        train('TRAIN.OVERWRITE=true', 'dataset.val_image_set=nowhere', 'TRAIN.EVAL_PERIOD=0')
 
 
 def test_a_last_update_that_makes_parameters_infinite_is_an_error_and_nothing_is_written(train, tmp_path, monkeypatch):
