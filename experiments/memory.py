@@ -9,6 +9,7 @@ and memory.png: megabytes over steps, the peaks, their ratio, the growth from st
 to the end, and the seconds of processor time of a step. The two processes of a pair take turns step by step, so that
 their times are those of one run. The exit status is 1 if a ratio exceeds --bound.
 """
+import argparse
 import itertools
 import json
 import multiprocessing
@@ -34,7 +35,7 @@ from lib.utils.image_file import imwrite
 from lib.utils.memory import peak, resident
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, positive, run_script, some_of, whole_number_from
 from rfcn.collect_env import git_revision, machine
 from rfcn.core.detect import INT8_SIZES, SIZES, Predictor
 from rfcn.core.loader import image_loader
@@ -43,9 +44,11 @@ from rfcn.core.target_loaders import anchor_loader
 from rfcn.precision import quantization
 from rfcn.precision.bf16 import with_bf16_convolutions, with_bf16_weights
 from rfcn.symbols import make_symbol
+from rfcn.symbols.resnet_v1 import RESNET_V1
 
 MANY, ONE = 'many sizes', 'the largest alone'
 TRAINING, DETECTION = 'training', 'detection'
+PRECISIONS = ('fp32', 'bf16', 'int8')
 
 
 def draw_sizes(scale, count):
@@ -192,34 +195,43 @@ def plot(results, path):
     save_whole([path], lambda temporary: figure.savefig(temporary, dpi=90, format='png'))
 
 
-def measurements(args, scale, roidb):
+def measurements(args, roidb):
     """Title, samples and peak told of each part, network and precision that is asked for."""
-    for part, depth, precision in itertools.product(*(text.split(',')
-                                                      for text in (args.part, args.depth, args.precision))):
+    for part, depth, precision in itertools.product(args.part, args.depth, args.precision):
         if part == DETECTION or precision != 'int8':
             yield ('%s, ResNet-%s, %s' % (part, depth, precision),
-                   *measure(part, int(depth), precision, scale, roidb, args.steps, args.steps_of_one))
+                   *measure(part, int(depth), precision, args.scale, roidb, args.steps, args.steps_of_one))
+
+
+def two_sides(text):
+    """An argument's type for argparse: shorter and longest side, as '200,333'."""
+    sides = tuple(map(whole_number_from(1), text.split(',')))
+    if len(sides) != 2 or sides[0] > sides[1]:
+        raise argparse.ArgumentTypeError('expected shorter and longest side, such as 200,333, not %r' % text)
+    return sides
 
 
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
-    parser.add_argument('--depth', default='50,101', help='of the ResNet')
-    parser.add_argument('--precision', default='fp32,bf16,int8', help='INT8 is for detection alone')
-    parser.add_argument('--part', default='training,detection')
-    parser.add_argument('--scale', default='200,333', help='shorter and longest side')
-    parser.add_argument('--sizes', type=int, default=200)
-    parser.add_argument('--steps', type=int, default=600)
-    parser.add_argument('--steps-of-one', type=int, default=30, help='of the process that sees the largest size alone')
-    parser.add_argument('--bound', type=float, default=1.25, help='ratio of the peaks that passes')
+    parser.add_argument('--depth', type=some_of([str(depth) for depth in RESNET_V1]), default='50,101',
+                        help='of the ResNet')
+    parser.add_argument('--precision', type=some_of(PRECISIONS), default=','.join(PRECISIONS),
+                        help='INT8 is for detection alone')
+    parser.add_argument('--part', type=some_of(STEPS), default=','.join(STEPS))
+    parser.add_argument('--scale', type=two_sides, default='200,333', help='shorter and longest side')
+    parser.add_argument('--sizes', type=whole_number_from(1), default=200)
+    parser.add_argument('--steps', type=whole_number_from(1), default=600)
+    parser.add_argument('--steps-of-one', type=whole_number_from(1), default=30,
+                        help='of the process that sees the largest size alone')
+    parser.add_argument('--bound', type=positive, default=1.25, help='ratio of the peaks that passes')
     parser.add_argument('--out', type=Path, default=Path('output/memory'))
     args = parser.parse_args(argv)
-    scale = tuple(int(side) for side in args.scale.split(','))
     make_folder(args.out)
     results = {}
     with tempfile.TemporaryDirectory() as folder:
-        roidb = write_pictures(folder, draw_sizes(scale, args.sizes))
-        for title, samples, expected in measurements(args, scale, roidb):
+        roidb = write_pictures(folder, draw_sizes(args.scale, args.sizes))
+        for title, samples, expected in measurements(args, roidb):
             facts = summary(samples, expected, args.sizes)
             results[title] = {'summary': facts, 'held': [round(sample[1], 1) for sample in samples[MANY]]}
             print(title + ': ' + ', '.join('%s %.4g' % item for item in facts.items() if item[1] is not None),

@@ -20,7 +20,7 @@ if __package__ in (None, ''):
 from experiments.rows import show
 from experiments.rows.table import ROWS, find_row
 from lib.errors import UserError
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, positive, run_script, whole_number_from
 
 FOOT = '''%d of %d rows run, %.0f s. Steps, seconds and peak of the process: with pictures of 160 pixels. Parameters,
 GFLOP of an image (all views) and memory of a training step (one image; MXNet's plan, parameters and momentum): at the
@@ -84,11 +84,11 @@ def parse(argv):
     what.add_argument('--smoke', metavar='ROW', nargs='?', const='all', help='prove that this row, or all of them, run')
     parser.add_argument('--params', type=Path, metavar='FILE', help='of --run: a network to test, .params')
     parser.add_argument('--output', type=Path, help='where the rows wrote, if not in ./output')
-    parser.add_argument('--hosts', type=int, nargs='+', default=[1, 8], metavar='N',
+    parser.add_argument('--hosts', type=whole_number_from(1), nargs='+', default=[1, 8], metavar='N',
                         help='of --cost: numbers of machines like this one (default 1 and 8)')
-    parser.add_argument('--seconds-per-step', type=float, metavar='S',
+    parser.add_argument('--seconds-per-step', type=positive, metavar='S',
                         help='of --cost: seconds of one training step of one image; nothing is measured then')
-    parser.add_argument('--seconds-per-image', type=float, metavar='S',
+    parser.add_argument('--seconds-per-image', type=positive, metavar='S',
                         help='of --cost: seconds of one test image, where those of a step are given (default a third)')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='of --run, --explain and --cost')
     return parser.parse_intermixed_args(argv)

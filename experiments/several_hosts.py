@@ -31,7 +31,7 @@ from experiments.rows.hours import reference_scale
 from experiments.rows.schedule import row_steps
 from experiments.rows.table import END2END, find_row
 from lib.errors import ConfigError
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, positive, run_script, whole_number_from
 from rfcn.config.config import load_config
 from rfcn.symbols import make_symbol
 
@@ -198,23 +198,21 @@ def main(argv=None):
     parser = make_parser(__doc__)
     parser.add_argument('rows', nargs='*', default=ROWS, metavar='ROW', help='default: %s' % ' '.join(ROWS))
     parser.add_argument('--check', metavar='FILE', help='benchmark.json of rfcn benchmark workers; compares')
-    parser.add_argument('--seconds', type=float, help='of a training step of one image, as measured')
-    parser.add_argument('--cores', type=int, help='that it was measured with')
-    parser.add_argument('--host-cores', type=int, help='of a host')
-    parser.add_argument('--images', type=int, default=1, help='of a worker (default 1)')
-    parser.add_argument('--gbit', type=float, default=10.0, help='of a link, a second (default 10)')
+    parser.add_argument('--seconds', type=positive, help='of a training step of one image, as measured')
+    parser.add_argument('--cores', type=whole_number_from(1), help='that it was measured with')
+    parser.add_argument('--host-cores', type=whole_number_from(1), help='of a host')
+    parser.add_argument('--images', type=whole_number_from(1), default=1, help='of a worker (default 1)')
+    parser.add_argument('--gbit', type=positive, default=10.0, help='of a link, a second (default 10)')
     parser.add_argument('--latency', type=float, default=1e-4, help='seconds of a message (default 0.0001)')
-    parser.add_argument('--handling', type=float, default=HANDLING,
+    parser.add_argument('--handling', type=positive, default=HANDLING,
                         help='bytes a second that a core sends or receives (default %g; see --check)' % HANDLING)
-    parser.add_argument('--hosts', type=int, nargs='+', default=HOSTS, metavar='N')
+    parser.add_argument('--hosts', type=whole_number_from(1), nargs='+', default=HOSTS, metavar='N')
     args = parser.parse_args(argv)
     if args.check:
         print('\n'.join(check_lines(read_benchmark(args.check))))
         return
     if None in (args.seconds, args.cores, args.host_cores):
         raise ConfigError('--seconds, --cores and --host-cores are needed, or --check FILE')
-    if min(args.seconds, args.cores, args.host_cores, args.images, args.gbit, args.handling, *args.hosts) <= 0:
-        raise ConfigError('all numbers must be above 0')
     for name in args.rows:
         if find_row(name).kind != END2END:
             raise ConfigError('%s is not trained end to end, which is all that is computed here' % name)

@@ -35,7 +35,7 @@ from lib.utils.memory import resident
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import inference
 from rfcn.checkpoints.checkpoint import save_params
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script, some_of, whole_number_from
 from rfcn.collect_env import git_revision, machine, proc_field
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.detector import Detector
@@ -153,20 +153,14 @@ def measurements(kinds, part, folder):
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
-    parser.add_argument('--only', default=','.join(JOBS), help='some of %(default)s')
-    parser.add_argument('--part', type=int, default=1, metavar='N', help='do one N-th of the work')
+    parser.add_argument('--only', type=some_of(JOBS), default=','.join(JOBS), help='some of %(default)s')
+    parser.add_argument('--part', type=whole_number_from(1), default=1, metavar='N', help='do one N-th of the work')
     parser.add_argument('--out', type=Path, default=Path('output/soak'))
     args = parser.parse_args(argv)
-    kinds = args.only.split(',')
-    unknown = [kind for kind in kinds if kind not in JOBS]
-    if unknown:
-        parser.error('--only: there is no job %s; there are %s' % (', '.join(unknown), ', '.join(JOBS)))
-    if args.part < 1:
-        parser.error('--part: expected 1 or more, found %d' % args.part)
     make_folder(args.out)
     results, status = {}, 0
     with tempfile.TemporaryDirectory() as folder:
-        for title, samples in measurements(kinds, args.part, folder):
+        for title, samples in measurements(args.only, args.part, folder):
             results[title], found = samples, faults(samples)
             status |= bool(found)
             print('%s; %s' % (', '.join('%s %.0f to %.0f' % (name, samples[0][name], last)

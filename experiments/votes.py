@@ -26,7 +26,7 @@ from lib.utils.whole_file import save_text, save_whole
 from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint
 from rfcn.cli.run import log_to
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script, whole_number_from
 from rfcn.config.config import load_config
 from rfcn.detector import Detector
 from rfcn.explaining.decision import score_boxes
@@ -174,7 +174,8 @@ def main(argv=None):
     for name in 'k3', 'k1', 'k7', 'no_ohem':
         parser.add_argument('--' + name, required=True, type=Path, metavar='RUN')
     parser.add_argument('--data', help='folder of the data set, where it is not where the training had it')
-    parser.add_argument('--images', type=int, default=100, help='test and training images to look at (default 100)')
+    parser.add_argument('--images', type=whole_number_from(1), default=100,
+                        help='test and training images to look at (default 100)')
     parser.add_argument('--out', required=True, type=Path)
     args = parser.parse_args(argv)
     log_to(None)

@@ -46,7 +46,7 @@ from rfcn import check_dataset
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.checkpoints.identity import backbone_settings
 from rfcn.cli.run import log_to
-from rfcn.cli.script import Signalled, make_parser, run_script
+from rfcn.cli.script import Signalled, make_parser, positive, run_script
 from rfcn.config.config import load_config
 from rfcn.core.interrupt import Stopped
 from rfcn.importers.trunk import RELEASE_MEANS, pixel_means
@@ -315,13 +315,11 @@ def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
     parser.add_argument('folder', metavar='FOLDER', help='of the pictures and annotations')
-    parser.add_argument('--minutes', type=float, default=60,
+    parser.add_argument('--minutes', type=positive, default=60,
                         help='how long the training may take, in minutes (default 60)')
     parser.add_argument('--pretrained', default='', metavar='PREFIX', help='weights of a ResNet-50, PREFIX-0000.params')
     args = parser.parse_args(argv)
     log_to(None)
-    if not args.minutes > 0:
-        raise DatasetError('--minutes must be more than 0, not %g' % args.minutes)
     if args.pretrained and not is_there(params_path(args.pretrained, 0)):
         raise FileNotFoundError('%s-0000.params: no such file; --pretrained takes what stands before -0000.params'
                                 % args.pretrained)

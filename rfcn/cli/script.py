@@ -83,6 +83,25 @@ def whole_number_from(least, most=2 ** 31 - 1):
     return read
 
 
+def positive(text):
+    """An argument's type for argparse: a number above 0, such as of seconds."""
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < float('inf'):
+            return float(text)
+    raise argparse.ArgumentTypeError('expected a number above 0, not %.30r' % text)
+
+
+def some_of(known):
+    """An argument's type for argparse: some of the words `known`, with commas between them; a list."""
+    def read(text):
+        for word in text.split(','):
+            if word not in known:
+                raise argparse.ArgumentTypeError('expected some of %s, with commas between them, not %r'
+                                                 % (','.join(known), word))
+        return text.split(',')
+    return read
+
+
 def share(text):
     """An argument's type for argparse: a number from 0 to 1, such as a score."""
     with contextlib.suppress(ValueError):

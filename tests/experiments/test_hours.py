@@ -68,3 +68,10 @@ def test_the_command_prints_hours_here_and_on_several_hosts(capsys):
     assert ten.split()[5] == '36.2'
     assert reproduce.main(['--cost', 'bccd_resnet50', '--seconds-per-step', '2', 'dataset.dataset_path=/nowhere']) == 0
     assert 'there is no' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('words', ['--hosts 0', '--hosts 1 -1', '--seconds-per-step 0', '--seconds-per-image nan'])
+def test_machines_and_seconds_that_cannot_be_are_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(['--cost', 'paper_voc07_rfcn', '--seconds-per-step', '2'] + words.split())
+    assert 'expected a' in capsys.readouterr().err

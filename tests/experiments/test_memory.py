@@ -44,3 +44,12 @@ def test_it_trains_and_detects_and_its_exit_status_tells_whether_a_ratio_is_too_
     assert cv2.imread(str(tmp_path / 'memory.png')) is not None
     assert 'training, ResNet-18, fp32: peak ' in capsys.readouterr().out
     assert memory.main(arguments + ['0.1', '--part', 'detection']) == 1
+
+
+@pytest.mark.parametrize('words', ['--depth x', '--depth 51', '--scale 200', '--scale 333,200', '--scale 200,x',
+                                   '--sizes 0', '--part trainig', '--precision fp16', '--bound nan'])
+def test_what_cannot_be_measured_is_refused_before_it_begins(tmp_path, capsys, words):
+    with pytest.raises(SystemExit):
+        memory.main(words.split() + ['--out', str(tmp_path / 'out')])
+    assert 'error: argument %s: expected ' % words.split()[0] in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()

@@ -42,4 +42,4 @@ def test_what_is_held_is_counted():
 def test_an_unknown_job_is_refused(capsys):
     with pytest.raises(SystemExit):
         soak.main(['--only', 'sleep'])
-    assert 'there is no job sleep; there are detection, training, loader' in capsys.readouterr().err
+    assert "expected some of detection,training,loader, with commas between them, not 'sleep" in capsys.readouterr().err

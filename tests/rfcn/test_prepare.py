@@ -210,7 +210,11 @@ def test_too_few_pictures_are_told(tmp_path, photos):
         prepare.prepare(few)
 
 
-def test_weights_and_minutes_are_checked_first(photos):
+def test_weights_and_minutes_are_checked_first(photos, capsys):
+    for minutes in ('nan', 'inf', '0', 'x'):
+        with pytest.raises(SystemExit):
+            prepare.main([str(photos), '--minutes', minutes])
+        assert "--minutes: expected a number above 0, not '%s'" % minutes in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match='--pretrained takes what stands before'):
         prepare.main([str(photos), '--pretrained', 'no'])
 
@@ -222,5 +226,3 @@ def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
     assert (network['POOL1'], network['PIXEL_MEANS'], network['POOLED_SIZE']) == ('padded', [1, 2, 3], 3)
     assert network['pretrained'] == str(tmp_path / 'resnet_v1_50')
     assert 'POOL1' not in prepare.configuration('photos', ('cat',), found, str(tmp_path / 'other'))['network']
-    with pytest.raises(DatasetError, match='--minutes must be more than 0'):
-        prepare.main([str(photos), '--minutes', 'nan'])

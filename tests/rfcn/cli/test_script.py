@@ -14,7 +14,7 @@ import mxnet as mx
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.cli.script import make_parser, message, run_script, whole_number_from
+from rfcn.cli.script import make_parser, message, positive, run_script, some_of, whole_number_from
 
 ROOT = Path(__file__).resolve().parents[3]
 WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/test.py', 'rfcn/propose.py',
@@ -294,3 +294,17 @@ def test_the_help_names_the_argument_that_shows_tracebacks_and_main_never_sees_i
     parser = make_parser('a script')
     assert '--traceback' in parser.format_help()
     assert end_of(lambda: vars(parser.parse_args()) and 7, monkeypatch, '--traceback') == 0     # no argument is left
+
+
+@pytest.mark.parametrize('word', ['0', '-1', 'nan', 'inf', '1e999', 'x', ''])
+def test_a_number_above_0_is_taken_and_no_other(word):
+    assert positive('1e-3') == 0.001
+    with pytest.raises(argparse.ArgumentTypeError, match='expected a number above 0, not %r' % word):
+        positive(word)
+
+
+@pytest.mark.parametrize('text, wrong', [('a,c', 'c'), ('a, b', ' b'), ('', ''), ('a,', '')])
+def test_some_of_the_words_are_taken_and_no_others(text, wrong):
+    assert some_of(['a', 'b'])('b,a') == ['b', 'a']
+    with pytest.raises(argparse.ArgumentTypeError, match='some of a,b, with commas between them, not %r' % wrong):
+        some_of(['a', 'b'])(text)
