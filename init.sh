@@ -42,17 +42,22 @@ no_python() {
 }
 
 make_venv() {
-    local python
+    local python ours=
     if [ -x "$VENV/bin/python" ]; then
-        fits "$(version_of "$VENV/bin/python")" && return
-        fail "$VENV holds no Python 3.8 to 3.14: delete that folder, or choose another with VENV=."
+        fits "$(version_of "$VENV/bin/python")" && "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
+        fail "$VENV holds no Python 3.8 to 3.14 with pip: delete that folder, or choose another with VENV=."
+    fi
+    if [ ! -e "$VENV/pyvenv.cfg" ]; then    # else it is what an interrupted call left
+        [ -z "$(ls -A "$VENV" 2>/dev/null)" ] || fail "$VENV is there and is no environment: choose another with VENV=."
+        ours=yes
     fi
     python=$(find_python)
     if [ -n "$python" ]; then
         say "making $VENV with $python ($(version_of "$python"))."
         "$python" -m venv "$VENV" && return
-        rm -rf "$VENV"
-        fail "$python has no venv: apt-get install python$(version_of "$python")-venv"
+        [ -z "$ours" ] || rm -rf "$VENV"
+        fail "$python could not make $VENV; its message stands above. If it has no venv: apt-get install" \
+            "python$(version_of "$python")-venv"
     fi
     [ -z "$PYTHON" ] && command -v uv >/dev/null || no_python
     say "no Python 3.8 to 3.14 is here; uv makes $VENV with its Python 3.13."

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHON = r'''#!/bin/sh
 case "$*" in
     *version_info*) echo "$FAKE_VERSION" ;;
-    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip --version") [ -z "$FAKE_NO_PIP" ] ;;
+    "-m venv "*) [ -z "$FAKE_NO_VENV" ] && mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     *"import cv2"*) [ -z "$FAKE_MISSING" ] || { echo "ImportError: $FAKE_MISSING: cannot open" >&2; exit 1; } ;;
     *"pip show"*) [ -n "$FAKE_OTHER" ] && [ "$5" = mxnet ] ;;
     *"import mxnet"*) [ -z "$FAKE_NO_DRIVER" ] || { echo "MXNetMissing: it needs libcuda.so.1" >&2; exit 1; } ;;
@@ -150,7 +151,32 @@ def test_a_virtual_environment_of_another_python_is_refused(init):
     init()
     status, output = init(version='3.15')
     assert status == 1
-    assert 'holds no Python 3.8 to 3.14: delete that folder' in output
+    assert 'holds no Python 3.8 to 3.14 with pip: delete that folder' in output
+
+
+def test_what_a_call_that_was_interrupted_before_pip_left_is_refused(init):
+    assert init()[0] == 0
+    status, output = init(FAKE_NO_PIP='1')
+    assert status == 1 and 'holds no Python 3.8 to 3.14 with pip: delete that folder' in output
+
+
+@pytest.mark.parametrize('no_venv', ['', '1'])
+def test_a_folder_of_other_things_is_left_alone(init, tmp_path, no_venv):
+    (tmp_path / 'venv').mkdir()
+    (tmp_path / 'venv' / 'mine.txt').write_text('mine')
+    status, output = init(FAKE_NO_VENV=no_venv)
+    assert status == 1 and 'venv is there and is no environment: choose another with VENV=' in output
+    assert [path.name for path in (tmp_path / 'venv').iterdir()] == ['mine.txt']
+
+
+def test_an_environment_that_could_not_be_completed_stays_and_a_new_one_does_not(init, tmp_path):
+    status, output = init(FAKE_NO_VENV='1')
+    assert status == 1 and 'fake_python could not make' in output and 'python3.11-venv' in output
+    assert not (tmp_path / 'venv').exists()
+    (tmp_path / 'venv').mkdir()
+    (tmp_path / 'venv' / 'pyvenv.cfg').touch()
+    assert init(FAKE_NO_VENV='1')[0] == 1 and (tmp_path / 'venv' / 'pyvenv.cfg').exists()
+    assert init()[0] == 0
 
 
 @pytest.mark.parametrize('library, package', [('libGL.so.1', 'libgl1'), ('libgthread-2.0.so.0', 'libglib2.0-0')])
