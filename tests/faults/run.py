@@ -7,7 +7,7 @@ these changes it is killed there (SIGKILL), has that call fail (EIO), or finds t
 What a user would run next is run then, and judged:
 
 - nothing prints a traceback or ends without a sentence;
-- what reads the output refuses it, or finds what it finds undisturbed;
+- what reads the output refuses it, or finds what it finds undisturbed, or in the output that was there before;
 - the command run again gives the same files as undisturbed, to the byte where that can be expected, and nothing of the
   disturbed run is left over; or it refuses with a sentence.
 
@@ -129,14 +129,21 @@ class Trial:
     def undisturbed(self):
         """Note what an undisturbed run gives. Returns its number of changes."""
         self.fresh()
+        self.good = self._reading()     # of an earlier output; none where there is none
+        self.fresh()
         ended, changes, _ = self.disturbed(0, 0)
         if ended.status:
             raise UndisturbedFailure(last_line(ended.err))
         self.first = files_of(self.work, self.case.exact)
-        self.read = run(self.case.reader, self.work) if self.case.reader else None
+        self.good += self._reading()
         run(self.case.then or self.case.command, self.work)
         self.expected = files_of(self.work, self.case.exact)
         return changes
+
+    def _reading(self):
+        """A list of what the reader finds, without the lines of its log; empty if it refuses, or there is none."""
+        read = run(self.case.reader, self.work) if self.case.reader else None
+        return [result_in(read.out)] if read and read.status == 0 else []
 
     def at(self, kind, point):
         """Disturb the command at one point. Returns what happened, in a word, and a list of problems."""
@@ -150,7 +157,7 @@ class Trial:
         if self.case.reader:
             read = run(self.case.reader, self.work)
             problems += bad_end('the reader', read)
-            if read.status == 0 == self.read.status and result_in(read.out) != result_in(self.read.out):
+            if read.status == 0 and self.good and result_in(read.out) not in self.good:
                 problems.append('the reader took what is not the undisturbed result: %s' % read.out[-300:])
         again = run(self.case.then or self.case.command, self.work)
         problems += bad_end('the next command', again)

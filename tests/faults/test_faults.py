@@ -54,6 +54,24 @@ def test_half_a_file_that_the_next_run_takes_as_whole_is_a_finding(careless):
     assert careless.at('kill', 3)[1] == []      # before a.txt is opened: the next run writes it
 
 
+OVERWRITING = """
+with open('a.txt', 'r+') as file:
+    file.write('ne')
+    file.flush()
+    file.write('w')
+"""
+
+
+def test_what_was_there_before_may_be_read_and_a_mixture_may_not(library, tmp_path):
+    case = Case(lambda folder: (folder / 'a.txt').write_text('old'), [sys.executable, '-c', OVERWRITING], ('a.txt',),
+                [sys.executable, '-c', "print(open('a.txt').read())"])
+    trial = Trial('overwriting', case, tmp_path / 'run', library)
+    changes = trial.undisturbed()
+    assert trial.good == [['old'], ['new']]
+    found = [trial.at('kill', point)[1] for point in range(1, changes + 1)]
+    assert found[0] == [] and found[-1] == ['the reader took what is not the undisturbed result: ned\n']
+
+
 def test_a_traceback_is_a_finding_and_a_point_that_is_not_reached_proves_nothing(careless):
     assert any('printed a traceback' in problem for problem in careless.at('EIO', 1)[1])
     assert any('No space left' in problem for problem in careless.at('ENOSPC', 5)[1])
