@@ -9,9 +9,9 @@ from typing import Callable, Iterable, Sequence
 from lib.dataset import DATASETS, read_annotated
 from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels
 from lib.dataset.box_rule import hints
-from lib.dataset.faults import TURNED, Faults, stopping
+from lib.dataset.faults import TURNED, Faults, some_texts, stopping
 from lib.dataset.files import inside
-from lib.dataset.imdb import size_text, some_texts, turned_text
+from lib.dataset.imdb import size_text, turned_text
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 from lib.utils.image_file import image_head

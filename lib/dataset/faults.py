@@ -39,6 +39,7 @@ SAME_IMAGE = 'same image twice'
 OVERLAP = 'image in both sets'
 ABSENT = 'class without objects'
 ALIKE = 'class names alike'
+EXAMPLES = 5                # faults of each kind that are named in the log; the others are counted
 _NAMED = 5      # classes that a message names
 
 
@@ -109,3 +110,14 @@ def stopping(faults: Iterable[Fault], on_bad_image: str = 'error', on_unknown_cl
     kinds = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
         + ((LABEL,) if on_unknown_class == 'error' else ())
     return [fault for fault in faults if fault.kind in kinds]
+
+
+def some_texts(faults: Iterable[Fault]) -> list[str]:
+    """The texts of the first faults of each kind, and how many more there are."""
+    seen, texts = Counter(), []
+    for fault in faults:
+        seen[fault.kind] += 1
+        if seen[fault.kind] <= EXAMPLES:
+            texts.append(fault.text)
+    return texts + ['%s: %d more like this; the checker lists them' % (kind, count - EXAMPLES)
+                    for kind, count in seen.items() if count > EXAMPLES]

@@ -13,8 +13,7 @@ A roidb is a list of entries, one for each image; two lists are joined with `+`.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from typing import Iterable, NamedTuple, Sequence
+from typing import NamedTuple, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,13 +22,12 @@ from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels, with_background
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
-from lib.dataset.faults import Fault, Faults, stopping
+from lib.dataset.faults import Faults, some_texts, stopping
 from lib.errors import DatasetError
 from lib.utils.console import counted
 from lib.utils.image_file import image_head
 from lib.utils.memory import give_back
 
-EXAMPLES = 5                # faults of each kind that are named in the log; the others are counted
 HEADS_AT_START = 20000      # images: in larger sets only the checker looks for orientations
 
 logger = logging.getLogger(__name__)
@@ -305,17 +303,6 @@ def check_usable(imdbs: Sequence[IMDB], what: str = 'trained on') -> None:
 def _log_some(faults):
     for text in some_texts(faults):
         logger.warning('%s', text)
-
-
-def some_texts(faults: Iterable[Fault]) -> list[str]:
-    """The texts of the first faults of each kind, and how many more there are."""
-    seen, texts = Counter(), []
-    for fault in faults:
-        seen[fault.kind] += 1
-        if seen[fault.kind] <= EXAMPLES:
-            texts.append(fault.text)
-    return texts + ['%s: %d more like this; the checker lists them' % (kind, count - EXAMPLES)
-                    for kind, count in seen.items() if count > EXAMPLES]
 
 
 def make_entry(image: str, index: str, height: int, width: int, boxes: ArrayLike = (),

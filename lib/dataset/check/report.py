@@ -13,8 +13,8 @@ from lib.dataset.annotations import AnnotatedSet, unknown_labels
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.check.anchors import Fit, Objects
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
-from lib.dataset.faults import Fault, Faults, stopping
-from lib.dataset.imdb import EXAMPLES, box_text
+from lib.dataset.faults import EXAMPLES, Fault, Faults, stopping
+from lib.dataset.imdb import box_text
 from lib.utils.console import counted, shown
 from lib.utils.limits import MAX_PIXELS
 
