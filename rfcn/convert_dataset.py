@@ -28,6 +28,8 @@ def parse(argv=None):
     parser.add_argument('--out', required=True, help='new folder')
     parser.add_argument('--classes',
                         help='class names separated by commas, or a file with one per line (default: the data\'s)')
+    parser.add_argument('--on_unknown_class', choices=['error', 'ignore'], default='error',
+                        help='objects of other classes stop the conversion, or are left out (default error)')
     parser.add_argument('--images', choices=['copy', 'link', 'none'], default='copy',
                         help='what becomes of the images (default copy)')
     parser.add_argument('--origin', type=int, choices=[0, 1], default=0,
@@ -41,6 +43,7 @@ def main(argv=None):
     classes = args.classes and (args.classes if is_there(args.classes) else args.classes.split(','))
     sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
                          classes=classes or None, images=args.images, origin=args.origin,
+                         on_unknown_class=args.on_unknown_class,
                          progress=functools.partial(progress, desc='images', unit='image'))
     for image_set, data in sets.items():
         say('%s: %s, %s of %s' % (image_set, counted(len(data.pictures), 'image'),

@@ -1,6 +1,5 @@
 """Medians, splits and peaks of what runs on a machine that does other things too; a graph's arithmetic, counted."""
 import collections
-import contextlib
 import gc
 import json
 import os
@@ -10,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import mxnet as mx
 import numpy as np
@@ -62,15 +62,9 @@ class Stopwatch:
         self._last = now
 
 
-@contextlib.contextmanager
 def settings_of_mxnet(**variables):
     """Graphs that are bound in here are bound under these variables of the environment."""
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
+    return mock.patch.dict(os.environ, variables)
 
 
 def single_operators():

@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any, Iterable, NamedTuple, Pattern, Sequence
 
 import numpy as np
 
-from lib.dataset.faults import LABEL, SAME_FILE, Fault, Faults
+from lib.dataset.faults import LABEL, SAME_FILE, Fault, Faults, note_other_classes
 from lib.dataset.files import read_lines
 from lib.errors import DatasetError
 from lib.utils.console import listed, shown
@@ -302,9 +302,20 @@ def unknown_labels(data: AnnotatedSet) -> Faults:
         for item in picture.items[picture.items['label'] >= data.num_classes]:
             faults.note(LABEL, picture.index, int(item['number']),
                         "%s: unknown class '%s'; known are %s. Correct the label, "
-                        'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore'
+                        'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore '
+                        '(rfcn convert: --on_unknown_class ignore)'
                         % (data.where(picture, item), shown(data.label(item)), listed(data.classes)))
     return faults
+
+
+def without_unknown(data: AnnotatedSet) -> AnnotatedSet:
+    """The set without the items that `unknown_labels` names; a fault says how many they were of which class."""
+    left_out = Counter(data.label(item) for picture in data.pictures
+                       for item in picture.items[picture.items['label'] >= data.num_classes])
+    faults = Faults(data.faults)
+    note_other_classes(faults, data.name, left_out)
+    return data._replace(labels=data.classes, faults=faults, pictures=[
+        picture._replace(items=picture.items[picture.items['label'] < data.num_classes]) for picture in data.pictures])
 
 
 def check_name(picture: Picture, lost: Pattern[str], form: str) -> None:

@@ -7,7 +7,7 @@ import shutil
 from typing import Callable, Iterable, Sequence
 
 from lib.dataset import DATASETS, read_annotated
-from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels
+from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels, without_unknown
 from lib.dataset.box_rule import hints
 from lib.dataset.faults import TURNED, Faults, some_texts, stopping
 from lib.dataset.files import inside
@@ -19,7 +19,7 @@ from lib.utils.image_file import image_head
 
 def convert(source: str, target: str, image_sets: list[str], dataset_path: str, out: str, *,
             classes: Sequence[str] | str | None = None, images: str = 'copy', origin: int = 0,
-            progress: Callable = iter) -> tuple[dict[str, AnnotatedSet], list[str]]:
+            on_unknown_class: str = 'error', progress: Callable = iter) -> tuple[dict[str, AnnotatedSet], list[str]]:
     """Convert image sets of a data set: all of them, or none if anything is wrong.
 
     Kept are boxes as written, classes and their order, sizes and names of images, and images without objects. Not kept
@@ -34,6 +34,7 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         classes: class names, or the path of a text file with a name per line; None takes those of the data.
         images: 'copy', 'link' (symbolic links) or 'none'.
         origin: of a CSV list, see `read_csv`.
+        on_unknown_class: 'error', or 'ignore' to leave objects of other classes out.
         progress: wraps the list of pictures to show a bar, as tqdm does.
     Returns:
         sets: image set -> what was written.
@@ -49,6 +50,8 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         sets, notes = {}, []
         for name in image_sets:
             data = read_annotated(source, name, dataset_path, classes, sets=image_sets, origin=origin)
+            if on_unknown_class == 'ignore':
+                data = without_unknown(data)
             sets['all' if name == '.' else name], of_set = complete_set(data)
             notes += of_set
         check_same_classes(sets, 'Give them with --classes')

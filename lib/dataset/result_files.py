@@ -12,11 +12,15 @@ import os
 from pathlib import Path
 from typing import Iterable
 
+from lib.dataset.files import read_text
 from lib.dataset.voc_eval import detections_path, write_detections
 from lib.errors import DatasetError
 from lib.utils.console import shown
 from lib.utils.folders import make_folder
 from lib.utils.whole_file import alone_in, check_place, save_text, whole_text
+
+CLASSES_FILE = 'classes.txt'    # of YOLO
+LINE_PARTS = 6      # of a line there: class, four numbers of the box, score; labels made by hand have no score
 
 
 class JsonWriter:
@@ -151,7 +155,8 @@ class YoloWriter(_AtTheEnd):
     which boxes are cut off.
 
     Raises:
-        DatasetError: at the beginning, if the name of a class would not be one line of classes.txt.
+        DatasetError: at the beginning, if the name of a class would not be one line of classes.txt, or if the folder
+            holds text files that no such writer with these classes made: labels made by hand are not replaced.
     """
 
     def __enter__(self):
@@ -159,11 +164,21 @@ class YoloWriter(_AtTheEnd):
         if broken:
             raise DatasetError('%s: classes.txt of YOLO has a class in a line, which %s is not. Rename it in '
                                'dataset.CLASSES' % (self.path, ascii(broken[0])))
+        others = [path for path in sorted(self.path.glob('*.txt')) if not self._is_ours(path)]
+        if others:
+            raise DatasetError('%s: is not one of the files that are written here, with a score in each line and the '
+                               'same classes; labels made by hand would be lost. Give a folder without it' % others[0])
         return super().__enter__()
+
+    def _is_ours(self, path):
+        lines = read_text(str(path), 'text file').splitlines()
+        if path.name == CLASSES_FILE:
+            return lines == self.classes
+        return all(len(line.split()) == LINE_PARTS for line in lines)
 
     def save(self) -> None:
         """Write the files."""
-        _save_lines(self.path / 'classes.txt', self.classes)
+        _save_lines(self.path / CLASSES_FILE, self.classes)
         taken = {'classes'}
         for path, size, found in self.pictures:
             name = free_name(Path(path).stem, taken)

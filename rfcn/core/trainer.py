@@ -251,7 +251,8 @@ class Trainer:
                                    self.extra_params(params[0]))
         except OSError as error:
             lost = '' if os.path.isdir(os.path.dirname(path) or '.') else ', and so are the checkpoints that were there'
-            raise OSError('%s What was trained since the last checkpoint is lost%s' % (error, lost)) from error
+            raise OSError('%s. What was trained since the last checkpoint is lost%s'
+                          % (str(error).rstrip('.'), lost)) from error
 
     def _save(self, epoch):
         params = self._params()

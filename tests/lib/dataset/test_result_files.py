@@ -40,3 +40,27 @@ def test_boxes_end_with_their_picture_though_its_enlargement_ends_a_part_of_a_pi
     # centre (2 + 7) / 2 of 10 and (4 + 12) / 2 of 20, sides 5 of 10 and 8 of 20
     assert (tmp_path / 'yolo' / 'a.txt').read_text() == (
         '0 0.500000 0.500000 1.000000 1.000000 0.500000\n0 0.450000 0.400000 0.500000 0.400000 0.250000\n')
+
+
+def write_one(folder, classes):
+    with YoloWriter(folder, classes) as file:
+        file.add('a.jpg', (10, 20), [('red', 0.5, (0, 0, 9, 19))])
+
+
+@pytest.mark.parametrize('name, text', [
+    ('a.txt', '0 0.5 0.5 0.2 0.2\n'), ('other.txt', '0 0.1 0.1 0.2 0.1 0.2 0.2\n'), ('classes.txt', 'blue\nred\n'),
+    ('notes.txt', 'to do\n')])
+def test_labels_made_by_hand_are_not_replaced(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DatasetError, match='%s: is not one of the files that are written here' % name):
+        write_one(tmp_path, ['red', 'blue'])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_files_of_an_earlier_run_are_replaced(tmp_path):
+    write_one(tmp_path, ['red', 'blue'])
+    before = (tmp_path / 'a.txt').read_text()
+    (tmp_path / 'a.txt').write_text('1 0.5 0.5 0.2 0.2 0.9\n')
+    (tmp_path / 'empty.txt').write_text('')
+    write_one(tmp_path, ['red', 'blue'])
+    assert (tmp_path / 'a.txt').read_text() == before
