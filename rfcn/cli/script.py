@@ -150,7 +150,6 @@ def _run(main):
     try:
         status = _call(main)
     except BrokenPipeError:     # the reader of our output, such as `head`, has enough
-        discard(sys.stdout.fileno())
         _give_up('standard output was closed by its reader before the command had done its work', show)
     except (UserError, OSError) as error:
         _give_up(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
@@ -166,6 +165,9 @@ def _run(main):
             to_log_files('the program failed', exc_info=sys.exc_info())
             raise
         _give_up(lack_of_memory(), show)
+    except SystemExit:      # such as of --help
+        _flush_output(show)
+        raise
     _flush_output(show)
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -198,10 +200,10 @@ def _flush_output(show):
     """Write what is left of the output of a command that has done its work; end the process where that fails."""
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except BrokenPipeError:
         discard(sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            sys.exit(FAILED)
+        sys.exit(FAILED)
+    except OSError as error:
         _give_up(message(error), show)
 
 
@@ -264,12 +266,24 @@ def message(error):
 
 def _give_up(text, show, status=FAILED):
     """End the process with a message on stderr, after the traceback of the present error if `show`, and in the logs."""
-    if show:
-        print(shown_text(traceback.format_exc()), file=sys.stderr, end='')
-    print('error: ' + shown_text(text), file=sys.stderr)
+    with _or_lost(sys.stderr):
+        if show:
+            print(shown_text(traceback.format_exc()), file=sys.stderr, end='')
+        print('error: ' + shown_text(text), file=sys.stderr)
+    with _or_lost(sys.stdout):
+        sys.stdout.flush()
     to_log_files(text)
     _fail(text)
     sys.exit(status)
+
+
+@contextlib.contextmanager
+def _or_lost(stream):
+    """Within a `with` block, a stream that cannot be written stops nothing: what is left for it goes nowhere."""
+    try:
+        yield
+    except OSError:
+        discard(stream.fileno())
 
 
 def _fail(text):

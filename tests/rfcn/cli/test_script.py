@@ -243,15 +243,34 @@ def test_errors_of_the_system_name_their_file():
     assert message(OSError('the disk is full')) == 'the disk is full' and message(ConfigError()) == 'ConfigError'
 
 
-def test_a_full_disk_behind_standard_output_and_a_name_that_is_no_utf8_are_told_in_a_sentence(tmp_path):
-    code = 'import sys; sys.path[0] = %r; from rfcn.cli.script import *; run_script(lambda: %s)'
-    for call, said in (('print("x")', 'error: standard output or a file cannot be written: No space left on device\n'),
-                       ('open(%r, "w", encoding="utf-8").write("a\\nw\\udcff.jpg,1")' % str(tmp_path / 'a'),
-                        r'error: w\xff.jpg,1: a name that is no UTF-8, and here it must be')):
-        with open('/dev/full', 'w') as full:
-            ended = subprocess.run([sys.executable, '-c', code % (str(ROOT), call)], stdout=full,
-                                   stderr=subprocess.PIPE, text=True)
-        assert ended.returncode == 1 and ended.stderr.startswith(said)
+@pytest.mark.parametrize('call', ['print("x")', 'print("x", flush=True)', 'print("x") or sys.exit()'],
+                         ids=['at the end', 'at once', 'as of --help'])
+def test_a_full_disk_behind_standard_output_is_told_in_a_sentence(call):
+    code = 'import sys; sys.path[0] = %r; from rfcn.cli.script import *; run_script(lambda: %s)' % (str(ROOT), call)
+    with open('/dev/full', 'w') as full:
+        ended = subprocess.run([sys.executable, '-c', code], stdout=full, stderr=subprocess.PIPE, text=True,
+                               env=dict(os.environ, PYTHONUNBUFFERED=''))
+    said = 'error: standard output or a file cannot be written: No space left on device\n'
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
+def test_a_name_that_is_no_utf8_is_told_in_a_sentence(monkeypatch, tmp_path, capsys):
+    def main():
+        (tmp_path / 'a').write_text('a\nw\udcff.jpg,1', encoding='utf-8')
+    assert end_of(main, monkeypatch) == 1
+    assert capsys.readouterr().err.startswith(r'error: w\xff.jpg,1: a name that is no UTF-8, and here it must be')
+
+
+def test_where_standard_error_cannot_be_written_the_log_and_the_status_still_tell(tmp_path):
+    code = ('import logging, sys; sys.path[0] = %r\n'
+            'from rfcn.cli.script import run_script\n'
+            'def main():\n'
+            '    logging.basicConfig(handlers=[logging.FileHandler("log.txt")])\n'
+            '    raise KeyboardInterrupt\n'
+            'run_script(main)' % str(ROOT))
+    with open('/dev/full', 'w') as full:
+        ended = subprocess.run([sys.executable, '-c', code], stderr=full, cwd=str(tmp_path))
+    assert ended.returncode == 130 and 'interrupted' in (tmp_path / 'log.txt').read_text()
 
 
 def test_a_file_where_a_folder_is_expected_is_told(tmp_path):
