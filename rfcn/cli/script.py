@@ -197,7 +197,12 @@ def _call(main):
 
 
 def _flush_output(show):
-    """Write what is left of the output of a command that has done its work; end the process where that fails."""
+    """Write what is left of the output of a command that has done its work; end the process where that fails.
+
+    What standard error did not take is lost, and changes no status.
+    """
+    with _or_lost(sys.stderr):
+        sys.stderr.flush()
     try:
         sys.stdout.flush()
     except BrokenPipeError:

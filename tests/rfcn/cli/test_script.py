@@ -273,6 +273,14 @@ def test_where_standard_error_cannot_be_written_the_log_and_the_status_still_tel
     assert ended.returncode == 130 and 'interrupted' in (tmp_path / 'log.txt').read_text()
 
 
+def test_what_standard_error_does_not_take_changes_no_status():
+    code = 'import sys; sys.path[0] = %r; from rfcn.cli.script import *; run_script(lambda: make_parser("").error("x"))'
+    with open('/dev/full', 'w') as full:
+        ended = subprocess.run([sys.executable, '-c', code % str(ROOT)], stdout=full, stderr=full,
+                               env=dict(os.environ, PYTHONUNBUFFERED=''))
+    assert ended.returncode == 2
+
+
 def test_a_file_where_a_folder_is_expected_is_told(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(OSError) as raised:
