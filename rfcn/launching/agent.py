@@ -1,6 +1,7 @@
 """Starts and ends the processes of `rfcn launch` on one host. Run as a file, with the standard library alone.
 
-The launcher writes lines of JSON to its standard input, and reads lines of JSON from its standard output:
+The launcher writes lines of JSON to its standard input, and reads lines of JSON, MARK before each, from its standard
+output; lines without MARK are of somebody else, such as a login shell:
 
     {"port": "10.0.0.1"}                    -> {"port": 43210}: of that address, free, as is the next one; or null and
                                                {"reason": "..."}
@@ -24,6 +25,7 @@ import sys
 import threading
 import time
 
+MARK = 'rfcn agent: '
 BEAT = 2.0
 SILENCE = 25.0      # longer than the silence of a member of the run, which says who is missing
 PATIENCE = 15.0
@@ -104,7 +106,7 @@ class Agent:
         """Send a line to the launcher, if it is still there."""
         try:
             with self._lock:
-                sys.stdout.write(json.dumps(message) + '\n')
+                sys.stdout.write(MARK + json.dumps(message) + '\n')
                 sys.stdout.flush()
         except (OSError, ValueError):
             pass

@@ -89,15 +89,12 @@ class Connection:
     def _read(self, inbox):
         for line in self.process.stdout:
             self.heard = time.monotonic()
-            self.answered = True
-            try:
-                message = json.loads(line.decode('utf-8'))
-            except ValueError:
-                message = None
-            if isinstance(message, dict):
-                inbox.put((self, message))
+            text = line.decode('utf-8', 'replace')
+            if text.startswith(agent.MARK) and text.endswith('\n'):
+                self.answered = True
+                inbox.put((self, json.loads(text[len(agent.MARK):])))
             else:
-                print(line.decode('utf-8', 'replace'), end='', file=sys.stderr)     # what a login shell says
+                print(text, end='', file=sys.stderr)    # of a login shell, or half a line where the connection ends
         inbox.put((self, None))
 
 

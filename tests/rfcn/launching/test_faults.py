@@ -91,8 +91,19 @@ def test_a_host_that_refuses_is_named_where_the_first_one_does_not(tmp_path, scr
 
 
 def test_what_a_login_shell_prints_is_shown_even_if_it_can_be_read_as_json(run, capfd):
-    assert run(shell='echo 7; echo null; exit 255').startswith('the host b does not answer')
-    assert capfd.readouterr().err.splitlines()[-2:] == ['7', 'null']
+    words = ['7', 'null', '{"line": 1}', '{"port": 1, "x": 2}', '{"ended": "worker 0"}']
+    says = ''.join("echo '%s'; " % word for word in words)
+    for shell, end in ('exit 255', 'the host b does not answer'), ('shift; exec "$@"', 'worker 0 (b) ended with status'):
+        assert run(by_role(worker='exit 3'), says + shell).startswith(end)
+        assert capfd.readouterr().err.splitlines()[-5:] == words
+
+
+def test_half_a_line_where_the_connection_ends_is_no_message(run):
+    assert run(shell="printf 'rfcn agent: {'; exit 255").startswith('the host b does not answer')
+
+
+def test_a_shell_that_greets_and_then_never_answers_is_killed_and_its_host_named(run):
+    assert run(shell='echo welcome; exec sleep 60').startswith('the host b does not answer')
 
 
 def test_an_address_that_is_not_the_host_s_own_is_told(tmp_path, script):
