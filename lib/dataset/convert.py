@@ -3,11 +3,19 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 from typing import Callable, Iterable, Sequence
 
 from lib.dataset import DATASETS, read_annotated
-from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels, without_unknown
+from lib.dataset.annotations import (
+    NO_TEXT,
+    AnnotatedSet,
+    Picture,
+    check_same_classes,
+    unknown_labels,
+    without_unknown,
+)
 from lib.dataset.box_rule import hints
 from lib.dataset.faults import TURNED, Faults, some_texts, stopping
 from lib.dataset.files import inside
@@ -80,9 +88,10 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
                            % (faults[0].text.rstrip('.'), len(faults), data.format, data.image_set))
     if not data.annotated:
         raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
-    unprintable = [name for name in data.classes if not name.isprintable()]
-    if unprintable:
-        raise DatasetError('expected class names of printable characters, found %r' % unprintable[0])
+    lost = [name for name in data.classes if re.search(NO_TEXT, name)]
+    if lost:
+        raise DatasetError('%s: expected class names without control characters, found %r. Rename the class'
+                           % (data.name, lost[0]))
     heads, turned = [_head_of(picture) for picture in data.pictures], Faults()
     for picture, head in zip(data.pictures, heads):
         if head.orientation != 1:

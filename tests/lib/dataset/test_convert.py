@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.lib.dataset.conftest import write_files
 
 FORMATS = sorted(DATASETS)
-CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y')
+CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y', 'a\u00a0b', 'می\u200cدود')     # Persian has a joiner in words
 SIZE = (40, 30)
 IMAGE = cv2.imencode('.png', np.zeros((30, 40, 3), dtype=np.uint8))[1].tobytes()
 
@@ -130,6 +130,13 @@ def test_a_set_with_a_fault_is_not_converted(voc_pair, tmp_path):
         convert('PascalVOC', 'coco', ['train'], str(voc_pair), str(tmp_path / 'out'), classes=['dog'])
     with pytest.raises(DatasetError, match="unknown format 'pdf'; known are PascalVOC, coco, csv, yolo"):
         convert('PascalVOC', 'pdf', ['train'], str(voc_pair), str(tmp_path / 'out'))
+
+
+def test_a_class_name_with_a_control_character_is_refused_with_its_place(tmp_path):
+    (tmp_path / 'a.png').write_bytes(IMAGE)
+    (tmp_path / 'train.csv').write_text('image,x1,y1,x2,y2,class\na.png,1,2,11,12,c\x07at\n')
+    with pytest.raises(DatasetError, match=r"train: expected class names without control characters, found 'c\\x07at'"):
+        convert('csv', 'coco', ['train'], str(tmp_path), str(tmp_path / 'out'))
 
 
 def test_objects_of_other_classes_are_left_out_where_asked_for(voc, tmp_path, capsys):
