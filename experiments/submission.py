@@ -18,7 +18,7 @@ if __package__ in (None, ''):
 from lib.dataset.voc import VOC_CLASSES
 from lib.dataset.voc_eval import read_detections
 from lib.errors import DatasetError
-from lib.utils.console import say
+from lib.utils.console import listed, say
 from lib.utils.limits import open_input
 from lib.utils.whole_file import check_not_read, is_standard_output, whole_file
 from rfcn.cli.script import make_parser, run_script
@@ -76,9 +76,12 @@ def make_archive(folder, out, name='rfcn'):
     """The archive of whatever results lie in the folder of a test; returns the number of detections.
 
     Raises:
-        DatasetError: there are none, or they are not complete.
+        DatasetError: there are none, those of several sets, or they are not complete.
     """
     coco = sorted(folder.glob('detections_*_results.json'))
+    if len(coco) > 1:
+        raise DatasetError('%s: expected the results of one image set, found %s. Give a folder of one of them'
+                           % (folder, listed(path.name for path in coco)))
     if coco:
         return coco_archive(coco[0], out, name)
     if (folder / 'results').is_dir():

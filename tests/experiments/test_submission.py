@@ -29,6 +29,7 @@ def voc_results(tmp_path):
 
 def test_the_archive_for_the_voc_server_has_a_file_for_each_class(voc_results):
     out = voc_results / 'voc.tar.gz'
+    (voc_results / 'results' / 'VOC2012' / 'Main' / 'notes.txt').write_text('not for the server')
     assert submission.make_archive(voc_results, out) == 1
     with tarfile.open(str(out)) as archive:
         expected = ['results/VOC2012/Main/comp4_det_test_%s.txt' % name for name in VOC_CLASSES]
@@ -61,6 +62,33 @@ def test_an_archive_never_takes_the_place_of_results(voc_results):
     assert path.read_text() == '2008_000001 0.5 1.0 1.0 10.0 10.0\n'
     for _ in range(2):
         submission.main(['--results', str(voc_results), '--out', str(voc_results / 'voc.tar.gz')])
+
+
+def test_a_coco_archive_never_takes_the_place_of_results_and_is_whole_or_not_there(tmp_path, monkeypatch):
+    results, out = tmp_path / 'detections_val2014_results.json', tmp_path / 'coco.zip'
+    results.write_text('[]')
+    with pytest.raises(UserError, match='this file is read'):
+        submission.main(['--results', str(tmp_path), '--out', str(results)])
+    assert results.read_text() == '[]' and submission.make_archive(tmp_path, out) == 0
+    before = out.read_bytes()
+
+    def full(self, *_):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(zipfile.ZipFile, 'write', full)
+    with pytest.raises(OSError, match='coco.zip could not be written'):
+        submission.make_archive(tmp_path, out)
+    assert out.read_bytes() == before
+
+
+def test_results_of_several_sets_are_refused(voc_results, tmp_path_factory):
+    coco = tmp_path_factory.mktemp('coco')
+    for name in 'test-dev2015', 'test2015':
+        (coco / ('detections_%s_results.json' % name)).write_text('[]')
+    with pytest.raises(DatasetError, match='one image set, found detections_test-dev2015_results.json, detections_te'):
+        submission.make_archive(coco, coco / 'x.zip')
+    (voc_results / 'results' / 'VOC2007' / 'Main').mkdir(parents=True)
+    with pytest.raises(DatasetError, match='expected one folder results/VOC2012/Main, found 2'):
+        submission.make_archive(voc_results, voc_results / 'x.tar.gz')
 
 
 def test_what_is_no_result_is_refused(tmp_path):

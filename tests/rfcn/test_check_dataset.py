@@ -42,6 +42,12 @@ def test_a_page_never_takes_the_place_of_what_was_checked(run, own_tiny_voc, own
     assert path.read_bytes() == before
 
 
+def test_a_page_that_cannot_be_written_is_told_before_the_check(run, tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match='gone is not there'):
+        run('--html', str(tmp_path / 'gone' / 'page.html'))
+    assert capsys.readouterr().out == ''
+
+
 def test_a_page_takes_the_place_of_an_earlier_one(run, tmp_path):
     assert [run('--html', str(tmp_path / 'page.html'))[0] for _ in range(2)] == [0, 0]
 

@@ -49,6 +49,15 @@ def test_an_image_is_not_replaced_by_what_was_found_in_it(run, picture, tmp_path
     assert image.read_bytes() == before
 
 
+def test_a_video_is_not_replaced_by_what_was_found_in_it_under_another_name(run, tmp_path):
+    video, link = tmp_path / 'a.avi', tmp_path / 'link'
+    video.write_bytes(b'a video')
+    link.symlink_to(video)
+    with pytest.raises(DatasetError, match='link: this file is read, or another option writes it'):
+        run('--video', str(video), '--json', str(link))
+    assert video.read_bytes() == b'a video'
+
+
 @pytest.mark.parametrize('given', ['--cfg', '--params'])
 @pytest.mark.parametrize('option', ['--json', '--coco'])
 def test_neither_configuration_nor_checkpoint_is_replaced_and_an_earlier_file_is(run, picture, tiny_arguments, tmp_path,

@@ -1,6 +1,5 @@
 """What a training image teaches: from the loader and the graph of the training, and nothing computed a second way."""
 import re
-import shutil
 
 import cv2
 import numpy as np
@@ -109,14 +108,18 @@ def test_images_without_rois_are_shown_as_far_as_they_go(first):
     np.testing.assert_allclose(taught.gt_boxes, [[8, 8, 39, 39, 2], [48, 16, 87, 55, 1]], atol=0.2)
 
 
-def test_a_training_image_in_the_place_of_a_drawing_is_kept(own_tiny_voc, tiny_yaml):
-    own = own_tiny_voc / 'JPEGImages' / 'sheet.jpg'
-    shutil.copy(str(own.with_name('wide1.jpg')), str(own))
-    shutil.copy(str(own_tiny_voc / 'Annotations' / 'wide1.xml'), str(own_tiny_voc / 'Annotations' / 'sheet.xml'))
-    (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('sheet\n')
+@pytest.mark.parametrize('name', ['sheet.jpg', 'training_1.png', 'training_2.png'])
+def test_a_training_image_in_the_place_of_a_drawing_is_kept(own_tiny_voc, tiny_yaml, name):
+    images = own_tiny_voc / 'JPEGImages'
+    own = images / name
+    cv2.imwrite(str(own), cv2.imread(str(images / 'wide1.jpg')))
+    annotation = (own_tiny_voc / 'Annotations' / 'wide1.xml').read_text().replace('wide1.jpg', name)
+    (own_tiny_voc / 'Annotations' / name).with_suffix('.xml').write_text(annotation)
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('wide1\n%s\n' % own.stem)
     before = own.read_bytes()
-    with pytest.raises(UserError, match='sheet.jpg: this file is read'):
-        command.main(['--train', '--cfg', tiny_yaml(own_tiny_voc), '--out', str(own.parent)])
+    with pytest.raises(UserError, match='%s: this file is read' % name):
+        command.main(['--train', '--cfg', tiny_yaml(own_tiny_voc), '--out', str(images), '--images', '2',
+                      'TRAIN.SHUFFLE=false'])
     assert own.read_bytes() == before
 
 
