@@ -112,7 +112,7 @@ def int8_graph(depth, scale, roidb):
     cfg = subjects.config(depth, 'SCALES=[[%d, %d]]' % scale)
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     params = subjects.random_params(symbol, inference.input_shapes(cfg))
-    return quantization.quantize(symbol, *params, image_loader(cfg, roidb).batches()).tojson()
+    return quantization.quantize(symbol, *params, image_loader(cfg, roidb).batches())[0].tojson()
 
 
 STEPS = {TRAINING: training_step, DETECTION: detection_step}

@@ -90,13 +90,13 @@ def _quantized(cfg, params):
     symbol, arg_params, aux_params = inference.load_network(cfg, params)
     known = quantization.convolutions(symbol)
     check_layers(settings.FP32_LAYERS, known)
-    quantized = quantization.quantize(symbol, arg_params, aux_params, calibration_batches(cfg),
-                                      fp32_layers=settings.FP32_LAYERS, mode=settings.CALIB_MODE)
+    quantized, *corrected = quantization.quantize(symbol, arg_params, aux_params, calibration_batches(cfg),
+                                                  fp32_layers=settings.FP32_LAYERS, mode=settings.CALIB_MODE)
     int8 = quantization.int8_layers(quantized)
     logger.info('%d of %d convolutions are INT8; these stay fp32: %s', len(int8), len(known),
                 ', '.join(name for name in known if name not in int8) or 'none')
     trained = states.identity_of_params(params)
-    return quantized, arg_params, aux_params, Identity(QUANTIZED, settings_of(cfg), trained and trained.data)
+    return quantized, *corrected, Identity(QUANTIZED, settings_of(cfg), trained and trained.data)
 
 
 def outputs(path):
@@ -140,22 +140,21 @@ class Sensitivity:
         self.maps = last_convolutions(symbol)
         internals = symbol.get_internals()
         self.symbol = mx.sym.Group([internals[name + '_output'] for name in self.maps])
-        self.params = (arg_params, aux_params)
         images = [Batch(dict(data=batch.data[0])) for batch in batches]
         self.calibration = quantization.Calibration(self.symbol, arg_params, aux_params, images)
         fused = quantization.fused_layers(self.calibration.fused)
         self.layers = tuple(name for name in quantization.convolutions(self.symbol) if name in fused)
         self.images = images[:COMPARED]
-        self.expected = self._maps(self.symbol)
+        self.expected = self._maps(self.symbol, arg_params, aux_params)
 
     def errors(self, int8_layers):
         """Root mean square of the error of each map over that of the map itself, with INT8 in some layers alone."""
-        found = self._maps(self.calibration.graph([name for name in self.layers if name not in int8_layers]))
+        found = self._maps(*self.calibration.model([name for name in self.layers if name not in int8_layers]))
         return [norm(f - e for f, e in zip(*pair)) / norm(pair[1]) for pair in zip(found, self.expected)]
 
-    def _maps(self, symbol):
+    def _maps(self, symbol, arg_params, aux_params):
         """Map -> its values on each of the images."""
-        predictor = Predictor(symbol, ['data'], [mx.cpu()], *self.params)
+        predictor = Predictor(symbol, ['data'], [mx.cpu()], arg_params, aux_params)
         return list(zip(*[tuple(predictor.predict(batch).values()) for batch in self.images]))
 
 

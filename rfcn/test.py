@@ -158,7 +158,7 @@ def origin_of(cfg, params, imdb):
     states = map(os.stat, paths)    # the size as well: a copy may keep the time
     images = ''.join('%s %d %d\n' % (path, state.st_size, state.st_mtime_ns) for path, state in zip(paths, states))
     digest.update((dump(cfg) + images).encode('utf-8', 'surrogateescape'))
-    graph = Path(quantization.symbol_path(params))  # two INT8 models of a checkpoint differ in it alone
+    graph = Path(quantization.symbol_path(params))  # two INT8 models may differ in it alone
     if cfg.TEST.PRECISION == 'int8' and is_there(graph):
         digest.update(graph.read_bytes())
     return digest.hexdigest()

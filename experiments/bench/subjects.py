@@ -78,7 +78,7 @@ class Detection:
         for precision in precisions:
             graph = (self.symbol,) + params
             if precision == INT8:
-                graph = (quantization.quantize(*graph, [self.batch()]),) + params
+                graph = quantization.quantize(*graph, [self.batch()])
             elif precision == BF16:
                 graph = with_bf16_weights(*graph)
             self.predictors[precision] = Predictor(graph[0], inference.INPUTS, [mx.cpu()], *graph[1:])

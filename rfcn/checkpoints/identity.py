@@ -119,8 +119,11 @@ def check_for_inference(identity: Identity, cfg: Config, source: str) -> None:
     """Compare a checkpoint with the configuration that it is tested with. Classes: see rfcn/inference.py.
 
     Raises:
-        CheckpointError: they differ in what changes the result.
+        CheckpointError: they differ in what changes the result, or it is an INT8 model and shall compute otherwise.
     """
+    if identity.kind == QUANTIZED and cfg.TEST.PRECISION != 'int8':
+        raise CheckpointError('%s is an INT8 model, whose biases fit rounded weights alone. Write '
+                              'TEST.PRECISION=int8, or take the checkpoint that it was made of' % source)
     keys = meaning_keys() + ([] if cfg.TEST.SCALES else [SCALES])
     changed = _differences(identity, cfg, keys)
     if SCALES in changed and identity.settings[SCALES][:1] == settings_of(cfg)[SCALES][:1]:
@@ -131,6 +134,9 @@ def check_for_inference(identity: Identity, cfg: Config, source: str) -> None:
 
 def check_fine_tuning(identity: Identity, cfg: Config, source: str) -> None:
     """Compare a checkpoint with the configuration that goes on from its parameters. Raises as `check_for_inference`."""
+    if identity.kind == QUANTIZED:
+        raise CheckpointError('%s is an INT8 model, from which no training goes on. Take the checkpoint that it was '
+                              'made of' % source)
     keys = list(_FINE_TUNING)
     if identity.settings.get('network.NUM_ANCHORS') == cfg.network.NUM_ANCHORS:     # else these layers start anew
         keys += _ANCHORS

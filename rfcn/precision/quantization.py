@@ -2,16 +2,18 @@
 
 MXNet fuses each convolution with the BatchNorm, sum and ReLU behind it and replaces what it fused; the ranges that the
 integers stand for come from images that pass through the fp32 graph. Weights stay fp32 in the file: MXNet rounds them,
-with a scale per filter, when the graph is bound. So an INT8 model has the parameters of the fp32 one, and its graph
-holds the ranges.
+with a scale per filter, when the graph is bound. Its graph holds the ranges; its parameters are those of the fp32 model
+but for biases, which make up for what the rounding of weights adds on average (Nagel et al. 2019, section 4.2).
 """
 import copy
+import ctypes
 import json
 import logging
 import re
 
 import mxnet as mx
 import numpy as np
+from mxnet.base import NDArrayHandle, py_str
 from mxnet.contrib.quantization import _get_optimal_thresholds, calib_graph, quantize_graph
 
 from lib.errors import CheckpointError, ConfigError
@@ -24,9 +26,10 @@ logger = logging.getLogger(__name__)
 
 BACKEND = 'MKLDNN_QUANTIZE'
 FUSED_CONVOLUTION = '_sg_mkldnn_conv'
-# MXNet would store their weights in 8 bits, under other names: an INT8 model has the parameters of the fp32 one.
+# MXNet would store their weights in 8 bits, under other names: an INT8 model has the names of the fp32 one.
 FULLY_CONNECTED = ['FullyConnected', '_sg_mkldnn_fully_connected']
-WEIGHT = '_weight'
+WEIGHT, BIAS, BETA = '_weight', '_bias', '_beta'
+INPUT = '_data'     # ends the name under which MXNet shows what a convolution reads
 LEAST, GREATEST = 'min_calib_range', 'max_calib_range'
 RANGES = 4      # the last inputs of a fused convolution with a sum: ranges of its input and of what it adds to
 
@@ -87,12 +90,12 @@ def load_symbol(params):
 
 
 def quantize(symbol, arg_params, aux_params, batches, *, fp32_layers=(), mode='naive'):
-    """The INT8 graph of a test graph: `Calibration(...).graph(fp32_layers)`."""
-    return Calibration(symbol, arg_params, aux_params, batches, mode=mode).graph(fp32_layers)
+    """The INT8 model of a test graph: `Calibration(...).model(fp32_layers)`."""
+    return Calibration(symbol, arg_params, aux_params, batches, mode=mode).model(fp32_layers)
 
 
 class Calibration:
-    """The ranges that the values of a test graph have, for INT8 graphs of it.
+    """The ranges and means that the values of a test graph have, for INT8 models of it.
 
     Args:
         symbol: a test graph. arg_params, aux_params: its parameters.
@@ -103,13 +106,15 @@ class Calibration:
 
     def __init__(self, symbol, arg_params, aux_params, batches, mode='naive'):
         self.fused = symbol.get_backend_symbol(BACKEND)
+        self.attributes = symbol.attr_dict()
         self.params = (arg_params, aux_params)
         self.mode = mode
         self.collector = self._quantized(())[-1]
-        collect(self.fused, arg_params, aux_params, batches, self.collector)
+        self.means = InputMeans(self.fused)
+        collect(self.fused, arg_params, aux_params, batches, self.collector, self.means)
 
-    def graph(self, fp32_layers=()):
-        """The INT8 graph. Its parameters are those given.
+    def model(self, fp32_layers=()):
+        """The INT8 model: graph, arg_params, aux_params.
 
         Args:
             fp32_layers: names of layers that stay fp32.
@@ -117,7 +122,31 @@ class Calibration:
         quantized, arg_params, aux_params, _ = self._quantized(fp32_layers)
         calibrated = calib_graph(quantized, arg_params, aux_params, self._collected(), calib_mode='customize',
                                  quantized_dtype='auto', logger=None)[0]
-        return with_unclipped_sums(calibrated.get_backend_symbol(BACKEND))
+        graph = with_unclipped_sums(calibrated.get_backend_symbol(BACKEND))
+        return graph, self._corrected(int8_layers(graph)), self.params[1]
+
+    def _corrected(self, layers):
+        """arg_params with biases that take away what the rounding of some layers' weights adds on average.
+
+        A filter that is off by d adds d * input. What ReLU lets through has means far from 0, so the mean of that, d *
+        mean(input), is the larger part of what INT8 is off by.
+        """
+        arg_params = dict(self.params[0])
+        inputs, nodes = {node['name']: node['input_names'] for node in nodes_of(self.fused)}, fused_layers(self.fused)
+        for layer in layers:
+            added = rounding_error(arg_params[layer + WEIGHT].asnumpy()) @ self.means.of(layer)
+            for name in inputs[nodes[layer]]:   # a convolution has a bias, or a BatchNorm behind it
+                if name.endswith(BETA):
+                    added = added * self._scale(name[:-len(BETA)])
+                if name.endswith((BETA, BIAS)):
+                    arg_params[name] = mx.nd.array(arg_params[name].asnumpy() - added)
+        return arg_params
+
+    def _scale(self, name):
+        """What a BatchNorm multiplies each channel by."""
+        (arg_params, aux_params), attributes = self.params, self.attributes[name]
+        gamma = 1 if attributes['fix_gamma'] == 'True' else arg_params[name + '_gamma'].asnumpy()
+        return gamma / np.sqrt(aux_params[name + '_moving_var'].asnumpy() + float(attributes['eps']))
 
     def _quantized(self, fp32_layers):
         """Graph without ranges, parameters, an empty collector of ranges."""
@@ -138,6 +167,38 @@ class Calibration:
         ranges = _get_optimal_thresholds(dict(collector.hist_dict), 'auto')
         collector.min_max_dict = {name: tuple(float(np.squeeze(end)) for end in ends) for name, ends in ranges.items()}
         return collector
+
+
+def rounding_error(weights):
+    """What rounding to INT8 adds to filters, (filters, channels, height, width), in each channel: (filters, channels).
+
+    Rounded as MXNet does: to 127 steps from 0 to the largest absolute value of each filter.
+    """
+    steps = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
+    steps[steps == 0] = 1
+    return (np.rint(weights / steps) * steps - weights).sum(axis=(2, 3))
+
+
+class InputMeans:
+    """Collects the mean of each channel of what the convolutions of a fused graph read."""
+
+    def __init__(self, fused):
+        self.layers = {node + INPUT: layer for layer, node in fused_layers(fused).items()}
+        self.seen = {}      # layer -> sum over positions, number of positions
+
+    def collect(self, name, array):
+        """Called by MXNet with the name and the handle of each value."""
+        layer = self.layers.get(py_str(name))
+        if layer:
+            value = mx.nd.NDArray(ctypes.cast(array, NDArrayHandle), writable=False).asnumpy()
+            total, count = self.seen.get(layer, (0.0, 0))
+            self.seen[layer] = (total + value.sum(axis=(0, 2, 3), dtype=np.float64),
+                                count + value.size // value.shape[1])
+
+    def of(self, layer):
+        """(channels,) float64."""
+        total, count = self.seen[layer]
+        return total / count
 
 
 def with_unclipped_sums(quantized):
@@ -164,16 +225,20 @@ def is_set(node, name):
     return node.get('attrs', {}).get(name) == 'true'
 
 
-def collect(symbol, arg_params, aux_params, batches, collector):
-    """Show the outputs of all nodes, for every batch, to `collector.collect(name, array)`."""
+def collect(symbol, arg_params, aux_params, batches, *collectors):
+    """Show what all nodes read and put out, for every batch, to `collect(name, array)` of each collector."""
     executor, shapes = None, None
+
+    def show(name, array):
+        for collector in collectors:
+            collector.collect(name, array)
     for batch in batches:
         inputs = {desc.name: value for desc, value in zip(batch.provide_data, batch.data)}
         if shapes != {name: value.shape for name, value in inputs.items()}:
             shapes = {name: value.shape for name, value in inputs.items()}
             executor = symbol.simple_bind(mx.cpu(), grad_req='null', **shapes)
             executor.copy_params_from(arg_params, aux_params, allow_extra_params=True)
-            executor.set_monitor_callback(collector.collect, monitor_all=True)
+            executor.set_monitor_callback(show, monitor_all=True)
         executor.forward(is_train=False, **inputs)
         mx.nd.waitall()
 

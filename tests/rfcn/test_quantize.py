@@ -12,6 +12,7 @@ from rfcn import test as test_script
 from rfcn.config.config import load_config
 from rfcn.detector import Detector
 from rfcn.precision import quantization
+from rfcn.symbols import make_symbol
 from rfcn.train_end2end import train_net
 
 INT8 = 'TEST.PRECISION=int8'
@@ -92,7 +93,7 @@ def test_detections_of_another_int8_model_of_the_checkpoint_are_not_taken_for_it
     other = quantize.quantize_net(load_config(config, ['TEST.QUANTIZE.FP32_LAYERS=[rfcn_bbox]']),
                                   tiny_params, str(tmp_path / 'other'))
     saved = []
-    for params in (int8_params, other, other):  # of the same parameters
+    for params in (int8_params, other, other):
         test_script.test_rcnn(cfg, tmp_path, params)
         saved.append((tmp_path / 'voc_test_detections.pkl').read_bytes())
     assert saved[0] != saved[1] and saved[1] == saved[2]
@@ -101,6 +102,14 @@ def test_detections_of_another_int8_model_of_the_checkpoint_are_not_taken_for_it
 def test_a_plain_checkpoint_is_no_int8_model(config, tiny_params):
     with pytest.raises(ConfigError, match='TEST.PRECISION is int8, but .*tiny-0001.params has no INT8 graph'):
         Detector(config, tiny_params, [INT8])
+
+
+def test_an_int8_model_serves_nothing_else(config, tiny_cfg, int8_params, tmp_path):
+    with pytest.raises(CheckpointError, match='is an INT8 model, .* Write TEST.PRECISION=int8, or take the checkpoint'):
+        Detector(config, int8_params)
+    prefix = int8_params.replace('-0000.params', '')
+    with pytest.raises(CheckpointError, match='is an INT8 model, from which no training goes on'):
+        train_net(tiny_cfg('network.pretrained=' + prefix, 'network.pretrained_epoch=0'), tmp_path)
 
 
 def test_a_graph_of_another_network_is_refused(config, int8_params):
@@ -135,10 +144,13 @@ def test_the_report_lists_what_each_layer_costs_and_writes_nothing(config, tiny_
 def test_the_report_tells_what_layers_kept_in_float32_gain(config, tiny_run, capsys):
     with pytest.raises(ConfigError, match="no convolution 'conv_1'; did you mean conv1"):
         report(config, tiny_run, 'TEST.QUANTIZE.FP32_LAYERS=[conv_1]')
-    report(config, tiny_run, 'TEST.QUANTIZE.FP32_LAYERS=[conv1, rfcn_cls, rfcn_bbox]', 'TEST.QUANTIZE.CALIB_IMAGES=2')
+    cfg = load_config(config)
+    kept = [name for name in quantization.convolutions(make_symbol(cfg).get_symbol(is_train=False)) if name != 'conv1']
+    report(config, tiny_run, 'TEST.QUANTIZE.FP32_LAYERS=[%s]' % ', '.join(kept), 'TEST.QUANTIZE.CALIB_IMAGES=2')
     rows = dict(re.findall(r'INFO (\S[\w ]+?)  +([\d. ]+)$', capsys.readouterr().out, re.MULTILINE))
     every, fewer = [[float(value) for value in rows[name].split()] for name in ('all layers', 'all but FP32_LAYERS')]
-    assert len(every) == 4 and sum(fewer) < sum(every)
+    assert len(every) == 4 and 0 < sum(fewer) < sum(every)
+    assert rows['all but FP32_LAYERS'] == rows['conv1']     # which alone is in INT8
 
 
 def report(config, tiny_run, *overrides):

@@ -36,7 +36,7 @@ def test_every_convolution_of_the_network_becomes_int8(small):
     symbol, params, batch = small
     layers = quantization.convolutions(symbol)
     assert 'rfcn_cls' in layers and 'rpn_conv_3x3' in layers and 'conv1' in layers
-    assert quantization.int8_layers(quantization.quantize(symbol, *params, [batch])) == sorted(layers)
+    assert quantization.int8_layers(quantization.quantize(symbol, *params, [batch])[0]) == sorted(layers)
     assert quantization.int8_layers(symbol) == []
 
 
@@ -51,7 +51,7 @@ def test_every_convolution_of_the_network_becomes_int8(small):
 ], ids=lambda overrides: overrides[0])
 def test_every_convolution_of_any_backbone_with_any_head_becomes_int8_and_nothing_else(tiny_cfg, overrides):
     symbol, params, batch = graph_and_batch(tiny_cfg(*overrides))
-    quantized = quantization.quantize(symbol, *params, [batch])
+    quantized, *params = quantization.quantize(symbol, *params, [batch])
     assert quantization.int8_layers(quantized) == sorted(quantization.convolutions(symbol))
     assert set(quantized.list_arguments()) <= set(symbol.list_arguments())
     outputs = Predictor(quantized, inference.INPUTS, [mx.cpu()], *params).predict(batch)
@@ -61,7 +61,7 @@ def test_every_convolution_of_any_backbone_with_any_head_becomes_int8_and_nothin
 def test_deformable_convolutions_stay_in_float32(tiny_cfg):
     symbol, params, batch = graph_and_batch(tiny_cfg('symbol=resnet_v1_18_rfcn_dcn'))
     left = (set(quantization.convolutions(symbol))
-            - set(quantization.int8_layers(quantization.quantize(symbol, *params, [batch]))))
+            - set(quantization.int8_layers(quantization.quantize(symbol, *params, [batch])[0])))
     deformable = {node['name'] for node in quantization.nodes_of(symbol)
                   if 'Deformable' in node['op'] and 'Conv' in node['op']}
     assert deformable and left == deformable
@@ -71,12 +71,33 @@ def test_feature_maps_in_int8_are_those_of_float32_but_for_rounding(small):
     symbol, params, batch = small
     features = symbol.get_internals()['rfcn_cls_output']
     batch = Batch(dict(data=batch.data[0].asnumpy()))
-    graphs = features, quantization.quantize(features, *params, [batch])
-    (expected,), (found,) = [Predictor(graph, ['data'], [mx.cpu()], *params).predict(batch).values()
-                             for graph in graphs]
+    models = (features, *params), quantization.quantize(features, *params, [batch])
+    (expected,), (found,) = [Predictor(graph, ['data'], [mx.cpu()], *values).predict(batch).values()
+                             for graph, *values in models]
     error = np.sqrt(np.mean((found - expected) ** 2) / np.mean(expected ** 2))
     # A layer rounds to 127 steps: some 0.4 % of the range; nine layers stand one upon the other.
     assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize('fp32_layers', [[], ['conv']])
+@pytest.mark.parametrize('has_bn', [False, True])
+def test_biases_make_up_for_what_rounded_weights_add_on_average(has_bn, fp32_layers):
+    graph = mx.sym.Convolution(mx.sym.Variable('data'), name='conv', num_filter=1, kernel=(1, 1), no_bias=has_bn)
+    params = {'conv_weight': mx.nd.array([127, 0.4]).reshape((1, 2, 1, 1))}     # steps of 1: 0.4 becomes 0
+    if has_bn:
+        graph = mx.sym.BatchNorm(graph, name='bn', fix_gamma=False, eps=1e-5)
+    params.update(dict(bn_gamma=mx.nd.array([3]), bn_beta=mx.nd.array([5])) if has_bn else
+                  dict(conv_bias=mx.nd.array([5])))
+    aux_params = dict(bn_moving_mean=mx.nd.zeros(1), bn_moving_var=mx.nd.array([0.25 - 1e-5])) if has_bn else {}
+    batches = [Batch(dict(data=np.stack([np.random.RandomState(0).rand(3, 4), np.full((3, 4), value)])[np.newaxis]))
+               for value in (8, 12)]
+    _, found, _ = quantization.quantize(graph, params, aux_params, batches, fp32_layers=fp32_layers)
+    # The second channel has the mean 10: 0.4 * 10 are missing behind the convolution, 3 / 0.5 times as much behind BN.
+    missing = 0 if fp32_layers else 24 if has_bn else 4
+    name = 'bn_beta' if has_bn else 'conv_bias'
+    assert found[name].asscalar() == pytest.approx(5 + missing, abs=1e-3)
+    assert params[name].asscalar() == 5     # those that were given are left alone
+    assert all(found[other] is params[other] for other in params if other != name)
 
 
 @pytest.mark.parametrize('operands', [(0, 1), (1, 0)])
@@ -89,14 +110,14 @@ def test_the_sum_of_two_signed_convolutions_keeps_its_largest_values(operands):
     params = {'conv%d_weight' % i: mx.nd.array(rng.randn(8, 3, 1, 1)) for i in range(2)}
     batch = Batch(dict(data=rng.randn(1, 3, 20, 20)))
     (expected,), (found,) = [Predictor(each, ['data'], [mx.cpu()], params, {}).predict(batch).values()
-                             for each in (graph, quantization.quantize(graph, params, {}, [batch]))]
+                             for each in (graph, quantization.quantize(graph, params, {}, [batch])[0])]
     # The input, both weights and the sum are rounded: 127 steps of each one's range. MXNet by itself ends at half.
     np.testing.assert_allclose(found, expected, atol=4 / 127 * expected.max())
 
 
 def test_layers_that_shall_stay_in_float32_do(small):
     symbol, params, batch = small
-    quantized = quantization.quantize(symbol, *params, [batch], fp32_layers=['conv1', 'rfcn_cls'])
+    quantized = quantization.quantize(symbol, *params, [batch], fp32_layers=['conv1', 'rfcn_cls'])[0]
     layers = quantization.convolutions(symbol)
     assert quantization.int8_layers(quantized) == sorted(set(layers) - {'conv1', 'rfcn_cls'})
 
@@ -104,7 +125,7 @@ def test_layers_that_shall_stay_in_float32_do(small):
 def test_the_ranges_come_from_all_batches(small):
     symbol, params, batch = small
     dim = Batch(dict(zip(inference.INPUTS, (batch.data[0] / 100, batch.data[1]))))
-    ranges = [conv1_range(quantization.quantize(symbol, *params, batches))
+    ranges = [conv1_range(quantization.quantize(symbol, *params, batches)[0])
               for batches in ([dim], [dim, batch], [batch])]
     assert ranges[1] == ranges[2] and ranges[0] == pytest.approx(ranges[1] / 100, rel=0.01)
 
@@ -118,7 +139,7 @@ def conv1_range(quantized):
 
 def test_other_numbers_of_proposals_need_no_other_int8_model(small, tiny_cfg):
     symbol, params, batch = small
-    quantized = quantization.quantize(symbol, *params, [batch])
+    quantized = quantization.quantize(symbol, *params, [batch])[0]
     fewer = make_symbol(tiny_cfg('TEST.RPN_POST_NMS_TOP_N=5')).get_symbol(is_train=False)
     changed = quantization.with_settings(quantized, fewer)
     assert quantization.int8_layers(changed) == quantization.int8_layers(quantized)
@@ -144,5 +165,5 @@ def test_names_of_files_come_from_that_of_the_checkpoint():
 def test_a_calibration_makes_any_number_of_graphs(small, mode):
     symbol, params, batch = small
     calibration = quantization.Calibration(symbol, *params, batches=[batch], mode=mode)
-    texts = [calibration.graph(layers).tojson() for layers in ((), ['conv1'], ())]
+    texts = [calibration.model(layers)[0].tojson() for layers in ((), ['conv1'], ())]
     assert texts[0] == texts[2] != texts[1]
