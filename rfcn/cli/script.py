@@ -154,6 +154,7 @@ def _run(main):
     except (UserError, OSError) as error:
         _give_up(lack_of_memory() if getattr(error, 'errno', None) == errno.ENOMEM else message(error), show)
     except KeyboardInterrupt as error:
+        sys.unraisablehook = lambda unraisable: None    # of what stays half made, such as an NDArray without its handle
         number = getattr(error, 'number', signal.SIGINT)
         _give_up('interrupted' if number == signal.SIGINT else 'ended by ' + number.name, show, 128 + number)
     except UnicodeEncodeError as error:

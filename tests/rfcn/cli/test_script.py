@@ -184,6 +184,19 @@ def test_ctrl_c_ends_without_a_traceback(monkeypatch, capsys):
     assert end_of(main, monkeypatch) == 130 and capsys.readouterr().err == 'error: interrupted\n'
 
 
+def test_what_ctrl_c_leaves_half_made_prints_nothing_when_it_is_freed():
+    code = ('import sys; sys.path[0] = %r\n'
+            'from rfcn.cli.script import run_script\n'
+            'class HalfMade:\n'
+            '    def __init__(self):\n'
+            '        raise KeyboardInterrupt\n'
+            '    def __del__(self):\n'
+            '        self.handle\n'
+            'run_script(HalfMade)' % str(ROOT))
+    ended = subprocess.run([sys.executable, '-c', code], stderr=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (130, b'error: interrupted\n')
+
+
 @pytest.mark.parametrize('name, status', [('SIGTERM', 143), ('SIGHUP', 129)])
 def test_a_signal_that_ends_a_command_leaves_nothing_half_written(name, status, tmp_path):
     code = ('import os, signal, sys; sys.path[0] = %r\n'
