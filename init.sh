@@ -4,7 +4,7 @@
 #   ./init.sh                                   a Python 3.8 to 3.14 of the PATH, and the MXNet that fits this machine
 #   PYTHON=python3.9 MXNET=mxnet-cu112 VENV=/some/where ./init.sh
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$(readlink -f "$0")")"
 VENV=${VENV:-.venv}
 MXNET=${MXNET:-auto}
 PYTHON=${PYTHON:-}
@@ -14,6 +14,17 @@ CPU_MEGABYTES=1500
 
 say() { echo "init.sh: $*" >&2; }
 fail() { say "$*"; exit 1; }
+pip_failed() {
+    fail "pip failed; its message stands above. If it tells of a connection: call this again with a network, or with" \
+        "HTTPS_PROXY set."
+}
+
+# The lock of this folder, which lasts until this script has ended.
+one_at_a_time() {
+    command -v flock >/dev/null || return 0
+    exec 9< .
+    flock -n 9 || { say "another init.sh is at work here; waiting for it."; flock 9 || true; }
+}
 
 # A command named python3.9 need not be one (pyenv's stand-ins may refuse to run), so each is asked.
 version_of() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true; }
@@ -97,7 +108,7 @@ check_space() {
         "Make room, or choose another disk with VENV=${3:-}."
 }
 
-install() { "$VENV/bin/python" -m pip install --constraint constraints.txt "$@" || fail "pip failed; its message stands above."; }
+install() { "$VENV/bin/python" -m pip install --constraint constraints.txt "$@" || pip_failed; }
 is_installed() { "$VENV/bin/python" -m pip show --quiet "$1" 2>/dev/null; }
 
 # The Debian package of a shared library that an import asked for in vain.
@@ -123,6 +134,7 @@ with needing_mxnet():
     fail "import $1 fails: ${message#rfcn._compat.MXNetMissing: }${package:+. What is missing: apt-get install $package}"
 }
 
+one_at_a_time
 make_venv
 mxnet=$(choose_mxnet)
 case "$mxnet" in
@@ -135,7 +147,7 @@ rm -f "$VENV"/.ready-*
 if is_installed "$other"; then
     "$VENV/bin/python" -m pip uninstall --quiet --yes "$other" "$mxnet"  # both own the folder mxnet
 fi
-"$VENV/bin/python" -m pip install --quiet 'pip>=23' || fail "pip failed; its message stands above."
+"$VENV/bin/python" -m pip install --quiet 'pip>=23' || pip_failed
 install setuptools wheel cython
 install --no-build-isolation --editable ".[$mxnet,zoo,dev]"
 install --no-deps "$mxnet"      # it claims to need NumPy < 2; pyproject.toml tells more

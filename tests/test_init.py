@@ -1,4 +1,5 @@
 """init.sh and what it decides, with stand-ins for Python, pip and nvidia-smi: nothing is installed."""
+import fcntl
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ case "$*" in
     *"pip show"*) [ -n "$FAKE_OTHER" ] && [ "$5" = mxnet ] ;;
     *"import mxnet"*) [ -z "$FAKE_NO_DRIVER" ] || { echo "MXNetMissing: it needs libcuda.so.1" >&2; exit 1; } ;;
     *not_compiled*) echo "$FAKE_UNBUILT" ;;
-    *"pip install --quiet"*) ;;
+    *"pip install --quiet"*) [ -z "$FAKE_NO_NETWORK" ] ;;
     *) echo "$*" ;;
 esac
 '''
@@ -34,13 +35,13 @@ def executable(path, text):
 @pytest.fixture
 def init(tmp_path):
     """Runs init.sh; returns its exit status and all that it printed."""
-    def run(version='3.11', gpus='', **settings):
+    def run(version='3.11', gpus='', script=ROOT / 'init.sh', **settings):
         executable(tmp_path / 'nvidia-smi', "#!/bin/sh\nprintf '%s'\n" % gpus)
         python = executable(tmp_path / 'fake_python', PYTHON)
         environment = dict(os.environ, PATH='%s:%s' % (tmp_path, os.environ['PATH']), VENV=str(tmp_path / 'venv'),
                            PYTHON=python, FAKE_VERSION=version)
         environment.pop('MXNET', None)
-        done = subprocess.run(['bash', str(ROOT / 'init.sh')], env=dict(environment, **settings), cwd=str(tmp_path),
+        done = subprocess.run(['bash', str(script)], env=dict(environment, **settings), cwd=str(tmp_path),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout
     return run
@@ -140,6 +141,32 @@ def test_where_no_python_fits_uv_brings_one(pythons, tmp_path):
     executable(tmp_path / 'uv', '#!/bin/sh\nexit 2\n')
     status, output = pythons([], VENV=str(tmp_path / 'other'))
     assert status == 1 and 'uv could not get Python 3.13' in output
+
+
+def test_without_a_network_it_is_said_what_to_do(init):
+    status, output = init(FAKE_NO_NETWORK='1')
+    assert status == 1 and 'If it tells of a connection: call this again with a network' in output
+
+
+def test_a_link_to_it_sets_up_the_project_and_not_the_folder_of_the_link(init, tmp_path):
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'init.sh').symlink_to(ROOT / 'init.sh')
+    assert init(script=tmp_path / 'bin' / 'init.sh')[0] == 0
+    assert [path.name for path in (tmp_path / 'bin').iterdir()] == ['init.sh']
+
+
+@pytest.mark.skipif(not shutil.which('flock'), reason='flock is not installed')
+def test_a_second_call_waits_for_the_first(init, tmp_path):
+    executable(tmp_path / 'flock', '#!/bin/sh\ncase $1 in -n) exec %s "$@";; *) echo waited;; esac\n'
+               % shutil.which('flock'))
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)      # as the first one holds it
+        status, output = init()
+    finally:
+        os.close(folder)
+    assert status == 0
+    assert output.index('another init.sh is at work here') < output.index('waited') < output.index('pip install')
 
 
 def test_no_home_is_needed(init, monkeypatch):
