@@ -134,6 +134,7 @@ with needing_mxnet():
     fail "import $1 fails: ${message#rfcn._compat.MXNetMissing: }${package:+. What is missing: apt-get install $package}"
 }
 
+[ -w . ] || fail "$PWD cannot be written, and what belongs to the project is made there: clone it to where you may write."
 one_at_a_time
 make_venv
 mxnet=$(choose_mxnet)

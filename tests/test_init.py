@@ -148,6 +148,17 @@ def test_without_a_network_it_is_said_what_to_do(init):
     assert status == 1 and 'If it tells of a connection: call this again with a network' in output
 
 
+def test_a_project_that_cannot_be_written_is_told_before_anything_is_made(init, tmp_path):
+    (tmp_path / 'project').mkdir()
+    script = shutil.copy(str(ROOT / 'init.sh'), str(tmp_path / 'project'))
+    (tmp_path / 'project').chmod(0o555)
+    if os.access(str(tmp_path / 'project'), os.W_OK):
+        pytest.skip('root may write everywhere')
+    status, output = init(script=script)
+    assert status == 1 and output.count('\n') == 1 and 'project cannot be written' in output
+    assert not (tmp_path / 'venv').exists()
+
+
 def test_a_link_to_it_sets_up_the_project_and_not_the_folder_of_the_link(init, tmp_path):
     (tmp_path / 'bin').mkdir()
     (tmp_path / 'bin' / 'init.sh').symlink_to(ROOT / 'init.sh')
