@@ -65,8 +65,8 @@ make_venv() {
     python=$(find_python)
     if [ -n "$python" ]; then
         say "making $VENV with $python ($(version_of "$python"))."
-        "$python" -m venv "$VENV" && return
-        [ -z "$ours" ] || rm -rf "$VENV"
+        [ -z "$ours" ] || trap 'rm -rf "$VENV"' EXIT    # where it fails or is interrupted
+        "$python" -m venv "$VENV" && trap - EXIT && return
         fail "$python could not make $VENV; its message stands above. If it has no venv: apt-get install" \
             "python$(version_of "$python")-venv"
     fi

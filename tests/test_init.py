@@ -2,6 +2,7 @@
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,8 @@ PYTHON = r'''#!/bin/sh
 case "$*" in
     *version_info*) echo "$FAKE_VERSION" ;;
     "-m pip --version") [ -z "$FAKE_NO_PIP" ] ;;
-    "-m venv "*) [ -z "$FAKE_NO_VENV" ] && mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m venv "*) [ -z "$FAKE_INTERRUPTED" ] || { mkdir "$3"; kill -TERM $PPID; exit 1; }
+                 [ -z "$FAKE_NO_VENV" ] && mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
     *"import cv2"*) [ -z "$FAKE_MISSING" ] || { echo "ImportError: $FAKE_MISSING: cannot open" >&2; exit 1; } ;;
     *"pip show"*) [ -n "$FAKE_OTHER" ] && [ "$5" = mxnet ] ;;
     *"import mxnet"*) [ -z "$FAKE_NO_DRIVER" ] || { echo "MXNetMissing: it needs libcuda.so.1" >&2; exit 1; } ;;
@@ -214,6 +216,12 @@ def test_an_environment_that_could_not_be_completed_stays_and_a_new_one_does_not
     (tmp_path / 'venv').mkdir()
     (tmp_path / 'venv' / 'pyvenv.cfg').touch()
     assert init(FAKE_NO_VENV='1')[0] == 1 and (tmp_path / 'venv' / 'pyvenv.cfg').exists()
+    assert init()[0] == 0
+
+
+def test_an_environment_whose_making_is_interrupted_is_removed_and_the_next_call_makes_it(init, tmp_path):
+    assert init(FAKE_INTERRUPTED='1')[0] == -signal.SIGTERM
+    assert not (tmp_path / 'venv').exists()
     assert init()[0] == 0
 
 
