@@ -38,9 +38,12 @@ def test_rows_are_as_wide_as_the_sheet_and_the_last_one_is_not_enlarged():
     assert rows_of([(400, 300)], width=800, height=200) == [([0], 200)]
 
 
-def test_a_sheet_never_takes_the_place_of_an_image(own_tiny_voc, tiny_yaml):
-    image = own_tiny_voc / 'JPEGImages' / 'high1.jpg'
-    before = image.read_bytes()
-    with pytest.raises(UserError, match='high1.jpg: this file is read'):
-        main(['--cfg', tiny_yaml(own_tiny_voc), '--detections', 'x.pkl', '--out', str(image)])
-    assert image.read_bytes() == before
+@pytest.mark.parametrize('own', ['voc/JPEGImages/high1.jpg', 'tiny.yaml', 'x.pkl'])
+def test_a_sheet_never_takes_the_place_of_what_is_read(own_tiny_voc, tiny_yaml, own):
+    folder = own_tiny_voc.parent
+    cfg = tiny_yaml(own_tiny_voc)
+    (folder / 'x.pkl').write_bytes(b'detections')
+    before = (folder / own).read_bytes()
+    with pytest.raises(UserError, match='%s: this file is read' % own):
+        main(['--cfg', cfg, '--detections', str(folder / 'x.pkl'), '--out', str(folder / own)])
+    assert (folder / own).read_bytes() == before
