@@ -208,13 +208,21 @@ def _is_box(row):
 
 
 def _xml_folders(folder) -> list[str]:
-    apart, named = two_folders(folder), [name for name in _folders(folder) if role_of(name)]
-    if has_xml(folder) and named:
-        logger.warning('%s: pictures lie in the folder itself, so that all are one set, those of %s too', folder,
-                       listed(named))
-    if has_xml(folder) or apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
+    apart = two_folders(folder)
+    if has_xml(folder):
+        _note_joined(folder, folder, 'pictures lie in the folder itself')
+        return [WHOLE]
+    if apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
+        _note_joined(folder, os.path.join(folder, apart[1]), 'there are no lists in ImageSets/Main')
         return [WHOLE]
     return [name for name in _folders(folder) if has_xml(os.path.join(folder, name))]
+
+
+def _note_joined(folder, images, reason):
+    """Warn of folders with names of sets, in the folder of images, when all pictures are taken as one set."""
+    named = [name for name in _folders(images) if role_of(name)]
+    if named:
+        logger.warning('%s: %s, so that all are one set, those of %s too', folder, reason, listed(named))
 
 
 def _label_folders(folder) -> list[str]:

@@ -186,9 +186,12 @@ def _note_bare(layout, pictures, faults):
         bare = [path for path in files_below(layout.images, IMAGE_EXTENSIONS, quietly) if path not in taken] \
             if isinstance(layout, Unlisted) else []
         kind, text = kinds.BESIDE, 'without an XML file: not used'
+    labelled = [path for path in bare if os.path.isfile(os.path.splitext(path)[0] + '.txt')]
+    if labelled:        # LabelImg writes both formats
+        text += '; %d of them with a text file, which does not count (labels of YOLO?)' % len(labelled)
     if bare:
-        faults.note(kind, '', None, '%s: %s %s, such as %s'
-                    % (layout.images, counted(len(bare), 'picture'), text, relative(bare[0], layout.images)))
+        faults.note(kind, '', None, '%s: %s %s, such as %s' % (layout.images, counted(len(bare), 'picture'), text,
+                                                               relative((labelled or bare)[0], layout.images)))
 
 
 def write_voc(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict[str, str]]:

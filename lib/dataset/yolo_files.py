@@ -78,7 +78,7 @@ class Description:
 
     def _lists(self, image_set):
         """The paths of the lists of class names, the likeliest first."""
-        places = [place for name in names_of_set(image_set) for place in (name, 'labels/' + name)]
+        places = [place for name in names_of_set(image_set) for place in (name, name + '/labels', 'labels/' + name)]
         paths = [os.path.join(place, name) for place in [''] + places + ['labels'] for name in NAME_LISTS]
         return list(filter(existing, (os.path.join(self.folder, path) for path in paths)))
 

@@ -141,15 +141,20 @@ def test_a_class_name_with_a_control_character_is_refused_with_its_place(tmp_pat
 
 def test_objects_of_other_classes_are_left_out_where_asked_for(voc, tmp_path, capsys):
     voc.add('x', [('cat', 2, 3, 11, 12), ('dog', 1, 1, 8, 9), ('cow', 4, 4, 9, 9), ('cow', 5, 5, 9, 9)])
-    voc.list_images('train', ['x'])
-    main(['--from', 'voc', '--to', 'csv', '--dataset', str(voc.folder), '--sets', 'train', '--out',
-          str(tmp_path / 'out'), '--classes', 'dog,cat', '--on_unknown_class', 'ignore'])
+    voc.add('y', [('cow', 4, 4, 9, 9)])
+    voc.list_images('train', ['x', 'y'])
+    arguments = ['--from', 'voc', '--to', 'csv', '--dataset', str(voc.folder), '--sets', 'train', '--classes', 'dog,cat',
+                 '--on_unknown_class', 'ignore', '--out']
+    main(arguments + [str(tmp_path / 'out')])
     printed = capsys.readouterr().out
-    assert 'train: 1 image, 2 objects of 2 classes\n' in printed
-    assert '2 objects of classes that are not used: cow (2): left out' in printed
+    assert 'train: 2 images, 2 objects of 2 classes\n' in printed
+    assert '3 objects of classes that are not used: cow (3): left out' in printed
     data = read_annotated('csv', 'train', str(tmp_path / 'out'))
-    picture, = data.pictures
-    assert [(data.label(item), *item['box']) for item in picture.items] == [('cat', 1, 2, 10, 11), ('dog', 0, 0, 7, 8)]
+    assert [[(data.label(item), *item['box']) for item in picture.items] for picture in data.pictures] == [
+        [('cat', 1, 2, 10, 11), ('dog', 0, 0, 7, 8)], []]
+    (voc.folder / 'Annotations' / 'y.xml').write_text('<annotation>')
+    with pytest.raises(DatasetError, match=r'y\.xml: expected XML'):       # what else is wrong is not left out
+        main(arguments + [str(tmp_path / 'other')])
 
 
 def test_images_whose_annotations_would_share_a_file_are_refused(tmp_path):

@@ -77,6 +77,14 @@ def test_folders_of_sets_that_are_none_beside_pictures_are_told(folder, caplog):
                                % made]
 
 
+def test_folders_of_sets_within_the_folder_of_pictures_are_told(folder, caplog):
+    made = folder({name: XML if name.endswith('xml') else '' for name in (
+        'annotations/train/a.xml', 'images/train/a.jpg', 'annotations/test/b.xml', 'images/test/b.jpg')})
+    assert find_dataset(made).image_sets == ('.',)
+    assert caplog.messages == ['%s: there are no lists in ImageSets/Main, so that all are one set, those of test, '
+                               'train too' % made]
+
+
 def test_hidden_files_are_no_annotations(folder):
     with pytest.raises(DatasetError, match='found no annotations'):
         find_dataset(folder({'._a.xml': XML, '.b/train.csv': 'a.jpg,1,2,3,4,cat\n', 'a.jpg': ''}))

@@ -207,6 +207,13 @@ def test_pictures_without_a_file_where_others_have_one_are_told(tmp_path, places
     assert fault.kind == kind and '1 picture %s, such as b.jpg' % told in fault.text
 
 
+def test_pictures_that_have_labels_of_yolo_where_others_have_xml_files_are_counted(tmp_path):
+    write_files(tmp_path, {'a.jpg': None, 'a.xml': TEXT, 'a.txt': '', 'b.jpg': None, 'c.jpg': None, 'c.txt': '0 1 1 1'})
+    fault, = read_annotated('PascalVOC', '.', str(tmp_path)).faults
+    assert fault.text.endswith('2 pictures without an XML file: taken as images without objects; 1 of them with a text '
+                               'file, which does not count (labels of YOLO?), such as c.jpg')
+
+
 @pytest.mark.parametrize('image_set, files', [
     ('.', {'a.jpg': None, 'b.jpg': None, 'b.xml': TEXT, 'a.XML': TEXT}),
     ('.', {'JPEGImages/a.jpg': None, 'Annotations/a.XML': TEXT}),

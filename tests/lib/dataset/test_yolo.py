@@ -93,9 +93,10 @@ def test_a_file_that_may_have_the_names_is_told(folder, name, remedy):
         open_set(folder)
 
 
-@pytest.mark.parametrize('name', ['classes.txt', 'obj.names', 'labels.txt', 'train/_darknet.labels'])
+@pytest.mark.parametrize('name', ['classes.txt', 'obj.names', 'labels.txt', 'train/_darknet.labels',
+                                  'train/labels/classes.txt'])
 def test_lists_of_names_are_read_as_tools_call_them(folder, name):
-    (folder / 'train').mkdir(exist_ok=True)
+    (folder / 'train/labels').mkdir(parents=True, exist_ok=True)
     (folder / 'data.yaml').unlink()
     (folder / name).write_text('one\ntwo\n')
     assert open_set(folder).classes[1:] == ('one', 'two')
