@@ -143,8 +143,8 @@ def test_objects_of_other_classes_are_left_out_where_asked_for(voc, tmp_path, ca
     voc.add('x', [('cat', 2, 3, 11, 12), ('dog', 1, 1, 8, 9), ('cow', 4, 4, 9, 9), ('cow', 5, 5, 9, 9)])
     voc.add('y', [('cow', 4, 4, 9, 9)])
     voc.list_images('train', ['x', 'y'])
-    arguments = ['--from', 'voc', '--to', 'csv', '--dataset', str(voc.folder), '--sets', 'train', '--classes', 'dog,cat',
-                 '--on_unknown_class', 'ignore', '--out']
+    arguments = ['--from', 'voc', '--to', 'csv', '--dataset', str(voc.folder), '--sets', 'train', '--classes',
+                 'dog,cat', '--on_unknown_class', 'ignore', '--out']
     main(arguments + [str(tmp_path / 'out')])
     printed = capsys.readouterr().out
     assert 'train: 2 images, 2 objects of 2 classes\n' in printed
