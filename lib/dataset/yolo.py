@@ -170,7 +170,9 @@ class _Reader:
         return meant(folders_below(self.dataset_path), name)
 
     def note_unlabelled(self, pictures):
-        """Add faults for labels without an image, and for folders of images without labels where others have some."""
+        """Add faults for labels without an image, for folders of images without labels where others have some, and for
+        images whose labels are an XML file.
+        """
         folders = {}
         for picture in filter(lambda picture: picture.path, pictures):
             folders.setdefault(os.path.dirname(picture.index), []).append(picture)
@@ -179,6 +181,11 @@ class _Reader:
                 self.faults.note(kinds.UNLABELLED, '', None, '%s: none of its %s has labels, such as %s'
                                  % (os.path.join(self.dataset_path, folder), counted(len(inside_it), 'image'),
                                     inside_it[0].source))
+        others = [_xml_of(picture) for picture in pictures if picture.path and picture.source not in self._owners]
+        others = [path for path in others if path and self.labelled]
+        if others:      # LabelImg writes both formats
+            self.faults.note(kinds.UNLABELLED, '', None, '%s: %s without labels, but with an XML file, which does not '
+                             'count, such as %s' % (self.dataset_path, counted(len(others), 'image'), others[0]))
         for folder, places in self._folders_of_labels().items():
             beside = [name for name in stray_labels(folder, places)
                       if os.path.join(folder, name) not in self._owners]
@@ -214,6 +221,12 @@ class _Reader:
                     self.left_out[label] += 1
                 else:
                     self.items.add(self.count, number, self.labels.number(label), item[1])
+
+
+def _xml_of(picture):
+    """The path of an image's XML file, beside it or in the folder of its labels; '' if there is none."""
+    places = (os.path.splitext(path)[0] + '.xml' for path in (picture.path, picture.source))
+    return next(filter(os.path.isfile, places), '')
 
 
 def stray_labels(folder: str, places: Iterable[str]) -> list[str]:

@@ -25,6 +25,14 @@ def write(tmp_path):
     return write
 
 
+@pytest.mark.parametrize('place', ['images', 'labels'])
+def test_an_image_whose_labels_are_an_xml_file_is_told(write, place):
+    folder = write({'images/train/b.jpg': None, 'images/train/c.jpg': None, place + '/train/a.xml': '',
+                    place + '/train/c.xml': ''})
+    assert faults_of(folder) == {kinds.UNLABELLED: '%s: 1 image without labels, but with an XML file, which does not '
+                                 'count, such as %s' % (folder, folder / place / 'train' / 'c.xml')}
+
+
 @pytest.mark.parametrize('number', ['0', '0.0', '00', '0e0', '0.000e+00', '+0', '-0'])
 def test_a_class_number_may_be_written_in_any_way(write, number):
     assert trained_on('yolo', write(line=number + LINE[1:])) == {'images/train/a.jpg': READ}
