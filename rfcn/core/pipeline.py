@@ -1,6 +1,7 @@
 """Work in threads, with results in the order of the jobs: reading, network and post-processing go on side by side."""
 import atexit
 import collections
+import os
 import queue
 import threading
 import time
@@ -13,21 +14,30 @@ SLOW = 10.0         # seconds of waiting for a result after which `on_wait` is c
 
 _tasks = set()       # futures of the tasks that a thread has yet to do, or to let go of
 _ending = threading.Event()
+_idle = collections.deque()     # workers that wait for their next queue
 
 
 class _Worker(threading.Thread):
-    """Does tasks until it is given None.
+    """Does the tasks of one queue after the other, each until it is given None, and waits for the next in `_idle`.
 
-    It is a daemon, so the process can end without it: a read from a disk that does not answer never returns. Threads of
-    concurrent.futures would keep the process alive for ever.
+    It never ends: MXNet keeps what it knows of a thread, a kilobyte, for as long as the process lives, and a thread for
+    each image would add up. It is a daemon, so the process can end without it: a read from a disk that does not answer
+    never returns. Threads of concurrent.futures would keep the process alive for ever.
     """
 
-    def __init__(self, tasks):
+    def __init__(self):
         super().__init__(daemon=True)
-        self.tasks = tasks
+        self.queues = queue.SimpleQueue()
+        self.start()
 
     def run(self):
-        for future, function, job in iter(self.tasks.get, None):
+        while True:
+            self._do(self.queues.get())
+            _idle.append(self)
+
+    @staticmethod
+    def _do(tasks):
+        for future, function, job in iter(tasks.get, None):
             if not _ending.is_set() and future.set_running_or_notify_cancel():
                 try:
                     future.set_result(function(*job))
@@ -36,6 +46,14 @@ class _Worker(threading.Thread):
             del function, job   # nothing is held while it waits for the next task: a network may end with them
             _tasks.discard(future)
             del future
+
+
+def _worker():
+    """One that waits, or a new one."""
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Worker()
 
 
 def in_threads(function, jobs, workers=1, ahead=1, on_wait=lambda *job: None):
@@ -50,7 +68,7 @@ def in_threads(function, jobs, workers=1, ahead=1, on_wait=lambda *job: None):
     """
     tasks, pending = queue.SimpleQueue(), collections.deque()
     for _ in range(workers):
-        _Worker(tasks).start()
+        _worker().queues.put(tasks)
     try:
         for job in jobs:
             pending.append((Future(), job))
@@ -71,6 +89,15 @@ def _result(future, job, on_wait):
     if not wait([future], SLOW).done:
         on_wait(*job)
     return future.result()
+
+
+def _forget_threads():
+    """A forked process has none of those of its parent."""
+    _tasks.clear()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 @atexit.register

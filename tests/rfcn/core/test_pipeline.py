@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from rfcn.core import pipeline
 from rfcn.core.pipeline import in_threads
 from tests.conftest import ROOT
 
@@ -25,15 +26,39 @@ def test_as_many_jobs_as_asked_for_are_given_out_before_a_result_is_waited_for(a
     assert [next(results), len(taken)] == [0, ahead + 1] and [next(results), len(taken)] == [1, ahead + 2]
 
 
-def test_the_threads_end_when_the_jobs_are_done_and_when_the_caller_gives_up():
-    before = set(threading.enumerate())
+def workers():
+    """Those that are there, once all of them wait for work."""
+    def found():
+        return {thread for thread in threading.enumerate() if isinstance(thread, pipeline._Worker)}
+    end = time.monotonic() + 30
+    while found() != set(pipeline._idle):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found()
+
+
+def test_threads_are_used_again_when_the_jobs_are_done_and_when_the_caller_gives_up():
+    # MXNet keeps a kilobyte of each thread that ever used it: new ones for each image would add up.
     assert list(in_threads(abs, [(-1,)] * 9, workers=3)) == [1] * 9
+    before = workers()
+    assert len(before) >= 3
     results = in_threads(abs, [(-1,)] * 9, workers=3)
     next(results)
     results.close()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
-        assert not thread.is_alive()
+    assert workers() == before
+    assert list(in_threads(abs, [(-1,)] * 9, workers=3)) == [1] * 9
+    assert workers() == before
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    code = ('import os\n'
+            'from rfcn.core.pipeline import in_threads\n'
+            'assert list(in_threads(abs, [(-1,), (-2,)])) == [1, 2]\n'
+            'child = os.fork()\n'
+            'if not child:\n'
+            '    os._exit(7 if list(in_threads(abs, [(-3,), (-4,)])) == [3, 4] else 1)\n'
+            'assert os.waitpid(child, 0)[1] == 7 << 8\n')
+    subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), timeout=60, check=True)
 
 
 @pytest.mark.parametrize('error', [ValueError, TimeoutError, KeyboardInterrupt])
