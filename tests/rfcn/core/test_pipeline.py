@@ -51,9 +51,11 @@ def test_threads_are_used_again_when_the_jobs_are_done_and_when_the_caller_gives
 
 
 def test_a_forked_process_has_threads_of_its_own():
-    code = ('import os\n'
-            'from rfcn.core.pipeline import in_threads\n'
+    code = ('import os, time\n'
+            'from rfcn.core.pipeline import _idle, in_threads\n'
             'assert list(in_threads(abs, [(-1,), (-2,)])) == [1, 2]\n'
+            'while not _idle:\n'
+            '    time.sleep(0.01)\n'
             'child = os.fork()\n'
             'if not child:\n'
             '    os._exit(7 if list(in_threads(abs, [(-3,), (-4,)])) == [3, 4] else 1)\n'
