@@ -74,7 +74,7 @@ def image_sets(cfg):
 
 
 def check_sets(cfg, names, pixels=None):
-    """The report of each set, and the reason for each set that cannot be read at all."""
+    """The report of each set, and the error of each set that cannot be read at all."""
     reports, failures = {}, {}
     options, reading = data_sets.dataset_options(cfg), data_sets.reading_options(cfg)
     for name in names:
@@ -83,7 +83,7 @@ def check_sets(cfg, names, pixels=None):
         try:
             data = read_annotated(cfg.dataset.dataset, name, cfg.dataset.dataset_path, **reading)
         except (ValueError, FileNotFoundError) as error:
-            failures[name] = str(error)
+            failures[name] = error
             continue
         reports[name] = check(data, max_pixels=cfg.dataset.MAX_PIXELS, workers=max(1, cfg.TRAIN.WORKERS),
                               min_side=options['min_box_side'], rule=options['box_rule'], decode=pixels,
@@ -102,7 +102,7 @@ def obstacles(cfg, reports, failures):
     training, validating = image_sets(cfg)[0], [name for name in [cfg.dataset.val_image_set] if name]
     used = training + (validating if cfg.TRAIN.EVAL_PERIOD else [])
     settings = settings_of_stops(cfg)
-    texts = [failures[name] for name in training + validating if name in failures]
+    texts = [str(failures[name]) for name in training + validating if name in failures]
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
@@ -174,13 +174,15 @@ def more_text(stops):
     return ' ... and %d more' % (len(stops) - 1) if len(stops) > 1 else ''
 
 
-def untestable(cfg, reports):
+def untestable(cfg, reports, failures):
     """Why nothing can be tested on the test set, '' if it can or is not there."""
-    report = reports.get(cfg.dataset.test_image_set)
-    if report is None:
-        return ''
-    texts = [fault.text for fault in report.stopping(**settings_of_stops(cfg))]
-    if report.by_kind().get(kinds.UNUSABLE):
+    name, texts = cfg.dataset.test_image_set, []
+    if isinstance(failures.get(name), DatasetError):        # a set that is not there has a FileNotFoundError
+        texts.append(str(failures[name]))
+    report = reports.get(name)
+    if report:
+        texts += [fault.text for fault in report.stopping(**settings_of_stops(cfg))]
+    if report and report.by_kind().get(kinds.UNUSABLE):
         texts.append('%s: %s' % (report.data.name, usage_text(report.fitted, 'tested on')))
     return 'a test would not run: %s%s' % (texts[0], more_text(texts)) if texts else ''
 
@@ -231,7 +233,7 @@ def run(cfg, args):
         anchors = compare_anchors(cfg, [reports[name] for name in training if name in reports])
         stops = obstacles(cfg, reports, failures)
     overlaps = shared(reports, training)
-    untested = untestable(cfg, reports)
+    untested = untestable(cfg, reports, failures)
     verdict = '\n'.join(filter(None, [verdict_text(stops), untested]))
     text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)
     say(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)

@@ -110,7 +110,12 @@ def test_sets_whose_categories_differ_are_told_as_training_and_test_take_them(ru
     path.write_text(json.dumps(dict(data, categories=kept, annotations=annotations)))
     settings = 'dataset.dataset=coco', 'dataset.dataset_path=%s' % out, 'dataset.CLASSES=[]'
     status, printed = run(*settings)
-    assert status == 0 and 'test cannot be read: %s: no category blue; there are red. Add it' % path in printed
+    assert status == 1 and 'test cannot be read: %s: no category blue; there are red. Add it' % path in printed
+    assert 'training would start\na test would not run: %s: no category blue' % path in printed
+    path.unlink()
+    status, printed = run(*settings)
+    assert status == 0 and "test cannot be read: %s: there are no annotations of the image set 'test'" % out in printed
+    path.write_text(json.dumps(dict(data, categories=kept, annotations=annotations)))
     status, printed = run(*settings, 'dataset.image_set=train+test')
     assert status == 1 and 'training would not run: the sets differ in their classes: ' in printed
     assert run(*settings, 'dataset.image_set=train+test', 'dataset.CLASSES=[red]')[0] == 0
