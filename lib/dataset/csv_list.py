@@ -171,6 +171,7 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
         FileNotFoundError: there is no such file.
         DatasetError: it is not a CSV file in UTF-8.
     """
+    last = 0
     try:
         check_regular(path)
         with open(path, encoding='utf-8-sig', newline='') as file:
@@ -183,12 +184,16 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
                 row = [cell.strip() for cell in row]
                 if any(row) and row[0] != EXCEL:
                     yield reader.line_num, row
+                last = reader.line_num
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), _WHAT)) from None
     except UnicodeDecodeError:
         decoded(read_file(path, _WHAT), path, _WHAT)        # raises an error that tells place and remedy
         raise
-    except (OSError, ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise DatasetError('%s: line %d: expected %s, whose quotes come in pairs, cannot be read: %s. Correct it'
+                           % (path, last + 1, _WHAT, error)) from error
+    except (OSError, ValueError) as error:
         raise DatasetError('%s: expected %s, in UTF-8, cannot be read: %s' % (path, _WHAT, error)) from error
 
 

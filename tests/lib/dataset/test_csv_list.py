@@ -185,7 +185,8 @@ def test_lists_that_mean_the_same_are_read_alike(write, text):
     ((HEAD + LINE).replace(',', '|'), r"separated by commas, semicolons or tabs, found .* 'image|x1|y1|x2|y2|class'"),
     ('<html>\n<body>\n', r"separated by commas, semicolons or tabs, found .* '<html>'"),
     (HEAD, r"expected lines 'image,x1,y1,x2,y2,class', found none"),
-    (HEAD + 'a.jpg,1,2,19,20,"cat\n', r'cannot be read'),
+    (HEAD + LINE + 'a.jpg,1,2,19,20,"cat\n' + LINE, r'line 3: expected .*whose quotes come in pairs, cannot be read'),
+    (HEAD + LINE + 'a.jpg,1,2,19,20,"c"at\n', r'line 3: expected .*whose quotes come in pairs, cannot be read'),
     ((HEAD + LINE).encode('utf-16'), r'looks like UTF-16.*Save the file as UTF-8'),
     ((HEAD + LINE.replace('cat', '\u6c7d\u8f66')).encode('gb2312'), r'such as GB2312.*Save the file as UTF-8')]
     + [(HEAD + LINE.replace(',1,', ',%s,' % number), r'line 2: expected four numbers .*found %s, 2, 19, 20' % number)
