@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 from lib.errors import ConfigError, UserError
+from lib.utils.console import discard
 from rfcn.cli.commands import SHARED
 from rfcn.cli.script import make_parser, run_script
 from rfcn.launching import agent
@@ -243,8 +244,13 @@ class Launch:
     def _show(self, name, line):
         if name == 'scheduler' and line.startswith('error: '):
             self.told = line[len('error: '):].replace(ALL_END, '')  # who is missing
-        else:
+            return
+        try:
             print(line, flush=True)
+        except OSError as error:    # as of one process: its work goes on
+            discard(sys.stdout.fileno())
+            logger.warning('standard output cannot be written (%s); the run goes on, its logs are in %s',
+                           error.strerror, self.logs)
 
     def _note_end(self, name, status, reason):
         """Note a fault if the end of a process is one. reason: why it never began; None if it has."""

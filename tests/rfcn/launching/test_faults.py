@@ -98,6 +98,13 @@ def test_what_a_login_shell_prints_is_shown_even_if_it_can_be_read_as_json(run, 
         assert capfd.readouterr().err.splitlines()[-5:] == words
 
 
+def test_a_run_whose_standard_output_cannot_be_written_goes_on(run, monkeypatch, caplog):
+    with open('/dev/full', 'w') as full:
+        monkeypatch.setattr(sys, 'stdout', full)
+        assert run('echo a line') == 0
+    assert 'standard output cannot be written (No space left on device); the run goes on' in caplog.text
+
+
 def test_half_a_line_where_the_connection_ends_is_no_message(run):
     assert run(shell="printf 'rfcn agent: {'; exit 255").startswith('the host b does not answer')
 
