@@ -39,7 +39,7 @@ def _by_precision(layer, shape, kernel):
     data = mx.nd.random.normal(shape=shape)
     params = {'layer_weight': mx.nd.random.normal(shape=(shape[1], shape[1], kernel, kernel))}
     batch = mx.io.DataBatch([data], provide_data=[mx.io.DataDesc('data', shape)])
-    symbols = {'fp32': layer, 'int8': quantize(layer, params, {}, [batch])}
+    symbols = {'fp32': layer, 'int8': quantize(layer, params, {}, [batch])[0]}
     if has_bf16():
         symbols['bf16'] = with_bf16_convolutions(layer)
     return {name: _runner(symbol, data, params) for name, symbol in symbols.items()}

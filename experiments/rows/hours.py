@@ -154,7 +154,7 @@ def tester(symbol, batch, precision):
     """A function that runs a test graph on one image."""
     graph = (symbol,) + tuple(random_params(symbol, {desc.name: desc.shape for desc in batch.provide_data}))
     if precision == INT8:
-        graph = (quantize(*graph, [batch]),) + graph[1:]
+        graph = quantize(*graph, [batch])
     elif precision == BF16:
         graph = with_bf16_weights(*graph)
     predictor = Predictor(graph[0], [desc.name for desc in batch.provide_data], [mx.cpu()], *graph[1:])

@@ -157,6 +157,12 @@ def test_operators_that_ran_side_by_side_leave_nothing_besides_them(monkeypatch)
     assert kinds == {'convolution': 9.0, 'besides operators': 0.0}
 
 
+def test_the_limits_of_the_machine_are_measured_in_each_precision(monkeypatch):
+    monkeypatch.setattr(benchmark.machine, 'CONVOLUTIONS', ((16, 3, 8),))
+    limits = benchmark.machine.limits(rounds=1)
+    assert {'fp32', 'int8'} <= set(limits) and min(limits.values()) > 0
+
+
 def test_the_script_prints_a_table_and_writes_json_and_a_picture(tmp_path, monkeypatch, capsys):
     row = dict(ROW)
     monkeypatch.setitem(benchmark.SECTIONS, 'infer', lambda short: [row])
