@@ -26,7 +26,7 @@ import yaml
 
 from lib.utils.console import say
 from lib.utils.folders import check_folder, locked_folder, make_folder
-from lib.utils.whole_file import save_whole
+from lib.utils.whole_file import check_not_read, save_whole
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.identity import CONFIG, note_of_backbone
@@ -57,7 +57,10 @@ def import_trunk(source, prefix, means, given):
         path of the file.
     Raises:
         CheckpointError: an array of another shape than the trunk's: a wide or a grouped ResNet.
+        UserError: the source would be replaced.
     """
+    path = checkpoint.params_path(prefix, 0)
+    check_not_read([path], [given])
     arg_params, aux_params = [{name: mx.nd.array(value) for name, value in params.items()}
                               for params in fold_trunk(source.layers, source.input, means)]
     trunk = ResNetV1(RESNET_V1[source.depth], 'stride32', stride_in_3x3=source.stride_in_3x3, pool1=source.pool1)
@@ -65,7 +68,6 @@ def import_trunk(source, prefix, means, given):
     checkpoint.check_params(graph, {'data': (1, 3, 224, 224)}, arg_params, aux_params,
                             '%s, a ResNet-%d by its names,' % (given, source.depth), remedy=WIDE)
     make_folder(Path(prefix).parent)
-    path = checkpoint.params_path(prefix, 0)
 
     def write(params, note):
         checkpoint.write_arrays(params, checkpoint.tag_params(arg_params, aux_params))

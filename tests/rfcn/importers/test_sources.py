@@ -118,6 +118,15 @@ def test_what_was_written_is_read_again_unchanged(nets, tmp_path, capsys):
     assert 'from the names of release\nleft out: nothing (0 in all)' in capsys.readouterr().out
 
 
+def test_a_backbone_is_not_replaced_by_what_is_made_of_it(nets, tmp_path):
+    path = tmp_path / 'resnet_v1_18-0000.params'        # as the release calls its own
+    nets('resnet18_v1').save_parameters(str(path))
+    before = path.read_bytes()
+    with pytest.raises(UserError, match='resnet_v1_18-0000.params: this file is read, and what is written would'):
+        import_backbone.main(['--mxnet', str(path), '--output', str(tmp_path)])
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
 def test_the_sources_own_means_are_printed_if_asked_for(nets, tmp_path, capsys):
     nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
     arguments = ['--mxnet', str(tmp_path / 'net.params'), '--means', 'source', '--output', str(tmp_path)]
