@@ -22,6 +22,7 @@ from experiments.demo.scene import draw_scene  # noqa: E402
 from experiments.demo.shapes import CLASSES  # noqa: E402
 from lib.errors import DatasetError  # noqa: E402
 from lib.utils.console import say  # noqa: E402
+from lib.utils.folders import locked_folder  # noqa: E402
 from lib.utils.whole_file import naming  # noqa: E402
 from rfcn.cli.script import make_parser, run_script  # noqa: E402
 
@@ -84,8 +85,8 @@ def source_digest():
     return hashlib.sha256(b''.join((folder / name).read_bytes() for name in SOURCES)).hexdigest()
 
 
-def clear(out):
-    """Empty the three folders of `out`, an earlier data set of ours or a new folder.
+def claim(out):
+    """Take `out`, an earlier data set of ours or a new folder, for one that is not finished.
 
     Raises:
         DatasetError: `out` holds files but no stamp, so that they are somebody else's.
@@ -95,6 +96,10 @@ def clear(out):
                            'files; give another folder'.format(out, STAMP))
     out.mkdir(parents=True, exist_ok=True)
     write(out / STAMP, b'{}')  # ours, but unfinished: an interrupted call is made good by the next
+
+
+def clear(out):
+    """Empty the three folders of `out`."""
     for folder in FOLDERS:
         shutil.rmtree(str(out / folder), ignore_errors=True)
     for folder in ('Annotations', 'ImageSets/Main', 'JPEGImages'):
@@ -113,16 +118,19 @@ def make_dataset(out, train=TRAIN, val=VAL, test=TEST, size=SIZE, seed=0):
         bool, whether anything was written.
     Raises:
         DatasetError: the folder holds other files.
+        FolderInUse: another call is drawing there.
     """
     out = Path(out)
     counts = {'train': train, 'val': val, 'test': test}
     stamp = json.dumps(dict(counts, size=size, seed=seed, source=source_digest()), indent=2, sort_keys=True) + '\n'
     if (out / STAMP).is_file() and (out / STAMP).read_text() == stamp:
         return False
-    clear(out)
-    for split in SPLITS:
-        write_split(out, split, counts[split], size, seed)
-    write(out / STAMP, stamp.encode())
+    claim(out)
+    with locked_folder(out):
+        clear(out)
+        for split in SPLITS:
+            write_split(out, split, counts[split], size, seed)
+        write(out / STAMP, stamp.encode())
     return True
 
 

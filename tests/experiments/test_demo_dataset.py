@@ -1,4 +1,5 @@
 """The demo's data set: the same for a seed, readable as VOC, with tight boxes around things of every class."""
+import fcntl
 import inspect
 import os
 import subprocess
@@ -17,6 +18,7 @@ from experiments.demo.paint import sprite
 from experiments.demo.scene import NOBODY, box_in_picture, put_down, stay_visible, window
 from experiments.demo.shapes import CLASSES
 from lib.errors import DatasetError
+from lib.utils.folders import FolderInUse
 
 COUNTS = {'train': 24, 'val': 6, 'test': 8}
 
@@ -174,6 +176,17 @@ def test_an_interrupted_call_is_made_good_by_the_next(tmp_path, monkeypatch):
             make_dataset(tmp_path, train=1, val=1, test=1)
     assert make_dataset(tmp_path, train=1, val=1, test=1)
     assert names(tmp_path, 'train') == ['train_0000']
+
+
+def test_a_second_call_is_refused_while_the_first_draws(tmp_path):
+    make_dataset(tmp_path, train=2, val=1, test=1)
+    (tmp_path / STAMP).write_text('{}')     # as it is until all is drawn
+    with open(str(tmp_path / '.lock'), 'a') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)    # as another process would hold it
+        with pytest.raises(FolderInUse, match='is in use by another run'):
+            make_dataset(tmp_path, train=2, val=1, test=1)
+    assert (tmp_path / 'JPEGImages' / 'train_0001.jpg').is_file()
+    assert make_dataset(tmp_path, train=2, val=1, test=1)
 
 
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
