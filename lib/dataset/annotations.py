@@ -314,7 +314,7 @@ def without_unknown(data: AnnotatedSet) -> AnnotatedSet:
                        for item in picture.items[picture.items['label'] >= data.num_classes])
     faults = Faults(data.faults)
     note_other_classes(faults, data.name, left_out)
-    return data._replace(labels=data.classes, faults=faults, pictures=[
+    return data._replace(faults=faults, pictures=[
         picture._replace(items=picture.items[picture.items['label'] < data.num_classes]) for picture in data.pictures])
 
 
