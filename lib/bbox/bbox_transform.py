@@ -70,8 +70,10 @@ def _areas(boxes):
 
 
 def _with_areas(boxes):
-    """(N, 5): the corners and the area of each box."""
-    return np.concatenate((boxes, _areas(boxes)[:, None]), axis=1)
+    """(N, 5): the corners and the area of each box, row by row in memory whatever the order of `boxes` is."""
+    rows = np.empty((len(boxes), 5))
+    rows[:, :4], rows[:, 4] = boxes, _areas(boxes)
+    return rows
 
 
 def _centres_and_sides(boxes):

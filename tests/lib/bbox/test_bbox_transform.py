@@ -56,6 +56,11 @@ class TestOverlaps:
         dets = np.array([[0, 0, 9, 9, 0.3], [5, 5, 14, 14, 0.1]], dtype=np.float32)
         np.testing.assert_array_equal(overlaps(dets, dets), overlaps(dets[:, :4], dets[:, :4]))
 
+    def test_boxes_may_lie_in_memory_column_by_column(self, overlaps):
+        x1, y1, x2, y2 = np.array([[0.0, 2], [0, 3], [9, 3], [9, 7]])
+        boxes = np.array([x1, y1, x2, y2]).T        # 2 x 5 of 100 pixels are shared
+        np.testing.assert_array_equal(overlaps(boxes, boxes), [[1, 0.1], [0.1, 1]])
+
     @pytest.mark.parametrize('bad', [np.zeros(4), np.zeros((2, 3)), np.zeros((2, 4, 1))])
     def test_arrays_of_another_shape_are_refused(self, overlaps, bad):
         with pytest.raises(ValueError, match='query_boxes must have the shape'):
