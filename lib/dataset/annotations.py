@@ -83,6 +83,11 @@ class AnnotatedSet(NamedTuple):
         """File and place of an item, for messages."""
         return '%s: %s (%s)' % (picture.source or picture.path, self.place % item['number'], self.label(item))
 
+    def box_text(self, picture: Picture, item: np.void, size: tuple[int, int] | None = None) -> str:
+        """File, item, box and image size, for messages. `size` replaces the annotated size."""
+        return '%s, box (%s) in an image of %d x %d pixels' % (
+            (self.where(picture, item), ', '.join('%g' % value for value in item['box'])) + (size or picture.size))
+
     def table(self) -> tuple[np.ndarray, np.ndarray]:
         """All items, (N,) of ITEM, and the index in `pictures` of the picture of each, (N,) int."""
         counts = [len(picture.items) for picture in self.pictures]

@@ -17,12 +17,11 @@ from lib.dataset.annotations import (
     without_unknown,
 )
 from lib.dataset.box_rule import hints
-from lib.dataset.faults import TURNED, Faults, some_texts, stopping
+from lib.dataset.faults import Faults, some_texts, stopping
 from lib.dataset.files import inside
-from lib.dataset.imdb import size_text, turned_text
+from lib.dataset.image_sizes import matching_head, note_orientation
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
-from lib.utils.image_file import image_head
 
 
 def convert(source: str, target: str, image_sets: list[str], dataset_path: str, out: str, *,
@@ -92,22 +91,12 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
     if lost:
         raise DatasetError('%s: expected class names without control characters, found %r. Rename the class'
                            % (data.name, lost[0]))
-    heads, turned = [_head_of(picture) for picture in data.pictures], Faults()
+    heads, turned = [matching_head(picture) for picture in data.pictures], Faults()
     for picture, head in zip(data.pictures, heads):
-        if head.orientation != 1:
-            turned.note(TURNED, picture.index, None, turned_text(picture.path, head.orientation))
+        note_orientation(turned, picture, head.orientation)
     pictures = [picture._replace(size=head.size) for picture, head in zip(data.pictures, heads)]
     doubts = hints(data, [head.size for head in heads])
     return data._replace(pictures=pictures), some_texts(data.faults + turned + doubts)
-
-
-def _head_of(picture):
-    """The head of an image. Raises a DatasetError if its annotation states another size: boxes may be fractions of it.
-    """
-    head = image_head(picture.path)
-    if picture.size not in (None, head.size):
-        raise DatasetError(size_text(picture, head.size))
-    return head
 
 
 def place_images(pictures: Iterable[Picture], folder: str, how: str = 'copy') -> None:

@@ -20,15 +20,13 @@ from numpy.typing import ArrayLike
 
 from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import AnnotatedSet, Picture, unknown_labels, with_background
+from lib.dataset.annotations import AnnotatedSet, unknown_labels, with_background
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.faults import Faults, some_texts, stopping
+from lib.dataset.image_sizes import unreadable, with_sizes
 from lib.errors import DatasetError
 from lib.utils.console import counted
-from lib.utils.image_file import image_head
 from lib.utils.memory import give_back
-
-HEADS_AT_START = 20000      # images: in larger sets only the checker looks for orientations
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +191,7 @@ class IMDB:
         for number in np.flatnonzero(fitted.known & (fitted.verdicts > 0)):
             picture, item = self.data.pictures[fitted.owners[number]], fitted.items[number]
             kind = VERDICTS[fitted.verdicts[number]]
-            faults.note(kind, picture.index, int(item['number']), '%s: %s' % (box_text(self.data, picture, item),
+            faults.note(kind, picture.index, int(item['number']), '%s: %s' % (self.data.box_text(picture, item),
                         '%s: clipped' % kind if kind == kinds.CLIPPED else '%s: dropped' % kind))
         _log_some(faults)
         empty = self.num_images - len(np.unique(fitted.owners[fitted.used]))
@@ -212,7 +210,7 @@ def _without_bad_images(data, faults, on_bad_image):
     """A set without the images that cannot be read, which the log names. Raises a DatasetError if none is left."""
     bad = {fault.index: fault.text for fault in faults if fault.kind == kinds.IMAGE}
     if on_bad_image == 'skip':
-        bad.update(_unreadable(data.pictures))
+        bad.update(unreadable(data.pictures))
     for text in bad.values():
         logger.warning('%s: left out (on_bad_image: skip)', text)
     kept = [picture for picture in data.pictures if picture.index not in bad]
@@ -220,73 +218,6 @@ def _without_bad_images(data, faults, on_bad_image):
         raise DatasetError('%s: %s' % (data.name, 'none of the images can be read, such as %s' % next(iter(
             bad.values())) if bad else 'the list of images is empty'))
     return data._replace(pictures=kept)
-
-
-def _unreadable(pictures):
-    """Index -> error, of the pictures whose size is not annotated and whose header cannot be read."""
-    errors = {}
-    for picture in pictures:
-        try:
-            picture.size or image_head(picture.path)
-        except (DatasetError, FileNotFoundError) as error:
-            errors[picture.index] = str(error)
-    return errors
-
-
-def box_text(data: AnnotatedSet, picture: Picture, item: np.void, size: tuple[int, int] | None = None) -> str:
-    """File, item, box and image size, for messages. `size` replaces the annotated size."""
-    return '%s, box (%s) in an image of %d x %d pixels' % (
-        (data.where(picture, item), ', '.join('%g' % value for value in item['box'])) + (size or picture.size))
-
-
-def with_sizes(data: AnnotatedSet) -> tuple[AnnotatedSet, Faults]:
-    """Read the headers of the images: for the sizes that are not annotated, and for what is wrong with images.
-
-    Returns:
-        data: the set with the size of every image.
-        found: faults for the images with an orientation other than 1, with another size than annotated, or that cannot
-            be read; none for sets of more than HEADS_AT_START images with annotated sizes.
-    Raises:
-        FileNotFoundError, DatasetError: an image whose size is not annotated cannot be read.
-    """
-    pictures, found = [], Faults()
-    for picture in data.pictures:
-        head = None
-        if picture.size is None:
-            head = _needed_head(data, picture)
-        elif len(data.pictures) <= HEADS_AT_START:
-            head = found.attempt(kinds.IMAGE, picture.index, None, image_head, picture.path)
-        if head is not None and head.orientation != 1:
-            found.note(kinds.TURNED, picture.index, None, turned_text(picture.path, head.orientation))
-        if head is not None and picture.size not in (None, head.size):
-            found.note(kinds.SIZE, picture.index, None, size_text(picture, head.size))
-        pictures.append(picture if picture.size else picture._replace(size=head.size))
-    return data._replace(pictures=pictures), found
-
-
-def _needed_head(data, picture):
-    try:
-        return image_head(picture.path)
-    except (DatasetError, FileNotFoundError) as error:
-        raise type(error)('%s: has no <size> of the image, and the image cannot be read: %s'
-                          % (picture.source, error) if data.format == 'PascalVOC' else str(error)) from error
-
-
-def size_text(picture: Picture, size: tuple[int, int]) -> str:
-    """The message about an image whose width and height are `size`, and not those that are annotated."""
-    remedy = 'Correct it, or resize its boxes, if the image was resized after they were drawn'
-    if picture.size == size[::-1]:
-        remedy = 'It lies on its side: boxes must refer to the pixels as stored, before any EXIF rotation. Correct ' \
-            'it, or turn the picture: rfcn check --fix OUT --upright does it where it has an EXIF orientation'
-    return '%s: the image is %d x %d pixels, its annotation %s says %d x %d. %s' % (
-        picture.path, *size, picture.source, *picture.size, remedy)
-
-
-def turned_text(path: str, orientation: int) -> str:
-    """The message about an image with an orientation other than 1."""
-    return ('%s: has the EXIF or TIFF orientation %d: viewers turn it, the network sees the pixels as stored. '
-            'Boxes must refer to the pixels as stored; rfcn check --fix OUT --upright writes upright pictures with '
-            'boxes that fit' % (path, orientation))
 
 
 def check_usable(imdbs: Sequence[IMDB], what: str = 'trained on') -> None:

@@ -36,7 +36,6 @@ from lib.dataset.files import (
     short_name,
     write_lines,
 )
-from lib.dataset.imdb import box_text
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed
@@ -319,7 +318,7 @@ def _line_of(data, picture, item):
     if not all(abs(float(value)) < MOST for value in line.split()[1:]):
         raise DatasetError("%s: expected a box of less than %d times the image's sides, since larger fractions are not "
                            'read back from YOLO. Correct it, or leave such boxes out: rfcn check --fix OUT does'
-                           % (box_text(data, picture, item), MOST))
+                           % (data.box_text(picture, item), MOST))
     return line
 
 

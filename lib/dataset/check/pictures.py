@@ -10,7 +10,7 @@ import numpy as np
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import AnnotatedSet, Picture
 from lib.dataset.faults import Fault, Faults
-from lib.dataset.imdb import size_text, turned_text
+from lib.dataset.image_sizes import note_orientation, size_text
 from lib.errors import DatasetError
 from lib.utils.image_file import image_head, imread
 from lib.utils.limits import MAX_PIXELS
@@ -100,9 +100,7 @@ def turned_pictures(data: AnnotatedSet, images: dict[str, ImageCheck]) -> Faults
     """Faults for the images with an orientation other than 1. `images` is the result of `check_images`."""
     faults = Faults()
     for picture in data.pictures:
-        orientation = images[picture.index].orientation
-        if orientation != 1:
-            faults.note(kinds.TURNED, picture.index, None, turned_text(picture.path, orientation))
+        note_orientation(faults, picture, images[picture.index].orientation)
     return faults
 
 

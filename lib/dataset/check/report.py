@@ -14,7 +14,6 @@ from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems,
 from lib.dataset.check.anchors import Fit, Objects
 from lib.dataset.check.pictures import DECODED, ImageCheck, check_images, frame, same_images, turned_pictures
 from lib.dataset.faults import EXAMPLES, Fault, Faults, stopping
-from lib.dataset.imdb import box_text
 from lib.utils.console import counted, shown
 from lib.utils.limits import MAX_PIXELS
 
@@ -117,7 +116,7 @@ def _box_faults(data, fitted, sizes, on_unknown_class):
         size = sizes[fitted.owners[row]]
         text = '%s: box (%s), whatever the size of the image' % (
             data.where(picture, item), ', '.join('%g' % value for value in item['box'])) \
-            if np.isnan(size).any() else box_text(data, picture, item, (int(size[0]), int(size[1])))
+            if np.isnan(size).any() else data.box_text(picture, item, (int(size[0]), int(size[1])))
         faults.note(VERDICTS[fitted.verdicts[row]], picture.index, int(item['number']), text)
     return faults
 
