@@ -63,8 +63,8 @@ def explain_decision(cfg, args):
 
 def explain_training(cfg, args):
     """What training images teach."""
-    images = []
-    for image in training_images(data_sets.with_classes(cfg), args.params, args.images, args.image and [args.image]):
+    images, cfg = [], data_sets.with_classes(cfg, args.params)
+    for image in training_images(cfg, args.params, args.images, args.image and [args.image]):
         logger.info('%s: %s', shown(image.path), shown(' '.join(image.sentences())))
         images.append(image)
     logger.info('wrote %s', shown(write_training_page(images, args.out)))

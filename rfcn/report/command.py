@@ -21,10 +21,11 @@ from lib.utils.limits import is_there
 from lib.utils.safe_load import load_pickle
 from lib.utils.whole_file import whole_files
 from rfcn import data_sets
+from rfcn.checkpoints.identity import CLASSES
 from rfcn.cli.run import log_to, parse_config, run_folder
 from rfcn.cli.script import share, whole_number_from
 from rfcn.collect_env import RESULT_FILE, TEST_CONFIG, git_revision, machine
-from rfcn.config.config import dump, load_config
+from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.report import analysis
 from rfcn.report.page import Content, report_page, side_by_side
 
@@ -144,8 +145,8 @@ def read_summary(folder):
 
 
 def _test_in(folder, cfg):
-    """The checkpoint and the settings that the test in a folder noted; '' and `cfg` where it left no note, or a damaged
-    one.
+    """The checkpoint and the settings that the test in a folder noted; '' and `cfg`, with class names, where it left no
+    note, or a damaged one.
     """
     note, settings = folder / RESULT_FILE, folder / TEST_CONFIG
     try:
@@ -154,7 +155,7 @@ def _test_in(folder, cfg):
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         logger.warning('%s or %s is damaged (%s): the report does not name the checkpoint', note, settings.name,
                        type(error).__name__)
-    return '', cfg
+    return '', data_sets.with_classes(cfg)
 
 
 def main(argv=None):
@@ -162,14 +163,15 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
     check_folder(args.out)
-    cfg = data_sets.with_classes(cfg)
+    folder = Path(args.detections).parent if args.detections else \
+        run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
+    params, tested = _test_in(folder, cfg)
+    cfg = with_overrides(cfg, {CLASSES: tested.dataset.CLASSES})    # the detections are in their order
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
-    saved = Path(args.detections or run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
-                 / (imdb.name + '_detections.pkl'))
+    saved = Path(args.detections or folder / (imdb.name + '_detections.pkl'))
     if not is_there(saved):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
     all_boxes = load_pickle(str(saved))
     evaluation = imdb.evaluate_detections(all_boxes)
-    params, tested = _test_in(saved.parent, cfg)
     write_report(tested, imdb, all_boxes, evaluation, args.out, params=params, against=args.against,
                  thresh=args.report_score, pictures=args.report_pictures)

@@ -1,5 +1,6 @@
 """What a training image teaches: from the loader and the graph of the training, and nothing computed a second way."""
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -121,6 +122,18 @@ def test_a_training_image_in_the_place_of_a_drawing_is_kept(own_tiny_voc, tiny_y
         command.main(['--train', '--cfg', tiny_yaml(own_tiny_voc), '--out', str(images), '--images', '2',
                       'TRAIN.SHUFFLE=false'])
     assert own.read_bytes() == before
+
+
+def test_classes_are_in_the_order_of_the_checkpoint_where_the_configuration_names_none(tiny_run, tiny_yaml, tmp_path,
+                                                                                       monkeypatch):
+    shutil.copy(str(tiny_run / 'tiny-0001.params'), str(tmp_path))
+    settings = (tiny_run / 'config.yaml').read_text().replace('CLASSES: [blue, red]', 'CLASSES: [red, blue]')
+    (tmp_path / 'config.yaml').write_text(settings)     # says what the checkpoint is
+    shown = []
+    monkeypatch.setattr(command, 'write_training_page', lambda images, out: shown.extend(images))
+    command.main(['--train', '--cfg', tiny_yaml(), '--params', str(tmp_path / 'tiny-0001.params'), '--out',
+                  str(tmp_path / 'out'), '--image', 'high2.jpg', 'dataset.CLASSES=[]'])
+    assert shown[0].classes == ('__background__', 'red', 'blue') and shown[0].gt_boxes[:, 4].tolist() == [2]
 
 
 def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, capsys):

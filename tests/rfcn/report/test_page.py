@@ -12,6 +12,7 @@ from lib.errors import UserError
 from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, test
 from rfcn.config.config import load_config
+from rfcn.core.detect import save_detections
 from rfcn.report import analysis, command
 from rfcn.report.page import Content, report_page
 from tests.conftest import kept_log_handlers
@@ -120,6 +121,23 @@ def test_the_settings_on_the_page_are_those_that_the_detections_were_made_with(t
     command.main(['--cfg', str(config), '--out', str(tmp_path), '--report_pictures', '0', 'TEST.NMS=0.123'])
     words = Page((tmp_path / 'report.html').read_text()).words
     assert 'NMS: 0.3' in words and '0.123' not in words
+
+
+@pytest.mark.parametrize('classes', ['[]', '[blue, red]'])
+def test_the_classes_are_in_the_order_of_the_test_whatever_the_order_of_the_data_is(tested, tmp_path, classes):
+    folder, config, saved = tested
+    background, blue, red = [[np.array(dets) for dets in of_class] for of_class in load_pickle(str(saved))]
+    copy = tmp_path / saved.name
+    save_detections([background, red, blue], str(copy))
+    shutil.copy(str(saved.parent / 'result.json'), str(tmp_path))
+    settings = yaml.safe_load((saved.parent / 'test_config.yaml').read_text())
+    settings['dataset']['CLASSES'] = ['red', 'blue']
+    (tmp_path / 'test_config.yaml').write_text(yaml.safe_dump(settings))
+    command.main(['--cfg', str(config), '--out', str(tmp_path / 'out'), '--detections', str(copy),
+                  '--report_pictures', '0', 'dataset.CLASSES=' + classes])
+    found, before = [json.loads(path.read_text()) for path in (tmp_path / 'out' / 'report.json',
+                                                               folder / 'one' / 'report.json')]
+    assert found['classes'] == before['classes'] and found['costs'] == before['costs']
 
 
 def test_coco_is_reported_as_voc_is(tested, tiny_voc, tmp_path):
