@@ -26,7 +26,7 @@ from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
 from rfcn.checkpoints.identity import CONFIG, QUANTIZED, Identity, check_resuming, identity_beside
-from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states
+from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states, states_beside
 from rfcn.config.config import Config, thaw
 
 ALONE = 'end2end'   # a kind of training that shares its folder with no other; those of single parts may be together
@@ -119,14 +119,26 @@ def at_epoch(prefix: str, epoch: int) -> SavedRun:
         FileNotFoundError, CheckpointError: the parameters are missing or damaged, or the states belong to others.
     """
     path = params_path(prefix, epoch)
-    arg_params, aux_params = load_params(path)
+    params = load_params(path)
     try:
-        momenta, progress, identity, _ = load_states(states_path(prefix, epoch))
+        told = load_states(states_path(prefix, epoch))
     except (FileNotFoundError, CheckpointError) as error:
         logger.warning('%s: resumed without momentum; updates are counted from the epoch (%s)', path, error)
-        return SavedRun(arg_params, aux_params, None, None, identity_beside(path), path)
-    check_sum(progress, (arg_params, aux_params), path, states_path(prefix, epoch))
-    return SavedRun(arg_params, aux_params, momenta, progress, identity, path)
+        return SavedRun(*params, None, None, identity_beside(path), path)
+    return _with_states(path, params, told)
+
+
+def _complete_at(prefix, epoch):
+    """As `at_epoch`, but states that are missing or damaged are an error."""
+    path = params_path(prefix, epoch)
+    return _with_states(path, load_params(path), load_states(states_path(prefix, epoch)))
+
+
+def _with_states(path, params, told):
+    """The SavedRun of a parameter file's content and of what `load_states` read of its states."""
+    momenta, progress, identity, _ = told
+    check_sum(progress, params, path, states_beside(path))
+    return SavedRun(*params, momenta, progress, identity, path)
 
 
 def newest(prefix: str) -> SavedRun | None:
@@ -134,8 +146,8 @@ def newest(prefix: str) -> SavedRun | None:
 
     None where there is none. Files that are damaged or do not belong together are passed over with a warning.
     """
-    saved = (_try(at_epoch, prefix, epoch) for epoch in reversed(epochs_with_states(prefix)))
-    whole = next((run for run in saved if run and run.progress), None)
+    saved = (_try(_complete_at, prefix, epoch) for epoch in reversed(epochs_with_states(prefix)))
+    whole = next((run for run in saved if run), None)
     stopped = _try(_interrupted, prefix) if os.path.exists(interrupted_path(prefix)) else None
     found = [run for run in (whole, stopped) if run]
     return max(found, key=lambda run: (run.progress.epoch, run.progress.images)) if found else None
