@@ -82,7 +82,7 @@ def identity_beside(params: str | os.PathLike) -> Identity | None:
         return None
     try:
         return Identity(None, backbone_settings(params) if path == note else settings_of(load_config(config)), None)
-    except ValueError as error:
+    except (ValueError, FileNotFoundError) as error:    # of its BASE
         logger.warning('%s: what it says of the checkpoint beside it cannot be read: %s', path, error)
         return None
 

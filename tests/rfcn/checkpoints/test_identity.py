@@ -63,6 +63,13 @@ def test_without_states_config_yaml_says_what_a_checkpoint_is_and_without_both_n
     assert states.identity_of_params(copied + '/tiny-0001.params') is None
 
 
+@pytest.mark.parametrize('text', ['BASE: gone.yaml', 'TRAIN: {rate: 1}', '{'])
+def test_a_config_yaml_that_cannot_be_read_is_warned_of_and_says_nothing(tmp_path, caplog, text):
+    (tmp_path / 'config.yaml').write_text(text)
+    assert identity.identity_beside(tmp_path / 'a-0001.params') is None
+    assert 'config.yaml: what it says of the checkpoint beside it cannot be read' in caplog.text
+
+
 @pytest.mark.parametrize('key, value, said', [
     ('network.PIXEL_MEANS', [0, 0, 0], r'network.PIXEL_MEANS was \[103.0, 116.0, 123.0\], now \[0.0, 0.0, 0.0\]'),
     ('network.ANCHOR_SCALES', [2, 4, 8], r'network.ANCHOR_SCALES was \[1.0, 2.0, 4.0\], now \[2.0, 4.0, 8.0\]'),
