@@ -212,6 +212,7 @@ def validation(cfg):
         logger.warning('dataset.val_image_set is %s, but it is not validated on: TRAIN.EVAL_PERIOD is 0',
                        cfg.dataset.val_image_set)
         return None
+    check_device(cfg, 'TEST')   # now, and not after the first epoch
     imdb, = data_sets.datasets(cfg, cfg.dataset.val_image_set)
     check_usable([imdb], 'validated on')
     imdb.check_headers()

@@ -3,9 +3,11 @@ import mxnet as mx
 import pytest
 
 from lib.dataset.imdb import Evaluation
+from lib.errors import ConfigError
 from rfcn.checkpoints import checkpoint, states
 from rfcn.core.interrupt import StopWish
 from rfcn.core.trainer import Trainer, validated_epochs
+from rfcn.training import validation
 from tests.rfcn.conftest import log_lines
 
 
@@ -17,6 +19,11 @@ def test_validation_writes_its_metrics_and_keeps_the_best_checkpoint(train):
     arg_params, _ = checkpoint.load_params(prefix + '-best.params', for_inference=True)
     assert 'rfcn_bbox_weight' in arg_params
     assert states.load_states(checkpoint.states_path(prefix, 3))[1].best == max(line['mAP@0.5'] for line in lines)
+
+
+def test_a_precision_that_gpus_do_not_have_is_refused_before_the_training_and_not_after_its_first_epoch(tiny_cfg):
+    with pytest.raises(ConfigError, match='TEST.PRECISION: bf16 runs on the CPU alone'):
+        validation(tiny_cfg('dataset.val_image_set=val', 'TEST.PRECISION=bf16', 'gpus=0'))
 
 
 class FakeLoader:
