@@ -16,7 +16,7 @@ import numpy as np
 from lib.dataset.annotations import ITEM, LARGEST, flags_of
 from lib.dataset.files import check_regular, decoded, read_file
 from lib.errors import DatasetError
-from lib.utils.console import progress
+from lib.utils.console import listed, progress
 
 CHUNK = 2 ** 20         # characters that are read at once
 LARGE = 64              # chunks; a larger file shows a bar
@@ -25,6 +25,9 @@ LIST = object()         # stands for a list, whose items follow
 _DECODER = json.JSONDecoder()
 _BLANKS = re.compile(r'[ \t\r\n]*')
 _REFERENCES = 'the image_id of one of the images', 'the id of one of the categories'
+_OTHER_JSON = "%s: expected an object with the lists 'images', 'annotations' and 'categories', found %s: this is the " \
+    'json of another tool, or no annotations. Export the data as COCO, or as PASCAL VOC'
+_KEYS_NAMED = 6         # of such a file, in the message
 
 
 class CocoFile(NamedTuple):
@@ -59,9 +62,11 @@ def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
             category that is not there.
     """
     images, categories, columns = _Named('images', 'file_name'), _Named('categories', 'name'), _Columns()
-    targets, lists = {'images': images, 'categories': categories, 'annotations': columns}, set()
+    targets, lists, keys = {'images': images, 'categories': categories, 'annotations': columns}, set(), []
     for key, number, item in items_of_lists(path):
         target = targets.get(key)
+        if number < 0 and len(keys) <= _KEYS_NAMED:
+            keys.append(key)
         if target is None:
             continue
         if number < 0:
@@ -77,7 +82,8 @@ def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
         except DatasetError as error:
             on_fault(key, number, error)
     if 'images' not in lists:
-        raise DatasetError("%s: expected an object with the lists 'images', 'annotations' and 'categories'" % path)
+        raise DatasetError(_OTHER_JSON % (path, 'the keys %s%s' % (listed(keys[:_KEYS_NAMED]), ', ...' * (
+            len(keys) > _KEYS_NAMED)) if keys else 'an empty one'))
     images.leave_out_ambiguous()
     categories.leave_out_ambiguous()
     items, owners = columns.resolved(path, images.places, categories.places, on_fault)
@@ -229,7 +235,12 @@ def items_of_lists(path: str) -> Iterator[tuple[str, int, object]]:
         with open(path, encoding='utf-8-sig') as file, contextlib.ExitStack() as stack:
             bar = stack.enter_context(progress(desc=os.path.basename(path), unit='MB', total=total)) \
                 if total >= LARGE else None
-            yield from _Scanner(file, bar).items()
+            scanner = _Scanner(file, bar)
+            if scanner.peek() == '[':
+                raise DatasetError(_OTHER_JSON % (path, 'a list'))
+            yield from scanner.items()
+    except DatasetError:
+        raise
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such annotation file' % os.path.abspath(path)) from None
     except UnicodeDecodeError:
