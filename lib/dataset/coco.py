@@ -54,7 +54,7 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
 
     The json file is instances_<image_set>.json, image_info_<image_set>.json (test images, without annotations) or
     <image_set>.json, in dataset_path/annotations or in dataset_path; or <image_set>/_annotations.coco.json (Roboflow).
-    Images lie in images/<image_set>, <image_set>, images, or dataset_path itself. Those of minival2014 and
+    Images lie in images/<image_set>, <image_set>, images, data, or dataset_path itself. Those of minival2014 and
     valminusminival2014 lie in val2014, those of test-dev2017 in test2017.
 
     Args:
@@ -72,7 +72,8 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     content = read_json(path, lambda key, number, error: faults.note(_kind(key, error), '', number, error))
     if not content.images:
         raise DatasetError(faults.reason('%s: the list of images is empty' % path))
-    named = list(content.categories.values())
+    identifiers = _category_ids(path, content)
+    named = list(identifiers)
     if not named and faults.reason():
         raise DatasetError(faults.reason())
     classes = class_names(named if classes is None else classes, path)
@@ -80,17 +81,39 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     if absent:
         raise DatasetError('%s: no category %s; there are %s. Add it to the categories of the file, or leave it out of '
                            'dataset.CLASSES' % (path, listed(absent), listed(named)))
-    counts = np.bincount(content.items['label'], minlength=len(named)).tolist()
-    note_other_classes(faults, path, {name: count for name, count in zip(named, counts) if name not in classes})
+    note_other_classes(faults, path, {name: count for name, count in zip(content.categories.values(), _counts(content))
+                                      if name not in classes and count})
     folders = _folders(image_set, dataset_path, path)
     pictures = [_picture(path, dataset_path, folders, image, found, faults) for image, found
                 in zip(content.images, _items_of_images(content, classes))]
     _note_crowded(path, pictures, faults)
-    identifiers = {name: identifier for identifier, name in content.categories.items()}
     ids = CocoIds([image['id'] for image in content.images], {name: identifiers.get(name) for name in classes})
     official = bool(re.fullmatch(COCO_SET, image_set)) and len(named) == len(COCO_CLASSES)
     return AnnotatedSet(set_name(dataset_path, image_set), image_set, 'coco', classes, len(classes), pictures, faults,
                         'annotations[%d]', content.annotated, official, ids)
+
+
+def _counts(content):
+    """The number of objects of each category."""
+    return np.bincount(content.items['label'], minlength=len(content.categories)).tolist()
+
+
+def _category_ids(path, content):
+    """Name -> id of each category.
+
+    A second category of a name does not count where only one of the two has objects: Roboflow writes one for the group
+    of the classes, which may be called like a class. Raises a DatasetError if both have some.
+    """
+    ids, used = {}, set()
+    for (identifier, name), count in zip(content.categories.items(), _counts(content)):
+        if count and name in used:
+            raise DatasetError("%s: the categories of the ids %s and %s are both called '%s', and both have objects. "
+                               'Rename one, or give all of them one category_id' % (path, ids[name], identifier, name))
+        if count or name not in ids:
+            ids[name] = identifier
+        if count:
+            used.add(name)
+    return ids
 
 
 def _kind(key, error):
