@@ -81,7 +81,7 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     Corners are pixels counted from 0, both inside the box. The first line may be missing. If it is there, the columns
     may be in any order, have any of the names in COLUMNS (xmin, x_min, Image ID), and include width and height of the
     image, difficult, crowd and ignore. Columns are separated by commas, semicolons or tabs. Images lie in
-    images/<set>/, <set>/, images/ or in the data set's folder itself.
+    images/<set>/, <set>/, images/, data/ or in the data set's folder itself.
 
     Args:
         image_set: 'train' for <dataset_path>/train.csv.

@@ -55,21 +55,25 @@ def files_of_set(image_set: str, dataset_path: str, patterns: Sequence[str], wha
         if found:
             return [inside(dataset_path, os.path.relpath(found[0], dataset_path))] + found[1:]
         tried += [pattern % name for pattern in patterns]
+    alike = (meant([dataset_path], name, (os.path.splitext(name)[1],)) for name in tried)
     raise FileNotFoundError("%s: there %s of the image set '%s': tried %s%s"
-                            % (os.path.abspath(dataset_path), what, image_set, ', '.join(tried), remedy))
+                            % (os.path.abspath(dataset_path), what, image_set, ', '.join(tried),
+                               next(filter(None, alike), remedy)))
 
 
 def image_folders(image_set: str, dataset_path: str, more: Sequence[str] = ()) -> list[str]:
     """The existing folders in which the images of a set may lie, the likeliest first.
 
-    They are images/<set> and <set> for each of its names (`names_of_set`), then images, then the data set's folder.
+    They are images/<set> and <set> for each of its names (`names_of_set`), then images, data (FiftyOne), and the data
+    set's folder.
 
     Args:
         image_set, dataset_path: name of the set, and folder of the data set.
         more: further names of the set.
     """
     places = [place for name in [*names_of_set(image_set), *more] for place in (os.path.join('images', name), name)]
-    folders = dict.fromkeys(os.path.abspath(os.path.join(dataset_path, place)) for place in places + ['images', ''])
+    places += ['images', 'data', '']
+    folders = dict.fromkeys(os.path.abspath(os.path.join(dataset_path, place)) for place in places)
     return [folder for folder in folders if os.path.isdir(folder)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from pathlib import PureWindowsPath
 from typing import Sequence
 from xml.etree import ElementTree
 
@@ -33,13 +34,14 @@ from lib.dataset.files import (
     files_below,
     folders_below,
     inside,
+    is_inside,
     meant,
     names_of_set,
     relative,
     set_name,
     write_lines,
 )
-from lib.dataset.voc_files import Flat, Images, Unlisted, find_layout, quietly, xml_name
+from lib.dataset.voc_files import EXTENSIONS, Flat, Images, Unlisted, find_layout, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 from lib.utils.console import counted
@@ -87,7 +89,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     if classes is None:
         classes = _default_classes(layout, labels, sets)
         if not classes and not annotated:
-            raise FileNotFoundError(_nothing_annotated(layout, next(iter(index)) + '.xml'))
+            raise FileNotFoundError(_nothing_annotated(layout, next(iter(index))))
         if not classes and faults.reason():
             raise DatasetError(faults.reason())
     classes = class_names(classes, layout.annotations)
@@ -102,16 +104,17 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
 
 
 def _nothing_annotated(layout, first):
-    """The message about a set none of whose images has an annotation; `first` is the name of the first one's file."""
+    """The message about a set none of whose images has an annotation; `first` is the first one on its list."""
+    stem, extension = os.path.splitext(first.replace('\\', '/'))
+    name = (stem if extension.lower() in EXTENSIONS else stem + extension) + '.xml'
     return '%s: there is no such annotation file, nor one of any other name in %s%s' % (
-        os.path.join(layout.annotations, first), layout.list_path,
-        meant(folders_below(layout.annotations), first.replace('\\', '/'), ('.xml',)))
+        os.path.join(layout.annotations, first + '.xml'), layout.list_path,
+        meant(folders_below(layout.annotations), name, ('.xml',)))
 
 
 def _read_picture(layout, images, index, annotated, target, faults):
     """The Picture of an image. Its items are added to `target`: Labels, Items, and the number of the picture."""
-    source = faults.attempt(kinds.NAME, index, None, inside, layout.annotations,
-                            xml_name(layout.annotations, index))
+    source = faults.attempt(kinds.NAME, index, None, _source_of, layout, index)
     if source is None:
         return Picture(index, index, '', '', None, no_items())
     unlabelled = not annotated or isinstance(layout, Flat) and not os.path.exists(source)
@@ -124,6 +127,16 @@ def _read_picture(layout, images, index, annotated, target, faults):
     note_candidates(faults, index, source, found, other)
     name = relative(found, layout.images) if found else index
     return Picture(index, name, found, source, size, no_items())
+
+
+def _source_of(layout, index):
+    """The path of the XML file of an image. Raises a DatasetError if its name is a path out of the folder."""
+    name = index.replace('\\', '/')
+    if not is_inside(layout.annotations, name) or PureWindowsPath(name).is_absolute():
+        raise DatasetError('%s: names an image that lies elsewhere: the name %r leads out of this folder; refused%s'
+                           % (layout.list_path, index, meant(folders_below(layout.images), name)
+                              or '. Copy it into the folder, and name it as it is called there'))
+    return inside(layout.annotations, xml_name(layout.annotations, index))
 
 
 def _default_classes(layout, labels, sets):

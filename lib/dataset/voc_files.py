@@ -61,7 +61,11 @@ class Lists:
 
         `note` is not used: it is for layouts without lists, see `files_below`.
         """
-        names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image per line')]
+        try:
+            names = [self._name_on(line) for line in read_lines(self.list_path, 'the name of an image per line')]
+        except FileNotFoundError as error:
+            folder, name = os.path.split(self.list_path)
+            raise FileNotFoundError('%s%s' % (error, meant([folder], name, ('.txt',)))) from None
         if not names:
             raise DatasetError('%s: expected the name of an image per line, found none' % self.list_path)
         return names
@@ -206,7 +210,7 @@ class Images:
             raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
                                     % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
                                        '; %s leads nowhere or is not a file' % next(iter(found)) if found else
-                                       meant(places, named or stem) or meant(places, stem)
+                                       meant(places, named or index) or meant(places, stem)
                                        or '. Add it, or take its annotation away'))
         return paths[0], paths[1] if len(paths) > 1 else ''
 

@@ -96,7 +96,7 @@ class Description:
         if not paths:
             return ''
         called = '' if os.path.basename(paths[0]) in DESCRIPTIONS + NAME_LISTS else ', and call it %s' % (
-            DESCRIPTIONS[0] if paths[0].endswith('ml') else CLASS_FILE)
+            DESCRIPTIONS[0] if paths[0].lower().endswith('ml') else CLASS_FILE)
         return '. Perhaps %s has them: give its folder as the data set%s' % (paths[0], called)
 
     def keypoint_values(self) -> int:

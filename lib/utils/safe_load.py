@@ -190,6 +190,9 @@ def parse_yaml(text: str, as_text: bool = False) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 'line %d: ' % (mark.line + 1) if mark else ''
-        raise ValueError('%snot valid YAML: %s' % (line, error.problem or error.context)) from error
+        problem = error.problem or error.context
+        advice = '. In double quotes a backslash begins a code: write single quotes, or / in paths' \
+            if 'escape' in problem else ''
+        raise ValueError('%snot valid YAML: %s%s' % (line, problem, advice)) from error
     except Exception as error:  # odd scalars and depths: KeyError, AttributeError, RecursionError ...
         raise ValueError('not valid YAML: %.80s' % repr(error)) from error

@@ -92,6 +92,23 @@ def test_a_list_of_other_names_says_which_file_is_not_there(voc, lines):
         trained_on('PascalVOC', voc.folder)
 
 
+@pytest.mark.parametrize('name', ['/other/JPEGImages/a.jpg', 'C:\\me\\JPEGImages\\a.jpg', '../a.jpg'])
+@pytest.mark.parametrize('others, there', [((), 'Annotations/a.xml'), (('b',), 'JPEGImages/a.jpg')])
+def test_the_file_that_a_path_of_another_computer_means_is_told(voc, name, others, there):
+    for each in ('a',) + others:
+        voc.add(each, [CAT])
+    voc.list_images('train', (name,) + others)
+    with pytest.raises((DatasetError, FileNotFoundError), match=r'train\.txt.*%s is there: correct the name' % there):
+        trained_on('PascalVOC', voc.folder)
+
+
+def test_a_list_that_is_meant_is_told(voc):
+    voc.add('a', [CAT])
+    (voc.folder / 'ImageSets/Main/train.txt').rename(voc.folder / 'ImageSets/Main/train.TXT')
+    with pytest.raises(FileNotFoundError, match=r'train\.txt: there is no such file.*train\.TXT is there: correct'):
+        trained_on('PascalVOC', voc.folder)
+
+
 @pytest.mark.parametrize('others', [(), ('b',)])        # none of the list has its annotation, or one
 def test_an_annotation_in_a_folder_that_the_list_does_not_name_is_told(voc, others):
     for name in others:

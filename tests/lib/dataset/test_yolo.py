@@ -83,6 +83,7 @@ def test_without_names_anywhere_the_remedy_is_told(folder):
 
 
 @pytest.mark.parametrize('name, remedy', [
+    ('data.YAML', r'data\.YAML has them: give its folder as the data set, and call it data\.yaml$'),
     ('cars.yaml', r'cars\.yaml has them: give its folder as the data set, and call it data\.yaml$'),
     ('voc.names', r'voc\.names has them: give its folder as the data set, and call it classes\.txt$'),
     ('set/data.yaml', r'set.data\.yaml has them: give its folder as the data set$')])
@@ -125,6 +126,7 @@ def test_a_bad_line_is_named_with_its_number(folder, line):
     ('nc: 3\nnames: [a, b]', 'nc says 3 classes, names has 2'),
     ('names: [a, a]', r"twice or empty: \['a'\]"), ('- a', "expected keys 'names', 'train' and so on"),
     ('a: [', 'line 1: not valid YAML'),
+    ('train: "C:\\Users\\me"', r'line 1: not valid YAML: .*In double quotes a backslash begins a code: write single'),
     ('a: &x 1\nb: *x', r'line 2: not valid YAML: aliases are not read'),
     ('!!python/name:os.system x', 'not valid YAML'),
     ('# ' + 70000 * 'x', 'larger than 65536 bytes. Write the names into classes.txt')])
