@@ -50,8 +50,10 @@ def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambd
     Raises:
         FolderInUse: another run writes there.
         CheckpointError: the checkpoints that are there are another run's.
+        ConfigError: see `check_settings`, `check_device`.
         UnicodeEncodeError: see `check_name`.
     """
+    check_settings(cfg)
     check_device(cfg, 'TRAIN')
     identity = identity_of(cfg, kind, loader.roidb)
     check_workers(cfg, identity)
@@ -66,6 +68,17 @@ def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambd
         _train(cfg, symbol, loader, prefix, devices, saved, same_data,
                dict(extra_params=extra_params, validate=validate, identity=identity))
     return prefix
+
+
+def check_settings(cfg):
+    """Raise a ConfigError where nothing would be trained, or the checkpoints would have no name."""
+    if not cfg.TRAIN.end_epoch:
+        raise ConfigError('TRAIN.end_epoch is 0, so nothing would be trained: give the number of epochs')
+    if not cfg.TRAIN.model_prefix:
+        raise ConfigError('TRAIN.model_prefix is empty: give the first part of the names of the checkpoints, such as '
+                          'TRAIN.model_prefix=rfcn')
+    if not cfg.TRAIN.lr:
+        logger.warning('TRAIN.lr is 0: no weight will change')
 
 
 def check_workers(cfg, identity):

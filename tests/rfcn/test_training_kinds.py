@@ -5,6 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.errors import ConfigError
 from rfcn.train_end2end import train_net
 from tests.rfcn.conftest import log_lines
 
@@ -54,3 +55,18 @@ def test_a_folder_that_mxnet_cannot_write_into_is_found_out_before_anything_is_t
     with pytest.raises(UnicodeEncodeError):
         train_net(few_steps(), str(folder))
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize('setting, said', [
+    ('TRAIN.end_epoch=0', 'TRAIN.end_epoch is 0, so nothing would be trained'),
+    ('TRAIN.model_prefix=', 'TRAIN.model_prefix is empty'),
+])
+def test_a_training_of_nothing_or_whose_checkpoints_have_no_name_is_refused(setting, said, tiny_cfg, tmp_path):
+    with pytest.raises(ConfigError, match=said):
+        train_net(tiny_cfg(setting), tmp_path / 'run')
+    assert list(tmp_path.glob('run*')) == []
+
+
+def test_a_rate_of_0_is_warned_of(tiny_cfg, tmp_path, caplog):
+    train_net(tiny_cfg('TRAIN.lr=0'), tmp_path)
+    assert 'TRAIN.lr is 0: no weight will change' in caplog.messages
