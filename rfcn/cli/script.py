@@ -145,8 +145,9 @@ def _run(main):
     script = os.path.basename(sys.argv[0])
     if script in SPELLED_NOW:
         print('note: %s is now the command rfcn %s' % (script, SPELLED_NOW[script]), file=sys.stderr)
-    show = TRACEBACK in sys.argv
-    sys.argv[1:] = [word for word in sys.argv[1:] if word != TRACEBACK]
+    end = sys.argv.index('--') if '--' in sys.argv else len(sys.argv)   # what follows is for the command that it starts
+    show = TRACEBACK in sys.argv[:end]
+    sys.argv[1:end] = [word for word in sys.argv[1:end] if word != TRACEBACK]
     try:
         status = _call(main)
     except BrokenPipeError:     # the reader of our output, such as `head`, has enough

@@ -36,6 +36,7 @@ class StopWish:
     def __init__(self):
         self.signal = None
         self._at_once = False
+        self._before = {}       # signal -> its handler before this one
 
     @contextlib.contextmanager
     def at_once(self):
@@ -50,8 +51,10 @@ class StopWish:
         # Only the main thread may handle signals; elsewhere nothing changes.
         main = threading.current_thread() is threading.main_thread()
         outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-        self._before = {number: signal.signal(number, self._note) for number in self.SIGNALS
-                        if main and not (outlives and number == signal.SIGHUP)}
+        for number in self.SIGNALS:
+            if main and not (outlives and number == signal.SIGHUP):
+                self._before[number] = signal.getsignal(number)     # first: a signal may come at any moment
+                signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error):

@@ -325,7 +325,8 @@ def main(argv=None):
                                         '[address=IP] [VARIABLE=VALUE ...]')
     parser.add_argument('--rsh', default=SSH, help='remote shell (default: %(default)s)')
     parser.add_argument('--logs', help='folder of the log files (default launch_logs/<date and time>)')
-    parser.add_argument('command', nargs=argparse.REMAINDER, metavar='-- NAME ...', help='what rfcn is to do')
+    parser.add_argument('command', nargs=argparse.REMAINDER, metavar='-- NAME ...',
+                        help='what rfcn is to do; with --traceback, a worker shows where in the program an error arose')
     args = parser.parse_args(argv)
     command = args.command[1:] if args.command[:1] == ['--'] else args.command
     if not command or command[0] not in SHARED:

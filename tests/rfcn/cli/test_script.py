@@ -336,6 +336,15 @@ def test_the_help_names_the_argument_that_shows_tracebacks_and_main_never_sees_i
     assert end_of(lambda: vars(parser.parse_args()) and 7, monkeypatch, '--traceback') == 0     # no argument is left
 
 
+def test_the_argument_behind_two_dashes_is_for_the_command_that_is_started(monkeypatch, capsys):
+    def main():
+        raise ConfigError(' '.join(sys.argv[1:]))
+    assert end_of(main, monkeypatch, '--workers', '2', '--', 'train', '--traceback') == 1
+    assert capsys.readouterr().err == 'error: --workers 2 -- train --traceback\n'
+    assert end_of(main, monkeypatch, '--traceback', '--', 'train') == 1
+    assert 'Traceback' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('word', ['0', '-1', 'nan', 'inf', '1e999', 'x', ''])
 def test_a_number_above_0_is_taken_and_no_other(word):
     assert positive('1e-3') == 0.001

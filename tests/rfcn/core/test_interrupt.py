@@ -27,6 +27,21 @@ def test_the_first_signal_is_only_noted_and_handlers_come_back(number):
     assert signal.getsignal(number) == (signal.SIG_IGN if number == signal.SIGHUP else before)
 
 
+@pytest.mark.parametrize('number', StopWish.SIGNALS)
+def test_a_signal_that_comes_while_handlers_are_put_in_their_places_is_noted(number, monkeypatch):
+    handle = signal.signal
+
+    def handle_and_send(which, handler):
+        before = handle(which, handler)
+        monkeypatch.setattr(signal, 'signal', handle)
+        signal.raise_signal(which)
+        return before
+    monkeypatch.setattr(StopWish, 'SIGNALS', (number,))
+    monkeypatch.setattr(signal, 'signal', handle_and_send)
+    with StopWish() as stop:
+        assert stop.signal == number
+
+
 def test_a_closed_terminal_may_tell_it_twice_and_a_run_that_shall_outlive_it_hears_nothing(caplog):
     with StopWish() as stop:
         signal.raise_signal(signal.SIGHUP)
