@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lib.errors import UserError
 from lib.utils.folders import make_folder
 from lib.utils.whole_file import save_text, save_whole
 from rfcn import data_sets, inference
@@ -192,8 +193,11 @@ def main(argv=None):
 
 
 def last(run):
-    """The newest numbered checkpoint of a training."""
-    return max(run.glob('*-[0-9][0-9][0-9][0-9].params'))
+    """The newest numbered checkpoint of a training. Raises a UserError if there is none."""
+    found = max(run.glob('*-[0-9][0-9][0-9][0-9].params'), default=None)
+    if found is None:
+        raise UserError('%s: expected the folder of a training, found no checkpoint such as demo-0001.params' % run)
+    return found
 
 
 if __name__ == '__main__':

@@ -177,13 +177,23 @@ class IMDB:
         raise NotImplementedError
 
     def check_detections(self, all_boxes: list) -> None:
-        """Raise a DatasetError unless `all_boxes` has a list for each class, and in it an array for each image."""
+        """Raise a DatasetError unless `all_boxes` has a list for each class, in it an (n, 5) array for each image."""
+        lists = (list, tuple)
+        if not isinstance(all_boxes, lists) or not all(isinstance(of_class, lists) for of_class in all_boxes[1:]):
+            raise DatasetError('%s: expected detections as a list for each class of an array for each image, found %s'
+                               % (self.name, 'other lists' if isinstance(all_boxes, lists) else
+                                  'a ' + type(all_boxes).__name__))
         lengths = sorted({len(of_class) for of_class in all_boxes[1:]})
         if len(all_boxes) != self.num_classes or lengths not in ([], [self.num_images]):
             raise DatasetError('%s: expected detections of %d classes and %d images, found %d classes and %s images: '
                                'they were made for another data set or image set'
                                % (self.name, self.num_classes, self.num_images, len(all_boxes),
                                   ' or '.join(map(str, lengths)) or 'no'))
+        shapes = {np.shape(dets) for of_class in all_boxes[1:] for dets in of_class if np.size(dets)}
+        strange = next((shape for shape in shapes if len(shape) != 2 or shape[1] != 5), None)
+        if strange is not None:
+            raise DatasetError('%s: expected the detections of a class in an image as an array (n, 5) of x1, y1, x2, '
+                               'y2 and score, found one of shape %s' % (self.name, strange))
 
     def _log_objects(self, fitted):
         """Log some of the boxes that are clipped or dropped, and how many objects are used."""

@@ -25,7 +25,8 @@ _ORIENTATION_ANYWHERE = TIFF_MAGIC + (b'RIFF',)     # TIFF, WebP: it may stand a
 def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
     """Read an image as the release did: BGR, pixels in the order stored, whatever its EXIF orientation says.
 
-    Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones.
+    Grey images get three equal channels, an alpha channel is dropped, 16 bit values become 8 bit ones. The colours of
+    a TIFF are multiplied by a channel that it calls alpha, by OpenCV: what is transparent there is black.
 
     Args:
         path: jpg, png, bmp, tiff, webp, pbm, pgm or ppm file; its extension does not matter. Other formats are refused,

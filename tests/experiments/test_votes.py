@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import votes
+from lib.errors import UserError
 from rfcn import data_sets
 from rfcn.detector import Detector
 from rfcn.explaining.decision import explain
@@ -50,3 +51,8 @@ def test_the_studies_run_and_are_drawn(tiny_run, tmp_path):
     told = results['ohem'][votes.HARDEST]
     assert told['foreground RoIs'] == len(told['losses, foreground']) > 0
     assert 0 < told['share of the loss that the 64 hardest hold'] <= 1
+
+
+def test_a_folder_without_a_checkpoint_is_told(tmp_path):
+    with pytest.raises(UserError, match='expected the folder of a training, found no checkpoint'):
+        votes.last(tmp_path)

@@ -166,6 +166,17 @@ def test_detections_for_another_set_are_refused(write):
         open_set(write()).evaluate_detections([[[]], [[]]])
 
 
+@pytest.mark.parametrize('all_boxes, found', [
+    ({'a': 1}, 'a list for each class of an array for each image, found a dict'),
+    (np.zeros((3, 1, 5)), 'a list for each class of an array for each image, found a ndarray'),
+    ([[], 1, 2], 'a list for each class of an array for each image, found other lists'),
+    ([[], [np.zeros((5, 4))], [[]]], r'an array \(n, 5\) of x1, y1, x2, y2 and score, found one of shape \(5, 4\)'),
+    ([[], [np.zeros(5)], [[]]], r'found one of shape \(5,\)')])
+def test_what_is_no_list_of_detections_is_refused(write, all_boxes, found):
+    with pytest.raises(DatasetError, match=found):
+        open_set(write()).evaluate_detections(all_boxes)
+
+
 @pytest.mark.parametrize('lists, message', [
     ({'annotations': [annotation(99)]}, r'annotations\[0\]: expected the id of one of the categories'),
     ({'annotations': [annotation(image_id=8)]}, r'annotations\[0\]: expected the image_id of one of the images'),

@@ -7,6 +7,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib.errors import DatasetError
 from lib.utils import image_file
@@ -50,6 +51,13 @@ def test_a_grey_image_has_three_equal_channels(tmp_path):
 def test_an_alpha_channel_is_dropped(tmp_path):
     with_alpha = np.dstack([picture(), np.full((30, 40), 99, dtype=np.uint8)])
     np.testing.assert_array_equal(imread(save(tmp_path / 'a.png', with_alpha)), picture())
+    np.testing.assert_array_equal(imread(save(tmp_path / 'a.tif', with_alpha)), picture())
+
+
+def test_the_colours_of_a_tiff_are_multiplied_by_a_channel_that_it_calls_alpha(tmp_path):
+    with_alpha = np.dstack([picture()[:, :, ::-1], np.full((30, 40), 99, dtype=np.uint8)])
+    Image.fromarray(with_alpha, 'RGBA').save(str(tmp_path / 'a.tif'))
+    assert np.abs(imread(tmp_path / 'a.tif') - picture() * (99 / 255)).max() <= 1
 
 
 @pytest.mark.parametrize('name', ['a.png', 'a.tif'])
