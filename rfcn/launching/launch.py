@@ -37,7 +37,8 @@ HELPER_GRACE = 3.0      # the same for scheduler and servers once no worker is l
 STOP_GRACE = 50.0       # seconds for the workers to stop in order once that is wished
 KILL_GRACE = 8.0        # seconds for what is left to end
 AGENT_GRACE = agent.PATIENCE + 10.0     # seconds for an agent to end what it started
-STOPPED = {128 + number: number.name for number in (signal.SIGINT, signal.SIGTERM)}    # the status of a training
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)     # ask for the end of a run
+STOPPED = {128 + number: number.name for number in STOPS}      # the status of a training
 
 
 class LaunchFailed(UserError, RuntimeError):
@@ -154,7 +155,8 @@ class Launch:
         Raises:
             LaunchFailed: one of them failed or went missing.
         """
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._note) for number in STOPS
+                  if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}     # as `nohup` wants it
         try:
             for host in {process.host.name: process.host for process in self.processes.values()}.values():
                 self.connections[host.name] = Connection(host, self.rsh, self.inbox)
@@ -306,7 +308,7 @@ class Launch:
             self.deadline = now + KILL_GRACE
 
     def _note(self, number, frame):
-        if self.signal:
+        if self.signal and number != signal.SIGHUP:     # of which a closed terminal may send several
             self.deadline = 0.1     # now
         self.signal = number
 

@@ -199,6 +199,33 @@ def test_ctrl_c_while_a_remote_shell_is_started_ends_it(run, monkeypatch):
     assert run(shell='exec sleep 60') == 128 + signal.SIGINT
 
 
+@pytest.fixture
+def closed_terminal(monkeypatch):
+    """A function (what SIGHUP does before): from now on the terminal is closed while a remote shell is started."""
+    class Closed(launch.Connection):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            for _ in range(2):      # from the system and from the shell
+                os.kill(os.getpid(), signal.SIGHUP)
+
+    def patch(handler):
+        signal.signal(signal.SIGHUP, handler)
+        monkeypatch.setattr(launch, 'Connection', Closed)
+    before = signal.getsignal(signal.SIGHUP)
+    yield patch
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_stops_the_run_as_ctrl_c_does(run, closed_terminal):
+    closed_terminal(lambda number, frame: pytest.fail('nobody took the signal'))
+    assert run(shell='exec sleep 60') == 128 + signal.SIGHUP
+
+
+def test_a_run_that_shall_outlive_its_terminal_does(run, closed_terminal):
+    closed_terminal(signal.SIG_IGN)
+    assert run('exit 0') == 0
+
+
 def started(running, count, deadline=10):
     """Numbers of the `count` children of an agent, once their programs have begun."""
     children = Path('/proc/%d/task/%d/children' % (running.pid, running.pid))
