@@ -84,7 +84,7 @@ _DATASET = {
     'dataset': Key('PascalVOC', text),            # format of the data: PascalVOC, coco; ours: csv, yolo
     'image_set': Key('2007_trainval', text),      # training images; several sets are joined with +
     'test_image_set': Key('2007_test', one_set),  # images to test on
-    'val_image_set': Key('', one_set),            # ours: images to validate on while training; '' is none
+    'val_image_set': Key('', one_set),            # ours: images that rfcn train validates on; '' is none
     'root_path': Key('./data', text),             # folder of all data sets
     'dataset_path': Key('./data/VOCdevkit', text),  # folder of this data set
     'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given

@@ -99,7 +99,7 @@ class Trainer:
     def _epoch(self, epoch, end_epoch, stop, done=0, drawn_for=None):
         self.metrics.reset()
         self.recent.reset()
-        started, seen = time.time(), 0
+        started, seen = time.monotonic(), 0
         batches = batches_in(epoch, end_epoch, len(self.loader))
         begin_batch = len(self.loader) - -(-(len(self.loader.roidb) - done) // self.loader.step_size)
         with progress(desc='epoch %d/%g' % (epoch + 1, end_epoch), unit='batch', total=batches,
@@ -109,7 +109,7 @@ class Trainer:
                 seen += self.loader.step_size
                 bar.update()
                 if (number + 1) % self.frequent == 0 or number + 1 == batches:
-                    speed = seen / (time.time() - started)
+                    speed = seen / (time.monotonic() - started)
                     left = self._seconds_left(speed, epoch, number + 1, end_epoch)
                     bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
                                         + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)),
@@ -125,7 +125,7 @@ class Trainer:
         if not seen:
             logger.info('epoch %d: nothing is left of it to train', epoch + 1)
             return
-        means, speed = self.metrics.get(), seen / (time.time() - started)
+        means, speed = self.metrics.get(), seen / (time.monotonic() - started)
         left = self._seconds_left(speed, epoch, batches, end_epoch)
         logger.info('epoch %d: %s, %.2f images/s%s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
                     speed, ', about %s left for all epochs' % hours(left) if left else '')

@@ -1,4 +1,7 @@
 """The training loop: reproducible, with a log that machines can read."""
+import itertools
+import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,13 @@ def test_a_log_line_is_a_json_object_with_the_six_metrics(train):
     assert [(line['epoch'], line['step']) for line in lines] == [(1, 2), (1, 3)]  # every second step and the last
     assert set(lines[0]) == {'type', 'epoch', 'step', 'lr', 'RPNAcc', 'RPNLogLoss', 'RPNL1Loss', 'RCNNAcc',
                              'RCNNLogLoss', 'RCNNL1Loss'}
+
+
+def test_the_images_per_second_do_not_depend_on_a_clock_that_is_set_back(train, monkeypatch):
+    hours = itertools.count()
+    monkeypatch.setattr(time, 'time', lambda: 1e9 - 3600 * next(hours))
+    with open(train('a') + '-log.jsonl') as lines:
+        assert all(json.loads(line)['images_per_s'] > 0 for line in lines)
 
 
 def test_a_log_line_holds_means_over_the_steps_since_the_line_before(train):
