@@ -131,9 +131,9 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
     trainer = Trainer(module, loader, prefix, frequent=cfg.default.frequent, period=cfg.TRAIN.CHECKPOINT_PERIOD,
                       keep=cfg.TRAIN.KEEP_CHECKPOINTS, eval_period=cfg.TRAIN.EVAL_PERIOD,
                       workers=workers(), **options)
-    start = go_on(trainer, saved, same_data, cfg, loader) if saved else (0, 0, None)
+    epoch, images, order_images = go_on(trainer, saved, same_data, cfg, loader) if saved else (0, 0, None)
     try:
-        trainer.fit(start[0], cfg.TRAIN.end_epoch, *start[1:])
+        trainer.fit(epoch, cfg.TRAIN.end_epoch, images, order_images)
     finally:
         loader.log_skipped()
 

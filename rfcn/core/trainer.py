@@ -64,12 +64,12 @@ class Trainer:
         self.best = None
         self.batches_done = 0
 
-    def fit(self, begin_epoch, end_epoch, done=0, drawn_for=None):
+    def fit(self, begin_epoch, end_epoch, done=0, order_images=None):
         """Train epochs begin_epoch + 1 to end_epoch (file names count from 1).
 
         Args:
             end_epoch: a fraction ends within an epoch, whose checkpoint is the last one.
-            done, drawn_for: images of the first epoch that are done, and images per step of the run that began it:
+            done, order_images: images of the first epoch that are done, and images per step of the run that began it:
                 `start` and `step_size` of `Loader.batches`.
         Raises:
             NonFiniteLoss: with the losses and the images of that batch, or with the names of the parameters.
@@ -87,7 +87,8 @@ class Trainer:
                 self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)
                 self._leave_if(self._wish(stop), begin_epoch)
             for epoch in range(begin_epoch, last_epoch(end_epoch)):
-                self._epoch(epoch, end_epoch, stop, *((done, drawn_for) if epoch == begin_epoch else ()))
+                self._epoch(epoch, end_epoch, stop, done, order_images)
+                done, order_images = 0, None        # later epochs begin at their beginning
                 self._leave_if(self._end_epoch(epoch + 1, last_epoch(end_epoch), stop), epoch + 1)
 
     def go_on(self, momenta, progress):
@@ -96,7 +97,7 @@ class Trainer:
         self.best = progress.best
         self.batches_done = progress.batches_done
 
-    def _epoch(self, epoch, end_epoch, stop, done=0, drawn_for=None):
+    def _epoch(self, epoch, end_epoch, stop, done, order_images):
         self.metrics.reset()
         self.recent.reset()
         started, seen = time.monotonic(), 0
@@ -104,22 +105,16 @@ class Trainer:
         begin_batch = len(self.loader) - -(-(len(self.loader.roidb) - done) // self.loader.step_size)
         with progress(desc='epoch %d/%g' % (epoch + 1, end_epoch), unit='batch', total=batches,
                       initial=begin_batch) as bar:
-            for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, done, drawn_for)):
+            for number, batch in zip(range(begin_batch, batches), self.loader.batches(epoch, done, order_images)):
                 updated = self._step(batch)
                 seen += self.loader.step_size
                 bar.update()
                 if (number + 1) % self.frequent == 0 or number + 1 == batches:
                     speed = seen / (time.monotonic() - started)
-                    left = self._seconds_left(speed, epoch, number + 1, end_epoch)
-                    bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
-                                        + ', %.2f images/s, all epochs: %s left' % (speed, hours(left)),
-                                        refresh=False)
-                    self._write(dict(self.recent.get(), type='train', epoch=epoch + 1, step=self.module.num_update,
-                                     lr=self.module.learning_rate, images_per_s=speed))
-                    self.recent.reset()
+                    self._tell(bar, epoch, speed, self._seconds_left(speed, epoch, number + 1, end_epoch))
                 wish = self._wish(stop) if updated and number + 1 < batches else None
                 if wish:
-                    self._save_interrupted(epoch, done + seen, drawn_for)
+                    self._save_interrupted(epoch, done + seen, order_images)
                     self._leave_if(wish, epoch, done + seen)
         self.module.finish_update()  # the rest of the accumulated batches: a checkpoint holds no gradients
         if not seen:
@@ -130,17 +125,25 @@ class Trainer:
         logger.info('epoch %d: %s, %.2f images/s%s', epoch + 1, ', '.join('%s %.4f' % item for item in means.items()),
                     speed, ', about %s left for all epochs' % hours(left) if left else '')
 
+    def _tell(self, bar, epoch, speed, seconds_left):
+        """Show the means of the epoch so far at the progress bar, and write those since the last line into the log."""
+        bar.set_postfix_str(', '.join('%s %.3f' % item for item in self.metrics.get().items())
+                            + ', %.2f images/s, all epochs: %s left' % (speed, hours(seconds_left)), refresh=False)
+        self._write(dict(self.recent.get(), type='train', epoch=epoch + 1, step=self.module.num_update,
+                         lr=self.module.learning_rate, images_per_s=speed))
+        self.recent.reset()
+
     def _seconds_left(self, speed, epoch, batches_done, end_epoch):
         """Seconds of training that are left, without validations, at so many images per second."""
         size = len(self.loader)
         batches = sum(batches_in(each, end_epoch, size) for each in range(epoch, last_epoch(end_epoch))) - batches_done
         return batches * self.loader.step_size / speed if speed else 0
 
-    def _save_interrupted(self, epoch, images, drawn_for):
+    def _save_interrupted(self, epoch, images, order_images):
         params = self._params()
         if self.workers.first:
             states.save_states(resume.interrupted_path(self.prefix), self.module.momenta(),
-                               self._progress(epoch, *params, images, drawn_for), self.identity, params)
+                               self._progress(epoch, *params, images, order_images), self.identity, params)
         self.workers.meet()
 
     def _wish(self, stop):
@@ -269,10 +272,10 @@ class Trainer:
         if self.keep:
             resume.prune(self.prefix, self.keep)
 
-    def _progress(self, epoch, arg_params, aux_params, images=0, drawn_for=None):
+    def _progress(self, epoch, arg_params, aux_params, images=0, order_images=None):
         return states.Progress(epoch, images, self.module.num_update, self.batches_done, self.best,
                                states.checksum(arg_params, aux_params), len(self.loader.roidb), self.loader.step_size,
-                               self.module.accumulate, drawn_for or self.loader.step_size)
+                               self.module.accumulate, order_images or self.loader.step_size)
 
     def _write(self, line):
         # JSON has no NaN, which is the score of a class without objects.
