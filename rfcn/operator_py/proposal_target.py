@@ -7,7 +7,7 @@ from lib.rcnn.sample_rois import proposal_target as compute_targets
 from rfcn.operator_py import HostProperty, NoGradient, random_sources
 
 
-def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, **settings):
+def proposal_target(rois, gt_boxes, num_reg_classes, batch_rois, **settings):
     """Sample the RoIs of each image and give each a class and a box to predict.
 
     Args:
@@ -18,8 +18,7 @@ def proposal_target(rois, gt_boxes, num_reg_classes, batch_images, batch_rois, *
         rois (N, 5), label (N,), bbox_target (N, 4 * num_reg_classes), bbox_weight of the same shape.
     """
     return mx.sym.Custom(rois=rois, gt_boxes=gt_boxes, op_type='proposal_target', name='proposal_target',
-                         num_reg_classes=num_reg_classes, batch_images=batch_images, batch_rois=batch_rois,
-                         settings=json.dumps(settings))
+                         num_reg_classes=num_reg_classes, batch_rois=batch_rois, settings=json.dumps(settings))
 
 
 class ProposalTargetOperator(NoGradient):
@@ -41,10 +40,9 @@ class ProposalTargetOperator(NoGradient):
 class ProposalTargetProperty(HostProperty):
     """Names and shapes of the operator 'proposal_target'."""
 
-    def __init__(self, num_reg_classes, batch_images, batch_rois, settings):
+    def __init__(self, num_reg_classes, batch_rois, settings):
         super().__init__()
         self.num_reg_classes = int(num_reg_classes)
-        self.batch_images = int(batch_images)
         self.batch_rois = int(batch_rois)
         self.settings = json.loads(settings)
 

@@ -288,9 +288,9 @@ class RFCN:
         rois_per_image(self.cfg)    # the operator shares them out; raises where that cannot be
         normalised = train.BBOX_NORMALIZATION_PRECOMPUTED
         return proposal_target(
-            rois, gt_boxes, num_reg_classes=self.num_reg_classes, batch_images=train.BATCH_IMAGES,
-            batch_rois=train.BATCH_ROIS, fg_fraction=train.FG_FRACTION, fg_thresh=train.FG_THRESH,
-            bg_thresh_hi=train.BG_THRESH_HI, bg_thresh_lo=train.BG_THRESH_LO, class_agnostic=self.cfg.CLASS_AGNOSTIC,
+            rois, gt_boxes, num_reg_classes=self.num_reg_classes, batch_rois=train.BATCH_ROIS,
+            fg_fraction=train.FG_FRACTION, fg_thresh=train.FG_THRESH, bg_thresh_hi=train.BG_THRESH_HI,
+            bg_thresh_lo=train.BG_THRESH_LO, class_agnostic=self.cfg.CLASS_AGNOSTIC,
             bbox_weights=list(train.BBOX_WEIGHTS), bbox_means=list(train.BBOX_MEANS) if normalised else None,
             bbox_stds=list(train.BBOX_STDS) if normalised else None,
             pad_label=BACKGROUND if self.cfg.RELEASE_RULES else IGNORE_LABEL)

@@ -24,7 +24,7 @@ def some_rois(rois_per_image=10):
 
 
 def forward(rois, gt_boxes, batch_rois):
-    symbol = proposal_target(mx.sym.Variable('rois'), mx.sym.Variable('gt_boxes'), num_reg_classes=3, batch_images=2,
+    symbol = proposal_target(mx.sym.Variable('rois'), mx.sym.Variable('gt_boxes'), num_reg_classes=3,
                              batch_rois=batch_rois, **SETTINGS)
     names = 'rois_output', 'label', 'bbox_target', 'bbox_weight'
     assert symbol.list_outputs() == ['proposal_target_' + name for name in names]
@@ -63,7 +63,7 @@ def test_rois_that_cannot_be_shared_out_are_an_error():
 
 def test_the_operator_writes_its_outputs_and_no_gradient():
     rois, gt_boxes = (mx.nd.array(value) for value in some_rois())
-    prop = ProposalTargetProperty('3', '2', '-1', json.dumps(SETTINGS))
+    prop = ProposalTargetProperty('3', '-1', json.dumps(SETTINGS))
     assert prop.list_arguments() == ['rois', 'gt_boxes']
     _, shapes, _ = prop.infer_shape([[20, 5], [2, 3, 5]])
     assert shapes == [[26, 5], [26], [26, 12], [26, 12]]
