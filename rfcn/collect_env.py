@@ -1,12 +1,8 @@
 """Print what a bug report needs to say: the machine, the versions, the commit (`rfcn report-env`).
 
-A test notes the same beside its result. Each fact is asked for by itself, so that a broken package shows as one line
-and does not hide the others.
+Each fact is asked for by itself, so that a broken package shows as one line and does not hide the others.
 """
-import datetime
 import importlib.util
-import json
-import logging
 import os
 import platform
 import subprocess
@@ -19,7 +15,6 @@ if __package__ in (None, ''):
 
 from lib import errors
 from lib.utils.console import counted, say
-from lib.utils.whole_file import whole_files
 from rfcn import __version__
 from rfcn.cli.script import make_parser, run_script
 from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16, cores, cpu_flags
@@ -32,10 +27,6 @@ PACKAGES = ('mxnet', 'gluoncv', 'numpy', 'scipy', 'cv2', 'pycocotools', 'Cython'
 OPTIONAL = ('gluoncv', 'Cython')    # an installed copy works without them
 SETTINGS = ('MXNET_', 'DNNL_', 'OMP_', 'KMP_', 'DMLC_', 'CUDA_V')     # how their names begin
 CPU_FLAGS = ('avx2', 'fma', 'avx512f', 'avx512_vnni', 'avx_vnni', AVX512_BF16, AMX_BF16, AMX_INT8)
-RESULT_FILE = 'result.json'     # beside the results of a test; experiments/reproduce.py reads it
-TEST_CONFIG = 'test_config.yaml'    # beside it, with what it comes from; config.yaml is that of a training
-
-logger = logging.getLogger(__name__)
 
 
 def run(*command):
@@ -148,28 +139,6 @@ def collect():
     settings = sorted(name for name in os.environ if name.startswith(SETTINGS))
     facts['settings'] = ' '.join('%s=%s' % (name, os.environ[name]) for name in settings) or 'none'
     return facts
-
-
-def write_result(cfg, folder, params, evaluation):
-    """Write result.json and the settings that it comes from into the folder of a test, and say what to do with results
-    that only a server can evaluate.
-
-    Args:
-        params: path of the checkpoint that was tested.
-    """
-    from rfcn.config.config import dump  # here, for report-env works without the packages that it needs
-    if not evaluation.metrics:
-        logger.info('the images have no annotations; for their test server: python experiments/submission.py '
-                    '--results %s --out ARCHIVE', folder)
-    metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
-    note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
-                date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),
-                machine=machine(cfg.gpus))
-    texts = dump(cfg), json.dumps(note, indent=1) + '\n'
-    paths = [os.path.join(str(folder), name) for name in (TEST_CONFIG, RESULT_FILE)]
-    with whole_files(paths, last_tells=True) as temporaries:
-        for path, text in zip(temporaries, texts):
-            Path(path).write_text(text, encoding='utf-8')
 
 
 def main(argv=None):

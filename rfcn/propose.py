@@ -109,8 +109,8 @@ def proposal_paths(cfg, cfg_path, image_sets):
     return [proposals_path(run_folder(cfg, cfg_path, image_sets), imdb) for imdb in data_sets.datasets(cfg, image_sets)]
 
 
-def add_argument(parser):
-    """Of the scripts that read proposals."""
+def add_proposals(parser):
+    """The argument --proposals, for scripts that read them."""
     parser.add_argument('--proposals', action='append', metavar='FILE',
                         help='proposals, once for each set of images; by default those that rfcn propose made')
 

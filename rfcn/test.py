@@ -26,14 +26,14 @@ from rfcn.checkpoints.checkpoint import check_is_there
 from rfcn.checkpoints.resume import sum_of_file
 from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script, share
-from rfcn.collect_env import RESULT_FILE, write_result
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 from rfcn.precision import quantization
-from rfcn.propose import add_argument, proposal_paths, sets_with_files, with_proposals
+from rfcn.propose import add_proposals, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import add_shared_arguments, write_report
+from rfcn.result import RESULT_FILE, detections_path, write_result
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def add_arguments(parser):
 
 def add_arguments_given(parser):
     """Of `rfcn test_given`."""
-    add_argument(parser)
+    add_proposals(parser)
     add_params(parser)
 
 
@@ -109,11 +109,6 @@ def test_given(cfg, folder, params, path):
     logger.info('%s\n%s', params, evaluation.table)
     write_result(cfg, folder, params, evaluation)
     return evaluation
-
-
-def detections_path(folder, imdb):
-    """The file of the detections on a data set."""
-    return Path(folder) / (imdb.name + '_detections.pkl')
 
 
 def origin_path(saved):

@@ -40,7 +40,7 @@ from rfcn.core.module import contexts, fixed_param_names
 from rfcn.core.schedule import last_epoch
 from rfcn.core.target_loaders import anchor_loader, roi_loader
 from rfcn.exporters.plain import symbol_beside
-from rfcn.propose import SETTINGS, add_argument, make_proposals, proposal_paths, proposals_path, training_rois
+from rfcn.propose import SETTINGS, add_proposals, make_proposals, proposal_paths, proposals_path, training_rois
 from rfcn.symbols import make_symbol
 
 logger = logging.getLogger(__name__)
@@ -291,7 +291,7 @@ def main_given(argv=None):
 
     By default the files are those that rfcn propose wrote; its example writes the file that the example below uses.
     """
-    cfg, args = parse_config(inspect.getdoc(main_given), argv, add_argument)
+    cfg, args = parse_config(inspect.getdoc(main_given), argv, add_proposals)
     with start_training(cfg, args) as (cfg, output_path):
         train_given(cfg, output_path, args.proposals or proposal_paths(cfg, args.cfg, cfg.dataset.image_set))
 

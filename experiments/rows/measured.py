@@ -9,9 +9,9 @@ from typing import Dict, NamedTuple, Tuple
 from experiments.rows.table import ROOT
 from lib.errors import ConfigError
 from rfcn.cli.run import run_folder
-from rfcn.collect_env import RESULT_FILE
 from rfcn.config.config import load_config
 from rfcn.config.defaults import KEYS
+from rfcn.result import RESULT_FILE, TEST_CONFIG
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def measured(row, output=None):
         if (folder / name).is_file():
             found = read((folder / name).read_text(encoding='utf-8'))
             if found and found.metrics:
-                return found._replace(changed=changed_keys(cfg, folder / 'test_config.yaml'))
+                return found._replace(changed=changed_keys(cfg, folder / TEST_CONFIG))
     return None
 
 

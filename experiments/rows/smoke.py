@@ -16,8 +16,8 @@ from experiments.rows.cost import cost
 from experiments.rows.table import GIVEN, ROOT, find_row
 from lib.utils.memory import MEGABYTE, peak
 from rfcn.cli.run import run_folder
-from rfcn.collect_env import RESULT_FILE
 from rfcn.config.config import load_config
+from rfcn.result import RESULT_FILE
 from rfcn.train_alternate import steps_of
 
 logger = logging.getLogger(__name__)

@@ -20,10 +20,11 @@ from rfcn import data_sets
 from rfcn.checkpoints.checkpoint import check_is_there, params_path
 from rfcn.checkpoints.identity import CONFIG
 from rfcn.cli.script import make_parser, to_log_files
-from rfcn.collect_env import RESULT_FILE, TEST_CONFIG, git_revision
+from rfcn.collect_env import git_revision
 from rfcn.config.config import dump, load_config
 from rfcn.core.schedule import last_epoch
 from rfcn.core.workers import workers
+from rfcn.result import RESULT_FILE, TEST_CONFIG
 
 logger = logging.getLogger('rfcn')
 

@@ -24,10 +24,11 @@ from rfcn import data_sets
 from rfcn.checkpoints.identity import CLASSES
 from rfcn.cli.run import log_to, parse_config, run_folder
 from rfcn.cli.script import share, whole_number_from
-from rfcn.collect_env import RESULT_FILE, TEST_CONFIG, git_revision, machine
-from rfcn.config.config import dump, load_config, with_overrides
+from rfcn.collect_env import git_revision, machine
+from rfcn.config.config import dump, with_overrides
 from rfcn.report import analysis
 from rfcn.report.page import Content, report_page, side_by_side
+from rfcn.result import detections_path, read_test
 
 logger = logging.getLogger(__name__)
 PAGE, SUMMARY = 'report.html', 'report.json'
@@ -144,20 +145,6 @@ def read_summary(folder):
                         % (path, type(error).__name__, error)) from None
 
 
-def _test_in(folder, cfg):
-    """The checkpoint and the settings that the test in a folder noted; '' and `cfg`, with class names, where it left no
-    note, or a damaged one.
-    """
-    note, settings = folder / RESULT_FILE, folder / TEST_CONFIG
-    try:
-        if is_there(note) and is_there(settings):
-            return str(json.loads(note.read_text(encoding='utf-8'))['params']), load_config(settings)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        logger.warning('%s or %s is damaged (%s): the report does not name the checkpoint', note, settings.name,
-                       type(error).__name__)
-    return '', data_sets.with_classes(cfg)
-
-
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
@@ -165,10 +152,10 @@ def main(argv=None):
     check_folder(args.out)
     folder = Path(args.detections).parent if args.detections else \
         run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
-    params, tested = _test_in(folder, cfg)
+    params, tested = read_test(folder) or ('', data_sets.with_classes(cfg))
     cfg = with_overrides(cfg, {CLASSES: tested.dataset.CLASSES})    # the detections are in their order
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
-    saved = Path(args.detections or folder / (imdb.name + '_detections.pkl'))
+    saved = Path(args.detections or detections_path(folder, imdb))
     if not is_there(saved):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
     all_boxes = load_pickle(str(saved))

@@ -4,7 +4,8 @@ import logging
 
 from lib.dataset.imdb import Evaluation
 from rfcn import collect_env
-from rfcn.collect_env import RESULT_FILE, machine, write_result
+from rfcn.collect_env import machine
+from rfcn.result import RESULT_FILE, write_result
 
 
 def test_the_note_holds_the_metrics_and_where_they_come_from(tiny_cfg, tmp_path):
