@@ -57,7 +57,7 @@ def fit_boxes(boxes: ArrayLike, sizes: ArrayLike, min_side: float = MIN_SIDE, ru
     fitted = np.hstack([np.maximum(first, 0), np.fmin(end, last)])
     sides = fitted[:, 2:] - fitted[:, :2] + 1
     out = np.maximum(np.maximum(-first, end - last), 0)
-    verdicts = np.zeros(len(boxes), dtype=np.uint8)
+    verdicts = np.zeros(len(boxes), dtype=np.uint8)     # of several verdicts the one that comes last here counts
     for verdict, found in ((CLIPPED, (np.abs(boxes - fitted) > SLACK).any(axis=1)),
                            (TINY, (sides < min_side - SLACK ** 2).any(axis=1)),
                            (FAR, (out > TOLERANCE * (last + 1)).any(axis=1)),
@@ -142,35 +142,41 @@ def hints(data: AnnotatedSet, sizes: ArrayLike, table: tuple[np.ndarray, np.ndar
     """
     items, owners = table or data.table()
     boxes, sizes, faults = items['box'], np.asarray(sizes, dtype=np.float64).reshape(-1, 2)[owners], Faults()
-    texts = ()
+    texts = []
     if len(boxes):
-        texts = (data.format != 'yolo' and _perhaps_fractions(boxes), _perhaps_other_numbers(data.format, boxes, sizes))
-        if data.format == 'csv':
-            texts += _perhaps_from_1(boxes, sizes), _perhaps_other_columns(
-                {data.labels[number] for number in np.unique(items['label'])}, len(items))
+        texts.append('' if data.format == 'yolo' else _perhaps_fractions(boxes))
+        texts.append(_perhaps_other_numbers(data.format, boxes, sizes))
+    if len(boxes) and data.format == 'csv':
+        texts.append(_perhaps_from_1(boxes, sizes))
+        texts.append(_perhaps_other_columns({data.labels[number] for number in np.unique(items['label'])}, len(items)))
     for text in filter(None, texts):
         faults.note(HINT, '', None, '%s: %s' % (data.pictures[0].source, text))
     return faults
 
 
+# Each of the next four gives the text of a hint, or '' where there is no reason for it.
+
 def _perhaps_fractions(boxes):
-    return -LARGEST_FRACTION < boxes.min() and boxes.max() < LARGEST_FRACTION and (
-        'no corner is %d pixels away from 0. Pixels are expected: if these are fractions of the image, multiply them '
-        'by its width and height' % LARGEST_FRACTION)
+    if boxes.min() <= -LARGEST_FRACTION or boxes.max() >= LARGEST_FRACTION:
+        return ''
+    return ('no corner is %d pixels away from 0. Pixels are expected: if these are fractions of the image, multiply '
+            'them by its width and height' % LARGEST_FRACTION)
 
 
 def _perhaps_from_1(boxes, sizes):
     beyond = boxes[:, 2:] - sizes
-    return boxes.min() >= 1 and (beyond == 0).sum() > (beyond > 0).sum() and (
-        'no box begins at 0, and some end one pixel beyond the image. If pixels are counted from 1 there, set '
-        'dataset.CSV_ORIGIN to 1')
+    if boxes.min() < 1 or (beyond == 0).sum() <= (beyond > 0).sum():
+        return ''
+    return ('no box begins at 0, and some end one pixel beyond the image. If pixels are counted from 1 there, set '
+            'dataset.CSV_ORIGIN to 1')
 
 
 def _perhaps_other_columns(names, objects):
-    return len(names) >= max(_MISFITS, objects / 2) and all(
-        name.replace('.', '', 1).isdecimal() for name in names) and (
-        'the classes of %d objects are %d different numbers, such as %s. If the columns are not image, x1, y1, x2, y2, '
-        'class in this order, name them in a first line' % (objects, len(names), min(names)))
+    numbers = all(name.replace('.', '', 1).isdecimal() for name in names)
+    if not numbers or len(names) < max(_MISFITS, objects / 2):
+        return ''
+    return ('the classes of %d objects are %d different numbers, such as %s. If the columns are not image, x1, y1, x2, '
+            'y2, class in this order, name them in a first line' % (objects, len(names), min(names)))
 
 
 def _perhaps_other_numbers(kind, boxes, sizes):
@@ -178,9 +184,10 @@ def _perhaps_other_numbers(kind, boxes, sizes):
     numbers = _numbers(form, boxes[:, :2], boxes[:, 2:] + 1)
     misfits = int((~_fits(form, *numbers, sizes)).sum())
     others = [other for other in (_CORNERS, _CORNER) if _fits(other, *numbers, sizes).all()]
-    return misfits >= max(_MISFITS, _MISFIT_SHARE * len(boxes)) and others and (
-        '%d of %d boxes leave their image or end before they begin, and none would if the four numbers were %s. This '
-        'format expects %s: correct the files' % (misfits, len(boxes), ', or '.join(others), form))
+    if misfits < max(_MISFITS, _MISFIT_SHARE * len(boxes)) or not others:
+        return ''
+    return ('%d of %d boxes leave their image or end before they begin, and none would if the four numbers were %s. '
+            'This format expects %s: correct the files' % (misfits, len(boxes), ', or '.join(others), form))
 
 
 def _numbers(form, start, end):

@@ -183,22 +183,24 @@ class _Columns:
         items['box'] = np.array(self.boxes).reshape(-1, 4)
         owners, labels = (np.array([places.get(identifier, -1) for identifier in known] + [-1])[np.array(column, int)]
                           for places, known, column in zip((images, categories), self.references, self.refers))
-        identifiers = [list(known) for known in self.references]
-        faulty = np.flatnonzero((owners < 0) | (labels < 0))
-        spelled = [{str(identifier): identifier for identifier in places} for places in (images, categories)
-                   if len(faulty)]
-        for row in faulty:
-            number = int(items['number'][row])
-            side = 0 if owners[row] < 0 else 1
-            value = identifiers[side][self.refers[side][row]]
-            alike = '. There is %.100r: write ids in one way, as numbers or as texts' % spelled[side][str(value)] \
-                if str(value) in spelled[side] else ''
-            on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r%s'
-                                                         % (path, number, _REFERENCES[side], value,
-                                                            alike or '. Correct it')))
         items['label'] = labels
         good = (owners >= 0) & (labels >= 0)
-        return (items, owners) if good.all() else (items[good], owners[good])
+        if good.all():
+            return items, owners
+        self._tell_unknown(path, np.flatnonzero(~good), owners, (images, categories), on_fault)
+        return items[good], owners[good]
+
+    def _tell_unknown(self, path, rows, owners, places, on_fault):
+        """Give `on_fault` an error for each of the annotations in `rows`, whose image, or else category, is unknown."""
+        identifiers = [list(known) for known in self.references]
+        spelled = [{str(identifier): identifier for identifier in known} for known in places]
+        for row in rows:
+            which = 0 if owners[row] < 0 else 1         # the image, or the category
+            number, value = self.numbers[row], identifiers[which][self.refers[which][row]]
+            remedy = 'There is %.100r: write ids in one way, as numbers or as texts' % spelled[which][str(value)] \
+                if str(value) in spelled[which] else 'Correct it'
+            on_fault('annotations', number, DatasetError('%s: annotations[%d]: expected %s, found %.100r. %s' % (
+                path, number, _REFERENCES[which], value, remedy)))
 
 
 def _flags_of_attributes(attributes, where):

@@ -151,11 +151,11 @@ def belongs(name: str) -> bool:
 def inside(folder: str, name: str) -> str:
     """Join a folder and a name that was read from a file. Raises a DatasetError if the result is not in the folder."""
     folder = os.path.abspath(folder)
-    path = os.path.normpath(os.path.join(folder, name))
-    for find in (str, os.path.realpath):        # the second reads from the disk, and is rarely needed
-        base = os.path.join(find(folder), '')
-        if path.startswith(base) and '\0' not in name:
-            return os.path.join(folder, path[len(base):])
+    path, base = os.path.normpath(os.path.join(folder, name)), os.path.join(folder, '')
+    if not path.startswith(base):       # rarely: an absolute name, and a folder that is reached through a link
+        base = os.path.join(os.path.realpath(folder), '')
+    if path.startswith(base) and '\0' not in name:
+        return os.path.join(folder, path[len(base):])
     raise DatasetError('%s: the name %r leads out of this folder; refused' % (folder, name))
 
 
@@ -201,7 +201,7 @@ def find_image(dataset_path: str, folders: Sequence[str], name: str, source: str
     return found[0], others[0] if others else ''
 
 
-def meant(folders: Iterable[str], name: str, extensions: tuple[str, ...] = IMAGE_EXTENSIONS) -> str:
+def meant(folders: Sequence[str], name: str, extensions: tuple[str, ...] = IMAGE_EXTENSIONS) -> str:
     """The end of a message about a file that is not there: another one that may be meant, '' if there is none.
 
     It differs from `name` in upper case, Unicode form, %-codes, blanks at the ends or its extension, or lacks its first
@@ -214,14 +214,13 @@ def meant(folders: Iterable[str], name: str, extensions: tuple[str, ...] = IMAGE
     """
     parts = [part for part in name.split('/') if part]
     outside = max((number for number, part in enumerate(parts, 1) if part == '..'), default=0)
-    for start in range(outside, len(parts)):
-        for folder in (os.path.join(folder, *parts[start:-1]) for folder in folders):
-            found = _by_spelling(folder, os.stat(folder).st_mtime_ns, extensions).get(_spelling(parts[-1])) \
-                if os.path.isdir(folder) else None
-            if found:
-                form = ', in another Unicode form' if found != parts[-1] and _composed(found) == _composed(parts[-1]) \
-                    else ''
-                return '. %s is there%s: correct the name' % (os.path.join(folder, found), form)
+    places = [os.path.join(folder, *parts[start:-1]) for start in range(outside, len(parts)) for folder in folders]
+    for place in filter(os.path.isdir, places):
+        found = _by_spelling(place, os.stat(place).st_mtime_ns, extensions).get(_spelling(parts[-1]))
+        if found:
+            form = ', in another Unicode form' if found != parts[-1] and _composed(found) == _composed(parts[-1]) \
+                else ''
+            return '. %s is there%s: correct the name' % (os.path.join(place, found), form)
     return ''
 
 

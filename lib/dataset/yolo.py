@@ -169,22 +169,33 @@ class _Reader:
         return meant(folders_below(self.dataset_path), name)
 
     def note_unlabelled(self, pictures):
-        """Add faults for labels without an image, for folders of images without labels where others have some, and for
-        images whose labels are an XML file.
-        """
+        """Add faults for images without labels, where others have some, and for labels without an image."""
+        if self.labelled:
+            self._note_bare_folders(pictures)
+            self._note_xml(pictures)
+        self._note_stray_labels()
+
+    def _note_bare_folders(self, pictures):
+        """Add faults for the folders none of whose images has labels."""
         folders = {}
         for picture in filter(lambda picture: picture.path, pictures):
             folders.setdefault(os.path.dirname(picture.index), []).append(picture)
-        for folder, inside_it in folders.items() if self.labelled else ():
+        for folder, inside_it in folders.items():
             if not any(picture.source in self._owners for picture in inside_it):
                 self.faults.note(kinds.UNLABELLED, '', None, '%s: none of its %s has labels, such as %s'
                                  % (os.path.join(self.dataset_path, folder), counted(len(inside_it), 'image'),
                                     inside_it[0].source))
+
+    def _note_xml(self, pictures):
+        """Add a fault if images have an XML file in place of labels: LabelImg writes both formats."""
         others = [_xml_of(picture) for picture in pictures if picture.path and picture.source not in self._owners]
-        others = [path for path in others if path and self.labelled]
-        if others:      # LabelImg writes both formats
+        others = list(filter(None, others))
+        if others:
             self.faults.note(kinds.UNLABELLED, '', None, '%s: %s without labels, but with an XML file, which does not '
                              'count, such as %s' % (self.dataset_path, counted(len(others), 'image'), others[0]))
+
+    def _note_stray_labels(self):
+        """Add faults for the files of labels that belong to no image."""
         for folder, places in self._folders_of_labels().items():
             beside = [name for name in stray_labels(folder, places)
                       if os.path.join(folder, name) not in self._owners]

@@ -47,8 +47,8 @@ def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *,
     """
     height, width, scale = im_info
     # Departure: an image smaller than the stride has no whole cell, and the release no proposal; here it has one cell.
-    rows, columns = max(int(height / stride), 1), max(int(width / stride), 1)
-    scores, deltas = scores[:, :rows, :columns], deltas[:, :rows, :columns]
+    high, wide = max(int(height / stride), 1), max(int(width / stride), 1)
+    scores, deltas = scores[:, :high, :wide], deltas[:, :high, :wide]
     anchors = shifted_anchors(*scores.shape[1:], stride, base_anchors)
     scores, deltas = _in_anchor_order(scores, 1), _in_anchor_order(deltas, 4)
     top = slice(pre_nms_top_n if pre_nms_top_n > 0 else None)
@@ -56,10 +56,10 @@ def propose(scores: np.ndarray, deltas: np.ndarray, im_info: Sequence[float], *,
         best = decreasing_order(scores[:, 0])[top]
         anchors, scores, deltas = (values.take(best, axis=0) for values in (anchors, scores, deltas))
     boxes = clip_boxes(nonlinear_pred(anchors, deltas, max_log_ratio), (height, width))
-    rows = _large_enough(boxes, scores, min_size * scale)
+    candidates = _large_enough(boxes, scores, min_size * scale)
     if min_size > 0:
-        rows = rows[decreasing_order(scores[rows, 0])[top]]
-    dets = np.hstack((boxes.take(rows, axis=0), scores.take(rows, axis=0))).astype(np.float32)
+        candidates = candidates[decreasing_order(scores[candidates, 0])[top]]
+    dets = np.hstack((boxes.take(candidates, axis=0), scores.take(candidates, axis=0))).astype(np.float32)
     keep = nms(dets, nms_thresh, max_keep=post_nms_top_n)
     if len(keep) < post_nms_top_n:
         keep = np.append(keep, rng.choice(keep, size=post_nms_top_n - len(keep)))

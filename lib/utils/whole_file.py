@@ -337,6 +337,7 @@ def _keep_mode_and_owner(temporary, target):
 
 
 def process_lives(process: int) -> bool:
+    """Whether there is a process of this number."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

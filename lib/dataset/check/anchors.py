@@ -127,6 +127,7 @@ def better(fit: Fit, objects: Objects) -> Fit | None:
 
 
 def _centres(values, weights, count, rounds=50):
+    """At most `count` centres of the values' logarithms, rising: weighted k-means; those that are ALIKE are one."""
     logs = np.log(values)
     order = np.argsort(logs, kind='stable')
     below = np.cumsum(weights[order]) - weights[order] / 2

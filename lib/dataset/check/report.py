@@ -114,9 +114,11 @@ def _box_faults(data, fitted, sizes, on_unknown_class):
     for row in np.flatnonzero(rows & fitted.known if on_unknown_class == 'ignore' else rows):
         picture, item = data.pictures[fitted.owners[row]], fitted.items[row]
         size = sizes[fitted.owners[row]]
-        text = '%s: box (%s), whatever the size of the image' % (
-            data.where(picture, item), ', '.join('%g' % value for value in item['box'])) \
-            if np.isnan(size).any() else data.box_text(picture, item, (int(size[0]), int(size[1])))
+        if np.isnan(size).any():
+            text = '%s: box (%s), whatever the size of the image' % (
+                data.where(picture, item), ', '.join('%g' % value for value in item['box']))
+        else:
+            text = data.box_text(picture, item, (int(size[0]), int(size[1])))
         faults.note(VERDICTS[fitted.verdicts[row]], picture.index, int(item['number']), text)
     return faults
 
