@@ -19,6 +19,9 @@ from rfcn.checkpoints.checkpoint import SYMBOL_END
 from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import whole_number_from
 from rfcn.config.config import with_overrides
+from rfcn.detector import Detector
+from rfcn.exporters import onnx_check
+from rfcn.exporters.onnx_file import export_onnx
 from rfcn.exporters.plain import export_plain
 
 logger = logging.getLogger(__name__)
@@ -58,14 +61,12 @@ def check(cfg, params, path, images, repeat=1):
     Returns:
         whether all are equal within the limits of `rfcn.exporters.onnx_check`; None where no runtime is installed.
     """
-    from rfcn.detector import Detector
-    from rfcn.exporters.onnx_check import compare, installed_runtimes
-    runtimes = installed_runtimes()
+    runtimes = onnx_check.installed_runtimes()
     if not runtimes:
         logger.warning('%s was not run, because neither ONNX Runtime nor OpenVINO is installed: %s', path, INSTALL)
         return None
     detector = Detector(with_overrides(cfg, {'TEST.PRECISION': 'fp32'}), params)     # as the file computes
-    results = [compare(detector, path, images, runtime, repeat) for runtime in runtimes]
+    results = [onnx_check.compare(detector, path, images, runtime, repeat) for runtime in runtimes]
     for result in results:
         logger.info('%s', result)
     return all(result.equal for result in results)
@@ -82,7 +83,6 @@ def main(argv=None):
     if args.out.endswith(SYMBOL_END):
         logger.info('wrote %s and %s', *export_plain(cfg, args.params, args.out))
         return 0
-    from rfcn.exporters.onnx_file import export_onnx
     images = [imread(path, cfg.dataset.MAX_PIXELS) for path in args.image] if args.image else made_up_images()
     export_onnx(cfg, args.params, args.out, args.detections)
     logger.info('wrote %s', args.out)

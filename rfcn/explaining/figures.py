@@ -50,25 +50,26 @@ def map_grid(explanation, vote):
     size = len(explanation.maps)
     factor = max((GRID if size <= FEW else LARGE_GRID) / size / max(explanation.image.shape[:2]), 0.05)
     small = cv2.resize(explanation.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    cell = explanation.stride / explanation.scale * factor
-    tiles = []
-    for i in range(size):
-        for j in range(size):
-            tile = over_image(small, explanation.maps[i, j], limit_of(explanation), cell)
-            left, top, right, bottom = np.round(vote.cells[i, j] * cell).astype(int)
-            cv2.rectangle(tile, _point(vote.box[:2] * factor), _point(vote.box[2:] * factor), ROI, 1)
-            cv2.rectangle(tile, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), BIN,
-                          2 if size <= FEW else 1)
-            for shift in [] if vote.shifts is None else [vote.shifts[i, j] * factor]:
-                middle = np.float32([left + right, top + bottom]) / 2
-                cv2.arrowedLine(tile, _point(middle), _point(middle + shift), BIN, 1, cv2.LINE_AA, tipLength=0.3)
-            text = '%d,%d: %.2f' % (i, j, vote.pooled[i, j])
-            letters = 13 if size <= FEW else 11
-            tile = cv2.copyMakeBorder(tile, letters + 5, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE)
-            put_text(tile, text, 2, 0, letters, BLACK)
-            tiles.append(cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=WHITE))
-    rows = [np.hstack(tiles[i * size:(i + 1) * size]) for i in range(size)]
+    rows = [np.hstack([_map_tile(explanation, vote, i, j, small, factor) for j in range(size)]) for i in range(size)]
     return np.vstack(rows + [scale_bar(limit_of(explanation), rows[0].shape[1])])
+
+
+def _map_tile(explanation, vote, i, j, small, factor):
+    """Map (i, j) over `small`, the image times `factor`, below its number and the score of the bin."""
+    few = len(explanation.maps) <= FEW
+    cell = explanation.stride / explanation.scale * factor
+    tile = over_image(small, explanation.maps[i, j], limit_of(explanation), cell)
+    left, top, right, bottom = np.round(vote.cells[i, j] * cell).astype(int)
+    cv2.rectangle(tile, _point(vote.box[:2] * factor), _point(vote.box[2:] * factor), ROI, 1)
+    cv2.rectangle(tile, (int(left), int(top)), (int(right) - 1, int(bottom) - 1), BIN, 2 if few else 1)
+    if vote.shifts is not None:
+        middle = np.float32([left + right, top + bottom]) / 2
+        cv2.arrowedLine(tile, _point(middle), _point(middle + vote.shifts[i, j] * factor), BIN, 1, cv2.LINE_AA,
+                        tipLength=0.3)
+    letters = 13 if few else 11
+    tile = cv2.copyMakeBorder(tile, letters + 5, 0, 0, 0, cv2.BORDER_CONSTANT, value=WHITE)
+    put_text(tile, '%d,%d: %.2f' % (i, j, vote.pooled[i, j]), 2, 0, letters, BLACK)
+    return cv2.copyMakeBorder(tile, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=WHITE)
 
 
 def limit_of(explanation):

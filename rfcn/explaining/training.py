@@ -134,7 +134,7 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
         if network is None:
             network = _parameters(cfg, symbol, batch, params)
         outputs = _forward(graph, network, batch)
-        yield _teaches(cfg, loader, batch, outputs)
+        yield _training_image(cfg, loader, batch, outputs)
 
 
 def _parameters(cfg, symbol, batch, params):
@@ -159,7 +159,8 @@ def _forward(graph, params, batch):
     return {name.replace('_output', ''): value for name, value in outputs.items()}
 
 
-def _teaches(cfg, loader, batch, outputs):
+def _training_image(cfg, loader, batch, outputs):
+    """The TrainingImage of a batch of one image and the `_forward` of it."""
     arrays = {name: value.asnumpy()[0] for name, value in batch.inputs.items()}
     height, width = [int(side) for side in arrays['im_info'][:2]] if 'im_info' in arrays else arrays['data'].shape[1:]
     means = np.array(cfg.network.PIXEL_MEANS)

@@ -190,6 +190,7 @@ class Launch:
         """A port for the scheduler; None after Ctrl-C."""
         first = self.connections[self.processes['scheduler'].host.name]
         first.tell(port=first.host.address)
+        lost = first        # where nobody answers at all
         deadline = time.monotonic() + agent.SILENCE
         while time.monotonic() < deadline:
             if self.signal:
@@ -198,10 +199,10 @@ class Launch:
             if message and 'port' in message:
                 return self._port(first.host, **message)
             if connection and message is None:
-                first = connection
+                lost = connection
                 break
         raise LaunchFailed('the host %s does not answer: can it be reached, and is rfcn in its folder %s?'
-                           % (first.host.name, first.host.path))
+                           % (lost.host.name, lost.host.path))
 
     @staticmethod
     def _port(host, port, reason=''):
