@@ -14,6 +14,7 @@ import contextlib
 import functools
 import itertools
 import logging
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from lib.dataset import DATASETS, read_annotated, roidb_of
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import check_same_classes
 from lib.dataset.box_rule import usage_text
-from lib.dataset.check.anchors import better, fit_anchors, objects_at, sample
+from lib.dataset.check.anchors import Fit, Objects, better, fit_anchors, objects_at, sample
 from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
@@ -117,10 +118,18 @@ def obstacles(cfg, reports, failures):
     return texts
 
 
+class AnchorCheck(NamedTuple):
+    """How the anchors fit the training set."""
+    objects: Objects
+    fit: Fit                # of the configured anchors
+    better: Optional[Fit]   # of others, where they would be worth it
+    worst: list             # objects that fit least: (AnnotatedSet, Picture, number of the item, IoU)
+    without: int            # images without an anchor inside of them
+    images: int             # of which the size is known
+
+
 def compare_anchors(cfg, reports):
-    """The training objects, Fit of the configured anchors, a better Fit or None, the objects that fit least; and how
-    many images have no anchor inside, of how many.
-    """
+    """The AnchorCheck of the reports of the training sets."""
     scales, ratios, stride = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS, cfg.network.RPN_FEAT_STRIDE
     rows = [(number, row) for number, report in enumerate(reports) for row in sample(report.usable())]
     boxes = np.array([reports[number].fitted.boxes[row] for number, row in rows]).reshape(-1, 4)
@@ -130,12 +139,18 @@ def compare_anchors(cfg, reports):
     fit = fit_anchors(objects, scales, ratios, stride)
     worst = [_example(reports[rows[i][0]], rows[i][1]) + (fit.overlaps[i],)
              for i in fit.overlaps[:len(rows)].argsort(kind='stable')[:WORST]]
-    all_sizes = np.concatenate([report.sizes for report in reports] or [np.zeros((0, 2))])
-    all_sizes = all_sizes[~np.isnan(all_sizes).any(axis=1)]
-    none = np.zeros((len(all_sizes), 4))
-    images = objects_at(none, np.zeros(len(none), int), all_sizes, cfg.SCALES).images
+    return AnchorCheck(objects, fit, better(fit, objects), worst, *images_without_anchors(cfg, reports))
+
+
+def images_without_anchors(cfg, reports):
+    """How many images have no anchor inside of them at any scale, of how many whose size is known."""
+    scales, ratios, stride = cfg.network.ANCHOR_SCALES, cfg.network.ANCHOR_RATIOS, cfg.network.RPN_FEAT_STRIDE
+    sizes = np.concatenate([report.sizes for report in reports] or [np.zeros((0, 2))])
+    sizes = sizes[~np.isnan(sizes).any(axis=1)]
+    no_boxes = np.zeros((len(sizes), 4))
+    images = objects_at(no_boxes, np.zeros(len(sizes), int), sizes, cfg.SCALES).images
     without = anchorless(generate_anchors(stride, ratios, scales), images, stride).reshape(len(cfg.SCALES), -1)
-    return objects, fit, better(fit, objects), worst, int(without.all(axis=0).sum()), len(all_sizes)
+    return int(without.all(axis=0).sum()), len(sizes)
 
 
 def _example(report, row):
@@ -158,8 +173,8 @@ def report_text(reports, failures, overlaps, anchors):
     parts += ['\n'.join(['%s: %d (%s)' % (kind, len(faults), MEANING[kind])]
                         + ['    ' + fault.text for fault in faults[:EXAMPLES]])
               for kind, faults in by_kind(overlaps).items()]
-    objects, fit, suggestion, _, without, images = anchors
-    return '\n\n'.join(parts + [anchor_text(objects, fit, suggestion, without, images)])
+    return '\n\n'.join(parts + [anchor_text(anchors.objects, anchors.fit, anchors.better, anchors.without,
+                                            anchors.images)])
 
 
 def verdict_text(stops):
@@ -241,7 +256,8 @@ def run(cfg, args):
     if args.html:
         check_not_read([args.html], files_of(reports))
         title = 'Data set %s' % cfg.dataset.dataset_path
-        page = html_page(title, verdict, good, list(reports.values()), anchors[:4], overlaps, cfg.dataset.MAX_PIXELS)
+        shown = anchors.objects, anchors.fit, anchors.better, anchors.worst
+        page = html_page(title, verdict, good, list(reports.values()), shown, overlaps, cfg.dataset.MAX_PIXELS)
         save_text(args.html, page.encode('utf-8', 'replace').decode('utf-8'))
         if not is_standard_output(args.html):
             say('the page is %s' % args.html)

@@ -47,11 +47,11 @@ def main(argv=None):
                          progress=functools.partial(progress, desc='images', unit='image'))
     for image_set, data in sets.items():
         say('%s: %s, %s of %s' % (image_set, counted(len(data.pictures), 'image'),
-                                    counted(len(data.table()[0]), 'object'), counted(len(data.classes), 'class')))
+                                  counted(len(data.table()[0]), 'object'), counted(len(data.classes), 'class')))
     for line in lost:
         say('note: ' + line)
     say('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'
-          % (args.out, FORMATS[args.target], args.out))
+        % (args.out, FORMATS[args.target], args.out))
 
 
 if __name__ == '__main__':
