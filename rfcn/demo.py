@@ -141,25 +141,19 @@ def draw_video(detector, path, args):
     name = path if not live else 'camera_%s' % path if path.isdecimal() else 'stream'
     drawing, = drawing_paths([name], args.out, SMALLER if args.mp4 else EXTENSION)
     rate, frames = (USUAL_RATE, 0) if live else video_info(path)
-    moments, seen = collections.deque(), collections.Counter()
+    expected = filter(None, (math.ceil(frames / args.every), args.frames))      # 0: nobody knows
+    moments = collections.deque()       # seconds of a stream, or numbers in a file, of the frames that the network sees
+    seen = collections.Counter()
     with StopWish() as stop, (JsonWriter(args.json) if args.json else contextlib.nullcontext()) as lines:
-
-        def source():
-            for moment, frame in read_stream(path) if live else enumerate(read_frames(path, args.every)):
-                moments.append(moment)
-                yield frame
-                if stop.signal:
-                    return
-        each = detector.detect_each(itertools.islice(source(), args.frames), args.thresh)
-        expected = filter(None, (math.ceil(frames / args.every), args.frames))      # 0: nobody knows
-        each = progress(each, 'video', 'frame', min(expected, default=None))
+        source = frames_of(read_stream(path) if live else enumerate(read_frames(path, args.every)), moments, stop)
+        each = detector.detect_each(itertools.islice(source, args.frames), args.thresh)
 
         def drawings():
-            for number, (frame, by_class) in enumerate(each):
+            for frame, by_class in progress(each, 'video', 'frame', min(expected, default=None)):
                 moment, found = moments.popleft(), as_detections(by_class, detector.classes)
                 seen.update(detection.class_name for detection in found)
                 if lines:
-                    where = {'seconds': round(moment, 3)} if live else {'frame': number * args.every}
+                    where = {'seconds': round(moment, 3)} if live else {'frame': moment * args.every}
                     lines.write(dict(video=path, **where), found)
                 yield moment, draw_detections(frame, by_class, detector.classes)
 
@@ -170,6 +164,15 @@ def draw_video(detector, path, args):
     if stop.signal and not live:
         logger.warning('stopped by %s: the rest of the video is not drawn', stop.signal.name)
         raise Stopped(stop.signal)
+
+
+def frames_of(moments_and_frames, moments, stop):
+    """Yield the frames until the wish to stop; the moment of each goes to the end of `moments`."""
+    for moment, frame in moments_and_frames:
+        moments.append(moment)
+        yield frame
+        if stop.signal:
+            return
 
 
 def main(argv=None):
