@@ -125,7 +125,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
     outputs = networks.see(tensor, im_info)
     scale = float(im_info[0, 2])
     scores, boxes = _decoded(outputs['rois'], outputs['cls_prob'][0], outputs['bbox_pred'][0], im_info[0], detector.cfg)
-    found = None
+    found, number = None, detector.classes.index(class_name) if class_name else None
     if box is None:
         found = _chosen_detection(detector, im_info, outputs, class_name, detection)
         number = detector.classes.index(found.class_name)
@@ -134,18 +134,14 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
         roi = _checked_box(box, array) * np.float32(scale)
     rois = np.stack([roi, _moved(roi, im_info[0])]).astype(np.float32)
     head = networks.vote(tensor, rois)
-    if found is None:
-        number = detector.classes.index(class_name) if class_name else 1 + int(head['cls_prob'][0, 1:].argmax())
+    if number is None:
+        number = 1 + int(head['cls_prob'][0, 1:].argmax())
     votes = [_vote(name, row, rois, head, number, im_info[0], detector.cfg)
              for row, name in enumerate(('the RoI', 'moved by half of its width'))]
     kept, suppressed = _suppression(scores[:, number], _of_class(boxes, number), detector.cfg)
-    bins_per_side = detector.cfg.network.POOLED_SIZE
-    maps = head.get('rfcn_cls')
-    if maps is not None:
-        maps = maps[0].reshape((-1, bins_per_side, bins_per_side) + maps.shape[2:])[number]          # (k, k, H, W)
-    channels = number * bins_per_side ** 2 + np.arange(bins_per_side ** 2).reshape(bins_per_side, bins_per_side)
+    maps, channels = _maps_of_class(head, number, detector.cfg.network.POOLED_SIZE)
     return Explanation(array, scale, detector.cfg.network.RCNN_FEAT_STRIDE, detector.classes, number, found, maps,
-                       None if maps is None else channels, votes, networks.objectness(outputs),
+                       channels, votes, networks.objectness(outputs),
                        without_repetition(outputs['rois'][:, 1:])[:PROPOSALS] / scale, kept, suppressed)
 
 
@@ -258,6 +254,16 @@ def _row_of(found, scores, boxes):
     same = np.flatnonzero(np.isclose(scores, found.score, rtol=0, atol=1e-7))
     rows = same if len(same) else np.arange(len(scores))
     return rows[np.abs(boxes[rows] - found.box).sum(axis=1).argmin()]
+
+
+def _maps_of_class(head, number, size):
+    """The score maps (k, k, H, W) of a class and which channels of the blob `rfcn_cls` they are (k, k); None without
+    maps.
+    """
+    if 'rfcn_cls' not in head:
+        return None, None
+    channels = number * size ** 2 + np.arange(size ** 2).reshape(size, size)
+    return head['rfcn_cls'][0][channels], channels
 
 
 def _moved(roi, im_info):
