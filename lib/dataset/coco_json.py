@@ -27,6 +27,7 @@ _BLANKS = re.compile(r'[ \t\r\n]*')
 _REFERENCES = 'the image_id of one of the images', 'the id of one of the categories'
 _OTHER_JSON = "%s: expected an object with the lists 'images', 'annotations' and 'categories', found %s: this is the " \
     'json of another tool, or no annotations. Export the data as COCO, or as PASCAL VOC'
+_NO_LIST = "%s: '%s' must be a list of objects, found %.80s. If another tool wrote it, export the data as COCO"
 _KEYS_NAMED = 6         # of such a file, in the message
 
 
@@ -71,12 +72,12 @@ def read_json(path: str, on_fault: Callable = _refuse) -> CocoFile:
             continue
         if number < 0:
             if item is not LIST:
-                raise DatasetError("%s: '%s' must be a list of objects" % (path, key))
+                raise DatasetError(_NO_LIST % (path, key, json.dumps(item)))
             target.clear()          # of a key that is given twice the last one counts, as always in json
             lists.add(key)
             continue
         if not isinstance(item, dict):
-            raise DatasetError("%s: '%s' must be a list of objects" % (path, key))
+            raise DatasetError(_NO_LIST % (path, key, json.dumps(item)))
         try:
             target.add('%s: %s[%d]' % (path, key, number), number, item)
         except DatasetError as error:

@@ -14,10 +14,19 @@ from typing import NamedTuple
 from lib.dataset.coco import ROBOFLOW
 from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, header, raw_rows
-from lib.dataset.files import SAME_SETS, belongs, files_below, folders_below, names_of_set, relative
+from lib.dataset.files import (
+    SAME_SETS,
+    belongs,
+    files_below,
+    folders_below,
+    names_of_set,
+    numbered_lines,
+    relative,
+)
 from lib.dataset.voc_files import has_xml, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
-from lib.dataset.yolo_files import DESCRIPTIONS, Description, label_paths
+from lib.dataset.yolo import LABELS, read_line
+from lib.dataset.yolo_files import DESCRIPTIONS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import listed
 from lib.utils.image_file import IMAGE_EXTENSIONS
@@ -104,13 +113,19 @@ def _head_of(path):
     return row, header(path, row)
 
 
+def _check_labels(path):
+    """Raise a DatasetError unless the first line of a file is one of YOLO's labels."""
+    for number, line in numbered_lines(path, LABELS)[:1]:
+        read_line(path, number, line, (1, 1))
+
+
 # Endings of files of annotations, how they are read, and where or how they are expected.
 _PLACES = (('.xml', parse_xml, 'it beside its picture, or in a folder Annotations beside JPEGImages or images'),
            ('.json', read_json, "the keys 'images', 'annotations' and 'categories' (COCO), in the folder itself or in "
                                 'its folder annotations'),
            ('.csv', _head_of, "lines 'image,x1,y1,x2,y2,class' or a first line that names the columns, in the folder "
                               'itself or in its folder annotations'),
-           ('.txt', os.path.basename, 'the labels of a.jpg in a.txt beside it, or in a folder labels beside images'))
+           ('.txt', _check_labels, 'the labels of a.jpg in a.txt beside it, or in a folder labels beside images'))
 
 
 def role_of(image_set: str) -> str | None:
@@ -226,10 +241,25 @@ def _note_joined(folder, images, reason):
 
 
 def _label_folders(folder) -> list[str]:
-    """The image sets of folders of pictures with labels: images/train, train/images, train; or the folder itself."""
+    """The image sets of pictures with labels: by lists (train.txt), by folders (images/train, train/images, train); or
+    the folder itself.
+    """
+    if not _has_labels(folder):
+        return []
     of_images = {name: ['images/' + name] for name in _folders(os.path.join(folder, 'images')) if role_of(name)}
     named = of_images or {name: [name] for name in _folders(folder) if role_of(name)}
-    return (_labelled(folder, named) or [WHOLE]) if _has_labels(folder) else []
+    named.update((name, [name + '.txt']) for name in _image_lists(folder))
+    return _labelled(folder, named) or [WHOLE]
+
+
+def _image_lists(folder):
+    """The names of the text files in a folder that are called like sets and list pictures, as those of Darknet."""
+    found = []
+    for name in [name[:-4] for name in _files(folder, '.txt') if name.endswith('.txt') and role_of(name[:-4])]:
+        with contextlib.suppress(DatasetError):     # another text
+            images = find_images(name, folder, Description(folder), quietly)
+            found += [name] * any(os.path.isfile(os.path.join(folder, path)) for path, _ in images)
+    return found
 
 
 def _labelled(folder, places):

@@ -63,11 +63,13 @@ class Description:
             names = next(map(_names_of, self._lists(image_set)), [])
         if isinstance(names, list):
             names = {str(number): name for number, name in enumerate(names)}
-        pairs = list(names.items()) if isinstance(names, dict) else [('', names)]
+        expected = 'names: expected a list of names or a mapping from class number to name, found %.80s. Correct it'
+        if not isinstance(names, dict):
+            raise self._error(expected, repr(names))
+        pairs = list(names.items())
         for number, name in pairs:
             if not _WHOLE.fullmatch(str(number)) or not isinstance(name, str):
-                raise self._error('names: expected a list of names or a mapping from class number to name, found '
-                                  '%.80r. Correct it', (number, name))
+                raise self._error(expected, '%s: %r' % (number, name))
         numbered = {int(number): name.strip() for number, name in pairs}
         if len(numbered) < len(pairs):
             raise self._error('names: a class number is given twice in %.200s', ', '.join(names))
@@ -93,6 +95,7 @@ class Description:
     def elsewhere(self) -> str:
         """The end of a message that there are no names: another file that may have them; '' if there is none."""
         paths = files_below(self.folder, ('.yaml', '.yml', '.names', '.labels'), lambda _: None)
+        paths = [path for path in paths if path != self.path]
         if not paths:
             return ''
         called = '' if os.path.basename(paths[0]) in DESCRIPTIONS + NAME_LISTS else ', and call it %s' % (

@@ -21,6 +21,9 @@ from lib.errors import DatasetError
 from lib.utils.limits import MAX_SHARED_BYTES, MAX_SHARED_TIMES, open_input
 
 _NUMBERS = re.compile(r'[biufSU][0-9]{1,4}|\?')
+# Part of a message of PyYAML -> what to do.
+_ADVICE = {'escape': '. In double quotes a backslash begins a code: write single quotes, or / in paths',
+           r"character '\t'": '. Lines begin with blanks, not with tabs'}
 
 
 class _Type:
@@ -191,8 +194,7 @@ def parse_yaml(text: str, as_text: bool = False) -> Any:
         mark = error.problem_mark or error.context_mark
         line = 'line %d: ' % (mark.line + 1) if mark else ''
         problem = error.problem or error.context
-        advice = '. In double quotes a backslash begins a code: write single quotes, or / in paths' \
-            if 'escape' in problem else ''
+        advice = next((advice for part, advice in _ADVICE.items() if part in problem), '')
         raise ValueError('%snot valid YAML: %s%s' % (line, problem, advice)) from error
     except Exception as error:  # odd scalars and depths: KeyError, AttributeError, RecursionError ...
         raise ValueError('not valid YAML: %.80s' % repr(error)) from error

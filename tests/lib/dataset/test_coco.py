@@ -186,6 +186,7 @@ def test_what_is_no_list_of_detections_is_refused(write, all_boxes, found):
     ({'annotations': [annotation(bbox=(1, 2, 3, 10 ** 400))]}, r'annotations\[0\]: expected a bbox of four numbers'),
     ({'annotations': [3]}, "'annotations' must be a list of objects"),
     ({'images': {}}, "'images' must be a list of objects"),
+    ({'categories': {'label': []}}, "'categories' must be a list of objects, found {.*}. If another tool"),
     ({'images': [IMAGE, IMAGE]}, r'images\[1\]: expected an id that no other one has'),
     ({'images': [IMAGE, dict(IMAGE, id='x')]}, r'images\[1\]: expected an id of the kind of the others'),
     ({'images': [{'file_name': 'a'}]}, r'images\[0\]: expected a whole number as id'),

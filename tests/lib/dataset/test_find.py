@@ -7,6 +7,7 @@ from lib.dataset.find import find_dataset, role_of
 from lib.errors import DatasetError
 
 XML = '<annotation><object><name>cat</name></object></annotation>'
+LABEL = '0 .5 .5 .1 .1'
 COCO = json.dumps({'info': {'a': 1}, 'images': [], 'annotations': [], 'categories': []})
 
 
@@ -49,6 +50,11 @@ def folder(tmp_path):
     ({'Train/images/a.jpg': '', 'Train/labels/a.txt': '0 .5 .5 .1 .1', 'Test/b.jpg': '',
       'Test/b.txt': ''}, ('yolo', ('Test', 'Train'))),
     ({'a.jpg': '', 'a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('.',))),
+    ({'obj/a.jpg': '', 'obj/a.txt': LABEL, 'obj/b.jpg': '', 'obj/b.txt': LABEL, 'train.txt': 'data/obj/a.jpg\n',
+      'valid.txt': 'data/obj/b.jpg\n', 'obj.names': 'cat'}, ('yolo', ('train', 'valid'))),         # Darknet, CVAT
+    ({'data.yaml': 'names: [cat]', 'all/a.jpg': '', 'all/a.txt': LABEL, 'train.txt': 'all/a.jpg\n',
+      'test.txt': 'no list of pictures'}, ('yolo', ('train',))),
+    ({'train.jpg': '', 'train.txt': LABEL, 'classes.txt': 'cat'}, ('yolo', ('.',))),
 ])
 def test_format_and_sets_of_a_folder_are_found(folder, files, expected):
     assert tuple(find_dataset(folder(files))) == expected
@@ -105,8 +111,10 @@ def test_a_folder_that_is_not_there_and_one_without_annotations_are_told(folder,
     ({'annots/a.xml': XML, 'images/a.jpg': ''}, r'a\.xml is there: expected it beside its picture, or in'),
     ({'a.xml': XML, 'a.gif': ''}, r'a\.xml is there: expected pictures \.jpg \.jpeg .* with it'),
     ({'data.csv': '0,a.jpg,1,2,3,4,cat\n', 'a.jpg': ''}, r'data\.csv is there: expected lines .image,x1'),
-    ({'labelTxt/a.txt': '1', 'images/a.jpg': '', 'README.txt': ''}, r'a\.txt is there: expected the labels of'),
-    ({'labels/a.jpg.txt': '1', 'images/a.jpg': ''}, r'a\.jpg\.txt is there: expected the labels of a\.jpg in a\.txt'),
+    ({'boxes/a.txt': LABEL, 'images/a.jpg': '', 'README.txt': ''}, r'a\.txt is there: expected the labels of'),
+    ({'label_2/a.txt': 'Car 0 0 -1.5 58 17 61 20 1.6 1.6 3.6 -0.6 1.7 46 -1.5', 'image_2/a.jpg': ''},      # KITTI
+     r"a\.txt: line 1: expected 'class cx cy w h', .*, found 'Car 0 0 -1\.5"),
+    ({'labels/a.jpg.txt': LABEL, 'images/a.jpg': ''}, r'a\.jpg\.txt is there: expected the labels of a\.jpg in a\.txt'),
     ({'mine/set/Annotations/a.xml': XML, 'mine/set/images/a.jpg': ''}, r'some in .*mine.set: give that folder$'),
     ({'images/a/x.xml': XML, 'images/a/x.jpg': '', 'images/b/y.xml': XML, 'images/b/y.jpg': ''},
      r'some in .*images: give that folder$'),

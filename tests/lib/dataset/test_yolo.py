@@ -121,7 +121,10 @@ def test_a_bad_line_is_named_with_its_number(folder, line):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('names: 5', 'names: expected a list of names or a mapping from class number to name, found'),
+    ('names: a, b', "names: expected a list of names or a mapping from class number to name, found 'a, b'. Correct"),
+    ('names: {0: a, x: b}', "names: expected a list of names .* found x: 'b'. Correct it"),
+    ('names:\n\t- a', 'line 2: not valid YAML: .* Lines begin with blanks, not with tabs'),
+    ('names: []', 'found none. Write them there, or set dataset.CLASSES$'),
     ('names: [[a]]', 'names: expected a list of names'), ('names: {a: b}', 'names: expected a list of names'),
     ('nc: 3\nnames: [a, b]', 'nc says 3 classes, names has 2'),
     ('names: [a, a]', r"twice or empty: \['a'\]"), ('- a', "expected keys 'names', 'train' and so on"),
