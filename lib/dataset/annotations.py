@@ -44,6 +44,7 @@ HIDDEN = r'(^|/)\.(?!\./)'     # names that begin with a dot, which folders do n
 # Names of images that a list does not give back: its lines and cells lose blanks at their ends, a backslash is a slash.
 LOST_IN_LISTS = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 _CHUNK = 2 ** 16        # items that are turned into an array at once
+_CLASSES_NAMED = 30     # in a message about an unknown label
 
 
 class Picture(NamedTuple):
@@ -302,14 +303,16 @@ def same_files(data: AnnotatedSet) -> Faults:
 
 def unknown_labels(data: AnnotatedSet) -> Faults:
     """Faults for the items whose label is not a class of the set."""
-    faults = Faults()
+    faults, known = Faults(), listed(data.classes[:_CLASSES_NAMED])
+    if data.num_classes > _CLASSES_NAMED:       # there may be a message for each of a million objects
+        known += ' ... (%d in all)' % data.num_classes
     for picture in data.pictures if len(data.labels) > data.num_classes else ():
         for item in picture.items[picture.items['label'] >= data.num_classes]:
             faults.note(LABEL, picture.index, int(item['number']),
                         "%s: unknown class '%s'; known are %s. Correct the label, "
                         'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore '
                         '(rfcn convert: --on_unknown_class ignore)'
-                        % (data.where(picture, item), shown(data.label(item)), listed(data.classes)))
+                        % (data.where(picture, item), shown(data.label(item)), known))
     return faults
 
 

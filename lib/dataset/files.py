@@ -214,7 +214,7 @@ def meant(folders: Sequence[str], name: str, extensions: tuple[str, ...] = IMAGE
     """
     parts = [part for part in name.split('/') if part]
     outside = max((number for number, part in enumerate(parts, 1) if part == '..'), default=0)
-    places = [os.path.join(folder, *parts[start:-1]) for start in range(outside, len(parts)) for folder in folders]
+    places = (os.path.join(folder, *parts[start:-1]) for start in range(outside, len(parts)) for folder in folders)
     for place in filter(os.path.isdir, places):
         found = _by_spelling(place, os.stat(place).st_mtime_ns, extensions).get(_spelling(parts[-1]))
         if found:

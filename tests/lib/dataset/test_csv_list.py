@@ -84,6 +84,12 @@ def test_an_unknown_class_is_refused_or_left_out(folder):
         open_set(folder, 'a.jpg,1,2,9,9,cat\n', on_unknown_class='sometimes')
 
 
+def test_of_many_classes_a_message_about_an_unknown_one_names_some(folder):
+    classes = ['class %d' % number for number in range(1000)]      # each object of an unknown class has a message
+    with pytest.raises(DatasetError, match=r"unknown class 'cow'; known are class 0, .* 29 \.\.\. \(1000 in all\)"):
+        open_set(folder, 'a.jpg,1,2,9,9,cow\n', classes=classes)
+
+
 def test_a_label_is_the_class_of_the_same_name_or_else_of_the_same_letters(folder):
     imdb = open_set(folder, 'a.jpg,1,2,9,7,cat\na.jpg,1,2,9,8,Cat\na.jpg,1,2,9,9,DOG\n', classes=['Cat', 'cat', 'Dog'])
     assert imdb.gt_roidb()[0]['gt_classes'].tolist() == [2, 1, 3]
