@@ -40,6 +40,9 @@ _ASIDE = {'dataset': ('root_path', 'dataset_path', 'test_image_set', 'val_image_
                     'OVERWRITE', 'model_prefix')}
 _TRAINING = ('symbol', 'CLASS_AGNOSTIC', 'SCALES', 'RELEASE_RULES', 'seed', 'network', 'dataset', 'TRAIN')
 _FILES = 'files'
+OTHER_RUN = '%s holds another run (%s): TRAIN.RESUME=auto goes on with it if it is the same'
+NOT_WHOLE = ('%s holds another run (%s), and no parameters with their states that TRAIN.RESUME=auto could go on from: '
+             'TRAIN.RESUME=true TRAIN.begin_epoch=N goes on from the parameters of epoch N, without momentum')
 
 logger = logging.getLogger(__name__)
 
@@ -71,22 +74,25 @@ def begin(cfg: Config, prefix: str, identity: Identity) -> tuple[SavedRun | None
                 raise
             saved = None
     if not saved:
-        make_room(prefix, cfg.TRAIN.OVERWRITE)
+        make_room(prefix, cfg.TRAIN.OVERWRITE, OTHER_RUN if cfg.TRAIN.RESUME != 'auto' else NOT_WHOLE)
     check_neighbours(prefix, identity.kind, cfg.TRAIN.OVERWRITE)
     return saved, same_data
 
 
-def make_room(prefix: str, overwrite: bool) -> None:
-    """Remove an earlier run of the same name with `overwrite`; without it, raise a CheckpointError if there is one."""
+def make_room(prefix: str, overwrite: bool, held: str = OTHER_RUN) -> None:
+    """Remove an earlier run of the same name with `overwrite`; without it, raise a CheckpointError if there is one.
+
+    Args:
+        held: what the error says that the folder holds, and how to go on from it.
+    """
     files = sorted(path for end in ('[0-9][0-9][0-9][0-9].params', '[0-9][0-9][0-9][0-9].states', 'best.params',
                                     'best.states', 'interrupted.states', 'log.jsonl')
                    for path in glob.glob(glob.escape(prefix) + '-' + end))
     if not any(path.endswith('.params') or path == interrupted_path(prefix) for path in files):
         return      # at most what a run left that was killed before its first checkpoint
     if not overwrite:
-        raise CheckpointError('%s holds another run (%s): TRAIN.RESUME=auto goes on with it if it is the same, '
-                              'TRAIN.OVERWRITE=true removes it, another output_path leaves it alone'
-                              % (os.path.dirname(prefix), ', '.join(map(os.path.basename, files))))
+        raise CheckpointError(held % (os.path.dirname(prefix), ', '.join(map(os.path.basename, files)))
+                              + ', TRAIN.OVERWRITE=true removes it, another output_path leaves it alone')
     for path in files:
         os.remove(path)
     shutil.rmtree(prefix + CURVES, ignore_errors=True)

@@ -103,6 +103,13 @@ def test_a_run_goes_on_beside_an_int8_model_of_its_checkpoint_but_not_beside_ano
         train('TRAIN.model_prefix=second')
 
 
+def test_parameters_without_states_are_no_run_that_auto_goes_on_with_and_what_does_is_said(train):
+    Path(train() + '-0001.states').unlink()
+    with pytest.raises(CheckpointError, match='no parameters with their states .*RESUME=true TRAIN.begin_epoch=N'):
+        train(AUTO, 'TRAIN.end_epoch=2')
+    assert Path(train('TRAIN.RESUME=true', 'TRAIN.begin_epoch=1', 'TRAIN.end_epoch=2') + '-0002.params').exists()
+
+
 def test_other_threads_of_the_loader_change_nothing(train, tmp_path):
     whole = train('TRAIN.end_epoch=2')
     shutil.move(str(tmp_path / 'run'), str(tmp_path / 'whole'))
