@@ -64,7 +64,7 @@ def compare_release(directory, only=None, stream=None, pictures=None):
     names, unknown = list_vectors(directory)
     for name in names:
         if only in (None, name):
-            check_vector(Vector(directory, name, Pictures(pictures or directory / 'images')), report)
+            check_vector(directory, name, Pictures(pictures or directory / 'images'), report)
     report.start('')
     for path in unknown if only is None else ():
         report.not_understood(path)
@@ -88,17 +88,18 @@ def vector_name(path):
     return path.stem if is_vector else None
 
 
-def check_vector(vector, report):
-    """All rows of one vector, then what is in it and was not read."""
-    report.start(vector.name)
+def check_vector(directory, name, pictures, report):
+    """All rows of one vector of a directory, then what is in it and was not read."""
+    report.start(name)
     try:
-        CASES.get(vector.name, networks.check_network)(vector, report)
+        vector = Vector(directory, name, pictures)
+        CASES.get(name, networks.check_network)(vector, report)
     except NoPicture as error:
         report.title = ''
         report.left_out('what needs the photograph', error)
         return
-    except Exception as error:  # whatever a vector of another format makes the comparison do
-        logger.debug('%s', vector.name, exc_info=True)
+    except Exception as error:  # whatever a vector of another format, or a damaged one, makes the comparison do
+        logger.debug('%s', name, exc_info=True)
         report.failed('the comparison stopped', error)
         return
     report.title = ''

@@ -62,6 +62,14 @@ def test_what_needs_photographs_gives_the_originals_numbers(golden, pictures, na
     assert passed and ' 0 left out' in rows[-1], '\n'.join(rows)
 
 
+@pytest.mark.parametrize('name, content', [('nms.npz', b'PK'), ('lr.json', b'{"a":')])
+def test_a_damaged_file_falls_short_and_the_others_are_compared(vectors, name, content):
+    (vectors / name).write_bytes(content)
+    passed, rows = table(vectors)
+    assert not passed and ' 1 FALLS SHORT' in rows[-1] and ' 0 ok' not in rows[-1]
+    assert any(row.startswith(name.partition('.')[0]) and 'the comparison stopped' in row for row in rows)
+
+
 def test_what_needs_photographs_is_left_out_where_they_are_not(golden, tmp_path):
     for name in NETWORKS:
         passed, rows = table(golden, name, tmp_path)
