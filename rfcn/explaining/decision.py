@@ -150,7 +150,7 @@ def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
     """What the head says of any boxes, without proposals, NMS or thresholds.
 
     Args:
-        detector, image, rgb: see `explain`. boxes: (n, 4) in pixels of the image.
+        detector, image, rgb: see `explain`. boxes: (n, 4) in pixels of the image; n may be 0.
     Returns:
         votes (n, C) float32 and their softmax (n, C) float32.
     Raises:
@@ -158,6 +158,8 @@ def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
     """
     _check(detector, None)
     array = detector.array_of(image, rgb)
+    if not len(boxes):
+        return (np.zeros((0, len(detector.classes)), dtype=np.float32),) * 2
     tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     rois = np.stack([_checked_box(box, array) for box in boxes]) * np.float32(im_info[0, 2])
     head = _Networks(detector).vote(tensor, rois)

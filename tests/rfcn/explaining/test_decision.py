@@ -215,5 +215,6 @@ def test_any_boxes_are_scored(tiny_run, tiny_params, tiny_voc):
     image = str(tiny_voc / 'JPEGImages' / 'wide1.jpg')
     scores, probabilities = score_boxes(detector, image, np.float32([[0, 0, 30, 30]] * 3))
     assert scores.shape == probabilities.shape == (3, 3) and np.allclose(probabilities.sum(axis=1), 1)
+    assert [found.shape for found in score_boxes(detector, image, np.zeros((0, 4)))] == [(0, 3)] * 2
     with pytest.raises(ValueError, match='leaves the image'):
         score_boxes(detector, image, np.float32([[0, 0, 300, 30]]))
