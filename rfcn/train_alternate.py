@@ -47,7 +47,6 @@ logger = logging.getLogger(__name__)
 
 PROPOSAL_KEYS = ('CXX_PROPOSAL',) + tuple('PROPOSAL_' + name for name in SETTINGS)
 STEPS, FIFTH = ('rpn1', 'rfcn1', 'rpn2', 'rfcn2'), 'rpn3'
-FINAL_EPOCH = 0  # number of the final checkpoint, as in the release
 
 
 def train_rpn(cfg, output_path, devices=None, is_step=False):
@@ -109,7 +108,8 @@ def _train_steps(cfg, steps):
     rfcn2 = steps.train('rfcn2', start=None if five else rfcn1, proposals=steps.propose(rpn2))
     # Departure: the release has keys for a fifth step and does not read them.
     rpn = steps.train(FIFTH, start=rfcn2) if five else rpn2
-    path = combine(cfg, steps.params(rpn), steps.params(rfcn2), checkpoint.params_path(final, FINAL_EPOCH), identity)
+    path = combine(cfg, steps.params(rpn), steps.params(rfcn2),
+                   checkpoint.params_path(final, checkpoint.FINAL_EPOCH), identity)
     inference_symbol = symbol_beside(cfg)
     if inference_symbol is not None:
         checkpoint.save_symbol(final + checkpoint.SYMBOL_END, inference_symbol)

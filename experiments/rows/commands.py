@@ -11,12 +11,11 @@ from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test,
 from experiments.rows.table import ALTERNATE, END2END, GIVEN, ROOT, TEST, find_row
 from lib.errors import UserError
 from rfcn import import_backbone, test
-from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import FINAL_EPOCH, params_path
 from rfcn.checkpoints.identity import CLASSES, backbone_settings, meaning_keys, settings_of
 from rfcn.cli.run import run_folder
 from rfcn.config.config import flatten, load_config
 from rfcn.core.module import contexts
-from rfcn.train_alternate import FINAL_EPOCH
 
 logger = logging.getLogger(__name__)
 

@@ -29,6 +29,7 @@ Params = Dict[str, mx.nd.NDArray]     # name -> values
 BBOX_LAYERS = ('rfcn_bbox', 'rcnn_bbox')  # layers whose output is normalised box deltas
 BBOX_PARAMS = [layer + kind for layer in BBOX_LAYERS for kind in ('_weight', '_bias')]
 TEST_SUFFIX = '_test'
+FINAL_EPOCH = 0         # number of the network that alternating training joins, as in the release
 CURVES = '-curves'      # ends the name of the folder of a run's curves
 SYMBOL_END = '-symbol.json'     # ends the name of a file of a graph
 

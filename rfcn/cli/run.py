@@ -17,7 +17,7 @@ from lib.utils.folders import locked_folder, make_folder
 from lib.utils.limits import is_there
 from lib.utils.memory import watch
 from rfcn import data_sets
-from rfcn.checkpoints.checkpoint import check_is_there, params_path
+from rfcn.checkpoints.checkpoint import FINAL_EPOCH, check_is_there, params_path
 from rfcn.checkpoints.identity import CONFIG
 from rfcn.cli.script import make_parser, to_log_files
 from rfcn.collect_env import git_revision
@@ -118,14 +118,18 @@ def run_folder(cfg, cfg_path, image_set):
 
 
 def last_checkpoint(cfg, cfg_path):
-    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one.
+    """The checkpoint that a training with this configuration wrote: that of `TEST.test_epoch`, or else its last one, or
+    else the network that alternating training joined.
 
     Raises a FileNotFoundError that says what to do where there is none.
     """
     prefix = run_folder(cfg, cfg_path, cfg.dataset.image_set) / cfg.TRAIN.model_prefix
-    path = params_path(str(prefix), cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch))
-    check_is_there(path, 'train first, or name one with --params')
-    return path
+    last, joined = (params_path(str(prefix), epoch)
+                    for epoch in (cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch), FINAL_EPOCH))
+    if not cfg.TEST.test_epoch and not is_there(last) and is_there(joined):
+        return joined
+    check_is_there(last, 'train first, or name one with --params')
+    return last
 
 
 @contextlib.contextmanager

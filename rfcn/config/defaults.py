@@ -204,7 +204,8 @@ _TEST = {
     'BOX_VOTING': Key(False, flag),               # ours: a kept box becomes the mean of those that overlap it
     'BOX_VOTING_THRESH': Key(0.5, fraction),      # ours: from this IoU on
     'max_per_image': Key(300, whole(-1)),         # detections per image; -1 or 0 is no limit
-    'test_epoch': Key(0, whole(0, 9999)),         # number of the checkpoint to test; 0: that of TRAIN.end_epoch
+    'test_epoch': Key(0, whole(0, 9999)),         # number of the checkpoint to test; 0: that of TRAIN.end_epoch,
+                                                  # or what alternating training has joined
     'QUANTIZE': {                                 # ours: what INT8 is made from
         'CALIB_IMAGES': Key(32, whole(1)),        # training images to calibrate on
         'CALIB_MODE': Key('naive', choice('naive', 'entropy')),

@@ -158,7 +158,9 @@ sys.stderr.write('the work is done')
 def test_the_last_checkpoint_is_that_of_the_test_epoch_or_of_the_last_one(tiny_cfg, tmp_path):
     folder = tmp_path / 'tiny' / 'train'
     folder.mkdir(parents=True)
-    for number, overrides in ((1, ()), (7, ('TEST.test_epoch=7',))):
+    for number, overrides in ((0, ()), (1, ()), (7, ('TEST.test_epoch=7',))):     # 0: of alternating training
         path = folder / ('tiny-%04d.params' % number)
         path.touch()
         assert last_checkpoint(tiny_cfg('output_path=%s' % tmp_path, *overrides), 'x/tiny.yaml') == str(path)
+    with pytest.raises(FileNotFoundError, match='tiny-0009.params: no such parameter file; train first'):
+        last_checkpoint(tiny_cfg('output_path=%s' % tmp_path, 'TEST.test_epoch=9'), 'x/tiny.yaml')
