@@ -263,8 +263,9 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
     names = names if names[:1] == (BACKGROUND,) else (BACKGROUND,) + names
     doubled = sorted({name for name in names if names.count(name) > 1 or not name})
     if doubled or len(names) < 2:
-        raise DatasetError('%s: expected one or more different class names, found %s'
-                           % (source, 'twice or empty: %s' % doubled if doubled else 'none'))
+        found = 'twice or empty: %s. Rename or remove them' % doubled if doubled else \
+            'none. Annotate objects, or name the classes with dataset.CLASSES'
+        raise DatasetError('%s: expected one or more different class names, found %s' % (source, found))
     broken = [name for name in names if '\n' in name or '\r' in name]
     if broken:      # a file of class names would give two
         raise DatasetError('%s: expected class names of one line, found %r. Correct it' % (source, broken[0]))

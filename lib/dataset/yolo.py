@@ -99,8 +99,8 @@ def _numbered_names(description, image_set, wanted):
                            'dataset.CLASSES%s' % (os.path.abspath(description.folder), description.elsewhere()))
     absent = [name for name in wanted or () if name not in names.values()]
     if absent:
-        raise DatasetError('%s: no class %s; there are %s'
-                           % (description.folder, listed(absent), listed(names.values())))
+        raise DatasetError('%s: no class %s; there are %s. Add it to the names there, or leave it out of '
+                           'dataset.CLASSES' % (description.folder, listed(absent), listed(names.values())))
     return names
 
 

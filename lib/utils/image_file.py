@@ -19,6 +19,7 @@ from lib.utils.whole_file import whole_file
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
+_REMEDY = 'Fetch it again, convert it to jpg or png, or take it out of the data set'
 _ORIENTATION_ANYWHERE = TIFF_MAGIC + (b'RIFF',)     # TIFF, WebP: it may stand at the end of the file
 
 
@@ -55,13 +56,12 @@ def _decode(path, data):
         # refuses it.
         return cv2.imdecode(np.frombuffer(as_stored(data), np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
-        raise DatasetError('%s: OpenCV cannot decode it: %s' % (shown(path), error.err)) from error
+        raise DatasetError('%s: OpenCV cannot decode it: %s. %s' % (shown(path), error.err.strip(), _REMEDY)) from error
 
 
 def _no_image(path, length):
     return DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated or '
-                        'of an unknown format. Fetch it again, convert it to jpg or png, or take it out of the data set'
-                        % (shown(path), length))
+                        'of an unknown format. %s' % (shown(path), length, _REMEDY))
 
 
 def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_names_come_from_a_list_too_or_from_the_config_which_may_take_some_of_th
     assert open_set(folder, classes=['first', 'second']).gt_roidb()[0]['gt_classes'].tolist() == [2, 1]
     (folder / 'classes.txt').write_text('one\ntwo\n')
     assert open_set(folder).classes[1:] == ('one', 'two')
-    with pytest.raises(DatasetError, match='no class three; there are one, two'):
+    with pytest.raises(DatasetError, match='no class three; there are one, two. Add it to the names there, or'):
         open_set(folder, classes=['three'])
 
 
@@ -127,7 +127,8 @@ def test_a_bad_line_is_named_with_its_number(folder, line):
     ('names: []', 'found none. Write them there, or set dataset.CLASSES$'),
     ('names: [[a]]', 'names: expected a list of names'), ('names: {a: b}', 'names: expected a list of names'),
     ('nc: 3\nnames: [a, b]', 'nc says 3 classes, names has 2'),
-    ('names: [a, a]', r"twice or empty: \['a'\]"), ('- a', "expected keys 'names', 'train' and so on"),
+    ('names: [a, a]', r"twice or empty: \['a'\]. Rename or remove them"),
+    ('- a', "expected keys 'names', 'train' and so on"),
     ('a: [', 'line 1: not valid YAML'),
     ('train: "C:\\Users\\me"', r'line 1: not valid YAML: .*In double quotes a backslash begins a code: write single'),
     ('a: &x 1\nb: *x', r'line 2: not valid YAML: aliases are not read'),

@@ -115,11 +115,23 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
             read(str(tmp_path / 'a.jpg'))
 
 
+def png_header(side):
+    """The beginning of a png that announces side x side pixels."""
+    header = struct.pack('>IIBBBBB', side, side, 8, 2, 0, 0, 0)
+    return b'\x89PNG\r\n\x1a\n' + struct.pack('>I', 13) + b'IHDR' + header + struct.pack(
+        '>I', zlib.crc32(b'IHDR' + header))
+
+
+def test_what_to_do_is_told_where_the_decoder_raises_an_error(tmp_path):
+    data = png_header(40000)
+    (tmp_path / 'a.png').write_bytes(data + cv2.imencode('.png', picture())[1].tobytes()[len(data):])
+    with pytest.raises(DatasetError, match=r'a\.png: OpenCV cannot decode it: .*\. Fetch it again, convert it to jpg'):
+        imread(str(tmp_path / 'a.png'), None)       # without our limit of pixels there is OpenCV's
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     # A png of a few bytes whose header announces 100,000 x 100,000 pixels, 30 gigabytes.
-    header = struct.pack('>IIBBBBB', 100000, 100000, 8, 2, 0, 0, 0)
-    chunk = struct.pack('>I', 13) + b'IHDR' + header + struct.pack('>I', zlib.crc32(b'IHDR' + header))
-    (tmp_path / 'a.png').write_bytes(b'\x89PNG\r\n\x1a\n' + chunk)
+    (tmp_path / 'a.png').write_bytes(png_header(100000))
     with pytest.raises(DatasetError, match=r'a\.png: an image of 100000 x 100000 pixels, more than the limit of 8'):
         imread(str(tmp_path / 'a.png'))
 
