@@ -17,7 +17,7 @@ from rfcn.symbols import make_symbol
 
 
 def train_net(cfg, output_path, devices=None):
-    """Train from `TRAIN.begin_epoch` to `TRAIN.end_epoch`. Returns the prefix of the checkpoints.
+    """Train to `TRAIN.end_epoch`, from its start or from where `TRAIN.RESUME` says. Returns the checkpoints' prefix.
 
     Args:
         devices: list of mx.Context; by default those that `gpus` names.

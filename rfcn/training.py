@@ -71,9 +71,12 @@ def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambd
 
 
 def check_settings(cfg):
-    """Raise a ConfigError where nothing would be trained, or the checkpoints would have no name."""
+    """Raise a ConfigError for settings that no training can have: of its epochs, of the name of its checkpoints."""
     if not cfg.TRAIN.end_epoch:
         raise ConfigError('TRAIN.end_epoch is 0, so nothing would be trained: give the number of epochs')
+    if cfg.TRAIN.begin_epoch and not cfg.TRAIN.RESUME:
+        raise ConfigError('TRAIN.begin_epoch is %d, but a new training begins at 0: write TRAIN.RESUME=true to go on '
+                          'from the checkpoint of that epoch' % cfg.TRAIN.begin_epoch)
     if not cfg.TRAIN.model_prefix:
         raise ConfigError('TRAIN.model_prefix is empty: give the first part of the names of the checkpoints, such as '
                           'TRAIN.model_prefix=rfcn')

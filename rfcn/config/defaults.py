@@ -128,7 +128,7 @@ _TRAIN = {
     'LR_IMAGES': Key(0, whole(0)),
     'momentum': Key(0.9, fraction),
     'wd': Key(0.0005, real(0)),                   # weight decay
-    'begin_epoch': Key(0, whole(0, 9999)),
+    'begin_epoch': Key(0, whole(0, 9999)),        # with RESUME: the epoch whose checkpoint is resumed
     'end_epoch': Key(0, epoch_count),             # epochs to train; ours: also fractions. The last checkpoint has this
                                                   # number, rounded up
     'model_prefix': Key('', name_part),                # first part of a checkpoint's file name

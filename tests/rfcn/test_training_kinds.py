@@ -59,9 +59,10 @@ def test_a_folder_that_mxnet_cannot_write_into_is_found_out_before_anything_is_t
 
 @pytest.mark.parametrize('setting, said', [
     ('TRAIN.end_epoch=0', 'TRAIN.end_epoch is 0, so nothing would be trained'),
+    ('TRAIN.begin_epoch=1', 'TRAIN.begin_epoch is 1, but a new training begins at 0: write TRAIN.RESUME=true'),
     ('TRAIN.model_prefix=', 'TRAIN.model_prefix is empty'),
 ])
-def test_a_training_of_nothing_or_whose_checkpoints_have_no_name_is_refused(setting, said, tiny_cfg, tmp_path):
+def test_settings_that_no_training_can_have_are_refused_before_anything_is_written(setting, said, tiny_cfg, tmp_path):
     with pytest.raises(ConfigError, match=said):
         train_net(tiny_cfg(setting), tmp_path / 'run')
     assert list(tmp_path.glob('run*')) == []
