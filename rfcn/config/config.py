@@ -68,6 +68,7 @@ def load_config(path: PathLike | None = None, overrides: Iterable[str] = ()) -> 
     Relative paths in a file are relative to that file, unless they name something in the project's folder; those in a
     file of the project, and the defaults, are relative to the project's folder. So a script does the same from any
     folder. Relative paths in overrides are relative to the current folder, as are the defaults of an installed copy.
+    A ~ is the home folder.
 
     Args:
         path: a YAML file; None starts from the defaults.
@@ -100,7 +101,7 @@ def base_files(path: str) -> list[str]:
         chain.append(path)
         if base is not None and (not isinstance(base, str) or not base.strip()):
             raise ConfigError('%s: %s must be the path of a YAML file, not %s' % (path, BASE, show(base)))
-        path = base and os.path.normpath(os.path.join(os.path.dirname(path), base.strip()))
+        path = base and os.path.normpath(os.path.join(os.path.dirname(path), os.path.expanduser(base.strip())))
     return chain
 
 
@@ -320,6 +321,7 @@ def _read_classes(key, names, source, folder):
         return names
     if not names:
         return ()
+    names = os.path.expanduser(names)
     path = next((path for path in (names, os.path.join(folder, names)) if is_there(path)), None)
     if path is None:
         raise ConfigError('%s: %s must be a list [car, dog] or a file of names, not %s'

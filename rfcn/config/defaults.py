@@ -24,6 +24,7 @@ from rfcn.config.kinds import (
     multipliers,
     name_part,
     one_set,
+    path,
     real,
     scale_or_none,
     scales,
@@ -35,7 +36,7 @@ from rfcn.config.kinds import (
 Key = namedtuple('Key', 'default kind')
 
 _TOP = {
-    'output_path': Key('', text),                 # folder under which checkpoints, logs and detections are written
+    'output_path': Key('', path),                 # folder under which checkpoints, logs and detections are written
     'symbol': Key('', text),                      # name of the network, such as resnet_v1_101_rfcn
     'gpus': Key('', devices),                     # GPU numbers '0,1'; '' is the CPU
     'CLASS_AGNOSTIC': Key(True, flag),            # one box for all classes (true) or one box per class (false)
@@ -58,7 +59,7 @@ _DEFAULT = {
 }
 
 _NETWORK = {
-    'pretrained': Key('', text),                  # prefix of the trunk's checkpoint; '' starts from random weights
+    'pretrained': Key('', path),                  # prefix of the trunk's checkpoint; '' starts from random weights
     'pretrained_epoch': Key(0, whole(0, 9999)),   # its number, as in prefix-0000.params
     'PRETRAINED_CLASSES': Key((), class_names),   # ours: its classes, to keep those of the same name
     'PIXEL_MEANS': Key((0.0, 0.0, 0.0), tuple_of(real(), 3)),  # blue, green, red: subtracted from pixels of 0 to 255
@@ -85,8 +86,8 @@ _DATASET = {
     'image_set': Key('2007_trainval', text),      # training images; several sets are joined with +
     'test_image_set': Key('2007_test', one_set),  # images to test on
     'val_image_set': Key('', one_set),            # ours: images that rfcn train validates on; '' is none
-    'root_path': Key('./data', text),             # folder of all data sets
-    'dataset_path': Key('./data/VOCdevkit', text),  # folder of this data set
+    'root_path': Key('./data', path),             # folder of all data sets
+    'dataset_path': Key('./data/VOCdevkit', path),  # folder of this data set
     'NUM_CLASSES': Key(21, whole(2, 100000)),     # with the background; derived if CLASSES is given
     'CLASSES': Key((), class_names),              # ours: names without background, or a file of them; (): the data's
     'proposal': Key('rpn', text),                 # RoIs of a graph that has no RPN: rpn, selective_search

@@ -4,6 +4,7 @@ A kind takes what YAML read and returns it in the one form that the code reads, 
 half of a message: "must be float, not 'x' (what to do)". The first half, file and key, is config.py's.
 """
 import math
+import os
 import re
 from decimal import Decimal
 
@@ -112,6 +113,11 @@ def text(value):
     if not isinstance(value, str):
         _refuse('text', value, 'put it in quotes')
     return _refuse('text without the character NUL', value) if '\0' in value else value
+
+
+def path(value):
+    """A path, or the first part of one; ~ is the home folder, which a shell does not see to in a file or behind a =."""
+    return os.path.expanduser(text(value))
 
 
 def name_part(value):

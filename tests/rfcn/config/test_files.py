@@ -94,6 +94,18 @@ def test_class_names_of_a_base_stand_beside_the_base(tmp_path, write):
     assert load_config(write('BASE: deep/parent.yaml')).dataset.CLASSES == ('car',)
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_path_is_expected(tmp_path, write, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    (tmp_path / 'home').mkdir()
+    (tmp_path / 'home' / 'names.txt').write_text('cat\n')
+    (tmp_path / 'home' / 'base.yaml').write_text('symbol: x')
+    config = load_config(write('BASE: ~/base.yaml\noutput_path: ~/runs\ndataset: {CLASSES: ~/names.txt}'),
+                         ['dataset.dataset_path=~/data', 'network.pretrained=~/model'])
+    assert (config.symbol, config.dataset.CLASSES) == ('x', ('cat',))
+    assert [config.output_path, config.dataset.dataset_path, config.network.pretrained] == [
+        str(tmp_path / 'home' / name) for name in ('runs', 'data', 'model')]
+
+
 def test_a_circle_of_bases_is_refused_with_its_files(write):
     assert 'x.yaml: BASE goes in a circle' in message_of(write('BASE: x.yaml'))
     write('BASE: x.yaml', 'b.yaml')
