@@ -24,10 +24,11 @@ from lib.errors import DatasetError  # noqa: E402
 from lib.utils.console import say  # noqa: E402
 from lib.utils.folders import locked_folder  # noqa: E402
 from lib.utils.whole_file import naming  # noqa: E402
-from rfcn.cli.script import make_parser, run_script  # noqa: E402
+from rfcn.cli.script import make_parser, run_script, whole_number_from  # noqa: E402
 
 SPLITS = ('train', 'val', 'test')
 TRAIN, VAL, TEST, SIZE = 1600, 100, 200, 160   # pictures, and the side of one in pixels: the demo's
+SMALLEST = 16   # side that the patterns of the background need
 FOLDERS = ('Annotations', 'ImageSets', 'JPEGImages')
 STAMP = 'made_by_demo.json'
 JPEG_QUALITY = 92
@@ -138,11 +139,14 @@ def main():
     """Read the command line and make the data set."""
     parser = make_parser('Make a VOC-format data set of rendered things: ' + ', '.join(CLASSES))
     parser.add_argument('--out', required=True, help='folder to write')
-    parser.add_argument('--train', type=int, default=TRAIN, help='number of training pictures (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=VAL, help='number of validation pictures (default: %(default)s)')
-    parser.add_argument('--test', type=int, default=TEST, help='number of held-out pictures (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=SIZE, help='side of a picture in pixels (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of all pictures (default: %(default)s)')
+    count = whole_number_from(0)
+    parser.add_argument('--train', type=count, default=TRAIN, help='number of training pictures (default: %(default)s)')
+    parser.add_argument('--val', type=count, default=VAL, help='number of validation pictures (default: %(default)s)')
+    parser.add_argument('--test', type=count, default=TEST, help='number of held-out pictures (default: %(default)s)')
+    parser.add_argument('--size', type=whole_number_from(SMALLEST), default=SIZE,
+                        help='side of a picture in pixels (default: %(default)s)')
+    parser.add_argument('--seed', type=whole_number_from(0, 2 ** 32 - 1), default=0,
+                        help='seed of all pictures (default: %(default)s)')
     args = parser.parse_args()
     written = make_dataset(**vars(args))
     say('{}: {} with {} classes: {}'.format(args.out, 'written' if written else 'already there', len(CLASSES),

@@ -197,6 +197,19 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     assert (tmp_path / 'JPEGImages' / 'mine.jpg').read_bytes() == b'precious'
 
 
+@pytest.mark.parametrize('words, said', [(['--size', '15'], 'expected a whole number from 16'),
+                                         (['--train', '-1'], 'expected a whole number from 0'),
+                                         (['--seed', '-1'], 'expected a whole number from 0')])
+def test_what_cannot_be_drawn_is_refused_before_an_earlier_data_set_is_emptied(tmp_path, monkeypatch, capsys, words,
+                                                                               said):
+    make_dataset(tmp_path / 'out', train=1, val=0, test=0, size=32)
+    monkeypatch.setattr(sys, 'argv', ['make_dataset.py', '--out', str(tmp_path / 'out')] + words)
+    with pytest.raises(SystemExit):
+        script.main()
+    assert said in capsys.readouterr().err
+    assert (tmp_path / 'out' / 'JPEGImages' / 'train_0000.jpg').is_file()
+
+
 def test_the_script_runs_from_any_folder(tmp_path):
     command = [sys.executable, str(Path(script.__file__)), '--out', 'd', '--train', '2', '--val', '1', '--test', '1']
     done = subprocess.run(command, cwd=str(tmp_path), check=True, stdout=subprocess.PIPE, text=True)
