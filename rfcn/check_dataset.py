@@ -29,7 +29,7 @@ from lib.dataset.check.page import html_page
 from lib.dataset.check.pictures import shared_images
 from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, by_kind, check, set_text
 from lib.dataset.imdb import check_usable
-from lib.errors import DatasetError
+from lib.errors import ConfigError, DatasetError
 from lib.rpn.anchors import anchorless, generate_anchors
 from lib.utils.console import progress, say
 from lib.utils.folders import check_new_folder, whole_folder
@@ -242,6 +242,8 @@ def run(cfg, args):
         check_not_read([args.html], [args.cfg])
     if args.fix:
         check_new_folder(args.fix)
+    elif args.upright or args.reencode:
+        raise ConfigError('--upright and --reencode say how a cleaned copy is made: name its folder, --fix OUT')
     training, others = image_sets(cfg)
     with quiet_lib():
         reports, failures = check_sets(cfg, training + others, args.pixels)

@@ -98,6 +98,8 @@ def check_options(args, sources):
     if args.every > 1 and (args.image or is_live(args.video)):
         raise DatasetError('--every is for video files; of a camera or stream, the frames that come while the network '
                            'is busy are left out, and of images all are taken')
+    if args.image and (args.frames or args.mp4):
+        raise DatasetError('--frames and --mp4 are for videos; of images all are taken, each with a drawing')
     taken = {os.path.realpath(path) for path in (*sources, args.out)}
     for option, path in (('--json', args.json), ('--coco', args.coco)):
         if path and os.path.realpath(path) in taken:

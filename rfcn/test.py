@@ -14,7 +14,7 @@ import logging
 import os
 
 from lib.dataset.result_files import free_name
-from lib.errors import DatasetError
+from lib.errors import ConfigError, DatasetError
 from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import is_there
@@ -179,6 +179,8 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     if args.report:
         check_folder(args.report)
+    elif args.against:
+        raise ConfigError('--against compares the report of this test with another one: name its folder, --report DIR')
     params = args.params or last_checkpoint(cfg, args.cfg)
     folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
     if args.thresh is not None:     # another result than the experiment's, which stays

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from lib.errors import DatasetError, UserError
+from lib.errors import ConfigError, DatasetError, UserError
 from rfcn.check_dataset import main
 from rfcn.convert_dataset import main as convert
 
@@ -249,3 +249,9 @@ def test_faults_of_the_validation_set_are_obstacles_where_it_is_validated_on(run
     status, printed = run(*settings)
     assert status == 1 and 'training would not run: ' in printed
     assert run(settings[0], 'TRAIN.EVAL_PERIOD=0')[0] == 0
+
+
+@pytest.mark.parametrize('option', ['--upright', '--reencode'])
+def test_options_of_a_cleaned_copy_need_its_folder(tiny_yaml, option):
+    with pytest.raises(ConfigError, match='name its folder, --fix OUT'):
+        main(['--cfg', tiny_yaml(), option])

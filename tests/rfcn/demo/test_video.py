@@ -44,6 +44,12 @@ def test_a_smaller_file_is_written_where_opencv_can(run, video):
     assert [path.name for path in out.iterdir()] == ['film.mp4'] and video_info(out / 'film.mp4')[1] == 7
 
 
+@pytest.mark.parametrize('option', [['--frames', '2'], ['--mp4']])
+def test_options_of_videos_mean_nothing_for_images(run, picture, option):
+    with pytest.raises(DatasetError, match='--frames and --mp4 are for videos'):
+        run('--image', picture, *option)
+
+
 def test_every_frame_of_a_video_is_drawn_on(run, video, tmp_path, capsys):
     out = run('--video', video, '--thresh', '0.1', '--json', str(tmp_path / 'found.jsonl'))
     assert [path.name for path in out.iterdir()] == ['film.avi'] and video_info(out / 'film.avi') == (10, 7)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lib.dataset.convert import convert
-from lib.errors import UserError
+from lib.errors import ConfigError, UserError
 from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, test
 from rfcn.config.config import load_config
@@ -203,3 +203,9 @@ def test_options_of_a_report_that_mean_nothing_are_refused(tested, option, value
     with pytest.raises(SystemExit):
         command.main(['--cfg', str(config), '--out', str(tmp_path), option, value])
     assert '%s: expected %s, not %r' % (option, expected, value) in capsys.readouterr().err
+
+
+def test_a_test_that_shall_be_compared_needs_a_report(tested, tmp_path):
+    folder, config, _ = tested
+    with pytest.raises(ConfigError, match='--against compares the report of this test with another one'):
+        test.main(['--cfg', str(config), '--against', str(folder / 'one')])
