@@ -59,9 +59,9 @@ def judged(dets_by_class, boxes, labels, classes, thresh):
     return np.array([box for _, box, _, _ in marks]).reshape(-1, 4), [m[2] for m in marks], [m[3] for m in marks]
 
 
-def pair(entry, dets_by_class, classes, thresh, height):
+def pair(entry, dets_by_class, classes, thresh, height, max_pixels):
     """An image of a given height twice, side by side: annotated, found. (height, 2 * width + MARGIN, 3) uint8."""
-    im = imread(entry['image'])
+    im = imread(entry['image'], max_pixels)
     scale = height / im.shape[0]
     size = max(1, int(round(im.shape[1] * scale))), height
     im = cv2.resize(im, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -91,7 +91,7 @@ def rows_of(shapes, width, height):
     return rows + ([([n for n, _ in row], height)] if row else [])
 
 
-def sheet(imdb, all_boxes, count, thresh, width, height):
+def sheet(imdb, all_boxes, count, thresh, width, height, max_pixels):
     """The pairs of `count` images spread evenly over the set, in rows, below a heading. (H, width, 3) uint8 BGR."""
     roidb = imdb.gt_roidb()
     chosen = np.unique(np.linspace(0, len(roidb) - 1, count).astype(int))
@@ -100,7 +100,8 @@ def sheet(imdb, all_boxes, count, thresh, width, height):
         strip = np.full((row_height + 2 * MARGIN, width, 3), 255, dtype=np.uint8)
         left = MARGIN
         for i in chosen[numbers]:
-            drawn = pair(roidb[i], [boxes[i] for boxes in all_boxes], imdb.classes, thresh, row_height)
+            drawn = pair(roidb[i], [boxes[i] for boxes in all_boxes], imdb.classes, thresh, row_height,
+                         max_pixels)
             drawn = drawn[:, :max(0, width - left)]
             strip[MARGIN:MARGIN + row_height, left:left + drawn.shape[1]] = drawn
             left += drawn.shape[1] + 2 * MARGIN
@@ -135,7 +136,7 @@ def main(argv=None):
     check_not_read([args.out], [args.cfg, args.detections] + [picture.path for picture in imdb.data.pictures])
     all_boxes = load_pickle(args.detections)
     imdb.check_detections(all_boxes)
-    picture = sheet(imdb, all_boxes, args.count, args.thresh, args.width, args.height)
+    picture = sheet(imdb, all_boxes, args.count, args.thresh, args.width, args.height, cfg.dataset.MAX_PIXELS)
     imwrite(args.out, picture, JPEG_QUALITY)
 
 

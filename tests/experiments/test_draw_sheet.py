@@ -1,9 +1,15 @@
 """The sheet of detections: which are hits, which false alarms, which objects are missed, and where pictures stand."""
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
 from experiments.draw_sheet import FALSE_ALARM, HIT, MARGIN, MISSED, judged, main, rows_of, verdicts
-from lib.errors import UserError
+from lib.errors import DatasetError, UserError
+from rfcn import data_sets
+from rfcn.config.config import load_config
 
 CLASSES = ('__background__', 'cat', 'dog')
 
@@ -47,3 +53,15 @@ def test_a_sheet_never_takes_the_place_of_what_is_read(own_tiny_voc, tiny_yaml, 
     with pytest.raises(UserError, match='%s: this file is read' % own):
         main(['--cfg', cfg, '--detections', str(folder / 'x.pkl'), '--out', str(folder / own)])
     assert (folder / own).read_bytes() == before
+
+
+def test_the_limit_of_pixels_is_that_of_the_configuration(own_tiny_voc, tiny_yaml, tmp_path):
+    cfg = yaml.safe_load(Path(tiny_yaml(own_tiny_voc)).read_text())
+    cfg['dataset']['MAX_PIXELS'] = 100
+    (tmp_path / 'few.yaml').write_text(yaml.safe_dump(cfg))
+    imdb, = data_sets.datasets(load_config(str(tmp_path / 'few.yaml')), cfg['dataset']['test_image_set'])
+    all_boxes = [[np.zeros((0, 5))] * imdb.num_images] * imdb.num_classes
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(all_boxes))
+    with pytest.raises(DatasetError, match='more than the limit of 100 pixels'):
+        main(['--cfg', str(tmp_path / 'few.yaml'), '--detections', str(tmp_path / 'x.pkl'), '--out',
+              str(tmp_path / 'sheet.jpg')])
