@@ -171,7 +171,8 @@ def _read_pickle(path, _):
 
 def _as_proposals(array, index, path):
     array = _numbers(array, (4, 5), '%s: image %s' % (path, index))
-    return np.hstack([array, np.ones((len(array), 5 - array.shape[1]))]).astype(np.float32)
+    # MATLAB's arrays lie in memory column by column, and ours row by row.
+    return np.hstack([array, np.ones((len(array), 5 - array.shape[1]))]).astype(np.float32, order='C')
 
 
 def _numbers(array, columns, source):

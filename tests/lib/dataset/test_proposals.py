@@ -45,6 +45,11 @@ def test_selective_search_of_the_release_is_swapped_and_counted_from_0(tmp_path,
     np.testing.assert_array_equal(found[2], [[19, 9, 21, 10, 1]])
 
 
+def test_proposals_of_matlab_lie_in_memory_row_by_row(tmp_path):
+    found = load_proposals(write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH), INDEXES)
+    assert all(proposals.flags.c_contiguous for proposals in found)
+
+
 def test_images_are_found_by_name_and_the_file_may_have_more(tmp_path):
     path = write_mat(tmp_path / 'a.mat', SELECTIVE_SEARCH, INDEXES)
     found = load_proposals(path, ['000009', '000005'])

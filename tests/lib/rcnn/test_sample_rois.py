@@ -147,6 +147,12 @@ def test_rois_are_the_objects_and_then_the_proposals_each_with_its_best_object()
     np.testing.assert_allclose(made['bbox_targets'], [[2, 0, 0, 0, 0], [2, -0.25, 0, 0, 0], [0, 0, 0, 0, 0]], atol=1e-7)
 
 
+def test_proposals_may_lie_in_memory_column_by_column_as_those_of_matlab():
+    given = entry(proposals=np.asfortranarray(entry()['proposals']))    # beside one object the RoIs lie so, too
+    (made,), _, _ = add_roi_targets([given], num_classes=3, class_agnostic=True, **AS_THEY_ARE)
+    np.testing.assert_allclose(made['max_overlaps'], [1, 0.6, 0], rtol=1e-6)
+
+
 def test_the_objects_stay_and_the_proposals_go():
     given = entry()
     (made,), _, _ = add_roi_targets([given], num_classes=3, class_agnostic=True)
