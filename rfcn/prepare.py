@@ -50,6 +50,7 @@ from rfcn.cli.script import Signalled, make_parser, positive, run_script
 from rfcn.config.config import load_config
 from rfcn.core.interrupt import Stopped
 from rfcn.importers.trunk import RELEASE_MEANS, pixel_means
+from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 from rfcn.train_end2end import train_net
 
 logger = logging.getLogger('rfcn')
@@ -168,19 +169,8 @@ def settings(data, pretrained):
     """The keys that follow from the training data, an AnnotatedSet, and from the weights: scale, anchors, bins."""
     kind = PRETRAINED if pretrained else SMALL
     sizes = np.array([picture.size for picture in data.pictures], dtype=float)
-    fitted = fit_items(data, sizes)
-    rows = np.flatnonzero(fitted.used)
-    if not len(rows):
-        texts = [fault.text for fault in hints(data, sizes)] or ['Correct the annotations']
-        raise DatasetError('%s: %s. %s' % (data.pictures[0].source, usage_text(fitted), '. '.join(texts)))
-    boxes, labels, of_image = fitted.boxes[rows], fitted.items['label'][rows], sizes[fitted.owners[rows]]
-    shorter = sizes.min(axis=1)
-    shares = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)) / of_image.min(axis=1)
-    small = min(np.percentile(shares[labels == label], 25) for label in np.unique(labels))
-    side = int(np.clip(kind['object'] / small, kind['scale'][0], kind['scale'][1]))
-    side = min(side, max(kind['scale'][0], int(np.median(shorter))))    # larger pictures show nothing more
-    side = -(-side // 16) * 16
-    scale = [side, int(side * 5 / 3)]
+    boxes, labels, of_image = usable_objects(data, sizes)
+    scale = scale_for(boxes, labels, of_image, float(np.median(sizes.min(axis=1))), kind)
     objects = objects_at(boxes, labels, of_image, [scale])
     fit = suggest(objects, 4, 3)
     fit = better(fit, objects) or fit       # a fifth size, where it is worth it
@@ -189,6 +179,35 @@ def settings(data, pretrained):
     middle = float(np.median(np.sqrt(np.prod(objects.sides, axis=1))))
     return {'SCALES': scale, 'network': {'ANCHOR_SCALES': list(fit.scales), 'ANCHOR_RATIOS': list(fit.ratios),
                                          'POOLED_SIZE': 7 if middle >= kind['bins'] else 3}}
+
+
+def usable_objects(data, sizes):
+    """Boxes (n, 4), classes (n,) and sizes of their images (n, 2) of the objects that can be trained on.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    fitted = fit_items(data, sizes)
+    rows = np.flatnonzero(fitted.used)
+    if not len(rows):
+        texts = [fault.text for fault in hints(data, sizes)] or ['Correct the annotations']
+        raise DatasetError('%s: %s. %s' % (data.pictures[0].source, usage_text(fitted), '. '.join(texts)))
+    return fitted.boxes[rows], fitted.items['label'][rows], sizes[fitted.owners[rows]]
+
+
+def scale_for(boxes, labels, of_image, shorter, kind):
+    """[shorter side, longest side]: small objects, the first quarter of each class, become as large as the kind of
+    network wants them, as far as its limits and the pictures' own pixels allow.
+
+    Args:
+        boxes, labels, of_image: of `usable_objects`. shorter: the pictures' median shorter side, pixels.
+    """
+    shares = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2] + 1, axis=1)) / of_image.min(axis=1)
+    small = min(np.percentile(shares[labels == label], 25) for label in np.unique(labels))
+    side = int(np.clip(kind['object'] / small, kind['scale'][0], kind['scale'][1]))
+    side = min(side, max(kind['scale'][0], int(shorter)))       # larger pictures show nothing more
+    side = -(-side // CONV4_STRIDE) * CONV4_STRIDE
+    return [side, int(side * 5 / 3)]        # as 600 and 1000
 
 
 def configuration(folder, classes, found, pretrained):
