@@ -53,7 +53,6 @@ def read_test(folder):
         if is_there(note) and is_there(settings):
             return str(json.loads(note.read_text(encoding='utf-8'))['params']), load_config(settings)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        logger.warning('%s or %s is damaged (%s): the report does not name the checkpoint, and takes the classes '
-                       'in the order of the data', note, settings.name,
-                       type(error).__name__)
+        logger.warning('%s or %s is damaged (%s): the report does not name the checkpoint, and takes the classes in '
+                       'the order of the data', note, settings.name, type(error).__name__)
     return None
