@@ -41,7 +41,7 @@ from lib.dataset.files import (
     set_name,
     write_lines,
 )
-from lib.dataset.voc_files import EXTENSIONS, Flat, Images, Unlisted, find_layout, quietly, xml_name
+from lib.dataset.voc_files import EXTENSIONS, Flat, Images, Unlisted, find_layout, has_xml, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError
 from lib.utils.console import counted
@@ -97,6 +97,9 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     pictures = [picture._replace(items=found)
                 for picture, found in zip(pictures, items.of_pictures(len(pictures), places))]
     _note_beside(layout, faults)
+    if isinstance(layout, Unlisted) and has_xml(layout.folder):
+        faults.note(kinds.BESIDE, '', None, '%s: pictures and XML files lie in this folder itself too: not used. Move '
+                    'them to the others, which are in %s and %s' % (layout.folder, layout.annotations, layout.images))
     if annotated:
         _note_bare(layout, pictures, faults)
     return AnnotatedSet(set_name(layout.dataset_path, layout.image_set), layout.image_set, 'PascalVOC', names,

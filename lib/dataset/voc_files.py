@@ -165,7 +165,7 @@ def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
         if os.path.isdir(os.path.join(folder, 'ImageSets', 'Main')):
             return Lists(folder, year, name)
     apart = two_folders(dataset_path) if image_set == '.' else None
-    if apart:
+    if apart and (files_below(os.path.join(dataset_path, apart[0]), ('.xml',), quietly) or not has_xml(dataset_path)):
         return Unlisted(dataset_path, *apart)
     for name in names_of_set(image_set):
         folder = os.path.join(dataset_path, name)

@@ -204,6 +204,20 @@ def test_pictures_and_xml_side_by_side_are_a_set(tmp_path, image_set, folder):
     assert found[os.path.normpath(folder + '/a.jpg')] == READ and found[os.path.normpath(folder + '/c.jpg')] == []
 
 
+def test_empty_folders_beside_pictures_and_xml_do_not_matter(tmp_path):
+    write_files(tmp_path, {'a.jpg': None, 'a.xml': TEXT})
+    for name in ('annotations', 'images'):
+        (tmp_path / name).mkdir()
+    assert trained_on('PascalVOC', tmp_path, '.') == {'a.jpg': READ}
+
+
+def test_pictures_and_xml_beside_two_folders_of_them_are_told(tmp_path):
+    write_files(tmp_path, {'a.jpg': None, 'a.xml': TEXT, 'images/b.jpg': None, 'annotations/b.xml': TEXT})
+    data = read_annotated('PascalVOC', '.', str(tmp_path))
+    assert [picture.name for picture in data.pictures] == ['b.jpg']
+    assert any('in this folder itself too: not used. Move them' in fault.text for fault in data.faults)
+
+
 def test_a_list_that_is_none_of_the_sets_in_use_adds_no_class(voc):
     voc.add('a', [CAT]).add('b', [('dog', 5, 5, 30, 20)]).add('c', [('draft', 5, 5, 30, 20)])
     for name in 'train', 'valid', 'old':
