@@ -160,7 +160,7 @@ def go_on(trainer, saved, same_data, cfg, loader):
                            'an epoch and the learning rate drops after the same epochs, but the result is not that of '
                            'a run without the change; TRAIN.lr may need to follow', saved.source,
                            before.step_images * before.accumulate, loader.step_size * cfg.TRAIN.GRAD_ACCUM)
-    trainer.go_on(saved.momenta or {}, progress)
+    trainer.go_on(saved.momenta or {}, progress, own_states=saved.progress is not None)
     logger.info('going on from %s: %d epochs and %d images done', saved.source, progress.epoch, progress.images)
     return progress.epoch, progress.images, progress.order_images
 

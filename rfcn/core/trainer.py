@@ -63,6 +63,7 @@ class Trainer:
         self.curves = Curves(prefix + CURVES)
         self.best = None
         self.batches_done = 0
+        self.own_states = True      # see `go_on`
 
     def fit(self, begin_epoch, end_epoch, done=0, order_images=None):
         """Train epochs begin_epoch + 1 to end_epoch (file names count from 1).
@@ -84,15 +85,20 @@ class Trainer:
             end_line(path)
             if begin_epoch and not done and self._is_unvalidated(begin_epoch):
                 # the earlier run ended before or during this validation
-                self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=True)
+                self._validate(begin_epoch, last_epoch(end_epoch), stop, saved=self.own_states)
                 self._leave_if(self._wish(stop), begin_epoch)
             for epoch in range(begin_epoch, last_epoch(end_epoch)):
                 self._epoch(epoch, end_epoch, stop, done, order_images)
                 done, order_images = 0, None        # later epochs begin at their beginning
                 self._leave_if(self._end_epoch(epoch + 1, last_epoch(end_epoch), stop), epoch + 1)
 
-    def go_on(self, momenta, progress):
-        """Continue an earlier run: take over momentum, schedule and best score. The caller has set the parameters."""
+    def go_on(self, momenta, progress, own_states=True):
+        """Continue an earlier run: take over momentum, schedule and best score. The caller has set the parameters.
+
+        Args:
+            own_states: whether the states beside these parameters are this project's; the release's stay as they are.
+        """
+        self.own_states = own_states
         self.module.set_momenta(momenta, progress.num_update)
         self.best = progress.best
         self.batches_done = progress.batches_done

@@ -155,6 +155,15 @@ def test_training_resumes_from_a_checkpoint_of_the_release(release_checkpoint, t
     np.testing.assert_allclose(*weights)
 
 
+def test_the_states_of_the_release_stay_where_a_validation_scores_their_parameters_first(release_checkpoint, tiny_cfg,
+                                                                                         tmp_path):
+    states = Path(release_checkpoint() + '-0001.states')
+    before = states.read_bytes()
+    train_end2end.train_net(tiny_cfg('TRAIN.RESUME=true', 'TRAIN.begin_epoch=1', 'TRAIN.end_epoch=2',
+                                     'dataset.val_image_set=val'), tmp_path)
+    assert states.read_bytes() == before and states.with_name('tiny-best.params').exists()
+
+
 def test_the_detections_pickle_is_a_list_over_classes_of_lists_over_images(tmp_path):
     found = np.array([[1, 2, 3, 4, 0.5]], dtype=np.float32)
     none = np.zeros((0, 5), dtype=np.float32)
