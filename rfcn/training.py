@@ -20,7 +20,7 @@ from rfcn.checkpoints.identity import CONFIG, identity_of, summary, training_key
 from rfcn.checkpoints.pretrained import start_params
 from rfcn.config.config import dump
 from rfcn.core.module import TrainModule
-from rfcn.core.schedule import linear_scaling, lr_schedule, updates_per_epoch
+from rfcn.core.schedule import batches_in, last_epoch, linear_scaling, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
 from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
@@ -60,7 +60,7 @@ def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambd
     prefix, first = str(Path(output_path, cfg.TRAIN.model_prefix)), workers().first
     checkpoint.check_name(prefix)
     with locked_folder(os.path.dirname(prefix)) if first else contextlib.nullcontext():
-        saved, same_data = share_saved(*resume.begin(cfg, prefix, identity) if first else (None, True))
+        saved, same_data = share_saved(*begin(cfg, prefix, identity) if first else (None, True))
         if first and not is_step:
             write_config(cfg, os.path.dirname(prefix), identity)
         if first and inference_symbol is not None:
@@ -94,6 +94,25 @@ def check_workers(cfg, identity):
                           'Give all of them the same --cfg and KEY=VALUE')
     workers().check_equal('the data set', str(sorted(summary(identity.data).items())),
                           'Copy the data of the first host to the others')
+
+
+def begin(cfg, prefix, identity):
+    """`resume.begin`; a run that ended within an epoch, as after 7.25 of them, goes on there if more are asked for."""
+    saved, same_data = resume.begin(cfg, prefix, identity)
+    if saved and saved.progress and saved.progress.step_images and saved.identity:
+        ended = saved.identity.settings.get('TRAIN.end_epoch')
+        if isinstance(ended, (int, float)) and 0 < ended < cfg.TRAIN.end_epoch \
+                and saved.progress.epoch == last_epoch(ended):
+            saved = saved._replace(progress=without_end(saved.progress, ended))
+    return saved, same_data
+
+
+def without_end(progress, ended):
+    """The Progress of a run that ended after so many epochs, a fraction perhaps, as if it had been stopped there."""
+    whole = -(-progress.epoch_images // progress.step_images)
+    batches = batches_in(progress.epoch - 1, ended, whole)
+    return progress if batches == whole else progress._replace(epoch=progress.epoch - 1,
+                                                               images=batches * progress.step_images)
 
 
 def share_saved(saved, same_data):

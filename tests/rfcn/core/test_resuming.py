@@ -44,6 +44,14 @@ def test_two_devices_with_batches_of_their_own_shapes_resume_to_the_last_bit(tin
     assert_same_checkpoint(whole, parts, 2)
 
 
+def test_an_epoch_that_a_run_ended_within_is_gone_on_with_where_more_epochs_are_asked_for(train):
+    whole = train('whole', 'TRAIN.end_epoch=2', 'default.frequent=1', *SCHEDULE)
+    parts = train('parts', 'TRAIN.end_epoch=1.34', 'default.frequent=1', *SCHEDULE)
+    assert train('parts', 'TRAIN.end_epoch=2', 'default.frequent=1', 'TRAIN.RESUME=auto', *SCHEDULE) == parts
+    assert [line['step'] for line in log_lines(parts)] == [1, 2, 3, 4, 5, 6]
+    assert_same_checkpoint(whole, parts, 2)
+
+
 def test_auto_resumes_from_the_newest_complete_checkpoint_or_starts_anew(train):
     whole = train('whole', 'TRAIN.end_epoch=3', 'TRAIN.RESUME=auto')
     for suffix in '0002.params', '0002.states', '0003.params':  # the states of epoch 3 were never written
