@@ -8,7 +8,8 @@ us; `prepare` changes each unless the user has set it.
                              and allow it where the answer is yes: a large convolution became 3 times as fast in INT8
                              and 8 times in bfloat16 (docs/cpu.md). AVX512_CORE_BF16 forbids it.
     MXNET_OMP_MAX_THREADS    MXNet takes every x86 processor for a hyper-threaded one and computes with half of them.
-                             We give it as many threads as there are cores. OMP_NUM_THREADS decides where it is set.
+                             We give it as many threads as there are cores, or as a container may use at a time.
+                             OMP_NUM_THREADS decides where it is set.
     MXNET_MKLDNN_CACHE_NUM   MXNet keeps what oneDNN prepares for each layer and each size of its input, together with
                              its working memory, and never forgets one: ResNet-50 in bfloat16 grew by 40 MB with each
                              new size. With 0 it keeps one of each kind of layer; preparing a layer again takes less
@@ -20,14 +21,17 @@ Programs that this one starts inherit DNNL_MAX_CPU_ISA, but not the permission t
 bfloat16 with MXNet must import rfcn too.
 """
 import ctypes
+import math
 import os
 from pathlib import Path
-from typing import Optional, Set
+from typing import Optional, Sequence, Set
 
 from lib.errors import ConfigError
 
 CPUINFO = '/proc/cpuinfo'
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'
+QUOTAS = (('/sys/fs/cgroup/cpu.max',),      # of a container: quota and period, by cgroup 2 and by cgroup 1
+          ('/sys/fs/cgroup/cpu/cpu.cfs_quota_us', '/sys/fs/cgroup/cpu/cpu.cfs_period_us'))
 AVX512_BF16, AMX_BF16, AMX_INT8 = 'avx512_bf16', 'amx_bf16', 'amx_int8'    # what /proc/cpuinfo calls the instructions
 AMX_FLAGS = {'amx_tile', AMX_INT8, AMX_BF16}
 ISA_LIMIT, AMX = 'DNNL_MAX_CPU_ISA', 'AVX512_CORE_AMX'
@@ -46,11 +50,28 @@ def cpu_flags(cpuinfo: str = CPUINFO) -> Set[str]:
 
 
 def cores(topology: str = TOPOLOGY) -> Optional[int]:
-    """The cores this process may run on: hyper-threads of one core count once. None where the system does not say."""
+    """The cores this process may use. None where the system does not say.
+
+    Hyper-threads of one core count once. In a container whose processor time is limited (Docker's --cpus, Kubernetes'
+    limits) there are no more than may be used at a time: it sees all processors of the host, and with a thread for each
+    of them it would be stopped for most of the time.
+    """
     try:
-        return len({Path(topology % processor).read_text() for processor in os.sched_getaffinity(0)})
+        there = len({Path(topology % processor).read_text() for processor in os.sched_getaffinity(0)})
     except (AttributeError, OSError):
         return None
+    return min(there, quota() or there)
+
+
+def quota(files: Sequence[Sequence[str]] = QUOTAS) -> Optional[int]:
+    """How many processors this container may use at a time, rounded up. None without a limit."""
+    for names in files:
+        try:
+            limit, period = ' '.join(Path(name).read_text() for name in names).split()
+            return math.ceil(int(limit) / int(period)) if int(limit) > 0 else None
+        except (OSError, ValueError):   # not there; 'max'
+            continue
+    return None
 
 
 def has_amx(cpuinfo: str = CPUINFO) -> bool:

@@ -85,9 +85,26 @@ def topology(tmp_path, monkeypatch):
     return write
 
 
-def test_hyper_threads_of_a_core_count_once(topology):
+def test_hyper_threads_of_a_core_count_once(topology, monkeypatch):
+    monkeypatch.setattr(cpu, 'quota', lambda: None)
     assert cpu.cores(topology('0,2\n', '1,3\n', '0,2\n', '1,3\n')) == 2
     assert cpu.cores(topology('0\n', '1\n', '2\n')) == 3
+
+
+@pytest.mark.parametrize('texts, expected', [
+    (['max 100000\n'], None), (['200000 100000\n'], 2), (['150000 100000\n'], 2), (['20000 100000\n'], 1),
+    (['-1\n', '100000\n'], None), (['300000\n', '100000\n'], 3), (['rubbish\n'], None)])
+def test_the_limit_of_a_container_is_read_from_both_kinds_of_cgroup(tmp_path, texts, expected):
+    paths = [tmp_path / str(number) for number in range(len(texts))]
+    for path, text in zip(paths, texts):
+        path.write_text(text)
+    assert cpu.quota([[str(tmp_path / 'gone')], [str(path) for path in paths]]) == expected
+
+
+@pytest.mark.parametrize('limit, expected', [(2, 2), (8, 3), (None, 3)])
+def test_a_container_gets_no_more_cores_than_its_limit(topology, monkeypatch, limit, expected):
+    monkeypatch.setattr(cpu, 'quota', lambda: limit)
+    assert cpu.cores(topology('0\n', '1\n', '2\n')) == expected
 
 
 def test_a_system_that_does_not_say_gets_no_number(topology, tmp_path, monkeypatch):
