@@ -12,6 +12,7 @@
 GET /health answers 200, or 503 while a picture takes longer than it may. Each worker is a process with a network of its
 own; a worker that dies is replaced. The service knows no users and no encryption: put it behind a server that does.
 """
+import argparse
 import asyncio
 import contextlib
 import os
@@ -34,7 +35,17 @@ except ModuleNotFoundError as error:
 # Bounds of each worker. An environment variable of the same name after RFCN_ changes one.
 BOUNDS = {'MAX_BYTES': 10 * 2 ** 20, 'MAX_PIXELS': 25 * 10 ** 6, 'UPLOAD_SECONDS': 20, 'DETECT_SECONDS': 30,
           'MAX_WAITING': 16}
-BOUNDS = {name: int(os.environ.get('RFCN_' + name, usual)) for name, usual in BOUNDS.items()}
+
+
+def bound(name, usual):
+    """A bound of the environment, or else the usual one."""
+    try:
+        return whole_number_from(1)(os.environ.get('RFCN_' + name, str(usual)))
+    except argparse.ArgumentTypeError as error:
+        sys.exit('error: the environment variable RFCN_%s: %s' % (name, error))
+
+
+BOUNDS = {name: bound(name, usual) for name, usual in BOUNDS.items()}
 
 threads = ThreadPoolExecutor(2)     # one picture is read while the network sees another
 overdue = set()                     # jobs that go on though their callers have been told that they took too long

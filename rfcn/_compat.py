@@ -37,6 +37,8 @@ MXNET_NEEDS = ('requests', 'graphviz')      # beside NumPy, of which it asks for
 PACKAGES = ('numpy', 'scipy', 'cv2', 'PIL', 'pycocotools', 'matplotlib', 'easydict', 'yaml', 'defusedxml', 'tqdm',
             'mxnet')
 MAKE_BUILD = 'call make build in the project and use its .venv/bin/python'
+# What packages say that were compiled for another NumPy than the one that is here.
+OTHER_NUMPY = ('numpy.dtype size changed', 'numpy.core.multiarray failed to import')
 
 CUDA_PACKAGE = 'mxnet-cu112'
 CUDA_DRIVER = 'libcuda.so.1'
@@ -117,6 +119,12 @@ def needing_mxnet():
             raise MXNetMissing('the package %s is not installed in this Python: %s'
                                % (error.name, MAKE_BUILD)) from error
         raise
+    except (ImportError, ValueError) as error:
+        if not any(words in str(error) for words in OTHER_NUMPY):
+            raise
+        raise MXNetMissing("this Python has NumPy %s, and packages that were made for another one. Did 'pip install' "
+                           "of something else replace it? In the project's folder, with this Python: pip install "
+                           '--constraint constraints.txt numpy' % np.__version__) from error
     except OSError as error:
         library = str(error).partition(':')[0]
         if library not in {CUDA_DRIVER, *(Path(path).name for path in CUDA_LIBRARIES)}:

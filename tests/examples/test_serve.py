@@ -156,6 +156,15 @@ def test_a_missing_file_ends_the_service_with_a_sentence(tiny_run, tmp_path):
     assert done.returncode == 1 and 'none.params' in done.stdout and 'Traceback' not in done.stdout
 
 
+@pytest.mark.parametrize('value', ['10MB', '-1', '0', ''])
+def test_a_bound_that_is_no_number_ends_the_service_with_a_sentence(value):
+    done = subprocess.run([sys.executable, str(SERVICE), '--help'], timeout=120, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, env=dict(os.environ, PYTHONPATH=str(ROOT), RFCN_MAX_BYTES=value))
+    assert done.returncode == 1
+    assert done.stdout == 'error: the environment variable RFCN_MAX_BYTES: expected a whole number from 1, ' \
+                          'not %r\n' % value
+
+
 class SlowDetector:
     """Finds nothing, and only when it is told to."""
 

@@ -50,6 +50,22 @@ def test_importing_the_project_and_mxnet_prints_no_warning():
     assert (done.returncode, done.stdout) == (0, b'')
 
 
+@pytest.mark.parametrize('raised', [
+    ValueError('numpy.dtype size changed, may indicate binary incompatibility. Expected 96 from C header, got 88'),
+    ImportError('numpy.core.multiarray failed to import'),
+])
+def test_packages_that_were_made_for_another_numpy_are_one_sentence_with_the_remedy(raised):
+    with pytest.raises(UserError, match='NumPy %s, .*pip install .* numpy$' % np.__version__), needing_mxnet():
+        raise raised
+
+
+@pytest.mark.parametrize('raised', [ValueError('a value'), ImportError('a name')])
+def test_other_errors_of_an_import_stay_as_they_are(raised):
+    with pytest.raises(type(raised), match='^a ') as caught, needing_mxnet():
+        raise raised
+    assert not isinstance(caught.value, UserError)
+
+
 def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
     absent = ModuleNotFoundError("No module named 'mxnet'", name='mxnet')
     requests = ModuleNotFoundError("No module named 'requests'", name='requests')
