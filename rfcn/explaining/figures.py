@@ -144,9 +144,9 @@ def votes_picture(explanation, most=2):
 
 
 def refined_picture(explanation, vote):
-    """The RoI and the box that its deltas make of it."""
+    """The RoI and the box that its deltas make of it, without labels: the two would lie over each other."""
     picture, boxes = enlarged(explanation.image, [vote.box, vote.refined])
-    return draw_boxes(picture, boxes, [BEFORE, AFTER], ['before', 'after'], line=2)
+    return draw_boxes(picture, boxes, [BEFORE, AFTER], ['', ''], line=2)
 
 
 def objectness_picture(explanation):
