@@ -32,7 +32,7 @@ from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_proposals, proposal_paths, sets_with_files, with_proposals
-from rfcn.report.command import add_shared_arguments, write_report
+from rfcn.report.command import add_shared_arguments, read_summary, write_report
 from rfcn.result import RESULT_FILE, detections_path, write_result
 
 logger = logging.getLogger(__name__)
@@ -181,6 +181,8 @@ def main(argv=None):
         check_folder(args.report)
     elif args.against:
         raise ConfigError('--against compares the report of this test with another one: name its folder, --report DIR')
+    if args.against and workers().first:
+        read_summary(args.against)      # what is wrong with it is told before the test, not after
     params = args.params or last_checkpoint(cfg, args.cfg)
     folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
     if args.thresh is not None:     # another result than the experiment's, which stays

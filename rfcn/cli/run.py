@@ -128,7 +128,9 @@ def last_checkpoint(cfg, cfg_path):
                     for epoch in (cfg.TEST.test_epoch or last_epoch(cfg.TRAIN.end_epoch), FINAL_EPOCH))
     if not cfg.TEST.test_epoch and not is_there(last) and is_there(joined):
         return joined
-    check_is_there(last, 'train first, or name one with --params')
+    beside = Path(cfg_path).with_name(Path(last).name)      # where the file is the config.yaml of a run
+    check_is_there(last, 'name the one beside the configuration: --params %s' % beside if is_there(beside) else
+                   'train first, or name one with --params')
     return last
 
 

@@ -199,7 +199,7 @@ def _read_text(path, asked_by=None):
         seen_from = 'the %s of %s' % (BASE, asked_by) if asked_by else 'seen from %s' % os.getcwd()
         raise FileNotFoundError('%s: no such file (%s)' % (path, seen_from)) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError('%s: cannot be read: %s' % (path, reason_of(error))) from error
+        raise ConfigError('%s: expected a YAML file, cannot be read: %s' % (path, reason_of(error))) from error
     if len(data) > MAX_YAML_BYTES:
         raise ConfigError('%s: larger than %d bytes, this is no configuration' % (path, MAX_YAML_BYTES))
     return text

@@ -38,7 +38,7 @@ def test_a_missing_file_is_named(tmp_path):
 def test_a_folder_and_a_file_that_is_not_text_are_refused(tmp_path):
     assert 'cannot be read' in message_of(str(tmp_path))
     (tmp_path / 'x.yaml').write_bytes(b'\xff\xfe\x00')
-    assert 'cannot be read' in message_of(tmp_path / 'x.yaml')
+    assert 'x.yaml: expected a YAML file, cannot be read' in message_of(tmp_path / 'x.yaml')
 
 
 def test_the_classes_of_a_pretrained_detector_may_stand_in_a_file_beside_the_config(tmp_path):

@@ -209,3 +209,10 @@ def test_a_test_that_shall_be_compared_needs_a_report(tested, tmp_path):
     folder, config, _ = tested
     with pytest.raises(ConfigError, match='--against compares the report of this test with another one'):
         test.main(['--cfg', str(config), '--against', str(folder / 'one')])
+
+
+def test_what_a_test_cannot_be_compared_with_is_told_before_anything_else(tested, tmp_path):
+    _, config, _ = tested
+    with pytest.raises(UserError, match='no such file; --against expects the folder of another report'):
+        test.main(['--cfg', str(config), '--params', 'none.params', '--report', str(tmp_path / 'new'),
+                   '--against', str(tmp_path)])
