@@ -97,6 +97,11 @@ def parse(argv):
 def main(argv=None):
     """Entry point. Returns the exit status."""
     args = parse(argv)
+    if args.overrides and not (args.run or args.explain or args.cost):
+        raise UserError('%s: KEY=VALUE is for --run, --explain and --cost; these take the name of a row, as in rfcn '
+                        'reproduce --explain paper_voc07_rfcn' % args.overrides[0])
+    if args.params and not args.run:
+        raise UserError('--params is for --run ROW, the row whose test it takes')
     if args.smoke:
         return smoke_command(args.smoke)
     if args.cost:

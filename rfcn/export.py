@@ -79,6 +79,9 @@ def main(argv=None):
     cfg = data_sets.with_classes(cfg, args.params)
     if not args.out.endswith((SYMBOL_END, '.onnx')):
         raise ConfigError('--out %s: write a name that ends in .onnx or in %s' % (args.out, SYMBOL_END))
+    if args.out.endswith(SYMBOL_END) and (args.detections or args.image or args.repeat > 1):
+        raise ConfigError('--detections, --image and --repeat are for ONNX: leave them out, or write a name that ends '
+                          'in .onnx, not %s' % args.out)
     make_folder(Path(args.out).absolute().parent)
     if args.out.endswith(SYMBOL_END):
         logger.info('wrote %s and %s', *export_plain(cfg, args.params, args.out))

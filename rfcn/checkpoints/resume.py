@@ -24,7 +24,7 @@ from lib.errors import CheckpointError
 from lib.utils.limits import is_there, open_input
 from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
-from rfcn.checkpoints.checkpoint import CURVES, load_params, params_path, split_params, states_path
+from rfcn.checkpoints.checkpoint import CURVES, check_is_there, load_params, params_path, split_params, states_path
 from rfcn.checkpoints.identity import CONFIG, QUANTIZED, Identity, check_resuming, identity_beside
 from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states, states_beside
 from rfcn.config.config import Config, thaw
@@ -62,9 +62,11 @@ def begin(cfg: Config, prefix: str, identity: Identity) -> tuple[SavedRun | None
     Raises:
         CheckpointError: the checkpoint belongs to another run, or a new run would overwrite one.
     """
-    saved = at_epoch(prefix, cfg.TRAIN.begin_epoch) if cfg.TRAIN.RESUME is True else None
-    if cfg.TRAIN.RESUME == 'auto':
-        saved = newest(prefix)
+    saved = newest(prefix) if cfg.TRAIN.RESUME == 'auto' else None
+    if cfg.TRAIN.RESUME is True:
+        check_is_there(params_path(prefix, cfg.TRAIN.begin_epoch), 'TRAIN.RESUME=true goes on from the epoch '
+                       'TRAIN.begin_epoch; TRAIN.RESUME=auto from the newest checkpoint')
+        saved = at_epoch(prefix, cfg.TRAIN.begin_epoch)
     same_data = True
     if saved and saved.identity:
         try:

@@ -80,6 +80,15 @@ def test_an_unknown_row_is_refused_with_those_of_a_similar_name():
         reproduce.main(['--run', 'nothing'])
 
 
+@pytest.mark.parametrize('words, told', [
+    (['paper_voc07_rfcn'], 'paper_voc07_rfcn: KEY=VALUE is for --run, --explain and --cost'),
+    (['--markdown', 'gpus='], 'gpus=: KEY=VALUE is for --run'), (['--params', 'a.params'], '--params is for --run ROW'),
+])
+def test_words_that_would_do_nothing_are_refused(words, told):
+    with pytest.raises(UserError, match=told):
+        reproduce.main(words)
+
+
 def test_the_last_result_in_a_log_is_taken():
     found = from_log(VOC_LOG)
     assert found == Measured({'mAP@0.5': 95.0, 'mAP@0.7': 60.0}, '2026-11-22 11:30', 'abc1234+', '7', '?')

@@ -103,6 +103,11 @@ def test_a_run_goes_on_beside_an_int8_model_of_its_checkpoint_but_not_beside_ano
         train('TRAIN.model_prefix=second')
 
 
+def test_where_the_epoch_to_go_on_from_is_not_there_auto_is_named(train):
+    with pytest.raises(FileNotFoundError, match='-0000.params: no such .*TRAIN.RESUME=auto from the newest'):
+        train('TRAIN.RESUME=true')
+
+
 def test_parameters_without_states_are_no_run_that_auto_goes_on_with_and_what_does_is_said(train):
     Path(train() + '-0001.states').unlink()
     with pytest.raises(CheckpointError, match='no parameters with their states .*RESUME=true TRAIN.begin_epoch=N'):

@@ -66,6 +66,14 @@ def test_the_command_tells_the_ends_of_names_that_it_knows(trained, tiny_run, tm
         export.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', trained[1], '--out', str(tmp_path / 'x.pb')])
 
 
+@pytest.mark.parametrize('option', [['--detections'], ['--image', 'a.jpg'], ['--repeat', '2']])
+def test_options_of_onnx_are_refused(trained, tiny_run, tmp_path, option):
+    with pytest.raises(ConfigError, match='are for ONNX: leave them out'):
+        export.main(['--cfg', str(tiny_run / 'config.yaml'), '--params', trained[1],
+                     '--out', str(tmp_path / 'plain-symbol.json'), *option])
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_halves_of_two_exports_never_stand_side_by_side(trained, tmp_path, killed_before):
     cfg, params = trained
     path = tmp_path / 'plain-symbol.json'
