@@ -5,6 +5,7 @@
 picture.npy holds (height, width, 3) uint8 red, green, blue. For jpg and png, the decoder is Pillow if it is installed.
 """
 import json
+import os
 import sys
 
 try:
@@ -34,13 +35,21 @@ def resized(image, scale):
     return np.round(image)
 
 
-if len(sys.argv) < 3:
+try:
+    model, picture = sys.argv[1:3]
+    least = float(sys.argv[3]) if len(sys.argv) > 3 else 0.5
+except ValueError:
     sys.exit('usage: python detect_onnx.py model.onnx picture [least score, 0.5]')
-session = onnxruntime.InferenceSession(sys.argv[1], providers=onnxruntime.get_available_providers())
+for path in (model, picture):
+    if not os.path.isfile(path):
+        sys.exit('error: %s: no such file' % path)
+if not model.endswith('.onnx'):
+    sys.exit('error: %s: expected a file of rfcn export, model.onnx, then the picture' % model)
+session = onnxruntime.InferenceSession(model, providers=onnxruntime.get_available_providers())
 if [output.name for output in session.get_outputs()] != ['boxes', 'scores', 'classes']:
-    sys.exit(sys.argv[1] + ': was exported without --detections')
+    sys.exit(model + ': was exported without --detections')
 facts = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
-image = read(sys.argv[2])
+image = read(picture)
 scale = min(facts['shorter_side'] / min(image.shape[:2]), facts['longest_side'] / max(image.shape[:2]))
 small = resized(image, scale)
 im_info = np.array([small.shape[:2] + (scale,)], dtype=np.float32)
@@ -48,5 +57,5 @@ padding = [(0, -side % max(facts['image_stride'], 1)) for side in small.shape[:2
 data = (np.pad(small, padding) - facts['means_rgb']).transpose(2, 0, 1)[None].astype(np.float32)
 boxes, scores, classes = session.run(None, {'data': data, 'im_info': im_info})
 for box, score, number in zip(boxes, scores, classes):
-    if score >= float(sys.argv[3] if len(sys.argv) > 3 else 0.5):
+    if score >= least:
         print('%-16s %.3f  %s' % (facts['classes'][number - 1], score, ' '.join('%.1f' % side for side in box)))

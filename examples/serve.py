@@ -7,6 +7,7 @@
     200  {"objects": [{"class_name": "dog", "score": 0.98, "box": [x1, y1, x2, y2]}, ...]}; pixels of the picture
     400  the upload is no picture, is damaged, or has too many pixels          408  it did not arrive in time
     413  the upload has too many bytes                                         422  thresh is no number from 0 to 1
+    415  the upload is a form (curl -F): the body must be the picture itself
     503  too many pictures are waiting, or the answer took too long: try again
 
 GET /health answers 200, or 503 while a picture takes longer than it may. Each worker is a process with a network of its
@@ -65,6 +66,8 @@ app = FastAPI(title='R-FCN', lifespan=lifespan)
 
 async def upload(request):
     """The body of a request, which is read no further than it may be long."""
+    if request.headers.get('content-type', '').startswith('multipart/'):
+        raise HTTPException(415, 'expected the picture itself, found a form: curl --data-binary @street.jpg sends it')
     data = bytearray()
     async for part in request.stream():
         data += part

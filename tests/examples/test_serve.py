@@ -31,11 +31,11 @@ WORKERS, CALLERS, LOAD = 2, 8, 160
 GROWTH_MB = 16      # that a worker may grow by under load; a picture that is kept, of 40,000 pixels, is 0.5 MB as float
 
 
-def call(port, path='/detect?thresh=0.05', data=None, method='POST'):
+def call(port, path='/detect?thresh=0.05', data=None, method='POST', headers=()):
     """Status and JSON of a request on a connection of its own."""
     connection = http.client.HTTPConnection('127.0.0.1', port, timeout=60)
     with contextlib.closing(connection):
-        connection.request(method, path, data)
+        connection.request(method, path, data, dict(headers))
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
@@ -123,6 +123,11 @@ def test_a_bad_upload_is_the_caller_s_fault_and_told_in_a_sentence(port, expecte
     put_under_load(port, expected, 2)
 
 
+def test_a_form_is_refused_with_the_call_that_sends_a_picture(port):
+    found, answer = call(port, data=b'--x', headers={'Content-Type': 'multipart/form-data; boundary=x'})
+    assert found == 415 and 'curl --data-binary' in answer['detail']
+
+
 @pytest.mark.parametrize('thresh', ['7', 'nan', 'high', '-1'])
 def test_a_threshold_that_is_none_is_refused(port, thresh):
     assert call(port, '/detect?thresh=' + thresh, data=picture('.png'))[0] == 422
@@ -178,6 +183,8 @@ class SlowDetector:
 
 class Upload:
     """A request whose body is a picture."""
+
+    headers = {}
 
     async def stream(self):
         yield picture('.png')

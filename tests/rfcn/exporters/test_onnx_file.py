@@ -184,12 +184,17 @@ def test_what_a_tied_detection_suppresses_follows_from_the_tie():
 
 @pytest.mark.parametrize('words, told', [
     ([], 'usage: python detect_onnx.py model.onnx picture'),
+    (['raw.onnx', 'picture.npy', '50%'], 'usage: python detect_onnx.py model.onnx picture'),
+    (['none.onnx', 'picture.npy'], 'error: none.onnx: no such file'),
+    (['raw.onnx', 'none.npy'], 'error: none.npy: no such file'),
+    (['picture.npy', 'raw.onnx'], 'error: picture.npy: expected a file of rfcn export'),
     (['raw.onnx', 'picture.npy'], 'was exported without --detections'),
 ])
 def test_the_example_says_what_it_expects(onnx, tiny_run, tiny_params, tmp_path, words, told):
     pytest.importorskip('onnxruntime', reason='onnxruntime ' + INSTALL)
     export_onnx(load_config(str(tiny_run / 'config.yaml')), tiny_params,
                 str(tmp_path / 'raw.onnx'), with_detections=False)
+    (tmp_path / 'picture.npy').touch()
     run = subprocess.run([sys.executable, str(EXAMPLE)] + words, cwd=str(tmp_path), stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, timeout=120)
     assert run.returncode == 1 and told in run.stdout and 'Traceback' not in run.stdout
@@ -218,7 +223,7 @@ def test_the_example_prints_the_detector_s_objects_without_mxnet(onnx, tiny_run,
 @pytest.mark.parametrize('scale', [0.4, 0.75, 1.7])
 def test_the_example_resizes_as_opencv_does_to_a_grey_level(scale):
     functions = {'np': np}
-    body = EXAMPLE.read_text().partition('def resized')[2].partition('if len(sys')[0]
+    body = EXAMPLE.read_text().partition('def resized')[2].partition('\ntry:')[0]
     exec('def resized' + body, functions)
     image = cv2.GaussianBlur(export.made_up_images()[0], (0, 0), 2)
     found = functions['resized'](image, scale)
