@@ -52,3 +52,10 @@ def test_the_one_object_of_a_class_goes_where_most_is_lacking_and_pictures_witho
     labels = [np.array([0])] + [np.array([], dtype=int)] * 99
     sets = split([[i] for i in range(100)], labels, (0.8, 0.2), np.random.RandomState(0))
     assert 0 in sets[0] and (len(sets[0]), len(sets[1])) == (80, 20)
+
+
+@pytest.mark.parametrize('count, sizes', [(3, [1, 1, 1]), (8, [6, 1, 1]), (19, [15, 2, 2])])
+def test_of_few_pictures_with_several_classes_each_most_are_trained_on(count, sizes):
+    labels = [np.array([i % 3, (i + 1) % 3, i % 2]) for i in range(count)]
+    sets = split([[i] for i in range(count)], labels, (0.7, 0.15, 0.15), np.random.RandomState(0))
+    assert [len(of_set) for of_set in sets] == sizes and sorted(sum(sets, [])) == list(range(count))
