@@ -165,11 +165,17 @@ def load_for_inference(cfg: Config, path: str, *, classes: bool = True,
         check_for_inference(identity, cfg, path)
     if normalised and cfg.TRAIN.BBOX_NORMALIZATION_PRECOMPUTED:
         warn_of_normalised(arrays, path)
-    return _by_name(arg_params, classes_of(identity), cfg, path) if classes else arg_params, aux_params
+    return in_order_of_classes(arg_params, classes_of(identity), cfg, path) if classes else arg_params, aux_params
 
 
-def _by_name(arg_params, old, cfg, path):
-    """The parameters with the rows of their classes in the order of the configuration."""
+def in_order_of_classes(arg_params: Params, old: Sequence[str], cfg: Config, path: str) -> Params:
+    """The parameters with the rows of their classes in the order of the configuration.
+
+    Args:
+        old: classes of the checkpoint at `path`, () where they are not known.
+    Raises:
+        CheckpointError: the configuration has other classes.
+    """
     new = cfg.dataset.CLASSES
     if not old or not new or old == new:
         return arg_params

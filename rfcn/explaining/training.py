@@ -13,10 +13,13 @@ from lib.utils.console import counted
 from lib.utils.image import transform_inverse
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
+from rfcn.checkpoints.identity import check_fine_tuning, classes_of
 from rfcn.checkpoints.pretrained import start_params
+from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import rois_per_image, with_overrides
 from rfcn.core.detect import NETWORK_LOCK
 from rfcn.core.target_loaders import anchor_loader
+from rfcn.inference import in_order_of_classes
 from rfcn.operator_py import use_seeds
 from rfcn.symbols import make_symbol
 
@@ -117,6 +120,7 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
         count: images. paths: only images whose path ends with one of these.
     Raises:
         DatasetError: no image of the training set has such a path.
+        CheckpointError: the checkpoint was trained with other anchors, means, ... or classes than the configuration's.
     """
     cfg = with_overrides(cfg, {'TRAIN.BATCH_IMAGES': 1, 'TRAIN.BATCH_ROIS': rois_per_image(cfg)})
     roidb = data_sets.training_roidb(cfg)
@@ -142,6 +146,10 @@ def _parameters(cfg, symbol, batch, params):
     if params is None:
         return start_params(cfg, symbol, shapes)[:2]
     arg_params, aux_params = checkpoint.load_params(params)
+    identity = identity_of_params(params, (arg_params, aux_params))
+    if identity:
+        check_fine_tuning(identity, cfg, params)
+    arg_params = in_order_of_classes(arg_params, classes_of(identity), cfg, params)
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
     return arg_params, aux_params
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lib.bbox.bbox_transform import bbox_overlaps
-from lib.errors import ConfigError, DatasetError, UserError
+from lib.errors import CheckpointError, ConfigError, DatasetError, UserError
 from lib.rcnn.sample_rois import box_annotator_ohem, cross_entropy, smooth_l1
 from rfcn import data_sets
 from rfcn.core.target_loaders import anchor_loader
@@ -134,6 +134,23 @@ def test_classes_are_in_the_order_of_the_checkpoint_where_the_configuration_name
     command.main(['--train', '--cfg', tiny_yaml(), '--params', str(tmp_path / 'tiny-0001.params'), '--out',
                   str(tmp_path / 'out'), '--image', 'high2.jpg', 'dataset.CLASSES=[]'])
     assert shown[0].classes == ('__background__', 'red', 'blue') and shown[0].gt_boxes[:, 4].tolist() == [2]
+
+
+def test_the_parameters_of_a_checkpoint_follow_the_order_of_the_classes(first, tiny_params):
+    (_, plain), (_, turned) = [first('dataset.CLASSES=[%s]' % names, params=tiny_params, paths=['wide1.jpg'])
+                               for names in ('blue,red', 'red,blue')]
+    assert plain.rois.labels.max() == 2
+    assert np.array_equal(turned.rois.labels, np.array([0, 2, 1])[plain.rois.labels.astype(int)])
+    np.testing.assert_allclose(turned.rois.cls_loss, plain.rois.cls_loss, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('override, said', [
+    ('network.ANCHOR_SCALES=[2, 4, 8]', r'network.ANCHOR_SCALES was \[1.0, 2.0, 4.0\]'),
+    ('network.PIXEL_MEANS=[0, 0, 0]', 'network.PIXEL_MEANS was'), ('TRAIN.BBOX_STDS=[1, 1, 1, 1]', 'BBOX_STDS was'),
+    ('dataset.CLASSES=[blue, red, green]', 'tells other classes apart')])
+def test_a_checkpoint_that_was_trained_with_something_else_is_refused(first, tiny_params, override, said):
+    with pytest.raises(CheckpointError, match='tiny-0001.params .*' + said):
+        first(override, params=tiny_params)
 
 
 def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, capsys):
