@@ -37,7 +37,7 @@ from rfcn.symbols import make_symbol
 
 BYTES = 4           # of a number on the wire: MXNet's servers add float32 up, whatever the network computes in
 OVERLAP = 0.5       # share of a step's computing beside which gradients travel: those of the last layers come first
-HANDLING = 2e9      # bytes that a core sends or receives a second, adding them up included. --check measures it
+HANDLING = 1.37e9   # bytes that a core sends or receives a second, adding them up included: --check, fp32, AMD EPYC
 ROWS = ('resnet_v1_101_voc0712_rfcn_end2end_ohem', 'resnet_v1_101_coco_trainval_rfcn_end2end_ohem')
 HOSTS = (1, 2, 4, 8, 16, 32, 64)
 

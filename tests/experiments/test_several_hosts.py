@@ -90,7 +90,8 @@ def test_bytes_of_a_gradient_are_those_of_the_trained_parameters_alone():
 
 def test_the_table_has_a_line_for_each_number_of_hosts(capsys):
     name = 'resnet_v1_101_voc0712_rfcn_end2end_ohem'
-    several_hosts.main([name, '--seconds', '2', '--cores', '2', '--host-cores', '4', '--hosts', '1', '4'])
+    several_hosts.main([name, '--seconds', '2', '--cores', '2', '--host-cores', '4', '--handling', '2e9',
+                        '--hosts', '1', '4'])
     printed = capsys.readouterr().out.splitlines()
     # 231,728 images, 1 s each on 4 cores: 64.4 h. Four hosts: 16.1 h. 201.9 MB a worker are 0.101 s at 2 GB/s.
     # One server of 10 Gbit/s: 3 x 0.162 s of link and 8 x 0.101 s, of which 0.5 s go on beside computing; its host
