@@ -176,7 +176,7 @@ def test_an_image_whose_header_is_damaged_stops_a_test_before_the_first_detectio
         evaluate.evaluate(cfg, None, *data_sets.datasets(cfg, cfg.dataset.test_image_set))
 
 
-def test_an_image_is_drawn_that_is_as_large_as_the_configuration_allows(detect, cfg, tmp_path, monkeypatch):
+def test_an_image_is_drawn_that_is_as_large_as_the_configuration_allows(detect, tmp_path, monkeypatch):
     monkeypatch.setattr(imread, '__defaults__', (10,))      # pixels; MAX_PIXELS of the configuration is larger
     detect(vis=True)
     assert len(list((tmp_path / 'drawings').iterdir())) == 3

@@ -205,7 +205,7 @@ def test_options_of_a_report_that_mean_nothing_are_refused(tested, option, value
     assert '%s: expected %s, not %r' % (option, expected, value) in capsys.readouterr().err
 
 
-def test_a_test_that_shall_be_compared_needs_a_report(tested, tmp_path):
+def test_a_test_that_shall_be_compared_needs_a_report(tested):
     folder, config, _ = tested
     with pytest.raises(ConfigError, match='--against compares the report of this test with another one'):
         test.main(['--cfg', str(config), '--against', str(folder / 'one')])

@@ -76,7 +76,7 @@ def losses(ohem, rois_per_image=2):
 
 
 @pytest.mark.parametrize('ohem', [False, True])
-def test_padding_of_label_minus_one_does_not_train(run, ohem):
+def test_padding_of_label_minus_one_does_not_train(ohem):
     executor = losses(ohem)
     # Softmax of (0, 0) is (0.5, 0.5); the gradient p - y is shared out to the four RoIs that count: 0.5 / 4 = 0.125
     expected = [[0.125, -0.125], [0, 0], [-0.125, 0.125]] * 2
@@ -88,6 +88,6 @@ def test_padding_of_label_minus_one_does_not_train(run, ohem):
     np.testing.assert_allclose(executor.outputs[1].asnumpy()[:, 0], [1.5, 0, 0, 0.125, 0, 0], atol=1e-6)
 
 
-def test_where_all_rois_train_the_box_loss_is_divided_by_those_that_are_there(run):
+def test_where_all_rois_train_the_box_loss_is_divided_by_those_that_are_there():
     expected = np.tile([[-1 / 6], [0], [0], [-0.5 / 6], [0], [0]], 4)
     np.testing.assert_allclose(losses(False, rois_per_image=-1).grad_dict['box'].asnumpy(), expected, atol=1e-6)

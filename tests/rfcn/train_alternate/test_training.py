@@ -87,8 +87,7 @@ def test_proposals_are_those_of_the_proposal_settings(trained):
     ([], (64, 96)), (['TEST.SCALES=[[48, 72], [96, 144]]'], (48, 72)),
     (['TEST.SCALES=[48, 72]', 'TEST.PROPOSAL_SCALE=[80, 120]'], (80, 120)),
     (['SCALES=[[32, 48], [64, 96]]', 'TEST.SCALES=[64, 96]'], (64, 96))])
-def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, trained, monkeypatch, tmp_path,
-                                                                    overrides, scale):
+def test_proposals_are_made_at_their_own_scale_or_that_of_the_tests(tiny_voc, monkeypatch, tmp_path, overrides, scale):
     asked = []
     monkeypatch.setattr(propose.inference, 'rpn_predictor', lambda cfg, params: None)
 
