@@ -71,7 +71,8 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     note_other_files(faults, files)
     content = read_json(path, lambda key, number, error: faults.note(_kind(key, error), '', number, error))
     if not content.images:
-        raise DatasetError(faults.reason('%s: the list of images is empty' % path))
+        raise DatasetError(faults.reason('%s: the list of images is empty. Export it with images, or delete the file'
+                                         % path))
     identifiers = _category_ids(path, content)
     named = list(identifiers)
     if not named and faults.reason():

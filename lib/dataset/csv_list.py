@@ -100,7 +100,8 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     labels, items, sizes = Labels(), Items(), {}
     names = _read_lines(path, (labels, items, sizes), faults, origin)
     if not names:
-        raise DatasetError(faults.reason("%s: expected lines 'image,x1,y1,x2,y2,class', found none" % path))
+        raise DatasetError(faults.reason("%s: expected lines 'image,x1,y1,x2,y2,class', found none. Write some, "
+                                         'or delete the file' % path))
     if classes is None:
         classes = existing(os.path.join(dataset_path, CLASS_FILE)) \
             or sorted(set(labels.names).union(*(_labels_of(name, dataset_path, path) for name in sets or ())))

@@ -60,8 +60,8 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     Args:
         image_set: '2007_trainval' for dataset_path/VOC2007/{Annotations,ImageSets/Main,JPEGImages}; 'trainval' if these
             three folders lie in dataset_path itself, or if dataset_path/trainval holds pictures and XML files. '.' is
-            dataset_path itself, with pictures and XML files side by side, or with the two folders Annotations and
-            JPEGImages (or images) and no lists.
+            dataset_path itself, with pictures and XML files side by side, or with a folder for each (Annotations
+            and JPEGImages or images; labels and data of FiftyOne), whatever is listed.
         dataset_path: folder of the data set.
         classes: class names, or the path of a text file with a name per line. None takes the 20 classes of VOC for a
             year's folder; else those of classes.txt in the folder; else the labels of `sets`, sorted, so that every one

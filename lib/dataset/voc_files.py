@@ -67,7 +67,8 @@ class Lists:
             folder, name = os.path.split(self.list_path)
             raise FileNotFoundError('%s%s' % (error, meant([folder], name, ('.txt',)))) from None
         if not names:
-            raise DatasetError('%s: expected the name of an image per line, found none' % self.list_path)
+            raise DatasetError('%s: expected the name of an image per line, found none. Write some, or delete the list'
+                               % self.list_path)
         return names
 
     def _name_on(self, line):
@@ -149,9 +150,13 @@ def has_xml(folder: str) -> bool:
 
 
 def two_folders(dataset_path: str) -> tuple[str, str] | None:
-    """The names of the folder of XML files and of the folder of pictures in a data set; None if one is missing."""
+    """The names of the folder of XML files and of the folder of pictures in a data set; None if one is missing.
+
+    FiftyOne calls them labels and data.
+    """
     annotations, images = [next((name for name in names if os.path.isdir(os.path.join(dataset_path, name))), None)
-                           for names in (('Annotations', 'annotations'), ('JPEGImages', 'images', 'Images'))]
+                           for names in (('Annotations', 'annotations', 'labels'),
+                                         ('JPEGImages', 'images', 'Images', 'data'))]
     return (annotations, images) if annotations and images else None
 
 
@@ -162,7 +167,7 @@ def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
     if match:
         layouts.insert(0, (os.path.join(dataset_path, 'VOC' + match.group(1)),) + match.groups())
     for folder, year, name in layouts:
-        if os.path.isdir(os.path.join(folder, 'ImageSets', 'Main')):
+        if name != '.' and os.path.isdir(os.path.join(folder, 'ImageSets', 'Main')):
             return Lists(folder, year, name)
     apart = two_folders(dataset_path) if image_set == '.' else None
     if apart and (files_below(os.path.join(dataset_path, apart[0]), ('.xml',), quietly) or not has_xml(dataset_path)):

@@ -199,7 +199,7 @@ def find_images(image_set: str, dataset_path: str, description: Description,
                                 % (os.path.abspath(dataset_path), image_set, ', '.join(tried)))
     images = [image for entry in found for image in _listed(dataset_path, entry, note)]
     if not images:
-        raise DatasetError('%s: there is no image %s in %s'
+        raise DatasetError('%s: there is no image %s in %s. Add some, or leave that set out'
                            % (os.path.abspath(dataset_path), ' '.join(IMAGE_EXTENSIONS), ', '.join(found)))
     return images
 

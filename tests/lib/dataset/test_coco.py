@@ -191,7 +191,7 @@ def test_what_is_no_list_of_detections_is_refused(write, all_boxes, found):
     ({'images': [IMAGE, dict(IMAGE, id='x')]}, r'images\[1\]: expected an id of the kind of the others'),
     ({'images': [{'file_name': 'a'}]}, r'images\[0\]: expected a whole number as id'),
     ({'images': [{'id': 1}]}, r'images\[0\]: expected a file_name'),
-    ({'images': []}, 'the list of images is empty'),
+    ({'images': []}, r'the list of images is empty\. Export it with images, or delete the file'),
     ({'categories': [{'id': 1}]}, r'categories\[0\]: expected a name'),
     ({'images': None}, "expected an object with the lists 'images'")])
 def test_annotations_that_are_not_what_the_format_promises_are_refused(write, lists, message):

@@ -108,7 +108,7 @@ def test_a_label_is_the_class_of_the_same_name_or_else_of_the_same_letters(folde
     ('image,x1,y1,x2,y2,class,difficult\na.jpg,1,2,3,4,cat,\na.jpg,1,2,3,4,cat,maybe\n',
      r"line 3: difficult must be 0 or 1 \(or true, false, null\), not 'maybe'"),
     ('a.jpg,1,2,3,4,cat\n../secret.jpg,1,2,3,4,cat\n', r"the name '../secret.jpg' leads out of this folder; refused"),
-    ('', r"expected lines 'image,x1,y1,x2,y2,class', found none"),
+    ('', r"expected lines 'image,x1,y1,x2,y2,class', found none\. Write some, or delete the file"),
     ('a.jpg,,,,,\n', r"semicolons or tabs, found lines without a box and a class, such as 'a.jpg'"),
     ('a.jpg,"1,2\n', r'cannot be read'), ('\0', r'train.csv')])
 def test_what_is_wrong_in_a_list_is_named_with_its_line(folder, text, message):

@@ -28,6 +28,7 @@ def folder(tmp_path):
       'Annotations/a.xml': XML}, ('PascalVOC', ('train', 'val'))),
     ({'Annotations/a.xml': XML, 'JPEGImages/a.jpg': ''}, ('PascalVOC', ('.',))),
     ({'annotations/a.xml': XML, 'images/a.png': ''}, ('PascalVOC', ('.',))),
+    ({'labels/a.xml': XML, 'data/a.jpg': ''}, ('PascalVOC', ('.',))),                             # FiftyOne
     ({'a.xml': XML, 'a.jpg': '', 'prepared_train.csv': 'image,x1,y1,x2,y2,class\n',
       'prepared_val.csv.tmp-7.csv': 'image,x1,y1,x2,y2,class\n'}, ('PascalVOC', ('.',))),           # by rfcn prepare
     ({'a.xml': XML, 'a.jfif': ''}, ('PascalVOC', ('.',))),

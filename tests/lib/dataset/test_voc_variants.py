@@ -211,6 +211,11 @@ def test_empty_folders_beside_pictures_and_xml_do_not_matter(tmp_path):
     assert trained_on('PascalVOC', tmp_path, '.') == {'a.jpg': READ}
 
 
+def test_the_folders_of_fiftyone_are_read(tmp_path):
+    write_files(tmp_path, {'labels/a.xml': TEXT, 'data/a.jpg': None, 'ImageSets/Main/notes': 'no list'})
+    assert trained_on('PascalVOC', tmp_path, '.') == {'data/a.jpg': READ}
+
+
 def test_pictures_and_xml_beside_two_folders_of_them_are_told(tmp_path):
     write_files(tmp_path, {'a.jpg': None, 'a.xml': TEXT, 'images/b.jpg': None, 'annotations/b.xml': TEXT})
     data = read_annotated('PascalVOC', '.', str(tmp_path))

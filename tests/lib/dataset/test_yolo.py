@@ -156,7 +156,7 @@ def test_names_that_leave_the_folder_are_refused_and_missing_images_are_named(fo
                        match="there are no images of the set 'test': tried test.txt, images/test, test/images, test"):
         make_dataset('yolo', 'test', str(folder))
     (folder / 'images' / 'test').mkdir()
-    with pytest.raises(DatasetError, match='there is no image .jpg .*in images/test'):
+    with pytest.raises(DatasetError, match=r'there is no image .jpg .*in images/test\. Add some, or leave'):
         make_dataset('yolo', 'test', str(folder))
 
 
