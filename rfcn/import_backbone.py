@@ -24,6 +24,7 @@ import re
 import mxnet as mx
 import yaml
 
+from lib.errors import UserError
 from lib.utils.console import say
 from lib.utils.folders import check_folder, locked_folder, make_folder
 from lib.utils.whole_file import check_not_read, save_whole
@@ -119,8 +120,8 @@ def parse(argv):
     source.add_argument('--caffe', metavar='FILE.caffemodel', help='the original ResNet-50, 101 or 152')
     source.add_argument('--mxnet', metavar='FILE.params',
                         help="saved or exported by GluonCV, or with the release's names")
-    parser.add_argument('--means', choices=('release', 'source'), default='release',
-                        help='which means of the pixels the trunk shall expect (default: %(default)s)')
+    parser.add_argument('--means', choices=('release', 'source'),
+                        help='which means of the pixels a backbone shall expect (default: release)')
     parser.add_argument('--output', metavar='FOLDER',
                         help='default: model/pretrained_model, for a detector model/NAME OF THE FILE')
     parser.add_argument('--backbone', action='store_true', help='take the backbone alone, also of a detector')
@@ -193,9 +194,14 @@ def main(argv=None):
         check_folder(args.output)
     detector = None if args.backbone else detector_in(kind, given, tuple(filter(None, args.classes.split(','))))
     if detector:
+        if args.means:
+            raise UserError('--means is for a backbone; %s is a detector, and keeps the means that it was trained with '
+                            '(--backbone takes its backbone alone)' % given)
         write_detector(detector, given, args.output)
     else:
-        convert(kind, given, args.output or str(Path('model', 'pretrained_model')), args.means)
+        if args.classes:
+            raise UserError('--classes names those of a detector; of %s a backbone is imported, which has none' % given)
+        convert(kind, given, args.output or str(Path('model', 'pretrained_model')), args.means or 'release')
 
 
 if __name__ == '__main__':

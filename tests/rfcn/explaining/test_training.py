@@ -171,3 +171,14 @@ def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, 
     assert "--images: expected a whole number from 1, not '0'" in capsys.readouterr().err
     with pytest.raises(ConfigError, match='name --params and --image'):
         command.main(arguments[1:])
+
+
+@pytest.mark.parametrize('options, said', [
+    (['--train', '--box', '1', '1', '9', '9'], '--box is for explaining a decision'),
+    (['--train', '--class', 'red'], '--class is for explaining a decision'),
+    (['--train', '--detection', '0'], '--detection is for explaining a decision'),
+    (['--images', '1', '--image', 'a.jpg', '--params', 'x.params'], '--images is for --train')])
+def test_options_that_would_do_nothing_are_refused(tiny_yaml, tmp_path, options, said):
+    with pytest.raises(UserError, match=said):
+        command.main(['--cfg', tiny_yaml(), '--out', str(tmp_path / 'out')] + options)
+    assert not (tmp_path / 'out').exists()

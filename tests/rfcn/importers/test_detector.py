@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lib.dataset import COCO_CLASSES
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, UserError
 from lib.psroi.psroi_pooling import psroi_pool
 from rfcn import Detector, import_backbone
 from rfcn.checkpoints import checkpoint
@@ -203,3 +203,13 @@ def test_the_backbone_of_a_detector_alone_can_be_asked_for(caffe, tmp_path, caps
     import_backbone.main(['--caffe', path, '--backbone', '--output', str(tmp_path)])
     assert (tmp_path / 'resnet_v1_50-0000.params').is_file()
     assert 'left out: conv_new_1_bias' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('options, said', [
+    (['--classes', 'cat,dog', '--means', 'source'], '--means is for a backbone'),
+    (['--backbone', '--classes', 'cat,dog'], '--classes names those of a detector')])
+def test_options_that_would_do_nothing_are_refused(caffe, tmp_path, options, said):
+    path = str(caffe[1] / 'resnet50_rfcn_final.caffemodel')
+    with pytest.raises(UserError, match=said):
+        import_backbone.main(['--caffe', path, '--output', str(tmp_path)] + options)
+    assert not list(tmp_path.iterdir())
