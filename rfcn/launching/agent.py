@@ -13,6 +13,8 @@ output; lines without MARK are of somebody else, such as a login shell:
 
 When the launcher ends, or is silent for SILENCE seconds, the processes are asked to stop and, PATIENCE seconds later,
 killed: none stays behind. Where the agent is killed, they are killed, too.
+
+With an argument this file is the beginning of such a process, see `become`.
 """
 import ctypes
 import errno
@@ -32,6 +34,8 @@ PATIENCE = 15.0
 PRCTL = getattr(ctypes.CDLL(None), 'prctl', None)
 PR_SET_PDEATHSIG = 1
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)     # the agent ignores them, and so do processes by default
+PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)   # in itself; what it starts shall not
+NOT_STARTED = 127   # status of a command that is not there, as in a shell
 THREADS = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
 TOPOLOGY = '/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list'    # hyper-threads of one core say the same
 
@@ -80,27 +84,25 @@ class Agent:
             stoppable: whether it can be asked to stop; scheduler and servers go on until the workers have left.
         """
         cpus, threads = share_of_cores(*share) if share else (None, 1)
-        agent = os.getpid()
-
-        def prepare():      # in the new process
-            end_with_parent(agent)
-            for number in STOPS if stoppable else ():
-                signal.signal(number, signal.SIG_DFL)
-            if cpus:
-                os.sched_setaffinity(0, cpus)
         variables = dict({name: str(threads) for name in THREADS}, **variables)
+        reason, told = os.pipe()    # why the command cannot be started; closed when it has begun
+        start = {'parent': os.getpid(), 'command': command, 'cpus': cpus, 'stoppable': stoppable, 'told': told}
         try:
             path = os.path.join(folder, log)
             with open_log(path) as file:
                 process = subprocess.Popen(
-                    command, cwd=folder, env=dict(os.environ, **variables), stdin=subprocess.DEVNULL,
+                    [sys.executable, '-I', os.path.abspath(__file__), json.dumps(start)], cwd=folder,
+                    env=dict(os.environ, **variables), stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE if show else file, stderr=subprocess.STDOUT, start_new_session=True,
-                    preexec_fn=prepare)
+                    pass_fds=[told])
         except OSError as error:
-            self.tell(ended=name, status=127, reason='cannot be started (%s: %s)' % (error.filename, error.strerror))
+            os.close(reason)
+            self.tell(ended=name, status=NOT_STARTED, reason=_cannot_start(error))
             return
+        finally:
+            os.close(told)
         self.processes[name] = process
-        threading.Thread(target=self._follow, args=(name, process, path if show else None), daemon=True).start()
+        threading.Thread(target=self._follow, args=(name, process, reason, path if show else None), daemon=True).start()
 
     def tell(self, **message):
         """Send a line to the launcher, if it is still there."""
@@ -138,13 +140,15 @@ class Agent:
             except ProcessLookupError:
                 pass
 
-    def _follow(self, name, process, path):
+    def _follow(self, name, process, reason, path):
+        with open(reason, encoding='utf-8') as file:
+            failure = file.read()
         if path:
             with open(path, 'ab', buffering=0) as log:
                 for line in process.stdout:
                     log.write(line)
                     self.tell(line=line.decode('utf-8', 'replace').rstrip('\n'), of=name)
-        self.tell(ended=name, status=process.wait())
+        self.tell(ended=name, status=process.wait(), **({'reason': failure} if failure else {}))
 
     def _beat(self):
         while True:
@@ -156,6 +160,33 @@ class Agent:
             time.sleep(1.0)
         print('the launcher has not answered for %d seconds' % SILENCE, file=sys.stderr)
         self.end_all()
+
+
+def become(parent, command, cpus, stoppable, told):
+    """In a new process: set what it inherits, and go over into its command.
+
+    It is a program of its own, since Python must not run between fork and exec in a process with threads: it may hang.
+
+    Args:
+        parent: number of the agent's process. cpus: processors to run on; None for all. command, stoppable: see
+            `Agent.start`. told: descriptor that takes the reason if the command cannot be started.
+    """
+    end_with_parent(parent)
+    for number in PYTHON_IGNORES + (STOPS if stoppable else ()):
+        signal.signal(number, signal.SIG_DFL)
+    os.set_inheritable(told, False)
+    try:
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+        os.execvp(command[0], command)
+    except OSError as error:
+        error.filename = error.filename or command[0]
+        os.write(told, _cannot_start(error).encode('utf-8', 'replace'))
+        sys.exit(NOT_STARTED)
+
+
+def _cannot_start(error):
+    return 'cannot be started (%s: %s)' % (error.filename, error.strerror)
 
 
 def end_with_parent(parent):
@@ -197,6 +228,8 @@ def free_port(address):
 
 
 if __name__ == '__main__':
+    if sys.argv[1:]:
+        become(**json.loads(sys.argv[1]))
     for _number in STOPS:
         signal.signal(_number, signal.SIG_IGN)  # the launcher decides; where it ends, so does standard input
     Agent().serve()

@@ -86,6 +86,15 @@ def by_environment(workers, script, *words):
     assert [process.returncode for process in running] == [0] * len(running), ends
 
 
+def runs(number):
+    """Whether a process runs."""
+    try:
+        state = Path('/proc', number, 'stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state != 'Z'
+
+
 @pytest.fixture(scope='package', autouse=True)
 def lines_of_workers_count(tmp_path_factory):
     """Where lines are counted: also those of processes that end by os._exit, as workers do."""

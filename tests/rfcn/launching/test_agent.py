@@ -1,9 +1,17 @@
-"""Log files of the processes of a host."""
+"""The agent of a host: its log files, and the processes that it starts and ends."""
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from rfcn.launching import agent, launch
 from rfcn.launching.agent import open_log
+from tests.rfcn.launching.conftest import runs
 
 
 def test_a_log_is_added_to_in_a_folder_that_is_made_behind_a_link_too(tmp_path):
@@ -25,3 +33,103 @@ def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path):
     os.mkfifo(str(tmp_path / 'worker-0.log'))
     with pytest.raises(OSError, match='a regular file is expected .*worker-0.log'):
         open_log(str(tmp_path / 'worker-0.log'))
+
+
+def started(running, count, deadline=10):
+    """Numbers of the `count` children of an agent, once their programs have begun."""
+    children = Path('/proc/%d/task/%d/children' % (running.pid, running.pid))
+    until = time.monotonic() + deadline
+
+    def begun():
+        return [number for number in children.read_text().split()
+                if Path('/proc', number, 'comm').read_text().strip() == 'sleep']
+    while len(begun()) < count and time.monotonic() < until:
+        time.sleep(0.02)
+    return begun()
+
+
+def order(running, tmp_path, name, command=('sleep', '60'), folder='.', **more):
+    """Have an agent start a process in a folder below tmp_path, by default one that waits."""
+    connection = launch.Connection.__new__(launch.Connection)
+    connection.process = running
+    connection.tell(start=dict(name=name, command=command, folder=str(tmp_path / folder), variables={},
+                               log=str(tmp_path / 'log'), **more))
+
+
+@pytest.fixture
+def running():
+    """An agent."""
+    process = subprocess.Popen([sys.executable, agent.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_processes_of_an_agent_that_is_killed_end(running, tmp_path):
+    order(running, tmp_path, 'worker 0')
+    number, = started(running, 1)
+    running.kill()
+    until = time.monotonic() + 5
+    while runs(number) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not runs(number)
+
+
+def test_workers_are_pinned_to_cores_of_their_own_as_the_system_sees_it(running, tmp_path):
+    cores = sorted(os.sched_getaffinity(0))
+    if agent.share_of_cores(0, 2)[0] is None:
+        pytest.skip('needs two cores')
+    for rank in range(2):
+        order(running, tmp_path, 'worker %d' % rank, share=[rank, 2])
+    order(running, tmp_path, 'server 0')
+    numbers = started(running, 3)
+    seen = [sorted(os.sched_getaffinity(int(number))) for number in numbers]
+    assert sorted(seen[0] + seen[1]) == cores == seen[2]
+
+
+def test_an_agent_that_hears_no_more_of_its_launcher_asks_its_processes_to_stop_and_ends(running, tmp_path):
+    program = 'trap "touch asked; exit" TERM; touch begun; while :; do sleep 0.01; done'
+    order(running, tmp_path, 'worker 0', ['sh', '-c', program], stoppable=True)
+    until = time.monotonic() + 10
+    while not (tmp_path / 'begun').exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    running.stdin.close()
+    assert running.wait(timeout=10) == 0 and (tmp_path / 'asked').exists()
+
+
+def test_only_workers_can_be_asked_to_stop(running, tmp_path):
+    order(running, tmp_path, 'server 0')
+    server, = started(running, 1)
+    order(running, tmp_path, 'worker 0', stoppable=True)
+    worker, = set(started(running, 2)) - {server}
+    time.sleep(0.2)
+    for number in server, worker:
+        os.kill(int(number), signal.SIGTERM)
+    until = time.monotonic() + 5
+    while runs(worker) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert runs(server) and not runs(worker)
+
+
+def test_a_command_inherits_no_pipe_of_the_agent_and_no_signal_that_python_ignores(running, tmp_path):
+    order(running, tmp_path, 'worker 0', stoppable=True)
+    number, = started(running, 1)
+    assert sorted(os.listdir('/proc/%s/fd' % number)) == ['0', '1', '2']
+    ignored = next(line for line in Path('/proc', number, 'status').read_text().splitlines()
+                   if line.startswith('SigIgn'))
+    assert int(ignored.split()[1], 16) == 0
+
+
+@pytest.mark.parametrize('command, folder, reason', [
+    (['no-such-command'], '.', 'no-such-command: No such file or directory'),
+    (['./text'], '.', './text: Permission denied'),
+    (['sleep', '1'], 'no such folder', 'no such folder: No such file or directory')])
+def test_why_a_command_cannot_be_started_is_told(running, tmp_path, command, folder, reason):
+    (tmp_path / 'text').touch()
+    order(running, tmp_path, 'worker 0', command, folder)
+    for line in running.stdout:
+        message = json.loads(line[len(agent.MARK):])
+        if message:
+            break
+    assert message['ended'] == 'worker 0' and message['status'] == 127
+    assert message['reason'].startswith('cannot be started (') and message['reason'].endswith(reason + ')')
