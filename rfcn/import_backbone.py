@@ -62,10 +62,7 @@ def import_trunk(source, prefix, means, given):
     """
     path = checkpoint.params_path(prefix, 0)
     check_not_read([path], [given])
-    arg_params, aux_params = [{name: mx.nd.array(value) for name, value in params.items()}
-                              for params in fold_trunk(source.layers, source.input, means)]
-    trunk = ResNetV1(RESNET_V1[source.depth], 'stride32', stride_in_3x3=source.stride_in_3x3, pool1=source.pool1)
-    graph = trunk.conv5(trunk.conv4(mx.sym.Variable('data')))
+    graph, arg_params, aux_params = trunk_of(source, means)
     checkpoint.check_params(graph, {'data': (1, 3, 224, 224)}, arg_params, aux_params,
                             '%s, a ResNet-%d by its names,' % (given, source.depth), remedy=WIDE)
     make_folder(Path(prefix).parent)
@@ -75,6 +72,14 @@ def import_trunk(source, prefix, means, given):
         Path(note).write_text(note_text(source, means), encoding='utf-8')
     save_whole([path, note_of_backbone(path)], write, last_tells=True)
     return path
+
+
+def trunk_of(source, means):
+    """The graph of a Source up to conv5, at stride 32, with its parameters and auxiliary states; `means` as above."""
+    arg_params, aux_params = [{name: mx.nd.array(value) for name, value in params.items()}
+                              for params in fold_trunk(source.layers, source.input, means)]
+    trunk = ResNetV1(RESNET_V1[source.depth], 'stride32', stride_in_3x3=source.stride_in_3x3, pool1=source.pool1)
+    return trunk.conv5(trunk.conv4(mx.sym.Variable('data'))), arg_params, aux_params
 
 
 def note_text(source, means):

@@ -74,15 +74,21 @@ def test_the_target_of_a_link_is_replaced_and_the_link_stays(tmp_path):
     assert sorted(entry.name for entry in (tmp_path / 'other').iterdir()) == ['a.txt', 'new.txt']
 
 
+def read_fifo(path):
+    """Make a FIFO that a thread reads to its end; the thread, and a list that gets what it has read."""
+    os.mkfifo(str(path))
+    read = []
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    return reader, read
+
+
 def test_a_fifo_is_written_to_and_stays_one(tmp_path):
     fifo = tmp_path / 'fifo'
-    os.mkfifo(str(fifo))
-    read = []
-    reader = threading.Thread(target=lambda: read.append(fifo.read_text()))
-    reader.start()
+    reader, read = read_fifo(fifo)
     save_text(str(fifo), 'through it')
     reader.join(10)
-    assert read == ['through it'] and stat.S_ISFIFO(os.stat(str(fifo)).st_mode)
+    assert read == [b'through it'] and stat.S_ISFIFO(os.stat(str(fifo)).st_mode)
 
 
 def test_a_device_is_written_to_and_stays_one():
@@ -102,10 +108,7 @@ def test_a_stream_gets_what_a_writer_that_seeks_has_written_and_only_whole(tmp_p
             file.seek(0)
             file.write(b'head')
     fifo = tmp_path / 'fifo'
-    os.mkfifo(str(fifo))
-    read = []
-    reader = threading.Thread(target=lambda: read.append(fifo.read_bytes()))
-    reader.start()
+    reader, read = read_fifo(fifo)
     with pytest.raises(ZeroDivisionError), whole_file(str(fifo), '.png') as temporary:
         assert temporary.endswith('.png')
         1 / 0

@@ -9,8 +9,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from rfcn.importers.trunk import fold_trunk
-from rfcn.symbols.resnet_v1 import RESNET_V1, ResNetV1
+from rfcn.import_backbone import trunk_of
 
 HEIGHT, WIDTH = 97, 131  # odd, so that the two kinds of pool1 differ
 
@@ -80,10 +79,7 @@ def net_features():
 def trunk_features():
     """A function (Source, picture, means) -> conv5 of the trunk that the source is imported into, at stride 32."""
     def features(source, picture, means):
-        arg_params, aux_params = [{name: mx.nd.array(value) for name, value in params.items()}
-                                  for params in fold_trunk(source.layers, source.input, means)]
-        trunk = ResNetV1(RESNET_V1[source.depth], 'stride32', stride_in_3x3=source.stride_in_3x3, pool1=source.pool1)
-        graph = trunk.conv5(trunk.conv4(mx.sym.Variable('data')))
+        graph, arg_params, aux_params = trunk_of(source, means)
         executor = graph.simple_bind(mx.cpu(), grad_req='null', data=picture.shape)
         executor.copy_params_from(arg_params, aux_params)
         return executor.forward(is_train=False, data=mx.nd.array(picture - of_channels(means)))[0].asnumpy()

@@ -19,17 +19,22 @@ from tests.rfcn.launching.conftest import ROOT, SETTINGS
 RUN = Path('tiny') / 'train'    # below output_path
 
 
+def trained_both_ways(tiny_yaml, tmp_path, launch, settings, *of_workers):
+    """Train with two devices of this process, and with two workers; the prefixes of the checkpoints."""
+    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'workers'), *settings, *of_workers)
+    (tmp_path / 'devices').mkdir()
+    train_net(load_config(tiny_yaml(), settings), tmp_path / 'devices', [mx.cpu(0), mx.cpu(1)])
+    status, printed = run.wait()
+    assert status == 0, printed
+    return tmp_path / 'devices' / 'tiny', tmp_path / 'workers' / RUN / 'tiny'
+
+
 @pytest.mark.parametrize('more', [['TRAIN.GRAD_ACCUM=2', 'TRAIN.EVAL_PERIOD=1', 'dataset.val_image_set=train'],
                                   pytest.param(['TRAIN.PRECISION=bf16'], marks=pytest.mark.slow)],
                          ids=['accumulated', 'bf16'])
 def test_two_workers_train_as_two_devices_of_one_process(tiny_yaml, tmp_path, launch, more):
     settings = SETTINGS + ['TRAIN.end_epoch=7'] + more     # 21 steps, of mixed shapes
-    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'workers'), *settings)
-    (tmp_path / 'devices').mkdir()
-    train_net(load_config(tiny_yaml(), settings), tmp_path / 'devices', [mx.cpu(0), mx.cpu(1)])
-    status, printed = run.wait()
-    assert status == 0, printed
-    one, other = tmp_path / 'devices' / 'tiny', tmp_path / 'workers' / RUN / 'tiny'
+    one, other = trained_both_ways(tiny_yaml, tmp_path, launch, settings)
     assert len(log_lines(one)) == len(log_lines(other)) == 21
     for line, same in zip(log_lines(one), log_lines(other)):
         assert line == pytest.approx(same, abs=1e-4)
@@ -46,14 +51,8 @@ def test_two_workers_train_as_two_devices_of_one_process(tiny_yaml, tmp_path, la
 
 def test_gradients_of_16_bits_train_nearly_as_those_of_32(tiny_yaml, tmp_path, launch):
     settings = SETTINGS + ['TRAIN.end_epoch=1']     # 3 steps
-    run = launch('train', '--cfg', tiny_yaml(), 'output_path=%s' % (tmp_path / 'workers'), *settings,
-                 'TRAIN.WIRE_PRECISION=fp16')
-    (tmp_path / 'devices').mkdir()
-    train_net(load_config(tiny_yaml(), settings), tmp_path / 'devices', [mx.cpu(0), mx.cpu(1)])
-    status, printed = run.wait()
-    assert status == 0, printed
-    expected, found = (checkpoint_arrays(folder / 'tiny', 1)[0]
-                       for folder in (tmp_path / 'devices', tmp_path / 'workers' / RUN))
+    prefixes = trained_both_ways(tiny_yaml, tmp_path, launch, settings, 'TRAIN.WIRE_PRECISION=fp16')
+    expected, found = (checkpoint_arrays(prefix, 1)[0] for prefix in prefixes)
     errors = [np.linalg.norm(found[name] - value) / np.linalg.norm(value) for name, value in expected.items()
               if name.startswith('momentum ') and np.any(value)]
     assert len(errors) > 10 and 1e-5 < max(errors) < 2e-3   # sums of gradients; 11 bits have errors up to 2^-11
