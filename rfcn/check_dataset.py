@@ -203,15 +203,19 @@ def untestable(cfg, reports, failures):
 
 
 def fix(cfg, reports, out, upright=None, reencode=False):
-    """Write cleaned copies of all sets, or of none, and print what was changed."""
+    """Write cleaned copies of all sets of which an image is left, or of none, and print what was changed."""
     origin, limit = cfg.dataset.CSV_ORIGIN, cfg.dataset.MAX_PIXELS
+    plans = {name: plan_changes(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
+             for name, report in reports.items()}
+    for name, report in reports.items():
+        if all(picture.index in plans[name].pictures for picture in report.data.pictures):
+            say('\n%s: no cleaned copy, since no image is left' % name)
+            del plans[name]
+    if not plans:
+        return
     with whole_folder(out) as folder:
-        for name, report in reports.items():
-            changes = plan_changes(report, upright=upright, reencode=_readable(report, limit) if reencode else ())
-            if all(picture.index in changes.pictures for picture in report.data.pictures):
-                say('\n%s: no cleaned copy, since no image is left' % name)
-                continue
-            write_fixed(report.data, changes, name, cfg.dataset.dataset_path, folder, origin, limit)
+        for name, changes in plans.items():
+            write_fixed(reports[name].data, changes, name, cfg.dataset.dataset_path, folder, origin, limit)
             say('\n%s: cleaned copy in %s' % (name, out))
             say('\n'.join('  ' + note for note in changes.notes) or '  nothing changed')
 

@@ -163,7 +163,7 @@ def test_a_set_of_which_no_image_is_left_gets_no_copy(run, own_tiny_voc, tmp_pat
         path.write_bytes(b'no image')
     status, printed = run('--fix', str(tmp_path / 'clean'))
     assert status == 1 and 'train: no cleaned copy, since no image is left' in printed
-    assert not (tmp_path / 'clean' / 'ImageSets').exists()
+    assert not (tmp_path / 'clean').exists()
 
 
 def test_what_fails_when_a_training_is_tried_is_reported(run, monkeypatch):
