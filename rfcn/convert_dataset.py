@@ -3,6 +3,7 @@
 It needs no MXNet.
 """
 import functools
+import shlex
 import sys
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def main(argv=None):
     for line in lost:
         say('note: ' + line)
     say('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'
-        % (args.out, FORMATS[args.target], args.out))
+        % (args.out, FORMATS[args.target], shlex.quote(args.out)))
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ if __package__ in (None, ''):
 import glob
 import os
 import re
+import shlex
 
 import mxnet as mx
 import yaml
@@ -186,7 +187,7 @@ def write_detector(detector, given, folder=None):
     with locked_folder(folder):
         save_whole([path, config], write, last_tells=True)
     say('%s and %s: %s' % (path, config, description(cfg)))
-    say(NEXT[detector.has_rpn] % (config, path))
+    say(NEXT[detector.has_rpn] % (shlex.quote(config), shlex.quote(path)))
     return path
 
 

@@ -19,6 +19,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import signal
 import tempfile
 
@@ -344,7 +345,7 @@ def main(argv=None):
                                 % args.pretrained)
     path = prepare(args.folder, args.minutes, args.pretrained)
     status = check_dataset.main(['--cfg', path])
-    say('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, path, path))
+    say('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, *[shlex.quote(path)] * 2))
     return status
 
 

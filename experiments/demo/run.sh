@@ -15,5 +15,5 @@ run=output/demo/demo
 "$python" experiments/plot_curves.py "$run/train/rfcn_demo-log.jsonl" "$run/curves.png"
 echo "Test images with what was found in them: $run/detections.jpg"
 echo "Losses and validation mAP:               $run/curves.png"
-echo "Detections in a picture of your own:     $python rfcn/demo.py --cfg $run/train/config.yaml" \
+echo "Detections in a picture of your own:     $(printf %q "$python") rfcn/demo.py --cfg $run/train/config.yaml" \
      "--params $run/train/rfcn_demo-best.params --image PICTURE --out DIR"

@@ -2,6 +2,7 @@
 import json
 import logging
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_published(row, params, overrides=()):
     """
     if row.kind == GIVEN:
         raise UserError('%s tests on proposals from files: rfcn test_given --cfg %s --params %s --proposals FILE'
-                        % (row.name, row.cfg_path, params))
+                        % (row.name, *(shlex.quote(str(path)) for path in (row.cfg_path, params))))
     overrides = settings_beside(params) + list(overrides)
     cfg = load_config(row.cfg_path, overrides)
     contexts(cfg.gpus)

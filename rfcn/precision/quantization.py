@@ -10,6 +10,7 @@ import ctypes
 import json
 import logging
 import re
+import shlex
 
 import mxnet as mx
 import numpy as np
@@ -81,7 +82,7 @@ def load_symbol(params):
     symbol = load_symbol_file(path) if is_there(path) else None
     if symbol is None or not int8_layers(symbol):
         raise ConfigError('TEST.PRECISION is int8, but %s has no INT8 graph beside it (%s). Make an INT8 model of it '
-                          'with rfcn quantize --cfg X.yaml --params %s' % (params, path, params))
+                          'with rfcn quantize --cfg X.yaml --params %s' % (params, path, shlex.quote(str(params))))
     stated = sum_in(path)
     if stated is not None and stated != checksum(*load_params(params)):
         raise CheckpointError('%s and %s are not of one INT8 model: the graph was made for other parameters, perhaps '

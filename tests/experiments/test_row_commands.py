@@ -130,6 +130,6 @@ def test_a_network_that_is_there_is_tested_on_the_row_s_images_without_training(
 
 
 def test_a_row_on_given_proposals_says_which_command_tests_a_network(calls):
-    with pytest.raises(UserError, match='rfcn test_given --cfg .* --params x.params --proposals FILE'):
-        commands.test_published(find_row('paper_voc07_rfcn_selective_search'), 'x.params')
+    with pytest.raises(UserError, match="rfcn test_given --cfg .* --params 'my x.params' --proposals FILE"):
+        commands.test_published(find_row('paper_voc07_rfcn_selective_search'), 'my x.params')
     assert not calls

@@ -24,7 +24,7 @@ from tests.conftest import TINY_COLOURS, tiny_annotation
 def photos(tmp_path, monkeypatch):
     """A folder of 14 pictures with XML beside them, two of them nearly alike."""
     monkeypatch.chdir(tmp_path)
-    folder, rng = tmp_path / 'photos', np.random.RandomState(0)
+    folder, rng = tmp_path / 'my photos', np.random.RandomState(0)
     folder.mkdir()
     for number in range(14):
         picture = cv2.resize(rng.randint(60, 190, (6, 9, 3)).astype(np.uint8), (160, 120))
@@ -51,7 +51,7 @@ def test_a_folder_becomes_three_lists_and_a_configuration_that_trains(photos, ca
     assert sum(len(names) for names in lists) == 15 and len(set.union(*lists)) == 15
     assert all(('p00.png' in names) == ('twin.jpg' in names) for names in lists)     # not on both sides
     printed = capsys.readouterr().out
-    assert 'training would start' in printed and 'next: rfcn train --cfg' in printed
+    assert 'training would start' in printed and "next: rfcn train --cfg '%s'\n" % (photos / 'prepared.yaml') in printed
     cfg = load_config(str(photos / 'prepared.yaml'))
     assert cfg.dataset.CLASSES == ('blue', 'red') and cfg.dataset.val_image_set == 'prepared_val'
     assert (cfg.symbol, cfg.TEST.test_epoch) == ('small_rfcn', 0)     # 0: the last epoch, whatever their number

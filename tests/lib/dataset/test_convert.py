@@ -108,15 +108,17 @@ def voc_pair(voc):
 def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_path, capsys):
     (voc_pair / 'Annotations' / 'x.xml').write_text((voc_pair / 'Annotations' / 'x.xml').read_text().replace(
         '<difficult>0', '<difficult>1'))
+    out = tmp_path / 'my out'
     arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train,test', '--out',
-                 str(tmp_path / 'out')]
+                 str(out)]
     main(arguments)
     printed = capsys.readouterr().out
     assert 'train: 1 image, 1 object of 1 class\n' in printed and 'test: 1 image, 0 objects' in printed
-    assert 'note: 1 object was difficult, ignored or a crowd' in printed and 'dataset.dataset=yolo' in printed
-    assert (tmp_path / 'out/labels/train/x.txt').read_text() == '0 0.15 0.23333333333333334 0.25 0.3333333333333333\n'
-    assert (tmp_path / 'out/images/test/y.jpg').read_bytes() == (voc_pair / 'JPEGImages/y.jpg').read_bytes()
-    with pytest.raises(DatasetError, match='out: expected a new or empty folder'):
+    assert 'note: 1 object was difficult, ignored or a crowd' in printed and \
+        "dataset.dataset=yolo dataset.dataset_path='%s'\n" % out in printed
+    assert (out / 'labels/train/x.txt').read_text() == '0 0.15 0.23333333333333334 0.25 0.3333333333333333\n'
+    assert (out / 'images/test/y.jpg').read_bytes() == (voc_pair / 'JPEGImages/y.jpg').read_bytes()
+    with pytest.raises(DatasetError, match='my out: expected a new or empty folder'):
         main(arguments)
 
 
