@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Callable, NamedTuple
 
@@ -27,6 +28,11 @@ class ImageCheck(NamedTuple):
     #                                     '' if the pixels were not read
     fault: Fault | None                 # what is wrong with the file or its annotated size
     orientation: int = 1                # 1 to 8; see lib/utils/image_header.py
+    file: tuple[int, ...] = ()          # number of the file and of its device: the same for links; () if unknown
+
+    def marks(self) -> list:
+        """What tells that two images are one: that their pixels are equal, or that they are one file."""
+        return [each for each in (self.digest, self.file) if each]
 
 
 def check_image(picture: Picture, max_pixels: int | None = MAX_PIXELS, decode: bool = True) -> ImageCheck:
@@ -35,14 +41,16 @@ def check_image(picture: Picture, max_pixels: int | None = MAX_PIXELS, decode: b
         return ImageCheck(None, '', None)     # the reader of the annotations has noted that it is missing
     try:
         size, orientation = image_head(picture.path)
+        state = os.stat(picture.path)
+        file = state.st_ino, state.st_dev
         if not decode:
-            return ImageCheck(size, '', _size_fault(picture, size), orientation)
+            return ImageCheck(size, '', _size_fault(picture, size), orientation, file)
         im = imread(picture.path, max_pixels)
     except (DatasetError, FileNotFoundError) as error:
         return ImageCheck(None, '', Fault(kinds.IMAGE, picture.index, None, str(error)))
     size = im.shape[1::-1]
     digest = hashlib.blake2b(im.tobytes() + repr(size).encode(), digest_size=16).hexdigest()
-    return ImageCheck(size, digest, _size_fault(picture, size), orientation)
+    return ImageCheck(size, digest, _size_fault(picture, size), orientation, file)
 
 
 def _size_fault(picture, size):
@@ -105,23 +113,23 @@ def turned_pictures(data: AnnotatedSet, images: dict[str, ImageCheck]) -> Faults
 
 
 def same_images(data: AnnotatedSet, images: dict[str, ImageCheck]) -> Faults:
-    """Faults for the images that have the pixels of an earlier image of the set."""
+    """Faults for the images that have the pixels, or are a link to the file, of an earlier image of the set."""
     faults, first = Faults(), {}
     for picture in data.pictures:
-        digest = images[picture.index].digest
-        if digest and first.setdefault(digest, picture) is not picture:
-            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s'
-                        % (picture.path, first[digest].path))
+        earlier = [first.setdefault(each, picture) for each in images[picture.index].marks()]
+        other = next((each for each in earlier if each is not picture), None)
+        if other:
+            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s' % (picture.path, other.path))
     return faults
 
 
 def shared_images(data: AnnotatedSet, images: dict[str, ImageCheck], other: AnnotatedSet,
                   other_images: dict[str, ImageCheck], tested: bool = True) -> Faults:
     """Faults for the images of a set that are in another set too, which is `tested` on or else trained on as well."""
-    theirs = {other_images[picture.index].digest: picture for picture in other.pictures}
+    theirs = {each: picture for picture in other.pictures for each in other_images[picture.index].marks()}
     faults = Faults()
     for picture in data.pictures:
-        twin = theirs.get(images[picture.index].digest or None)
+        twin = next((theirs[each] for each in images[picture.index].marks() if each in theirs), None)
         if twin:
             faults.note(kinds.OVERLAP if tested else kinds.SAME_IMAGE, picture.index, None,
                         '%s is in %s, and %s in %s shows the same%s'

@@ -1,5 +1,6 @@
 """The checker finds each fault that was put into a data set, and the cleaned copy has none of them."""
 import json
+import os
 import shutil
 
 import cv2
@@ -11,7 +12,7 @@ from lib.dataset import make_dataset, read_annotated
 from lib.dataset.box_rule import RELEASE
 from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
-from lib.dataset.check.pictures import check_images, shared_images
+from lib.dataset.check.pictures import check_images, same_images, shared_images
 from lib.dataset.check.report import check, class_counts, set_text
 from lib.errors import DatasetError
 
@@ -277,6 +278,21 @@ def test_images_in_two_sets_are_found_by_their_pixels(tmp_path):
     faults = shared_images(sets['train'], found['train'], sets['test'], found['test'])
     assert [fault.index for fault in faults] == ['a.png', 'b.png']      # another file, the same pixels
     assert 'train_train' in faults[0].text and 'test_test' in faults[0].text
+
+
+def test_one_file_in_two_sets_or_twice_in_one_is_found_by_its_header_too(tmp_path):
+    write_image(tmp_path / 'a.png', 1)
+    write_image(tmp_path / 'c.png', 1)       # a copy: only its pixels would tell
+    (tmp_path / 'link.png').symlink_to('a.png')
+    os.link(str(tmp_path / 'a.png'), str(tmp_path / 'hard.png'))
+    sets, found = {}, {}
+    for name, images in (('train', 'ac'), ('test', ('a', 'link', 'hard'))):
+        (tmp_path / (name + '.csv')).write_text(''.join('%s.png,1,2,30,20,cat\n' % image for image in images))
+        sets[name] = read_annotated('csv', name, str(tmp_path))
+        found[name] = check_images(sets[name], decode=False)
+    faults = shared_images(sets['test'], found['test'], sets['train'], found['train'])
+    assert [fault.index for fault in faults] == ['a.png', 'link.png', 'hard.png']
+    assert [fault.index for fault in same_images(sets['test'], found['test'])] == ['link.png', 'hard.png']
 
 
 def test_class_names_that_differ_in_upper_case_or_blanks_alone_are_told(tmp_path):
