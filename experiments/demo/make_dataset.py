@@ -135,8 +135,8 @@ def make_dataset(out, train=TRAIN, val=VAL, test=TEST, size=SIZE, seed=0):
     return True
 
 
-def main():
-    """Read the command line and make the data set."""
+def main(argv=None):
+    """Entry point."""
     parser = make_parser('Make a VOC-format data set of rendered things: ' + ', '.join(CLASSES))
     parser.add_argument('--out', required=True, help='folder to write')
     count = whole_number_from(0)
@@ -147,7 +147,7 @@ def main():
                         help='side of a picture in pixels (default: %(default)s)')
     parser.add_argument('--seed', type=whole_number_from(0, 2 ** 32 - 1), default=0,
                         help='seed of all pictures (default: %(default)s)')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     written = make_dataset(**vars(args))
     say('{}: {} with {} classes: {}'.format(args.out, 'written' if written else 'already there', len(CLASSES),
                                             ', '.join(CLASSES)))

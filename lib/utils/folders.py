@@ -146,18 +146,7 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     lock = os.path.join(place, '.lock')
     is_there(lock)
     with open(lock, 'a+') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise FolderInUse('%s is in use by another run (%s): wait for its end, or choose another folder'
-                              % (folder, file.read().strip() or 'its process is unknown')) from None
-        except OSError as error:
-            logger.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
-        os.ftruncate(file.fileno(), 0)
-        with contextlib.suppress(OSError):  # the disk is full: the folder is held all the same
-            os.write(file.fileno(), os.fsencode('process %d, %s' % (os.getpid(), os.path.basename(sys.argv[0])
-                                                                    or 'Python')))
+        _take_lock(file, folder)
         _held.add(place)
         try:
             removed = remove_leftovers(place)
@@ -167,3 +156,19 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
             yield
         finally:
             _held.discard(place)
+
+
+def _take_lock(file, folder):
+    """Lock the open file for this process and write into it who has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise FolderInUse('%s is in use by another run (%s): wait for its end, or choose another folder'
+                          % (folder, file.read().strip() or 'its process is unknown')) from None
+    except OSError as error:
+        logger.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
+    os.ftruncate(file.fileno(), 0)
+    program = os.path.basename(sys.argv[0]) or 'Python'
+    with contextlib.suppress(OSError):  # the disk is full: the folder is held all the same
+        os.write(file.fileno(), os.fsencode('process %d, %s' % (os.getpid(), program)))

@@ -200,12 +200,10 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize('words, said', [(['--size', '15'], 'expected a whole number from 16'),
                                          (['--train', '-1'], 'expected a whole number from 0'),
                                          (['--seed', '-1'], 'expected a whole number from 0')])
-def test_what_cannot_be_drawn_is_refused_before_an_earlier_data_set_is_emptied(tmp_path, monkeypatch, capsys, words,
-                                                                               said):
+def test_what_cannot_be_drawn_is_refused_before_an_earlier_data_set_is_emptied(tmp_path, capsys, words, said):
     make_dataset(tmp_path / 'out', train=1, val=0, test=0, size=32)
-    monkeypatch.setattr(sys, 'argv', ['make_dataset.py', '--out', str(tmp_path / 'out')] + words)
     with pytest.raises(SystemExit):
-        script.main()
+        script.main(['--out', str(tmp_path / 'out')] + words)
     assert said in capsys.readouterr().err
     assert (tmp_path / 'out' / 'JPEGImages' / 'train_0000.jpg').is_file()
 
@@ -219,17 +217,15 @@ def test_the_script_runs_from_any_folder(tmp_path):
 def test_the_demo_and_its_rows_draw_the_same_data_set(monkeypatch):
     calls = []
     monkeypatch.setattr(script, 'make_dataset', lambda **arguments: calls.append(arguments))
-    monkeypatch.setattr(sys, 'argv', ['make_dataset.py', '--out', 'data/demo'])
-    script.main()
+    script.main(['--out', 'data/demo'])
     defaults = {name: value.default for name, value in inspect.signature(make_dataset).parameters.items()}
     assert calls == [dict(defaults, out='data/demo')] and defaults['train'] == 1600
     assert '/make_dataset.py --out data/demo\n' in (Path(script.__file__).parent / 'run.sh').read_text()
 
 
-def test_a_folder_whose_name_is_no_utf8_is_written_and_a_file_that_cannot_be_is_named(tmp_path, capsys, monkeypatch):
+def test_a_folder_whose_name_is_no_utf8_is_written_and_a_file_that_cannot_be_is_named(tmp_path, capsys):
     out = tmp_path / os.fsdecode(b'\xff')
-    monkeypatch.setattr(sys, 'argv', ['make_dataset.py', '--out', str(out)] + '--train 1 --val 1 --test 1'.split())
-    script.main()
+    script.main(['--out', str(out)] + '--train 1 --val 1 --test 1'.split())
     assert len(list((out / 'JPEGImages').iterdir())) == 3 and r'\xff: written with' in capsys.readouterr().out
     with pytest.raises(OSError, match='/dev/full could not be written'):
         script.write(Path('/dev/full'), b'x')
