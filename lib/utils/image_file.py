@@ -11,7 +11,16 @@ from PIL import Image, ImageFile
 
 from lib.errors import DatasetError, reason_of
 from lib.utils.console import shown
-from lib.utils.image_header import TIFF_MAGIC, as_stored, chunks_fit, header_size, orientation, scan_fits
+from lib.utils.image_header import (
+    PNG_MAGIC,
+    TIFF_MAGIC,
+    as_stored,
+    chunks_fit,
+    header_size,
+    orientation,
+    orientation_at_end,
+    scan_fits,
+)
 from lib.utils.limits import MAX_PIXELS, open_input
 from lib.utils.whole_file import whole_file
 
@@ -176,7 +185,10 @@ def image_head(path: str | os.PathLike) -> Head:
         size = header_size(data)
     if size is None:
         raise _no_image(path, os.path.getsize(path))
-    return Head(size, orientation(data))
+    number = orientation(data)
+    if number == 1 and data.startswith(PNG_MAGIC) and len(data) == HEAD_BYTES:      # there may be more
+        number = orientation_at_end(read_bytes(path, HEAD_BYTES, from_end=True))
+    return Head(size, number)
 
 
 def image_size(path: str | os.PathLike) -> tuple[int, int]:
@@ -202,10 +214,15 @@ def images_in(folder: str | os.PathLike) -> list[str]:
     return paths
 
 
-def read_bytes(path: str | os.PathLike, most: int = -1) -> bytes:
-    """The first `most` bytes of an image file, or all. Raises a FileNotFoundError or DatasetError that names it."""
+def read_bytes(path: str | os.PathLike, most: int = -1, from_end: bool = False) -> bytes:
+    """The first `most` bytes of an image file, or all; or its last ones, where it has so many.
+
+    Raises a FileNotFoundError or DatasetError that names it.
+    """
     try:
         with open_input(path) as file:
+            if from_end:
+                file.seek(-most, os.SEEK_END)
             data = file.read(most)
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such image' % shown(os.path.abspath(path))) from None

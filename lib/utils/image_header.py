@@ -191,9 +191,18 @@ def orientation(data: bytes) -> int:
     Args:
         data: the file or its beginning.
     """
-    start = _exif_start(data)
-    values = [value for value, _, _ in _orientations(data, start)] if start is not None else []
-    return values[0] if values else 1
+    return _orientation_at(data, _exif_start(data))
+
+
+def orientation_at_end(data: bytes) -> int:
+    """The orientation of a PNG, 1 to 8, by its last bytes: it may stand behind the pixels. 1 if it is not there."""
+    place = data.rfind(b'eXIf')
+    return _orientation_at(data, _after(data, place + 4) if place >= 0 else None)
+
+
+def _orientation_at(data, start):
+    """The first valid orientation in the TIFF structure at `start`; 1 if there is none."""
+    return next((value for value, _, _ in _orientations(data, start)), 1) if start is not None else 1
 
 
 def _orientations(data, start):

@@ -11,7 +11,7 @@ from lib.dataset.check.changes import SHOWN, STORED, plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
 from lib.dataset.convert import convert
-from lib.utils.image_file import image_head, imread
+from lib.utils.image_file import HEAD_BYTES, image_head, imread
 from tests.lib.dataset.conftest import annotation_text, write_files
 
 TAG = 274
@@ -45,6 +45,23 @@ def test_fill_bytes_before_the_marker_of_exif_hide_no_orientation(tmp_path, fill
     place = data.index(b'\xff\xe1')
     (tmp_path / 'a.jpg').write_bytes(data[:place] + fill + data[place:])
     assert image_head(tmp_path / 'a.jpg') == (STORED_SIZE, 6)
+
+
+@pytest.mark.parametrize('behind', [False, True])
+def test_the_orientation_of_a_png_is_found_before_and_behind_many_pixels(tmp_path, behind):
+    exif = Image.Exif()
+    exif[TAG] = 6
+    noise = Image.fromarray(np.random.RandomState(0).randint(0, 255, (200, 160, 3)).astype(np.uint8))
+    noise.save(tmp_path / 'a.png', exif=exif.tobytes())
+    data = (tmp_path / 'a.png').read_bytes()
+    start = data.index(b'eXIf') - 4
+    end = data.index(b'IDAT') - 4
+    if behind:
+        data = data[:start] + data[end:-12] + data[start:end] + data[-12:]      # 12 bytes: the chunk IEND
+        (tmp_path / 'a.png').write_bytes(data)
+    assert len(data) > HEAD_BYTES and image_head(tmp_path / 'a.png') == ((160, 200), 6)
+    noise.save(tmp_path / 'b.png')
+    assert image_head(tmp_path / 'b.png') == ((160, 200), 1)
 
 
 def as_shown(orientation):
