@@ -30,7 +30,14 @@ from lib.utils.folders import locked_folder
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference, training
 from rfcn.checkpoints import checkpoint, resume, states
-from rfcn.checkpoints.identity import Identity, check_resuming, data_record, settings_of, summary
+from rfcn.checkpoints.identity import (
+    Identity,
+    check_resuming,
+    data_change,
+    data_record,
+    settings_of,
+    summary,
+)
 from rfcn.checkpoints.resume import changed_lines, is_up_to_date, note_text, save_note, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
@@ -200,24 +207,33 @@ class Steps:
         return name
 
     def _is_done(self, name, cfg, kind):
-        """Whether the last checkpoint of a step is there; one of another step or of other settings, which no note need
-        have told, is removed with TRAIN.OVERWRITE.
+        """Whether the last checkpoint of a step is there; one of another step, or of other settings or data, which no
+        note need have told, is removed with TRAIN.OVERWRITE.
 
         Raises:
             CheckpointError: its files are damaged or do not belong together, or those of something else stay.
         """
-        if not Path(self.params(name)).exists():
+        path = self.params(name)
+        if not Path(path).exists():
             return False
-        saved = resume.at_epoch(self.prefix(name), self._epoch(name))
+        told = states.identity_of_params(path, checkpoint.load_params(path))
         try:
-            if saved.progress and saved.identity:   # of the checkpoint itself, not of config.yaml beside it
-                check_resuming(saved.identity, saved.identity._replace(kind=kind), cfg, saved.source)
+            if told and told.kind:      # of the checkpoint itself, not of config.yaml beside it
+                check_resuming(told, told._replace(kind=kind), cfg, path)
+                if kind == training.RPN:    # the record of R-FCN has the proposals too; its data are the first step's
+                    self._check_data(told.data, path)
         except CheckpointError:
             if not self.cfg.TRAIN.OVERWRITE:
                 raise
             resume.make_room(self.prefix(name), overwrite=True)
             return False
         return True
+
+    def _check_data(self, before, path):
+        if before and data_change(before, self.data):
+            told = [', '.join('%s %s' % item for item in summary(data).items()) for data in (before, self.data)]
+            raise CheckpointError('%s was trained on other data (%s; now %s). TRAIN.OVERWRITE=true trains this step '
+                                  'anew, another output_path leaves it alone' % (path, *told))
 
     def propose(self, rpn):
         """Make proposals for training and validation images unless they are there. Returns the name of their folder."""

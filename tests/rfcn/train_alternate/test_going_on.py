@@ -174,6 +174,25 @@ def test_a_step_of_other_settings_without_a_note_is_trained_anew_if_that_is_mean
                   != complete['conv_new_1_weight'].asnumpy())
 
 
+def test_a_finished_step_without_its_states_is_done_and_nothing_is_said_of_resuming(copied, caplog):
+    cfg, folder = copied
+    (folder / 'rfcn2-0020.states').unlink()
+    before = times_of_results(folder)
+    train_alternate.train_alternate(cfg, folder)
+    assert times_of_results(folder) == before and 'momentum' not in caplog.text
+
+
+def test_steps_whose_notes_were_lost_still_know_their_data(copied, own_tiny_voc):
+    cfg, folder = copied
+    for step in STEPS:
+        (folder / (step + '.yaml')).unlink()
+    changed = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc), 'dataset.root_path': str(own_tiny_voc)})
+    (own_tiny_voc / 'ImageSets' / 'Main' / 'train.txt').write_text('wide1\nhigh1\n')
+    with pytest.raises(CheckpointError, match='rpn1-0008.params was trained on other data .*; now images 2, objects 4'):
+        train_alternate.train_alternate(changed, folder)
+    assert not (folder / 'rpn1.yaml').exists()
+
+
 def test_a_pipe_in_the_place_of_proposals_is_not_waited_for(copied):
     cfg, folder = copied
     path = folder / 'rpn1_proposals' / (NAME + '_rpn.npz')
