@@ -97,6 +97,9 @@ class ClassRPN:
         if not cfg.CLASS_AGNOSTIC:
             raise ConfigError('CLASS_AGNOSTIC must be true: %s predicts one box per anchor for all classes'
                               % cfg.symbol)
+        if cfg.TEST.RPN_PRE_NMS_TOP_N < 1:      # also where it trains: a validation would find out after an epoch
+            raise ConfigError('TEST.RPN_PRE_NMS_TOP_N is %d: %s needs 1 or more anchors, and cannot take all'
+                              % (cfg.TEST.RPN_PRE_NMS_TOP_N, cfg.symbol))
         self.cfg = cfg
         self.trunk = trunk
 
@@ -115,12 +118,9 @@ class ClassRPN:
 
     def _best_anchors(self, prob, bbox_pred):
         """rois, cls_prob, bbox_pred as of `RFCN`, for the same code to make detections of; the anchors are the RoIs."""
-        network, count = self.cfg.network, self.cfg.TEST.RPN_PRE_NMS_TOP_N
-        if count < 1:
-            raise ConfigError('TEST.RPN_PRE_NMS_TOP_N is %d: %s needs 1 or more anchors, and cannot take all'
-                              % (count, self.cfg.symbol))
+        network = self.cfg.network
         outputs = best_anchors(prob, bbox_pred, mx.sym.Variable('im_info'), name='best_anchors',
-                               count=count, stride=network.RPN_FEAT_STRIDE,
+                               count=self.cfg.TEST.RPN_PRE_NMS_TOP_N, stride=network.RPN_FEAT_STRIDE,
                                scales=network.ANCHOR_SCALES, ratios=network.ANCHOR_RATIOS)
         names = ('rois', 'cls_prob', 'bbox_pred')
         return mx.sym.Group([mx.sym.identity(output, name=name) for output, name in zip(outputs, names)])
