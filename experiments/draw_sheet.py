@@ -17,12 +17,12 @@ import numpy as np
 
 from lib.dataset.voc_eval import match_detections
 from lib.utils.image_file import imread, imwrite
-from lib.utils.safe_load import load_pickle
 from lib.utils.show_boxes import class_colors, draw_boxes
 from lib.utils.whole_file import check_not_read, check_place
 from rfcn import data_sets
 from rfcn.cli.script import make_parser, run_script, share, whole_number_from
 from rfcn.config.config import load_config
+from rfcn.result import read_detections
 
 HIT, MISSED, FALSE_ALARM = (60, 160, 0), (0, 140, 255), (40, 40, 220)     # B, G, R
 HEADING = (('annotated | found:', (0, 0, 0)), ('hit', HIT), ('missed', MISSED), ('false alarm', FALSE_ALARM))
@@ -134,7 +134,7 @@ def main(argv=None):
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     check_place(args.out)
     check_not_read([args.out], [args.cfg, args.detections] + [picture.path for picture in imdb.data.pictures])
-    all_boxes = load_pickle(args.detections)
+    all_boxes = read_detections(args.detections)
     imdb.check_detections(all_boxes)
     picture = sheet(imdb, all_boxes, args.count, args.thresh, args.width, args.height, cfg.dataset.MAX_PIXELS)
     imwrite(args.out, picture, JPEG_QUALITY)

@@ -10,7 +10,9 @@ import logging
 import os
 from pathlib import Path
 
+from lib.errors import DatasetError, UserError
 from lib.utils.limits import is_there
+from lib.utils.safe_load import load_pickle
 from lib.utils.whole_file import whole_files
 from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import dump, load_config
@@ -23,6 +25,14 @@ logger = logging.getLogger(__name__)
 def detections_path(folder, imdb):
     """The file of the detections on a data set."""
     return Path(folder) / (imdb.name + '_detections.pkl')
+
+
+def read_detections(path):
+    """Detections that a test saved; a UserError says what is expected where the file holds something else."""
+    try:
+        return load_pickle(path)
+    except DatasetError as error:
+        raise UserError('%s. Expected are the detections that rfcn test saves, NAME_detections.pkl' % error) from None
 
 
 def write_result(cfg, folder, params, evaluation):

@@ -73,9 +73,13 @@ def check_regular(path: str | os.PathLike) -> None:
 
 
 def is_there(path: str | os.PathLike) -> bool:
-    """Whether there is a file at a path. Raises NoInput where there is something else: it must not pass for nothing."""
+    """Whether there is a file at a path. What must not pass for nothing is an error: NoInput where there is something
+    else, PermissionError where a folder on the way may not be entered.
+    """
     try:
         mode = os.stat(path).st_mode
+    except PermissionError:
+        raise
     except (OSError, ValueError):   # of a name that no file can have
         return False
     _check_kind(path, mode)

@@ -18,7 +18,6 @@ from lib.errors import DatasetError, UserError
 from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread
 from lib.utils.limits import is_there
-from lib.utils.safe_load import load_pickle
 from lib.utils.whole_file import whole_files
 from rfcn import data_sets
 from rfcn.checkpoints.identity import CLASSES
@@ -28,7 +27,7 @@ from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import dump, with_overrides
 from rfcn.report import analysis
 from rfcn.report.page import Content, report_page, side_by_side
-from rfcn.result import detections_path, read_test
+from rfcn.result import TEST_CONFIG, detections_path, read_detections, read_test
 
 logger = logging.getLogger(__name__)
 PAGE, SUMMARY = 'report.html', 'report.json'
@@ -145,6 +144,25 @@ def read_summary(folder):
                         % (path, type(error).__name__, error)) from None
 
 
+def _data_of(cfg, tested, folder):
+    """The test set with the classes of the detections, in their order.
+
+    Args:
+        tested: the configuration of the test that left its files in `folder`.
+    """
+    try:
+        imdb, = data_sets.datasets(with_overrides(cfg, {CLASSES: tested.dataset.CLASSES}), cfg.dataset.test_image_set)
+        return imdb
+    except DatasetError:
+        known = tested.dataset.CLASSES
+        others = [name for name in data_sets.with_classes(cfg).dataset.CLASSES if name not in known]
+        if not others:
+            raise
+        raise UserError('the detections in %s are of the classes %s, and this configuration has others: %s. Give the '
+                        'one that they were made with: --cfg %s' % (folder, ', '.join(known), ', '.join(others),
+                                                                     folder / TEST_CONFIG)) from None
+
+
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
@@ -153,12 +171,11 @@ def main(argv=None):
     folder = Path(args.detections).parent if args.detections else \
         run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
     params, tested = read_test(folder) or ('', data_sets.with_classes(cfg))
-    cfg = with_overrides(cfg, {CLASSES: tested.dataset.CLASSES})    # the detections are in their order
-    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
+    imdb = _data_of(cfg, tested, folder)
     saved = Path(args.detections or detections_path(folder, imdb))
     if not is_there(saved):
         raise UserError('%s: no such file of detections; rfcn test writes it, or name one with --detections' % saved)
-    all_boxes = load_pickle(str(saved))
+    all_boxes = read_detections(saved)
     evaluation = imdb.evaluate_detections(all_boxes)
     write_report(tested, imdb, all_boxes, evaluation, args.out, params=params, against=args.against,
                  thresh=args.report_score, pictures=args.report_pictures)

@@ -1,4 +1,5 @@
 """What is read of files that are not trusted is bounded, by limits in one place."""
+import errno
 import json
 import os
 import socket
@@ -70,6 +71,20 @@ def test_only_files_are_there(tmp_path):
     (tmp_path / 'a').touch()
     assert limits.is_there(str(tmp_path / 'a')) and not limits.is_there(str(tmp_path / 'b'))
     assert not any(map(limits.is_there, (str(tmp_path / 'a' / 'b'), 'a\0', 'a' * 999)))
+
+
+@pytest.mark.parametrize('look', [limits.is_there, load_arrays, lambda path: proposals.load_proposals(path, ['a'])],
+                         ids=['limits', 'parameters', 'proposals'])
+def test_a_file_in_a_folder_that_may_not_be_entered_is_not_called_absent(look, monkeypatch):
+    stat = os.stat
+
+    def forbid(path, **how):        # root may enter all of them
+        if path == 'closed/a.params':
+            raise PermissionError(errno.EACCES, 'Permission denied', path)
+        return stat(path, **how)
+    monkeypatch.setattr(limits.os, 'stat', forbid)
+    with pytest.raises(PermissionError):
+        look('closed/a.params')
 
 
 def test_regular_files_are_read_and_larger_ones_than_a_limit_are_not(tmp_path):

@@ -185,6 +185,24 @@ def test_without_saved_detections_the_command_says_what_writes_them(tested, tmp_
         command.main(['--cfg', str(config), '--out', str(tmp_path), '--detections', str(tmp_path / 'none.pkl')])
 
 
+def test_detections_of_another_data_set_are_told_with_the_configuration_that_fits(tested, tmp_path):
+    _, config, saved = tested
+    copy = shutil.copy(str(saved), str(tmp_path))
+    shutil.copy(str(saved.parent / 'result.json'), str(tmp_path))
+    settings = yaml.safe_load((saved.parent / 'test_config.yaml').read_text())
+    settings['dataset']['CLASSES'] = ['cat', 'red']
+    (tmp_path / 'test_config.yaml').write_text(yaml.safe_dump(settings))
+    with pytest.raises(UserError, match='of the classes cat, red, and this configuration has others: blue. Give .*'
+                                        '--cfg .*test_config.yaml'):
+        command.main(['--cfg', str(config), '--out', str(tmp_path / 'out'), '--detections', copy])
+
+
+def test_a_file_of_something_else_than_detections_is_told_what_is_expected(tested, tiny_params, tmp_path):
+    _, config, _ = tested
+    with pytest.raises(UserError, match='tiny-0001.params: not a pickle .*Expected are the detections that rfcn test'):
+        command.main(['--cfg', str(config), '--out', str(tmp_path), '--detections', tiny_params])
+
+
 @pytest.mark.parametrize('note', ['', '[]', '{"params": 3', '[' * 100000])
 def test_a_damaged_note_of_the_test_is_passed_over(tested, tmp_path, note):
     folder, config, saved = tested
