@@ -8,6 +8,7 @@ curve (VOC2010 and later).
 """
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote
@@ -20,9 +21,10 @@ from lib.dataset.annotations import AnnotatedSet
 from lib.dataset.files import read_file
 from lib.dataset.imdb import IMDB, Evaluation
 from lib.errors import DatasetError
-from lib.utils.whole_file import whole_files
+from lib.utils.whole_file import LONGEST, whole_files
 
 THRESHOLDS = (0.5, 0.7)
+_CUT = 40       # characters of a file's name that are kept where it is too long
 _NOTHING = np.empty((0, 4)), np.empty(0, dtype=bool)
 
 
@@ -148,8 +150,14 @@ def _table(matches, aps, thresholds, metrics):
 
 
 def detections_path(folder: str, image_set: str, name: str) -> str:
-    """Path of the detections of a class, named as the VOC server requires; odd characters in the class are escaped."""
-    return os.path.join(folder, 'comp4_det_%s_%s.txt' % (image_set, quote(name, safe=' ')))
+    """Path of the detections of a class, named as the VOC server requires; odd characters in the class are escaped.
+
+    A name too long for a file is cut and gets a digest of all of it: a letter of Chinese takes nine characters.
+    """
+    stem = 'comp4_det_%s_%s' % (image_set, quote(name, safe=' '))
+    if len(os.fsencode(stem)) > LONGEST:
+        stem = '%s_%s' % (stem[:_CUT], hashlib.sha1(os.fsencode(stem)).hexdigest())
+    return os.path.join(folder, stem + '.txt')
 
 
 def write_detections(by_path: Mapping[str, Iterable[tuple[str, ArrayLike]]], *, score_decimals: int | None = None,

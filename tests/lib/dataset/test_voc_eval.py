@@ -144,6 +144,15 @@ def test_a_class_name_cannot_lead_a_file_out_of_its_folder():
     assert detections_path('out', 'test', 'hot dog') == 'out/comp4_det_test_hot dog.txt'
 
 
+@pytest.mark.parametrize('letter', ['a', '\u732b'])      # the second one is three bytes, nine when escaped
+def test_classes_of_long_names_have_a_file_each(tmp_path, letter):
+    names = [letter * 300, letter * 300 + 'b']
+    write_detections({detections_path(str(tmp_path), 'test', name): [('a', [[1, 2, 9, 9, number]])]
+                      for number, name in enumerate(names)})
+    for number, name in enumerate(names):
+        assert read_detections(detections_path(str(tmp_path), 'test', name))['a'].tolist() == [[1, 2, 9, 9, number]]
+
+
 @pytest.fixture
 def release(golden):
     """The vectors of the release's evaluation, with the ground truth in the form of `evaluate_detections`."""
