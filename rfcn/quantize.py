@@ -40,7 +40,7 @@ COMPARED = 4  # images on which --per_layer compares; the ranges come from all
 def add_arguments(parser):
     """Of this script."""
     parser.add_argument('--params', required=True, help='the checkpoint, .params')
-    parser.add_argument('--out', help='first part of the files to write; by default that of the checkpoint, and -int8')
+    parser.add_argument('--out', help='first part of the names to write; by default that of the checkpoint, and -int8')
     parser.add_argument('--per_layer', action='store_true',
                         help='write nothing; print the error that INT8 causes in each layer alone')
 
@@ -181,12 +181,21 @@ def report_layers(cfg, params):
         logger.info(row, name, *['%.2f' % (100 * error) for error in sensitivity.errors(layers)])
 
 
+def check_prefix(out):
+    """Raise a ConfigError for the name of a file or a stream where the first part of names is expected."""
+    if is_stream(out) or os.path.isfile(out) or out.endswith(('/', '.params', '.json')):
+        raise ConfigError('--out %s: expected the first part of the names of files, such as output/int8, which '
+                          'becomes output/int8-0000.params and output/int8-symbol.json' % out)
+
+
 def main(argv=None):
     """Entry point."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
-    if args.out and is_stream(args.out):
-        raise ConfigError('--out %s: expected the first part of the names of files, not a stream' % args.out)
+    if args.out:
+        check_prefix(args.out)
+    if args.out and args.per_layer:
+        raise ConfigError('--per_layer writes nothing: leave it or --out away')
     if args.per_layer:
         report_layers(cfg, args.params)
     else:

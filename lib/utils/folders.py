@@ -100,6 +100,8 @@ def _nearest(path):
 
 def _check_writable(place, out):
     """Raise OSError unless files can be written into the folder `place`, for the sake of `out`."""
+    if os.fspath(out) == '-':       # standard output, where one file is written
+        raise NotADirectoryError(errno.ENOTDIR, 'a folder is expected; one of that name is ./-', '-')
     if not os.path.isdir(place):
         raise NotADirectoryError(errno.ENOTDIR, 'a folder is expected at %s, and it is %s' % (place, kind_of(place)),
                                  os.fspath(out))

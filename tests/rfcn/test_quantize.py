@@ -40,6 +40,20 @@ def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(
     assert 'convolutions are INT8; these stay fp32: conv1\n' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('out', ['notes.md', 'small.params', 'small-symbol.json', 'folder/', '-', '/dev/null'])
+def test_the_name_of_a_file_is_no_first_part_of_names(config, tiny_params, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'notes.md').touch()
+    with pytest.raises(ConfigError, match='--out %s: expected the first part of the names of files' % out):
+        quantize.main(['--cfg', config, '--params', tiny_params, '--out', out])
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.md']
+
+
+def test_a_place_for_what_is_not_written_is_refused(config, tiny_params, tmp_path):
+    with pytest.raises(ConfigError, match='--per_layer writes nothing'):
+        quantize.main(['--cfg', config, '--params', tiny_params, '--per_layer', '--out', str(tmp_path / 'small')])
+
+
 @pytest.mark.parametrize('prefix', ['tiny', 'again'])
 def test_the_graph_of_a_training_and_the_source_of_a_model_are_never_replaced(prefix, config, tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run, tmp_path / 'run')

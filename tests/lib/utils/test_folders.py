@@ -96,6 +96,16 @@ def test_what_cannot_become_a_folder_is_found_out_before_the_work(tmp_path):
             check_folder(out)
 
 
+@pytest.mark.parametrize('make', [make_folder, check_folder, check_new_folder])
+def test_no_folder_gets_the_name_of_standard_output(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotADirectoryError, match='a folder is expected; one of that name is ./-'):
+        make('-')
+    assert not list(tmp_path.iterdir())
+    make_folder('./-')
+    assert (tmp_path / '-').is_dir()
+
+
 def test_a_folder_is_made_behind_a_link(tmp_path):
     (tmp_path / 'link').symlink_to('far/new')
     for _ in range(2):
