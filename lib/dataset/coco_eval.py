@@ -80,7 +80,7 @@ class CocoScored(IMDB):
 
     def result_file(self, output_dir: str) -> str:
         """Path of the written detections within `output_dir`."""
-        return os.path.join(output_dir, 'detections_%s_results.json' % self.image_set)
+        return os.path.join(output_dir, 'detections_%s_results.json' % self.image_set.replace('/', '_'))
 
     def make_results(self, all_boxes: list) -> list[dict]:
         """Detections in COCO's result format: a dict of image_id, category_id, bbox (x, y, w, h) and score for each."""

@@ -300,8 +300,8 @@ def relative(path: str, folder: str) -> str:
 
 
 def set_name(dataset_path: str, image_set: str) -> str:
-    """The name of an image set: that of the data set's folder, then its own."""
-    return '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set)
+    """The name of an image set: that of the data set's folder, then its own. Files are called so: it has no '/'."""
+    return '%s_%s' % (os.path.basename(os.path.abspath(dataset_path)), image_set.replace('/', '_'))
 
 
 def short_name(name: str, image_set: str) -> str:

@@ -154,7 +154,7 @@ def detections_path(folder: str, image_set: str, name: str) -> str:
 
     A name too long for a file is cut and gets a digest of all of it: a letter of Chinese takes nine characters.
     """
-    stem = 'comp4_det_%s_%s' % (image_set, quote(name, safe=' '))
+    stem = 'comp4_det_%s_%s' % (image_set.replace('/', '_'), quote(name, safe=' '))
     if len(os.fsencode(stem)) > LONGEST:
         stem = '%s_%s' % (stem[:_CUT], hashlib.sha1(os.fsencode(stem)).hexdigest())
     return os.path.join(folder, stem + '.txt')

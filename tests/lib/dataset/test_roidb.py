@@ -1,11 +1,14 @@
 """Lists of images with their objects, of one image set and of several."""
+import json
+
 import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import load_gt_roidb, load_imdbs, published_classes
+from lib.dataset import load_gt_roidb, load_imdbs, make_dataset, published_classes
 from lib.dataset.imdb import append_flipped_images, filter_roidb, flip_entry, make_entry
 from lib.errors import DatasetError
+from tests.lib.dataset.conftest import annotation_text, write_files
 
 
 def entry(boxes=((2, 3, 10, 20),), classes=None, width=40, height=30):
@@ -124,3 +127,16 @@ def test_the_objects_of_a_set_are_held_once(folder):
     table = imdb.fitted.items
     assert len(table) == 2 and all(np.shares_memory(picture.items, table) for picture in imdb.data.pictures)
     assert np.concatenate([picture.items for picture in imdb.data.pictures]).tobytes() == table.tobytes()
+
+
+@pytest.mark.parametrize('kind, name', [('PascalVOC', 'a.xml'), ('csv', 'train.csv'), ('coco', 'train.json')])
+def test_the_results_of_a_set_in_a_folder_are_written(tmp_path, kind, name):
+    text = {'a.xml': annotation_text([('cat', 2, 3, 11, 12)]), 'train.csv': 'day/train/a.jpg,1,2,10,11,cat\n',
+            'train.json': json.dumps({'images': [{'id': 1, 'file_name': 'day/train/a.jpg'}], 'annotations': [
+                {'image_id': 1, 'category_id': 1, 'bbox': [1, 2, 10, 10]}], 'categories': [{'id': 1, 'name': 'cat'}]})}
+    folder = {'a.xml': 'day/train/'}.get(name, 'day/')
+    write_files(tmp_path / 'pets', {folder + name: text[name], 'day/train/a.jpg': None})
+    imdb = make_dataset(kind, 'day/train', str(tmp_path / 'pets'))
+    found = imdb.evaluate_detections([[], [np.array([[1, 2, 10, 11, 0.5]])]], str(tmp_path / 'out'))
+    assert found.score == pytest.approx(1) and imdb.name == 'pets_day_train'
+    assert sum(path.is_file() for path in (tmp_path / 'out').rglob('*')) == 1
