@@ -14,6 +14,7 @@ from lib.nms.nms import decreasing_order, nms
 from lib.rpn.anchors import shifted_anchors
 
 THRESHOLDS = tuple(np.arange(10, 20) / 20)  # 0.5, 0.55, ... 0.95: those of COCO and of the release
+SHOWN = (0.5, 0.6, 0.7, 0.8, 0.9)            # those of a table
 # Name -> area of an object in pixels: at least the first number, less than the second. The sizes of the release.
 AREAS = {'0-25': (0, 25 ** 2), '25-50': (25 ** 2, 50 ** 2), '50-100': (50 ** 2, 100 ** 2),
          '100-200': (100 ** 2, 200 ** 2), '200-300': (200 ** 2, 300 ** 2), '300-inf': (300 ** 2, np.inf)}
@@ -127,7 +128,7 @@ def best_overlaps(proposals: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def recall(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int],
-           thresholds: Sequence[float] = THRESHOLDS, area: tuple[float, float] = (0, np.inf)) -> np.ndarray:
+           thresholds: Sequence[float], area: tuple[float, float] = (0, np.inf)) -> np.ndarray:
     """The share of the objects that are found by the first proposals of each image with at least a given IoU.
 
     Args:
@@ -154,24 +155,22 @@ def _within(boxes, area):
     return (areas >= area[0]) & (areas < area[1])
 
 
-def recall_table(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int],
-                 thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9)) -> str:
+def recall_table(all_proposals: Sequence[np.ndarray], all_boxes: Sequence[np.ndarray], counts: Sequence[int]) -> str:
     """Recall as text: a row per number of proposals, then, for the largest number, a row per size of the objects.
 
     The last column, AR, is the average recall over `THRESHOLDS`. Arguments as of `recall`.
     """
-    rows = [['proposals'] + ['IoU %g' % thresh for thresh in thresholds] + ['AR']]
+    rows = [['proposals'] + ['IoU %g' % thresh for thresh in SHOWN] + ['AR']]
     for count in counts:
-        rows.append(_row('%d' % count, all_proposals, all_boxes, count, thresholds))
+        rows.append(_row('%d' % count, all_proposals, all_boxes, count))
     for name, area in AREAS.items():
-        rows.append(_row('size %s' % name, all_proposals, all_boxes, max(counts), thresholds, area))
+        rows.append(_row('size %s' % name, all_proposals, all_boxes, max(counts), area))
     title = '%d images, %d objects, %.1f proposals per image' % (
         len(all_boxes), sum(map(len, all_boxes)), np.mean([len(proposals) for proposals in all_proposals]))
     return '\n'.join([title] + ['%-13s' % row[0] + ''.join('%9s' % cell for cell in row[1:]) for row in rows])
 
 
-def _row(name, all_proposals, all_boxes, count, thresholds, area=(0, np.inf)):
-    wanted = tuple(thresholds) + THRESHOLDS
-    values, = recall(all_proposals, all_boxes, [count], wanted, area)
+def _row(name, all_proposals, all_boxes, count, area=(0, np.inf)):
+    values, = recall(all_proposals, all_boxes, [count], SHOWN + THRESHOLDS, area)
     return [name] + ['-' if np.isnan(value) else '%.3f' % value
-                     for value in list(values[:len(thresholds)]) + [values[len(thresholds):].mean()]]
+                     for value in list(values[:len(SHOWN)]) + [values[len(SHOWN):].mean()]]

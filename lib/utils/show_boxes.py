@@ -78,7 +78,7 @@ def label_size(im: np.ndarray) -> int:
 
 
 def draw_detections(im: np.ndarray, dets_by_class: Sequence[np.ndarray | None], class_names: Sequence[str],
-                    thresh: float = 0.0, with_scores: bool = True) -> np.ndarray:
+                    thresh: float = 0.0) -> np.ndarray:
     """Draw detections, the best ones on top.
 
     Args:
@@ -87,7 +87,6 @@ def draw_detections(im: np.ndarray, dets_by_class: Sequence[np.ndarray | None], 
             list stands for no detections.
         class_names: names, '__background__' first.
         thresh: lowest score that is drawn.
-        with_scores: whether the labels show the scores.
     Returns:
         (H, W, 3) uint8 BGR, a new image.
     """
@@ -95,7 +94,7 @@ def draw_detections(im: np.ndarray, dets_by_class: Sequence[np.ndarray | None], 
             for det in np.asarray(dets, dtype=np.float64).reshape(-1, 5) if det[4] >= thresh]
     rows.sort(key=lambda row: row[0])
     colors = class_colors(len(class_names))
-    texts = [class_names[label] + (' %.2f' % score if with_scores else '') for score, label, _ in rows]
+    texts = ['%s %.2f' % (class_names[label], score) for score, label, _ in rows]
     return draw_boxes(im, [box for _, _, box in rows], [colors[label] for _, label, _ in rows], texts)
 
 

@@ -62,10 +62,10 @@ def paragraph(value: object, note: bool = False) -> str:
     return '<p%s>%s</p>' % (' class="note"' if note else '', text(value))
 
 
-def figure(im: np.ndarray, caption: str = '', scale: float = 1.0) -> str:
-    """A picture, (H, W, 3) uint8 BGR, with its caption; `scale` times as wide on the page as it has pixels."""
+def figure(im: np.ndarray, caption: str) -> str:
+    """A picture, (H, W, 3) uint8 BGR, with its caption."""
     return '<figure><img alt="%s" width="%d" src="%s"><figcaption>%s</figcaption></figure>' \
-        % (text(caption), im.shape[1] * scale, data_uri(im), text(caption))
+        % (text(caption), im.shape[1], data_uri(im), text(caption))
 
 
 def data_uri(im: np.ndarray) -> str:

@@ -145,19 +145,18 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
                        without_repetition(outputs['rois'][:, 1:])[:PROPOSALS] / scale, kept, suppressed)
 
 
-def score_boxes(detector: Detector, image: Image, boxes: np.ndarray,
-                rgb: bool = False) -> Tuple[np.ndarray, np.ndarray]:
+def score_boxes(detector: Detector, image: Image, boxes: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """What the head says of any boxes, without proposals, NMS or thresholds.
 
     Args:
-        detector, image, rgb: see `explain`. boxes: (n, 4) in pixels of the image; n may be 0.
+        detector, image: see `explain`. boxes: (n, 4) in pixels of the image; n may be 0.
     Returns:
         votes (n, C) float32 and their softmax (n, C) float32.
     Raises:
         ConfigError, ValueError: as `explain`.
     """
     _check(detector, None)
-    array = detector.array_of(image, rgb)
+    array = detector.array_of(image)
     if not len(boxes):
         return (np.zeros((0, len(detector.classes)), dtype=np.float32),) * 2
     tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
