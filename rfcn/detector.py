@@ -154,7 +154,7 @@ class Detector:
         except (DatasetError, FileNotFoundError) as error:
             if not skip_bad:
                 raise
-            logger.warning('skipped (on_bad_image: skip): %s', error)
+            logger.warning('skipped: %s', error)
             return None, ()
         mirrors = (False, True) if self.cfg.TEST.FLIP else (False,)
         return image, [self.network_input(image, scale, mirror)

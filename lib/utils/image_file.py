@@ -17,6 +17,7 @@ from lib.utils.image_header import (
     as_stored,
     chunks_fit,
     header_size,
+    is_logluv,
     orientation,
     orientation_at_end,
     scan_fits,
@@ -28,7 +29,7 @@ from lib.utils.whole_file import whole_file
 IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
-_REMEDY = 'Fetch it again, convert it to jpg or png, or take it out of the data set'
+_REMEDY = 'Fetch it again, or convert it to jpg or png'
 _ORIENTATION_ANYWHERE = TIFF_MAGIC + (b'RIFF',)     # TIFF, WebP: it may stand at the end of the file
 
 
@@ -46,11 +47,14 @@ def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.n
         (H, W, 3) uint8.
     Raises:
         FileNotFoundError: there is no such file.
-        DatasetError: the file is empty, not an image, damaged, truncated or too large.
+        DatasetError: the file is empty, not an image, damaged, truncated, too large or of floating point numbers.
     """
     data = read_bytes(path)
     size = header_size(data)
     _check_size(path, size, max_pixels)
+    if is_logluv(data):     # other floating point numbers are not decoded at all
+        raise DatasetError('%s: a TIFF of floating point numbers, which have no agreed white. Convert it to 8 bits a '
+                           'channel' % shown(path))
     im = _decode(path, data) if size and chunks_fit(data) and scan_fits(data, size) else None
     if im is None:
         raise _no_image(path, len(data))

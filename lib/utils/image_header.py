@@ -24,6 +24,7 @@ _PNM_HEADER = re.compile(rb'P[1-6](?:\s|#[^\n]*\n){1,99}([0-9]{1,9})(?:\s|#[^\n]
 JPEG_MAGIC, PNG_MAGIC = b'\xff\xd8', b'\x89PNG\r\n\x1a\n'
 TIFF_MAGIC = (b'II*\x00', b'MM\x00*')
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_TIFF_PHOTOMETRIC, _LOG_L, _LOG_LUV = 262, 32844, 32845
 _TIFF_FORMATS = {1: 'B', 3: 'H', 4: 'I'}
 _TAG = 274
 # Orientation -> whether rows and columns are exchanged, and then left and right, and top and bottom.
@@ -143,6 +144,17 @@ def _tiff_size(data):
             # if a tag is given twice, readers differ: take the larger size
             sizes[tag] = max(struct.unpack_from(kind, data, place)[0], sizes.get(tag, 0))
     return sizes[_TIFF_WIDTH], sizes[_TIFF_HEIGHT]
+
+
+def is_logluv(data: bytes) -> bool:
+    """Whether a TIFF holds floating point numbers as logarithms, which OpenCV maps to 8 bits by their brightness."""
+    if not data.startswith(TIFF_MAGIC):
+        return False
+    try:
+        return any(struct.unpack_from(kind, data, place)[:1] in ((_LOG_L,), (_LOG_LUV,))
+                   for tag, kind, place in tiff_entries(data, 0) if tag == _TIFF_PHOTOMETRIC)
+    except struct.error:
+        return False
 
 
 def _pnm_size(data):

@@ -54,6 +54,16 @@ def test_an_alpha_channel_is_dropped(tmp_path):
     np.testing.assert_array_equal(imread(save(tmp_path / 'a.tif', with_alpha)), picture())
 
 
+@pytest.mark.parametrize('options, message', [
+    ((), 'floating point numbers, which have no agreed white. Convert it to 8 bits'),         # LogLuv
+    ((cv2.IMWRITE_TIFF_COMPRESSION, 1), 'that OpenCV cannot decode')])
+def test_a_tiff_of_floating_point_numbers_is_refused(tmp_path, options, message):
+    pixels = np.random.RandomState(0).rand(30, 40, 3).astype(np.float32)
+    (tmp_path / 'a.tif').write_bytes(cv2.imencode('.tif', pixels, options)[1].tobytes())
+    with pytest.raises(DatasetError, match=message):
+        imread(tmp_path / 'a.tif')
+
+
 def test_the_colours_of_a_tiff_are_multiplied_by_a_channel_that_it_calls_alpha(tmp_path):
     with_alpha = np.dstack([picture()[:, :, ::-1], np.full((30, 40), 99, dtype=np.uint8)])
     Image.fromarray(with_alpha, 'RGBA').save(str(tmp_path / 'a.tif'))
@@ -125,7 +135,7 @@ def png_header(side):
 def test_what_to_do_is_told_where_the_decoder_raises_an_error(tmp_path):
     data = png_header(40000)
     (tmp_path / 'a.png').write_bytes(data + cv2.imencode('.png', picture())[1].tobytes()[len(data):])
-    with pytest.raises(DatasetError, match=r'a\.png: OpenCV cannot decode it: .*\. Fetch it again, convert it to jpg'):
+    with pytest.raises(DatasetError, match=r'a\.png: OpenCV cannot decode it: .*\. Fetch it again, or convert it'):
         imread(str(tmp_path / 'a.png'), None)       # without our limit of pixels there is OpenCV's
 
 
@@ -161,7 +171,7 @@ def test_the_limit_of_pixels_can_be_set_and_lifted(tmp_path):
 def test_formats_whose_size_is_not_known_before_they_are_decoded_are_refused(tmp_path, extension):
     path = save(tmp_path / ('a' + extension), picture())
     for read in (imread, image_size):
-        with pytest.raises(DatasetError, match='of an unknown format. Fetch it again, convert it to jpg or png'):
+        with pytest.raises(DatasetError, match='of an unknown format. Fetch it again, or convert it to jpg or png$'):
             read(path)
 
 
