@@ -1,6 +1,6 @@
 """A small HTTP service: a picture goes in, its objects come out as JSON.
 
-    pip install "rfcn[serve]"      # FastAPI and uvicorn
+    pip install fastapi uvicorn
     python examples/serve.py --cfg config.yaml --params X.params --workers 2 --port 8000
     curl --data-binary @street.jpg 'http://127.0.0.1:8000/detect?thresh=0.5'
 

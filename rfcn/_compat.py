@@ -129,7 +129,7 @@ def needing_mxnet():
         library = str(error).partition(':')[0]
         if library not in {CUDA_DRIVER, *(Path(path).name for path in CUDA_LIBRARIES)}:
             raise
-        source = "NVIDIA's driver" if library == CUDA_DRIVER else 'pip install rfcn[mxnet-cu112]'
+        source = "NVIDIA's driver" if library == CUDA_DRIVER else 'make build MXNET=%s' % CUDA_PACKAGE
         raise MXNetMissing('mxnet-cu112 needs the library %s, which is not here; it comes with %s. To compute on the '
                            'CPU: make build MXNET=mxnet' % (library, source)) from error
 

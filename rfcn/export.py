@@ -25,7 +25,7 @@ from rfcn.exporters.onnx_file import export_onnx
 from rfcn.exporters.plain import export_plain
 
 logger = logging.getLogger(__name__)
-INSTALL = 'pip install "rfcn[export]"'
+INSTALL = 'pip install onnxruntime openvino'
 
 
 def add_arguments(parser):

@@ -4,7 +4,7 @@ Ours is whole: from an image file to boxes, and a training step with proposals, 
 convolutions alone: from the input to the RPN's and the position-sensitive maps, and for PyTorch their gradients and the
 update (channels_last, BatchNorm as a fixed scale and shift). Same shapes, same random weights; all take turns.
 
-Needs the packages of `pip install "rfcn[peers]"`; what is absent is left out, with a sentence.
+Needs the packages of NEEDED; what is absent is left out, with a sentence.
 """
 import ast
 import importlib.util
@@ -36,9 +36,9 @@ def run(short):
                for name, packages in NEEDED.items()}
     for name, packages in lacking.items():
         if packages:
-            print('%s is left out: %s is not installed; pip install "rfcn[peers]"' % (name, ', '.join(packages)))
+            print('%s is left out: pip install %s' % (name, ' '.join(packages)))
     if all(lacking.values()):
-        raise UserError('there is nobody to compare with: pip install "rfcn[peers]"')
+        raise UserError('there is nobody to compare with: pip install %s' % ' '.join(sum(lacking.values(), [])))
     present = [name for name, packages in lacking.items() if not packages]
     rows = []
     for threads in sorted({1, cores() or 1}):

@@ -108,8 +108,9 @@ def log_expected(images: int, sizes: Collection[tuple[int, int]], megabytes: flo
         megabytes: the expected peak; 0 if it is not known (on GPUs).
     """
     largest = max(sizes, key=lambda size: size[0] * size[1])
-    logger.info('%d images (mirror images included) in %d different sizes, the largest %d x %d (height x width)%s',
-                images, len(sizes), *largest, '; expected peak of memory %.0f MB' % megabytes if megabytes else '')
+    in_sizes = 'of one size,' if len(sizes) == 1 else 'in %d different sizes, the largest' % len(sizes)
+    logger.info('%d images (mirror images included) %s %d x %d (height x width)%s', images, in_sizes, *largest,
+                '; expected peak of memory %.0f MB' % megabytes if megabytes else '')
     for name, limit in limits().items():
         if megabytes > NEAR * limit:
             logger.warning('that is %.0f %% of %s, %.0f MB. %s', 100 * megabytes / limit, name, limit, HELP)

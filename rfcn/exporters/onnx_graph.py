@@ -79,7 +79,7 @@ class Graph:
         try:
             import onnx
         except ImportError:
-            raise UserError('to write an ONNX file takes the package onnx: pip install "rfcn[export]"') from None
+            raise UserError('to write an ONNX file takes the package onnx: pip install onnx') from None
         from onnx import TensorProto, helper, numpy_helper
         inputs = [helper.make_tensor_value_info(value.name, TensorProto.FLOAT, value.shape) for value in self.inputs]
         outputs = [helper.make_tensor_value_info(

@@ -87,8 +87,8 @@ def from_gluoncv(name):
     try:
         from gluoncv import model_zoo  # takes seconds
     except ModuleNotFoundError as error:
-        raise UserError('--gluoncv takes the package %s, which is not installed: pip install "rfcn[zoo]"'
-                        % error.name) from None
+        raise UserError('--gluoncv takes the package %s, which is not installed: pip install %s'
+                        % (error.name, error.name)) from None
     try:
         net = model_zoo.get_model(name, pretrained=True)
     except Exception as error:  # of requests, of the lock, of the check of the sum

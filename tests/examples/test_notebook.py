@@ -53,7 +53,7 @@ def test_the_notebook_s_cells_run_as_a_script(tmp_path):
 @pytest.mark.slow
 def test_the_notebook_runs_in_jupyter_s_kernel(tmp_path):
     for package in ('nbclient', 'ipykernel'):
-        pytest.importorskip(package, reason='%s is not installed: pip install "rfcn[notebook]"' % package)
+        pytest.importorskip(package, reason='%s is not installed: pip install %s' % (package, package))
     (tmp_path / 'short.ipynb').write_text(shortened(), encoding='utf-8')
     check(run(['-c', AS_NOTEBOOK, 'short.ipynb'], tmp_path), tmp_path)
 

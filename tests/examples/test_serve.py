@@ -22,7 +22,7 @@ import pytest
 from rfcn import Detector
 
 for package in ('fastapi', 'uvicorn'):
-    pytest.importorskip(package, reason='%s is not installed: pip install "rfcn[serve]"' % package)
+    pytest.importorskip(package, reason='%s is not installed: pip install %s' % (package, package))
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / 'examples' / 'serve.py'

@@ -72,7 +72,7 @@ def test_a_missing_mxnet_is_one_sentence_with_the_remedy(monkeypatch):
     for raised, told in ((absent, 'MXNet is not installed in this Python: call make build'),
                          (requests, 'MXNet needs the package requests, .*: pip install requests graphviz'),
                          (OSError('libcuda.so.1: cannot open shared object file'), "libcuda.so.1.*NVIDIA's driver"),
-                         *((OSError('%s: cannot open' % name), name + r'.*pip install rfcn\[mxnet-cu112')
+                         *((OSError('%s: cannot open' % name), name + '.*make build MXNET=mxnet-cu112')
                            for name in ('libcudnn.so.8', 'libnccl.so.2', 'libnvrtc.so.11.2', 'libnvToolsExt.so.1'))):
         with pytest.raises(UserError, match=told) as caught, needing_mxnet():
             raise raised

@@ -132,10 +132,10 @@ def _fit_table(fits, count):
 
 
 def _size_table(sides):
-    edges = [0, 8, 16, 32, 64, 128, 256, 512, 1024, np.inf]
-    counts = np.histogram(np.sqrt(sides.prod(axis=1)), bins=edges)[0]
-    rows = [('%g to %g' % edge, int(count)) for edge, count in zip(zip(edges, edges[1:]), counts)]
-    return _bars(('side of a square of the same area', 'objects'), rows)
+    edges = [0, 8, 16, 32, 64, 128, 256, 512, 1024]
+    names = ['%d to %d' % pair for pair in zip(edges, edges[1:])] + ['%d and more' % edges[-1]]
+    counts = np.histogram(np.sqrt(sides.prod(axis=1)), bins=edges + [np.inf])[0]
+    return _bars(('side of a square of the same area', 'objects'), list(zip(names, counts.tolist())))
 
 
 def thumbnail(picture: Picture, labels: Sequence[str], bad: Iterable[int] = (),

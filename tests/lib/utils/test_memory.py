@@ -46,8 +46,10 @@ def test_the_log_tells_images_sizes_and_peak_and_warns_near_the_limit(monkeypatc
                    'expected peak of memory 450 MB'
     assert warning.startswith('that is 90 % of its cage, 500 MB. What helps: smaller SCALES')
     caplog.clear()
-    memory.log_expected(7, [(300, 400)], 0.0)
-    assert 'expected' not in caplog.text and len(caplog.records) <= 1
+    with caplog.at_level(logging.INFO):
+        memory.log_expected(7, [(300, 400)], 0.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        '7 images (mirror images included) of one size, 300 x 400 (height x width)']
 
 
 @pytest.mark.parametrize('error, expected', [

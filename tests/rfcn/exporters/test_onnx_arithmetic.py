@@ -70,7 +70,7 @@ def mask_graph(count):
 @pytest.mark.parametrize('runtime', ['onnxruntime', 'openvino'])
 def test_runtimes_give_a_bin_the_cells_that_lib_gives_it(runtime, tmp_path):
     for package in ('onnx', runtime):
-        pytest.importorskip(package, reason=package + ' is not installed: pip install "rfcn[export]"')
+        pytest.importorskip(package, reason='%s is not installed: pip install %s' % (package, package))
     draws = np.random.RandomState(0)
     starts, lengths = ((draws.randint(1, limit, 2000) / 16).astype(np.float32) for limit in (300, 600))
     path = str(tmp_path / 'masks.onnx')

@@ -94,6 +94,7 @@ def test_all_text_from_the_data_is_escaped_and_no_other_file_is_needed(tmp_path)
     fit = fit_anchors(objects, (8,), (1,))
     worst = [(report.data, report.data.pictures[0], 1, 0.1)]
     page = html_page(EVIL, EVIL, False, [report], (objects, fit, fit, worst), report.faults[:1])
+    assert '32 to 64' in page and '1024 and more' in page and 'inf' not in page     # of the objects' sides
     assert '<script' not in page and '<i>' not in page and '<b>.png' not in page
     assert '&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;' in page and '&amp;a.png' in page
     assert not re.search(r'(src|href)="(?!data:image/(png|jpeg);base64,)', page)
