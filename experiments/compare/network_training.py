@@ -10,6 +10,7 @@ from experiments.compare.graphs import build_graph
 from experiments.compare.report import EXACT, NETWORK, PLAIN, PROBABILITY, Tolerance
 from experiments.compare.targets import ANCHOR_KEYS, DRAW, UNTOUCHED
 from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
+from rfcn.core.loader import Batch
 from rfcn.core.module import TrainModule
 from rfcn.core.target_loaders import feature_shape
 from rfcn.training import optimizer_params
@@ -70,7 +71,7 @@ def check_step(network, variant, record, report):
     graph = variant.split('_')[0]
     module = start_module(network, network.config(**record.get('overrides', {})), graph)
     np.random.seed(record.get('npr_seed_before_forward', 0))
-    module.forward_backward(network.batch(*step_inputs(network, graph)))
+    module.forward_backward(Batch(*step_inputs(network, graph)))
     outputs = {name: value.asnumpy() for name, value in module.named_outputs().items()}
     draw = np.random.randint(1 << 30)
     if 'npr_randint_2p30_after' in record:
@@ -97,7 +98,7 @@ def start_module(network, cfg, graph):
     data, label = step_inputs(network, graph)
     symbol = build_graph(cfg, graph, is_train=True)
     module = TrainModule(symbol, list(data), list(label), [mx.cpu()], fixed=cfg.network.FIXED_PARAMS)
-    module.start(network.batch(data, label), *network.parameters(symbol, dict(data, **label)), kvstore='local',
+    module.start(Batch(data, label), *network.parameters(symbol, dict(data, **label)), kvstore='local',
                  optimizer_params=optimizer_params(cfg, IMAGES_OF_A_SCHEDULE))
     return module
 

@@ -17,6 +17,7 @@ from experiments.compare.network_training import check_training, match_rows
 from experiments.compare.report import NETWORK, PIXELS, PROBABILITY
 from lib.utils.image import transform
 from rfcn.core.detect import Predictor
+from rfcn.core.loader import Batch
 
 SEED_TEST, SEED_RPN_TEST = 1, 6  # added to a vector's salt
 TOLERANCES = {'rois': PIXELS, 'score': PROBABILITY, 'cls_prob': PROBABILITY, 'rpn_cls_prob': PROBABILITY}
@@ -60,17 +61,7 @@ class Network:
         """Outputs of a test graph by name, seeded."""
         predictor = Predictor(symbol, list(inputs), [mx.cpu()], *self.parameters(symbol, inputs))
         np.random.seed(self.salt + seed)
-        return predictor.predict(self.batch(inputs))
-
-    @staticmethod
-    def batch(data, label=None):
-        """A DataBatch of dicts of arrays."""
-        def described(arrays):
-            return [mx.io.DataDesc(name, array.shape) for name, array in arrays.items()]
-        label = label or {}
-        return mx.io.DataBatch(data=[mx.nd.array(array) for array in data.values()],
-                               label=[mx.nd.array(array) for array in label.values()],
-                               provide_data=described(data), provide_label=described(label))
+        return predictor.predict(Batch(inputs))
 
 
 def check_network(vector, report):

@@ -11,6 +11,7 @@ import pytest
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.pretrained import init_params
+from rfcn.core.loader import Batch
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.core.trainer import Trainer
 from rfcn.symbols import make_symbol
@@ -127,9 +128,7 @@ def run_without_project(code, folder):
     assert done.returncode == 0, done.stdout
     with np.load(folder / 'found.npz') as found:
         arrays = [found['arr_%d' % number] for number in range(len(found.files))]
-    batch = mx.io.DataBatch(data=[mx.nd.array(value) for value in inputs.values()], label=[],
-                            provide_data=[mx.io.DataDesc(name, value.shape) for name, value in inputs.items()])
-    return arrays, batch
+    return arrays, Batch(inputs)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from lib.errors import CheckpointError, ConfigError
 from rfcn import inference
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import with_overrides
+from rfcn.core.loader import Batch
 from rfcn.inference import rfcn_predictor, rpn_predictor
 from rfcn.precision import bf16
 from rfcn.symbols import make_symbol
@@ -51,8 +52,7 @@ def test_bf16_detects_what_fp32_does_but_for_rounding(tiny_cfg, tiny_params, mon
     monkeypatch.setattr(bf16, 'has_bf16', lambda: True)
     rng = np.random.RandomState(0)
     inputs = {'data': rng.uniform(-100, 100, (1, 3, 64, 96)), 'im_info': np.array([[64, 96, 1.0]])}
-    batch = mx.io.DataBatch([mx.nd.array(value) for value in inputs.values()],
-                            provide_data=[mx.io.DataDesc(name, value.shape) for name, value in inputs.items()])
+    batch = Batch(inputs)
     # One RoI after the other and without suppression: the same RoIs in the same places
     settings = ['TEST.BATCH_IMAGES=1', 'TEST.RPN_NMS_THRESH=1', 'TEST.RPN_POST_NMS_TOP_N=300', 'TEST.CXX_PROPOSAL=true']
     expected, found = [inference.predictor(tiny_cfg(*settings, 'TEST.PRECISION=' + name), tiny_params).predict(batch)

@@ -108,12 +108,16 @@ def test_the_head_trains_on_given_rois_of_several_images(ohem, outputs):
                      bbox_weight=(2, 6, 8))[1] == outputs
 
 
+def silent_layers(run, symbol, inputs):
+    """The parameters whose gradient is 0 everywhere."""
+    gradients = run(symbol, inputs, backward=True).grad_dict
+    return [name for name, gradient in gradients.items() if gradient is not None and not np.any(gradient.asnumpy())]
+
+
 @pytest.mark.parametrize('overrides', VARIANTS, ids=' '.join)
 def test_every_layer_of_the_small_network_gets_a_gradient(training_graph, run, overrides):
     _, symbol, inputs = training_graph('TRAIN.BATCH_ROIS_OHEM=18', *overrides)  # so many that objects are among them
-    gradients = run(symbol, inputs, backward=True).grad_dict
-    silent = [name for name, gradient in gradients.items() if gradient is not None and not np.any(gradient.asnumpy())]
-    assert silent == []
+    assert silent_layers(run, symbol, inputs) == []
 
 
 def gradients_on_given_rois(run, cfg, images):
