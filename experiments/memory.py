@@ -13,9 +13,11 @@ import argparse
 import itertools
 import json
 import multiprocessing
+import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -119,9 +121,17 @@ STEPS = {TRAINING: training_step, DETECTION: detection_step}
 
 
 def in_process(function, *args):
-    """Call a function in a new process."""
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
+    """Call a function in a new process, which ends with this one, however this one ends."""
+    with multiprocessing.get_context('spawn').Pool(1, end_with_parent) as pool:
         return pool.apply(function, args)
+
+
+def end_with_parent():
+    """Have this process end as soon as its parent is gone: of a parent that is killed nothing else would tell it."""
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def serve(connection, part, *args):

@@ -8,10 +8,10 @@ A ResNet-18 with random parameters, pictures of 40 sizes in turn; each job in a 
     training    5,000 steps by the loader, with its threads, and the module
     loader      200 epochs that are begun and left after two batches
 
-What is held is noted a hundred times: memory, file handles, threads, child processes. Writes soak.json and soak.png.
-The exit status is 1 if in its last WINDOW hundredths a job holds more than in its first ones: handles and processes at
-all, threads and memory beyond what COUNTED and GROWTH allow. `--part 4` does a fourth of the work, `--part 100` is a
-try, with fewer sizes.
+What is held is noted a hundred times: memory, file handles, threads, child processes. Each dot that is printed is a
+tenth of a job. Writes soak.json and soak.png. The exit status is 1 if in its last WINDOW hundredths a job holds more
+than in its first ones: handles and processes at all, threads and memory beyond what COUNTED and GROWTH allow.
+`--part 4` does a fourth of the work, `--part 100` is a try, with fewer sizes.
 """
 import itertools
 import json
@@ -46,6 +46,7 @@ from rfcn.symbols import make_symbol
 DEPTH, SCALE, SIZES, FEW_SIZES = 18, (96, 160), 40, 4
 ANCHORS = 'network.ANCHOR_SCALES=[2, 4, 8]'     # that fit into pictures of this size
 SAMPLES, WINDOW = 100, 5    # so many of the first and of the last ones are compared
+DOT = 10            # samples after which a dot is printed
 GROWTH = 0.05       # of the memory at the beginning: the system's allocator keeps some for later
 TIMES = {'detection': 20000, 'training': 5000, 'loader': 200}
 PRECISIONS = ('fp32',) + ('bf16',) * has_bf16() + ('int8',)
@@ -103,10 +104,12 @@ JOBS = {'detection': detection, 'training': training, 'loader': loader}
 def run(kind, precision, times, roidb, params):
     """Do a job so many times. Returns what was held after each SAMPLES-th part of them."""
     job, samples = JOBS[kind](precision, roidb, params), []
-    for _ in range(SAMPLES):
+    for number in range(SAMPLES):
         for _ in range(times // SAMPLES):
             job()
         samples.append(held())
+        if (number + 1) % DOT == 0:
+            print('.', end='', flush=True)
     return samples
 
 
@@ -163,7 +166,7 @@ def main(argv=None):
         for title, samples in measurements(args.only, args.part, folder):
             results[title], found = samples, faults(samples)
             status |= bool(found)
-            print('%s; %s' % (', '.join('%s %.0f to %.0f' % (name, samples[0][name], last)
+            print(' %s; %s' % (', '.join('%s %.0f to %.0f' % (name, samples[0][name], last)
                                         for name, last in samples[-1].items()),
                               ', '.join(found) or 'nothing piled up'), flush=True)
             note = dict(command=' '.join(sys.argv), commit=git_revision(), machine=machine(''), results=results)

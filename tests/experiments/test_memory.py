@@ -1,10 +1,20 @@
 """The measurement of memory: a few steps of it, and what it makes of samples."""
 import json
+import subprocess
+import sys
 
 import cv2
 import pytest
 
 from experiments import memory
+from tests.conftest import ROOT
+
+IN_PROCESS = """
+if __name__ == '__main__':
+    import rfcn
+    from experiments.memory import in_process
+    in_process(exec, "import time; print('begun', flush=True); time.sleep(60)")
+"""
 
 
 def test_sizes_differ_the_largest_comes_first_and_both_orientations_are_there():
@@ -53,3 +63,12 @@ def test_what_cannot_be_measured_is_refused_before_it_begins(tmp_path, capsys, w
         memory.main(words.split() + ['--out', str(tmp_path / 'out')])
     assert 'error: argument %s: expected ' % words.split()[0] in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_process_of_its_own_ends_with_a_parent_that_is_killed(tmp_path):
+    script = tmp_path / 'parent.py'
+    script.write_text('import sys\nsys.path.insert(0, %r)\n' % str(ROOT) + IN_PROCESS)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b'begun\n'
+    parent.kill()
+    assert parent.communicate(timeout=30)[0] == b''      # the child has closed its end too

@@ -27,7 +27,7 @@ def test_a_run_writes_what_was_held_and_draws_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(soak, 'in_process', lambda function, *args: function(*args))
     monkeypatch.setattr(soak, 'held', lambda: {'MB': 500.0, 'handles': 10, 'threads': 8, 'processes': 0})
     assert soak.main(['--part', '100', '--only', 'loader', '--out', str(tmp_path)]) == 0
-    assert 'loader, fp32, 100 times: MB 500 to 500, ' in capsys.readouterr().out
+    assert 'loader, fp32, 100 times: .......... MB 500 to 500, ' in capsys.readouterr().out
     results = json.loads((tmp_path / 'soak.json').read_text())['results']
     assert [len(held) for held in results.values()] == [100]
     assert (tmp_path / 'soak.png').read_bytes().startswith(b'\x89PNG')
