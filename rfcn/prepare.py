@@ -113,8 +113,9 @@ def note_unused(folder, sets):
 def assign(sets):
     """Distribute the pictures over 'train', 'val' and 'test'.
 
-    Sets of these names keep their pictures. All other pictures are split; pictures that are alike stay together. If one
-    of the three sets is missing, it gets a share of the pictures.
+    Sets of these names keep their pictures, but val and test leave those out that are in train, and test those of val.
+    All other pictures are split; pictures that are alike stay together. If one of the three sets is missing or left
+    without pictures, it gets a share of them.
 
     Returns:
         dict role -> list of (AnnotatedSet, Picture).
@@ -131,8 +132,15 @@ def assign(sets):
                 if _objects(other, first) != _objects(data, picture):
                     raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
                                        % (picture.path, picture.source, first.source))
-    for _, picture in sum(given.values(), []):      # trainval beside train and val adds nothing
-        free.pop(picture.path, None)
+    seen = set()
+    for role, pairs in given.items():       # in a data.yaml to begin with, val is often the folder train
+        given[role] = [pair for pair in pairs if pair[1].path not in seen]
+        if len(given[role]) < len(pairs):
+            logger.warning('%s: %s also in a set before it (%s): left out of %s', role,
+                           counted(len(pairs) - len(given[role]), 'picture'), ', '.join(SHARES), role)
+        seen.update(picture.path for _, picture in pairs)
+    for path in seen:       # trainval beside train and val adds nothing
+        free.pop(path, None)
     free, missing = list(free.values()), [role for role in SHARES if not given[role]]
     if missing and not free:
         free, given['train'], missing = given['train'], [], ['train'] + [role for role in missing if role != 'train']

@@ -190,6 +190,19 @@ def test_a_set_beside_its_parts_adds_no_picture_twice():
     assert {role: len(pairs) for role, pairs in prepare.assign(sets).items()} == {'train': 2, 'val': 1, 'test': 1}
 
 
+def test_pictures_of_two_sets_are_left_out_of_the_second(monkeypatch, caplog):
+    monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles: [
+        range(i, len(pictures), len(roles)) for i in range(len(roles))])
+    sets = of_sets(train=6, test=2)
+    sets['valid'] = sets['train']                           # as COCO128's data.yaml states it
+    sets['test'] = sets['test']._replace(pictures=sets['test'].pictures + sets['train'].pictures[:1])
+    shared = prepare.assign(sets)
+    assert {role: len(pairs) for role, pairs in shared.items()} == {'train': 3, 'val': 3, 'test': 2}
+    assert len({picture.path for pairs in shared.values() for _, picture in pairs}) == 8
+    assert caplog.messages == ['val: 6 pictures also in a set before it (train, val, test): left out of val',
+                               'test: 1 picture also in a set before it (train, val, test): left out of test']
+
+
 def test_what_stops_training_is_told_before_anything_is_written(photos):
     written = (photos / 'p01.xml').read_text()
     (photos / 'p01.xml').write_text('<annotation><object></annotation>')
