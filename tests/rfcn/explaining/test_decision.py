@@ -15,6 +15,7 @@ from rfcn.checkpoints.pretrained import init_params
 from rfcn.detector import Detector
 from rfcn.explaining import command
 from rfcn.explaining.decision import roi_sides, score_boxes
+from rfcn.explaining.figures import AFTER, BEFORE, refined_picture
 from rfcn.explaining.pages import NO_MAPS, write_explanation
 from rfcn.symbols import make_symbol
 from rfcn.symbols.rfcn import TRANS_STD
@@ -181,6 +182,14 @@ def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_argum
     assert '(20.0, 10.0, 59.0, 49.0)' in page
     with pytest.raises(UserError, match="wide1.jpg: no class is called 'cow'"):
         command.main(arguments + ['--class', 'cow'])
+
+
+def test_the_box_before_and_after_its_deltas_are_drawn_in_the_two_colours_that_the_page_names(tiny_run, picture):
+    explanation = rfcn.explain(Detector(tiny_run / 'config.yaml', tiny_run / 'tiny-0001.params'), picture)
+    explanation = explanation._replace(image=np.full_like(explanation.image, 128))
+    drawn = refined_picture(explanation, explanation.votes[0])
+    # and nothing beside them: labels at two corners that lie side by side would cover each other and the boxes
+    assert {tuple(pixel) for pixel in np.unique(drawn.reshape(-1, 3), axis=0).tolist()} == {(128,) * 3, BEFORE, AFTER}
 
 
 def test_a_picture_in_the_place_of_a_drawing_is_kept(tiny_arguments, picture, tmp_path):
