@@ -74,11 +74,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     layout, faults = find_layout(image_set, dataset_path), Faults()
     if not os.path.isdir(layout.annotations):
         raise FileNotFoundError('%s: there is no such folder; expected an XML file for each image' % layout.annotations)
-    index, images = Counter(layout.index(faults.noter(kinds.LINK))), Images(layout)
-    for stem, count in index.items():
-        if count > 1:
-            faults.note(kinds.LISTED_TWICE, stem, None, '%s: lists %s %d times; it is taken once'
-                        % (layout.list_path, stem, count))
+    index, images = _index_of(layout, faults), Images(layout)
     annotated = any(os.path.isfile(os.path.join(layout.annotations, xml_name(layout.annotations, stem)))
                     for stem in index)
     labels, items, pictures = Labels(), Items(), []
@@ -89,7 +85,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     if classes is None:
         classes = _default_classes(layout, labels, sets)
         if not classes and not annotated:
-            raise FileNotFoundError(_nothing_annotated(layout, next(iter(index))))
+            raise FileNotFoundError(_nothing_annotated(layout, index[0]))
         if not classes and faults.reason():
             raise DatasetError(faults.reason())
     classes = class_names(classes, layout.annotations)
@@ -97,13 +93,20 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     pictures = [picture._replace(items=found)
                 for picture, found in zip(pictures, items.of_pictures(len(pictures), places))]
     _note_beside(layout, faults)
-    if isinstance(layout, Unlisted) and has_xml(layout.folder):
-        faults.note(kinds.BESIDE, '', None, '%s: pictures and XML files lie in this folder itself too: not used. Move '
-                    'them to the others, which are in %s and %s' % (layout.folder, layout.annotations, layout.images))
     if annotated:
         _note_bare(layout, pictures, faults)
     return AnnotatedSet(set_name(layout.dataset_path, layout.image_set), layout.image_set, 'PascalVOC', names,
                         len(classes), pictures, faults, 'object %d', annotated, bool(layout.year))
+
+
+def _index_of(layout, faults):
+    """The names of a set's images, each once; names that are listed several times are noted."""
+    counts = Counter(layout.index(faults.noter(kinds.LINK)))
+    for stem, count in counts.items():
+        if count > 1:
+            faults.note(kinds.LISTED_TWICE, stem, None, '%s: lists %s %d times; it is taken once'
+                        % (layout.list_path, stem, count))
+    return list(counts)
 
 
 def _nothing_annotated(layout, first):
@@ -174,9 +177,12 @@ def _labels_of(other, layout):
 
 
 def _note_beside(layout, faults):
-    """Add a fault if XML files are in no list of images: they do not count."""
+    """Add a fault if XML files are in no list of images, or lie beside the folders that are read: they do not count."""
     if isinstance(layout, Flat):
         return
+    if isinstance(layout, Unlisted) and has_xml(layout.folder):
+        faults.note(kinds.BESIDE, '', None, '%s: pictures and XML files lie in this folder itself too: not used. Move '
+                    'them to the others, which are in %s and %s' % (layout.folder, layout.annotations, layout.images))
     listed = set()
     for other in layout.all_sets():
         try:
