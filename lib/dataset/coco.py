@@ -173,9 +173,10 @@ def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
 
     Difficult and ignored objects get the keys `difficult` and `ignore`, which COCO itself does not have.
     """
-    os.makedirs(os.path.join(out, 'annotations'), exist_ok=True)
     for image_set, data in sets.items():
-        with open(os.path.join(out, 'annotations', 'instances_%s.json' % image_set), 'w', encoding='utf-8') as file:
+        path = os.path.join(out, 'annotations', 'instances_%s.json' % image_set)
+        os.makedirs(os.path.dirname(path), exist_ok=True)       # the set day/train has a folder
+        with open(path, 'w', encoding='utf-8') as file:
             json.dump(coco_data(data), file)
     return [], {image_set: os.path.join(out, 'images', image_set) for image_set in sets}
 

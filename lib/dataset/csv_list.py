@@ -288,6 +288,7 @@ def write_list(path: str, pictures: Iterable[tuple[AnnotatedSet, Picture]]) -> N
     Raises:
         DatasetError: the name of an image would not be read back.
     """
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     with open(path, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(PLAIN + ('width', 'height') + FLAGS)

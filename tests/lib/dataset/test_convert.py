@@ -17,7 +17,7 @@ from lib.dataset.convert import convert, place_images
 from lib.errors import DatasetError
 from rfcn.convert_dataset import main
 from tests.conftest import ROOT
-from tests.lib.dataset.conftest import write_files
+from tests.lib.dataset.conftest import annotation_text, write_files
 
 FORMATS = sorted(DATASETS)
 CLASSES = ('zebra', 'größe 2', 'a "b" & <c>', '#1, x: y', 'a\u00a0b', 'می\u200cدود')     # Persian has a joiner in words
@@ -139,6 +139,14 @@ def test_a_class_name_with_a_control_character_is_refused_with_its_place(tmp_pat
     (tmp_path / 'train.csv').write_text('image,x1,y1,x2,y2,class\na.png,1,2,11,12,c\x07at\n')
     with pytest.raises(DatasetError, match=r"train: expected class names without control characters, found 'c\\x07at'"):
         convert('csv', 'coco', ['train'], str(tmp_path), str(tmp_path / 'out'))
+
+
+@pytest.mark.parametrize('target', FORMATS)
+def test_a_set_in_a_folder_is_written_and_read_back(tmp_path, target):
+    write_files(tmp_path / 'in', {'day/train/a.jpg': None, 'day/train/a.xml': annotation_text([('cat', 2, 3, 11, 12)])})
+    convert('PascalVOC', target, ['day/train'], str(tmp_path / 'in'), str(tmp_path / 'out'))
+    picture, = read_annotated(target, 'day/train', str(tmp_path / 'out')).pictures
+    assert os.path.isfile(picture.path) and picture.items['box'].tolist() == [[1, 2, 10, 11]]
 
 
 def test_objects_of_other_classes_are_left_out_where_asked_for(voc, tmp_path, capsys):
