@@ -9,20 +9,11 @@ from typing import NamedTuple, Sequence
 import numpy as np
 
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import (
-    CROWD,
-    DIFFICULT,
-    IGNORED,
-    AnnotatedSet,
-    Picture,
-    annotated_size,
-    by_picture,
-    check_name,
-    class_names,
-)
+from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, AnnotatedSet, Picture, annotated_size, by_picture
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
 from lib.dataset.faults import Faults, note_candidates, note_other_classes, note_other_files
 from lib.dataset.files import files_of_set, find_image, image_folders, relative, set_name
+from lib.dataset.names import check_name, class_names
 from lib.errors import DatasetError
 from lib.utils.console import listed
 

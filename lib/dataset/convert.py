@@ -8,18 +8,12 @@ import shutil
 from typing import Callable, Iterable, Sequence
 
 from lib.dataset import DATASETS, read_annotated
-from lib.dataset.annotations import (
-    NO_TEXT,
-    AnnotatedSet,
-    Picture,
-    check_same_classes,
-    unknown_labels,
-    without_unknown,
-)
+from lib.dataset.annotations import AnnotatedSet, Picture, check_same_classes, unknown_labels, without_unknown
 from lib.dataset.box_rule import hints
 from lib.dataset.faults import Faults, some_texts, stopping
 from lib.dataset.files import inside
 from lib.dataset.image_sizes import matching_head, note_orientation
+from lib.dataset.names import NO_TEXT
 from lib.errors import DatasetError
 from lib.utils.folders import whole_folder
 

@@ -12,14 +12,11 @@ from lib.dataset.annotations import (
     FLAG_KEYS,
     IGNORED,
     LARGEST,
-    LOST_IN_LISTS,
     AnnotatedSet,
     Items,
     Labels,
     Picture,
     annotated_size,
-    check_name,
-    class_names,
     flags_of,
     plain_key,
     read_number,
@@ -40,6 +37,7 @@ from lib.dataset.files import (
     short_name,
     write_lines,
 )
+from lib.dataset.names import LOST_IN_LISTS, check_name, class_names
 from lib.errors import DatasetError
 
 # Column -> the names, as of `plain_key`, that it may have in the first line. Without such a line there are the first

@@ -20,10 +20,11 @@ from numpy.typing import ArrayLike
 
 from lib.bbox.bbox_transform import flip_boxes
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import AnnotatedSet, unknown_labels, with_background
+from lib.dataset.annotations import AnnotatedSet, unknown_labels
 from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems, fit_items, hints, usage_text
 from lib.dataset.faults import Faults, some_texts, stopping
 from lib.dataset.image_sizes import unreadable, with_sizes
+from lib.dataset.names import with_background
 from lib.errors import DatasetError
 from lib.utils.console import counted
 from lib.utils.memory import give_back

@@ -13,20 +13,7 @@ from typing import Sequence
 from xml.etree import ElementTree
 
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import (
-    CROWD,
-    HIDDEN,
-    IGNORED,
-    NO_TEXT,
-    AnnotatedSet,
-    Items,
-    Labels,
-    Picture,
-    check_name,
-    check_stems,
-    class_names,
-    no_items,
-)
+from lib.dataset.annotations import CROWD, IGNORED, AnnotatedSet, Items, Labels, Picture, no_items
 from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import (
     CLASS_FILE,
@@ -41,6 +28,7 @@ from lib.dataset.files import (
     set_name,
     write_lines,
 )
+from lib.dataset.names import HIDDEN, NO_TEXT, check_name, check_stems, class_names
 from lib.dataset.voc_files import EXTENSIONS, Flat, Images, Unlisted, find_layout, has_xml, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError

@@ -11,19 +11,7 @@ import re
 from typing import Iterable, Sequence
 
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import (
-    HIDDEN,
-    LARGEST,
-    AnnotatedSet,
-    Items,
-    Labels,
-    Picture,
-    check_name,
-    check_stems,
-    class_names,
-    no_items,
-    read_number,
-)
+from lib.dataset.annotations import LARGEST, AnnotatedSet, Items, Labels, Picture, no_items, read_number
 from lib.dataset.faults import Faults, note_other_classes
 from lib.dataset.files import (
     SAME_SETS,
@@ -36,6 +24,7 @@ from lib.dataset.files import (
     short_name,
     write_lines,
 )
+from lib.dataset.names import HIDDEN, check_name, check_stems, class_names
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed

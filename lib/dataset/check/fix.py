@@ -10,12 +10,13 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from lib.dataset.annotations import LOST_IN_LISTS, AnnotatedSet, check_name
+from lib.dataset.annotations import AnnotatedSet
 from lib.dataset.check.changes import Changes
 from lib.dataset.coco import find_annotations
 from lib.dataset.coco_json import read_json, to_bbox
 from lib.dataset.csv_list import CORNERS, PLAIN, find_lists, header, raw_rows
 from lib.dataset.files import CLASS_FILE, existing, inside, number_text, numbered_lines, read_text, write_lines
+from lib.dataset.names import LOST_IN_LISTS, check_name
 from lib.dataset.voc_files import Lists, Unlisted, find_layout
 from lib.dataset.voc_xml import add_box, parse_xml
 from lib.dataset.yolo import LABELS, label_line, names_lines
