@@ -119,8 +119,15 @@ def same_images(data: AnnotatedSet, images: dict[str, ImageCheck]) -> Faults:
         earlier = [first.setdefault(each, picture) for each in images[picture.index].marks()]
         other = next((each for each in earlier if each is not picture), None)
         if other:
-            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s' % (picture.path, other.path))
+            faults.note(kinds.SAME_IMAGE, picture.index, None, '%s shows the same as %s%s'
+                        % (picture.path, other.path, '' if _objects(picture) == _objects(other) else
+                           ', with other objects: those of one are background to the other'))
     return faults
+
+
+def _objects(picture):
+    """Label, box and flags of each object, sorted."""
+    return sorted(zip(*(picture.items[field].tolist() for field in ('label', 'box', 'flags'))))
 
 
 def shared_images(data: AnnotatedSet, images: dict[str, ImageCheck], other: AnnotatedSet,

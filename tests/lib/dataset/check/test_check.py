@@ -280,6 +280,16 @@ def test_images_in_two_sets_are_found_by_their_pixels(tmp_path):
     assert 'train_train' in faults[0].text and 'test_test' in faults[0].text
 
 
+def test_a_copy_with_other_objects_is_told(tmp_path):
+    for name in 'abc':
+        write_image(tmp_path / (name + '.png'), 1)
+    (tmp_path / 'train.csv').write_text('a.png,1,2,30,20,cat\nb.png,,,,,\nc.png,1,2,30,20,cat\n')
+    faults = check(read_annotated('csv', 'train', str(tmp_path))).by_kind()[kinds.SAME_IMAGE]
+    assert [fault.text.replace(str(tmp_path), '') for fault in faults] == [
+        '/b.png shows the same as /a.png, with other objects: those of one are background to the other',
+        '/c.png shows the same as /a.png']
+
+
 def test_one_file_in_two_sets_or_twice_in_one_is_found_by_its_header_too(tmp_path):
     write_image(tmp_path / 'a.png', 1)
     write_image(tmp_path / 'c.png', 1)       # a copy: only its pixels would tell
