@@ -149,7 +149,8 @@ def assign(sets):
         for role, numbers in zip(roles, split_pictures([picture for _, picture in free], roles)):
             given[role] += [free[i] for i in numbers]
     if not given['train']:
-        raise DatasetError('there is no picture to train on, only the sets %s' % ', '.join(sets))
+        raise DatasetError('there is no picture to train on, only the sets %s. Call one of them train: the missing '
+                           'sets get a share of it' % ', '.join(sets))
     return given
 
 

@@ -203,6 +203,11 @@ def test_pictures_of_two_sets_are_left_out_of_the_second(monkeypatch, caplog):
                                'test: 1 picture also in a set before it (train, val, test): left out of test']
 
 
+def test_a_folder_without_a_set_to_train_on_is_refused_with_what_to_do():
+    with pytest.raises(DatasetError, match='only the sets val. Call one of them train: the missing sets get a share'):
+        prepare.assign(of_sets(val=3))                      # FiftyOne calls a single set val
+
+
 def test_what_stops_training_is_told_before_anything_is_written(photos):
     written = (photos / 'p01.xml').read_text()
     (photos / 'p01.xml').write_text('<annotation><object></annotation>')
