@@ -35,10 +35,12 @@ from lib.utils.console import progress, say
 from lib.utils.folders import check_new_folder, whole_folder
 from lib.utils.whole_file import check_not_read, check_place, is_standard_output, save_text
 from rfcn import data_sets
+from rfcn.checkpoints.checkpoint import check_is_there, params_path
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
 from rfcn.collect_env import LIB_NAME
 from rfcn.core.target_loaders import check_anchors
+from rfcn.symbols import make_symbol
 
 WORST = 6  # objects that the anchors fit least, shown in the page
 
@@ -107,6 +109,7 @@ def obstacles(cfg, reports, failures):
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
+            check_network(cfg)
             open_set = functools.partial(DATASETS[cfg.dataset.dataset].evaluation, **data_sets.dataset_options(cfg))
             imdbs = {name: open_set(reports[name].data) for name in dict.fromkeys(used)}
             check_same_classes({name: reports[name].data for name in training}, 'Give them with dataset.CLASSES')
@@ -116,6 +119,14 @@ def obstacles(cfg, reports, failures):
         except (ValueError, FileNotFoundError) as error:
             texts.append(str(error))
     return texts
+
+
+def check_network(cfg):
+    """Raise the error of a training whose network is not known, or whose `network.pretrained` is not there."""
+    if cfg.symbol:      # data may be checked before a network is chosen
+        make_symbol(cfg)
+    if cfg.network.pretrained and not cfg.TRAIN.RESUME:     # a run that goes on does not read it
+        check_is_there(params_path(cfg.network.pretrained, cfg.network.pretrained_epoch))
 
 
 class AnchorCheck(NamedTuple):

@@ -68,6 +68,20 @@ def test_an_unknown_label_is_reported_unless_it_is_ignored(run, own_tiny_voc):
     assert run('dataset.on_unknown_class=ignore')[0] == 0
 
 
+def test_labels_that_are_no_class_stand_in_the_same_columns(run):
+    _, printed = run('dataset.CLASSES=[red]')
+    assert '    red        3 objects' in printed and '    blue       4 objects' in printed
+
+
+@pytest.mark.parametrize('setting, told', [
+    ('symbol=resnet_v1_101_rcnn', "symbol: no network is called 'resnet_v1_101_rcnn'"),
+    ('network.pretrained=model/gone', 'model/gone-0000.params: no such parameter file'),
+])
+def test_a_network_that_is_not_there_means_that_training_would_not_run(run, setting, told):
+    status, printed = run(setting)
+    assert status == 1 and 'training would not run: ' + told in printed
+
+
 def test_control_characters_and_line_ends_of_class_names_are_printed_as_escapes(run, own_tiny_voc):
     for path in (own_tiny_voc / 'Annotations').iterdir():
         path.write_text(path.read_text().replace('>red<', '>a&#8232;b\u202e<'))

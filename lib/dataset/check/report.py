@@ -191,10 +191,11 @@ def set_text(report: Report) -> str:
     lines = ['%s (%s): %s, %d of them without objects, %s'
              % (data.name, data.format, counted(len(data.pictures), 'image'), empty,
                 counted(len(report.fitted.items), 'object'))]
-    width = max(len(shown(label)) for label in data.classes)
+    counts = class_counts(data)
+    width = max(len(shown(label)) for label in counts)
     lines += ['    %-*s %7d object%s in %s' % (width, shown(label), objects, '' if objects == 1 else 's',
                                                counted(images, 'image'))
-              for label, (objects, images) in class_counts(data).items()]
+              for label, (objects, images) in counts.items()]
     if data.annotated:
         lines.append('    ' + usage_text(report.fitted))
     if not report.decoded:
