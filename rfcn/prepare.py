@@ -165,8 +165,8 @@ def split_pictures(pictures, roles):
               for picture in progress(pictures, desc='pictures that are alike', unit='image')]
     groups = alike_groups(prints)
     if len(groups) < len(roles):
-        raise DatasetError('%d pictures that differ: too few for the sets %s. Add pictures'
-                           % (len(groups), ', '.join(roles)))
+        raise DatasetError('%s: too few for the sets %s, which need one each. Add pictures'
+                           % (counted(len(groups), 'different picture'), ', '.join(roles)))
     together = sum(len(group) for group in groups if len(group) > 1)
     if together:
         logger.info('%d pictures are nearly like another one; such stay in one set', together)

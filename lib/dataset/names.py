@@ -23,11 +23,14 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
     """The class names as a tuple with '__background__' first, whether that was given or not.
 
     Raises:
-        DatasetError: there is no class, or one is given twice, has no name or a line end in it; the message begins
-            with `source`.
+        DatasetError: there is no class, or one is given twice, has no name or a line end in it, or the background is
+            not the first; the message begins with `source`.
     """
     names = tuple(str(name).strip() for name in classes)
     names = names if names[:1] == (BACKGROUND,) else (BACKGROUND,) + names
+    if BACKGROUND in names[1:]:
+        raise DatasetError('%s: expected the names of classes, found %s among them: it may only be the first, and '
+                           'stands for what is no object. Remove it' % (source, BACKGROUND))
     doubled = sorted({name for name in names if names.count(name) > 1 or not name})
     if doubled or len(names) < 2:
         found = 'twice or empty: %s. Rename or remove them' % doubled if doubled else \
@@ -43,10 +46,12 @@ def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
     """The class names of a list, or of a text file with a name per line, without the background.
 
     Raises:
-        DatasetError: as `with_background`. FileNotFoundError: there is no such file.
+        DatasetError: as `with_background`; the message begins with the path of the file. FileNotFoundError: there is no
+            such file.
     """
-    names = read_lines(classes, 'a class name per line') if not isinstance(classes, (list, tuple)) else classes
-    return with_background(names, source)[1:]
+    if not isinstance(classes, (list, tuple)):
+        classes, source = read_lines(classes, 'a class name per line'), classes
+    return with_background(classes, source)[1:]
 
 
 def check_name(picture: Picture, lost: Pattern[str], form: str) -> None:

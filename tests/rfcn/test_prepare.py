@@ -224,7 +224,7 @@ def test_too_few_pictures_are_told(tmp_path, photos):
     few.mkdir()
     for name in ('p00.png', 'p00.xml', 'twin.jpg', 'twin.xml'):
         shutil.copy(str(photos / name), str(few))
-    with pytest.raises(DatasetError, match='1 pictures that differ: too few for the sets train, val, test'):
+    with pytest.raises(DatasetError, match='1 different picture: too few for the sets train, val, test, which'):
         prepare.prepare(few)
 
 

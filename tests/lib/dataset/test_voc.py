@@ -52,6 +52,13 @@ def test_no_class_or_a_doubled_or_nameless_one_is_refused(voc, classes):
         open_set(voc.add('a'), classes=classes)
 
 
+def test_the_background_among_the_classes_of_a_file_is_told_with_the_file(voc, tmp_path):
+    names = tmp_path / 'names.txt'
+    names.write_text('cat\n__background__\n')
+    with pytest.raises(DatasetError, match=r'%s: .*found __background__ among them.*only be the first' % names):
+        open_set(voc.add('a'), classes=str(names))
+
+
 def test_the_layout_of_the_development_kit_has_the_classes_of_voc(voc2007):
     voc2007.add('000001', [('Person', 1, 2, 11, 22)])
     imdb = make_dataset('PascalVOC', '2007_train', str(voc2007.folder.parent))
