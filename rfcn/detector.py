@@ -115,7 +115,11 @@ class Detector:
 
         The images to come are read, and the detections of those that were seen are chosen, while the network sees one.
         With `skip_bad`, an image that cannot be read comes as None, [].
+
+        Raises:
+            ValueError: `images` is one image.
         """
+        check_several(images)
         settings = inference.nms_settings(self.cfg)
         if score_thresh is not None:
             settings['thresh'] = checked_thresh(score_thresh)
@@ -177,6 +181,14 @@ class Detector:
         with NETWORK_LOCK:      # the seed is the same for each call, whoever calls
             batch = Batch(dict(data=tensor, im_info=im_info), seeds=[0])
         return View(batch, 1, [image.shape[1] if mirror else None])
+
+
+def check_several(images: Iterable[Image]) -> None:
+    """Raise a ValueError where one image is given in the place of several: letters and rows can be iterated, too."""
+    is_picture = isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (3, 4)
+    if is_picture or isinstance(images, (str, bytes, os.PathLike)):
+        raise ValueError('images: expected several, such as a list of paths, found one %s: write [image]; of a folder '
+                         "sorted(pathlib.Path(folder).glob('*.jpg'))" % type(images).__name__)
 
 
 def checked_thresh(score_thresh: float) -> float:

@@ -17,7 +17,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError, error_line
-from lib.utils.limits import is_there
+from lib.utils.limits import NoInput, is_there
 from lib.utils.memory import is_lack_of_memory
 from lib.utils.whole_file import save_text, save_whole
 from rfcn.checkpoints.params_file import check_params_file
@@ -203,8 +203,14 @@ def check_params(symbol: mx.sym.Symbol, input_shapes: dict[str, tuple], arg_para
 
 
 def check_is_there(path: str, remedy: str = '') -> None:
-    """Raise a FileNotFoundError, with the remedy and the parameter files beside it, where there is no such file."""
-    if not is_there(path):
+    """Raise a FileNotFoundError, with the remedy and the parameter files beside it, where there is no such file; a
+    CheckpointError where a folder, a pipe or a device is in its place.
+    """
+    try:
+        found = is_there(path)
+    except NoInput as error:
+        raise CheckpointError('%s: expected a parameter file: %s' % (path, error)) from None
+    if not found:
         others = ', '.join(sorted(other.name for other in Path(path).parent.glob('*.params')))
         raise FileNotFoundError('; '.join(filter(None, ('%s: no such parameter file' % path, remedy,
                                                         others and 'its folder has ' + others))))

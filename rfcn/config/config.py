@@ -80,6 +80,9 @@ def load_config(path: PathLike | None = None, overrides: Iterable[str] = ()) -> 
         ConfigError: bad YAML; a key that does not exist; a value of the wrong type or out of range; values that
             contradict each other.
     """
+    if isinstance(overrides, str):
+        raise ConfigError('overrides: expected a list of KEY=VALUE, found the text %s: write [%r]'
+                          % (show(overrides), overrides))
     stated = {} if path is None else stated_in(os.fspath(path))
     for override in overrides:
         _put_over(stated, _read_class_files(_check(_parse_override(override), 'command line'), 'command line', '.'))

@@ -206,6 +206,17 @@ def test_of_many_images_a_bad_one_ends_them_or_leaves_its_place_empty(detector, 
     assert 'skipped: ' in caplog.text and 'gone.jpg' in caplog.text
 
 
+@pytest.mark.parametrize('one', ['folder', b'a.jpg', Path('a.jpg'), np.zeros((10, 12, 3), dtype=np.uint8)],
+                         ids=['text', 'bytes', 'path', 'array'])
+def test_one_image_in_the_place_of_many_is_refused(detector, one):
+    with pytest.raises(ValueError, match=r'images: expected several, .*, found one .*: write \[image\]'):
+        list(detector.detect_many(one))
+
+
+def test_a_stack_of_images_is_many(detector):
+    assert len(list(detector.detect_many(np.zeros((2, 10, 12, 3), dtype=np.uint8)))) == 2
+
+
 def test_an_image_stride_pads_without_moving_boxes(tiny_run, picture):
     detector = Detector(str(tiny_run / 'config.yaml'), tiny_run / 'tiny-0001.params',
                         ['network.IMAGE_STRIDE=32', 'TEST.SCALES=[50, 80]'])
@@ -226,5 +237,9 @@ def test_wrong_files_are_named(tiny_run, tmp_path):
         Detector(config, tmp_path / 'gone.params')
     with pytest.raises(CheckpointError, match='config.yaml is damaged or is no MXNet parameter file'):
         Detector(config, config)
+    with pytest.raises(CheckpointError, match='%s: expected a parameter file: .* this is a folder' % tmp_path):
+        Detector(config, tmp_path)
     with pytest.raises(ConfigError, match='unknown key TEST.NSM'):
         Detector(config, params, ['TEST.NSM=0.5'])
+    with pytest.raises(ConfigError, match=r"expected a list of KEY=VALUE, .* write \['TEST.NMS=0.5'\]"):
+        Detector(config, params, 'TEST.NMS=0.5')
