@@ -122,24 +122,8 @@ def assign(sets):
     Raises:
         DatasetError: there are fewer than three pictures that differ, or two sets say different things of one.
     """
-    given, free = {role: [] for role in SHARES}, {}
-    for name, data in sets.items():
-        for picture in data.pictures:
-            if role_of(name):
-                given[role_of(name)].append((data, picture))
-            else:
-                other, first = free.setdefault(picture.path, (data, picture))
-                if _objects(other, first) != _objects(data, picture):
-                    raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
-                                       % (picture.path, picture.source, first.source))
-    seen = set()
-    for role, pairs in given.items():       # in a data.yaml to begin with, val is often the folder train
-        given[role] = [pair for pair in pairs if pair[1].path not in seen]
-        if len(given[role]) < len(pairs):
-            logger.warning('%s: %s also in a set before it (%s): left out of %s', role,
-                           counted(len(pairs) - len(given[role]), 'picture'), ', '.join(SHARES), role)
-        seen.update(picture.path for _, picture in pairs)
-    for path in seen:       # trainval beside train and val adds nothing
+    given, free = _by_role(sets)
+    for path in _keep_first(given):     # trainval beside train and val adds nothing
         free.pop(path, None)
     free, missing = list(free.values()), [role for role in SHARES if not given[role]]
     if missing and not free:
@@ -152,6 +136,35 @@ def assign(sets):
         raise DatasetError('there is no picture to train on, only the sets %s. Call one of them train: the missing '
                            'sets get a share of it' % ', '.join(sets))
     return given
+
+
+def _by_role(sets):
+    """The pictures of sets that are called after a role: role -> list of (AnnotatedSet, Picture). And all others: path
+    -> the same pair.
+    """
+    given, free = {role: [] for role in SHARES}, {}
+    for name, data in sets.items():
+        for picture in data.pictures:
+            if role_of(name):
+                given[role_of(name)].append((data, picture))
+            else:
+                other, first = free.setdefault(picture.path, (data, picture))
+                if _objects(other, first) != _objects(data, picture):
+                    raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
+                                       % (picture.path, picture.source, first.source))
+    return given, free
+
+
+def _keep_first(given):
+    """Leave a picture in the first of its roles alone. Returns the paths of all."""
+    seen = set()
+    for role, pairs in given.items():       # in a data.yaml to begin with, val is often the folder train
+        given[role] = [pair for pair in pairs if pair[1].path not in seen]
+        if len(given[role]) < len(pairs):
+            logger.warning('%s: %s also in a set before it (%s): left out of %s', role,
+                           counted(len(pairs) - len(given[role]), 'picture'), ', '.join(SHARES), role)
+        seen.update(picture.path for _, picture in pairs)
+    return seen
 
 
 def _objects(data, picture):

@@ -7,24 +7,26 @@ whole thing, what others hide of it too, clipped to the picture; corners are VOC
 picture has a random state of its own, made of the seed, the split and its number. A folder that holds what is asked for
 is left alone.
 """
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[2])  # run as a file: the project's folder
+
 import hashlib
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # so that it runs as a file from any folder
-
-from experiments.demo.scene import draw_scene  # noqa: E402
-from experiments.demo.shapes import CLASSES  # noqa: E402
-from lib.errors import DatasetError  # noqa: E402
-from lib.utils.console import say  # noqa: E402
-from lib.utils.folders import locked_folder  # noqa: E402
-from lib.utils.whole_file import naming  # noqa: E402
-from rfcn.cli.script import make_parser, run_script, whole_number_from  # noqa: E402
+from experiments.demo.scene import draw_scene
+from experiments.demo.shapes import CLASSES
+from lib.errors import DatasetError
+from lib.utils.console import say
+from lib.utils.folders import locked_folder
+from lib.utils.whole_file import naming
+from rfcn.cli.script import make_parser, run_script, whole_number_from
 
 SPLITS = ('train', 'val', 'test')
 TRAIN, VAL, TEST, SIZE = 1600, 100, 200, 160   # pictures, and the side of one in pixels: the demo's
