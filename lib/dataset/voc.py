@@ -56,8 +56,8 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
             of them has the same classes.
         sets: names of the image sets that are used together; None: all lists in ImageSets/Main, or all folders.
     Raises:
-        FileNotFoundError: there is no such list, folder or annotation.
-        DatasetError: there is no image or no class.
+        FileNotFoundError: there is no such list, folder, image or annotation.
+        DatasetError: there is no class.
     """
     layout, faults = find_layout(image_set, dataset_path), Faults()
     if not os.path.isdir(layout.annotations):
@@ -69,7 +69,7 @@ def read_voc(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     for stem in index:
         pictures.append(_read_picture(layout, images, stem, annotated, (labels, items, len(pictures)), faults))
     if not pictures:
-        raise DatasetError('%s: expected an image or an annotation, found none' % layout.folder)
+        raise FileNotFoundError('%s: expected an image or an annotation, found none' % layout.folder)
     if classes is None:
         classes = _default_classes(layout, labels, sets)
         if not classes and not annotated:

@@ -216,6 +216,12 @@ def test_the_folders_of_fiftyone_are_read(tmp_path):
     assert trained_on('PascalVOC', tmp_path, '.') == {'data/a.jpg': READ}
 
 
+def test_folders_of_another_format_are_told(tmp_path):
+    write_files(tmp_path, {'labels/train/a.txt': '0 0.5 0.5 1 1', 'images/train/a.jpg': None, 'classes.txt': 'cat'})
+    with pytest.raises(FileNotFoundError, match='found none. The folder looks like dataset.dataset=yolo with .* train'):
+        trained_on('PascalVOC', tmp_path, '.')
+
+
 def test_pictures_and_xml_beside_two_folders_of_them_are_told(tmp_path):
     write_files(tmp_path, {'a.jpg': None, 'a.xml': TEXT, 'images/b.jpg': None, 'annotations/b.xml': TEXT})
     data = read_annotated('PascalVOC', '.', str(tmp_path))
