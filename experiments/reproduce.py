@@ -69,7 +69,7 @@ def cost_command(args):
         except (UserError, OSError) as error:   # its images are not here
             print('%-46s %s' % (row.name, error))
             continue
-        for line in hours.lines(row, found, args.hosts):
+        for line in hours.lines(row, found, args.hosts or [1, 8]):
             print(line, flush=True)
 
 
@@ -84,7 +84,7 @@ def parse(argv):
     what.add_argument('--smoke', metavar='ROW', nargs='?', const='all', help='prove that this row, or all of them, run')
     parser.add_argument('--params', type=Path, metavar='FILE', help='of --run: a network to test, .params')
     parser.add_argument('--output', type=Path, help='where the rows wrote, if not in ./output')
-    parser.add_argument('--hosts', type=whole_number_from(1), nargs='+', default=[1, 8], metavar='N',
+    parser.add_argument('--hosts', type=whole_number_from(1), nargs='+', metavar='N',
                         help='of --cost: numbers of machines like this one (default 1 and 8)')
     parser.add_argument('--seconds-per-step', type=positive, metavar='S',
                         help='of --cost: seconds of one training step of one image; nothing is measured then')
@@ -102,6 +102,12 @@ def main(argv=None):
                         'reproduce --explain paper_voc07_rfcn' % args.overrides[0])
     if args.params and not args.run:
         raise UserError('--params is for --run ROW, the row whose test it takes')
+    if not args.cost and (args.hosts or args.seconds_per_step):
+        raise UserError('--hosts and --seconds-per-step are for --cost')
+    if args.seconds_per_image and not args.seconds_per_step:
+        raise UserError('--seconds-per-image goes with --cost and --seconds-per-step: nothing is measured then')
+    if args.output and (args.run or args.explain or args.cost or args.smoke):
+        raise UserError('--output says where rows wrote, for their list; a row writes to output_path=DIR')
     if args.smoke:
         return smoke_command(args.smoke)
     if args.cost:

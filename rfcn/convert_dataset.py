@@ -12,6 +12,7 @@ if __package__ in (None, ''):
 
 from lib.dataset import DATASETS
 from lib.dataset.convert import convert
+from lib.errors import UserError
 from lib.utils.console import counted, progress, say
 from lib.utils.limits import is_there
 from rfcn.cli.script import make_parser, run_script
@@ -41,6 +42,8 @@ def parse(argv=None):
 def main(argv=None):
     """Entry point."""
     args = parse(argv)
+    if args.origin and args.source != 'csv':
+        raise UserError('--origin is for CSV lists that are read, and --from is %s' % args.source)
     classes = args.classes and (args.classes if is_there(args.classes) else args.classes.split(','))
     sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
                          classes=classes or None, images=args.images, origin=args.origin,

@@ -32,7 +32,7 @@ from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_proposals, proposal_paths, sets_with_files, with_proposals
-from rfcn.report.command import add_shared_arguments, read_summary, write_report
+from rfcn.report.command import PICTURES, SCORE, add_shared_arguments, read_summary, write_report
 from rfcn.result import RESULT_FILE, detections_path, write_result
 
 logger = logging.getLogger(__name__)
@@ -179,8 +179,9 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     if args.report:
         check_folder(args.report)
-    elif args.against:
-        raise ConfigError('--against compares the report of this test with another one: name its folder, --report DIR')
+    elif args.against or (args.report_score, args.report_pictures) != (SCORE, PICTURES):
+        raise ConfigError('--against, --report_score and --report_pictures are for the report of this test: name its '
+                          'folder, --report DIR')
     if args.against and workers().first:
         read_summary(args.against)      # what is wrong with it is told before the test, not after
     params = args.params or last_checkpoint(cfg, args.cfg)

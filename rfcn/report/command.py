@@ -32,6 +32,7 @@ from rfcn.result import TEST_CONFIG, detections_path, read_detections, read_test
 logger = logging.getLogger(__name__)
 PAGE, SUMMARY = 'report.html', 'report.json'
 MOST_BYTES = 2 ** 22    # of a summary
+SCORE, PICTURES = 0.5, 12
 
 
 def add_arguments(parser):
@@ -45,14 +46,15 @@ def add_arguments(parser):
 def add_shared_arguments(parser):
     """Of this command and of `rfcn test --report`."""
     parser.add_argument('--against', metavar='DIR', help='folder of another report: show the differences')
-    parser.add_argument('--report_score', type=share, default=0.5, metavar='S',
+    parser.add_argument('--report_score', type=share, default=SCORE, metavar='S',
                         help="of the report: lowest score in its pictures and its table of what is taken for what "
-                             '(default 0.5)')
-    parser.add_argument('--report_pictures', type=whole_number_from(0), default=12, metavar='N',
-                        help='of the report: number of pictures (default 12)')
+                             '(default %(default)s)')
+    parser.add_argument('--report_pictures', type=whole_number_from(0), default=PICTURES, metavar='N',
+                        help='of the report: number of pictures (default %(default)s)')
 
 
-def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against=None, thresh=0.5, pictures=12):
+def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against=None, thresh=SCORE,
+                 pictures=PICTURES):
     """Write report.html and report.json.
 
     Args:

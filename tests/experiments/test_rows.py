@@ -83,6 +83,9 @@ def test_an_unknown_row_is_refused_with_those_of_a_similar_name():
 @pytest.mark.parametrize('words, told', [
     (['paper_voc07_rfcn'], 'paper_voc07_rfcn: KEY=VALUE is for --run, --explain and --cost'),
     (['--markdown', 'gpus='], 'gpus=: KEY=VALUE is for --run'), (['--params', 'a.params'], '--params is for --run ROW'),
+    (['--hosts', '2'], '--hosts and .* for --cost'), (['--markdown', '--seconds-per-step', '2'], ' are for --cost'),
+    (['--seconds-per-image', '2'], '--seconds-per-image goes with'),
+    (['--explain', 'paper_voc07_rfcn', '--output', 'mine'], '--output says where rows wrote'),
 ])
 def test_words_that_would_do_nothing_are_refused(words, told):
     with pytest.raises(UserError, match=told):

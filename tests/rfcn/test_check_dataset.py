@@ -135,6 +135,14 @@ def test_sets_whose_categories_differ_are_told_as_training_and_test_take_them(ru
     assert run(*settings, 'dataset.image_set=train+test', 'dataset.CLASSES=[red]')[0] == 0
 
 
+def test_the_first_pixel_of_a_csv_list_means_nothing_to_other_formats(tiny_voc, tmp_path):
+    out = tmp_path / 'coco'
+    with pytest.raises(UserError, match='--origin is for CSV lists that are read, and --from is voc'):
+        convert(['--from', 'voc', '--to', 'coco', '--dataset', str(tiny_voc), '--sets', 'train', '--out', str(out),
+                 '--origin', '1'])
+    assert not out.exists()
+
+
 def test_a_folder_of_another_format_than_that_of_the_configuration_is_told(run):
     for kind in ('coco', 'csv', 'yolo'):
         status, printed = run('dataset.dataset=' + kind, 'dataset.CLASSES=[red]')

@@ -223,10 +223,12 @@ def test_options_of_a_report_that_mean_nothing_are_refused(tested, option, value
     assert '%s: expected %s, not %r' % (option, expected, value) in capsys.readouterr().err
 
 
-def test_a_test_that_shall_be_compared_needs_a_report(tested):
-    folder, config, _ = tested
-    with pytest.raises(ConfigError, match='--against compares the report of this test with another one'):
-        test.main(['--cfg', str(config), '--against', str(folder / 'one')])
+@pytest.mark.parametrize('option, value', [('--against', 'one'), ('--report_score', '0.3'),
+                                           ('--report_pictures', '0')])
+def test_an_option_of_the_report_needs_one(tested, option, value):
+    _, config, _ = tested
+    with pytest.raises(ConfigError, match=option + '.* for the report of this test: name its folder, --report DIR'):
+        test.main(['--cfg', str(config), option, value])
 
 
 def test_what_a_test_cannot_be_compared_with_is_told_before_anything_else(tested, tmp_path):
