@@ -13,7 +13,7 @@ from lib.dataset.annotations import AnnotatedSet, Picture, no_items
 from lib.dataset.csv_list import write_list
 from lib.errors import DatasetError
 from lib.utils.folders import FolderInUse
-from rfcn import prepare
+from rfcn import prepare, prepared_config
 from rfcn.cli.script import run_script
 from rfcn.config.config import load_config
 from rfcn.core.interrupt import Stopped
@@ -45,7 +45,7 @@ def names_of(path):
 
 
 def test_a_folder_becomes_three_lists_and_a_configuration_that_trains(photos, capsys, monkeypatch):
-    monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images, image_set: 0.1)
+    monkeypatch.setattr(prepared_config, 'seconds_per_step', lambda config, images, image_set: 0.1)
     assert prepare.main([str(photos), '--minutes', '1']) == 0
     lists = [names_of(photos / ('prepared_%s.csv' % role)) for role in ('train', 'val', 'test')]
     assert sum(len(names) for names in lists) == 15 and len(set.union(*lists)) == 15
@@ -64,15 +64,15 @@ def test_the_speed_is_that_of_training_steps_on_the_data(photos):
     sets = prepare.assign(prepare.read_folder(str(photos)))
     write_list(str(photos / 'any.csv'), sets['train'])
     data = sets['train'][0][0]._replace(pictures=[picture for _, picture in sets['train']])
-    config = prepare.configuration(str(photos), data.classes, prepare.settings(data, ''), '')
-    assert 1e-3 <= prepare.seconds_per_step(config, len(sets['train']), 'any') < 60
+    config = prepared_config.configuration(str(photos), data.classes, prepared_config.settings(data, ''), '')
+    assert 1e-3 <= prepared_config.seconds_per_step(config, len(sets['train']), 'any') < 60
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_the_speed_is_measured_ends_prepare_with_a_sentence(photos, monkeypatch, capsys, number):
     def stopped(*args):
         raise Stopped(number)
-    monkeypatch.setattr(prepare, 'train_net', stopped)
+    monkeypatch.setattr(prepared_config, 'train_net', stopped)
     with pytest.raises(SystemExit) as end:
         run_script(lambda: prepare.main([str(photos)]))
     assert end.value.code == 128 + number and list(photos.glob('prepared*')) == []
@@ -129,7 +129,7 @@ def test_two_files_that_say_different_things_of_a_picture_are_refused(photos):
 
 
 def test_lists_and_configuration_of_before_stay_where_a_new_one_fails(photos, monkeypatch):
-    monkeypatch.setattr(prepare, 'seconds_per_step', lambda config, images, image_set: 0.1)
+    monkeypatch.setattr(prepared_config, 'seconds_per_step', lambda config, images, image_set: 0.1)
     prepare.prepare(str(photos), minutes=1)
     names = ['prepared.yaml'] + ['prepared_%s.csv' % role for role in ('train', 'val', 'test')]
     before = {name: (photos / name).read_bytes() for name in names}
@@ -139,7 +139,7 @@ def test_lists_and_configuration_of_before_stay_where_a_new_one_fails(photos, mo
     def fail(config, images, image_set):
         assert (photos / (image_set + '.csv')).exists()
         raise OSError('the disk has gone')
-    monkeypatch.setattr(prepare, 'seconds_per_step', fail)
+    monkeypatch.setattr(prepared_config, 'seconds_per_step', fail)
     with pytest.raises(OSError, match='the disk has gone'):
         prepare.prepare(str(photos), minutes=1)
     assert {name: (photos / name).read_bytes() for name in names} == before
@@ -152,20 +152,6 @@ def test_two_at_once_in_one_folder_are_refused(photos):
     with lock, pytest.raises(FolderInUse, match='in use by another run'):
         prepare.prepare(str(photos), minutes=1)
     assert not list(photos.glob('prepared*'))
-
-
-def test_epochs_follow_from_pictures_minutes_and_speed():
-    # 200 pictures and their mirror images are 400 updates of 1 s: 60 minutes, less 15 %, are 7.65 epochs
-    found = prepare.schedule(200, 1.0, 60, prepare.PRETRAINED)
-    assert (found['end_epoch'], found['lr_step'], found['EVAL_PERIOD']) == (7, '5.25,6.44', 1)
-    # a twentieth of the updates at a tenth of the rate, 0.002
-    assert (found['warmup'], found['warmup_step'], found['warmup_lr']) == (True, 400 * 7 // 20, 0.0002)
-    assert prepare.schedule(200, 1.0, 1e6, prepare.PRETRAINED)['end_epoch'] == 30
-
-
-def test_too_few_minutes_are_told(caplog):
-    assert prepare.schedule(200, 1.0, 1, prepare.PRETRAINED)['end_epoch'] == prepare.FEWEST_EPOCHS
-    assert '1 minutes are 0.1 epochs; trained are 3' in caplog.text
 
 
 def of_sets(**counts):
@@ -235,12 +221,3 @@ def test_weights_and_minutes_are_checked_first(photos, capsys):
         assert "--minutes: expected a number above 0, not '%s'" % minutes in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match='--pretrained takes what stands before'):
         prepare.main([str(photos), '--pretrained', 'no'])
-
-
-def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
-    (tmp_path / 'resnet_v1_50-0000.yaml').write_text('network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3]}')
-    found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3}}
-    network = prepare.configuration('photos', ('cat',), found, str(tmp_path / 'resnet_v1_50'))['network']
-    assert (network['POOL1'], network['PIXEL_MEANS'], network['POOLED_SIZE']) == ('padded', [1, 2, 3], 3)
-    assert network['pretrained'] == str(tmp_path / 'resnet_v1_50')
-    assert 'POOL1' not in prepare.configuration('photos', ('cat',), found, str(tmp_path / 'other'))['network']

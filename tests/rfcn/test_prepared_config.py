@@ -1,0 +1,25 @@
+"""What the configuration of `rfcn prepare` follows from."""
+from rfcn.prepared_config import FEWEST_EPOCHS, PRETRAINED, configuration, schedule
+
+
+def test_epochs_follow_from_pictures_minutes_and_speed():
+    # 200 pictures and their mirror images are 400 updates of 1 s: 60 minutes, less 15 %, are 7.65 epochs
+    found = schedule(200, 1.0, 60, PRETRAINED)
+    assert (found['end_epoch'], found['lr_step'], found['EVAL_PERIOD']) == (7, '5.25,6.44', 1)
+    # a twentieth of the updates at a tenth of the rate, 0.002
+    assert (found['warmup'], found['warmup_step'], found['warmup_lr']) == (True, 400 * 7 // 20, 0.0002)
+    assert schedule(200, 1.0, 1e6, PRETRAINED)['end_epoch'] == 30
+
+
+def test_too_few_minutes_are_told(caplog):
+    assert schedule(200, 1.0, 1, PRETRAINED)['end_epoch'] == FEWEST_EPOCHS
+    assert '1 minutes are 0.1 epochs; trained are 3' in caplog.text
+
+
+def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
+    (tmp_path / 'resnet_v1_50-0000.yaml').write_text('network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3]}')
+    found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3}}
+    network = configuration('photos', ('cat',), found, str(tmp_path / 'resnet_v1_50'))['network']
+    assert (network['POOL1'], network['PIXEL_MEANS'], network['POOLED_SIZE']) == ('padded', [1, 2, 3], 3)
+    assert network['pretrained'] == str(tmp_path / 'resnet_v1_50')
+    assert 'POOL1' not in configuration('photos', ('cat',), found, str(tmp_path / 'other'))['network']
