@@ -1,5 +1,6 @@
 """The pages at the top and under docs: what they name is there, and commands are as they show them."""
 import contextlib
+import importlib
 import io
 import re
 import sys
@@ -45,6 +46,14 @@ def test_commands_targets_and_files_that_a_page_names_are_there(page):
     files = re.findall(r'`((?:lib|rfcn|tests|experiments|data|docs)/[\w./]+)`', text)
     named = scripts + (files if str(page.relative_to(ROOT)) not in OF_OTHERS else [])
     assert [file for file in named if 'NAME' not in file and not (ROOT / file).exists()] == []
+
+
+@every_page
+def test_what_a_page_imports_of_the_project_is_there(page):
+    text = page.read_text(encoding='utf-8')
+    imports = re.findall(r'(?:`|^)from ((?:rfcn|lib)[\w.]*) import ([\w, ]+)', text, re.MULTILINE)
+    assert [(module, name) for module, names in imports for name in names.split(', ')
+            if not hasattr(importlib.import_module(module), name.strip())] == []
 
 
 def calls(text):
