@@ -3,6 +3,7 @@
 #
 #   ./init.sh                                   a Python 3.8 to 3.14 of the PATH, and the MXNet that fits this machine
 #   PYTHON=python3.9 MXNET=mxnet-cu112 VENV=/some/where ./init.sh
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"      # called as `sh ./init.sh`, as the release's page has it
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 VENV=${VENV:-.venv}

@@ -37,13 +37,13 @@ def executable(path, text):
 @pytest.fixture
 def init(tmp_path):
     """Runs init.sh; returns its exit status and all that it printed."""
-    def run(version='3.11', gpus='', script=ROOT / 'init.sh', **settings):
+    def run(version='3.11', gpus='', script=ROOT / 'init.sh', shell='bash', **settings):
         executable(tmp_path / 'nvidia-smi', "#!/bin/sh\nprintf '%s'\n" % gpus)
         python = executable(tmp_path / 'fake_python', PYTHON)
         environment = dict(os.environ, PATH='%s:%s' % (tmp_path, os.environ['PATH']), VENV=str(tmp_path / 'venv'),
                            PYTHON=python, FAKE_VERSION=version)
         environment.pop('MXNET', None)
-        done = subprocess.run(['bash', str(script)], env=dict(environment, **settings), cwd=str(tmp_path),
+        done = subprocess.run([shell, str(script)], env=dict(environment, **settings), cwd=str(tmp_path),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout
     return run
@@ -57,6 +57,12 @@ def test_a_machine_without_a_gpu_gets_the_mxnet_for_the_cpu(init, tmp_path):
     assert '-m pip install --constraint constraints.txt --no-deps mxnet\n' in output
     assert (tmp_path / 'venv' / '.ready-auto').exists() and (tmp_path / 'venv' / '.built').exists()
     assert all((ROOT / folder).is_dir() for folder in ('data', 'output', 'model/pretrained_model'))
+
+
+@pytest.mark.skipif(not shutil.which('dash'), reason='a shell that knows less than bash is needed')
+def test_called_by_another_shell_it_is_run_by_bash(init):
+    status, output = init(shell='dash')
+    assert status == 0 and 'installing mxnet, which computes on the CPU' in output
 
 
 def test_a_gpu_that_the_wheel_has_code_for_gets_the_mxnet_for_cuda(init):
