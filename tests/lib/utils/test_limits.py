@@ -62,9 +62,10 @@ def test_a_fifo_is_refused_at_once_and_called_by_its_name(reader, tmp_path):
     ids=['limits', 'parameters', 'symbol', 'identity', 'proposals', 'classes'])
 def test_what_stands_in_the_place_of_a_file_does_not_pass_for_nothing(look, tmp_path):
     os.mkfifo(str(tmp_path / 'config.yaml'))
-    with pytest.raises(limits.NoInput, match=r'a regular file is expected, this is a named pipe \(FIFO\)') as caught:
+    expected = limits.NoInput if look is not load_arrays else CheckpointError     # whose message has the path
+    with pytest.raises(expected, match=r'a regular file is expected, this is a named pipe \(FIFO\)') as caught:
         look(str(tmp_path / 'config.yaml'))
-    assert caught.value.filename == str(tmp_path / 'config.yaml')
+    assert str(tmp_path / 'config.yaml') in (getattr(caught.value, 'filename', None), str(caught.value).split(': ')[0])
 
 
 def test_only_files_are_there(tmp_path):
