@@ -10,6 +10,7 @@ import numpy as np
 from lib.dataset import check_usable, read_annotated
 from lib.errors import ConfigError, DatasetError
 from lib.utils import memory
+from lib.utils.console import counted
 from lib.utils.folders import locked_folder
 from lib.utils.image_file import imread
 from lib.utils.show_boxes import draw_detections
@@ -180,7 +181,8 @@ def go_on(trainer, saved, same_data, cfg, loader):
                            'a run without the change; TRAIN.lr may need to follow', saved.source,
                            before.step_images * before.accumulate, loader.step_size * cfg.TRAIN.GRAD_ACCUM)
     trainer.go_on(saved.momenta or {}, progress, own_states=saved.progress is not None)
-    logger.info('going on from %s: %d epochs and %d images done', saved.source, progress.epoch, progress.images)
+    logger.info('going on from %s: %s and %s done', saved.source, counted(progress.epoch, 'epoch'),
+                counted(progress.images, 'image'))
     return progress.epoch, progress.images, progress.order_images
 
 

@@ -17,6 +17,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.errors import CheckpointError, error_line
+from lib.utils.console import counted
 from lib.utils.limits import NoInput, is_there
 from lib.utils.memory import is_lack_of_memory
 from lib.utils.whole_file import save_text, save_whole
@@ -194,12 +195,12 @@ def check_params(symbol: mx.sym.Symbol, input_shapes: dict[str, tuple], arg_para
     faults += ['%s has shape %s, %s expected' % (name, given[name], needed[name])
                for name in sorted(set(needed) & set(given)) if given[name] != needed[name]]
     if faults:
-        raise CheckpointError('%s does not fit the network (%d parameters): %s. %s'
-                              % (source, len(faults), '; '.join(faults), remedy))
+        raise CheckpointError('%s does not fit the network (%s): %s. %s'
+                              % (source, counted(len(faults), 'parameter'), '; '.join(faults), remedy))
     extra = sorted(set(given) - set(needed))
     if extra:
-        logger.info('%s: ignored %d parameters that the network does not have: %s',
-                    source, len(extra), ', '.join(extra))
+        logger.info('%s: ignored %s that the network does not have: %s', source, counted(len(extra), 'parameter'),
+                    ', '.join(extra))
 
 
 def check_is_there(path: str, remedy: str = '') -> None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from lib.dataset.imdb import flip_entry
 from lib.errors import DatasetError
+from lib.utils.console import counted
 from lib.utils.image import get_image, resized_shape, tensor_vstack
 from rfcn.core.pipeline import in_threads
 
@@ -226,8 +227,8 @@ class Loader:
     def log_skipped(self):
         """Log, at the end of a run, which images were replaced by others."""
         if self.skipped:
-            logger.warning('%d images could not be read and were skipped (on_bad_image: skip):\n  %s',
-                           len(self.skipped), '\n  '.join(map(str, self.skipped.values())))
+            logger.warning('skipped %s that could not be read (on_bad_image: skip):\n  %s',
+                           counted(len(self.skipped), 'image'), '\n  '.join(map(str, self.skipped.values())))
 
     def _note_bad(self, path, error):
         if path not in self.skipped:

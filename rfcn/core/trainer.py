@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from lib.errors import UserError
-from lib.utils.console import progress
+from lib.utils.console import counted, progress
 from lib.utils.limits import is_there, open_input
 from lib.utils.whole_file import end_line
 from rfcn.checkpoints import resume, states
@@ -164,8 +164,8 @@ class Trainer:
     def _leave_if(wish, epoch, images=0):
         """End the run if that is wished; what resuming needs has been written."""
         if wish:
-            logger.warning('stopped by %s after %d epochs and %d images; TRAIN.RESUME=auto goes on from here',
-                           wish.name, epoch, images)
+            logger.warning('stopped by %s after %s and %s; TRAIN.RESUME=auto goes on from here', wish.name,
+                           counted(epoch, 'epoch'), counted(images, 'image'))
             raise Stopped(wish)
 
     def _is_unvalidated(self, epoch):

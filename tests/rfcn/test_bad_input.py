@@ -52,7 +52,7 @@ def test_a_damaged_image_can_be_skipped(own_tiny_voc, train):
     path.write_bytes(path.read_bytes()[:-200])
     log = train('dataset.on_bad_image=skip')
     assert 'skipped (on_bad_image: skip)' in log
-    end = log.rpartition('1 images could not be read and were skipped (on_bad_image: skip):')[2]
+    end = log.rpartition('skipped 1 image that could not be read (on_bad_image: skip):')[2]
     assert 'high2.jpg: expected an image' in end and 'epoch 1' not in end
 
 

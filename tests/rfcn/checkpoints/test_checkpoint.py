@@ -146,7 +146,7 @@ def test_fitting_parameters_pass_and_superfluous_ones_are_reported(caplog):
     arg_params['fc1000_weight'] = mx.nd.ones((2, 2))
     with caplog.at_level('INFO'):
         check_params(small_symbol(), {'data': (1, 3, 2, 2)}, arg_params, aux_params, 'x.params')
-    assert 'x.params: ignored 1 parameters that the network does not have: fc1000_weight' in caplog.text
+    assert 'x.params: ignored 1 parameter that the network does not have: fc1000_weight' in caplog.text
 
 
 def test_all_faults_of_a_checkpoint_are_listed_in_one_error():

@@ -121,6 +121,16 @@ def test_a_stop_amid_a_validation_leaves_it_unfinished_until_the_run_is_resumed(
     assert Path(whole + '-best.params').read_bytes() == Path(parts + '-best.params').read_bytes()
 
 
+def test_the_log_counts_what_was_done_when_a_run_was_stopped(train, stop_at, caplog):
+    caplog.set_level('INFO')
+    stop_at(3)
+    with pytest.raises(Stopped):
+        train('a', 'TRAIN.end_epoch=2', *SCHEDULE)
+    train('a', 'TRAIN.end_epoch=2', 'TRAIN.RESUME=auto', *SCHEDULE)
+    assert 'stopped by SIGTERM after 1 epoch and 0 images' in caplog.text
+    assert 'a/tiny-0001.params: 1 epoch and 0 images done' in caplog.text
+
+
 def test_a_stop_at_the_end_of_an_epoch_that_has_no_checkpoint_writes_one(train, stop_at):
     steps = stop_at(3)      # the last one of the epoch
     settings = SCHEDULE + ['TRAIN.end_epoch=4', 'TRAIN.CHECKPOINT_PERIOD=4']
