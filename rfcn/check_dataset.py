@@ -2,7 +2,7 @@
 
 Reads every annotation and every image once, as training does. Prints all faults, how many objects each class has, how
 many of them are used, and how well the anchors fit. The exit status is 0 if training would start, and a test of the
-test set, if that is there; 1 if not.
+test set, if that is there; 1 if not. Weights that `network.pretrained` names need not be there yet: the verdict tells.
 """
 import sys
 from pathlib import Path
@@ -33,9 +33,10 @@ from lib.errors import ConfigError, DatasetError
 from lib.rpn.anchors import anchorless, generate_anchors
 from lib.utils.console import progress, say
 from lib.utils.folders import check_new_folder, whole_folder
+from lib.utils.limits import is_there
 from lib.utils.whole_file import check_not_read, check_place, is_standard_output, save_text
 from rfcn import data_sets
-from rfcn.checkpoints.checkpoint import check_is_there, params_path
+from rfcn.checkpoints.checkpoint import params_path
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
 from rfcn.collect_env import LIB_NAME
@@ -109,7 +110,8 @@ def obstacles(cfg, reports, failures):
     texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
-            check_network(cfg)
+            if cfg.symbol:      # data may be checked before a network is chosen
+                make_symbol(cfg)
             open_set = functools.partial(DATASETS[cfg.dataset.dataset].evaluation, **data_sets.dataset_options(cfg))
             imdbs = {name: open_set(reports[name].data) for name in dict.fromkeys(used)}
             check_same_classes({name: reports[name].data for name in training}, 'Give them with dataset.CLASSES')
@@ -119,14 +121,6 @@ def obstacles(cfg, reports, failures):
         except (ValueError, FileNotFoundError) as error:
             texts.append(str(error))
     return texts
-
-
-def check_network(cfg):
-    """Raise the error of a training whose network is not known, or whose `network.pretrained` is not there."""
-    if cfg.symbol:      # data may be checked before a network is chosen
-        make_symbol(cfg)
-    if cfg.network.pretrained and not cfg.TRAIN.RESUME:     # a run that goes on does not read it
-        check_is_there(params_path(cfg.network.pretrained, cfg.network.pretrained_epoch))
 
 
 class AnchorCheck(NamedTuple):
@@ -188,11 +182,15 @@ def report_text(reports, failures, overlaps, anchors):
                                             anchors.images)])
 
 
-def verdict_text(stops):
-    """Whether training would start, with the first of the obstacles."""
-    if not stops:
-        return 'training would start'
-    return 'training would not run: %s%s' % (stops[0], more_text(stops))
+def verdict_text(cfg, stops):
+    """Whether training would start, with the first of the obstacles. Data may be checked before weights are there."""
+    if stops:
+        return 'training would not run: %s%s' % (stops[0], more_text(stops))
+    network = cfg.network
+    weights = params_path(network.pretrained, network.pretrained_epoch)
+    if network.pretrained and not cfg.TRAIN.RESUME and not is_there(weights):   # a run that goes on does not read them
+        return 'training would start when its weights are there: %s, see data/README.md' % weights
+    return 'training would start'
 
 
 def more_text(stops):
@@ -266,7 +264,7 @@ def run(cfg, args):
         stops = obstacles(cfg, reports, failures)
     overlaps = shared(reports, training)
     untested = untestable(cfg, reports, failures)
-    verdict = '\n'.join(filter(None, [verdict_text(stops), untested]))
+    verdict = '\n'.join(filter(None, [verdict_text(cfg, stops), untested]))
     text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)
     say(text, file=sys.stderr if is_standard_output(args.html) else sys.stdout)
     good = not stops and not untested
