@@ -141,8 +141,12 @@ class Description:
                 path = self.folder if os.path.normpath(candidate) == '.' else inside(self.folder, candidate)
                 if os.path.exists(path):
                     return os.path.relpath(path, self.folder)
-        raise self._error("%s: there is no folder or list of images '%s' in %s. Correct the entry", key, entry,
-                          os.path.abspath(os.path.join(self.folder, base)))
+        parts = [part for part in entry.split('/') if part]
+        ends = ('/'.join(parts[start:]) for start in range(1, len(parts)))      # of a path of another computer
+        place = os.path.abspath(os.path.join(self.folder, base))
+        there = (end for end in ends if is_inside(place, end) and os.path.exists(os.path.join(place, end)))
+        raise self._error("%s: there is no folder or list of images '%s' in %s. %s", key, entry, place,
+                          next(('%s is there: correct the entry' % end for end in there), 'Correct the entry'))
 
 
 _NOTHING = (None, '', 'null', '~', 'Null', 'NULL', [])

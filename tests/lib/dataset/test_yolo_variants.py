@@ -124,6 +124,14 @@ def test_an_entry_that_is_not_there_is_an_error_and_never_another_folder(write, 
         trained_on('yolo', write(names=NAMES + 'train: %s\n' % entry))
 
 
+@pytest.mark.parametrize('entry, end', [
+    ('/content/pets/images/train', 'images/train is there: correct the entry'),
+    ('D:\\pets\\images\\train\\', 'images/train is there: correct the entry'), ('/x/trian', 'Correct the entry')])
+def test_an_entry_of_another_computer_tells_what_is_there(write, entry, end):
+    with pytest.raises(DatasetError, match=r'train: there is no folder or list of images .*\. %s$' % end):
+        trained_on('yolo', write(names=NAMES + 'train: %s\n' % entry))
+
+
 def test_an_entry_below_path_is_never_one_beside_it(write):
     folder = write({'new/images/trian/b.jpg': None}, names=NAMES + 'path: new\ntrain: images/train\n')
     with pytest.raises(DatasetError, match=r"no folder or list of images 'images/train' in .*new\. Correct the entry"):
