@@ -24,7 +24,7 @@ from pathlib import Path
 from lib.errors import ConfigError, UserError
 from lib.utils.console import discard
 from rfcn.cli.commands import SHARED
-from rfcn.cli.script import make_parser, run_script
+from rfcn.cli.script import make_parser, run_script, whole_number_from
 from rfcn.launching import agent
 from rfcn.launching.hosts import LOCAL, MOST_PROCESSES, assign_processes, local_host, read_hosts, variables_of
 from rfcn.launching.watch import ALL_END, MISSING_STATUS
@@ -321,9 +321,10 @@ class Launch:
 def main(argv=None):
     """Entry point. Returns the exit status."""
     parser = make_parser(__doc__)
-    parser.add_argument('--workers', type=int,
+    number = whole_number_from(1, MOST_PROCESSES)
+    parser.add_argument('--workers', type=number,
                         help='how many share the work; by default as many as the hosts take, or 2')
-    parser.add_argument('--servers', type=int, default=1, help='processes that add up gradients (default 1)')
+    parser.add_argument('--servers', type=number, default=1, help='processes that add up gradients (default 1)')
     parser.add_argument('--hosts', help='file of hosts, a line each: NAME [slots=N] [path=DIR] [python=FILE] '
                                         '[address=IP] [VARIABLE=VALUE ...]')
     parser.add_argument('--rsh', default=SSH, help='remote shell (default: %(default)s)')
@@ -336,10 +337,10 @@ def main(argv=None):
         raise ConfigError('rfcn launch shares out %s, as in rfcn launch --workers 2 -- train --cfg X.yaml; found %s'
                           % (', '.join(SHARED), command[0] if command else 'no command'))
     hosts = read_hosts(args.hosts) if args.hosts else [local_host(args.workers or 2)]
-    workers = sum(host.slots for host in hosts) if args.workers is None else args.workers
-    if not (1 <= workers <= MOST_PROCESSES and 1 <= args.servers <= MOST_PROCESSES):
-        raise ConfigError('--workers and --servers must be above 0 and at most %d, not %d and %d'
-                          % (MOST_PROCESSES, workers, args.servers))
+    workers = args.workers or sum(host.slots for host in hosts)
+    if workers > MOST_PROCESSES:
+        raise ConfigError('%s: the hosts have %d slots; at most %d workers share the work: name fewer with --workers N'
+                          % (args.hosts, workers, MOST_PROCESSES))
     logging.basicConfig(level='INFO', format='launch: %(message)s', stream=sys.stderr)
     logs = args.logs or os.path.join('launch_logs', time.strftime('%Y%m%d-%H%M%S'))
     rsh = words_of_shell(args.rsh)

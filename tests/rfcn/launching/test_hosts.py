@@ -143,11 +143,22 @@ def test_a_worker_needs_a_number_of_its_own(text):
 
 @pytest.mark.parametrize('words, message', [
     ('', 'shares out train, train_rpn'), ('-- demo', 'shares out train, train_rpn'),
-    ('--workers 0 -- train', 'must be above 0'),
-    ('--workers 1000000 -- train', 'must be above 0 and at most 1024, not 1000000 and 1')])
-def test_what_cannot_be_launched_is_refused(words, message):
+    ('--hosts hosts -- train', 'hosts: the hosts have 1025 slots; at most 1024 workers')])
+def test_what_cannot_be_launched_is_refused(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'hosts').write_text('a address=127.0.0.1 slots=1024\nb address=127.0.0.2 slots=1')
     with pytest.raises(ConfigError, match=message):
         main(['launch'] + words.split())
+
+
+@pytest.mark.parametrize('words, message', [
+    ('--workers 0 -- train', "--workers: expected a whole number from 1, not '0'"),
+    ('--workers two -- train', "--workers: expected a whole number from 1, not 'two'"),
+    ('--servers 1000000 -- train', '--servers: expected 1024 at most, not 1000000')])
+def test_a_number_of_processes_that_cannot_be_is_refused(words, message, capsys):
+    with pytest.raises(SystemExit):
+        main(['launch'] + words.split())
+    assert message in capsys.readouterr().err
 
 
 def test_a_command_that_is_not_shared_is_no_worker(monkeypatch):
