@@ -119,15 +119,16 @@ class GivenRoisPredictor:
 
 def predictor_of_part(cfg: Config, symbol: mx.sym.Symbol, inputs: list[str], arg_params: Params,
                       aux_params: Params) -> Predictor:
-    """The RPN alone, or R-FCN on given RoIs, for inference.
+    """The RPN alone, or R-FCN on given RoIs, for inference. Raises as `check_part`."""
+    check_part(cfg)
+    return _predictor(cfg, symbol, inputs, arg_params, aux_params)
 
-    Raises:
-        ConfigError: `TEST.PRECISION` is int8: only whole networks have INT8 models.
-    """
+
+def check_part(cfg: Config) -> None:
+    """Raise a ConfigError if `TEST.PRECISION` is int8: only whole networks have INT8 models."""
     if cfg.TEST.PRECISION == 'int8':
         raise ConfigError('TEST.PRECISION: int8 is for a whole network (rfcn test), and this is a part of one; '
                           'write fp32 or bf16')
-    return _predictor(cfg, symbol, inputs, arg_params, aux_params)
 
 
 def _predictor(cfg, symbol, inputs, arg_params, aux_params):

@@ -47,6 +47,7 @@ from rfcn.core.module import contexts, fixed_param_names
 from rfcn.core.schedule import last_epoch
 from rfcn.core.target_loaders import anchor_loader, roi_loader
 from rfcn.exporters.plain import symbol_beside
+from rfcn.precision.cpu import check_device
 from rfcn.propose import SETTINGS, add_proposals, make_proposals, proposal_paths, proposals_path, training_rois
 from rfcn.symbols import make_symbol
 
@@ -137,6 +138,8 @@ def check_config(cfg):
     if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS + (FIFTH,):
         raise ConfigError('TRAIN.model_prefix is to name the final checkpoint and must not be empty or one of %s'
                           % ', '.join(STEPS + (FIFTH,)))
+    inference.check_part(cfg)   # the proposals are made by a part of the network, an RPN
+    check_device(cfg, 'TEST')
     rois_per_image(step_config(cfg, 'rfcn1'))   # raises where they cannot be shared out
     network = make_symbol(cfg)
     rpn, rfcn = network.get_symbol_rpn(is_train=False), network.get_symbol_rfcn(is_train=False)

@@ -19,7 +19,7 @@ from rfcn import data_sets, inference
 from rfcn.checkpoints import checkpoint, resume, states
 from rfcn.checkpoints.identity import CONFIG, identity_of, summary, training_keys
 from rfcn.checkpoints.pretrained import start_params
-from rfcn.config.config import dump
+from rfcn.config.config import dump, with_overrides
 from rfcn.core.module import TrainModule
 from rfcn.core.schedule import batches_in, last_epoch, linear_scaling, lr_schedule, updates_per_epoch
 from rfcn.core.trainer import Trainer
@@ -249,6 +249,10 @@ def validation(cfg):
         logger.warning('dataset.val_image_set is %s, but it is not validated on: TRAIN.EVAL_PERIOD is 0',
                        cfg.dataset.val_image_set)
         return None
+    if cfg.TEST.PRECISION == 'int8':
+        logger.warning('TEST.PRECISION is int8, and the validation computes in fp32: an INT8 model is made of a '
+                       'checkpoint, by rfcn quantize')
+        cfg = with_overrides(cfg, {'TEST.PRECISION': 'fp32'})
     check_device(cfg, 'TEST')   # now, and not after the first epoch
     imdb, = data_sets.datasets(cfg, cfg.dataset.val_image_set)
     check_usable([imdb], 'validated on')

@@ -26,6 +26,14 @@ def test_a_precision_that_gpus_do_not_have_is_refused_before_the_training_and_no
         validation(tiny_cfg('dataset.val_image_set=val', 'TEST.PRECISION=bf16', 'gpus=0'))
 
 
+def test_a_validation_that_cannot_compute_in_int8_says_so_and_is_that_of_fp32(tiny_cfg, train, caplog):
+    settings = ['dataset.val_image_set=val', 'TRAIN.end_epoch=1']
+    scores = [log_lines(train(name, *settings, 'TEST.PRECISION=' + name), 'val') for name in ('fp32', 'int8')]
+    assert scores[0] == scores[1]
+    assert 'TEST.PRECISION is int8, and the validation computes in fp32' in caplog.text
+    assert validation(tiny_cfg(*settings, 'TEST.PRECISION=int8', 'gpus=0'))     # no reason to refuse a training on one
+
+
 class FakeLoader:
     """Of no images."""
     roidb, step_size = [], 1

@@ -134,6 +134,14 @@ def test_a_step_has_the_batch_of_its_kind():
     assert train_alternate.step_config(cfg, 'rfcn2').TRAIN.BATCH_IMAGES == 4  # RCNN_BATCH_IMAGES is 0
 
 
+@pytest.mark.parametrize('overrides, told', [
+    (['TEST.PRECISION=int8'], 'int8 is for a whole network'),
+    (['TEST.PRECISION=bf16', 'gpus=0'], 'TEST.PRECISION: bf16 runs on the CPU alone')])
+def test_a_precision_in_which_no_proposals_are_made_is_refused_before_the_first_step(tiny_voc, overrides, told):
+    with pytest.raises(ConfigError, match=told):
+        train_alternate.check_config(config_of(tiny_voc, *overrides))
+
+
 @pytest.mark.parametrize('key', ['rpn1_lr', 'rfcn2_epoch'])
 def test_a_step_without_rate_or_epochs_is_refused(tiny_voc, key):
     with pytest.raises(ConfigError, match='values above 0 for TRAIN.ALTERNATE: ' + key):
