@@ -97,8 +97,11 @@ def train_alternate(cfg, folder, devices=None):
     Raises:
         ConfigError: a step without a learning rate or epochs, shared layers that are not fixed, or checkpoints of other
             settings.
+        DatasetError, FileNotFoundError: there is no such validation set, or it cannot be read.
     """
     check_config(cfg)
+    if cfg.dataset.val_image_set:       # gets proposals too: what is wrong with it is told before the first step
+        data_sets.datasets(cfg, cfg.dataset.val_image_set)
     with locked_folder(folder):
         return _train_steps(cfg, Steps(cfg, folder, devices))
 

@@ -142,6 +142,12 @@ def test_a_precision_in_which_no_proposals_are_made_is_refused_before_the_first_
         train_alternate.check_config(config_of(tiny_voc, *overrides))
 
 
+def test_a_validation_set_that_is_not_there_is_told_before_the_first_step(tiny_voc, tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        train_alternate.train_alternate(config_of(tiny_voc, 'dataset.val_image_set=gone'), tmp_path)
+    assert not list(tmp_path.glob('rpn1*'))
+
+
 @pytest.mark.parametrize('key', ['rpn1_lr', 'rfcn2_epoch'])
 def test_a_step_without_rate_or_epochs_is_refused(tiny_voc, key):
     with pytest.raises(ConfigError, match='values above 0 for TRAIN.ALTERNATE: ' + key):
