@@ -141,6 +141,8 @@ def check_config(cfg):
     if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS + (FIFTH,):
         raise ConfigError('TRAIN.model_prefix is to name the final checkpoint and must not be empty or one of %s'
                           % ', '.join(STEPS + (FIFTH,)))
+    for step in steps_of(cfg):
+        training.check_settings(step_config(cfg, step))
     inference.check_part(cfg)   # the proposals are made by a part of the network, an RPN
     check_device(cfg, 'TEST')
     rois_per_image(step_config(cfg, 'rfcn1'))   # raises where they cannot be shared out

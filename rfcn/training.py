@@ -72,7 +72,9 @@ def train(cfg, symbol, loader, output_path, devices, *, kind, extra_params=lambd
 
 
 def check_settings(cfg):
-    """Raise a ConfigError for settings that no training can have: of its epochs, of the name of its checkpoints."""
+    """Raise a ConfigError for settings that no training can have: of its epochs, of the name of its checkpoints, of its
+    rate.
+    """
     if not cfg.TRAIN.end_epoch:
         raise ConfigError('TRAIN.end_epoch is 0, so nothing would be trained: give the number of epochs')
     if cfg.TRAIN.begin_epoch and not cfg.TRAIN.RESUME:
@@ -81,6 +83,9 @@ def check_settings(cfg):
     if not cfg.TRAIN.model_prefix:
         raise ConfigError('TRAIN.model_prefix is empty: give the first part of the names of the checkpoints, such as '
                           'TRAIN.model_prefix=rfcn')
+    if cfg.TRAIN.warmup and cfg.TRAIN.warmup_lr > cfg.TRAIN.lr:
+        raise ConfigError('TRAIN.warmup_lr is %g and must not exceed TRAIN.lr, which is %g'
+                          % (cfg.TRAIN.warmup_lr, cfg.TRAIN.lr))
     if not cfg.TRAIN.lr:
         logger.warning('TRAIN.lr is 0: no weight will change')
 

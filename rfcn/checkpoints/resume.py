@@ -61,6 +61,7 @@ def begin(cfg: Config, prefix: str, identity: Identity) -> tuple[SavedRun | None
         a SavedRun or None, and whether its images and their order are the same.
     Raises:
         CheckpointError: the checkpoint belongs to another run, or a new run would overwrite one.
+        FileNotFoundError: there is no such checkpoint to go on from, or no network to start from.
     """
     saved = newest(prefix) if cfg.TRAIN.RESUME == 'auto' else None
     if cfg.TRAIN.RESUME is True:
@@ -76,9 +77,28 @@ def begin(cfg: Config, prefix: str, identity: Identity) -> tuple[SavedRun | None
                 raise
             saved = None
     if not saved:
+        if cfg.network.pretrained:
+            check_start(params_path(cfg.network.pretrained, cfg.network.pretrained_epoch), prefix)
         make_room(prefix, cfg.TRAIN.OVERWRITE, OTHER_RUN if cfg.TRAIN.RESUME != 'auto' else NOT_WHOLE)
     check_neighbours(prefix, identity.kind, cfg.TRAIN.OVERWRITE)
     return saved, same_data
+
+
+def files_of(prefix: str) -> list[str]:
+    """Paths of the checkpoints and the log of a run, sorted."""
+    return sorted(path for end in ('[0-9][0-9][0-9][0-9].params', '[0-9][0-9][0-9][0-9].states', 'best.params',
+                                   'best.states', 'interrupted.states', 'log.jsonl')
+                  for path in glob.glob(glob.escape(prefix) + '-' + end))
+
+
+def check_start(path: str, prefix: str) -> None:
+    """Raise a FileNotFoundError or a CheckpointError, before an earlier run is removed, if the network at `path`, that
+    the new one starts from, is not there or is of the earlier run itself.
+    """
+    check_is_there(path)
+    if os.path.realpath(path) in map(os.path.realpath, files_of(prefix)):
+        raise CheckpointError('%s: network.pretrained names a checkpoint of the run that this one would take the place '
+                              'of: choose another output_path' % path)
 
 
 def make_room(prefix: str, overwrite: bool, held: str = OTHER_RUN) -> None:
@@ -87,9 +107,7 @@ def make_room(prefix: str, overwrite: bool, held: str = OTHER_RUN) -> None:
     Args:
         held: what the error says that the folder holds, and how to go on from it.
     """
-    files = sorted(path for end in ('[0-9][0-9][0-9][0-9].params', '[0-9][0-9][0-9][0-9].states', 'best.params',
-                                    'best.states', 'interrupted.states', 'log.jsonl')
-                   for path in glob.glob(glob.escape(prefix) + '-' + end))
+    files = files_of(prefix)
     if not any(path.endswith('.params') or path == interrupted_path(prefix) for path in files):
         return      # at most what a run left that was killed before its first checkpoint
     if not overwrite:

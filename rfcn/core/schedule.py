@@ -6,8 +6,6 @@ import math
 
 import mxnet as mx
 
-from lib.errors import ConfigError
-
 logger = logging.getLogger(__name__)
 
 
@@ -63,11 +61,7 @@ def lr_schedule(base_lr, epochs, updates_per_epoch, *, factor=0.1, warmup=False,
         epochs: where to drop, in epochs; fractions count, those of an update are cut off.
         updates_per_epoch: see the function of that name; the release's number, images / batch, need not be whole.
         warmup_mode: 'constant', or 'linear': the rate rises from warmup_lr by the same amount with each update.
-    Raises:
-        ConfigError: the rate of the warm-up is above the one that it leads to.
     """
-    if warmup and warmup_lr > base_lr:
-        raise ConfigError('TRAIN.warmup_lr is %g and must not exceed TRAIN.lr, which is %g' % (warmup_lr, base_lr))
     steps = [max(1, int(epoch * updates_per_epoch)) for epoch in epochs]
     steps = sorted(set(steps)) or [2 ** 31]
     return mx.lr_scheduler.MultiFactorScheduler(

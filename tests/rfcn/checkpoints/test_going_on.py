@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError
+from lib.errors import CheckpointError, ConfigError
 from rfcn import quantize, train_end2end
 from rfcn.checkpoints import resume, states
 from rfcn.checkpoints.checkpoint import load_params
@@ -206,6 +206,26 @@ def test_a_new_run_does_not_overwrite_another_one_unless_that_is_meant(train, tm
     assert [line.split(',')[0] for line in open(prefix + '-curves/train.csv')][0] == 'step'
     assert len(list(open(prefix + '-curves/train.csv'))) == 1 + len(list(open(prefix + '-log.jsonl')))
     assert load_config(str(tmp_path / 'run' / 'config.yaml')).seed == 1
+
+
+@pytest.mark.parametrize('start, raised, told', [
+    ('tiny', CheckpointError, 'tiny-0001.params: network.pretrained names a checkpoint of the run'),
+    ('gone', FileNotFoundError, 'gone-0001.params: no such parameter file')])
+def test_an_earlier_run_stays_where_the_network_to_start_from_is_its_own_or_not_there(train, tmp_path, start, raised,
+                                                                                      told):
+    train()
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'run').glob('tiny-*.*')}
+    with pytest.raises(raised, match=told):
+        train('TRAIN.OVERWRITE=true', 'network.pretrained=%s' % (tmp_path / 'run' / start),
+              'network.pretrained_epoch=1')
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'run').glob('tiny-*.*')} == before
+
+
+def test_an_earlier_run_stays_where_the_warm_up_is_above_the_rate(train, tmp_path):
+    train()
+    with pytest.raises(ConfigError, match='TRAIN.warmup_lr is 0.1 and must not exceed TRAIN.lr, which is 0.01'):
+        train('TRAIN.OVERWRITE=true', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.1')
+    assert (tmp_path / 'run' / 'tiny-0001.params').exists()
 
 
 def test_a_run_of_another_name_does_not_replace_config_yaml(train, tmp_path):

@@ -5,7 +5,6 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from lib.errors import ConfigError
 from rfcn.checkpoints import checkpoint
 from rfcn.core.loader import Batch
 from rfcn.core.module import TrainModule
@@ -77,9 +76,7 @@ def test_the_rates_are_those_of_the_release(golden):
         assert schedule.step == case['lr_iters']
 
 
-def test_a_warm_up_above_the_rate_is_refused():
-    with pytest.raises(ConfigError, match='TRAIN.warmup_lr is 0.1 and must not exceed TRAIN.lr, which is 0.01'):
-        lr_schedule(0.01, (1,), 10, warmup=True, warmup_lr=0.1, warmup_step=5)
+def test_a_warm_up_may_have_the_rate_itself():
     assert lr_schedule(0.01, (1,), 10, warmup_lr=0.1)(1) == 0.01
     assert rates(3, 0.01, (), 10, warmup=True, warmup_lr=0.01, warmup_step=2) == [0.01] * 3
 

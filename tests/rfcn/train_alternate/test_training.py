@@ -148,6 +148,12 @@ def test_a_validation_set_that_is_not_there_is_told_before_the_first_step(tiny_v
     assert not list(tmp_path.glob('rpn1*'))
 
 
+def test_a_warm_up_above_the_rate_of_a_later_step_is_refused_before_the_first_one(tiny_voc):
+    with pytest.raises(ConfigError, match='warmup_lr is 0.01 and must not exceed TRAIN.lr, which is 0.005'):
+        train_alternate.check_config(config_of(tiny_voc, 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.01',
+                                               'TRAIN.ALTERNATE.rfcn2_lr=0.005'))
+
+
 @pytest.mark.parametrize('key', ['rpn1_lr', 'rfcn2_epoch'])
 def test_a_step_without_rate_or_epochs_is_refused(tiny_voc, key):
     with pytest.raises(ConfigError, match='values above 0 for TRAIN.ALTERNATE: ' + key):
