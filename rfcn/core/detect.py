@@ -33,6 +33,10 @@ SIZES, INT8_SIZES = 2, 4  # of image that are kept bound on a device, such as an
 ROIS_COLUMNS, DETS_COLUMNS = 5, 5     # image index and box; box and score
 # MXNet's Modules are not for several threads, and neither are callbacks of operators in Python: one thread at a time.
 NETWORK_LOCK = threading.RLock()
+# A process is forked between two of them: MXNet waits within the fork for its operators, and one in Python waits for
+# the interpreter, which the fork holds: for ever.
+os.register_at_fork(before=NETWORK_LOCK.acquire, after_in_parent=NETWORK_LOCK.release,
+                    after_in_child=NETWORK_LOCK.release)
 # batch: a DataBatch of data and im_info; images: how many of its images count, the rest fills it up;
 # mirrored_widths: of each of these images, its width in pixels where the view is its mirror image, else None
 View = namedtuple('View', 'batch images mirrored_widths')

@@ -2,6 +2,8 @@
 import itertools
 import math
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import rfcn
 from lib.errors import CheckpointError, ConfigError, DatasetError
 from rfcn.config.config import load_config
 from rfcn.detector import Detection, Detector
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope='module')
@@ -166,6 +169,38 @@ def test_two_detectors_in_two_threads_do_not_disturb_each_other(detector, tiny_r
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda number: (detector, other)[number % 2].detect(picture), range(20), timeout=300))
     assert all(same(one, expected) for one in found)
+
+
+DETECTS_IN_FORKS = '''
+import multiprocessing, sys, threading
+from rfcn import Detector
+config, params, picture = sys.argv[1:]
+detector, ended = Detector(config, params), threading.Event()
+expected = len(detector.detect(picture))
+
+def work():
+    while not ended.is_set():
+        detector.detect(picture)
+
+def child():
+    sys.exit(0 if len(detector.detect(picture)) == expected else 1)
+
+thread = threading.Thread(target=work)
+thread.start()
+processes = [multiprocessing.get_context('fork').Process(target=child) for _ in range(10)]
+for process in processes:
+    process.start()
+    process.join()
+ended.set()
+thread.join()
+print([process.exitcode for process in processes])
+'''
+
+
+def test_a_process_that_is_forked_while_a_thread_detects_detects_as_well(tiny_run, tiny_params, picture):
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', DETECTS_IN_FORKS, str(tiny_run / 'config.yaml'),
+                           tiny_params, picture], cwd=str(ROOT), stdout=subprocess.PIPE, text=True, timeout=120)
+    assert done.stdout == '%s\n' % ([0] * 10)
 
 
 def test_many_images_come_in_order_and_may_be_endless(detector, picture):
