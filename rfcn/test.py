@@ -32,7 +32,14 @@ from rfcn.core.workers import workers
 from rfcn.evaluate import evaluate
 from rfcn.precision import quantization
 from rfcn.propose import add_proposals, proposal_paths, sets_with_files, with_proposals
-from rfcn.report.command import PICTURES, SCORE, add_shared_arguments, read_summary, write_report
+from rfcn.report.command import (
+    PICTURES,
+    SCORE,
+    add_shared_arguments,
+    check_annotated,
+    read_summary,
+    write_report,
+)
 from rfcn.result import RESULT_FILE, detections_path, write_result
 
 logger = logging.getLogger(__name__)
@@ -67,6 +74,8 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
         report: a function (imdb, all_boxes, evaluation), called at the end.
     """
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
+    if report:
+        check_annotated(imdb)
     saved = detections_path(folder, imdb)
     origin, group = origin_of(cfg, params, imdb), workers()
     # Departure: the release takes whatever detections are saved, and keeps annotations in a cache for ever.

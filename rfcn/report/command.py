@@ -67,9 +67,7 @@ def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against
     Raises:
         UserError: the images have no annotations, or `against` is no folder of a report.
     """
-    if not imdb.has_annotations:
-        raise UserError('%s has no annotations: there is nothing that a report could compare the detections with'
-                        % imdb.name)
+    check_annotated(imdb)
     before = read_summary(against) if against else None
     imdb.check_detections(all_boxes)
     objects = analysis.objects_of(imdb)
@@ -83,6 +81,13 @@ def write_report(cfg, imdb, all_boxes, evaluation, folder, *, params='', against
             Path(temporary).write_text(text, encoding='utf-8')
     logger.info('wrote %s', Path(folder, PAGE))
     return str(Path(folder, PAGE))
+
+
+def check_annotated(imdb):
+    """Raise a UserError where a data set has no annotations."""
+    if not imdb.has_annotations:
+        raise UserError('%s has no annotations: there is nothing that a report could compare the detections with'
+                        % imdb.name)
 
 
 def _content(cfg, imdb, evaluation, objects, judged, params, before, thresh):

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError, DatasetError
+from lib.errors import CheckpointError, DatasetError, UserError
 from lib.utils.image_file import imread
 from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, evaluate, propose
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
+from tests.conftest import TINY_SETS
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_the_settings_beside_a_result_are_those_that_it_comes_from_whatever_ran_
 
 def test_a_pipe_in_the_place_of_the_parameters_is_refused_and_not_waited_for(detect, tmp_path):
     os.mkfifo(str(tmp_path / 'pipe.params'))
-    with pytest.raises(OSError, match=r'this is a named pipe \(FIFO\)'):
+    with pytest.raises(CheckpointError, match=r'expected a parameter file: .* this is a named pipe \(FIFO\)'):
         detect(params=tmp_path / 'pipe.params')
 
 
@@ -166,6 +167,16 @@ def test_an_image_that_is_skipped_stops_neither_the_test_nor_the_drawings(detect
     cfg = with_overrides(cfg, {'dataset.dataset_path': str(own_tiny_voc), 'dataset.on_bad_image': 'skip'})
     assert detect(cfg=cfg, vis=True)[1] and not detect(cfg=cfg)[1]
     assert sorted(path.name for path in (tmp_path / 'drawings').iterdir()) == ['high1.png', 'wide3.png']
+
+
+def test_a_report_on_images_without_annotations_is_refused_before_the_first_detection(tiny_arguments, own_tiny_voc,
+                                                                                      tmp_path, monkeypatch):
+    for name in TINY_SETS['test']:
+        (own_tiny_voc / 'Annotations' / (name + '.xml')).unlink()
+    monkeypatch.delattr(evaluate, 'detections')
+    with pytest.raises(UserError, match='voc_test has no annotations: there is nothing that a report could compare'):
+        script.main([*tiny_arguments, 'dataset.dataset_path=%s' % own_tiny_voc, 'output_path=%s' % tmp_path,
+                     '--report', str(tmp_path / 'report')])
 
 
 def test_an_image_whose_header_is_damaged_stops_a_test_before_the_first_detection(cfg, own_tiny_voc, monkeypatch):
