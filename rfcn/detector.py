@@ -60,6 +60,9 @@ class Detector:
     parallel; the network runs for one image at a time in a process, on all cores (or on its GPU), so several threads
     make a program simpler and not the network faster. For several GPUs start a process for each.
 
+    Copied or pickled, it is its configuration and the path of its parameters, which are read again: hand it to another
+    process once, at its start, and not with each image.
+
     Args:
         cfg: path of a YAML file, or a loaded configuration; best the config.yaml that training wrote, which has the
             class names.
@@ -77,6 +80,9 @@ class Detector:
         self.params = str(params)
         with NETWORK_LOCK:
             self.predictor = inference.predictor(self.cfg, self.params)
+
+    def __reduce__(self):
+        return Detector, (self.cfg, os.path.abspath(self.params))
 
     def detect(self, image: Image, score_thresh: float | None = None, rgb: bool = False) -> list[Detection]:
         """The objects of an image, best first.

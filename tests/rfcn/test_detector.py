@@ -1,7 +1,9 @@
 """The public Python API."""
+import copy
 import itertools
 import math
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -201,6 +203,12 @@ def test_a_process_that_is_forked_while_a_thread_detects_detects_as_well(tiny_ru
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', DETECTS_IN_FORKS, str(tiny_run / 'config.yaml'),
                            tiny_params, picture], cwd=str(ROOT), stdout=subprocess.PIPE, text=True, timeout=120)
     assert done.stdout == '%s\n' % ([0] * 10)
+
+
+def test_a_copy_of_a_detector_that_was_used_detects_the_same(detector, picture):
+    expected = detector.detect(picture)
+    for another in pickle.loads(pickle.dumps(detector)), copy.deepcopy(detector):
+        assert same(another.detect(picture), expected)
 
 
 def test_many_images_come_in_order_and_may_be_endless(detector, picture):
