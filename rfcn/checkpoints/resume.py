@@ -25,7 +25,14 @@ from lib.utils.limits import is_there, open_input
 from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, check_is_there, load_params, params_path, split_params, states_path
-from rfcn.checkpoints.identity import CONFIG, QUANTIZED, Identity, check_resuming, identity_beside
+from rfcn.checkpoints.identity import (
+    CONFIG,
+    QUANTIZED,
+    Identity,
+    check_fine_tuning,
+    check_resuming,
+    identity_beside,
+)
 from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states, states_beside
 from rfcn.config.config import Config, thaw
 
@@ -78,7 +85,7 @@ def begin(cfg: Config, prefix: str, identity: Identity) -> tuple[SavedRun | None
             saved = None
     if not saved:
         if cfg.network.pretrained:
-            check_start(params_path(cfg.network.pretrained, cfg.network.pretrained_epoch), prefix)
+            check_start(cfg, prefix)
         make_room(prefix, cfg.TRAIN.OVERWRITE, OTHER_RUN if cfg.TRAIN.RESUME != 'auto' else NOT_WHOLE)
     check_neighbours(prefix, identity.kind, cfg.TRAIN.OVERWRITE)
     return saved, same_data
@@ -91,14 +98,19 @@ def files_of(prefix: str) -> list[str]:
                   for path in glob.glob(glob.escape(prefix) + '-' + end))
 
 
-def check_start(path: str, prefix: str) -> None:
-    """Raise a FileNotFoundError or a CheckpointError, before an earlier run is removed, if the network at `path`, that
-    the new one starts from, is not there or is of the earlier run itself.
+def check_start(cfg: Config, prefix: str) -> None:
+    """Raise a FileNotFoundError or a CheckpointError, before an earlier run is removed, if `network.pretrained` is not
+    there, does not suit the configuration, or is of the earlier run itself.
     """
+    path = params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
     check_is_there(path)
-    if os.path.realpath(path) in map(os.path.realpath, files_of(prefix)):
+    earlier = files_of(prefix)
+    if os.path.realpath(path) in map(os.path.realpath, earlier):
         raise CheckpointError('%s: network.pretrained names a checkpoint of the run that this one would take the place '
                               'of: choose another output_path' % path)
+    identity = identity_of_params(path, load_params(path)) if earlier else None
+    if identity:
+        check_fine_tuning(identity, cfg, path)
 
 
 def make_room(prefix: str, overwrite: bool, held: str = OTHER_RUN) -> None:

@@ -209,15 +209,18 @@ def test_a_new_run_does_not_overwrite_another_one_unless_that_is_meant(train, tm
 
 
 @pytest.mark.parametrize('start, raised, told', [
-    ('tiny', CheckpointError, 'tiny-0001.params: network.pretrained names a checkpoint of the run'),
-    ('gone', FileNotFoundError, 'gone-0001.params: no such parameter file')])
-def test_an_earlier_run_stays_where_the_network_to_start_from_is_its_own_or_not_there(train, tmp_path, start, raised,
-                                                                                      told):
+    ('run/tiny', CheckpointError, 'tiny-0001.params: network.pretrained names a checkpoint of the run'),
+    ('gone', FileNotFoundError, 'gone-0001.params: no such parameter file'),
+    ('damaged', CheckpointError, 'damaged-0001.params'),
+    ('other/tiny', CheckpointError, 'network.PIXEL_MEANS was')])
+def test_an_earlier_run_stays_where_the_new_one_cannot_start(train, tiny_run, tmp_path, start, raised, told):
     train()
+    (tmp_path / 'damaged-0001.params').write_bytes(b'cut off')
+    shutil.copytree(str(tiny_run), str(tmp_path / 'other'))
     before = {path.name: path.read_bytes() for path in (tmp_path / 'run').glob('tiny-*.*')}
     with pytest.raises(raised, match=told):
-        train('TRAIN.OVERWRITE=true', 'network.pretrained=%s' % (tmp_path / 'run' / start),
-              'network.pretrained_epoch=1')
+        train('TRAIN.OVERWRITE=true', 'network.pretrained=%s' % (tmp_path / start), 'network.pretrained_epoch=1',
+              'network.PIXEL_MEANS=[0, 0, 0]')
     assert {path.name: path.read_bytes() for path in (tmp_path / 'run').glob('tiny-*.*')} == before
 
 
