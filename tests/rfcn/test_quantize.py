@@ -124,6 +124,9 @@ def test_an_int8_model_serves_nothing_else(config, tiny_cfg, int8_params, tmp_pa
     prefix = int8_params.replace('-0000.params', '')
     with pytest.raises(CheckpointError, match='is an INT8 model, from which no training goes on'):
         train_net(tiny_cfg('network.pretrained=' + prefix, 'network.pretrained_epoch=0'), tmp_path)
+    with pytest.raises(CheckpointError, match='is an INT8 model, .* or take the checkpoint that it was made of'):
+        export.main(['--cfg', config, '--params', int8_params, '--out', str(tmp_path / 'plain-symbol.json'), INT8])
+    assert not (tmp_path / 'plain-symbol.json').exists()
 
 
 def test_a_graph_of_another_network_is_refused(config, int8_params):

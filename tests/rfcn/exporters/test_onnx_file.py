@@ -136,7 +136,7 @@ def test_without_a_runtime_the_command_says_that_it_did_not_check(monkeypatch, c
     assert 'model.onnx was not run' in caplog.text
 
 
-def test_a_file_is_compared_with_fp32_whatever_the_precision_of_tests(monkeypatch, tiny_run, tiny_params):
+def test_a_file_is_compared_with_fp32_whatever_the_precision_of_tests(monkeypatch, tiny_arguments, tmp_path):
     seen = []
 
     def compare(detector, *others):
@@ -144,8 +144,9 @@ def test_a_file_is_compared_with_fp32_whatever_the_precision_of_tests(monkeypatc
         return SimpleNamespace(equal=True)
     monkeypatch.setattr(onnx_check, 'installed_runtimes', lambda: ['onnxruntime'])
     monkeypatch.setattr(onnx_check, 'compare', compare)
-    cfg = load_config(str(tiny_run / 'config.yaml'), ['TEST.PRECISION=bf16'])
-    assert export.check(cfg, tiny_params, 'model.onnx', []) and seen == ['fp32']
+    monkeypatch.setattr(export, 'export_onnx', lambda *arguments: None)
+    words = [*tiny_arguments, '--out', str(tmp_path / 'model.onnx'), 'TEST.PRECISION=bf16']
+    assert export.main(words) == 0 and seen == ['fp32']
 
 
 def test_the_command_returns_1_where_the_file_differs(tiny_arguments, monkeypatch, capsys, runtime, tmp_path):
