@@ -46,6 +46,7 @@ from rfcn.train_end2end import train_net
 logger = logging.getLogger('rfcn')
 
 ROOT = Path(__file__).resolve().parents[1]
+IMAGES, TEST_IMAGES = 800, 200    # of the demo
 
 
 def variant_config(study, variant, seed, epochs, overrides=()):
@@ -165,12 +166,21 @@ def measure_testing(study, args, results):
         result['test_s'] = seconds[result['variant']]['total']
 
 
+def check_options(args):
+    """Raise a UserError for an option of the other kind of data, which would do nothing."""
+    others = ('data_path', 'weights') if args.data == 'demo' else ('images', 'test_images')
+    given = [name for name in others if getattr(args, name)]
+    if given:
+        raise UserError('--%s is not for --data %s: leave it out' % (given[0], args.data))
+
+
 def prepare_data(args):
     """The data of the study, rendered or given: adds where it lies to the overrides. Returns what the note says."""
     if args.data == 'demo':
-        make_dataset(args.out / 'data', train=args.images, val=1, test=args.test_images)
+        images, test_images = args.images or IMAGES, args.test_images or TEST_IMAGES
+        make_dataset(args.out / 'data', train=images, val=1, test=test_images)
         args.overrides.insert(0, 'dataset.dataset_path=%s' % (args.out / 'data'))
-        return {'training images': args.images, 'test images': args.test_images}
+        return {'training images': images, 'test images': test_images}
     path = args.data_path or first_of(ROOT / 'data' / args.data, ROOT.parent / 'shared' / 'data' / args.data)
     weights = args.weights or first_of(*(folder / 'resnet_v1_50-0000.params' for folder in (
         ROOT / 'model' / 'pretrained_model', ROOT.parent / 'shared' / 'weights')))
@@ -191,12 +201,14 @@ def main(argv=None):
     """Entry point."""
     parser = make_parser(__doc__)
     parser.add_argument('--data', choices=list(STUDIES), default='demo')
-    parser.add_argument('--data_path', type=Path, help="the photographs' folder")
-    parser.add_argument('--weights', type=Path, help='ResNet-50, a file PREFIX-0000.params')
+    parser.add_argument('--data_path', type=Path, help='of photographs: their folder')
+    parser.add_argument('--weights', type=Path, help='of photographs: ResNet-50, a file PREFIX-0000.params')
     parser.add_argument('--epochs', type=whole_number_from(1), default=2, help='of the images and their mirror images')
     parser.add_argument('--seeds', type=whole_number_from(1), default=3)
-    parser.add_argument('--images', type=whole_number_from(1), default=800, help='rendered training images')
-    parser.add_argument('--test_images', type=whole_number_from(1), default=200, help='rendered test images')
+    parser.add_argument('--images', type=whole_number_from(1),
+                        help='of the demo: how many images to draw to train on (default %d)' % IMAGES)
+    parser.add_argument('--test_images', type=whole_number_from(1),
+                        help='of the demo: how many to draw to test on (default %d)' % TEST_IMAGES)
     parser.add_argument('--only', metavar='TEXT', action='append', default=[],
                         help='variants with this in their names, and the base; may be given several times')
     parser.add_argument('--jobs', type=whole_number_from(1), default=1, metavar='N', help='N runs at once')
@@ -205,6 +217,7 @@ def main(argv=None):
     parser.add_argument('--out', type=Path, help='by default output/ablation/DATA')
     parser.add_argument('overrides', nargs='*', metavar='KEY=VALUE', help='for all variants')
     args = parser.parse_intermixed_args(argv)
+    check_options(args)
     study = STUDIES[args.data]
     load_config(study.cfg, args.overrides)      # a mistake in them ends the run before its data are drawn
     args.out = (args.out or ROOT / 'output' / 'ablation' / args.data).absolute()

@@ -114,3 +114,10 @@ def test_some_variants_can_be_chosen_beside_the_base():
 def test_photographs_that_are_not_there_are_asked_for(tmp_path):
     with pytest.raises(UserError, match='no_such: there is nothing; name the place with --data_path'):
         ablation.main(['--data', 'voc2012_animals', '--data_path', str(tmp_path / 'no_such'), '--out', str(tmp_path)])
+
+
+@pytest.mark.parametrize('data, words', [('demo', ['--weights', 'model/resnet_v1_50-0000.params']),
+                                         ('voc2012_animals', ['--images', '7'])])
+def test_options_of_the_other_kind_of_data_are_refused(data, words, tmp_path):
+    with pytest.raises(UserError, match='%s is not for --data %s: leave it out' % (words[0], data)):
+        ablation.main(['--data', data, '--out', str(tmp_path), *words])
