@@ -38,6 +38,14 @@ _FROM_SCRATCH = mx.init.Mixed(['(rpn_conv_3x3|conv_new_1)_weight', '.*'], [_HE, 
 logger = logging.getLogger(__name__)
 
 
+def pretrained_path(cfg: Config) -> str:
+    """The path of the parameter file that `network.pretrained` names. Raises a FileNotFoundError where there is none.
+    """
+    path = checkpoint.params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
+    checkpoint.check_is_there(path, 'network.pretrained names it, and data/README.md says where such files come from')
+    return path
+
+
 def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tuple]) -> tuple[Params, Params]:
     """Parameters of a graph: from `network.pretrained` where it has them in the right shape, else initial values.
 
@@ -51,7 +59,7 @@ def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tup
         arg_params, aux_params, fresh = init_params(symbol, input_shapes, seed=cfg.seed)
         logger.info('all %d parameters start from random values', len(fresh))
         return arg_params, aux_params
-    path = checkpoint.params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
+    path = pretrained_path(cfg)
     given, given_aux = checkpoint.load_params(path)
     identity = identity_of_params(path, (given, given_aux))
     if identity:

@@ -33,6 +33,7 @@ from rfcn.checkpoints.identity import (
     check_resuming,
     identity_beside,
 )
+from rfcn.checkpoints.pretrained import pretrained_path
 from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states, states_beside
 from rfcn.config.config import Config, thaw
 
@@ -102,8 +103,7 @@ def check_start(cfg: Config, prefix: str) -> None:
     """Raise a FileNotFoundError or a CheckpointError, before an earlier run is removed, if `network.pretrained` is not
     there, does not suit the configuration, or is of the earlier run itself.
     """
-    path = params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
-    check_is_there(path)
+    path = pretrained_path(cfg)
     earlier = files_of(prefix)
     if os.path.realpath(path) in map(os.path.realpath, earlier):
         raise CheckpointError('%s: network.pretrained names a checkpoint of the run that this one would take the place '

@@ -102,7 +102,7 @@ def remove_annotation(voc):
     (damage_image, (), 'high2.jpg: expected an image'),
     (damage_image, ('TRAIN.WORKERS=0',), 'high2.jpg: expected an image'),
     (remove_annotation, (), 'high2.xml: there is no such annotation file'),
-    (None, ('network.pretrained=nowhere',), 'nowhere-0000.params: no such parameter file'),
+    (None, ('network.pretrained=nowhere',), 'nowhere-0000.params: no such parameter file; network.pretrained names it'),
     (None, ('TRAIN.lr=1.0e+30', 'default.frequent=1', 'TRAIN.end_epoch=9'), 'a loss is not finite after'),
     (None, ('gpus=99',), 'gpus: there is no GPU 99'),
 ], ids=['damaged image', 'damaged image, no threads', 'no annotation', 'no backbone', 'infinite loss', 'no GPU'])
