@@ -30,6 +30,9 @@ IMAGE_EXTENSIONS = ('.jpg', '.jpeg', '.jfif', '.png', '.bmp', '.tif', '.tiff', '
 OTHER_EXTENSIONS = ('.pbm', '.pgm', '.ppm')
 HEAD_BYTES = 2 ** 16    # the header of most images lies within
 _REMEDY = 'Fetch it again, or convert it to jpg or png'
+# Kind of an array's numbers -> how to make it one of uint8 where white is not 255.
+_TO_8_BITS = {'f': '(image * 255).round().astype(np.uint8) where white is 1',
+              **dict.fromkeys('iu', '(image // 256).astype(np.uint8) where white is 65535')}
 _ORIENTATION_ANYWHERE = TIFF_MAGIC + (b'RIFF',)     # TIFF, WebP: it may stand at the end of the file
 
 
@@ -98,8 +101,8 @@ def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int |
                         if hasattr(image, 'numpy') or hasattr(image, 'asnumpy') else '')
     found = 'an array of shape %s and dtype %s' % (image.shape, image.dtype)
     if image.dtype != np.uint8:
-        raise _no_array(found, '; convert it: image.astype(np.uint8) where white is 255, (image * 255).round()'
-                        '.astype(np.uint8) where white is 1' if image.dtype.kind in 'fiu' else '')
+        remedy = _TO_8_BITS.get(image.dtype.kind)
+        raise _no_array(found, '; convert it: image.astype(np.uint8) where white is 255, %s' % remedy if remedy else '')
     if image.ndim == 2:
         image = image[:, :, None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
@@ -138,7 +141,8 @@ def _from_pil(image, max_pixels):
     if 0 in image.size:
         raise _no_array('a PIL image of %d x %d pixels' % image.size, '')
     if image.mode in ('I', 'F') or image.mode.startswith('I;'):
-        raise _no_array('a PIL image of mode %s' % image.mode, ", which has no agreed white; make it 'L' first")
+        raise _no_array('a PIL image of mode %s' % image.mode, ", which has no agreed white; give "
+                        "(np.asarray(image) / white * 255).round().astype(np.uint8) (convert('L') cuts off above 255)")
     try:
         with truncated_files(False):
             return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
