@@ -18,7 +18,7 @@ from typing import Any, Iterable, Iterator, NamedTuple, Sequence
 
 import numpy as np
 
-from lib.dataset.names import BACKGROUND
+from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
 from lib.utils.image import network_input
 from lib.utils.image_file import as_bgr, imread

@@ -32,6 +32,7 @@ FLAG_NAMES = OrderedDict([(CROWD, 'crowd'), (DIFFICULT, 'difficult'), (IGNORED, 
 FLAG_KEYS = {DIFFICULT: ('difficult', 'isdifficult'), CROWD: ('crowd', 'iscrowd', 'isgroupof'),
              IGNORED: ('ignore', 'ignored', 'isignored')}
 
+BACKGROUND = '__background__'     # the name of what is no object; the first of a network's classes
 LONGEST_SIDE = 10 ** 6  # of an image in pixels; a larger stated size counts as not stated
 LARGEST = 1e9           # of a coordinate or an area; no image reaches it
 _CHUNK = 2 ** 16        # items that are turned into an array at once
@@ -272,9 +273,10 @@ def unknown_labels(data: AnnotatedSet) -> Faults:
         for item in picture.items[picture.items['label'] >= data.num_classes]:
             faults.note(LABEL, picture.index, int(item['number']),
                         "%s: unknown class '%s'; known are %s. Correct the label, "
-                        'add it to the classes, or leave such objects out with dataset.on_unknown_class: ignore '
+                        '%sor leave such objects out with dataset.on_unknown_class: ignore '
                         '(rfcn convert: --on_unknown_class ignore)'
-                        % (data.where(picture, item), shown(data.label(item)), known))
+                        % (data.where(picture, item), shown(data.label(item)), known,
+                           '' if data.label(item) == BACKGROUND else 'add it to the classes, '))
     return faults
 
 

@@ -5,13 +5,12 @@ import os
 import re
 from typing import Iterable, Pattern, Sequence
 
-from lib.dataset.annotations import Picture
+from lib.dataset.annotations import BACKGROUND, Picture
 from lib.dataset.files import read_lines
 from lib.errors import DatasetError
 from lib.utils.console import shown
 from lib.utils.image_file import IMAGE_EXTENSIONS
 
-BACKGROUND = '__background__'
 # Characters of a name that a text file cannot hold: control characters, and bytes that are not UTF-8.
 NO_TEXT = '[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
 HIDDEN = r'(^|/)\.(?!\./)'     # names that begin with a dot, which folders do not give back

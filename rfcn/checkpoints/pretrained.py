@@ -14,7 +14,7 @@ from typing import Sequence
 
 import mxnet as mx
 
-from lib.dataset.names import BACKGROUND
+from lib.dataset.annotations import BACKGROUND
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.checkpoint import Params
 from rfcn.checkpoints.identity import check_fine_tuning, classes_of

@@ -5,7 +5,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps, nonlinear_pred
-from lib.dataset.names import BACKGROUND
+from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
 from lib.rcnn.sample_rois import LOG_FLOOR
 from lib.rpn.anchors import anchors_inside, shifted_anchors

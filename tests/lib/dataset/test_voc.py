@@ -148,6 +148,12 @@ def test_an_unknown_class_raises_an_error_that_names_the_file_the_label_and_the_
         open_set(voc, classes=['cat', 'dog']).gt_roidb()
 
 
+def test_the_background_as_a_label_is_not_to_be_added_to_the_classes(voc):
+    voc.add('a', [('__background__', 1, 2, 11, 22)])
+    with pytest.raises(DatasetError, match="class '__background__'; known are cat. Correct the label, or leave such"):
+        open_set(voc, classes=['cat']).gt_roidb()
+
+
 def test_objects_of_unknown_classes_can_be_left_out(voc):
     voc.add('a', [('cow', 1, 2, 11, 22), ('cat', 1, 2, 11, 22)])
     imdb = open_set(voc, classes=['cat'], on_unknown_class='ignore')
