@@ -226,8 +226,8 @@ def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int
              '  side of a square of their area, pixels: ' + _quantiles(size), '  height / width: ' + _quantiles(shape),
              '  thinner than %d pixels, a cell of the feature map: %.1f %%' % (cell, 100 * (thin < cell).mean())]
     if (thin < cell).mean() > MANY:
-        lines.append('    hard to find with any anchors: SCALES %.2g times as large would leave %d %% of the objects '
-                     'so thin' % (cell / np.quantile(thin, MANY), 100 * MANY))
+        lines.append('    hard to find with any anchors: SCALES %s times as large would leave %d %% of the objects '
+                     'so thin' % (_short(cell / np.quantile(thin, MANY)), 100 * MANY))
     lines.append(fit_text('anchors of the configuration', fit))
     if without:
         lines.append('    no anchor lies inside %d of %s: they train nothing' % (without, counted(images, 'image')))
@@ -237,7 +237,12 @@ def anchor_text(objects: Objects, fit: Fit, suggestion: Fit | None, without: int
 
 
 def _quantiles(values):
-    return ', '.join('%.3g' % value for value in np.quantile(values, (0, 0.1, 0.5, 0.9, 1)))
+    return ', '.join(_short(value) for value in np.quantile(values, (0, 0.1, 0.5, 0.9, 1)))
+
+
+def _short(value):
+    """Three digits or, of a large number, all before the point: %g would write 1.2e+03."""
+    return '%.3g' % value if value < 100 else '%.0f' % value
 
 
 def fit_text(title: str, fit: Fit) -> str:

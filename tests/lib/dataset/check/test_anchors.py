@@ -109,6 +109,9 @@ def test_no_anchors_below_half_a_cell_are_suggested_but_larger_images():
     text = anchor_text(objects, fit_anchors(objects, (1,), (1,)), None)
     assert 'thinner than 16 pixels, a cell of the feature map: 100.0 %' in text
     assert 'SCALES 4 times as large would leave 10 % of the objects so thin' in text
+    objects = objects_of(np.tile([4096, 0.01], (9, 1)))
+    text = anchor_text(objects, fit_anchors(objects, (1,), (1,)), None)
+    assert 'SCALES 1600 times as large' in text and 'e+' not in text
     objects = objects_of([[16, 16]] * 19 + [[4, 4]])
     assert 'SCALES' not in anchor_text(objects, fit_anchors(objects, (1,), (1,)), None).replace('ANCHOR_SCALES', '')
 
