@@ -202,7 +202,7 @@ def _fits(form, first, second, sizes):
     return ((start >= -_MARGIN) & (end <= sizes + _MARGIN) & (end > start)).all(axis=1)
 
 
-def usage_text(fitted: FittedItems, what: str = 'trained on') -> str:
+def usage_text(fitted: FittedItems, what: str = 'used') -> str:
     """How many objects are used, and why the others are not: a sentence without a full stop."""
     reasons = ['%d %s' % (number, name) for name, number in fitted.counts().items()]
     return 'of %s %d %s %s%s' % (counted(len(fitted.items), 'object'), fitted.used.sum(),

@@ -206,7 +206,7 @@ class IMDB:
                         '%s: clipped' % kind if kind == kinds.CLIPPED else '%s: dropped' % kind))
         _log_some(faults)
         empty = self.num_images - len(np.unique(fitted.owners[fitted.used]))
-        logger.info('%s: %s, %d without objects to train on; %s', self.name, counted(self.num_images, 'image'), empty,
+        logger.info('%s: %s, %d without used objects; %s', self.name, counted(self.num_images, 'image'), empty,
                     usage_text(fitted))
 
 

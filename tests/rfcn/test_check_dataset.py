@@ -220,7 +220,7 @@ def test_under_the_release_s_rules_a_thin_box_of_a_coco_json_counts_and_a_stated
     path.write_text(json.dumps(data))
     main(['--cfg', tiny_yaml(tmp_path / 'coco'), 'dataset.dataset=coco', 'RELEASE_RULES=true'])
     printed = capsys.readouterr().out
-    assert 'of 7 objects 6 are trained on: 1 dropped (box outside the image)' in printed
+    assert 'of 7 objects 6 are used: 1 dropped (box outside the image)' in printed
     assert 'box outside the image: 1 (or of a stated area of 0: dropped)' in printed and 'tiny' not in printed
 
 

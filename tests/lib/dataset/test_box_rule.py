@@ -131,7 +131,7 @@ def test_every_format_trains_on_and_is_evaluated_with_the_same_boxes(kind, tmp_p
     evaluation = imdb.evaluate_detections([[[]], [found]])
     assert evaluation.metrics['mAP@0.5'] == pytest.approx(1)       # what is not trained on is not missed
     assert usage_text(imdb.fitted) == (
-        'of 7 objects 3 are trained on: 1 dropped (inverted box), 1 dropped (box outside the image), '
+        'of 7 objects 3 are used: 1 dropped (inverted box), 1 dropped (box outside the image), '
         '1 dropped (box far outside the image), 1 dropped (tiny box)')
 
 
@@ -180,7 +180,7 @@ def test_the_log_names_images_objects_and_what_is_dropped_by_reason(tmp_path, ca
     with caplog.at_level('INFO'):
         make_dataset('coco', 'train', write_set(tmp_path, 'coco', objects)).gt_roidb()
     assert caplog.messages[-1].endswith(
-        'train: 1 image, 0 without objects to train on; of 9 objects 3 are trained on: 1 flagged as crowd, 1 flagged '
+        'train: 1 image, 0 without used objects; of 9 objects 3 are used: 1 flagged as crowd, 1 flagged '
         'as ignored, 1 dropped '
         '(inverted box), 1 dropped (box outside the image), 1 dropped (box far outside the image), 1 dropped '
         '(tiny box)')
