@@ -50,7 +50,7 @@ def find_dataset(folder: str) -> Found:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        DatasetError: there are no annotations of a known format, or data.yaml cannot be read.
+        DatasetError: there are no annotations of a known format, or data.yaml or a list cannot be read.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError('%s: there is no such folder; expected one with images and annotations'
@@ -199,13 +199,23 @@ def _is_coco(path):
     return True
 
 
+@contextlib.contextmanager
+def _other_files_aside():
+    """Pass over a file of something else, such as another table. One that the system does not give may be a set's."""
+    try:
+        yield
+    except DatasetError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+
+
 def _csv_files(folder) -> list[str]:
     found = []
     for place in ('', 'annotations'):
         for name in _files(os.path.join(folder, place), '.csv'):
             if _OF_PREPARE.fullmatch(name):
                 continue
-            with contextlib.suppress(DatasetError):     # another table
+            with _other_files_aside():
                 row, columns = _head_of(os.path.join(folder, place, name))
                 if columns or _is_box(row):
                     found.append(name[:-4])
@@ -256,7 +266,7 @@ def _image_lists(folder):
     """The names of the text files in a folder that are called like sets and list pictures, as those of Darknet."""
     found = []
     for name in [name[:-4] for name in _files(folder, '.txt') if name.endswith('.txt') and role_of(name[:-4])]:
-        with contextlib.suppress(DatasetError):     # another text
+        with _other_files_aside():
             images = find_images(name, folder, Description(folder), quietly)
             found += [name] * any(os.path.isfile(os.path.join(folder, path)) for path, _ in images)
     return found

@@ -1,8 +1,12 @@
 """What is found in a folder of annotated pictures, in the layouts that tools write."""
+import errno
 import json
+import os
 
 import pytest
 
+from lib.dataset import csv_list
+from lib.dataset import files as dataset_files
 from lib.dataset.find import find_dataset, role_of
 from lib.errors import DatasetError
 
@@ -74,6 +78,22 @@ def test_files_that_are_left_out_beside_those_of_sets_are_told(folder, caplog):
     made = folder({'train.csv': 'a.jpg,1,2,3,4,cat\n', 'more.csv': 'a.jpg,1,2,3,4,cat\n'})
     assert find_dataset(made).image_sets == ('train',)
     assert caplog.messages == ['%s: more: not among the sets, which are train' % made]
+
+
+@pytest.mark.parametrize('files', [
+    {'train.csv': '', 'val.csv': 'a.jpg,1,2,3,4,cat\n'},
+    {'a.jpg': '', 'a.txt': '0 0.5 0.5 1 1', 'train.txt': '', 'val.txt': 'a.jpg', 'obj.names': 'cat'}])
+def test_a_list_that_may_not_be_read_is_told_and_not_left_out(folder, files, monkeypatch):
+    made = folder(files)
+
+    def forbid(path, *others, **how):       # root may read all of them
+        if os.path.basename(path).startswith('train.'):
+            raise PermissionError(errno.EACCES, 'Permission denied', path)
+        return open(path, *others, **how)
+    for module in csv_list, dataset_files:
+        monkeypatch.setattr(module, 'open', forbid, raising=False)
+    with pytest.raises(DatasetError, match='train.*Permission denied'):
+        find_dataset(made)
 
 
 def test_folders_of_sets_that_are_none_beside_pictures_are_told(folder, caplog):
