@@ -116,7 +116,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
         Explanation.
     Raises:
         ConfigError: the network has one stage and no RoIs, or computes in bf16 or INT8.
-        ValueError: no such class, no such detection, or no box.
+        ValueError: no Detector, no such class, no such detection, or no box.
     """
     _check(detector, class_name)
     networks = _Networks(detector)
@@ -208,6 +208,8 @@ class _Networks:
 
 
 def _check(detector, class_name):
+    if not isinstance(detector, Detector):
+        raise ValueError('detector: expected an rfcn.Detector, found a %s' % type(detector).__name__)
     cfg = detector.cfg
     if cfg.TEST.PRECISION != 'fp32':
         raise ConfigError('TEST.PRECISION: %s has no blobs to look into; explain with fp32, TEST.PRECISION=fp32'

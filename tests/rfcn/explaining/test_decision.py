@@ -153,6 +153,8 @@ def test_what_cannot_be_explained_is_refused(tiny_run, picture):
                             (dict(box=[0, 0, 9]), 'a box is x1, y1, x2, y2')]:
         with pytest.raises(ValueError, match=re.escape(said)):
             rfcn.explain(detector, picture, **arguments)
+    with pytest.raises(ValueError, match='detector: expected an rfcn.Detector, found a str'):
+        rfcn.explain('tiny-0001.params', picture)
     bf16 = Detector(tiny_run / 'config.yaml', tiny_run / 'tiny-0001.params', ['TEST.PRECISION=bf16'])
     with pytest.raises(ConfigError, match='explain with fp32'):
         rfcn.explain(bf16, picture)
