@@ -33,7 +33,7 @@ SILENCE = 25.0      # longer than the silence of a member of the run, which says
 PATIENCE = 15.0
 PRCTL = getattr(ctypes.CDLL(None), 'prctl', None)
 PR_SET_PDEATHSIG = 1
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)     # the agent ignores them, and so do processes by default
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)     # do not end the agent, nor processes by default
 PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)   # in itself; what it starts shall not
 NOT_STARTED = 127   # status of a command that is not there, as in a shell
 THREADS = ('OMP_NUM_THREADS', 'MXNET_OMP_MAX_THREADS')
@@ -172,8 +172,10 @@ def become(parent, command, cpus, stoppable, told):
             `Agent.start`. told: descriptor that takes the reason if the command cannot be started.
     """
     end_with_parent(parent)
-    for number in PYTHON_IGNORES + (STOPS if stoppable else ()):
+    for number in PYTHON_IGNORES:
         signal.signal(number, signal.SIG_DFL)
+    for number in () if stoppable else STOPS:
+        signal.signal(number, signal.SIG_IGN)
     os.set_inheritable(told, False)
     try:
         if cpus:
@@ -230,6 +232,6 @@ def free_port(address):
 if __name__ == '__main__':
     if sys.argv[1:]:
         become(**json.loads(sys.argv[1]))
-    for _number in STOPS:
-        signal.signal(_number, signal.SIG_IGN)  # the launcher decides; where it ends, so does standard input
+    for _number in STOPS:       # the launcher decides; where it ends, so does standard input
+        signal.signal(_number, lambda *_: None)     # what were ignored, new processes would ignore until they `become`
     Agent().serve()
