@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -202,9 +203,14 @@ print([process.exitcode for process in processes])
 
 
 def test_a_process_that_is_forked_while_a_thread_detects_detects_as_well(tiny_run, tiny_params, picture):
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', DETECTS_IN_FORKS, str(tiny_run / 'config.yaml'),
-                           tiny_params, picture], cwd=str(ROOT), stdout=subprocess.PIPE, text=True, timeout=120)
-    assert done.stdout == '%s\n' % ([0] * 10)
+    command = [sys.executable, '-W', 'ignore', '-c', DETECTS_IN_FORKS]
+    command += [str(tiny_run / 'config.yaml'), tiny_params, picture]
+    with subprocess.Popen(command, cwd=str(ROOT), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.communicate(timeout=120)[0] == '%s\n' % ([0] * 10)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)      # and the child that it waits for
 
 
 def test_a_copy_of_a_detector_that_was_used_detects_the_same(detector, picture):
