@@ -35,7 +35,9 @@ fits() { case " $VERSIONS " in *" ${1:-none} "*) ;; *) return 1 ;; esac; }
 find_python() {
     local version candidate pyenv=${PYENV_ROOT:-${HOME:-/nowhere}/.pyenv}/versions
     for version in $VERSIONS; do
-        for candidate in ${PYTHON:-"python$version" python3 python "$pyenv/$version".*/bin/python}; do
+        set -- "python$version" python3 python "$pyenv/$version".*/bin/python
+        [ -z "$PYTHON" ] || set -- "$PYTHON"
+        for candidate in "$@"; do
             [ "$(version_of "$candidate")" != "$version" ] || { echo "$candidate"; return; }
         done
     done
@@ -43,7 +45,9 @@ find_python() {
 
 no_python() {
     local found=
-    for candidate in ${PYTHON:-python3 python python3.7 python3.15}; do found="$found $(version_of "$candidate")"; done
+    set -- python3 python python3.7 python3.15
+    [ -z "$PYTHON" ] || set -- "$PYTHON"
+    for candidate in "$@"; do found="$found $(version_of "$candidate")"; done
     found=$(echo $found | tr ' ' '\n' | sort -u | paste -sd' ' -)
     say "MXNet 1.9.1 runs here on Python 3.8 to 3.14, and this machine has ${found:-no Python}. Install one:"
     say "    Debian 13:     apt-get install python3.13 python3.13-venv"

@@ -39,7 +39,7 @@ def init(tmp_path):
     """Runs init.sh; returns its exit status and all that it printed."""
     def run(version='3.11', gpus='', script=ROOT / 'init.sh', shell='bash', **settings):
         executable(tmp_path / 'nvidia-smi', "#!/bin/sh\nprintf '%s'\n" % gpus)
-        python = executable(tmp_path / 'fake_python', PYTHON)
+        python = executable(tmp_path / 'fake python', PYTHON)
         environment = dict(os.environ, PATH='%s:%s' % (tmp_path, os.environ['PATH']), VENV=str(tmp_path / 'venv'),
                            PYTHON=python, FAKE_VERSION=version)
         environment.pop('MXNET', None)
@@ -123,7 +123,7 @@ def test_another_python_is_refused_with_the_commands_that_bring_one(init, versio
 @pytest.mark.parametrize('version', ['3.8', '3.13', '3.14'])
 def test_the_pythons_from_3_8_to_3_14_are_taken(init, version):
     status, output = init(version=version)
-    assert status == 0 and 'fake_python (%s).' % version in output
+    assert status == 0 and 'fake python (%s).' % version in output
 
 
 @pytest.fixture
@@ -142,8 +142,8 @@ def test_the_python_with_the_newest_packages_is_preferred(pythons):
 
 
 def test_where_no_python_fits_uv_brings_one(pythons, tmp_path):
-    executable(tmp_path / 'uv', '#!/bin/sh\necho uv "$@"; mkdir -p "$6/bin"; cp %s "$6/bin/python"\n'
-               % (tmp_path / 'fake_python'))
+    executable(tmp_path / 'uv', '#!/bin/sh\necho uv "$@"; mkdir -p "$6/bin"; cp "%s" "$6/bin/python"\n'
+               % (tmp_path / 'fake python'))
     status, output = pythons([])
     assert status == 0 and 'uv venv --quiet --seed --python 3.13 ' in output and 'uv makes' in output
     executable(tmp_path / 'uv', '#!/bin/sh\nexit 2\n')
@@ -217,7 +217,7 @@ def test_a_folder_of_other_things_is_left_alone(init, tmp_path, no_venv):
 
 def test_an_environment_that_could_not_be_completed_stays_and_a_new_one_does_not(init, tmp_path):
     status, output = init(FAKE_NO_VENV='1')
-    assert status == 1 and 'fake_python could not make' in output and 'python3.11-venv' in output
+    assert status == 1 and 'fake python could not make' in output and 'python3.11-venv' in output
     assert not (tmp_path / 'venv').exists()
     (tmp_path / 'venv').mkdir()
     (tmp_path / 'venv' / 'pyvenv.cfg').touch()
