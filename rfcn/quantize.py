@@ -13,6 +13,7 @@ if __package__ in (None, ''):
 import difflib
 import logging
 import os
+import shlex
 
 import mxnet as mx
 import numpy as np
@@ -80,7 +81,7 @@ def quantize_net(cfg, params, prefix):
         check_place(output)
     with locked_folder(os.path.dirname(path) or '.'):
         save_int8(path, *_quantized(for_quantization(cfg, params), params))
-    logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, path)
+    logger.info('wrote %s; use it with --params %s TEST.PRECISION=int8', path, shlex.quote(path))
     return path
 
 

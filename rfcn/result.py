@@ -8,6 +8,7 @@ import datetime
 import json
 import logging
 import os
+import shlex
 from pathlib import Path
 
 from lib.errors import DatasetError, UserError
@@ -44,7 +45,7 @@ def write_result(cfg, folder, params, evaluation):
     """
     if not evaluation.metrics:
         logger.info('the images have no annotations; for their test server: python experiments/submission.py '
-                    '--results %s --out ARCHIVE', folder)
+                    '--results %s --out ARCHIVE', shlex.quote(str(folder)))
     metrics = {name: value if value == value else None for name, value in evaluation.metrics.items()}  # JSON has no NaN
     note = dict(metrics=metrics, image_set=cfg.dataset.test_image_set, params=str(params), seed=cfg.seed,
                 date=datetime.datetime.now().isoformat(timespec='seconds'), commit=git_revision(),

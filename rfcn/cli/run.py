@@ -3,6 +3,7 @@ import contextlib
 import logging
 import platform
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -129,8 +130,8 @@ def last_checkpoint(cfg, cfg_path):
     if not cfg.TEST.test_epoch and not is_there(last) and is_there(joined):
         return joined
     beside = Path(cfg_path).with_name(Path(last).name)      # where the file is the config.yaml of a run
-    check_is_there(last, 'name the one beside the configuration: --params %s' % beside if is_there(beside) else
-                   'train first, or name one with --params')
+    check_is_there(last, 'name the one beside the configuration: --params %s' % shlex.quote(str(beside))
+                   if is_there(beside) else 'train first, or name one with --params')
     return last
 
 

@@ -10,6 +10,7 @@ import datetime
 import json
 import logging
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -167,7 +168,7 @@ def _data_of(cfg, tested, folder):
             raise
         raise UserError('the detections in %s are of the classes %s, and this configuration has others: %s. Give the '
                         'one that they were made with: --cfg %s' % (folder, ', '.join(known), ', '.join(others),
-                                                                     folder / TEST_CONFIG)) from None
+                                                                     shlex.quote(str(folder / TEST_CONFIG)))) from None
 
 
 def main(argv=None):

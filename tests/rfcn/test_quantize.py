@@ -31,13 +31,15 @@ def int8_params(tiny_params, config, tmp_path_factory):
 
 
 def test_the_script_writes_beside_the_checkpoint_and_says_what_stays_in_float32(config, tiny_params, tmp_path, capsys):
-    quantize.main(['--cfg', config, '--params', tiny_params, '--out', str(tmp_path / 'small'),
+    quantize.main(['--cfg', config, '--params', tiny_params, '--out', str(tmp_path / 'my net'),
                    'TEST.QUANTIZE.FP32_LAYERS=[conv1]', 'TEST.QUANTIZE.CALIB_IMAGES=2'])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        '.lock', 'small-0000.params', 'small-0000.states', 'small-symbol.json']
-    quantized = quantization.load_symbol(str(tmp_path / 'small-0000.params'))
+        '.lock', 'my net-0000.params', 'my net-0000.states', 'my net-symbol.json']
+    quantized = quantization.load_symbol(str(tmp_path / 'my net-0000.params'))
     assert 'conv1' not in quantization.int8_layers(quantized) and 'rfcn_cls' in quantization.int8_layers(quantized)
-    assert 'convolutions are INT8; these stay fp32: conv1\n' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'convolutions are INT8; these stay fp32: conv1\n' in printed
+    assert "use it with --params '%s' TEST.PRECISION=int8" % (tmp_path / 'my net-0000.params') in printed
 
 
 @pytest.mark.parametrize('out', ['notes.md', 'small.params', 'small-symbol.json', 'folder/', '-', '/dev/null'])

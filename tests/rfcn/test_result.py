@@ -18,11 +18,13 @@ def test_the_note_holds_the_metrics_and_where_they_come_from(tiny_cfg, tmp_path)
 
 
 def test_results_that_only_a_server_can_evaluate_are_to_be_archived(tiny_cfg, tmp_path, caplog):
+    folder = tmp_path / 'my test'
+    folder.mkdir()
     with caplog.at_level(logging.INFO):
-        write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(float('nan'), {}, 'nothing was evaluated'))
-        write_result(tiny_cfg(), tmp_path, 'x.params', Evaluation(0.5, {'mAP@0.5': 0.5}, 'table'))
+        write_result(tiny_cfg(), folder, 'x.params', Evaluation(float('nan'), {}, 'nothing was evaluated'))
+        write_result(tiny_cfg(), folder, 'x.params', Evaluation(0.5, {'mAP@0.5': 0.5}, 'table'))
     message, = [record.getMessage() for record in caplog.records]
-    assert 'submission.py --results %s --out ARCHIVE' % tmp_path in message
+    assert "submission.py --results '%s' --out ARCHIVE" % folder in message
 
 
 def test_the_machine_is_its_gpus_or_its_processor(monkeypatch):

@@ -120,9 +120,10 @@ def test_a_missing_checkpoint_says_what_to_do(tiny_yaml):
         script.main(['--cfg', tiny_yaml(), 'TEST.test_epoch=9'])
 
 
-def test_the_checkpoint_beside_the_config_of_a_run_is_named(tiny_run):
-    with pytest.raises(FileNotFoundError, match='name the one beside the configuration: --params .*tiny-0001.params$'):
-        script.main(['--cfg', str(tiny_run / 'config.yaml')])
+def test_the_checkpoint_beside_the_config_of_a_run_is_named(tiny_run, tmp_path):
+    run = shutil.copytree(str(tiny_run), str(tmp_path / 'my run'))
+    with pytest.raises(FileNotFoundError, match="beside the configuration: --params '%s/tiny-0001.params'$" % run):
+        script.main(['--cfg', run + '/config.yaml'])
 
 
 def test_a_missing_checkpoint_is_told_with_those_that_its_folder_has(tiny_yaml, tiny_params):

@@ -187,13 +187,15 @@ def test_without_saved_detections_the_command_says_what_writes_them(tested, tmp_
 
 def test_detections_of_another_data_set_are_told_with_the_configuration_that_fits(tested, tmp_path):
     _, config, saved = tested
-    copy = shutil.copy(str(saved), str(tmp_path))
-    shutil.copy(str(saved.parent / 'result.json'), str(tmp_path))
+    folder = tmp_path / 'my test'
+    folder.mkdir()
+    copy = shutil.copy(str(saved), str(folder))
+    shutil.copy(str(saved.parent / 'result.json'), str(folder))
     settings = yaml.safe_load((saved.parent / 'test_config.yaml').read_text())
     settings['dataset']['CLASSES'] = ['cat', 'red']
-    (tmp_path / 'test_config.yaml').write_text(yaml.safe_dump(settings))
+    (folder / 'test_config.yaml').write_text(yaml.safe_dump(settings))
     with pytest.raises(UserError, match='of the classes cat, red, and this configuration has others: blue. Give .*'
-                                        '--cfg .*test_config.yaml'):
+                                        "--cfg '%s/test_config.yaml'$" % folder):
         command.main(['--cfg', str(config), '--out', str(tmp_path / 'out'), '--detections', copy])
 
 
