@@ -78,11 +78,12 @@ class Detector:
                                   {'TEST.BATCH_IMAGES': 1, 'gpus': str(cfg.gpus).split(',')[0]})
         self.classes: tuple[str, ...] = (BACKGROUND,) + tuple(self.cfg.dataset.CLASSES)
         self.params = str(params)
+        self._file = os.path.abspath(params)    # for copies that are made after a change of folder
         with NETWORK_LOCK:
             self.predictor = inference.predictor(self.cfg, self.params)
 
     def __reduce__(self):
-        return Detector, (self.cfg, os.path.abspath(self.params))
+        return Detector, (self.cfg, self._file)
 
     def detect(self, image: Image, score_thresh: float | None = None, rgb: bool = False) -> list[Detection]:
         """The objects of an image, best first.

@@ -213,8 +213,11 @@ def test_a_process_that_is_forked_while_a_thread_detects_detects_as_well(tiny_ru
                 os.killpg(process.pid, signal.SIGKILL)      # and the child that it waits for
 
 
-def test_a_copy_of_a_detector_that_was_used_detects_the_same(detector, picture):
+def test_a_copy_of_a_detector_that_was_used_detects_the_same(tiny_run, tiny_params, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_run)
+    detector = Detector('config.yaml', os.path.relpath(tiny_params))
     expected = detector.detect(picture)
+    monkeypatch.chdir(tmp_path)
     for another in pickle.loads(pickle.dumps(detector)), copy.deepcopy(detector):
         assert same(another.detect(picture), expected)
 
