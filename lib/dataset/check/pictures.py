@@ -42,7 +42,7 @@ def check_image(picture: Picture, max_pixels: int | None = MAX_PIXELS, decode: b
     try:
         size, orientation = image_head(picture.path)
         state = os.stat(picture.path)
-        file = state.st_ino, state.st_dev
+        file = (state.st_ino, state.st_dev) if state.st_ino else ()     # 0: the file system numbers none
         if not decode:
             return ImageCheck(size, '', _size_fault(picture, size), orientation, file)
         im = imread(picture.path, max_pixels)

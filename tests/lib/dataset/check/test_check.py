@@ -305,6 +305,17 @@ def test_one_file_in_two_sets_or_twice_in_one_is_found_by_its_header_too(tmp_pat
     assert [fault.index for fault in same_images(sets['test'], found['test'])] == ['link.png', 'hard.png']
 
 
+def test_files_without_numbers_are_not_taken_for_one(tmp_path, monkeypatch):
+    """Some file systems number none."""
+    write_image(tmp_path / 'a.png', 1)
+    write_image(tmp_path / 'b.png', 2)
+    (tmp_path / 'train.csv').write_text('a.png,1,2,30,20,cat\nb.png,1,2,30,20,cat\n')
+    data, state = read_annotated('csv', 'train', str(tmp_path)), os.stat
+    monkeypatch.setattr(os, 'stat', lambda *args, **more: os.stat_result(
+        [state(*args, **more).st_mode, 0, *state(*args, **more)[2:]]))
+    assert not same_images(data, check_images(data, decode=False))
+
+
 def test_class_names_that_differ_in_upper_case_or_blanks_alone_are_told(tmp_path):
     write_image(tmp_path / 'a.png', 0)
     (tmp_path / 'train.csv').write_text('a.png,1,2,30,20,red cell\na.png,5,6,30,20,Red cell\na.png,5,6,30,22,redcell\n'
