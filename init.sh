@@ -44,12 +44,12 @@ find_python() {
 }
 
 no_python() {
-    local found=
+    local found= here='this machine has'
     set -- python3 python python3.7 python3.15
-    [ -z "$PYTHON" ] || set -- "$PYTHON"
+    [ -z "$PYTHON" ] || { set -- "$PYTHON"; here="PYTHON=$PYTHON is"; }
     for candidate in "$@"; do found="$found $(version_of "$candidate")"; done
     found=$(echo $found | tr ' ' '\n' | sort -u | paste -sd' ' -)
-    say "MXNet 1.9.1 runs here on Python 3.8 to 3.14, and this machine has ${found:-no Python}. Install one:"
+    say "MXNet 1.9.1 runs here on Python 3.8 to 3.14, and $here ${found:-no Python}. Install one:"
     say "    Debian 13:     apt-get install python3.13 python3.13-venv"
     say "    Debian 12:     apt-get install python3.11 python3.11-venv"
     say "    Ubuntu 24.04:  apt-get install python3.12 python3.12-venv      26.04: python3.14 python3.14-venv"

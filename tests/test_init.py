@@ -59,6 +59,11 @@ def test_a_machine_without_a_gpu_gets_the_mxnet_for_the_cpu(init, tmp_path):
     assert all((ROOT / folder).is_dir() for folder in ('data', 'output', 'model/pretrained_model'))
 
 
+def test_a_name_that_is_no_python_is_told(init):
+    status, output = init(PYTHON='/no/such/python')
+    assert status == 1 and 'and PYTHON=/no/such/python is no Python. Install one' in output
+
+
 @pytest.mark.skipif(not shutil.which('dash'), reason='a shell that knows less than bash is needed')
 def test_called_by_another_shell_it_is_run_by_bash(init):
     status, output = init(shell='dash')
@@ -115,7 +120,8 @@ def test_an_unknown_mxnet_is_refused(init):
 def test_another_python_is_refused_with_the_commands_that_bring_one(init, version):
     status, output = init(version=version)
     assert status == 1
-    assert 'MXNet 1.9.1 runs here on Python 3.8 to 3.14, and this machine has %s. Install one' % version in output
+    assert 'MXNet 1.9.1 runs here on Python 3.8 to 3.14, and PYTHON=' in output
+    assert 'fake python is %s. Install one' % version in output
     for command in 'apt-get install python3.13 python3.13-venv', 'conda create -n rfcn python=3.13', 'pip install uv':
         assert command in output
 
