@@ -17,7 +17,7 @@ import mxnet as mx
 from lib.dataset.annotations import BACKGROUND
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.checkpoint import Params
-from rfcn.checkpoints.identity import check_fine_tuning, classes_of
+from rfcn.checkpoints.identity import Identity, check_fine_tuning, classes_of
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config
 
@@ -46,6 +46,19 @@ def pretrained_path(cfg: Config) -> str:
     return path
 
 
+def load_start(cfg: Config, path: str) -> tuple[Params, Params, Identity | None]:
+    """arg_params, aux_params and identity, None where it is not known, of a checkpoint that a training starts from.
+
+    Raises:
+        CheckpointError: it cannot be read, or was trained with other anchors, means, ... than the configuration's.
+    """
+    params = checkpoint.load_params(path)
+    identity = identity_of_params(path, params)
+    if identity:
+        check_fine_tuning(identity, cfg, path)
+    return (*params, identity)
+
+
 def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tuple]) -> tuple[Params, Params]:
     """Parameters of a graph: from `network.pretrained` where it has them in the right shape, else initial values.
 
@@ -60,10 +73,7 @@ def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tup
         logger.info('all %d parameters start from random values', len(fresh))
         return arg_params, aux_params
     path = pretrained_path(cfg)
-    given, given_aux = checkpoint.load_params(path)
-    identity = identity_of_params(path, (given, given_aux))
-    if identity:
-        check_fine_tuning(identity, cfg, path)
+    given, given_aux, identity = load_start(cfg, path)
     new, old = cfg.dataset.CLASSES, cfg.network.PRETRAINED_CLASSES or classes_of(identity)
     heads = [name for name in class_parameters(given, cfg.CLASS_AGNOSTIC) if name in symbol.list_arguments()]
     moved = heads if heads and old and old != new else []

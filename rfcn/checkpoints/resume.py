@@ -25,15 +25,8 @@ from lib.utils.limits import is_there, open_input
 from lib.utils.safe_load import parse_yaml
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import CURVES, check_is_there, load_params, params_path, split_params, states_path
-from rfcn.checkpoints.identity import (
-    CONFIG,
-    QUANTIZED,
-    Identity,
-    check_fine_tuning,
-    check_resuming,
-    identity_beside,
-)
-from rfcn.checkpoints.pretrained import pretrained_path
+from rfcn.checkpoints.identity import CONFIG, QUANTIZED, Identity, check_resuming, identity_beside
+from rfcn.checkpoints.pretrained import load_start, pretrained_path
 from rfcn.checkpoints.states import Progress, check_sum, identity_of_params, load_states, states_beside
 from rfcn.config.config import Config, thaw
 
@@ -108,9 +101,8 @@ def check_start(cfg: Config, prefix: str) -> None:
     if os.path.realpath(path) in map(os.path.realpath, earlier):
         raise CheckpointError('%s: network.pretrained names a checkpoint of the run that this one would take the place '
                               'of: choose another output_path' % path)
-    identity = identity_of_params(path, load_params(path)) if earlier else None
-    if identity:
-        check_fine_tuning(identity, cfg, path)
+    if earlier:
+        load_start(cfg, path)
 
 
 def make_room(prefix: str, overwrite: bool, held: str = OTHER_RUN) -> None:

@@ -13,9 +13,8 @@ from lib.utils.console import counted
 from lib.utils.image import transform_inverse
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
-from rfcn.checkpoints.identity import check_fine_tuning, classes_of
-from rfcn.checkpoints.pretrained import start_params
-from rfcn.checkpoints.states import identity_of_params
+from rfcn.checkpoints.identity import classes_of
+from rfcn.checkpoints.pretrained import load_start, start_params
 from rfcn.config.config import rois_per_image, with_overrides
 from rfcn.core.detect import NETWORK_LOCK
 from rfcn.core.target_loaders import anchor_loader
@@ -145,10 +144,7 @@ def _parameters(cfg, symbol, batch, params):
     shapes = {name: value.shape for name, value in batch.inputs.items()}
     if params is None:
         return start_params(cfg, symbol, shapes)[:2]
-    arg_params, aux_params = checkpoint.load_params(params)
-    identity = identity_of_params(params, (arg_params, aux_params))
-    if identity:
-        check_fine_tuning(identity, cfg, params)
+    arg_params, aux_params, identity = load_start(cfg, params)
     arg_params = in_order_of_classes(arg_params, classes_of(identity), cfg, params)
     checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
     return arg_params, aux_params
