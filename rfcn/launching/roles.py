@@ -34,15 +34,27 @@ def check_environment(environ=os.environ):
         raise ConfigError('DMLC_PS_ROOT_PORT, the port after it and %s must not exceed %d' % (WATCH_PORT, LAST_PORT))
 
 
-def check_port(host, port):
-    """Raise a ConfigError where this process cannot listen on a port."""
+def hold_port(host, port):
+    """Keep a port free for MXNet's scheduler, which listens on it only seconds later.
+
+    The servers and workers listen on any free port. A server that got this one would talk to itself and abort.
+
+    Returns:
+        A socket that is bound to the port and does not listen, so that another one with SO_REUSEADDR may.
+    Raises:
+        ConfigError: this process cannot listen on the port.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        socket.create_server((host, port)).close()
+        holder.bind((host, port))
     except (OSError, OverflowError) as error:
+        holder.close()
         reason = (getattr(error, 'strerror', None) or str(error)).partition(' (')[0]
         raise ConfigError('the scheduler cannot listen on %s:%d (%s). DMLC_PS_ROOT_URI must be an address of its host; '
                           'DMLC_PS_ROOT_PORT must be free, and so must the port after it, or RFCN_WATCH_PORT'
                           % (host, port, reason)) from error
+    return holder
 
 
 def serve(role):
@@ -56,8 +68,8 @@ def serve(role):
     """
     check_environment()
     if role == 'scheduler':
-        check_port(os.environ['DMLC_PS_ROOT_URI'], int(os.environ['DMLC_PS_ROOT_PORT']))
-        check_port(*watch_address())
+        held = [hold_port(os.environ['DMLC_PS_ROOT_URI'], int(os.environ['DMLC_PS_ROOT_PORT'])),
+                hold_port(*watch_address())]
         watch = Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
     else:
         member = Member(watch_address(), role, None, end_at_once)
@@ -70,6 +82,8 @@ def serve(role):
         member.leave()
     else:
         watch.wait_until_left()     # a server that has not said so yet would miss the scheduler
+        for holder in held:
+            holder.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)     # the store has been closed; Python's own end would close it again

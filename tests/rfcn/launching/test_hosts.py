@@ -12,7 +12,7 @@ from rfcn.evaluate import packed, share_of, unpacked
 from rfcn.launching import agent
 from rfcn.launching.hosts import assign_processes, local_host, read_hosts, variables_of
 from rfcn.launching.launch import remote_command
-from rfcn.launching.roles import NEEDED, check_environment, check_port
+from rfcn.launching.roles import NEEDED, check_environment, hold_port
 
 
 @pytest.fixture
@@ -127,11 +127,20 @@ def test_a_port_or_an_address_that_the_scheduler_cannot_have_is_told():
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match='cannot listen on 127.0.0.1:%d .Address already in use' % port):
-            check_port('127.0.0.1', port)
-    check_port('127.0.0.1', port)
+            hold_port('127.0.0.1', port)
+    hold_port('127.0.0.1', port).close()
     for host, number in ('no.such.host.invalid', port), ('127.0.0.1', 70000):
         with pytest.raises(ConfigError, match='cannot listen on %s:%d .*RFCN_WATCH_PORT' % (host, number)):
-            check_port(host, number)
+            hold_port(host, number)
+
+
+def test_a_held_port_is_given_to_nobody_else_and_the_scheduler_can_listen_on_it():
+    port = agent.free_port('127.0.0.1')
+    with hold_port('127.0.0.1', port), socket.socket() as server:
+        with pytest.raises(OSError, match='Address already in use'):
+            server.bind(('127.0.0.1', port))    # as MXNet does for a server, without SO_REUSEADDR
+        with socket.create_server(('127.0.0.1', port)):
+            pass
 
 
 @pytest.mark.parametrize('text', ['', '-1', '2', 'a', '\u00b2'])
