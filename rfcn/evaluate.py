@@ -62,6 +62,18 @@ def unpacked(shares: Sequence[bytes], num_classes: int, images: int) -> list[lis
     return all_boxes
 
 
+def check_testable(imdb: IMDB) -> None:
+    """Raise an error for a data set that nothing can be tested on.
+
+    Raises:
+        DatasetError: with counts, where no object is left to be found; an image cannot be read or has another size than
+            annotated, as far as headers tell.
+    """
+    imdb.check_headers()
+    if imdb.has_annotations:
+        check_usable([imdb], 'tested on')
+
+
 def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB, output_path: str | None = None,
              given: list[dict] | None = None) -> tuple[Evaluation, list[list[np.ndarray]]]:
     """Detect on every image of `imdb`.
@@ -71,11 +83,8 @@ def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB, output_path: str | N
     Returns:
         Evaluation, all_boxes.
     Raises:
-        DatasetError: with counts, where no object is left to be found; an image cannot be read or has another size than
-            annotated, as far as headers tell.
+        DatasetError: see `check_testable`.
     """
-    imdb.check_headers()
-    if imdb.has_annotations:
-        check_usable([imdb], 'tested on')
+    check_testable(imdb)
     all_boxes = detections(cfg, predictor, imdb.test_roidb() if given is None else given, proposals=given is not None)
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes

@@ -29,8 +29,9 @@ from rfcn.cli.script import run_script, share
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
 from rfcn.core.workers import workers
-from rfcn.evaluate import evaluate
+from rfcn.evaluate import check_testable, evaluate
 from rfcn.precision import quantization
+from rfcn.precision.cpu import check_device
 from rfcn.propose import add_proposals, proposal_paths, sets_with_files, with_proposals
 from rfcn.report.command import (
     PICTURES,
@@ -62,6 +63,21 @@ def add_arguments_given(parser):
     """Of `rfcn test_given`."""
     add_proposals(parser)
     add_params(parser)
+
+
+def check_test(cfg):
+    """Before a training that a test shall follow: raise what that test would for its settings and its images.
+
+    Raises:
+        ConfigError: `TEST.PRECISION` is int8, or not for GPUs.
+        FileNotFoundError, DatasetError: `dataset.test_image_set` cannot be tested on.
+    """
+    check_device(cfg, 'TEST')
+    if cfg.TEST.PRECISION == 'int8':
+        raise ConfigError('TEST.PRECISION is int8, which what is trained here cannot be tested in: train, make an INT8 '
+                          'model of the checkpoint with rfcn quantize, and test that with rfcn test')
+    imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
+    check_testable(imdb)
 
 
 def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):

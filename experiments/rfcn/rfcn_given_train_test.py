@@ -41,6 +41,7 @@ def add_arguments(parser):
 def main(argv=None):
     """Both scripts with the same arguments."""
     cfg, args = parse_config(__doc__.splitlines()[0], argv, add_arguments)
+    test.check_test(cfg)
     folder = args.proposal_folder or Path(cfg.dataset.root_path) / 'proposals' / cfg.dataset.proposal
     files = [[proposal_file(folder, imdb) for imdb in data_sets.datasets(cfg, image_sets)]
              for image_sets in (cfg.dataset.image_set, cfg.dataset.test_image_set)]

@@ -7,14 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.errors import CheckpointError, DatasetError, UserError
+from experiments.rfcn import rfcn_alternate_train_test, rfcn_end2end_train_test, rfcn_given_train_test
+from lib.errors import CheckpointError, ConfigError, DatasetError, UserError
 from lib.utils.image_file import imread
 from lib.utils.safe_load import load_pickle
-from rfcn import data_sets, evaluate, propose
+from rfcn import data_sets, evaluate, propose, train_alternate, train_end2end
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
 from tests.conftest import TINY_SETS
+
+TRAIN_AND_TEST = [rfcn_end2end_train_test, rfcn_alternate_train_test, rfcn_given_train_test]
 
 
 @pytest.fixture
@@ -199,3 +202,26 @@ def test_a_threshold_that_is_no_share_is_refused(thresh, tiny_run, capsys):
     with pytest.raises(SystemExit):
         script.main(['--cfg', str(tiny_run / 'config.yaml'), '--thresh', thresh])
     assert '--thresh: expected a number from 0 to 1, not %r' % thresh in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    for training in train_end2end, train_alternate:
+        monkeypatch.setattr(training, 'main', lambda argv: pytest.fail('trained'))
+    monkeypatch.setattr(train_alternate, 'main_given', lambda argv: pytest.fail('trained'))
+
+
+@pytest.mark.parametrize('script', TRAIN_AND_TEST)
+@pytest.mark.parametrize('override, error, message', [
+    ('dataset.test_image_set=tset', FileNotFoundError, 'tset'),
+    ('TEST.PRECISION=int8', ConfigError, 'TEST.PRECISION is int8, .*rfcn quantize')])
+def test_a_test_that_cannot_be_is_refused_before_the_training(tiny_yaml, no_training, script, override, error, message):
+    with pytest.raises(error, match=message):
+        script.main(['--cfg', tiny_yaml(), override])
+
+
+@pytest.mark.parametrize('script', TRAIN_AND_TEST)
+def test_a_broken_test_image_is_told_before_the_training(tiny_yaml, own_tiny_voc, no_training, script):
+    (own_tiny_voc / 'JPEGImages' / 'high1.jpg').write_bytes(b'no image')
+    with pytest.raises(DatasetError, match='high1.jpg'):
+        script.main(['--cfg', tiny_yaml(own_tiny_voc), 'dataset.test_image_set=train'])
