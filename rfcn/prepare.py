@@ -174,7 +174,8 @@ def prepare(folder, minutes=60.0, pretrained=''):
     folder = str(folder)
     shared = assign(read_folder(folder))
     for role, pairs in shared.items():
-        logger.info('%s: %d pictures, %d objects', role, len(pairs), sum(len(picture.items) for _, picture in pairs))
+        objects = sum(len(picture.items) for _, picture in pairs)
+        logger.info('%s: %s, %s', role, counted(len(pairs), 'picture'), counted(objects, 'object'))
     data = shared['train'][0][0]
     training = data._replace(pictures=[picture for _, picture in shared['train']])
     config = configuration(folder, data.classes, settings(training, pretrained), pretrained)
