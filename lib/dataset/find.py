@@ -23,7 +23,7 @@ from lib.dataset.files import (
     numbered_lines,
     relative,
 )
-from lib.dataset.voc_files import has_xml, quietly, two_folders
+from lib.dataset.voc_files import has_xml, listed_sets, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo import LABELS, read_line
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, find_images, label_paths
@@ -163,7 +163,7 @@ def _described(folder) -> list[str]:
 
 def _listed(folder) -> list[str]:
     """The lists of ImageSets/Main, without those of a single class: cat_train is one if there is a list train."""
-    names = [name[:-4] for name in _files(os.path.join(folder, 'ImageSets', 'Main'), '.txt')]
+    names = listed_sets(folder)
     return [name for name in names if not any(name.endswith('_' + other) for other in names)]
 
 

@@ -96,9 +96,7 @@ class Lists:
 
     def all_sets(self) -> list[Lists]:
         """The layouts of all image sets of this folder."""
-        folder = os.path.dirname(self.list_path)
-        return [Lists(self.folder, self.year, name[:-4]) for name in sorted(os.listdir(folder))
-                if name.endswith('.txt') and belongs(name)]
+        return [Lists(self.folder, self.year, name) for name in listed_sets(self.folder)]
 
 
 class Unlisted(Lists):
@@ -138,9 +136,15 @@ class Flat:
         """The layouts of all folders beside this one that hold pictures and XML files; at least this one."""
         if self.image_set == '.':
             return [self]
-        return [Flat(entry.path, entry.name, self.dataset_path)
-                for entry in sorted(os.scandir(self.dataset_path), key=lambda entry: entry.name)
+        return [Flat(entry.path, relative(entry.path, self.dataset_path), self.dataset_path)
+                for entry in sorted(os.scandir(os.path.dirname(self.folder)), key=lambda entry: entry.name)
                 if entry.is_dir() and belongs(entry.name) and has_xml(entry.path)] or [self]
+
+
+def listed_sets(folder: str) -> list[str]:
+    """The names of the image sets that have a list in a folder's ImageSets/Main, sorted: 'train', 'day/train'."""
+    lists = os.path.join(folder, 'ImageSets', 'Main')
+    return [relative(path, lists)[:-len('.txt')] for path in files_below(lists, ('.txt',), quietly)]
 
 
 def has_xml(folder: str) -> bool:

@@ -5,11 +5,13 @@ import logging
 import numpy as np
 import pytest
 
-from lib.dataset import make_dataset
+from lib.dataset import make_dataset, read_annotated
+from lib.dataset.find import find_dataset
 from lib.dataset.imdb import append_flipped_images, filter_roidb
 from lib.dataset.voc import VOC_CLASSES
 from lib.dataset.voc_files import find_layout
 from lib.errors import DatasetError
+from tests.lib.dataset.conftest import annotation_text, write_files
 
 
 def open_set(voc, image_set='train', **options):
@@ -35,6 +37,22 @@ def test_classes_of_own_data_come_from_all_annotations_and_are_the_same_for_each
     voc.list_images('test', ['b'])
     assert open_set(voc).classes == open_set(voc, 'test').classes == ('__background__', 'cat', 'dog')
     assert open_set(voc, 'test').gt_roidb()[0]['gt_classes'].tolist() == [1]
+
+
+def test_sets_in_a_folder_have_the_same_classes_and_their_lists_count(voc, tmp_path):
+    voc.add('a', [('dog', 1, 2, 11, 22)]).add('b', [('cat', 1, 2, 11, 22)])
+    (voc.folder / 'ImageSets' / 'Main' / 'train.txt').unlink()
+    (voc.folder / 'ImageSets' / 'Main' / 'day').mkdir()
+    voc.list_images('day/train', ['a'])
+    voc.list_images('day/val', ['b'])
+    side_by_side = write_files(tmp_path / 'flat', {
+        'day/%s/a.%s' % (name, end): annotation_text([(label, 2, 3, 11, 12)]) if end == 'xml' else None
+        for name, label in (('train', 'dog'), ('val', 'cat')) for end in ('jpg', 'xml')})
+    for folder in (str(voc.folder), str(side_by_side)):
+        for name in ('day/train', 'day/val'):
+            data = read_annotated('PascalVOC', name, folder)
+            assert data.classes == ('cat', 'dog') and not data.faults
+    assert find_dataset(str(voc.folder)).image_sets == ('day/train', 'day/val')
 
 
 def test_classes_can_be_given_as_a_list_or_a_file(voc, tmp_path):
