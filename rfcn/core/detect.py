@@ -112,6 +112,8 @@ class Predictor:
     def _bound(self, device, provide_data):
         module = mx.mod.Module(self.symbol, data_names=self.data_names, label_names=None, context=self.context[device])
         latest = next(reversed(self._modules[device].values()), None)
+        if latest is not None:      # inputs are not shared: at each larger one MXNet would print a warning of its own
+            latest._exec_group.shared_data_arrays[0].clear()
         module.bind(provide_data, for_training=False, shared_module=latest)
         if latest is None:
             module.set_params(*self.params, allow_extra=True)

@@ -30,6 +30,7 @@ FUSED_CONVOLUTION = '_sg_mkldnn_conv'
 # MXNet would store their weights in 8 bits, under other names: an INT8 model has the names of the fp32 one.
 FULLY_CONNECTED = ['FullyConnected', '_sg_mkldnn_fully_connected']
 WEIGHT, BIAS, BETA = '_weight', '_bias', '_beta'
+BN_DEFAULTS = {'fix_gamma': 'True', 'eps': '1e-3'}      # MXNet's, of a BatchNorm that does not state them
 INPUT = '_data'     # ends the name under which MXNet shows what a convolution reads
 LEAST, GREATEST = 'min_calib_range', 'max_calib_range'
 RANGES = 4      # the last inputs of a fused convolution with a sum: ranges of its input and of what it adds to
@@ -135,18 +136,19 @@ class Calibration:
         arg_params = dict(self.params[0])
         inputs, nodes = {node['name']: node['input_names'] for node in nodes_of(self.fused)}, fused_layers(self.fused)
         for layer in layers:
-            added = rounding_error(arg_params[layer + WEIGHT].asnumpy()) @ self.means.of(layer)
-            for name in inputs[nodes[layer]]:   # a convolution has a bias, or a BatchNorm behind it
-                if name.endswith(BETA):
-                    added = added * self._scale(name[:-len(BETA)])
-                if name.endswith((BETA, BIAS)):
-                    arg_params[name] = mx.nd.array(arg_params[name].asnumpy() - added)
+            added = mean_error(arg_params[layer + WEIGHT].asnumpy(), self.means.of(layer))
+            # The first of the two that there is: the convolution's bias stands before BatchNorm.
+            name = next((name for name in inputs[nodes[layer]] if name.endswith((BIAS, BETA))), None)
+            if name and name.endswith(BETA):
+                added = added * self._scale(name[:-len(BETA)])
+            if name:
+                arg_params[name] = mx.nd.array(arg_params[name].asnumpy() - added)
         return arg_params
 
     def _scale(self, name):
         """What a BatchNorm multiplies each channel by."""
-        (arg_params, aux_params), attributes = self.params, self.attributes[name]
-        gamma = 1 if attributes['fix_gamma'] == 'True' else arg_params[name + '_gamma'].asnumpy()
+        (arg_params, aux_params), attributes = self.params, dict(BN_DEFAULTS, **self.attributes.get(name, {}))
+        gamma = 1 if attributes['fix_gamma'] in ('True', '1') else arg_params[name + '_gamma'].asnumpy()
         return gamma / np.sqrt(aux_params[name + '_moving_var'].asnumpy() + float(attributes['eps']))
 
     def _quantized(self, fp32_layers):
@@ -178,6 +180,17 @@ def rounding_error(weights):
     steps = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / 127
     steps[steps == 0] = 1
     return (np.rint(weights / steps) * steps - weights).sum(axis=(2, 3))
+
+
+def mean_error(weights, means):
+    """What rounding to INT8 adds to the output of each filter on average: (filters,).
+
+    Args:
+        weights: (filters, channels of a group, height, width). means: (channels,), of what the convolution reads.
+    """
+    error = rounding_error(weights)
+    by_group = means.reshape(-1, error.shape[1])    # (groups, channels of a group)
+    return (error * by_group.repeat(len(error) // len(by_group), axis=0)).sum(axis=1)
 
 
 class InputMeans:

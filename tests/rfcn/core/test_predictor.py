@@ -33,6 +33,13 @@ def test_batches_of_other_sizes_give_what_a_new_predictor_gives():
         np.testing.assert_allclose(used.predict(batch)['conv'], predictor_of().predict(batch)['conv'], atol=1e-6)
 
 
+def test_mxnet_prints_nothing_at_a_larger_batch(capfd):
+    used = predictor_of()
+    for side in (8, 10, 12, 14):
+        used.predict(batch_of(1, side, side))
+    assert capfd.readouterr() == ('', '')
+
+
 def test_each_device_sees_a_batch_of_its_own_shape():
     batches = [batch_of(2, 8, 8), batch_of(1, 12, 10, seed=1)]
     found = predictor_of(2).predict_each(batches)

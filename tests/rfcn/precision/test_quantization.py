@@ -100,6 +100,39 @@ def test_biases_make_up_for_what_rounded_weights_add_on_average(has_bn, fp32_lay
     assert all(found[other] is params[other] for other in params if other != name)
 
 
+def quantized_values(graph, params, aux_params, data):
+    """Parameters of the INT8 model of a graph of one convolution, calibrated on `data`."""
+    params = [{name: mx.nd.array(value) for name, value in values.items()} for values in (params, aux_params)]
+    model = quantization.quantize(graph, *params, [Batch(dict(data=data))])
+    return {name: value.asnumpy() for name, value in model[1].items()}
+
+
+def test_a_batch_norm_of_mxnets_defaults_behind_a_bias_is_corrected_before_it_alone():
+    graph = mx.sym.Convolution(mx.sym.Variable('data'), name='conv', num_filter=1, kernel=(1, 1))
+    graph = mx.sym.BatchNorm(graph, name='bn')
+    params = {'conv_weight': [[[[127]], [[0.4]]]], 'conv_bias': [5], 'bn_gamma': [3], 'bn_beta': [7]}
+    aux_params = {'bn_moving_mean': [0], 'bn_moving_var': [0.25]}
+    found = quantized_values(graph, params, aux_params, np.full((1, 2, 3, 4), 10))
+    assert found['conv_bias'] == pytest.approx(5 + 4, abs=1e-3) and found['bn_beta'] == 7
+
+
+def test_a_batch_norm_of_mxnets_defaults_multiplies_by_no_gamma():
+    graph = mx.sym.Convolution(mx.sym.Variable('data'), name='conv', num_filter=1, kernel=(1, 1), no_bias=True)
+    graph = mx.sym.BatchNorm(graph, name='bn')     # fix_gamma, eps 0.001
+    params = {'conv_weight': [[[[127]], [[0.4]]]], 'bn_gamma': [3], 'bn_beta': [7]}
+    aux_params = {'bn_moving_mean': [0], 'bn_moving_var': [0.25 - 0.001]}
+    found = quantized_values(graph, params, aux_params, np.full((1, 2, 3, 4), 10))
+    assert found['bn_beta'] == pytest.approx(7 + 4 / 0.5, abs=1e-3)
+
+
+def test_biases_of_a_convolution_in_groups_make_up_for_what_their_own_channels_miss():
+    graph = mx.sym.Convolution(mx.sym.Variable('data'), name='conv', num_filter=2, kernel=(1, 1), num_group=2)
+    weight = np.array([[127, 0.4], [0.3, 127]]).reshape((2, 2, 1, 1))       # the filters read channels 0, 1 and 2, 3
+    data = np.array([1, 10, 20, 1]).reshape((1, 4, 1, 1)) * np.ones((1, 1, 3, 4))
+    found = quantized_values(graph, {'conv_weight': weight, 'conv_bias': [0, 0]}, {}, data)
+    np.testing.assert_allclose(found['conv_bias'], [0.4 * 10, 0.3 * 20], atol=1e-3)
+
+
 @pytest.mark.parametrize('operands', [(0, 1), (1, 0)])
 def test_the_sum_of_two_signed_convolutions_keeps_its_largest_values(operands):
     data = mx.sym.Variable('data')
