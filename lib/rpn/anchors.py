@@ -32,18 +32,22 @@ def generate_anchors(base_size: int = 16, ratios: Sequence[float] = (0.5, 1, 2),
     Returns:
         (A, 4) float32 boxes, A = len(ratios) * len(scales), scales within ratios.
     """
-    ratios, scales = np.asarray(ratios, dtype=np.float64), np.asarray(scales, dtype=np.float64)
+    ratios, scales = np.asarray(ratios, dtype=np.float64), np.asarray(scales, dtype=np.float32)
     # Rounded before it is scaled, as in the release: a ratio of 0.5 gives 23 x 12, and 184 x 96 at scale 8.
     widths = np.round(np.sqrt(base_size * base_size / ratios))
     heights = np.round(widths * ratios)
-    sides = np.stack((widths, heights), axis=1)[:, None, :] * scales[None, :, None]          # (ratios, scales, 2)
+    squares = np.stack((widths, heights), axis=1).astype(np.float32)
+    sides = squares[:, None, :] * scales[None, :, None]                                      # (ratios, scales, 2)
     half = (sides.reshape(-1, 2) - 1) / 2
-    centre = (base_size - 1) / 2
-    return np.concatenate((centre - half, centre + half), axis=1).astype(np.float32)
+    centre = np.float32((base_size - 1) / 2)
+    return np.concatenate((centre - half, centre + half), axis=1)
 
 
 def shifted_anchors(height: int, width: int, stride: int, base_anchors: np.ndarray) -> np.ndarray:
     """The anchors of all cells of a feature map, in THE anchor order.
+
+    They are float64, in which the sums are exact: an anchor has the same area in every cell. Rounded sums would give it
+    a little more here and less there, and of the anchors that overlap an object most only some would be found.
 
     Args:
         height: rows of cells.
@@ -51,10 +55,10 @@ def shifted_anchors(height: int, width: int, stride: int, base_anchors: np.ndarr
         stride: pixels of the network's input from one cell to the next.
         base_anchors: (A, 4) the anchors of the first cell.
     Returns:
-        (height * width * A, 4) float32.
+        (height * width * A, 4) float64.
     """
     shift_x, shift_y = np.arange(width) * stride, np.arange(height) * stride
-    anchors = np.empty((height, width) + base_anchors.shape, dtype=np.float32)               # (H, W, A, 4)
+    anchors = np.empty((height, width) + base_anchors.shape)                                 # (H, W, A, 4)
     anchors[..., 0::2] = base_anchors[:, 0::2] + shift_x[None, :, None, None]
     anchors[..., 1::2] = base_anchors[:, 1::2] + shift_y[:, None, None, None]
     return anchors.reshape(-1, 4)
@@ -96,7 +100,7 @@ def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[f
     many as fill the batch; the rest, drawn at random, is ignored too (Faster R-CNN, section 3.1.2 and 3.1.3).
 
     Args:
-        anchors: (K, 4) float32, pixels of the network's input, in the order of `shifted_anchors`.
+        anchors: (K, 4) of `shifted_anchors`, pixels of the network's input.
         gt_boxes: (G, 5) boxes and their classes; G may be 0. Rows of a negative class are padding.
         im_size: height and width of the image, in pixels of the network's input.
         batch_size: number of anchors that train.
@@ -123,7 +127,7 @@ def assign_anchor(anchors: np.ndarray, gt_boxes: np.ndarray, im_size: Sequence[f
     if len(gt_boxes) == 0:
         labels[inside] = 0
     else:
-        inside_anchors = anchors.take(inside, axis=0).astype(np.float64)
+        inside_anchors = anchors.take(inside, axis=0)
         overlaps = bbox_overlaps(gt_boxes, inside_anchors)                                   # (G, N)
         labels[inside] = label_anchors(overlaps, fg_thresh, bg_thresh, clobber_positives, untouched_objects_match)
         targets[inside] = nonlinear_transform(inside_anchors, gt_boxes.take(overlaps.argmax(axis=0), axis=0))
@@ -171,7 +175,7 @@ def class_labels(labels: np.ndarray, anchors: np.ndarray, gt_boxes: np.ndarray) 
 
     Args:
         labels: (K,) float32; 1 positive, 0 negative, -1 ignored.
-        anchors: (K, 4) float32.
+        anchors: (K, 4).
         gt_boxes: (G, 5) boxes and their classes; rows of a negative class are padding.
     Returns:
         (K,) float32; for a positive the class of the object that it overlaps most, which also is its box target.

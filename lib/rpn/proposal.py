@@ -78,8 +78,8 @@ def best_anchors(prob: np.ndarray, deltas: np.ndarray, im_info: Sequence[float],
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
     Returns:
-        anchors (count, 4), probabilities (count, C), deltas (count, 4), all float32. If there are fewer anchors, rows
-        of zeros follow.
+        anchors (count, 4) float64, probabilities (count, C), deltas (count, 4). If there are fewer anchors, rows of
+        zeros follow.
     """
     num_anchors, (height, width) = len(base_anchors), deltas.shape[1:]
     anchors = shifted_anchors(height, width, stride, base_anchors)

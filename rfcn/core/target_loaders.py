@@ -47,7 +47,7 @@ class AnchorLoader(Loader):
         self.max_gt_boxes = max_gt_boxes or max(1, max(len(entry['boxes']) for entry in roidb))
         self.end2end = end2end
         self.tell_classes = tell_classes
-        self._anchors = functools.lru_cache(maxsize=64)(
+        self._anchors = functools.lru_cache(maxsize=32)(
             lambda height, width: shifted_anchors(height, width, self.stride, self.base_anchors))
 
     def assemble(self, loaded):

@@ -32,7 +32,7 @@ def test_scales_vary_faster_than_ratios():
 def test_cells_follow_each_other_row_by_row_and_the_anchors_of_one_stay_together():
     base = np.array([[0, 0, 15, 15], [-8, -8, 23, 23]], dtype=np.float32)
     anchors = shifted_anchors(2, 3, 16, base)
-    assert anchors.shape == (2 * 3 * 2, 4) and anchors.dtype == np.float32
+    assert anchors.shape == (2 * 3 * 2, 4)
     for y, x, a in np.ndindex(2, 3, 2):
         np.testing.assert_array_equal(anchors[(y * 3 + x) * 2 + a], base[a] + [16 * x, 16 * y, 16 * x, 16 * y])
 
@@ -73,6 +73,16 @@ def test_anchors_are_positive_negative_or_ignored_by_their_overlap():
 def test_every_anchor_inside_has_a_target_and_those_outside_have_none():
     _, targets, _ = assign_anchor(ANCHORS, boxes_of([5, 5, 20, 20, 3]), (100, 100))
     np.testing.assert_array_equal(np.abs(targets).sum(axis=1) > 0, [True, True, True, True, False])
+
+
+def test_all_anchors_that_overlap_an_object_most_are_positive_whatever_the_scale():
+    # Anchors of 17.6 x 17.6 pixels in 20 x 20 cells, those of the first row and column begin outside. All others lie
+    # within the object: their IoU is the same.
+    anchors = shifted_anchors(20, 20, 16, generate_anchors(16, (1,), (1.1,)))
+    labels, _, _ = assign_anchor(anchors, boxes_of([0, 0, 329, 329, 1]), (330, 330), batch_size=1000)
+    inside = anchors_inside(anchors, (330, 330))
+    assert len(inside) == 19 * 19
+    np.testing.assert_array_equal(np.flatnonzero(labels == 1), inside)
 
 
 def test_the_best_anchor_of_an_object_is_positive_even_at_a_small_overlap():
