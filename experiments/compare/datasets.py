@@ -132,7 +132,9 @@ def _check_curves(results, detections, rounded, truth, report):
         ours, released = (dict(zip(('rec', 'prec', 'ap'), voc_eval(found.get(name, {}), truth[name], **settings)))
                           for found in (detections, rounded))
         theirs = {quantity: np.array(values, dtype=np.float64) for quantity, values in theirs.items()}
-        report.check_all(ours, theirs, PLAIN, lambda: released, ROUNDED)
+        absent = np.isnan(ours['ap'])
+        released['ap'] = np.nan_to_num(released['ap'])  # as count_absent does
+        report.check_all(ours, theirs, PLAIN, lambda: released, ABSENT if absent else ROUNDED)
     report.title = ''
 
 

@@ -91,7 +91,7 @@ def _check_epochs(case, report):
                            factor=case['lr_factor'])
     done, drops = case['begin_epoch'] * updates_per_epoch, list(schedule.step)
     # Both cut off fractions of an update, the release after it has subtracted those that are done.
-    tolerance = Tolerance('1 update', absolute=1) if done % 1 else EXACT
+    tolerance = Tolerance('1 update', absolute=1) if done else EXACT
     report.check('drops', drops, case['lr_iters'], tolerance,
                  lambda: [int(drop - done) for drop in drops if drop > done], RESUMED)
     report.check('first rate', schedule(int(done) + 1), case['start_lr'], RATES)

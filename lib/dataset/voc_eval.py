@@ -64,14 +64,17 @@ def match_detections(detections: dict[str, ArrayLike], truth: dict[str, tuple[np
 
 
 def precision_recall(matches: Matches, ovthresh: float) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision after each detection, (D,) float64 each; a right one has an IoU above `ovthresh`."""
+    """Recall and precision after each detection, (D,) float64 each; a right one has an IoU above `ovthresh`.
+
+    The recall is NaN where there is no object to find.
+    """
     hit = matches.overlaps > ovthresh
     candidates = np.flatnonzero(hit & ~matches.difficult)
     right = np.zeros(len(hit), dtype=bool)
     right[candidates[np.unique(matches.objects[candidates], return_index=True)[1]]] = True
     wrong = ~right & ~(hit & matches.difficult)
     true, false = np.cumsum(right, dtype=np.float64), np.cumsum(wrong, dtype=np.float64)
-    recall = true / max(matches.num_objects, 1)
+    recall = true / (matches.num_objects or np.nan)
     return recall, true / np.maximum(true + false, np.finfo(np.float64).eps)
 
 

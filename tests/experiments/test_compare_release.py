@@ -190,6 +190,30 @@ def test_more_cases_and_other_numbers_of_the_same_format_pass(vectors):
     assert table(vectors, 'anchors')[0]
 
 
+def test_a_class_whose_objects_need_not_be_found_passes_with_the_releases_numbers(golden, tmp_path):
+    for path in golden.glob('voc_*'):
+        shutil.copy(str(path), str(tmp_path / path.name))
+
+    def add_cats(record):
+        image = record['ids'][0]
+        record['gt'][image].append({'name': 'cat', 'bbox': [1, 1, 10, 10], 'difficult': 1})
+        record['dets']['cat'] = {image: [[200, 200, 230, 230, 0.5]]}
+        curve = {'rec': [float('nan')], 'prec': [0.0]}      # 0 right ones of 0 objects
+        record['results'].update({'cat|0.5|07': dict(curve, ap=0.0), 'cat|0.5|area': dict(curve, ap=float('nan'))})
+    rewrite_json(tmp_path / 'voc_eval.json', add_cats)
+    passed, rows = table(tmp_path)
+    assert passed, '\n'.join(rows)
+
+
+def test_drops_that_the_release_counts_from_where_it_resumes_may_be_an_update_off(vectors):
+    # (2.3 - 1) * 250 is 324.99999999999994, which the release cuts off.
+    resumed = dict(lr=0.1, lr_step='2.3', lr_factor=0.1, len_roidb=1000, batch_size=4, begin_epoch=1, lr_iters=[324],
+                   start_lr=0.1)
+    rewrite_json(vectors / 'lr.json', lambda record: record['epoch_conversion'].append(resumed))
+    passed, rows = table(vectors, 'lr')
+    assert passed, '\n'.join(rows)
+
+
 def test_errors_are_measured_and_judged():
     theirs = np.array([[1.0, -200.0]])
     errors = compare(theirs + 0.009, theirs, PIXELS)
