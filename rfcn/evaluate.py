@@ -86,5 +86,5 @@ def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB, output_path: str | N
         DatasetError: see `check_testable`.
     """
     check_testable(imdb)
-    all_boxes = detections(cfg, predictor, imdb.test_roidb() if given is None else given, proposals=given is not None)
+    all_boxes = detections(cfg, predictor, imdb.gt_roidb() if given is None else given, proposals=given is not None)
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes

@@ -138,10 +138,9 @@ class Items:
         self._rows, self._owners = [], []   # arrays of finished chunks
         self._chunk = []                    # (number of the picture, row) of those that follow
 
-    def add(self, picture: int, number: int, label: int, box: Sequence[float], flags: int = 0,
-            area: float = np.nan) -> None:
-        """Add an item of the picture of number `picture`."""
-        self._chunk.append((picture, (number, label, box, flags, area)))
+    def add(self, picture: int, number: int, label: int, box: Sequence[float], flags: int = 0) -> None:
+        """Add an item of the picture of number `picture`, whose area is not stated."""
+        self._chunk.append((picture, (number, label, box, flags, np.nan)))
         if len(self._chunk) == _CHUNK:
             self._close()
 

@@ -14,9 +14,10 @@ from typing import Callable, Iterator, NamedTuple, Sequence
 import numpy as np
 
 from lib.dataset.annotations import ITEM, LARGEST, flags_of
-from lib.dataset.files import check_regular, decoded, read_file
+from lib.dataset.files import decoded, read_file
 from lib.errors import DatasetError
 from lib.utils.console import listed, progress
+from lib.utils.limits import check_regular
 
 CHUNK = 2 ** 20         # characters that are read at once
 LARGE = 64              # chunks; a larger file shows a bar

@@ -24,7 +24,6 @@ from lib.dataset.annotations import (
 from lib.dataset.faults import Faults, note_candidates, note_other_files
 from lib.dataset.files import (
     CLASS_FILE,
-    check_regular,
     decoded,
     existing,
     files_of_set,
@@ -39,6 +38,7 @@ from lib.dataset.files import (
 )
 from lib.dataset.names import LOST_IN_LISTS, check_name, class_names
 from lib.errors import DatasetError
+from lib.utils.limits import check_regular
 
 # Column -> the names, as of `plain_key`, that it may have in the first line. Without such a line there are the first
 # six, in this order.

@@ -138,7 +138,7 @@ class IMDB:
         _stop_at(stopping(self._found, self.on_bad_image))
 
     def gt_roidb(self) -> list[dict]:
-        """The roidb of the set: an entry for each image, with the objects that are trained on."""
+        """The roidb to train or to detect on: an entry for each image, with the objects that are trained on."""
         used = self.fitted.used
         boxes = self.fitted.boxes[used].astype(np.float32)
         labels = self.fitted.items['label'][used].astype(np.int32) + 1
@@ -146,10 +146,6 @@ class IMDB:
         return [make_entry(picture.path, picture.index, picture.size[1], picture.size[0], boxes[start:end],
                            labels[start:end])
                 for picture, start, end in zip(self.data.pictures, ends, ends[1:])]
-
-    def test_roidb(self) -> list[dict]:
-        """The roidb to detect on; its objects are those of `gt_roidb`."""
-        return self.gt_roidb()
 
     def counted_items(self) -> CountedItems:
         """The ground truth of an evaluation, objects that need not be found (any with a flag) among them.

@@ -77,6 +77,7 @@ def best_anchors(prob: np.ndarray, deltas: np.ndarray, im_info: Sequence[float],
         im_info: height and width of the image in pixels of the network's input; what lies beyond is padding.
         base_anchors: (A, 4) anchors of the first cell.
         stride: pixels from one cell to the next.
+        count: of the rows that are returned.
     Returns:
         anchors (count, 4) float64, probabilities (count, C), deltas (count, 4). If there are fewer anchors, rows of
         zeros follow.
@@ -84,7 +85,7 @@ def best_anchors(prob: np.ndarray, deltas: np.ndarray, im_info: Sequence[float],
     num_anchors, (height, width) = len(base_anchors), deltas.shape[1:]
     anchors = shifted_anchors(height, width, stride, base_anchors)
     prob = prob.reshape(-1, num_anchors, height, width).transpose(2, 3, 1, 0).reshape(len(anchors), -1)
-    deltas = deltas.transpose(1, 2, 0).reshape(-1, 4)
+    deltas = _in_anchor_order(deltas, 4)
     rows, columns = max(int(im_info[0] / stride), 1), max(int(im_info[1] / stride), 1)
     inside = np.zeros((height, width, num_anchors), dtype=bool)
     inside[:rows, :columns] = True

@@ -7,7 +7,6 @@
 """
 import json
 import logging
-import re
 
 import mxnet as mx
 
@@ -76,7 +75,7 @@ def export_plain(cfg, params, path):
     """
     if not path.endswith(SYMBOL_END):
         raise ConfigError('%s: the graph of plain MXNet must be called PREFIX%s' % (path, SYMBOL_END))
-    paths = path, checkpoint.params_path(re.sub(SYMBOL_END + '$', '', path), 0)
+    paths = path, checkpoint.params_path(path[:-len(SYMBOL_END)], 0)
     checkpoint.check_new_graph(paths[1], params)
     symbol = plain_symbol(cfg)
     arg_params, aux_params = load_for_inference(cfg, params)

@@ -73,7 +73,7 @@ def judge_detections(objects: Objects, all_boxes) -> JudgedDetections:
     Args:
         all_boxes: [class][image] = (n, 5), class 0 unused.
     """
-    number = len(all_boxes[1]) if len(all_boxes) > 1 else 0
+    number = len(all_boxes[1])
     starts = np.searchsorted(objects.images, np.arange(number + 1))     # objects stand image by image
     columns = []
     for image in range(number):

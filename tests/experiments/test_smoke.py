@@ -30,7 +30,7 @@ def test_rendered_voc_data_have_the_layout_of_the_devkit(tmp_path):
 
 def test_the_test_images_of_voc12_have_no_annotations_and_are_tested_all_the_same(tmp_path):
     imdb, = data_sets.datasets(configured('paper_voc12_rfcn_multiscale', tmp_path), '2012_test')
-    entries = imdb.test_roidb()
+    entries = imdb.gt_roidb()
     assert [len(entry['boxes']) for entry in entries] == [0] * 4 and entries[0]['width'] == smoke_data.SIDE
     evaluation = imdb.evaluate_detections([[np.zeros((0, 5))] * 4] * 21, str(tmp_path))
     assert evaluation.metrics == {} and 'nothing was evaluated' in evaluation.table
@@ -44,7 +44,7 @@ def test_rendered_coco_data_have_its_layout(tmp_path):
     assert trained.num_classes == 81 and all(len(entry['boxes']) for entry in trained.gt_roidb())
     assert list(trained.category_ids.values())[8:11] == [9, 11, 12]  # with gaps
     tested, = data_sets.datasets(cfg, 'test-dev2015')
-    assert not any(len(entry['boxes']) for entry in tested.test_roidb())
+    assert not any(len(entry['boxes']) for entry in tested.gt_roidb())
 
 
 def test_random_weights_let_signals_through(tmp_path):

@@ -58,11 +58,6 @@ def _size_fault(picture, size):
         Fault(kinds.SIZE, picture.index, None, size_text(picture, size))
 
 
-def lies_on_its_side(picture: Picture, size: tuple[int, int]) -> bool:
-    """Whether `size` (width, height) is the annotated size with its sides exchanged."""
-    return picture.size not in (None, size) and picture.size == size[::-1]
-
-
 def frame(picture: Picture, found: ImageCheck) -> tuple[int, int] | None:
     """The width and height that the boxes of a picture refer to.
 
@@ -77,7 +72,7 @@ def _drawn_on(picture, size):
     if picture.size == size or not len(picture.items):
         return True
     ends = picture.items['box'][:, 2:].max(axis=0) + 1
-    return not lies_on_its_side(picture, size) and bool(
+    return picture.size != size[::-1] and bool(     # else it lies on its side
         (ends > np.multiply(picture.size, SLACK)).any() and (ends <= size).all())
 
 

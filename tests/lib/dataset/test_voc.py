@@ -253,7 +253,7 @@ def test_images_without_annotations_can_be_tested_and_their_detections_written(v
     voc.add('a')
     (voc.folder / 'Annotations' / 'a.xml').unlink()
     imdb = open_set(voc, classes=['cat'])
-    entry, = imdb.test_roidb()
+    entry, = imdb.gt_roidb()
     assert (entry['width'], entry['height'], len(entry['boxes'])) == (40, 30, 0)
     evaluation = imdb.evaluate_detections([[[]], [np.array([[1, 2, 3, 4, 0.5]])]], str(tmp_path / 'out'))
     assert np.isnan(evaluation.score) and 'no annotations' in evaluation.table
