@@ -1,4 +1,5 @@
-"""Which host runs which processes, and what each of them is told by its environment."""
+"""Which host runs which processes, how it is reached, and what each of them is told by its environment."""
+import contextlib
 import os
 import shlex
 import socket
@@ -102,6 +103,24 @@ def assign_processes(hosts, workers, servers):
     return ([Process('scheduler', 'scheduler', None, hosts[0])]
             + [Process('server %d' % i, 'server', None, used[i % len(used)]) for i in range(servers)]
             + [Process('worker %d' % i, 'worker', i, slots[i]) for i in range(workers)])
+
+
+def words_of_shell(text):
+    """The words of --rsh. Raises a ConfigError for quotes that do not come in pairs, and where there is no command."""
+    words = ()
+    with contextlib.suppress(ValueError):
+        words = shlex.split(text)
+    if not words or not words[0]:
+        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text)
+    return words
+
+
+def remote_command(rsh, host):
+    """The words that start the agent of a host. ssh gives its words to a shell there, other commands pass them on."""
+    words = [host.python, '%s/rfcn/launching/agent.py' % host.path.rstrip('/')]
+    if os.path.basename(rsh[0]) == 'ssh':
+        words = [shlex.quote(word) for word in words]
+    return [*rsh, host.name, *words]
 
 
 def variables_of(process, root, port, workers, servers):

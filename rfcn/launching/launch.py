@@ -8,12 +8,10 @@ shown, and everything is in the files of --logs on the host of each process. Ctr
 docs/several_hosts.md tells how it is done, and how to start the processes by other means.
 """
 import argparse
-import contextlib
 import json
 import logging
 import os
 import queue
-import shlex
 import signal
 import subprocess
 import sys
@@ -26,7 +24,16 @@ from lib.utils.console import discard
 from rfcn.cli.commands import SHARED
 from rfcn.cli.script import make_parser, run_script, whole_number_from
 from rfcn.launching import agent
-from rfcn.launching.hosts import LOCAL, MOST_PROCESSES, assign_processes, local_host, read_hosts, variables_of
+from rfcn.launching.hosts import (
+    LOCAL,
+    MOST_PROCESSES,
+    assign_processes,
+    local_host,
+    read_hosts,
+    remote_command,
+    variables_of,
+    words_of_shell,
+)
 from rfcn.launching.watch import ALL_END, MISSING_STATUS
 
 logger = logging.getLogger(__name__)
@@ -98,24 +105,6 @@ class Connection:
             else:
                 print(text, end='', file=sys.stderr)    # of a login shell, or half a line where the connection ends
         inbox.put((self, None))
-
-
-def words_of_shell(text):
-    """The words of --rsh. Raises a ConfigError for quotes that do not come in pairs, and where there is no command."""
-    words = ()
-    with contextlib.suppress(ValueError):
-        words = shlex.split(text)
-    if not words or not words[0]:
-        raise ConfigError('--rsh must be a command, quotes in pairs, such as "ssh -p 2222"; found %r' % text)
-    return words
-
-
-def remote_command(rsh, host):
-    """The words that start the agent of a host. ssh gives its words to a shell there, other commands pass them on."""
-    words = [host.python, '%s/rfcn/launching/agent.py' % host.path.rstrip('/')]
-    if os.path.basename(rsh[0]) == 'ssh':
-        words = [shlex.quote(word) for word in words]
-    return [*rsh, host.name, *words]
 
 
 def log_path(logs, name):
@@ -197,19 +186,15 @@ class Launch:
                 return None
             connection, message = self._next()
             if message and 'port' in message:
-                return self._port(first.host, **message)
+                if message['port'] is None:
+                    raise ConfigError('the host %s cannot listen on %s (%s): write address=IP, with an address of that '
+                                      'host' % (first.host.name, first.host.address, message['reason']))
+                return message['port']
             if connection and message is None:
                 lost = connection
                 break
         raise LaunchFailed('the host %s does not answer: can it be reached, and is rfcn in its folder %s?'
                            % (lost.host.name, lost.host.path))
-
-    @staticmethod
-    def _port(host, port, reason=''):
-        if port is None:
-            raise ConfigError('the host %s cannot listen on %s (%s): write address=IP, with an address of that host'
-                              % (host.name, host.address, reason))
-        return port
 
     def _start(self, port):
         root = self.processes['scheduler'].host.address

@@ -10,8 +10,7 @@ from rfcn.cli import main
 from rfcn.core.workers import rank_of
 from rfcn.evaluate import packed, share_of, unpacked
 from rfcn.launching import agent
-from rfcn.launching.hosts import assign_processes, local_host, read_hosts, variables_of
-from rfcn.launching.launch import remote_command
+from rfcn.launching.hosts import assign_processes, local_host, read_hosts, remote_command, variables_of
 from rfcn.launching.roles import NEEDED, check_environment, hold_port
 
 
