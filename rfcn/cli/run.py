@@ -1,6 +1,7 @@
 """What the commands share: arguments, the log file, the folder of a run."""
 import contextlib
 import logging
+import os
 import platform
 import re
 import shlex
@@ -108,14 +109,28 @@ def add_params(parser):
 
 
 def run_folder(cfg, cfg_path, image_set):
-    """Where a run writes: `output_path/<name of the YAML>/<image set>`, as in the release.
+    """Where a run writes: `output_path/<name of the experiment>/<image set>`, as in the release.
 
     Raises a DatasetError where the name of the set would lead out of the folder before it.
     """
-    folder = Path(cfg.output_path) / Path(cfg_path).stem
+    folder = Path(cfg.output_path) / experiment_name(cfg, cfg_path)
     if image_set:
         inside(folder, image_set)
     return folder / image_set
+
+
+def experiment_name(cfg, cfg_path):
+    """The name of the YAML file. A file that a run wrote beside its log stands for the YAML of that run: else all
+    trainings would be the experiment `config`, and replace each other's results.
+    """
+    path = Path(os.path.abspath(cfg_path))
+    image_set = {CONFIG: cfg.dataset.image_set, TEST_CONFIG: cfg.dataset.test_image_set}.get(path.name)
+    if image_set is not None and is_there(path.with_name(LOG)):
+        folders = Path(image_set).parts
+        name, *last = path.parent.parts[-len(folders) - 1:]
+        if tuple(last) == folders:
+            return name
+    return path.stem
 
 
 def last_checkpoint(cfg, cfg_path):

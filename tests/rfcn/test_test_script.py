@@ -56,10 +56,10 @@ def test_the_script_takes_the_last_checkpoint_of_the_training_and_prints_a_table
 def test_a_threshold_on_the_command_line_is_that_of_detections_and_its_results_stand_apart(tiny_arguments, tmp_path,
                                                                                            capsys):
     script.main([*tiny_arguments, '--thresh', '0.99', 'output_path=%s' % tmp_path])
-    all_boxes = load_pickle(str(tmp_path / 'config' / 'test' / 'thresh_0.99' / 'voc_test_detections.pkl'))
+    all_boxes = load_pickle(str(tmp_path / 'tiny' / 'test' / 'thresh_0.99' / 'voc_test_detections.pkl'))
     assert not any(len(boxes) for of_class in all_boxes for boxes in of_class)
     assert 'AP@0.5' in capsys.readouterr().out
-    assert not (tmp_path / 'config' / 'test' / 'result.json').exists()      # that of the experiment
+    assert not (tmp_path / 'tiny' / 'test' / 'result.json').exists()      # that of the experiment
 
 
 def test_saved_detections_are_evaluated_again_with_the_same_result(detect):

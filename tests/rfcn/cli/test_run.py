@@ -40,6 +40,22 @@ def test_a_run_writes_into_a_folder_of_its_configuration_and_image_set(tiny_cfg,
     assert folder == tmp_path / 'output' / 'night_shift' / '2007_test'
 
 
+@pytest.mark.parametrize('name, image_set', [('config.yaml', 'train'), ('config.yaml', 'a/b+c'), ('config.yaml', '.'),
+                                             ('test_config.yaml', 'test')])
+def test_a_file_that_a_run_wrote_stands_for_the_yaml_of_this_run(tiny_cfg, tmp_path, name, image_set):
+    folder = tmp_path / 'output' / 'night_shift' / image_set
+    folder.mkdir(parents=True)
+    cfg = tiny_cfg('dataset.image_set=' + image_set) if name == 'config.yaml' else tiny_cfg()
+    assert run_folder(cfg, str(folder / name), 'val') == tmp_path / 'output' / name[:-len('.yaml')] / 'val'
+    (folder / 'log.txt').write_text('')
+    assert run_folder(cfg, str(folder / name), 'val') == tmp_path / 'output' / 'night_shift' / 'val'
+
+
+def test_any_other_file_of_that_name_is_a_yaml_like_others(tiny_cfg, tmp_path):
+    (tmp_path / 'log.txt').write_text('')
+    assert run_folder(tiny_cfg(), str(tmp_path / 'config.yaml'), 'val') == tmp_path / 'output' / 'config' / 'val'
+
+
 @pytest.mark.parametrize('image_set', ['../../etc', '/data/voc/train', '..', 'train/../../x'])
 def test_the_name_of_an_image_set_does_not_lead_a_run_out_of_its_folder(tiny_yaml, tmp_path, image_set):
     with pytest.raises(DatasetError, match='leads out of this folder'):

@@ -134,7 +134,7 @@ def test_of_a_test_each_worker_does_its_share_and_the_files_are_those_of_one_pro
     test_script.main(words('one'))
     status, printed = run.wait()
     assert status == 0, printed
-    one, other = tmp_path / 'one' / 'config' / 'train', tmp_path / 'workers' / 'config' / 'train'
+    one, other = tmp_path / 'one' / 'tiny' / 'train', tmp_path / 'workers' / 'tiny' / 'train'
     results = 'results/voc/Main/comp4_det_train_%s.txt'
     names = ['voc_train_detections.pkl', results % 'red', results % 'blue']
     for name in names:
