@@ -36,7 +36,7 @@ from lib.utils.folders import check_new_folder, whole_folder
 from lib.utils.limits import is_there
 from lib.utils.whole_file import check_not_read, check_place, is_standard_output, save_text
 from rfcn import data_sets
-from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import start_path
 from rfcn.cli.run import parse_config
 from rfcn.cli.script import run_script
 from rfcn.collect_env import LIB_NAME
@@ -187,7 +187,7 @@ def verdict_text(cfg, stops):
     if stops:
         return 'training would not run: %s%s' % (stops[0], more_text(stops))
     network = cfg.network
-    weights = params_path(network.pretrained, network.pretrained_epoch)
+    weights = start_path(network.pretrained, network.pretrained_epoch)
     if network.pretrained and not cfg.TRAIN.RESUME and not is_there(weights):   # a run that goes on does not read them
         return 'training would start when its weights are there: %s, see data/README.md' % weights
     return 'training would start'

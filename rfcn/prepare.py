@@ -34,10 +34,9 @@ from lib.errors import DatasetError
 from lib.utils.console import counted, progress, say
 from lib.utils.folders import locked_folder
 from lib.utils.image_file import IMAGE_EXTENSIONS, imread
-from lib.utils.limits import is_there
 from lib.utils.whole_file import whole_files
 from rfcn import check_dataset
-from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import check_is_there, start_path
 from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, positive, run_script
 from rfcn.prepared_config import as_yaml, complete, configuration, settings
@@ -199,12 +198,12 @@ def main(argv=None):
     parser.add_argument('folder', metavar='FOLDER', help='of the pictures and annotations')
     parser.add_argument('--minutes', type=positive, default=60,
                         help='how long the training may take, in minutes (default 60)')
-    parser.add_argument('--pretrained', default='', metavar='PREFIX', help='weights of a ResNet-50, PREFIX-0000.params')
+    parser.add_argument('--pretrained', default='', metavar='WEIGHTS',
+                        help='weights of a ResNet-50: a file, or what stands before its -0000.params')
     args = parser.parse_args(argv)
     log_to(None)
-    if args.pretrained and not is_there(params_path(args.pretrained, 0)):
-        raise FileNotFoundError('%s-0000.params: no such file; --pretrained takes what stands before -0000.params'
-                                % args.pretrained)
+    if args.pretrained:
+        check_is_there(start_path(args.pretrained), '--pretrained takes a file, or what stands before its -0000.params')
     path = prepare(args.folder, args.minutes, args.pretrained)
     status = check_dataset.main(['--cfg', path])
     say('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, *[shlex.quote(path)] * 2))

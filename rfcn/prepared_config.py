@@ -16,7 +16,7 @@ from lib.dataset.check.anchors import better, fit_anchors, objects_at, suggest
 from lib.dataset.find import PREPARED
 from lib.errors import DatasetError
 from lib.utils.whole_file import save_text
-from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import start_path
 from rfcn.checkpoints.identity import backbone_settings
 from rfcn.cli.script import Signalled
 from rfcn.config.config import load_config
@@ -91,7 +91,7 @@ def configuration(folder, classes, found, pretrained):
     kind = PRETRAINED if pretrained else SMALL
     network = dict({'PIXEL_MEANS': pixel_means(RELEASE_MEANS)}, **kind['network'])
     if pretrained:
-        noted = backbone_settings(params_path(pretrained, 0))
+        noted = backbone_settings(start_path(pretrained))
         network.update({'pretrained': os.path.abspath(pretrained)},
                        **{key.partition('.')[2]: value for key, value in noted.items()})
     proposals = {'CXX_PROPOSAL': False, 'RPN_MIN_SIZE': 0,

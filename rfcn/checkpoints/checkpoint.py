@@ -40,6 +40,11 @@ def params_path(prefix: str, epoch: int) -> str:
     return '%s-%04d.params' % (prefix, epoch)
 
 
+def start_path(named: str, epoch: int = 0) -> str:
+    """The parameter file that a training starts from: one named in full, or `prefix-0000.params` of a prefix."""
+    return named if named.endswith('.params') else params_path(named, epoch)
+
+
 def states_path(prefix: str, epoch: int) -> str:
     """`prefix-0007.states`."""
     return '%s-%04d.states' % (prefix, epoch)

@@ -59,8 +59,9 @@ _DEFAULT = {
 }
 
 _NETWORK = {
-    'pretrained': Key('', path),                  # prefix of the trunk's checkpoint; '' starts from random weights
-    'pretrained_epoch': Key(0, whole(0, 9999)),   # its number, as in prefix-0000.params
+    # what training starts from: prefix of a checkpoint; ours: or its file, x.params; '' starts from random weights
+    'pretrained': Key('', path),
+    'pretrained_epoch': Key(0, whole(0, 9999)),   # number of a prefix's checkpoint, as in prefix-0000.params
     'PRETRAINED_CLASSES': Key((), class_names),   # ours: its classes, to keep those of the same name
     'PIXEL_MEANS': Key((0.0, 0.0, 0.0), tuple_of(real(), 3)),  # blue, green, red: subtracted from pixels of 0 to 255
     'IMAGE_STRIDE': Key(0, whole(0, 4096)),       # pixels: images are padded to a multiple of it; 0 pads nothing

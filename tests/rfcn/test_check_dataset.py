@@ -81,6 +81,7 @@ def test_a_network_that_is_not_known_means_that_training_would_not_run(run):
 def test_data_may_be_checked_before_the_weights_are_there(run):
     status, printed = run('network.pretrained=model/gone')
     assert status == 0 and 'training would start when its weights are there: model/gone-0000.params' in printed
+    assert 'there: model/gone-best.params' in run('network.pretrained=model/gone-best.params')[1]
 
 
 def test_control_characters_and_line_ends_of_class_names_are_printed_as_escapes(run, own_tiny_voc):

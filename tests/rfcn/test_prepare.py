@@ -219,5 +219,5 @@ def test_weights_and_minutes_are_checked_first(photos, capsys):
         with pytest.raises(SystemExit):
             prepare.main([str(photos), '--minutes', minutes])
         assert "--minutes: expected a number above 0, not '%s'" % minutes in capsys.readouterr().err
-    with pytest.raises(FileNotFoundError, match='--pretrained takes what stands before'):
+    with pytest.raises(FileNotFoundError, match='no-0000.params: no such parameter file; --pretrained takes'):
         prepare.main([str(photos), '--pretrained', 'no'])

@@ -1,4 +1,6 @@
 """Training that starts from another network's parameters."""
+import os
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -115,6 +117,16 @@ def test_a_backbone_starts_only_the_network_that_its_note_tells_of(detector, tin
         start(tiny_cfg(*where))
     start(tiny_cfg('network.POOL1=padded', *where))
     start(tiny_cfg('ALLOW_CHANGED=[network.POOL1]', *where))
+
+
+def test_a_checkpoint_is_named_by_its_prefix_and_number_or_by_its_file(detector, tiny_cfg, tmp_path):
+    where = detector(['blue', 'red'])
+    os.rename(str(tmp_path / 'old-0003.params'), str(tmp_path / 'old-best.params'))
+    with pytest.raises(FileNotFoundError, match='old-0003.params.*its folder has old-best.params'):
+        start(tiny_cfg(*where))
+    found = start(tiny_cfg('network.pretrained=%s' % (tmp_path / 'old-best.params')))
+    expected = checkpoint.load_params(str(tmp_path / 'old-best.params'))[0]['rfcn_cls_weight']
+    np.testing.assert_array_equal(found['rfcn_cls_weight'], expected.asnumpy())
 
 
 def test_a_damaged_or_missing_checkpoint_is_named(detector, tiny_cfg, tmp_path):
