@@ -110,7 +110,7 @@ class GivenRoisPredictor:
 
     devices = property(lambda self: self.predictor.devices)
 
-    def predict_each(self, batches: list[mx.io.DataBatch]) -> list[dict[str, np.ndarray]]:
+    def predict_each(self, batches: list[Batch]) -> list[dict[str, np.ndarray]]:
         """See `Predictor.predict_each`; each batch has data, im_info and rois."""
         plain = [Batch(dict(data=batch.data[0], rois=batch.data[2])) for batch in batches]
         return [dict(outputs, rois=batch.data[2].asnumpy())

@@ -25,6 +25,7 @@ from lib.rcnn.detection import detect, merge_views, per_class_nms
 from lib.utils.console import progress
 from lib.utils.memory import give_back
 from lib.utils.whole_file import save_whole
+from rfcn.core.loader import Batch
 from rfcn.core.pipeline import in_threads
 from rfcn.operator_py import use_seeds
 from rfcn.operator_py.psroi_pooling import with_compiled_pooling
@@ -37,7 +38,7 @@ NETWORK_LOCK = threading.RLock()
 # the interpreter, which the fork holds: for ever.
 os.register_at_fork(before=NETWORK_LOCK.acquire, after_in_parent=NETWORK_LOCK.release,
                     after_in_child=NETWORK_LOCK.release)
-# batch: a DataBatch of data and im_info; images: how many of its images count, the rest fills it up;
+# batch: a Batch of data and im_info; images: how many of its images count, the rest fills it up;
 # mirrored_widths: of each of these images, its width in pixels where the view is its mirror image, else None
 View = namedtuple('View', 'batch images mirrored_widths')
 
@@ -82,19 +83,15 @@ class Predictor:
         """How many batches `predict_each` takes at a time."""
         return len(self.context)
 
-    def predict(self, batch: mx.io.DataBatch) -> dict[str, np.ndarray]:
-        """Run the network on a batch. Returns `blob_name` of an output -> array.
-
-        Args:
-            batch: a DataBatch for one device.
-        """
+    def predict(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Run the network on a batch of one device. Returns `blob_name` of an output -> array."""
         return self.predict_each([batch])[0]
 
-    def predict_each(self, batches: list[mx.io.DataBatch]) -> list[dict[str, np.ndarray]]:
+    def predict_each(self, batches: list[Batch]) -> list[dict[str, np.ndarray]]:
         """`predict` for one batch on each device; batches may differ in shape, and be fewer than the devices."""
         modules = [self._module(device, batch.provide_data) for device, batch in enumerate(batches)]
         for module, context, batch in zip(modules, self.context, batches):
-            use_seeds(context, getattr(batch, 'seeds', None))
+            use_seeds(context, batch.seeds)
             module.forward(batch, is_train=False)   # which does not wait for the result
         return [{blob_name(name): value.asnumpy()
                  for name, value in zip(module.output_names, module.get_outputs())} for module in modules]

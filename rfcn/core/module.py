@@ -46,11 +46,6 @@ def planned_megabytes(executor):
     return int(re.search(r'Total (\d+) MB allocated', executor.debug_str()).group(1))
 
 
-def parts_of(batch):
-    """The DataBatch of each device."""
-    return getattr(batch, 'parts', [batch])
-
-
 class Module(mx.mod.Module):
     """A Module that returns free memory to the system after it has bound its graph to another size of images."""
 
@@ -98,7 +93,7 @@ class TrainModule:
             kvstore: what adds up the gradients: the name of one of MXNet's stores, or the `store` of `Workers`.
             half_wire: whether gradients travel between workers as 16-bit numbers.
         """
-        for module, part in zip(self.modules, parts_of(first_batch)):
+        for module, part in zip(self.modules, first_batch.parts):
             module.bind(part.provide_data, part.provide_label, for_training=True,
                         grad_req='add' if self.accumulate > 1 else 'write')
             module.set_params(arg_params, aux_params, allow_extra=True)
@@ -115,7 +110,7 @@ class TrainModule:
         """Forward, backward, and an update after every `accumulate` batches. Returns whether it updated.
 
         Args:
-            batch: a DataBatch for the only device, or what has `parts`, a DataBatch for each.
+            batch: `Batch` for the only device, or `DeviceBatches`.
         """
         self.forward_backward(batch)
         self._pending += 1
@@ -123,8 +118,8 @@ class TrainModule:
 
     def forward_backward(self, batch):
         """Compute the gradients of a batch, on each device those of its own part."""
-        for module, device, part in zip(self.modules, self.contexts, parts_of(batch)):
-            use_seeds(device, getattr(part, 'seeds', None))
+        for module, device, part in zip(self.modules, self.contexts, batch.parts):
+            use_seeds(device, part.seeds)
             module.forward_backward(part)
         statistics = self._learned_statistics()
         if statistics:

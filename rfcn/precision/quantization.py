@@ -101,7 +101,7 @@ class Calibration:
 
     Args:
         symbol: a test graph. arg_params, aux_params: its parameters.
-        batches: iterable of DataBatch to take the ranges from; the more alike to what will be tested the better.
+        batches: iterable of `Batch` to take the ranges from; the more alike to what will be tested the better.
         mode: 'naive', ranges from the least to the largest value seen, or 'entropy', ranges that lose the least
             information.
     """
