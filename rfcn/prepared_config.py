@@ -96,10 +96,11 @@ def configuration(folder, classes, found, pretrained):
                        **{key.partition('.')[2]: value for key, value in noted.items()})
     proposals = {'CXX_PROPOSAL': False, 'RPN_MIN_SIZE': 0,
                  **{key: value for key, value in kind['train'].items() if key.startswith('RPN_P')}}
-    return {'output_path': os.path.abspath('output'),
+    folder = os.path.abspath(folder)    # each has a place of its own for its runs: all are called prepared
+    return {'output_path': os.path.abspath(os.path.join('output', os.path.basename(folder))),
             'symbol': 'resnet_v1_50_rfcn' if pretrained else 'small_rfcn', 'SCALES': found['SCALES'],
             'network': dict(network, **found['network']),
-            'dataset': {'dataset': 'csv', 'dataset_path': os.path.abspath(folder), 'CLASSES': list(classes),
+            'dataset': {'dataset': 'csv', 'dataset_path': folder, 'CLASSES': list(classes),
                         'image_set': PREPARED + '_train', 'val_image_set': PREPARED + '_val',
                         'test_image_set': PREPARED + '_test', 'USE_07_METRIC': False},
             'TRAIN': dict({'model_prefix': 'rfcn', 'lr': kind['lr'], 'BATCH_IMAGES': kind['batch'], 'ENABLE_OHEM': True,

@@ -16,6 +16,13 @@ def test_too_few_minutes_are_told(caplog):
     assert '1 minutes are 0.1 epochs; trained are 3' in caplog.text
 
 
+def test_the_runs_of_each_folder_have_a_place_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = {'SCALES': [300, 500], 'network': {}}
+    places = [configuration(folder, ('cat',), found, '')['output_path'] for folder in ('photos/', str(tmp_path / 'x'))]
+    assert places == [str(tmp_path / 'output' / name) for name in ('photos', 'x')]
+
+
 def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
     (tmp_path / 'resnet_v1_50-0000.yaml').write_text('network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3]}')
     found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3}}
