@@ -164,7 +164,7 @@ def _described(folder) -> list[str]:
 def _listed(folder) -> list[str]:
     """The lists of ImageSets/Main, without those of a single class: cat_train is one if there is a list train."""
     names = listed_sets(folder)
-    return [name for name in names if not any(name.endswith('_' + other) for other in names)]
+    return _named(folder, [name for name in names if not any(name.endswith('_' + other) for other in names)])
 
 
 def _json_files(folder) -> list[str]:
@@ -178,12 +178,16 @@ def _json_files(folder) -> list[str]:
 
 
 def _named(folder, found):
-    """Of the sets that were found those with names of sets, if there are any: predictions beside train is none."""
+    """Of the sets that were found those with names of sets, if one of them is to train on: predictions beside train is
+    none. Else all of them: trainval beside test is one.
+    """
     named = [name for name in found if role_of(name)]
-    others = [name for name in found if named and name not in named]
+    if 'train' not in map(role_of, named):
+        return found
+    others = [name for name in found if name not in named]
     if others:
         logger.warning('%s: %s: not among the sets, which are %s', folder, listed(others), listed(named))
-    return named or found
+    return named
 
 
 def _is_coco(path):
@@ -240,7 +244,7 @@ def _xml_folders(folder) -> list[str]:
     if apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
         _note_joined(folder, os.path.join(folder, apart[1]), 'there are no lists in ImageSets/Main')
         return [WHOLE]
-    return [name for name in _folders(folder) if has_xml(os.path.join(folder, name))]
+    return _named(folder, [name for name in _folders(folder) if has_xml(os.path.join(folder, name))])
 
 
 def _note_joined(folder, images, reason):

@@ -42,6 +42,7 @@ def folder(tmp_path):
     ({'annotations/instances_train2017.json': COCO, 'annotations/instances_val2017.json': COCO,
       'annotations/person_keypoints.json': '{"images": []}'}, ('coco', ('train2017', 'val2017'))),
     ({'all.json': COCO, 'detections.json': '[]'}, ('coco', ('all',))),
+    ({'trainval.json': COCO, 'test.json': COCO}, ('coco', ('test', 'trainval'))),
     ({'annotations/instances_train2017.json': COCO, 'annotations/person_keypoints_train2017.json': COCO},
      ('coco', ('train2017',))),
     ({'labels.csv': 'filename,xmin,ymin,xmax,ymax,class\n', 'a.jpg': '', 'a.xml': XML}, ('PascalVOC', ('.',))),
@@ -74,8 +75,12 @@ def test_a_set_of_pictures_to_detect_on_is_left_out_where_others_have_labels(fol
     assert caplog.messages == ['%s: none of the images of test has labels: this set is left out' % made]
 
 
-def test_files_that_are_left_out_beside_those_of_sets_are_told(folder, caplog):
-    made = folder({'train.csv': 'a.jpg,1,2,3,4,cat\n', 'more.csv': 'a.jpg,1,2,3,4,cat\n'})
+@pytest.mark.parametrize('files', [
+    {'train.csv': 'a.jpg,1,2,3,4,cat\n', 'more.csv': 'a.jpg,1,2,3,4,cat\n'},
+    {'train/a.xml': XML, 'train/a.jpg': '', 'more/b.xml': XML, 'more/b.jpg': ''},
+    {'ImageSets/Main/train.txt': 'a', 'ImageSets/Main/more.txt': 'b', 'Annotations/a.xml': XML}])
+def test_what_is_left_out_beside_the_sets_is_told(folder, files, caplog):
+    made = folder(files)
     assert find_dataset(made).image_sets == ('train',)
     assert caplog.messages == ['%s: more: not among the sets, which are train' % made]
 
