@@ -207,7 +207,7 @@ class _Columns:
 
 def _flags_of_attributes(attributes, where):
     """Flags among the attributes of an annotation, as CVAT writes them: true. Other values may mean anything."""
-    return flags_of({key: value for key, value in attributes.items() if value is True}, where) \
+    return flags_of({key: value for key, value in attributes.items() if str(value).lower() == 'true'}, where) \
         if isinstance(attributes, dict) else 0
 
 

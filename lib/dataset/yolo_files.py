@@ -130,12 +130,15 @@ class Description:
         """The path of an entry within the folder.
 
         The entry is relative to the key `path`, if that is a folder within this one, or else to the folder itself.
-        Roboflow writes `../train/images` for the folder train/images.
+        Roboflow writes `../train/images` for the folder train/images or, for one that its program downloads, begins
+        with the name of the folder itself.
         """
         entry = entry.replace('\\', '/')
         base = str(self.content.get('path') or '').replace('\\', '/')
         base = base if is_inside(self.folder, base) and os.path.isdir(os.path.join(self.folder, base)) else ''
-        for name in (entry, re.sub(r'^(\.\./)+', '', os.path.normpath(entry))):
+        below = re.sub(r'^(\.\./)+', '', os.path.normpath(entry))
+        own = os.path.join(os.path.basename(os.path.abspath(self.folder)), '')
+        for name in (entry, below, below[len(own):] if below.startswith(own) else below):
             candidate = os.path.join(base, name)
             if is_inside(self.folder, candidate) or os.path.normpath(candidate) == '.':
                 path = self.folder if os.path.normpath(candidate) == '.' else inside(self.folder, candidate)

@@ -192,7 +192,8 @@ def test_an_annotated_size_that_the_image_contradicts_is_not_converted(write, tm
 
 
 @pytest.mark.parametrize('keys', [{'isCrowd': 1}, {'is_crowd': True}, {'Ignored': '1'}, {'isDifficult': 'true'},
-                                  {'attributes': {'difficult': True, 'rotation': 0.0, 'ignore': 'rain'}}])
+                                  {'attributes': {'difficult': True, 'rotation': 0.0, 'ignore': 'rain'}},
+                                  {'attributes': {'ignore': 'true'}}])
 def test_a_flag_may_be_written_as_other_tools_do(write, keys):
     assert trained_on('coco', write([BOX, dict(BOX, **keys)]))['images/train/a.jpg'] == READ
 

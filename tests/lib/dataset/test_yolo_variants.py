@@ -189,6 +189,13 @@ def test_an_export_of_roboflow_is_found_for_every_set(write, key, image_set):
     assert trained_on('yolo', folder, image_set) == {'valid/images/c.jpg': READ}
 
 
+@pytest.mark.parametrize('first', ['', './', '../'])
+def test_an_entry_may_begin_with_the_name_of_the_data_sets_folder(tmp_path, first):
+    folder = write_files(tmp_path / 'Cats-2', {'valid/images/c.jpg': None, 'valid/labels/c.txt': LINE,
+                                               'data.yaml': NAMES + 'val: %sCats-2/valid/images\n' % first})
+    assert trained_on('yolo', folder, 'val') == {'valid/images/c.jpg': READ}
+
+
 @pytest.mark.parametrize('images, labels', [
     ('images/train', 'labels/train'), ('train/images', 'train/labels'), ('train', 'train'),
     ('images/train', 'images/train'),
