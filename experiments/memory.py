@@ -40,7 +40,7 @@ from rfcn import inference
 from rfcn.cli.script import make_parser, positive, run_script, some_of, whole_number_from
 from rfcn.collect_env import git_revision, machine
 from rfcn.core.detect import INT8_SIZES, SIZES, Predictor
-from rfcn.core.loader import image_loader
+from rfcn.core.image_loaders import image_loader
 from rfcn.core.module import TrainModule
 from rfcn.core.target_loaders import anchor_loader
 from rfcn.precision import quantization

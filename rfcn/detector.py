@@ -26,7 +26,8 @@ from lib.utils.show_boxes import draw_detections
 from rfcn import data_sets, inference
 from rfcn.config.config import Config, load_config, with_overrides
 from rfcn.core.detect import NETWORK_LOCK, View, detect_batches
-from rfcn.core.loader import Batch, detection_scales
+from rfcn.core.image_loaders import detection_scales
+from rfcn.core.loader import Batch
 from rfcn.core.pipeline import in_threads
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import numpy as np
 from lib.dataset.imdb import IMDB, Evaluation, check_usable
 from rfcn.config.config import Config
 from rfcn.core.detect import Predictor, detect_all
-from rfcn.core.loader import detection_scales, largest_first, view_loaders
+from rfcn.core.image_loaders import detection_scales, largest_first, view_loaders
 from rfcn.core.workers import workers
 from rfcn.inference import nms_settings
 

@@ -24,7 +24,7 @@ from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
-from rfcn.core.loader import image_loader, largest_first, proposal_scale
+from rfcn.core.image_loaders import image_loader, largest_first, proposal_scale
 from rfcn.operator_py.proposal import without_repetition
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def propose_all(predictor, loader):
 
     Args:
         predictor: a `Predictor` of the RPN's test graph.
-        loader: a `ImageLoader`.
+        loader: an `ImageLoader`.
     Returns:
         list over images of (n, 5) float32 boxes in pixels of the image and scores, the best first; none for an image
         that could not be read, where the loader skips those.

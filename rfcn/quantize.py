@@ -30,7 +30,8 @@ from rfcn.cli.run import log_to, parse_config
 from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.detect import Predictor
-from rfcn.core.loader import Batch, image_loader
+from rfcn.core.image_loaders import image_loader
+from rfcn.core.loader import Batch
 from rfcn.precision import quantization
 
 logger = logging.getLogger(__name__)

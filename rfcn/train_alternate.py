@@ -42,7 +42,7 @@ from rfcn.checkpoints.resume import changed_lines, is_up_to_date, note_text, sav
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script
 from rfcn.config.config import rois_per_image, with_overrides
-from rfcn.core.loader import proposal_scale
+from rfcn.core.image_loaders import proposal_scale
 from rfcn.core.module import contexts, fixed_param_names
 from rfcn.core.schedule import last_epoch
 from rfcn.core.target_loaders import anchor_loader, roi_loader

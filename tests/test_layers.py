@@ -25,7 +25,7 @@ ALLOWED = {
     'rfcn.launching': {'lib', 'rfcn.cli'},
     'rfcn.precision': {'lib', 'rfcn.checkpoints'},
 }
-LOADERS = ('rfcn.core.loader', 'rfcn.core.target_loaders')  # the only modules of core that may read the configuration
+LOADERS = ('rfcn.core.image_loaders', 'rfcn.core.target_loaders')  # alone in core may read the configuration
 YAML_READER = 'lib.utils.safe_load'  # the only module of lib that knows YAML, a format of class names too
 LINE_LENGTH = 120
 OUTSIDE_LIB = {'mxnet', 'gluoncv', 'easydict', 'yaml', 'rfcn', 'experiments', 'tests'}

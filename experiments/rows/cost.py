@@ -6,7 +6,7 @@ import numpy as np
 
 from experiments.bench.measure import gflop
 from experiments.rows.table import END2END, GIVEN
-from rfcn.core.loader import detection_scales
+from rfcn.core.image_loaders import detection_scales
 from rfcn.core.module import fixed_param_names, planned_megabytes
 from rfcn.core.target_loaders import feature_shape
 from rfcn.symbols import make_symbol

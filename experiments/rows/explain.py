@@ -8,7 +8,7 @@ from lib.errors import UserError
 from rfcn.checkpoints.checkpoint import params_path
 from rfcn.checkpoints.identity import backbone_settings
 from rfcn.config.config import base_files, load_config
-from rfcn.core.loader import detection_scales, proposal_scale
+from rfcn.core.image_loaders import detection_scales, proposal_scale
 
 STEP = '%-6s %11s %12s %12s %9s %8s %14s'
 ONE_STAGE = '_class_rpn'     # the end of the names of networks without RoIs

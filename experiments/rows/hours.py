@@ -18,7 +18,8 @@ from experiments.rows.schedule import row_steps, test_images, training_images
 from experiments.rows.table import ALTERNATE, GIVEN, TEST
 from rfcn.config.config import load_config, rois_per_image, with_overrides
 from rfcn.core.detect import Predictor
-from rfcn.core.loader import Batch, detection_scales
+from rfcn.core.image_loaders import detection_scales
+from rfcn.core.loader import Batch
 from rfcn.core.module import TrainModule
 from rfcn.precision.bf16 import has_bf16, with_bf16_convolutions, with_bf16_weights
 from rfcn.precision.quantization import quantize

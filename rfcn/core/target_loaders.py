@@ -21,7 +21,8 @@ from lib.rcnn.sample_rois import BACKGROUND, pad_sample, sample_labelled_rois
 from lib.rpn.anchors import anchorless, as_blobs, assign_anchor, class_labels, generate_anchors, shifted_anchors
 from lib.utils.image import resize_scale, tensor_vstack
 from rfcn.config.config import rois_per_image
-from rfcn.core.loader import Loader, image_settings, scaled_rois
+from rfcn.core.image_loaders import image_settings, scaled_rois
+from rfcn.core.loader import Loader
 from rfcn.core.workers import workers
 
 

@@ -12,7 +12,8 @@ from lib.rcnn.detection import detect
 from lib.utils.console import listed
 from rfcn import inference
 from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
-from rfcn.core.loader import Batch, detection_scales
+from rfcn.core.image_loaders import detection_scales
+from rfcn.core.loader import Batch
 from rfcn.detector import Detection, Detector, Image, as_detections
 from rfcn.operator_py.proposal import without_repetition
 from rfcn.symbols import make_symbol

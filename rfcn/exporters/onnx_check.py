@@ -7,7 +7,8 @@ import numpy as np
 
 from lib.bbox.bbox_transform import bbox_overlaps
 from rfcn.core.detect import View, choose_detections
-from rfcn.core.loader import Batch, detection_scales
+from rfcn.core.image_loaders import detection_scales
+from rfcn.core.loader import Batch
 from rfcn.exporters.onnx_file import DETECTION_OUTPUTS, RAW_OUTPUTS
 from rfcn.inference import nms_settings
 

@@ -16,7 +16,7 @@ from lib.errors import ConfigError
 from lib.utils.whole_file import save_whole
 from rfcn import inference
 from rfcn.config.config import with_overrides
-from rfcn.core.loader import detection_scales
+from rfcn.core.image_loaders import detection_scales
 from rfcn.exporters.onnx_graph import FLOAT, INT64, Graph, columns, ints, size_of
 from rfcn.exporters.onnx_layers import add_network
 from rfcn.exporters.onnx_rpn import decode, im_info_at, nms_corners

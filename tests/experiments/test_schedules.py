@@ -12,7 +12,7 @@ from experiments.rows.explain import comments, explain
 from experiments.rows.schedule import row_steps, steps
 from experiments.rows.table import ALTERNATE, END2END, ROOT, ROWS, find_row
 from rfcn.config.config import base_files, flatten, load_config, thaw
-from rfcn.core.loader import detection_scales, proposal_scale
+from rfcn.core.image_loaders import detection_scales, proposal_scale
 
 SNAPSHOT = Path(__file__).with_name('resolved_rows.json')
 PUBLISHED_ROWS = [row for row in ROWS if row.name.startswith(('paper_', 'resnet_'))]

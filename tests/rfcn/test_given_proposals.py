@@ -11,7 +11,7 @@ from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.pretrained import init_params
 from rfcn.config.config import load_config
 from rfcn.core.detect import detect_all
-from rfcn.core.loader import image_loader
+from rfcn.core.image_loaders import image_loader
 from rfcn.core.workers import Alone
 from rfcn.evaluate import evaluate
 from rfcn.inference import GivenRoisPredictor, nms_settings, rfcn_predictor, rpn_predictor

@@ -3,7 +3,7 @@ import pytest
 
 from rfcn import data_sets, inference
 from rfcn.checkpoints.pretrained import init_params
-from rfcn.core.loader import image_loader
+from rfcn.core.image_loaders import image_loader
 from rfcn.quantize import Sensitivity, last_convolutions, norm
 from rfcn.symbols import make_symbol
 

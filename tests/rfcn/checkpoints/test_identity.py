@@ -13,7 +13,7 @@ from rfcn import test as test_script
 from rfcn.checkpoints import checkpoint, identity, states
 from rfcn.checkpoints.identity import DataChange, data_change, data_record, summary
 from rfcn.config.config import load_config, with_overrides
-from rfcn.core.loader import image_loader
+from rfcn.core.image_loaders import image_loader
 from rfcn.detector import Detector
 from rfcn.inference import load_for_inference
 from rfcn.train_end2end import train_net

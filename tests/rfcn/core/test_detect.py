@@ -9,7 +9,7 @@ from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config
 from rfcn.core.detect import Predictor, View, choose_detections, detect_all, save_detections
-from rfcn.core.loader import ImageLoader, image_loader, largest_first, view_loaders
+from rfcn.core.image_loaders import ImageLoader, image_loader, largest_first
 from rfcn.detector import Detector
 from rfcn.evaluate import detections, evaluate
 from rfcn.inference import nms_settings
@@ -121,14 +121,6 @@ def trained(tiny_run, tiny_params):
     return make
 
 
-def test_there_is_a_loader_for_each_scale_and_each_mirror_image(trained):
-    cfg, _, imdb = trained(*VIEWS)
-    loaders = view_loaders(cfg, imdb.gt_roidb())
-    assert [(loader.scales[0], loader.roidb[0]['flipped']) for loader in loaders] == [
-        ((64, 96), False), ((64, 96), True), ((96, 144), False), ((96, 144), True)]
-    assert [loader.scales for loader in view_loaders(trained()[0], imdb.gt_roidb())] == [[(64, 96)]]
-
-
 def test_a_view_that_is_given_twice_changes_nothing(trained):
     # The copies of a box suppress each other.
     cfg, predictor, imdb = trained()
@@ -189,11 +181,3 @@ def test_soft_nms_and_voting_change_the_detections(trained):
     assert sum(len(dets) for dets in soft[1]) > sum(len(dets) for dets in plain[1])
     assert [dets[:, 4].tolist() for dets in voted[1]] == [dets[:, 4].tolist() for dets in plain[1]]
     assert any(not np.allclose(dets[:, :4], other[:, :4]) for dets, other in zip(voted[1], plain[1]))
-
-
-def test_images_are_tested_the_largest_in_the_networks_input_first_and_those_of_one_shape_together():
-    sizes = [(100, 100), (200, 100), (150, 100), (100, 200), (300, 200), (100, 150), (400, 200), (500, 100)]
-    order = largest_first([dict(width=width, height=height) for width, height in sizes], (60, 100))
-    # Inputs of 60 x 90, 60 x 60, 50 x 100 and 20 x 100 pixels: the longer side is limited.
-    assert [sizes[i] for i in order] == [(100, 150), (150, 100), (300, 200), (100, 200), (200, 100), (400, 200),
-                                         (100, 100), (500, 100)]

@@ -4,7 +4,6 @@ import pytest
 
 from lib.rpn.anchors import as_blobs, assign_anchor, generate_anchors, shifted_anchors
 from lib.utils.image import get_image
-from rfcn.core.loader import ImageLoader, stack_rois
 from rfcn.core.target_loaders import pad_gt_boxes
 from tests.rfcn.core.conftest import ANCHORS, MEANS, cells, loader_of, names
 
@@ -190,27 +189,6 @@ def test_one_of_several_scales_is_drawn_for_each_image(roidb):
     heights = [[min(batch.data[0].shape[2:]) for batch in loader.batches(epoch)] for epoch in range(4)]
     assert {height for epoch in heights for height in epoch} == {32, 48, 64}
     assert len({tuple(epoch) for epoch in heights}) > 1
-
-
-def test_tests_take_images_in_their_order_without_objects(roidb):
-    batches = list(ImageLoader(roidb, 4, scales=((64, 96),), pixel_means=MEANS).batches())
-    assert names(batches) == [['wide1', 'wide2', 'wide3', 'high1'], ['high2', 'empty', 'high2', 'empty']]
-    assert [desc.name for desc in batches[0].provide_data] == ['data', 'im_info'] and batches[0].label == []
-    assert batches[0].data[0].shape == (4, 3, 96, 96)
-
-
-def test_given_proposals_come_in_the_pixels_of_the_network(roidb):
-    entries = [dict(roidb[0], proposals=np.array([[0, 0, 10, 20, 0.9], [4, 4, 8, 8, 0.1]])),
-               dict(roidb[5], proposals=np.array([[10, 20, 30, 40, 0.5]]))]
-    batch, = ImageLoader(entries, 2, scales=((64, 96),), pixel_means=MEANS, proposals=True).batches()
-    # The second image is scaled by 0.8; its one proposal fills both rows.
-    expected = [[[0, 0, 0, 10, 20], [0, 4, 4, 8, 8]], [[1, 8, 16, 24, 32], [1, 8, 16, 24, 32]]]
-    np.testing.assert_allclose(batch.data[2].asnumpy(), expected, rtol=1e-6)
-
-
-def test_shorter_lists_of_rois_repeat_their_last_row():
-    stacked = stack_rois([np.ones((1, 5)), np.arange(15).reshape(3, 5)])
-    assert stacked.shape == (2, 3, 5) and (stacked[0] == 1).all()
 
 
 def test_without_workers_images_are_read_in_the_main_thread(roidb):

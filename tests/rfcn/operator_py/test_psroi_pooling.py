@@ -10,7 +10,7 @@ from rfcn import data_sets, inference
 from rfcn.config.config import load_config
 from rfcn.core import detect
 from rfcn.core.detect import Predictor
-from rfcn.core.loader import image_loader
+from rfcn.core.image_loaders import image_loader
 from rfcn.operator_py import psroi_pooling
 from rfcn.operator_py.psroi_pooling import with_compiled_pooling
 from rfcn.train_end2end import train_net
