@@ -54,6 +54,10 @@ __all__ = ['Detector', 'explain', '__version__']
 ON_DEMAND = {'Detector': 'rfcn.detector', 'explain': 'rfcn.explaining.decision'}
 
 
+def __dir__():
+    return sorted([*globals(), *ON_DEMAND])     # for who completes names
+
+
 def __getattr__(name):
     # On demand, so that `lib` and the configuration can be used without loading MXNet.
     if name in ON_DEMAND:

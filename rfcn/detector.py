@@ -20,6 +20,7 @@ import numpy as np
 
 from lib.dataset.annotations import BACKGROUND
 from lib.errors import DatasetError
+from lib.utils.console import listed
 from lib.utils.image import network_input
 from lib.utils.image_file import as_bgr, imread
 from lib.utils.show_boxes import draw_detections
@@ -150,12 +151,19 @@ class Detector:
         image = self.array_of(image, rgb)
         by_class: list[list[np.ndarray]] = [[] for _ in self.classes]
         for detection in self.detect(image, score_thresh) if found is None else found:
-            by_class[self.classes.index(detection.class_name)].append(np.append(detection.box, detection.score))
+            by_class[self.class_number(detection.class_name)].append(np.append(detection.box, detection.score))
         return draw_detections(image, by_class, self.classes, checked_thresh(score_thresh))
+
+    def class_number(self, class_name: str) -> int:
+        """The number of a class, from 1 on. Raises a ValueError that tells all of them where there is no such class."""
+        if class_name not in self.classes[1:]:
+            raise ValueError('no class is called %r; there are %s' % (class_name, listed(self.classes[1:])))
+        return self.classes.index(class_name)
 
     def array_of(self, image: Image, rgb: bool = False) -> np.ndarray:
         """The (H, W, 3) uint8 BGR array of what `detect` takes. Raises as `detect`."""
-        if isinstance(image, (str, bytes, os.PathLike)):
+        is_content = isinstance(image, bytes) and b'\0' in image       # which no path holds
+        if isinstance(image, (str, bytes, os.PathLike)) and not is_content:
             return imread(os.fsdecode(image), max_pixels=self.cfg.dataset.MAX_PIXELS)
         return as_bgr(image, rgb, max_pixels=self.cfg.dataset.MAX_PIXELS)
 

@@ -97,8 +97,7 @@ def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int |
     if isinstance(image, Image.Image):
         return _from_pil(image, max_pixels)
     if not isinstance(image, np.ndarray):
-        raise _no_array('a ' + type(image).__name__, "; call its numpy() or asnumpy() first"
-                        if hasattr(image, 'numpy') or hasattr(image, 'asnumpy') else '')
+        raise _no_array('a ' + type(image).__name__, _remedy_of(image))
     found = 'an array of shape %s and dtype %s' % (image.shape, image.dtype)
     if image.dtype != np.uint8:
         remedy = _TO_8_BITS.get(image.dtype.kind)
@@ -113,6 +112,15 @@ def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int |
     if image.shape[2] == 1:
         image = image.repeat(3, axis=2)
     return np.ascontiguousarray(image[:, :, 2::-1] if rgb else image[:, :, :3])
+
+
+def _remedy_of(image):
+    """The end of a message: how what is neither an array nor a PIL image becomes one."""
+    if hasattr(image, 'numpy') or hasattr(image, 'asnumpy'):
+        return '; call its numpy() or asnumpy() first'
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return '; of what a file holds, PIL.Image.open(io.BytesIO(content)) makes an image'
+    return '; of an open file, PIL.Image.open(file) makes an image' if hasattr(image, 'read') else ''
 
 
 def _no_array(found, remedy):

@@ -9,7 +9,6 @@ from lib.errors import ConfigError
 from lib.nms.nms import nms
 from lib.psroi.psroi_pooling import bins, scaled_roi
 from lib.rcnn.detection import detect
-from lib.utils.console import listed
 from rfcn import inference
 from rfcn.core.detect import NETWORK_LOCK, Predictor, View, choose_detections
 from rfcn.core.image_loaders import detection_scales
@@ -119,17 +118,18 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
         ConfigError: the network has one stage and no RoIs, or computes in bf16 or INT8.
         ValueError: no Detector, no such class, no such detection, or no box.
     """
-    _check(detector, class_name)
+    _check(detector)
+    number = None if class_name is None else detector.class_number(class_name)
     networks = _Networks(detector)
     array = detector.array_of(image, rgb)
     tensor, im_info, _ = detector.network_input(array, detection_scales(detector.cfg)[0])
     outputs = networks.see(tensor, im_info)
     scale = float(im_info[0, 2])
     scores, boxes = _decoded(outputs['rois'], outputs['cls_prob'][0], outputs['bbox_pred'][0], im_info[0], detector.cfg)
-    found, number = None, detector.classes.index(class_name) if class_name else None
+    found = None
     if box is None:
         found = _chosen_detection(detector, im_info, outputs, class_name, detection)
-        number = detector.classes.index(found.class_name)
+        number = detector.class_number(found.class_name)
         roi = outputs['rois'][_row_of(found, scores[:, number], _of_class(boxes, number)), 1:]
     else:
         roi = _checked_box(box, array) * np.float32(scale)
@@ -156,7 +156,7 @@ def score_boxes(detector: Detector, image: Image, boxes: np.ndarray) -> Tuple[np
     Raises:
         ConfigError, ValueError: as `explain`.
     """
-    _check(detector, None)
+    _check(detector)
     array = detector.array_of(image)
     if not len(boxes):
         return (np.zeros((0, len(detector.classes)), dtype=np.float32),) * 2
@@ -208,7 +208,7 @@ class _Networks:
         return outputs['rpn_cls_act'][0, self.anchors:].max(axis=0)
 
 
-def _check(detector, class_name):
+def _check(detector):
     if not isinstance(detector, Detector):
         raise ValueError('detector: expected an rfcn.Detector, found a %s' % type(detector).__name__)
     cfg = detector.cfg
@@ -217,8 +217,6 @@ def _check(detector, class_name):
                           % cfg.TEST.PRECISION)
     if not hasattr(make_symbol(cfg), 'head'):
         raise ConfigError('symbol: %s has one stage: there are no RoIs, maps and votes to explain' % cfg.symbol)
-    if class_name is not None and class_name not in detector.classes[1:]:
-        raise ValueError('no class is called %r; there are %s' % (class_name, listed(detector.classes[1:])))
 
 
 def _checked_box(box, image):

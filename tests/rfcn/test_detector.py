@@ -1,5 +1,6 @@
 """The public Python API."""
 import copy
+import io
 import itertools
 import math
 import os
@@ -133,6 +134,9 @@ def test_grey_arrays_and_pil_images_have_three_equal_channels(detector, picture)
     pytest.param(mx.nd.zeros((10, 10, 3)), r'not a NDArray; call its numpy\(\) or asnumpy\(\) first', id='NDArray'),
     pytest.param(Image.new('I', (4, 4)), r'a PIL image of mode I, which .* white; give .*convert\(.L.\) cuts off',
                  id='PIL mode I'),
+    pytest.param(b'\xff\xd8\0', r'not a bytes; of what a file holds, PIL.Image.open\(io.BytesIO\(content\)\) makes',
+                 id='content'),
+    pytest.param(io.BytesIO(), r'not a BytesIO; of an open file, PIL.Image.open\(file\) makes', id='open file'),
     pytest.param(None, 'not a NoneType', id='None'), pytest.param(3, 'not a int', id='int'),
     pytest.param([[1]], 'not a list', id='list')])
 def test_what_is_no_image_is_refused_with_what_is_expected(detector, image, said):
@@ -232,6 +236,10 @@ def test_many_images_come_in_order_and_may_be_endless(detector, picture):
     assert [found is None for found in detector.detect_many(['gone.jpg', picture], skip_bad=True)] == [True, False]
 
 
+def test_what_is_loaded_on_demand_is_among_the_names_that_a_notebook_completes():
+    assert {'Detector', 'explain'} <= set(dir(rfcn))
+
+
 def test_a_drawing_shows_what_was_found_or_what_is_given(detector, picture):
     image = cv2.imread(picture)
     assert np.any(detector.draw(picture, score_thresh=0.05) != image)
@@ -241,6 +249,8 @@ def test_a_drawing_shows_what_was_found_or_what_is_given(detector, picture):
     drawn = detector.draw(image, given)
     assert np.any(drawn[50, 20:50] != image[50, 20:50]) and not np.any(drawn[55:] != image[55:])
     assert np.array_equal(detector.draw(image[:, :, ::-1], given, rgb=True), drawn)
+    with pytest.raises(ValueError, match="no class is called 'dog'; there are blue, red"):
+        detector.draw(image, [given[0]._replace(class_name='dog')])
 
 
 def test_files_that_are_no_image_are_named(detector, tmp_path):
