@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import COCO_CLASSES, coco_json, make_dataset, published_classes, read_annotated
+from lib.dataset import COCO_CLASSES, make_dataset, published_classes, read_annotated
 from lib.dataset.box_rule import RELEASE
 from lib.dataset.coco_eval import STATISTICS
 from lib.dataset.coco_json import read_json
@@ -292,14 +292,6 @@ def test_the_pictures_of_coco_load(real_data):
     # of 929 boxes three are thinner than two pixels
     assert len(roidb) == 128 and sum(len(entry['boxes']) for entry in roidb) == 926
     assert [entry['index'] for entry in roidb if not len(entry['boxes'])] == ['250', '508']
-
-
-@pytest.mark.parametrize('chunk', range(1, 30))
-def test_a_number_that_the_end_of_a_chunk_cuts_is_read_whole(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(coco_json, 'CHUNK', chunk)
-    (tmp_path / 'a.json').write_text('{"version": 12.5, "n": [1e5, -0.25, 1.5E+3], "images": []}')
-    found = [item for _, _, item in coco_json.items_of_lists(str(tmp_path / 'a.json')) if item is not coco_json.LIST]
-    assert found == [12.5, 1e5, -0.25, 1500.0]
 
 
 def test_a_file_with_more_unknown_images_than_known_ones_is_read_in_time(tmp_path):

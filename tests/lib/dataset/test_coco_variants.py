@@ -4,8 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from lib.dataset import coco_json, make_dataset, read_annotated
 from lib.dataset import faults as kinds
+from lib.dataset import make_dataset, read_annotated
 from lib.dataset.check.changes import plan_changes
 from lib.dataset.check.fix import write_fixed
 from lib.dataset.check.report import check
@@ -161,25 +161,6 @@ def test_the_layout_of_roboflow_and_hidden_files_beside(tmp_path):
     write_files(tmp_path, {'valid/_annotations.coco.json': content, 'valid/a.jpg': None, 'valid/._a.jpg': b'\0',
                            'valid/._annotations.coco.json': b'\0'})
     assert trained_on('coco', tmp_path, 'val') == {'valid/a.jpg': READ}
-
-
-@pytest.mark.parametrize('chunk', [1, 2 ** 20])
-@pytest.mark.parametrize('text, line', [
-    ('{"images": [{"id": 1},\n\n]}', 3), ('\n{"images": [],\n\n"a" 1}', 4), ('{"images": []}\n{}', 2)])
-def test_what_is_no_json_is_named_with_its_line(tmp_path, monkeypatch, text, line, chunk):
-    monkeypatch.setattr(coco_json, 'CHUNK', chunk)
-    write_files(tmp_path, {'train.json': text})
-    with pytest.raises(DatasetError, match=r'train\.json: expected json: .* at character \d+ \(line %d\)' % line):
-        read_annotated('coco', 'train', str(tmp_path))
-
-
-@pytest.mark.parametrize('encoding, remedy', [('utf-16', 'looks like UTF-16'),
-('gb2312', 'another encoding, such as GB')])
-def test_another_encoding_is_told_with_the_remedy(tmp_path, encoding, remedy):
-    text = '{"images": [], "categories": [{"id": 1, "name": "\u6c7d\u8f66"}]}'
-    write_files(tmp_path, {'train.json': text.encode(encoding)})
-    with pytest.raises(DatasetError, match=r'train\.json: .*%s.*Save the file as UTF-8' % remedy):
-        read_annotated('coco', 'train', str(tmp_path))
 
 
 @pytest.mark.parametrize('size', [(30, 40), (20, 15), (400, 300), (80.0, 60.0), ('80', '60')])

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from lib.dataset import mat_file, proposals
-from lib.dataset.coco_json import items_of_lists
 from lib.dataset.csv_list import raw_rows
 from lib.dataset.files import read_text
+from lib.dataset.json_lists import items_of_lists
 from lib.dataset.proposals import read_npz
 from lib.dataset.voc_xml import parse_xml
 from lib.errors import CheckpointError, ConfigError, DatasetError
