@@ -103,7 +103,7 @@ def _nothing_annotated(layout, first):
     name = (stem if extension.lower() in EXTENSIONS else stem + extension) + '.xml'
     return '%s: there is no such annotation file, nor one of any other name in %s%s' % (
         os.path.join(layout.annotations, first + '.xml'), layout.list_path,
-        meant(folders_below(layout.annotations), name, ('.xml',)))
+        meant(folders_below(layout.annotations), name, ('.xml',)) or '. Correct the names, or add the annotations')
 
 
 def _read_picture(layout, images, index, annotated, target, faults):

@@ -218,7 +218,8 @@ class Images:
             places = [folder, *folders_below(self.folder)]
             raise FileNotFoundError('%s: there is no image of this name with an extension %s%s'
                                     % (os.path.join(folder, stem), ', '.join(IMAGE_EXTENSIONS),
-                                       '; %s leads nowhere or is not a file' % next(iter(found)) if found else
+                                       '; %s leads nowhere or is not a file. Put the image there, or take its '
+                                       'annotation away' % next(iter(found)) if found else
                                        meant(places, named or index) or meant(places, stem)
                                        or '. Add it, or take its annotation away'))
         return paths[0], paths[1] if len(paths) > 1 else ''

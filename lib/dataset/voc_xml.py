@@ -50,7 +50,9 @@ def parse_xml(path: str) -> ElementTree.Element:
     if not os.path.lexists(path):
         folder, name = os.path.split(path)
         raise FileNotFoundError('%s: there is no such annotation file%s'
-                                % (path, meant(folders_below(folder), name, ('.xml',))))
+                                % (path, meant(folders_below(folder), name, ('.xml',))
+                                   or '. Add it (without <object> where the image has none), or take the image off '
+                                      'its list'))
     data = read_file(path, 'XML', MAX_XML_BYTES)
     if _LONG_TAG.search(data):
         raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))

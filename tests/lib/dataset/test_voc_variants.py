@@ -84,11 +84,20 @@ def test_names_in_a_list_are_understood_as_tools_write_them(voc, lines):
     assert trained_on('PascalVOC', voc.folder) == {'JPEGImages/a.jpg': READ}
 
 
-@pytest.mark.parametrize('lines', ['b\n', 'a,b\n', '#a\n', '/other/JPEGImages/a.jpg\n'])
+@pytest.mark.parametrize('lines', ['b\n', 'a,b\n', '#a\n'])
 def test_a_list_of_other_names_says_which_file_is_not_there(voc, lines):
     voc.add('a', [CAT])
     (voc.folder / 'ImageSets/Main/train.txt').write_text(lines)
-    with pytest.raises(FileNotFoundError, match=r'\.xml: there is no such annotation file, nor .* in .*train\.txt'):
+    with pytest.raises(FileNotFoundError, match=r'\.xml: there is no such annotation file, nor .* in .*train\.txt'
+                                                r'\. Correct the names, or add'):
+        trained_on('PascalVOC', voc.folder)
+
+
+def test_a_link_in_place_of_a_picture_that_leads_nowhere_is_told(voc):
+    voc.add('a', [CAT])
+    (voc.folder / 'JPEGImages/a.jpg').unlink()
+    (voc.folder / 'JPEGImages/a.jpg').symlink_to('/nowhere')
+    with pytest.raises(FileNotFoundError, match='JPEGImages/a: .* a.jpg leads nowhere .* Put the image there, or'):
         trained_on('PascalVOC', voc.folder)
 
 
