@@ -27,12 +27,15 @@ def resize(im: np.ndarray, target_size: int, max_size: int, stride: int = 0,
         resize.)
     """
     scale = resize_scale(im.shape[:2], target_size, max_size)
-    if round(scale * min(im.shape[:2])) < 1:    # the short side of a very long and thin image stays one pixel
+    return pad_to_stride(rescaled(im, scale, interpolation), stride), scale
+
+
+def rescaled(im: np.ndarray, scale: float, interpolation: int) -> np.ndarray:
+    """An image (h, w, 3) times `scale`; the short side of a very long and thin one stays one pixel."""
+    if round(scale * min(im.shape[:2])) < 1:    # OpenCV raises an error
         size = tuple(max(1, int(round(scale * side))) for side in im.shape[1::-1])
-        im = cv2.resize(im, size, interpolation=interpolation)
-    else:
-        im = cv2.resize(im, None, None, fx=scale, fy=scale, interpolation=interpolation)
-    return pad_to_stride(im, stride), scale
+        return cv2.resize(im, size, interpolation=interpolation)
+    return cv2.resize(im, None, None, fx=scale, fy=scale, interpolation=interpolation)
 
 
 def resize_scale(shape: Sequence[int], target_size: int, max_size: int) -> float:

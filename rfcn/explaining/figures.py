@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from lib.utils.console import counted
+from lib.utils.image import rescaled
 from lib.utils.show_boxes import BLACK, WHITE, class_colors, draw_boxes, ink_on, put_text, text_size
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE
 
@@ -49,7 +50,7 @@ def map_grid(explanation, vote):
     """
     size = len(explanation.maps)
     factor = max((GRID if size <= FEW else LARGE_GRID) / size / max(explanation.image.shape[:2]), 0.05)
-    small = cv2.resize(explanation.image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    small = rescaled(explanation.image, factor, cv2.INTER_AREA)
     rows = [np.hstack([_map_tile(explanation, vote, i, j, small, factor) for j in range(size)]) for i in range(size)]
     return np.vstack(rows + [scale_bar(limit_of(explanation), rows[0].shape[1])])
 
@@ -121,7 +122,7 @@ def enlarged(image, boxes=(), longest=560):
     factor = longest / max(image.shape[:2])
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) * factor
-    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation), boxes
+    return rescaled(image, factor, interpolation), boxes
 
 
 def maps_and_bins(explanation, vote):

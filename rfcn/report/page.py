@@ -8,6 +8,7 @@ from typing import Dict, List, NamedTuple, Optional
 import cv2
 import numpy as np
 
+from lib.utils.image import rescaled
 from lib.utils.show_boxes import draw_boxes
 from lib.utils.web_page import details, facts, figure, heading, paragraph, table, text, web_page
 from rfcn.report.analysis import EXCUSED, HIT, SIZES, JudgedDetections, Objects, mean_ap
@@ -236,7 +237,7 @@ def side_by_side(im, image: int, objects: Objects, judged: JudgedDetections, cla
         (h, w, 3) uint8.
     """
     scale = SIDE / max(im.shape[:2])
-    small = cv2.resize(im, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    small = rescaled(im, scale, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     rows = np.flatnonzero((judged.images == image) & (judged.scores >= thresh))[::-1]      # the best one on top
     things = np.flatnonzero(objects.images == image)
     hit = set(judged.targets[rows[judged.verdicts[rows] == HIT]].tolist())

@@ -186,6 +186,14 @@ def test_the_command_writes_pictures_and_a_page_without_outside_files(tiny_argum
         command.main(arguments + ['--class', 'cow'])
 
 
+@pytest.mark.parametrize('shape', [(1, 3000, 3), (3000, 1, 3)])
+def test_a_picture_of_one_row_of_pixels_is_explained(tiny_arguments, tmp_path, shape):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full(shape, 128, np.uint8))
+    command.main([*tiny_arguments, '--image', str(tmp_path / 'a.png'), '--box', '0', '0', '0', '0',
+                  '--out', str(tmp_path / 'out')])
+    assert (tmp_path / 'out' / 'explanation.html').is_file()
+
+
 def test_the_box_before_and_after_its_deltas_are_drawn_in_the_two_colours_that_the_page_names(tiny_run, picture):
     explanation = rfcn.explain(Detector(tiny_run / 'config.yaml', tiny_run / 'tiny-0001.params'), picture)
     explanation = explanation._replace(image=np.full_like(explanation.image, 128))

@@ -14,7 +14,7 @@ from rfcn import data_sets, test
 from rfcn.config.config import load_config
 from rfcn.core.detect import save_detections
 from rfcn.report import analysis, command
-from rfcn.report.page import Content, report_page
+from rfcn.report.page import Content, report_page, side_by_side
 from tests.conftest import kept_log_handlers
 
 TAGS = {'html', 'head', 'meta', 'title', 'style', 'body', 'h1', 'h2', 'p', 'div', 'table', 'tr', 'td', 'th', 'svg',
@@ -70,6 +70,15 @@ def test_settings_are_lines_and_a_table_of_too_many_classes_is_left_out():
 def test_the_curve_of_a_single_hit_can_be_seen():
     one = analysis.curve(np.array([0.9]), np.array([True]), 2)      # half of the objects, without an error
     assert '<polyline points="0.0,0.0 85.0,0.0"' in report_page(content(curves=[one]))
+
+
+@pytest.mark.parametrize('shape', [(1, 3000, 3), (3000, 1, 3)])
+def test_a_picture_of_one_row_of_pixels_is_drawn(shape):
+    box = np.array([[0.0, 0, 0, 0]])
+    objects = analysis.Objects(np.array([0]), np.array([1]), box, np.array([False]), np.array([False]), np.array([1]))
+    judged = analysis.judge_detections(objects, [None, [np.array([[0, 0, 0, 0, 0.9]])]])
+    drawn = side_by_side(np.zeros(shape, np.uint8), 0, objects, judged, ['background', 'cat'], 0.5)
+    assert max(drawn.shape[0], drawn.shape[1] // 2) >= 440
 
 
 def test_a_number_that_there_is_not_is_a_dash():
