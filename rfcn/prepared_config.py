@@ -92,8 +92,8 @@ def configuration(folder, classes, found, pretrained):
     network = dict({'PIXEL_MEANS': pixel_means(RELEASE_MEANS)}, **kind['network'])
     if pretrained:
         noted = backbone_settings(start_path(pretrained))
-        network.update({'pretrained': os.path.abspath(pretrained)},
-                       **{key.partition('.')[2]: value for key, value in noted.items()})
+        network.update({key.partition('.')[2]: value for key, value in noted.items() if key.startswith('network.')},
+                       pretrained=os.path.abspath(pretrained))
     proposals = {'CXX_PROPOSAL': False, 'RPN_MIN_SIZE': 0,
                  **{key: value for key, value in kind['train'].items() if key.startswith('RPN_P')}}
     folder = os.path.abspath(folder)    # each has a place of its own for its runs: all are called prepared

@@ -54,11 +54,10 @@ def from_mxnet(path):
     Of a file that was imported before, the note beside it tells what the names do not.
     """
     source, noted = _source(load_mxnet(path), path), backbone_settings(path)
-    if not noted:
-        return source
-    means = tuple(noted['network.PIXEL_MEANS'][::-1])
-    return source._replace(input=source.input._replace(means=means), pool1=noted['network.POOL1'],
-                           stride_in_3x3=noted['network.STRIDE_IN_3X3'])
+    if 'network.PIXEL_MEANS' in noted:      # blue first
+        source = source._replace(input=source.input._replace(means=tuple(noted['network.PIXEL_MEANS'][::-1])))
+    return source._replace(pool1=noted.get('network.POOL1', source.pool1),
+                           stride_in_3x3=noted.get('network.STRIDE_IN_3X3', source.stride_in_3x3))
 
 
 def load_mxnet(path):

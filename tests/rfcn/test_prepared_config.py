@@ -24,9 +24,10 @@ def test_the_runs_of_each_folder_have_a_place_of_their_own(tmp_path, monkeypatch
 
 
 def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
-    (tmp_path / 'resnet_v1_50-0000.yaml').write_text('network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3]}')
+    (tmp_path / 'resnet_v1_50-0000.yaml').write_text(     # and what somebody wrote into it
+        'network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3], pretrained: x}\nTRAIN: {lr: 1}\nseed: 7')
     found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3}}
     network = configuration('photos', ('cat',), found, str(tmp_path / 'resnet_v1_50'))['network']
     assert (network['POOL1'], network['PIXEL_MEANS'], network['POOLED_SIZE']) == ('padded', [1, 2, 3], 3)
-    assert network['pretrained'] == str(tmp_path / 'resnet_v1_50')
+    assert network['pretrained'] == str(tmp_path / 'resnet_v1_50') and not {'lr', '', 'seed'} & set(network)
     assert 'POOL1' not in configuration('photos', ('cat',), found, str(tmp_path / 'other'))['network']

@@ -118,6 +118,15 @@ def test_what_was_written_is_read_again_unchanged(nets, tmp_path, capsys):
     assert 'from the names of release\nleft out: nothing (0 in all)' in capsys.readouterr().out
 
 
+def test_a_note_that_somebody_wrote_need_not_have_all(nets, tmp_path):
+    nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
+    alone = from_mxnet(str(tmp_path / 'net.params'))
+    (tmp_path / 'net.yaml').write_text('network: {PIXEL_MEANS: [1, 2, 3]}\nseed: 7\n')
+    source = from_mxnet(str(tmp_path / 'net.params'))
+    assert source.input == alone.input._replace(means=(3, 2, 1))
+    assert (source.pool1, source.stride_in_3x3) == (alone.pool1, alone.stride_in_3x3)
+
+
 def test_a_backbone_is_not_replaced_by_what_is_made_of_it(nets, tmp_path):
     path = tmp_path / 'resnet_v1_18-0000.params'        # as the release calls its own
     nets('resnet18_v1').save_parameters(str(path))
