@@ -88,12 +88,14 @@ def proc_field(path, field):
 
 
 def cpu():
+    """The processor's model, and which instructions it has of those that count here."""
     flags = cpu_flags()
     useful = ' '.join(flag for flag in CPU_FLAGS if flag in flags) or 'no known flags'
     return '%s; %s' % (proc_field('/proc/cpuinfo', 'model name') or platform.processor() or 'unknown', useful)
 
 
 def processors():
+    """How many processors there are, how many of them this process may use, and on how many cores."""
     of_cores = ', on ' + counted(cores(), 'core') if cores() else ''
     return '%s, usable %s%s' % (os.cpu_count(), usable_processors(), of_cores)
 

@@ -124,6 +124,7 @@ def watch(log: str | os.PathLike | None = None) -> Iterator[None]:
     and under `ulimit -v` code that does not check its allocations ends in a segmentation fault or an abort, so that
     this process cannot say anything. Exceptions are not reported: whoever catches them does that.
     """
+    # It imports this file alone, to be small: so this file imports nothing but the standard library.
     command = 'import sys; sys.path.insert(0, sys.argv[1]); import memory; memory.report_end(*sys.argv[2:])'
     watcher = subprocess.Popen([sys.executable, '-S', '-c', command, str(Path(__file__).resolve().parent)]
                                + [str(log)] * bool(log), stdin=subprocess.PIPE, start_new_session=True)

@@ -126,13 +126,13 @@ def better(fit: Fit, objects: Objects) -> Fit | None:
     return best
 
 
-def _centres(values, weights, count, rounds=50):
+def _centres(values, weights, count):
     """At most `count` centres of the values' logarithms, rising: weighted k-means; those that are ALIKE are one."""
     logs = np.log(values)
     order = np.argsort(logs, kind='stable')
     below = np.cumsum(weights[order]) - weights[order] / 2
     centres = np.interp((np.arange(count) + 0.5) / count, below, logs[order])
-    for _ in range(rounds):
+    for _ in range(50):
         nearest = np.abs(logs[:, None] - centres).argmin(axis=1)
         centres = np.array([np.average(logs[nearest == number], weights=weights[nearest == number])
                             if (nearest == number).any() else centre for number, centre in enumerate(centres)])
