@@ -1,5 +1,4 @@
 """How scripts end: what the user can mend is told in one sentence, whichever script it is."""
-import argparse
 import fcntl
 import logging
 import os
@@ -14,7 +13,7 @@ import mxnet as mx
 import pytest
 
 from lib.errors import ConfigError
-from rfcn.cli.script import make_parser, message, positive, run_script, some_of, whole_number_from
+from rfcn.cli.script import make_parser, message, run_script
 
 ROOT = Path(__file__).resolve().parents[3]
 WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/test.py', 'rfcn/propose.py',
@@ -301,35 +300,6 @@ def test_a_file_where_a_folder_is_expected_is_told(tmp_path):
     assert message(raised.value).endswith('file: a folder is expected there, and it is a file')
 
 
-@pytest.mark.parametrize('word, said', [('0', "from 1, not '0'"), ('x', "from 1, not 'x'"), ('9', '8 at most, not 9'),
-                                        ('9' * 5000, '8 at most, not 9999')])
-def test_a_number_out_of_its_bounds_is_refused_however_long_it_is(word, said):
-    assert whole_number_from(1, 8)('8') == 8
-    with pytest.raises(argparse.ArgumentTypeError, match=said):
-        whole_number_from(1, 8)(word)
-
-
-def test_words_that_a_parser_refuses_are_shown_escaped(capsys):
-    with pytest.raises(SystemExit):
-        make_parser('').parse_args(['--\x1b[31m'])
-    assert r'--\x1b[31m' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('parse', ['parse_args', 'parse_intermixed_args'])
-@pytest.mark.parametrize('words', [['--out', ''], ['--out='], ['--out', ' ']])
-def test_an_empty_word_as_of_an_unset_variable_is_refused(words, parse, capsys):
-    parser = make_parser('')
-    parser.add_argument('--out', default='here')
-    with pytest.raises(SystemExit):
-        getattr(parser, parse)(words)
-    assert 'error: --out is followed by an empty word: give a value, or leave the option out' in capsys.readouterr().err
-
-
-def test_the_help_keeps_the_lines_of_the_description():
-    lines = 'Draw.\n\n    python rfcn/demo.py --image a.jpg\n    python rfcn/demo.py --video b.mp4\n'
-    assert lines in make_parser(lines).format_help()
-
-
 def test_the_help_names_the_argument_that_shows_tracebacks_and_main_never_sees_it(monkeypatch):
     parser = make_parser('a script')
     assert '--traceback' in parser.format_help()
@@ -343,17 +313,3 @@ def test_the_argument_behind_two_dashes_is_for_the_command_that_is_started(monke
     assert capsys.readouterr().err == 'error: --workers 2 -- train --traceback\n'
     assert end_of(main, monkeypatch, '--traceback', '--', 'train') == 1
     assert 'Traceback' in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('word', ['0', '-1', 'nan', 'inf', '1e999', 'x', ''])
-def test_a_number_above_0_is_taken_and_no_other(word):
-    assert positive('1e-3') == 0.001
-    with pytest.raises(argparse.ArgumentTypeError, match='expected a number above 0, not %r' % word):
-        positive(word)
-
-
-@pytest.mark.parametrize('text, wrong', [('a,c', 'c'), ('a, b', ' b'), ('', ''), ('a,', '')])
-def test_some_of_the_words_are_taken_and_no_others(text, wrong):
-    assert some_of(['a', 'b'])('b,a') == ['b', 'a']
-    with pytest.raises(argparse.ArgumentTypeError, match='some of a,b, with commas between them, not %r' % wrong):
-        some_of(['a', 'b'])(text)
