@@ -9,6 +9,7 @@ import mxnet as mx
 import numpy as np
 
 from lib.bbox.bbox_transform import MAX_LOG_RATIO
+from lib.errors import ConfigError
 from lib.rpn import proposal as rule
 from lib.rpn.anchors import generate_anchors
 from rfcn.operator_py import HostProperty, NoGradient, random_sources
@@ -28,6 +29,40 @@ def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios,
     return mx.sym.Custom(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name=name, op_type='proposal',
                          scales=json.dumps(list(scales)), ratios=json.dumps(list(ratios)),
                          settings=json.dumps(settings), output_score=json.dumps(output_score))
+
+
+def native_ratios(stride, ratios, scales):
+    """Ratios of which mx.sym.contrib.MultiProposal makes the anchors of `generate_anchors`: mostly `ratios` themselves.
+
+    It cuts off the fraction of stride^2 / ratio before it takes the root, and rounds halves up. So 1.4 gives 13 x 18
+    pixels at stride 16 there and 14 x 20 here, and 1.396 gives 14 x 20 in both.
+
+    Raises:
+        ConfigError: for one of them there is none.
+    """
+    # Departure: in the release the operator moves its own anchors, also where the RPN was trained on other ones.
+    return tuple(_native_ratio(stride, ratio, scales) for ratio in ratios)
+
+
+def _native_ratio(stride, ratio, scales):
+    x1, y1, x2, y2 = generate_anchors(stride, (ratio,), (1,))[0].tolist()
+    width, height = x2 - x1 + 1, y2 - y1 + 1
+    # It makes this width of ratios between the first two numbers, and this height of those between the others.
+    least = max(stride ** 2 / (width * (width + 1) + 1), (height - 0.5) / width)
+    most = min(stride ** 2 / (width * (width - 1) + 1), (height + 0.5) / width)
+    for candidate in ratio, (least + most) / 2:
+        if all(_native_sides(stride, candidate, scale) == (width, height) for scale in scales):
+            return candidate
+    raise ConfigError("network.ANCHOR_RATIOS: MXNet's own operator makes no anchors of %d x %d pixels (ratio %g). Take "
+                      'another ratio near by, or the Python operator: TRAIN.CXX_PROPOSAL and TEST.CXX_PROPOSAL false'
+                      % (width, height, ratio))
+
+
+def _native_sides(stride, ratio, scale):
+    """Width and height of an anchor of MXNet's own operator over its scale, by its arithmetic, which is float32."""
+    ratio, scale, half = np.float32(ratio), np.float32(scale), np.float32(0.5)
+    width = np.floor(np.sqrt(np.floor(np.float32(stride ** 2) / ratio)) + half)
+    return width, np.floor(width * scale / scale * ratio + half)
 
 
 def without_repetition(rows):

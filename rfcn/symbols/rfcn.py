@@ -11,7 +11,7 @@ import mxnet as mx
 from lib.bbox.bbox_transform import IGNORE_LABEL, MAX_LOG_RATIO
 from lib.rcnn.sample_rois import BACKGROUND, LOG_FLOOR
 from rfcn.config.config import rois_per_image
-from rfcn.operator_py.proposal import proposal
+from rfcn.operator_py.proposal import native_ratios, proposal
 from rfcn.operator_py.proposal_target import proposal_target
 from rfcn.symbols.resnet_v1 import CONV4_STRIDE, check_strides, conv5_stride
 
@@ -67,7 +67,11 @@ def rpn_proposals(cls_score_two, bbox_pred, im_info, num_anchors, native, output
     """
     cls_prob = mx.sym.SoftmaxActivation(cls_score_two, mode='channel', name='rpn_cls_act')
     cls_prob = mx.sym.Reshape(cls_prob, shape=(0, 2 * num_anchors, -1, 0), name='rpn_cls_act_reshape')
-    operator = mx.sym.contrib.MultiProposal if native else functools.partial(proposal, max_log_ratio=max_log_ratio)
+    if native:
+        operator = mx.sym.contrib.MultiProposal
+        settings['ratios'] = native_ratios(settings['feature_stride'], settings['ratios'], settings['scales'])
+    else:
+        operator = functools.partial(proposal, max_log_ratio=max_log_ratio)
     return operator(cls_prob=cls_prob, bbox_pred=bbox_pred, im_info=im_info, name='rois', output_score=output_score,
                     **settings)
 

@@ -3,9 +3,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.errors import ConfigError
 from lib.rpn.anchors import generate_anchors
 from lib.rpn.proposal import propose
-from rfcn.operator_py.proposal import ProposalProperty, proposal
+from rfcn.operator_py.proposal import ProposalProperty, native_ratios, proposal
+from rfcn.symbols.rfcn import rpn_proposals
 
 RATIOS, SCALES = (0.5, 1, 2), (2, 4)
 A, H, W = 6, 5, 7
@@ -69,6 +71,30 @@ def test_mxnets_own_operator_finds_the_same_proposals(images):
     assert all(len(np.unique(rois[rois[:, 0] == i], axis=0)) == 12 for i in range(images))  # none is repeated
     np.testing.assert_allclose(rois, native, atol=1e-3)
     np.testing.assert_allclose(scores, native_scores, atol=1e-6)
+
+
+@pytest.mark.parametrize('stride, ratios, scales', [
+    (16, (0.5, 1.4, 1.93), (1, 2.3)), (32, (0.5,), (1, 1.3)),   # MXNet makes 13 x 18, 11 x 21; 45 x 23 of these itself
+    (16, (0.5,), (1.414, 2.828))])                              # 23 * 1.414 / 1.414 is less than 23 in float32
+def test_mxnets_own_operator_moves_the_anchors_that_are_trained(stride, ratios, scales):
+    inputs = {name: mx.sym.Variable(name) for name in ('cls_score_two', 'bbox_pred', 'im_info')}
+    anchors, cells, middle = generate_anchors(stride, ratios, scales), 21, 10
+    symbol = rpn_proposals(**inputs, num_anchors=len(anchors), native=True, feature_stride=stride, ratios=ratios,
+                           scales=scales, threshold=0.7, rpn_pre_nms_top_n=9, rpn_post_nms_top_n=1, rpn_min_size=0)
+    for number, anchor in enumerate(anchors):
+        scores = np.zeros((1, 2, len(anchors), cells, cells))
+        scores[0, 1, number, middle, middle] = 1
+        arrays = dict(cls_score_two=scores.reshape(1, 2, -1, cells), bbox_pred=np.zeros((1, 4 * len(anchors), cells,
+                      cells)), im_info=[[cells * stride, cells * stride, 1]])
+        executor = symbol.bind(mx.cpu(), {name: mx.nd.array(value) for name, value in arrays.items()})
+        roi = executor.forward()[0].asnumpy()[0, 1:]
+        np.testing.assert_allclose(roi, anchor + middle * stride, atol=1e-3)
+
+
+def test_the_releases_ratios_stay_and_a_ratio_that_mxnet_cannot_make_is_refused():
+    assert native_ratios(16, (0.5, 1, 2), (4, 8, 16, 32)) == (0.5, 1, 2)
+    with pytest.raises(ConfigError, match=r'no anchors of 11 x 26 pixels \(ratio 2.321\)'):
+        native_ratios(16, (0.5, 2.321), (8,))
 
 
 def test_where_too_few_are_left_survivors_are_repeated():
