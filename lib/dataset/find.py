@@ -163,8 +163,9 @@ def _described(folder) -> list[str]:
 
 def _listed(folder) -> list[str]:
     """The lists of ImageSets/Main, without those of a single class: cat_train is one if there is a list train."""
-    names = listed_sets(folder)
-    return _named(folder, [name for name in names if not any(name.endswith('_' + other) for other in names)])
+    parts = [os.path.split(name) for name in listed_sets(folder)]      # day/train, with day/cat_train beside it
+    return _named(folder, [os.path.join(*name) for name in parts
+                           if not any(name[0] == where and name[1].endswith('_' + other) for where, other in parts)])
 
 
 def _json_files(folder) -> list[str]:

@@ -30,6 +30,8 @@ def folder(tmp_path):
 @pytest.mark.parametrize('files, expected', [
     ({'ImageSets/Main/train.txt': 'a', 'ImageSets/Main/val.txt': 'b', 'ImageSets/Main/cat_train.txt': 'a 1',
       'Annotations/a.xml': XML}, ('PascalVOC', ('train', 'val'))),
+    ({'ImageSets/Main/day/train.txt': 'a', 'ImageSets/Main/day/cat_train.txt': 'a 1',
+      'ImageSets/Main/night/train.txt': 'a', 'Annotations/a.xml': XML}, ('PascalVOC', ('day/train', 'night/train'))),
     ({'Annotations/a.xml': XML, 'JPEGImages/a.jpg': ''}, ('PascalVOC', ('.',))),
     ({'annotations/a.xml': XML, 'images/a.png': ''}, ('PascalVOC', ('.',))),
     ({'labels/a.xml': XML, 'data/a.jpg': ''}, ('PascalVOC', ('.',))),                             # FiftyOne
