@@ -276,7 +276,7 @@ def read_line(path: str, number: int, line: str, size: tuple[int, int],
 
 def _remedy(values, keypoint_values):
     """What to do about a line that is no box, by the numbers behind its class; [] if these are no numbers."""
-    if len(values) == 4 and max(values) >= MOST:
+    if len(values) >= 4 and sorted(values)[len(values) // 2] >= MOST:     # half of them; of key points a third
         return 'Divide pixels by the width and the height of the image'
     if len(values) == 5:
         return 'Take the score behind the box away'

@@ -47,6 +47,7 @@ def test_a_class_number_may_be_written_in_any_way(write, number):
     ('cat 0.2 0.5 0.1 0.2', "expected 'class cx cy w h'"), ('1e300 0.2 0.5 0.1 0.2', 'whole number as class'),
     ('0 0.2 0.5 0.1', "expected 'class cx cy w h'"),
     ('0 10 15 4 6', "expected 'class cx cy w h', fractions.* Divide pixels by the width"),
+    ('0 12 8 60 8 60 48 12 48', "expected 'class cx cy w h', fractions.* Divide pixels by the width"),
     ('0 0,2 0,5 0,1 0,2', "expected 'class cx cy w h'"),
     ('0,0.2,0.5,0.1,0.2', "expected 'class cx cy w h'"), ('0 nan 0.5 0.1 0.2', "expected 'class cx cy w h'"),
     ('0 0.25 0.5 0.1 0.2 0.9', "expected 'class cx cy w h'.* Take the score behind the box away"),
