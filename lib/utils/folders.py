@@ -147,7 +147,7 @@ def locked_folder(folder: str | os.PathLike) -> Iterator[None]:
     _check_writable(place, folder)
     lock = os.path.join(place, '.lock')
     is_there(lock)
-    with open(lock, 'a+') as file:
+    with open(lock, 'a+b') as file:
         _take_lock(file, folder)
         _held.add(place)
         try:
@@ -167,7 +167,7 @@ def _take_lock(file, folder):
     except BlockingIOError:
         file.seek(0)
         raise FolderInUse('%s is in use by another run (%s): wait for its end, or choose another folder'
-                          % (folder, file.read().strip() or 'its process is unknown')) from None
+                          % (folder, os.fsdecode(file.read()).strip() or 'its process is unknown')) from None
     except OSError as error:
         logger.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
     os.ftruncate(file.fileno(), 0)

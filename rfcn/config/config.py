@@ -3,7 +3,7 @@
     config = load_config('experiments/rfcn/cfgs/x.yaml', ['TRAIN.lr=0.001'])
     config.TRAIN.lr                                     # 0.001; to assign to it raises ConfigError
     other = with_overrides(config, {'TRAIN.lr': 0.01})  # a frozen copy with one value changed
-    open('ran.yaml', 'w').write(dump(config))           # load_config('ran.yaml') == config
+    Path('ran.yaml').write_text(dump(config), encoding='utf-8')  # load_config('ran.yaml') == config
 
 A file may say `BASE: other.yaml`, a path beside itself: it then holds only what differs from that file, which may have
 a base of its own. Keys, defaults and meanings stand in defaults.py. Lists become tuples, so that nothing inside a

@@ -1,4 +1,4 @@
-"""Ways out: a trained detector as plain MXNet (plain.py) or as ONNX.
+"""Writes a trained detector for other programs: as plain MXNet (plain.py) or as ONNX.
 
     plain.py        graph and parameters of MXNet's own operators, which MXNet loads without this project
     onnx_graph.py   an ONNX graph in the making: nodes, constants, names; what it becomes a file with

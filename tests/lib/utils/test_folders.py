@@ -38,6 +38,13 @@ def test_a_second_run_into_the_same_folder_is_refused(other_process, tmp_path):
         pass  # free again
 
 
+def test_a_run_of_a_script_whose_name_is_no_utf8_is_named_too(other_process, tmp_path):
+    (tmp_path / '.lock').write_bytes(b'process 7, \xe9.py')
+    with pytest.raises(FolderInUse, match='in use by another run .process 7, \udce9.py.: wait'):
+        with locked_folder(tmp_path):
+            pass
+
+
 def test_a_process_that_is_killed_frees_the_folder(other_process, tmp_path):
     other_process.kill()
     other_process.wait()
