@@ -24,6 +24,7 @@ from lib.dataset.annotations import (
 from lib.dataset.faults import Faults, note_candidates, note_other_files
 from lib.dataset.files import (
     CLASS_FILE,
+    check_content,
     decoded,
     existing,
     files_of_set,
@@ -38,7 +39,6 @@ from lib.dataset.files import (
 )
 from lib.dataset.names import LOST_IN_LISTS, check_name, class_names
 from lib.errors import DatasetError
-from lib.utils.limits import check_regular
 
 # Column -> the names, as of `plain_key`, that it may have in the first line. Without such a line there are the first
 # six, in this order.
@@ -172,7 +172,7 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """
     last = 0
     try:
-        check_regular(path)
+        check_content(path, _WHAT)
         with open(path, encoding='utf-8-sig', newline='') as file:
             start = file.readline(_FIRST_LINE)
             while start.isspace():
@@ -184,6 +184,8 @@ def raw_rows(path: str) -> Iterator[tuple[int, list[str]]]:
                 if any(row) and row[0] != EXCEL:
                     yield reader.line_num, row
                 last = reader.line_num
+    except DatasetError:
+        raise
     except FileNotFoundError:
         raise FileNotFoundError('%s: there is no such file; expected %s' % (os.path.abspath(path), _WHAT)) from None
     except UnicodeDecodeError:

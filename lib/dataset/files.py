@@ -18,7 +18,7 @@ from urllib.parse import unquote
 
 from lib.errors import DatasetError, reason_of
 from lib.utils.image_file import IMAGE_EXTENSIONS
-from lib.utils.limits import check_regular, kind_of
+from lib.utils.limits import STAND_IN_BYTES, check_regular, kind_of, open_input, stand_in
 
 logger = logging.getLogger(__name__)
 
@@ -102,8 +102,31 @@ def read_file(path: str, what: str, most: int | None = None) -> bytes:
 
 
 def read_text(path: str, what: str, most: int | None = None) -> str:
-    """The text of a regular file in UTF-8, without a byte order mark. Arguments and errors as of `read_file`."""
-    return decoded(read_file(path, what, most), path, what)
+    """The text of a regular file in UTF-8, without a byte order mark. Arguments and errors as of `read_file` and
+    `refuse_stand_in`.
+    """
+    data = read_file(path, what, most)
+    refuse_stand_in(data, path, what)
+    return decoded(data, path, what)
+
+
+def check_content(path: str, what: str) -> None:
+    """`refuse_stand_in` for a file that is not read at once. Raises as `open_input`, too."""
+    with open_input(path) as file:
+        refuse_stand_in(file.read(STAND_IN_BYTES), path, what)
+
+
+def refuse_stand_in(data: bytes, path: str, what: str) -> None:
+    """Raise a DatasetError if something else was saved in place of a file: an HTML page, a packed file, a
+    pointer of Git LFS.
+
+    Args:
+        data: its bytes, or the first ones.
+        path, what: as of `read_file`.
+    """
+    found = stand_in(data)
+    if found:
+        raise DatasetError('%s: expected %s, found %s' % (path, what, found))
 
 
 def decoded(data: bytes, path: str, what: str) -> str:

@@ -10,10 +10,9 @@ import os
 import re
 from typing import Iterator
 
-from lib.dataset.files import decoded, read_file
+from lib.dataset.files import check_content, decoded, read_file
 from lib.errors import DatasetError
 from lib.utils.console import progress
-from lib.utils.limits import check_regular
 
 CHUNK = 2 ** 20         # characters that are read at once
 LARGE = 64              # chunks; a larger file shows a bar
@@ -34,7 +33,7 @@ def items_of_lists(path: str) -> Iterator[tuple[str | None, int, object]]:
         DatasetError: the file holds neither, or is cut off, or of another encoding; with the place and the remedy.
     """
     try:
-        check_regular(path)
+        check_content(path, 'json')
         total = os.path.getsize(path) // CHUNK
         with open(path, encoding='utf-8-sig') as file, contextlib.ExitStack() as stack:
             bar = stack.enter_context(progress(desc=os.path.basename(path), unit='MB', total=total)) \

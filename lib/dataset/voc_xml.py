@@ -23,7 +23,7 @@ from lib.dataset.annotations import (
     read_number,
 )
 from lib.dataset.faults import Faults
-from lib.dataset.files import decoded, folders_below, meant, number_text, read_file
+from lib.dataset.files import decoded, folders_below, meant, number_text, read_file, refuse_stand_in
 from lib.errors import DatasetError
 from lib.utils.limits import MAX_XML_BYTES, MAX_XML_TAG
 
@@ -54,6 +54,7 @@ def parse_xml(path: str) -> ElementTree.Element:
                                    or '. Add it (without <object> where the image has none), or take the image off '
                                       'its list'))
     data = read_file(path, 'XML', MAX_XML_BYTES)
+    refuse_stand_in(data, path, 'XML')
     if _LONG_TAG.search(data):
         raise DatasetError('%s: expected XML, found a tag of more than %d bytes; refused' % (path, MAX_XML_TAG))
     try:
@@ -79,7 +80,7 @@ def parse_xml(path: str) -> ElementTree.Element:
 
 
 def _advice(data, path):
-    """The end of a message about a file that is not XML: what to do about its encoding, or about an HTML page."""
+    """The end of a message about a file that is not XML: what to do about its encoding."""
     named = _ENCODING.match(data[:200])
     if named and named.group(1).lower() not in (b'utf-8', b'utf8'):
         return '. Its encoding is %s: save it as UTF-8' % named.group(1).decode('ascii')
@@ -87,14 +88,11 @@ def _advice(data, path):
         decoded(data, path, 'XML')
     except DatasetError as error:
         return '. ' + str(error).partition('cannot be read: ')[2]
-    return '. It looks like an HTML page: fetch the file again' if b'<html' in data[:2000].lower() else \
-        '. Fetch or export the file again'
+    return '. Fetch or export the file again'
 
 
 def _origin(root):
     """The end of a message about another root element: which tool may have written it, and what to do."""
-    if root.tag == 'html':
-        return ': an HTML page, perhaps of an error. Fetch the file again'
     if root.tag == 'annotations':
         return ' (of CVAT?). Export the data as PASCAL VOC'
     return ': the file of another tool. Export the data as PASCAL VOC'

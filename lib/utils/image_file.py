@@ -22,7 +22,7 @@ from lib.utils.image_header import (
     orientation_at_end,
     scan_fits,
 )
-from lib.utils.limits import MAX_PIXELS, open_input
+from lib.utils.limits import MAX_PIXELS, open_input, stand_in
 from lib.utils.whole_file import whole_file
 
 # Extensions of images in data sets; `imread` also reads the others.
@@ -60,7 +60,7 @@ def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.n
                            'channel' % shown(path))
     im = _decode(path, data) if size and chunks_fit(data) and scan_fits(data, size) else None
     if im is None:
-        raise _no_image(path, len(data))
+        raise _no_image(path, data, len(data))
     _check_size(path, im.shape[1::-1], max_pixels)
     return im
 
@@ -75,9 +75,11 @@ def _decode(path, data):
         raise DatasetError('%s: OpenCV cannot decode it: %s. %s' % (shown(path), error.err.strip(), _REMEDY)) from error
 
 
-def _no_image(path, length):
-    return DatasetError('%s: expected an image, found %d bytes that OpenCV cannot decode: it is damaged, truncated or '
-                        'of an unknown format. %s' % (shown(path), length, _REMEDY))
+def _no_image(path, data, length):
+    """The error about a file of so many bytes, of which `data` has the first ones at least."""
+    found = stand_in(data) or '%d bytes that OpenCV cannot decode: it is damaged, truncated or of an unknown format. ' \
+        '%s' % (length, _REMEDY)
+    return DatasetError('%s: expected an image, found %s' % (shown(path), found))
 
 
 def as_bgr(image: np.ndarray | Image.Image, rgb: bool = False, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
@@ -200,7 +202,7 @@ def image_head(path: str | os.PathLike) -> Head:
         data = read_bytes(path)
         size = header_size(data)
     if size is None:
-        raise _no_image(path, os.path.getsize(path))
+        raise _no_image(path, data, os.path.getsize(path))
     number = orientation(data)
     if number == 1 and data.startswith(PNG_MAGIC) and len(data) == HEAD_BYTES:      # there may be more
         number = orientation_at_end(read_bytes(path, HEAD_BYTES, from_end=True))

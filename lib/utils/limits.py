@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from typing import IO, Any
 
@@ -29,11 +30,18 @@ MAX_PROPOSAL_BYTES = 20000 * 5 * 8
 # What a pickle may stand for, each part counted as often as it is referred to: 200 bytes can stand for terabytes. So
 # many bytes, or so many times those of the file. Boxes that 4,000 images share, 800 of them, have 128 MB.
 MAX_SHARED_BYTES, MAX_SHARED_TIMES = 2 ** 27, 16
+# Bytes at the beginning of a file that tell what was saved in its place.
+STAND_IN_BYTES = 2 ** 10
 # Bytes of the tensors of a .pth file, over those of the file: tensors may share storages, and a file may be packed.
 MAX_TENSOR_TIMES = 4
 
 _KINDS = ((stat.S_ISREG, 'a file'), (stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 'a named pipe (FIFO)'),
           (stat.S_ISCHR, 'a device'), (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
+_STAND_INS = ((re.compile(rb'version https://git-lfs\.github\.com/'),
+               'a pointer of Git LFS in place of the file. Fetch it: git lfs pull'),
+              (re.compile(rb'(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(!doctype )?html', re.IGNORECASE),
+               'an HTML page, perhaps of an error. Fetch the file again'),
+              (re.compile(rb'\x1f\x8b|PK\x03\x04'), 'a packed file (gzip or zip). Unpack it'))
 
 
 class NoInput(OSError):
@@ -91,6 +99,11 @@ def kind_of(path: str | os.PathLike) -> str:
     if os.path.islink(path) and not os.path.exists(path):
         return 'a link to what is not there'
     return _kind(os.stat(path).st_mode)
+
+
+def stand_in(data: bytes) -> str:
+    """What was saved in place of a file, by its first STAND_IN_BYTES, and what to do; '' if it is not known."""
+    return next((text for pattern, text in _STAND_INS if pattern.match(data[:STAND_IN_BYTES])), '')
 
 
 def _kind(mode):

@@ -200,7 +200,7 @@ def test_annotations_that_are_not_what_the_format_promises_are_refused(write, li
 
 
 @pytest.mark.parametrize('text, expected', [
-    ('', '{ at character 0'), ('<html>', '{ at'),
+    ('', '{ at character 0'), ('<xml>', '{ at'),
     ('{"images" []}', ': at character 10'), ('{"images": []; "annotations": []}', ', or } at character 13'),
     ('{"images": [{"id": 7} {"id": 8}]}', ', or ] at character 22')])
 def test_what_is_no_json_is_refused(write, tmp_path, text, expected):

@@ -189,7 +189,7 @@ def test_lists_that_mean_the_same_are_read_alike(write, text):
     (HEAD.replace('class', 'class,width,height') + (2 * 'a.jpg,1,2,19,20,cat,%d,30\n') % (40, 80),
      r'line 3: states 80 x 30 pixels for a\.jpg, an earlier line 40 x 30'),
     ((HEAD + LINE).replace(',', '|'), r"separated by commas, semicolons or tabs, found .* 'image|x1|y1|x2|y2|class'"),
-    ('<html>\n<body>\n', r"separated by commas, semicolons or tabs, found .* '<html>'"),
+    ('<xml>\n<body>\n', r"separated by commas, semicolons or tabs, found .* '<xml>'"),
     (HEAD, r"expected lines 'image,x1,y1,x2,y2,class', found none"),
     (HEAD + LINE + 'a.jpg,1,2,19,20,"cat\n' + LINE, r'line 3: expected .*whose quotes come in pairs, cannot be read'),
     (HEAD + LINE + 'a.jpg,1,2,19,20,"c"at\n', r'line 3: expected .*whose quotes come in pairs, cannot be read'),

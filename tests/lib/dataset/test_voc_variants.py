@@ -58,8 +58,6 @@ def test_a_flagged_object_is_not_trained_on(one, flag):
 @pytest.mark.parametrize('content, message', [
     (rooted('doc'), r'whose root is <annotation>, found <doc>: the file of another tool. Export the data as PASCAL'),
     (rooted('annotations'), r'found <annotations> \(of CVAT\?\)'),
-    (rooted('html'), 'an HTML page, perhaps of an error. Fetch the file again'),
-    ('<!DOCTYPE html><html><body><br></body></html>', 'It looks like an HTML page: fetch the file again'),
     ('', 'expected XML: no element found'), ('{"a": 1}', 'expected XML: not well-formed'),
     (TEXT.replace('<object>', '<objects><object>').replace('</object>', '</object></objects>'),
      'directly within <annotation>, found 1 <object> elsewhere'),

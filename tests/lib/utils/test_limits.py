@@ -1,5 +1,6 @@
 """What is read of files that are not trusted is bounded, by limits in one place."""
 import errno
+import gzip
 import json
 import os
 import socket
@@ -174,3 +175,17 @@ def test_a_socket_or_a_folder_in_the_place_of_a_file_is_called_by_its_name(tmp_p
     for path, kind in ((tmp_path / 's', 'a socket'), (tmp_path, 'a folder')):
         with pytest.raises(NoInput, match='a regular file is expected, this is ' + kind):
             open_input(path)
+
+
+@pytest.mark.parametrize('read', [imread, parse_xml, lambda path: list(raw_rows(path)),
+                                  lambda path: list(items_of_lists(path)), lambda path: read_text(path, 'names')],
+                         ids=['image', 'xml', 'csv', 'json', 'text'])
+@pytest.mark.parametrize('data, message', [
+    (b'<!DOCTYPE html>\n<html><body><br></body></html>', 'found an HTML page, perhaps of an error'),
+    (b'\xef\xbb\xbf<?xml version="1.0"?>\n<HTML/>', 'found an HTML page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n', 'a pointer of Git LFS.* git lfs pull'),
+    (gzip.compress(b'{}'), r'found a packed file \(gzip or zip\)\. Unpack it'), (b'PK\3\4', 'found a packed file')])
+def test_what_was_saved_in_place_of_a_file_is_told_by_every_reader(tmp_path, read, data, message):
+    (tmp_path / 'a').write_bytes(data)
+    with pytest.raises(DatasetError, match='a: expected .*' + message):
+        read(str(tmp_path / 'a'))
