@@ -130,7 +130,7 @@ def whole_text(path: str | os.PathLike) -> Iterator[TextIOWrapper]:
     with contextlib.ExitStack() as stack:
         if _target(path) is None:
             stack.enter_context(naming([path]))
-            yield stack.enter_context(_open_stream(path, 'w', encoding='utf-8'))
+            yield stack.enter_context(_open_stream(path, 'w', encoding='utf-8', buffering=1))
         else:
             temporary = stack.enter_context(whole_file(path))
             yield stack.enter_context(open(temporary, 'w', encoding='utf-8'))

@@ -101,6 +101,17 @@ def test_a_device_is_written_to_and_stays_one():
         save_text('/dev/full', 'no room')
 
 
+def test_a_reader_of_a_stream_sees_each_line_at_once():
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with whole_text('/dev/fd/%d' % writer) as file:
+        for line in 'a\n', 'b\n':
+            file.write(line)
+            assert os.read(reader, 10) == line.encode()
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_stream_gets_what_a_writer_that_seeks_has_written_and_only_whole(tmp_path):
     def write(temporary):
         with open(temporary, 'r+b') as file:    # as those of zip archives and pictures do
