@@ -65,7 +65,7 @@ def shifted_anchors(height: int, width: int, stride: int, base_anchors: np.ndarr
 
 
 def cells_inside(anchors: ArrayLike, sides: ArrayLike, stride: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    """The cells in which an anchor lies inside an image, as ranges of columns and rows.
+    """The cells in which an anchor lies inside an image (`anchors_inside`), as ranges of columns and rows.
 
     Args:
         anchors: (A, 4) boxes of the first cell.
@@ -77,7 +77,7 @@ def cells_inside(anchors: ArrayLike, sides: ArrayLike, stride: int = 16) -> tupl
     """
     anchors, sides = np.asarray(anchors, dtype=np.float64), np.asarray(sides, dtype=np.float64)
     first = np.maximum(np.ceil(-anchors[:, :2] / stride), 0)                                  # (A, 2)
-    last = np.floor((sides[:, None] - 1 - anchors[:, 2:]) / stride)                           # (n, A, 2)
+    last = np.ceil((sides[:, None] - anchors[:, 2:]) / stride) - 1                            # (n, A, 2)
     return np.broadcast_to(first, last.shape), last
 
 

@@ -155,6 +155,18 @@ def test_anchors_lie_inside_an_image_up_to_its_last_pixel():
     assert first.tolist() == [[[1, 1]]] * 2 and last.tolist() == [[[2, 1]], [[1, 0]]]
 
 
+@pytest.mark.parametrize('side', range(28, 40))
+def test_the_cells_are_those_whose_anchors_train_whatever_the_scale(side):
+    base = generate_anchors(16, (0.5, 1, 2), (1.1, 1.3))
+    anchors = shifted_anchors(4, 4, 16, base)
+    first, last = cells_inside(base, [[side, side]])
+    inside = np.zeros((4, 4, len(base)), dtype=bool)
+    inside.ravel()[anchors_inside(anchors, (side, side))] = True
+    for number, ((x1, y1), (x2, y2)) in enumerate(zip(first[0], last[0])):
+        rows, columns = np.nonzero(inside[:, :, number])
+        assert set(zip(columns, rows)) == {(x, y) for x in np.arange(x1, x2 + 1) for y in np.arange(y1, y2 + 1)}
+
+
 def test_the_batch_holds_as_many_of_each_kind_as_asked_for():
     anchors = shifted_anchors(20, 20, 16, generate_anchors(16, (1,), (2,)))
     objects = boxes_of([64, 64, 127, 127, 1], [200, 30, 231, 61, 2])
