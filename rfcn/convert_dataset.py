@@ -20,13 +20,19 @@ from rfcn.cli.script import make_parser, run_script
 FORMATS = {'voc' if name == 'PascalVOC' else name: name for name in DATASETS}   # here -> in the configuration
 
 
+def words(text):
+    """The words of a text with commas between them."""
+    return [word.strip() for word in text.split(',') if word.strip()]
+
+
 def parse(argv=None):
     """The arguments."""
     parser = make_parser(__doc__)
     parser.add_argument('--from', dest='source', required=True, choices=list(FORMATS), help='format of the data set')
     parser.add_argument('--to', dest='target', required=True, choices=list(FORMATS), help='format of the new folder')
     parser.add_argument('--dataset', required=True, help='folder of the data set')
-    parser.add_argument('--sets', required=True, help='image sets, separated by commas, such as train,val,test')
+    parser.add_argument('--sets', required=True, type=words,
+                        help='image sets, separated by commas, such as train,val,test')
     parser.add_argument('--out', required=True, help='new folder')
     parser.add_argument('--classes',
                         help='class names separated by commas, or a file with one per line (default: the data\'s)')
@@ -44,8 +50,8 @@ def main(argv=None):
     args = parse(argv)
     if args.origin and args.source != 'csv':
         raise UserError('--origin is for CSV lists that are read, and --from is %s' % args.source)
-    classes = args.classes and (args.classes if is_there(args.classes) else args.classes.split(','))
-    sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets.split(','), args.dataset, args.out,
+    classes = args.classes and (args.classes if is_there(args.classes) else words(args.classes))
+    sets, lost = convert(FORMATS[args.source], FORMATS[args.target], args.sets, args.dataset, args.out,
                          classes=classes or None, images=args.images, origin=args.origin,
                          on_unknown_class=args.on_unknown_class,
                          progress=functools.partial(progress, desc='images', unit='image'))

@@ -42,11 +42,13 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         notes: what the target format cannot state, and those of `complete_set`.
     Raises:
         FileNotFoundError: there is no such data set, or an image is missing.
-        DatasetError: the data have a fault, or `out` is not empty.
+        DatasetError: the data have a fault, no set is named, or `out` is not empty.
     """
     for name in (source, target):
         if name not in DATASETS:
             raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(DATASETS)))
+    if not image_sets:
+        raise DatasetError('%s: expected the name of an image set, or of several, found none' % dataset_path)
     with whole_folder(out) as folder:
         sets, notes = {}, []
         for name in image_sets:

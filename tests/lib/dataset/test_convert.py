@@ -109,7 +109,7 @@ def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_pa
     (voc_pair / 'Annotations' / 'x.xml').write_text((voc_pair / 'Annotations' / 'x.xml').read_text().replace(
         '<difficult>0', '<difficult>1'))
     out = tmp_path / 'my out'
-    arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train,test', '--out',
+    arguments = ['--from', 'voc', '--to', 'yolo', '--dataset', str(voc_pair), '--sets', 'train, test,', '--out',
                  str(out)]
     main(arguments)
     printed = capsys.readouterr().out
@@ -120,6 +120,8 @@ def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_pa
     assert (out / 'images/test/y.jpg').read_bytes() == (voc_pair / 'JPEGImages/y.jpg').read_bytes()
     with pytest.raises(DatasetError, match='my out: expected a new or empty folder'):
         main(arguments)
+    with pytest.raises(DatasetError, match='expected the name of an image set'):
+        main([argument if argument != 'train, test,' else ',' for argument in arguments])
 
 
 def test_a_set_with_a_fault_is_not_converted(voc_pair, tmp_path):
