@@ -101,7 +101,7 @@ def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: 
     faults += unknown_labels(data) if on_unknown_class == 'error' else []
     faults += _box_faults(data, fitted, sizes, on_unknown_class) + _doubled(data, fitted)
     faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes, table)
-    faults += _absent_classes(data) + _alike_classes(data) + _unusable(data, fitted)
+    faults += _absent_classes(data, fitted) + _alike_classes(data) + _unusable(data, fitted)
     # Each once: YOLO's reader, which needs the sizes, has noted unreadable images already.
     return Report(data, images, list(OrderedDict.fromkeys(faults)), fitted, sizes, decode,
                   min_side, rule)
@@ -150,12 +150,13 @@ def class_counts(data: AnnotatedSet) -> dict[str, tuple[int, int]]:
     return OrderedDict((data.labels[number], (int(objects[number]), int(images[number]))) for number in numbers)
 
 
-def _absent_classes(data):
-    """Faults for the classes that have no object."""
-    faults = Faults()
-    for label, (objects, _) in class_counts(data).items():
-        if not objects:
-            faults.note(kinds.ABSENT, '', None, "%s: the class '%s' has no object" % (data.name, shown(label)))
+def _absent_classes(data, fitted):
+    """Faults for the classes that have no object, or none that is used."""
+    faults, used = Faults(), np.bincount(fitted.items['label'][fitted.used], minlength=data.num_classes)
+    for label, (objects, _), count in zip(data.classes, class_counts(data).values(), used):
+        if not count:
+            faults.note(kinds.ABSENT, '', None, "%s: the class '%s' has %s" % (data.name, shown(
+                label), 'no object that is used, of %d' % objects if objects else 'no object'))
     return faults
 
 

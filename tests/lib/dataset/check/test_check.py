@@ -316,6 +316,16 @@ def test_files_without_numbers_are_not_taken_for_one(tmp_path, monkeypatch):
     assert not same_images(data, check_images(data, decode=False))
 
 
+def test_a_class_of_which_no_object_is_used_is_told(tmp_path):
+    write_image(tmp_path / 'a.png', 1)
+    (tmp_path / 'train.csv').write_text('image,x1,y1,x2,y2,class,difficult\na.png,5,6,15,16,cat,0\n'
+                                        'a.png,9,9,20,20,dog,1\na.png,9,9,9,9,dog,0\n')
+    (tmp_path / 'classes.txt').write_text('cat\ndog\ncow\n')
+    found = check(read_annotated('csv', 'train', str(tmp_path))).by_kind()[kinds.ABSENT]
+    assert [fault.text.partition(': ')[2] for fault in found] == [
+        "the class 'dog' has no object that is used, of 2", "the class 'cow' has no object"]
+
+
 def test_class_names_that_differ_in_upper_case_or_blanks_alone_are_told(tmp_path):
     write_image(tmp_path / 'a.png', 0)
     (tmp_path / 'train.csv').write_text('a.png,1,2,30,20,red cell\na.png,5,6,30,20,Red cell\na.png,5,6,30,22,redcell\n'
