@@ -15,6 +15,7 @@ from typing import Sequence
 import mxnet as mx
 
 from lib.dataset.annotations import BACKGROUND
+from lib.errors import CheckpointError
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.checkpoint import Params
 from rfcn.checkpoints.identity import Identity, check_fine_tuning, classes_of
@@ -67,6 +68,8 @@ def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tup
 
     Returns:
         arg_params, aux_params: name -> NDArray.
+    Raises:
+        FileNotFoundError, CheckpointError: see `pretrained_path`, `load_start`, `check_number`.
     """
     if not cfg.network.pretrained:
         arg_params, aux_params, fresh = init_params(symbol, input_shapes, seed=cfg.seed)
@@ -77,17 +80,28 @@ def start_params(cfg: Config, symbol: mx.sym.Symbol, input_shapes: dict[str, tup
     new, old = cfg.dataset.CLASSES, cfg.network.PRETRAINED_CLASSES or classes_of(identity)
     heads = [name for name in class_parameters(given, cfg.CLASS_AGNOSTIC) if name in symbol.list_arguments()]
     moved = heads if heads and old and old != new else []
+    check_number(path, given, moved, old)
     kept = {name: value for name, value in given.items() if name not in moved}
     arg_params, aux_params, fresh = init_params(symbol, input_shapes, kept, given_aux, seed=cfg.seed)
     unfit = move_rows(given, arg_params, moved, old, new)
     report(path, given, arg_params, [name for name in fresh if name not in moved or name in unfit])
     if moved:
         report_classes(path, moved, old, new)
-    elif set(heads) - set(fresh) and not old:
-        logger.warning('%s: the classes that %s tell apart are not known; they are taken in their order. If they are '
-                       'others, set network.PRETRAINED_CLASSES', path,
-                       ', '.join(name for name in heads if name not in fresh))
+    elif heads and not old:
+        taken = [name for name in heads if name not in fresh]
+        logger.warning('%s: the classes that %s tell apart are not known; %s', path, ', '.join(taken or heads),
+                       'they are taken in their order. If they are others, set network.PRETRAINED_CLASSES' if taken else
+                       'set network.PRETRAINED_CLASSES to keep what is known of those that stay')
     return arg_params, aux_params
+
+
+def check_number(path: str, given: Params, names: Sequence[str], old: Sequence[str]) -> None:
+    """Raise a CheckpointError unless the rows of layers that tell classes apart can be those of so many classes."""
+    for name in names:
+        if len(given[name]) % (len(old) + 1):
+            raise CheckpointError('%s: %s has %d rows, which %d classes (%s) and the background cannot share evenly. '
+                                  'Correct network.PRETRAINED_CLASSES' % (path, name, len(given[name]), len(old),
+                                                                           ', '.join(old)))
 
 
 def report(path: str, given: Params, arg_params: Params, fresh: Sequence[str]) -> None:

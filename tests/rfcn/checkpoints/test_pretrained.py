@@ -86,6 +86,18 @@ def test_without_names_rows_are_taken_in_their_order_with_a_warning(detector, ti
     assert 'the classes that rfcn_cls_weight, rfcn_cls_bias tell apart are not known' in caplog.text
 
 
+def test_where_a_class_is_added_to_unknown_ones_the_warning_says_what_keeps_them(detector, tiny_cfg, caplog):
+    start(tiny_cfg(*detector(['any', 'red', 'white'])))
+    assert 'tell apart are not known; set network.PRETRAINED_CLASSES to keep what is known of those' in caplog.text
+
+
+def test_more_or_fewer_names_than_the_checkpoint_has_classes_are_refused(detector, tiny_cfg):
+    where = detector(['any', 'red'])
+    with pytest.raises(CheckpointError, match=r'rfcn_cls_weight has 27 rows, which 3 classes \(any, red, x\) and .* '
+                                              r'Correct network.PRETRAINED_CLASSES'):
+        start(tiny_cfg('network.PRETRAINED_CLASSES=[any, red, x]', *where))
+
+
 def test_heads_of_another_shape_start_anew_and_are_listed_with_both_shapes(detector, tiny_cfg, caplog):
     where = detector(['green', 'red', 'white'])
     with caplog.at_level('INFO'):
