@@ -7,17 +7,20 @@
 
 A resumed run continues these files. `PREFIX-log.jsonl` holds the numbers as well; resuming reads that file alone.
 """
-import contextlib
 import csv
 import importlib
+import logging
 import os
 import time
 
 import cv2
 
+from lib.errors import error_line
 from lib.utils import memory
 from lib.utils.limits import open_input
 from lib.utils.whole_file import end_line, naming
+
+logger = logging.getLogger(__name__)
 
 # package -> its modules of event files and of their two messages
 _WRITERS = {
@@ -107,8 +110,14 @@ def _header(path):
 
 def _open_events(folder):
     """A writer of TensorBoard's event files and its two messages; () where no package for it is installed."""
-    for modules in _WRITERS.values():
-        with contextlib.suppress(ImportError):
+    for package, modules in _WRITERS.items():
+        try:
             writer, event, summary = map(importlib.import_module, modules)
+        except ModuleNotFoundError:
+            continue
+        except Exception as error:      # a package that does not suit another one can fail in any way
+            logger.warning('%s cannot be imported, so that it writes no events: %s: %s', package, type(error).__name__,
+                           error_line(error))
+        else:
             return writer.EventFileWriter(folder), event.Event, summary.Summary
     return ()

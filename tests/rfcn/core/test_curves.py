@@ -47,6 +47,18 @@ def test_a_file_that_was_cut_within_a_line_gets_whole_lines_after_it(tmp_path, m
     assert lines[-1][:3] == ['30', '1', '0.01'] and len(lines) == (2 if cut == 60 else 1)
 
 
+def test_a_package_that_is_broken_ends_no_training(tmp_path, monkeypatch, caplog):
+    (tmp_path / 'too_old.py').write_text('raise TypeError("Descriptors cannot be created directly")')
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(curves, '_WRITERS', {'too_old': ('too_old',) * 3})
+    run = Curves(str(tmp_path / 'x-curves'))
+    for line in TRAIN, VAL:
+        run.add(line)
+    assert len(rows(tmp_path / 'x-curves' / 'train.csv')) == 2
+    assert caplog.messages == ['too_old cannot be imported, so that it writes no events: TypeError: Descriptors '
+                               'cannot be created directly']
+
+
 def test_no_line_makes_no_folder(tmp_path):
     Curves(str(tmp_path / 'x-curves')).close()
     assert not list(tmp_path.iterdir())
