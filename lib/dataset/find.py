@@ -261,7 +261,8 @@ def _label_folders(folder) -> list[str]:
     """
     if not _has_labels(folder):
         return []
-    of_images = {name: ['images/' + name] for name in _folders(os.path.join(folder, 'images')) if role_of(name)}
+    names = _folders(os.path.join(folder, 'images'))
+    of_images = {name: ['images/' + name] for name in (_named(folder, names) if any(map(role_of, names)) else ())}
     named = of_images or {name: [name] for name in _folders(folder) if role_of(name)}
     named.update((name, [name + '.txt']) for name in _image_lists(folder))
     return _labelled(folder, named) or [WHOLE]
