@@ -33,10 +33,12 @@ def use_own_lib(folder: Path) -> None:
                                                       submodule_search_locations=[str(folder)])
         sys.modules['lib'] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules['lib'])
-    elif Path(list(loaded.__path__)[0]).resolve() != folder:
+        return
+    place = list(getattr(loaded, '__path__', None) or [loaded.__file__])[0]     # a file lib.py has no path of packages
+    if Path(place).resolve() != folder:
         raise ImportError('rfcn in the folder %s needs the package lib beside it, but %s is loaded under this name. '
                           'Install a copy, which brings its own: pip install %s'
-                          % (folder.parent, list(loaded.__path__)[0], folder.parent))
+                          % (folder.parent, place, folder.parent))
 
 
 if not (HERE / 'lib').is_dir():

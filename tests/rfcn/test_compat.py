@@ -113,6 +113,13 @@ def test_another_package_called_lib_is_refused_with_the_remedy(tmp_path):
         rfcn.use_own_lib(tmp_path)
 
 
+def test_a_file_called_lib_py_that_was_loaded_before_is_refused_too(tmp_path):
+    (tmp_path / 'lib.py').touch()
+    done = subprocess.run([sys.executable, '-c', 'import lib, rfcn'], cwd=str(tmp_path), env={'PYTHONPATH': str(ROOT)},
+                          stderr=subprocess.PIPE, text=True)
+    assert done.stderr.splitlines()[-1].startswith('ImportError: rfcn in the folder') and 'lib.py is' in done.stderr
+
+
 def test_a_folder_called_lib_in_the_current_one_does_not_get_in_the_way(tmp_path):
     (tmp_path / 'lib').mkdir()
     (tmp_path / 'lib' / '__init__.py').write_text('raise SystemExit("the wrong one")')
