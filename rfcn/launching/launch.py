@@ -313,7 +313,7 @@ def main(argv=None):
     parser.add_argument('--hosts', help='file of hosts, a line each: NAME [slots=N] [path=DIR] [python=FILE] '
                                         '[address=IP] [VARIABLE=VALUE ...]')
     parser.add_argument('--rsh', default=SSH, help='remote shell (default: %(default)s)')
-    parser.add_argument('--logs', help='folder of the log files (default launch_logs/<date and time>)')
+    parser.add_argument('--logs', help='folder of the log files (default launch_logs/<date, time and process>)')
     parser.add_argument('command', nargs=argparse.REMAINDER, metavar='-- NAME ...',
                         help='what rfcn is to do; with --traceback, a worker shows where in the program an error arose')
     args = parser.parse_args(argv)
@@ -327,7 +327,7 @@ def main(argv=None):
         raise ConfigError('%s: the hosts have %d slots; at most %d workers share the work: name fewer with --workers N'
                           % (args.hosts, workers, MOST_PROCESSES))
     logging.basicConfig(level='INFO', format='launch: %(message)s', stream=sys.stderr)
-    logs = args.logs or os.path.join('launch_logs', time.strftime('%Y%m%d-%H%M%S'))
+    logs = args.logs or os.path.join('launch_logs', time.strftime('%%Y%%m%%d-%%H%%M%%S-%d' % os.getpid()))
     rsh = words_of_shell(args.rsh)
     processes = assign_processes(hosts, workers, args.servers)
     for process in processes:

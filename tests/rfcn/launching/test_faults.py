@@ -133,6 +133,16 @@ def test_a_shell_that_is_not_there_is_named(tmp_path):
         launch.main(['--hosts', str(tmp_path / 'hosts'), '--rsh', '/no/ssh', '--', 'train'])
 
 
+def test_two_launches_within_a_second_have_logs_of_their_own(monkeypatch):
+    folders = []
+    monkeypatch.setattr(launch.time, 'strftime', lambda form: form)
+    monkeypatch.setattr(launch.Launch, 'run', lambda self: folders.append(self.logs))
+    for process in 7, 8:
+        monkeypatch.setattr(launch.os, 'getpid', lambda: process)
+        launch.main(['--workers', '1', '--', 'train'])
+    assert len(set(folders)) == 2
+
+
 @pytest.mark.skipif(not shutil.which('ssh'), reason='ssh is not installed')
 def test_ssh_itself_gives_up_on_a_host_that_takes_the_connection_and_says_nothing():
     words = shlex.split(launch.SSH)
