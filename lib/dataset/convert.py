@@ -29,7 +29,7 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
 
     Args:
         source, target: 'PascalVOC', 'coco', 'csv' or 'yolo'.
-        image_sets: their names.
+        image_sets: their names; '.', the whole folder, becomes the set 'all'.
         dataset_path: folder of the data set.
         out: folder, new or empty. It gets its name when everything is written.
         classes: class names, or the path of a text file with a name per line; None takes those of the data.
@@ -42,13 +42,16 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
         notes: what the target format cannot state, and those of `complete_set`.
     Raises:
         FileNotFoundError: there is no such data set, or an image is missing.
-        DatasetError: the data have a fault, no set is named, or `out` is not empty.
+        DatasetError: the data have a fault, no set is named, or two that would get one name, or `out` is not empty.
     """
     for name in (source, target):
         if name not in DATASETS:
             raise DatasetError("unknown format '%s'; known are %s" % (name, ', '.join(DATASETS)))
     if not image_sets:
         raise DatasetError('%s: expected the name of an image set, or of several, found none' % dataset_path)
+    if {'.', 'all'} <= set(image_sets):
+        raise DatasetError("%s: the set '.' is written under the name all, which is that of another set here. Convert "
+                           'one of them' % dataset_path)
     with whole_folder(out) as folder:
         sets, notes = {}, []
         for name in image_sets:

@@ -124,6 +124,14 @@ def test_the_script_converts_several_sets_and_says_what_is_lost(voc_pair, tmp_pa
         main([argument if argument != 'train, test,' else ',' for argument in arguments])
 
 
+def test_two_sets_that_would_get_one_name_are_refused(tmp_path):
+    files = {'a.jpg': IMAGE, 'a.txt': b'', 'all/b.jpg': IMAGE, 'all/b.txt': b'', 'classes.txt': b'cat'}
+    folder = str(write_files(tmp_path / 'data', files))
+    with pytest.raises(DatasetError, match="data: the set '.' is written under the name all, which is that of another"):
+        convert('yolo', 'csv', ['.', 'all'], folder, str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_set_with_a_fault_is_not_converted(voc_pair, tmp_path):
     (voc_pair / 'JPEGImages' / 'y.jpg').unlink()
     with pytest.raises(DatasetError, match=r'there is no image of this name.*rfcn check lists all faults \(1 here; .* '
