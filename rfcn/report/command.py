@@ -146,7 +146,8 @@ def read_summary(folder):
         found = json.loads(path.read_text(encoding='utf-8'))
         numbers = {key: {str(name): None if value is None else float(value) for name, value in found[key].items()}
                    for key in ('metrics', 'classes', 'sizes', 'costs')}
-        return dict(numbers, title=str(found['title']), date=str(found['date']))
+        return dict(numbers, title=str(found['title']), date=str(found['date']),
+                    parameters=str(found['facts']['parameters']))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError('%s: is damaged or no summary of a report (%s: %s). Make that report again'
                         % (path, type(error).__name__, error)) from None

@@ -78,9 +78,15 @@ def _headline(content):
         before = content.against['metrics']
         rows = [row + [percent(before.get(name)), _change(content.metrics[name], before.get(name))]
                 for name, row in zip(names, rows)]
-    compared = [paragraph('Compared with %s of %s.' % (content.against['title'], content.against['date']), note=True)] \
-        if content.against else []
+    compared = [paragraph(_compared(content.title, content.against), note=True)] if content.against else []
     return '\n'.join([heading('How good it is')] + compared + [table(heads, rows)])
+
+
+def _compared(title, against):
+    """What a report is compared with."""
+    words = 'Compared with %s of %s, parameters %s.' % tuple(against[key] for key in ('title', 'date', 'parameters'))
+    return words if against['title'] == title else \
+        words + ' Its data set has another name. With other images, the changes are not of the network alone.'
 
 
 def _of_classes(content):

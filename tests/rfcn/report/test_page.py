@@ -52,7 +52,7 @@ def test_names_cannot_inject_markup():
     page = Page(report_page(content(
         title=EVIL, facts=[(EVIL, EVIL)], metrics={'mAP@0.5': 0.5, 'AP@0.5/' + EVIL: 0.5}, classes=[EVIL],
         settings=EVIL, pictures=[(picture, EVIL)],
-        against={'title': EVIL, 'date': EVIL, 'metrics': {}, 'classes': {EVIL: 0.4}, 'sizes': {}, 'costs': {}})))
+        against=dict(title=EVIL, date=EVIL, parameters=EVIL, metrics={}, classes={EVIL: 0.4}, sizes={}, costs={}))))
     assert page.tags <= TAGS
     assert not [name for name, _ in page.found if name.startswith('on')]
     assert all(value.startswith('data:image/') for name, value in page.found if name in ('src', 'href'))
@@ -123,6 +123,12 @@ def test_saved_detections_are_reported_and_compared(tested, tmp_path):
     command.main(['--cfg', str(config), '--out', str(tmp_path / 'two'), '--against', str(tmp_path / 'before')])
     words = Page((tmp_path / 'two' / 'report.html').read_text()).words
     assert 'Compared with Test on tiny' in words.replace(summary['title'], 'Test on tiny') and '+10.0' in words
+    assert 'parameters %s.' % summary['facts']['parameters'] in words and 'another name' not in words
+
+
+def test_a_comparison_with_a_report_on_another_set_says_so():
+    before = dict(title='Test on val', date='2026', parameters='a.params', metrics={}, classes={}, sizes={}, costs={})
+    assert 'Its data set has another name' in Page(report_page(content(title='Test on test', against=before))).words
 
 
 def test_the_settings_on_the_page_are_those_that_the_detections_were_made_with(tested, tmp_path):
