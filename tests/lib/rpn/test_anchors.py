@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from experiments.compare.targets import ANCHOR_KEYS
 from lib.rpn.anchors import (
     anchorless,
     anchors_inside,
@@ -208,15 +209,13 @@ def test_blobs_keep_the_channels_of_an_anchor_together():
 def test_targets_equal_the_originals(golden_cases, same_draws, number):
     vectors, cases = golden_cases('assign_anchor')
     case, (height, width) = cases[number], cases[number]['feat_shape'][2:]
-    changed = case['overrides']
     anchors = shifted_anchors(height, width, case['feat_stride'],
                               generate_anchors(case['feat_stride'], case['ratios'], case['scales']))
     np.random.seed(case['seed'])
     blobs = as_blobs(*assign_anchor(
         anchors, vectors['gt_%d' % number], vectors['im_info_%d' % number][0, :2],
-        allowed_border=case['allowed_border'], batch_size=changed.get('RPN_BATCH_SIZE', 256),
-        fg_fraction=changed.get('RPN_FG_FRACTION', 0.5), fg_thresh=changed.get('RPN_POSITIVE_OVERLAP', 0.7),
-        clobber_positives=changed.get('RPN_CLOBBER_POSITIVES', False), untouched_objects_match=True), height, width)
+        allowed_border=case['allowed_border'], untouched_objects_match=True,
+        **{ANCHOR_KEYS[key]: value for key, value in case['overrides'].items()}), height, width)
     same_draws(case)
     targets, chosen = blobs['bbox_target'], np.flatnonzero(blobs['bbox_weight'])
     total, total_size = targets.sum(dtype=np.float64), np.abs(targets).sum(dtype=np.float64)
