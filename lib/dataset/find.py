@@ -129,8 +129,8 @@ _PLACES = (('.xml', parse_xml, 'it beside its picture, or in a folder Annotation
 
 
 def role_of(image_set: str) -> str | None:
-    """'train', 'val' or 'test' for an image set that tools name so, with or without a year; None for others."""
-    names = names_of_set(re.sub(r'^\d{4}_|_?\d{4}$', '', image_set).lower())
+    """'train', 'val' or 'test' for an image set that is named so, with or without a year, or train_set; else None."""
+    names = names_of_set(re.sub(r'^\d{4}_|[-_ ]?(\d{4}|set|images|data)$', '', image_set.lower()))
     return next((same[0] for same in SAME_SETS if same[0] in names), None)
 
 

@@ -164,6 +164,8 @@ def test_a_train_entry_that_is_not_there_is_an_error(folder):
 
 @pytest.mark.parametrize('name, role', [('train', 'train'), ('valid', 'val'), ('2007_test', 'test'),
                                         ('val2017', 'val'), ('Train', 'train'), ('Validation', 'val'),
-                                        ('test_labels', 'test'), ('trainval', None), ('my_labels', None), ('.', None)])
+                                        ('test_labels', 'test'), ('train_set', 'train'), ('TestSet', 'test'),
+                                        ('val-images', 'val'), ('test data', 'test'), ('trainval', None),
+                                        ('dataset', None), ('my_labels', None), ('.', None)])
 def test_sets_have_roles_by_the_names_that_tools_give(name, role):
     assert role_of(name) == role
