@@ -93,7 +93,7 @@ def step_seconds(cluster, computing, gradient):
 
 
 def hours(cluster, computing, gradient, images, images_of_worker=1):
-    """Of a training of so many images in all."""
+    """The hours of a training of so many images in all."""
     return images / (cluster.hosts * images_of_worker) * step_seconds(cluster, computing, gradient) / 3600
 
 
@@ -106,7 +106,7 @@ def gradient_bytes(cfg):
 
 
 def lines(name, args):
-    """Of the table of a row: hours on 1 to 64 hosts, one server in all and a server on each host."""
+    """The lines of the table of a row: hours on 1 to 64 hosts, one server in all and a server on each host."""
     row = find_row(name)
     cfg = load_config(row.cfg_path)
     images = sum(step.images for step in row_steps(row))
@@ -129,7 +129,7 @@ def lines(name, args):
 
 
 def check_lines(found):
-    """Of the table of steps that were measured and that are computed.
+    """The lines of the table of measured steps and what is computed for them.
 
     Args:
         found: what `rfcn benchmark workers` wrote. All its processes share the cores of one machine.

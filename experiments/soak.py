@@ -62,7 +62,7 @@ def held():
 
 
 def configuration(*overrides):
-    """Of all jobs."""
+    """The configuration of all jobs."""
     return subjects.config(DEPTH, "gpus=''", 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED=false', 'SCALES=[[%d, %d]]' % SCALE,
                            ANCHORS, *overrides)
 

@@ -141,7 +141,7 @@ def half_width(curve):
 
 
 def draw(results, path):
-    """Three panels."""
+    """Draw three panels."""
     figure = Figure(figsize=(13, 4))
     panels = figure.subplots(1, 3)
     for name, style in (('k = 1', ':'), ('k = 3', '-'), ('k = 7', '--')):

@@ -47,7 +47,7 @@ WORST = 6  # objects that the anchors fit least, shown in the page
 
 
 def add_arguments(parser):
-    """Of this script."""
+    """Add the arguments of this script."""
     parser.add_argument('--html', help='write the report as a page with pictures of the worst cases')
     parser.add_argument('--fix', metavar='OUT', help='write a cleaned copy of the annotations to this new folder')
     parser.add_argument('--upright', choices=[SHOWN, STORED], nargs='?', const=SHOWN,

@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
-    """Of this command."""
+    """Add the arguments of this command."""
     add_params(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--image', action='append', metavar='PATH',

@@ -29,7 +29,7 @@ INSTALL = 'pip install onnxruntime openvino'
 
 
 def add_arguments(parser):
-    """Of this command."""
+    """Add the arguments of this command."""
     parser.add_argument('--params', required=True, help='the checkpoint, .params')
     parser.add_argument('--out', required=True, metavar='FILE', help='model.onnx, or PREFIX-symbol.json')
     parser.add_argument('--detections', action='store_true',

@@ -176,7 +176,7 @@ def log_recall(imdb, all_proposals, most):
 
 
 def add_arguments(parser):
-    """Of this script."""
+    """Add the arguments of this script."""
     add_params(parser)
     parser.add_argument('--image_set', help='images to make proposals for; by default dataset.test_image_set')
 

@@ -40,7 +40,7 @@ COMPARED = 4  # images on which --per_layer compares; the ranges come from all
 
 
 def add_arguments(parser):
-    """Of this script."""
+    """Add the arguments of this script."""
     parser.add_argument('--params', required=True, help='the checkpoint, .params')
     parser.add_argument('--out', help='first part of the names to write; by default that of the checkpoint, and -int8')
     parser.add_argument('--per_layer', action='store_true',

@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser):
-    """Of `rfcn test`; `--ignore_cache`, `--thresh` and `--vis` keep the release's meaning."""
+    """Add the arguments of `rfcn test`; `--ignore_cache`, `--thresh` and `--vis` keep the release's meaning."""
     add_params(parser)
     parser.add_argument('--ignore_cache', action='store_true', help='detect anew even where detections are saved')
     parser.add_argument('--thresh', type=share,
@@ -60,7 +60,7 @@ def add_arguments(parser):
 
 
 def add_arguments_given(parser):
-    """Of `rfcn test_given`."""
+    """Add the arguments of `rfcn test_given`."""
     add_proposals(parser)
     add_params(parser)
 

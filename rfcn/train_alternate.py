@@ -183,7 +183,7 @@ class Steps:
         self.data = data_record(data_sets.training_roidb(cfg))
 
     def prefix(self, name):
-        """Of the checkpoints of a step."""
+        """The prefix of the checkpoints of a step."""
         return str(self.folder / name)
 
     def params(self, name):

@@ -49,7 +49,7 @@ def run(short):
 
 
 def picture_name(number):
-    """As COCO's."""
+    """The name of a picture, as COCO writes it."""
     return '%012d.jpg' % number
 
 
@@ -74,7 +74,7 @@ def random_boxes(count, seed):
 
 
 def write_coco(folder, images, boxes):
-    """annotations/instances_train.json."""
+    """Write annotations/instances_train.json."""
     owners, labels = (np.random.RandomState(0).randint(0, most, boxes) for most in (images, CLASSES))
     outline = ', '.join('%.2f' % value for value in np.random.RandomState(1).uniform(0, 480, OUTLINE))
     (folder / 'annotations').mkdir()
@@ -94,7 +94,7 @@ def write_coco(folder, images, boxes):
 
 
 def write_csv(folder, images, lines):
-    """train.csv."""
+    """Write train.csv."""
     owners, labels = (np.random.RandomState(3).randint(0, most, lines) for most in (images, CLASSES))
     with open(str(folder / (SET + '.csv')), 'w') as file:
         file.write('image,x1,y1,x2,y2,class,width,height\n')
@@ -111,7 +111,7 @@ def read_data(what, kind, folder):
 
 
 def read_plain(kind, folder):
-    """By pycocotools, or as rows of the csv module."""
+    """Read a set by pycocotools, or as rows of the csv module."""
     if kind == 'coco':
         from pycocotools.coco import COCO
         with contextlib.redirect_stdout(io.StringIO()):
@@ -121,12 +121,12 @@ def read_plain(kind, folder):
 
 
 def read_to_train(kind, folder):
-    """As training does before its first step."""
+    """Read a set as training does before its first step."""
     return filter_roidb(load_gt_roidb(kind, SET, str(folder), flip=True)[0])
 
 
 def read_to_check(kind, folder):
-    """As `rfcn check` does."""
+    """Read a set as `rfcn check` does."""
     cfg = folder / 'check.yaml'
     cfg.write_text(yaml.safe_dump({'dataset': {'dataset': kind, 'dataset_path': str(folder), 'image_set': SET,
                                                'test_image_set': SET}}))

@@ -77,7 +77,7 @@ class Hosts:
                 ip(*words)
 
     def lines(self, more=None):
-        """Of a file of hosts for rfcn launch, one for each.
+        """The lines of a file of hosts for rfcn launch, one for each host.
 
         Args:
             more: what else is said of each host, such as 'slots=2'.

@@ -35,7 +35,7 @@ def config(depth, *overrides):
 
 
 def random_params(symbol, input_shapes):
-    """arg_params, aux_params."""
+    """Random arg_params and aux_params of a graph, scaled so that signals neither grow nor vanish on their way."""
     arg_params, aux_params, _ = init_params(symbol, input_shapes)
     arg_params['bn_conv1_gamma'][:] *= PIXEL_SCALE
     for name, value in arg_params.items():

@@ -55,7 +55,7 @@ class Training:
             yield from self.loader.batches()
 
     def step(self):
-        """As `Trainer` does it. Returns the seconds of its parts; here each part is waited for."""
+        """Make a training step as `Trainer` does. Returns the seconds of its parts; here each part is waited for."""
         watch = measure.Stopwatch()
         batch = next(self.batches)
         watch.lap('loader')

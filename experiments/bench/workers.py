@@ -126,7 +126,7 @@ class Bench:
                 'TRAIN.BATCH_IMAGES=%d' % images, 'dataset.image_set=train%d' % of_all]
 
     def _options(self, hosts, shares):
-        """Of rfcn launch: a file of hosts, and a remote shell that gives each its share of the cores."""
+        """The options of rfcn launch: a file of hosts, and a remote shell that gives each its share of the cores."""
         threads = ['OMP_NUM_THREADS=%d MXNET_OMP_MAX_THREADS=%d' % (count, count) for _, count in shares]
         (self.folder / 'hosts').write_text(hosts.lines(threads))
         pins = ''.join('%s) pin="taskset -c %s";;\n' % (name, ','.join(map(str, cores)))
@@ -190,7 +190,7 @@ def _end(processes):
 
 
 def images_a_second(output, images):
-    """Of a training whose log has a line for each step, without the first WARM_UP ones.
+    """The speed of a training whose log has a line for each step, without the first WARM_UP steps.
 
     Args:
         images: of a step of all workers.

@@ -50,7 +50,7 @@ def _infer(symbol, case):
 
 
 def _check_arguments(symbol, case, tables, report):
-    """By name; the order is only said where it differs."""
+    """Compare the arguments by name; that the order differs is only noted."""
     arguments, _, statistics = _infer(symbol, case)
     for key, names, shapes in (('args', symbol.list_arguments(), arguments),
                                ('aux', symbol.list_auxiliary_states(), statistics)):
@@ -60,7 +60,7 @@ def _check_arguments(symbol, case, tables, report):
 
 
 def _check_outputs(symbol, case, tables, report):
-    """In order; names that MXNet made up are not compared."""
+    """Compare the outputs in their order, without the names that MXNet made up."""
     theirs = resolve(case['outputs'], tables)
     report.check('output shapes', list(_infer(symbol, case)[1]), [tuple(shape) for _, shape in theirs])
     pairs = [(ours, name) for ours, (name, _) in zip(symbol.list_outputs(), theirs)

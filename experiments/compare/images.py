@@ -57,7 +57,7 @@ def _check_small(name, case, small, vector, same_opencv, report):
     resized, scale = resize(small, case['target'], case['max'], case['stride'])
 
     def check_pixels(what, ours, released=None, reason=None):
-        """By the array of the npz, or by its CRC-32 in the json, which only the same OpenCV can reach."""
+        """Compare with the array of the npz, or with its CRC-32 in the json, which only the same OpenCV can reach."""
         key = '%s_%s' % (what, name)
         if key in vector:
             report.check(what, ours, vector[key], tolerance, released, reason)

@@ -136,7 +136,7 @@ def rows_in_order(vector, prefix, ours):
 
 
 def _check_gradients(ours, record, report):
-    """Of all trained parameters at once; the largest error counts."""
+    """Compare the gradients of all trained parameters at once; the largest error counts."""
     theirs = record['grads'] if 'grads' in record else {name: {'l2': norm} for name, norm in record['grad_l2'].items()}
     report.check('trained parameters', sorted(ours), sorted(theirs))
     measures = {

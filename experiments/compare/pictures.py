@@ -62,5 +62,5 @@ class Pictures:
 
 @functools.lru_cache(maxsize=None)
 def sha256_of(path):
-    """Of a file's content."""
+    """The SHA-256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

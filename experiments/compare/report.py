@@ -108,7 +108,7 @@ class Report:
         return self.counts[OK] + self.counts[DEPARTS] > 0 and not self.counts[SHORT] + self.counts[UNKNOWN]
 
     def check(self, what, ours, theirs, tolerance=EXACT, released=None, reason=None, note=''):
-        """One row.
+        """Compare two values and print the row that says how near they are.
 
         Args:
             released: a function without arguments: ours by the switch that restores the release's rule. It is asked
@@ -151,7 +151,7 @@ class Report:
         self._row(what, SHORT, '%s: %s' % (type(error).__name__, error))
 
     def summarise(self, text):
-        """The last line."""
+        """Print the last line: how many rows got each verdict, and `text`."""
         counts = ', '.join('%d %s' % (count, verdict) for verdict, count in self.counts.items())
         self._print('\n%d rows: %s; %s' % (sum(self.counts.values()), counts, text))
 

@@ -34,7 +34,7 @@ def proposal_file(folder, imdb):
 
 
 def add_arguments(parser):
-    """Of this script."""
+    """Add the arguments of this script."""
     parser.add_argument('--proposal_folder', help='default: data/proposals/<dataset.proposal>')
 
 

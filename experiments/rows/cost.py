@@ -16,14 +16,14 @@ COPIES = 3            # of a parameter that is trained: itself, its gradient, it
 
 
 class Cost(NamedTuple):
-    """Of one row."""
+    """What the network of one row costs."""
     parameters: int     # trained and fixed
     gflop: float        # of convolutions and the like, one test image, all views
     memory: float       # bytes: parameters, gradients, momentum, MXNet's plan of activations; largest step, one image
 
 
 def cost(cfg, kind):
-    """Of the configuration's own image size.
+    """The `Cost` of a configuration, at its own image size.
 
     Args:
         kind: how it is trained, see `experiments.rows.table`.

@@ -31,7 +31,7 @@ ROUNDS, WARM_UP = 3, 1
 
 
 class Hours(NamedTuple):
-    """Of one row on one machine: precision -> hours."""
+    """The hours of one row on one machine: precision -> hours."""
     images: int                 # trained, over all steps
     tests: int                  # images to test
     training: Dict[str, float]

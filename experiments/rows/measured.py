@@ -69,7 +69,7 @@ def setting(cfg, key):
 
 
 def from_result(text):
-    """Of a result.json; None where it is damaged."""
+    """The `Measured` of a result.json; None where it is damaged."""
     try:
         note = json.loads(text)
         metrics = {name: 100 * value for name, value in note['metrics'].items() if value is not None}
@@ -80,7 +80,7 @@ def from_result(text):
 
 
 def from_log(text):
-    """Of the log of a test, the last one in it; None where it did not come to an end."""
+    """The `Measured` of the last test in a log; None where that test did not come to an end."""
     metrics = voc_means(text) or coco_means(text)
     if not metrics:
         return None

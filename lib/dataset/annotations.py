@@ -151,7 +151,7 @@ class Items:
         self._chunk = []
 
     def of_pictures(self, count: int, places: np.ndarray | None = None) -> list[np.ndarray]:
-        """For each of `count` pictures an array of its items, (n,) of ITEM, in the order in which they were added.
+        """The items of each of `count` pictures: (n,) of ITEM, in the order in which they were added.
 
         Args:
             count: number of pictures.
@@ -165,7 +165,7 @@ class Items:
 
 
 def by_picture(rows: np.ndarray, owners: np.ndarray, count: int) -> list[np.ndarray]:
-    """For each of `count` pictures its rows of an array, in their order; `owners` (N,) is the picture of each row."""
+    """The rows of each of `count` pictures, in their order; `owners` (N,) is the number of each row's picture."""
     order = np.argsort(owners, kind='stable')
     rows, ends = rows[order], np.searchsorted(owners[order], np.arange(count + 1))
     return [rows[start:end] for start, end in zip(ends, ends[1:])]

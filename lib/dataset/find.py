@@ -179,8 +179,8 @@ def _json_files(folder) -> list[str]:
 
 
 def _named(folder, found):
-    """Of the sets that were found those with names of sets, if one of them is to train on: predictions beside train is
-    none. Else all of them: trainval beside test is one.
+    """The sets that count. Where one of them has a name of a training set, those with names of sets: predictions beside
+    train is none. Else all that were found: trainval beside test is one.
     """
     named = [name for name in found if role_of(name)]
     if 'train' not in map(role_of, named):

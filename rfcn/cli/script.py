@@ -44,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_intermixed_args(self._words(args), namespace)
 
     def _words(self, args):
-        """With an empty word the option would count as not given, or name the present folder."""
+        """The words to parse. An empty one is refused: its option would count as not given, or name this folder."""
         words = list(sys.argv[1:] if args is None else args)
         for before, word in zip([''] + words, words):
             option, equals, value = word.partition('=') if word.startswith('--') else (before, '=', word)

@@ -12,7 +12,7 @@ RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')
 
 
 def classification(prob, label):
-    """Of the rows that are not ignored (label -1): how many are right, the sum of the log losses, how many there are.
+    """How many rows are right, the sum of their log losses, and their number; rows of label -1 do not count.
 
     Args:
         prob: (N, C). label: (N,).

@@ -25,7 +25,7 @@ logger = logging.getLogger('rfcn')
 
 
 def add_arguments(parser):
-    """Of this command."""
+    """Add the arguments of this command."""
     parser.add_argument('--params',
                         help='checkpoint, .params; with --train by default the first values of the training')
     parser.add_argument('--image', metavar='PATH',

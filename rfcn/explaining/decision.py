@@ -94,7 +94,7 @@ class Explanation(NamedTuple):
 
     @property
     def class_name(self) -> str:
-        """Of the class that is explained."""
+        """The name of the class that is explained."""
         return self.classes[self.class_number]
 
 

@@ -177,7 +177,7 @@ def _objects_table(image):
 
 
 def _summary(images):
-    """Of all images, by class: objects, those that anchors miss, anchors and RoIs of each."""
+    """The table of all images by class: objects, those that anchors miss, anchors and RoIs of each object."""
     classes = {}
     for image in images:
         for each in image.objects:

@@ -163,7 +163,7 @@ class Agent:
 
 
 def become(parent, command, cpus, stoppable, told):
-    """In a new process: set what it inherits, and go over into its command.
+    """Make this new process the command, after setting what the command inherits.
 
     It is a program of its own, since Python must not run between fork and exec in a process with threads: it may hang.
 

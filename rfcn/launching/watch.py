@@ -96,7 +96,7 @@ class Channel:
 
 
 class Watch:
-    """In the scheduler's process: waits for the members and tells them when one goes missing.
+    """The watch in the scheduler's process: waits for the members and tells them when one goes missing.
 
     Args:
         address: (host, port) to listen on.
@@ -200,7 +200,7 @@ class Watch:
 
 
 class Member:
-    """In the process of a worker or a server: keeps its connection to the scheduler's process.
+    """The process of a worker or a server as a member of the run: keeps its connection to the scheduler's process.
 
     Args:
         address: (host, port) of the Watch.
@@ -262,7 +262,7 @@ class Member:
 
 
 def name_of(member):
-    """Of what a member said of itself: 'worker 1 (host b, process 123)'."""
+    """The name of a member by what it said of itself: 'worker 1 (host b, process 123)'."""
     rank = '' if member.get('rank') is None else ' %s' % member['rank']
     return '%s%s (host %s, process %s)' % (member['role'], rank, member.get('host'), member.get('process'))
 

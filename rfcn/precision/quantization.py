@@ -210,7 +210,7 @@ class InputMeans:
                                 count + value.size // value.shape[1])
 
     def of(self, layer):
-        """(channels,) float64."""
+        """The means of what a layer reads: (channels,) float64."""
         total, count = self.seen[layer]
         return total / count
 

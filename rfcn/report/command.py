@@ -37,7 +37,7 @@ SCORE, PICTURES = 0.5, 12
 
 
 def add_arguments(parser):
-    """Of this command."""
+    """Add the arguments of this command."""
     parser.add_argument('--out', required=True, metavar='DIR', help='folder of the report')
     parser.add_argument('--detections', metavar='FILE.pkl',
                         help='saved detections; by default those that rfcn test wrote with this configuration')
@@ -45,7 +45,7 @@ def add_arguments(parser):
 
 
 def add_shared_arguments(parser):
-    """Of this command and of `rfcn test --report`."""
+    """Add the arguments that this command shares with `rfcn test --report`."""
     parser.add_argument('--against', metavar='DIR', help='folder of another report: show the differences')
     parser.add_argument('--report_score', type=share, default=SCORE, metavar='S',
                         help="of the report: lowest score in its pictures and its table of what is taken for what "
