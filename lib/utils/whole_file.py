@@ -4,9 +4,11 @@
         Path(temporary).write_text('all of it')
     save_text('a.txt', 'all of it')
 
-What stands at the path decides how it is written: a link's target is replaced and the link stays; a stream (a device, a
-FIFO, '-' for the standard output, /dev/fd/N) gets what was written when all of it is there; a file that is replaced
-hands on its mode and owner.
+What stands at the path decides how it is written:
+
+- a file: it is replaced, and the new one has its mode and owner;
+- a link: its target is replaced, and the link stays;
+- a stream (a device, a FIFO, '-' for the standard output, /dev/fd/N): it gets what was written when all of it is there.
 """
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ def linear_scaling(images, lr_images, lr, warmup_lr, warmup_step):
     """Rates and warm-up of updates of `images` images, where they are known for updates of `lr_images`.
 
     The mean gradient of n times as many images is taken n times as far, so that an image moves the parameters as far
-    as before; the warm-up lasts as many images as before, hence a n-th of the updates, rounded up (Goyal et al. 2017,
-    arXiv 1706.02677, section 2.1). It holds up to some batch size that only trying tells.
+    as before. The warm-up lasts as many images as before, hence an n-th of the updates, rounded up (Goyal et al. 2017,
+    arXiv 1706.02677, section 2.1). The rule holds up to some batch size that only trying tells.
 
     Returns:
         lr, warmup_lr, warmup_step.

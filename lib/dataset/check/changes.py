@@ -41,8 +41,8 @@ def plan_changes(report: Report, upright: str | None = None, reencode: Collectio
 
     Left out are pictures whose image or annotation cannot be read, and boxes that are outside, tiny or there twice. A
     box that sticks out is clipped, the corners of an inverted box are put in order, and a wrong size is corrected
-    where the boxes do not fit it. Everything else stays as it is, such as other wrong sizes, since the picture may have
-    been resized and the boxes not, unknown labels and equal images: only the owner of the data can decide about it.
+    where the boxes do not fit it. Everything else stays as it is: unknown labels, equal images, and other wrong sizes,
+    for the picture may have been resized and the boxes not. About these only the owner of the data can decide.
 
     Args:
         report: of the check of the set; boxes are fitted by its rule.
