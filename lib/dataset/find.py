@@ -249,10 +249,14 @@ def _xml_folders(folder) -> list[str]:
 
 
 def _note_joined(folder, images, reason):
-    """Warn of folders with names of sets, in the folder of images, when all pictures are taken as one set."""
+    """Warn of folders with names of sets, in the folder of images, and of lists, when all pictures are one set."""
     named = [name for name in _folders(images) if role_of(name)]
     if named:
         logger.warning('%s: %s, so that all are one set, those of %s too', folder, reason, listed(named))
+    lists = [place + name for place in ('', 'ImageSets/')
+             for name in _files(os.path.join(folder, place), '.txt') if role_of(name[:-len('.txt')])]
+    if lists:
+        logger.warning('%s: %s, so that all are one set; lists elsewhere do not count: %s', folder, reason, listed(lists))
 
 
 def _label_folders(folder) -> list[str]:

@@ -123,6 +123,14 @@ def test_folders_of_sets_within_the_folder_of_pictures_are_told(folder, caplog):
                                'train too' % made]
 
 
+@pytest.mark.parametrize('place', ['', 'ImageSets/'])
+def test_lists_of_sets_elsewhere_than_they_are_read_are_told(folder, place, caplog):
+    made = folder({'Annotations/a.xml': XML, 'JPEGImages/a.jpg': '', place + 'train.txt': 'a', 'README.txt': ''})
+    assert find_dataset(made).image_sets == ('.',)
+    assert caplog.messages == ['%s: there are no lists in ImageSets/Main, so that all are one set; lists elsewhere do '
+                               'not count: %strain.txt' % (made, place)]
+
+
 def test_hidden_files_are_no_annotations(folder):
     with pytest.raises(DatasetError, match='found no annotations'):
         find_dataset(folder({'._a.xml': XML, '.b/train.csv': 'a.jpg,1,2,3,4,cat\n', 'a.jpg': ''}))
