@@ -256,7 +256,8 @@ def _note_joined(folder, images, reason):
     lists = [place + name for place in ('', 'ImageSets/')
              for name in _files(os.path.join(folder, place), '.txt') if role_of(name[:-len('.txt')])]
     if lists:
-        logger.warning('%s: %s, so that all are one set; lists elsewhere do not count: %s', folder, reason, listed(lists))
+        logger.warning('%s: %s, so that all are one set; lists elsewhere do not count: %s',
+                       folder, reason, listed(lists))
 
 
 def _label_folders(folder) -> list[str]:
