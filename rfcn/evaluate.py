@@ -10,6 +10,8 @@ from typing import Sequence
 import numpy as np
 
 from lib.dataset.imdb import IMDB, Evaluation, check_usable
+from lib.errors import DatasetError
+from lib.utils.console import listed
 from rfcn.config.config import Config
 from rfcn.core.detect import Predictor, detect_all
 from rfcn.core.image_loaders import detection_scales, largest_first, view_loaders
@@ -83,8 +85,13 @@ def evaluate(cfg: Config, predictor: Predictor, imdb: IMDB, output_path: str | N
     Returns:
         Evaluation, all_boxes.
     Raises:
-        DatasetError: see `check_testable`.
+        DatasetError: see `check_testable`; the data set has other classes than the configuration, or in another order.
     """
+    known = cfg.dataset.CLASSES
+    if known and known != imdb.classes[1:]:
+        raise DatasetError('%s: has the classes %s, and the configuration %s, so that numbers of classes would be '
+                           'mixed up. Open it by rfcn.data_sets.datasets(cfg, image_set), or with the keyword '
+                           'classes=cfg.dataset.CLASSES' % (imdb.name, listed(imdb.classes[1:]), listed(known)))
     check_testable(imdb)
     all_boxes = detections(cfg, predictor, imdb.gt_roidb() if given is None else given, proposals=given is not None)
     return imdb.evaluate_detections(all_boxes, output_path if workers().first else None), all_boxes

@@ -5,6 +5,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.dataset import make_dataset
+from lib.errors import DatasetError
 from lib.utils.safe_load import load_pickle
 from rfcn import data_sets, inference
 from rfcn.config.config import load_config
@@ -154,6 +156,13 @@ def test_the_detector_and_the_test_of_a_data_set_agree_on_all_views(trained, tin
     for number, index in enumerate(imdb.image_set_index):
         for found, of_class in zip(detector.detect_by_class(imdb.image_path(index))[1:], all_boxes[1:]):
             np.testing.assert_allclose(found, of_class[number], rtol=1e-4, atol=1e-3)
+
+
+def test_a_data_set_with_its_classes_in_another_order_is_not_evaluated(trained, tiny_voc):
+    cfg, predictor, _ = trained('dataset.CLASSES=[red, blue]')
+    own = make_dataset('PascalVOC', 'test', str(tiny_voc))      # blue, red
+    with pytest.raises(DatasetError, match='has the classes blue, red, and the configuration red, blue, so that'):
+        evaluate(cfg, predictor, own)
 
 
 def test_the_last_incomplete_batch_counts_once(trained):
