@@ -8,6 +8,7 @@ The op of a variable is null.
 """
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -119,5 +120,5 @@ def _check_outputs(graph):
     saved = json.loads(symbol.tojson())
     ends = saved['node_row_ptr']       # where the outputs of each node begin, and the end
     outputs = {node['name']: end - begin for node, begin, end in zip(saved['nodes'], ends, ends[1:])}
-    for source, output, _ in sum([node['inputs'] for node in nodes], []) + graph['heads']:
+    for source, output, _ in itertools.chain(*[node['inputs'] for node in nodes], graph['heads']):
         _require(output < outputs[nodes[source]['name']], 'node %d has no output %d' % (source, output))
