@@ -279,7 +279,7 @@ def _remedy(values, keypoint_values):
     if len(values) >= 4 and sorted(values)[len(values) // 2] >= MOST:     # half of them; of key points a third
         return 'Divide pixels by the width and the height of the image'
     if len(values) == 5:
-        return 'Take the score behind the box away'
+        return 'Take a score behind the box away; of a turned box give the corners in place of the angle'
     return 'Where these are key points, data.yaml must state kpt_shape' if len(values) > 5 and not keypoint_values \
         else 'Correct it'
 

@@ -50,7 +50,7 @@ def test_a_class_number_may_be_written_in_any_way(write, number):
     ('0 12 8 60 8 60 48 12 48', "expected 'class cx cy w h', fractions.* Divide pixels by the width"),
     ('0 0,2 0,5 0,1 0,2', "expected 'class cx cy w h'"),
     ('0,0.2,0.5,0.1,0.2', "expected 'class cx cy w h'"), ('0 nan 0.5 0.1 0.2', "expected 'class cx cy w h'"),
-    ('0 0.25 0.5 0.1 0.2 0.9', "expected 'class cx cy w h'.* Take the score behind the box away"),
+    ('0 0.25 0.5 0.1 0.2 0.9', "expected 'class cx cy w h'.* Take a score behind the box away; of a turned"),
     ('0 0.25 0.5 0.1 0.2 0.2 0.4 2 0.3 0.5 1', "expected 'class cx cy w h'.* data.yaml must state kpt_shape"),
     ('# boxes', "expected 'class cx cy w h'")])
 def test_a_line_that_is_no_box_is_an_error_with_its_place(write, line, message):
