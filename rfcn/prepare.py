@@ -6,7 +6,8 @@ the pictures into train, val and test unless they are split already, and writes 
     prepared_train.csv, prepared_val.csv, prepared_test.csv     the boxes of each set
     prepared.yaml                                               the configuration
 
-Pictures that are equal or nearly so stay on one side. Anchors, scale and the number of bins follow from the objects,
+Pictures that are equal or nearly so stay on one side. Where the lists are there, as after more pictures have come, each
+picture keeps its set. Anchors, scale and the number of bins follow from the objects,
 epochs from the number of pictures, the minutes, and the speed of a few training steps.
 """
 import sys
@@ -25,20 +26,22 @@ import numpy as np
 from lib.dataset import read_annotated
 from lib.dataset.annotations import check_same_classes
 from lib.dataset.convert import complete_set
-from lib.dataset.csv_list import write_list
+from lib.dataset.csv_list import read_rows, write_list
 from lib.dataset.files import files_below, relative
 from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.dataset.voc_files import quietly
-from lib.errors import DatasetError
+from lib.errors import CheckpointError, DatasetError
 from lib.utils.console import counted, progress, say
 from lib.utils.folders import locked_folder
 from lib.utils.image_file import IMAGE_EXTENSIONS, imread
+from lib.utils.limits import is_there
 from lib.utils.whole_file import whole_files
 from rfcn import check_dataset
-from rfcn.checkpoints.checkpoint import check_is_there, start_path
+from rfcn.checkpoints.checkpoint import check_is_there, load_params, start_path
 from rfcn.cli.run import log_to
 from rfcn.cli.script import make_parser, positive, run_script
+from rfcn.importers.trunk import find_trunk
 from rfcn.prepared_config import as_yaml, complete, configuration, settings
 
 logger = logging.getLogger('rfcn')
@@ -85,13 +88,27 @@ def note_unused(folder, sets):
                        relative(rest[0], folder))
 
 
-def assign(sets):
+def list_path(folder, role):
+    """The list of a set."""
+    return os.path.join(folder, '%s_%s.csv' % (PREPARED, role))
+
+
+def earlier_roles(folder):
+    """Name of a picture -> the set that an earlier prepare of the folder gave it."""
+    return {row.get('image'): role for role in SHARES if is_there(list_path(folder, role))
+            for _, row in read_rows(list_path(folder, role))}
+
+
+def assign(sets, earlier=None):
     """Distribute the pictures over 'train', 'val' and 'test'.
 
     Sets of these names keep their pictures, but val and test leave those out that are in train, and test those of val.
     All other pictures are split; pictures that are alike stay together. If one of the three sets is missing or left
     without pictures, it gets a share of them.
 
+    Args:
+        earlier: of `earlier_roles`. Pictures that are split keep these sets: a network that was trained on the earlier
+            lists must not be tested on its own pictures.
     Returns:
         dict role -> list of (AnnotatedSet, Picture).
     Raises:
@@ -105,7 +122,7 @@ def assign(sets):
         free, given['train'], missing = given['train'], [], ['train'] + [role for role in missing if role != 'train']
     if free:
         roles = missing or ['train']
-        for role, numbers in zip(roles, split_pictures([picture for _, picture in free], roles)):
+        for role, numbers in zip(roles, split_pictures([picture for _, picture in free], roles, earlier or {})):
             given[role] += [free[i] for i in numbers]
     if not given['train']:
         raise DatasetError('there is no picture to train on, only the sets %s. Call one of them train: the missing '
@@ -147,7 +164,7 @@ def _objects(data, picture):
     return sorted((data.label(item), item['box'].tolist(), int(item['flags'])) for item in picture.items)
 
 
-def split_pictures(pictures, roles):
+def split_pictures(pictures, roles, earlier):
     """Numbers of the pictures of each role."""
     prints = [fingerprint(cv2.cvtColor(imread(picture.path), cv2.COLOR_BGR2GRAY))
               for picture in progress(pictures, desc='pictures that are alike', unit='image')]
@@ -160,7 +177,31 @@ def split_pictures(pictures, roles):
         logger.info('%d pictures are nearly like another one; such stay in one set', together)
     shares = np.array([SHARES[role] for role in roles])
     return split(groups, [picture.items['label'] for picture in pictures], shares / shares.sum(),
-                 np.random.RandomState(SEED))
+                 np.random.RandomState(SEED), placed_groups(groups, pictures, roles, earlier))
+
+
+def placed_groups(groups, pictures, roles, earlier):
+    """Number of a group -> that of the role that one of its pictures had earlier; nothing where a role had none."""
+    placed = {}
+    for number, group in enumerate(groups):
+        known = [earlier[pictures[i].name] for i in group if earlier.get(pictures[i].name) in roles]
+        if known:
+            placed[number] = roles.index(known[0])
+    if len(set(placed.values())) < len(roles):
+        return {}
+    logger.info('%s stay in the sets of the earlier %s_*.csv; without these files all are split anew',
+                counted(sum(len(groups[number]) for number in placed), 'picture'), PREPARED)
+    return placed
+
+
+def check_weights(path):
+    """Raise a FileNotFoundError or a CheckpointError unless a file has the backbone that `configuration` then names."""
+    check_is_there(path, '--pretrained takes a file, or what stands before its -0000.params')
+    arg_params, aux_params = load_params(path)
+    style, depth, _, _ = find_trunk(dict(arg_params, **aux_params), path)
+    if (style.name, depth) != ('release', 50):
+        raise CheckpointError('%s: --pretrained takes a ResNet-50 that rfcn import has written, found a ResNet-%d with '
+                              'the names of %s' % (path, depth, style.name))
 
 
 def prepare(folder, minutes=60.0, pretrained=''):
@@ -171,7 +212,7 @@ def prepare(folder, minutes=60.0, pretrained=''):
         FolderInUse: another run writes there.
     """
     folder = str(folder)
-    shared = assign(read_folder(folder))
+    shared = assign(read_folder(folder), earlier_roles(folder))
     for role, pairs in shared.items():
         objects = sum(len(picture.items) for _, picture in pairs)
         logger.info('%s: %s, %s', role, counted(len(pairs), 'picture'), counted(objects, 'object'))
@@ -181,7 +222,7 @@ def prepare(folder, minutes=60.0, pretrained=''):
     if not pretrained:
         logger.info('without --pretrained a small network starts from random weights: good for a try and for simple '
                     'things; for photographs give a ResNet-50 (data/README.md says where from)')
-    lists = [os.path.join(folder, '%s_%s.csv' % (PREPARED, role)) for role in shared]
+    lists = [list_path(folder, role) for role in shared]
     path = os.path.join(folder, PREPARED + '.yaml')
     with locked_folder(folder), whole_files(lists + [path], suffix='.csv', last_tells=True) as temporaries:
         for temporary, pairs in zip(temporaries, shared.values()):
@@ -203,7 +244,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     log_to(None)
     if args.pretrained:
-        check_is_there(start_path(args.pretrained), '--pretrained takes a file, or what stands before its -0000.params')
+        check_weights(start_path(args.pretrained))
     path = prepare(args.folder, args.minutes, args.pretrained)
     status = check_dataset.main(['--cfg', path])
     say('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, *[shlex.quote(path)] * 2))

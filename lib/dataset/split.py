@@ -6,7 +6,7 @@ in two sets: a test with pictures like those of the training gives results that 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Sequence
+from typing import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -66,7 +66,7 @@ def alike_groups(prints: Sequence[int]) -> list[list[int]]:
 
 
 def split(groups: list[list[int]], labels: Sequence[np.ndarray], shares: Sequence[float],
-          rng: np.random.RandomState) -> list[list[int]]:
+          rng: np.random.RandomState, placed: Mapping[int, int] | None = None) -> list[list[int]]:
     """Distribute groups of pictures over sets, so that each set gets its share of the objects of every class.
 
     Groups with the rarest classes come first. Each goes to the set that lacks most objects of the rarest class in the
@@ -81,6 +81,7 @@ def split(groups: list[list[int]], labels: Sequence[np.ndarray], shares: Sequenc
         labels: for each picture the labels of its objects, (n,) int.
         shares: of the sets, all above 0, sum 1.
         rng: decides the order of equal groups.
+        placed: number of a group -> number of the set that it belongs to; the others are distributed beside these.
     Returns:
         for each share a sorted list of numbers of pictures.
     """
@@ -99,10 +100,10 @@ def split(groups: list[list[int]], labels: Sequence[np.ndarray], shares: Sequenc
     if len(groups) < FEW:
         room[1:] = np.maximum(1, shares[1:] * len(groups))
         room[0] -= room[1:].sum()
-    sets = [[] for _ in shares]
-    for number in sorted(rng.permutation(len(groups)), key=lambda i: (rarity[i], -sizes[i])):
+    sets, placed = [[] for _ in shares], placed or {}
+    for number in sorted(rng.permutation(len(groups)), key=lambda i: (i not in placed, rarity[i], -sizes[i])):
         need = pictures if empty[number] else lacking[:, rarest[number]]
-        chosen = int(np.lexsort((-pictures, -need / shares, room < 1))[0])
+        chosen = placed.get(number, int(np.lexsort((-pictures, -need / shares, room < 1))[0]))
         room[chosen] -= 1
         sets[chosen] += groups[number]
         lacking[chosen] -= counts[number]

@@ -11,7 +11,7 @@ import pytest
 
 from lib.dataset.annotations import AnnotatedSet, Picture, no_items
 from lib.dataset.csv_list import write_list
-from lib.errors import DatasetError
+from lib.errors import CheckpointError, DatasetError
 from lib.utils.folders import FolderInUse
 from rfcn import prepare, prepared_config
 from rfcn.cli.script import run_script
@@ -66,6 +66,30 @@ def test_the_speed_is_that_of_training_steps_on_the_data(photos):
     data = sets['train'][0][0]._replace(pictures=[picture for _, picture in sets['train']])
     config = prepared_config.configuration(str(photos), data.classes, prepared_config.settings(data, ''), '')
     assert 1e-3 <= prepared_config.seconds_per_step(config, len(sets['train']), 'any') < 60
+
+
+def test_pictures_keep_the_sets_of_an_earlier_call_when_more_have_come(photos, monkeypatch):
+    monkeypatch.setattr(prepared_config, 'seconds_per_step', lambda config, images, image_set: 0.1)
+    prepare.prepare(photos)
+    lists = [photos / ('prepared_%s.csv' % role) for role in prepare.SHARES]
+    before = [names_of(path) for path in lists]
+    moved = next(name for name in before[2] if name != 'twin.jpg')
+    for old, new in ('p01', 'q01'), ('p02', 'q02'), ('p03', 'q03'), (moved[:-4], 'like_one_of_test'):
+        picture = cv2.imread(str(photos / (old + '.png')))
+        cv2.imwrite(str(photos / (new + '.png')), picture if new.startswith('like') else 255 - picture)
+        shutil.copy(str(photos / (old + '.xml')), str(photos / (new + '.xml')))
+    prepare.prepare(photos)
+    after = [names_of(path) for path in lists]
+    assert all(names <= now for names, now in zip(before, after))
+    assert sum(map(len, after)) == 19 and 'like_one_of_test.png' in after[2]
+
+
+def test_where_all_pictures_of_an_earlier_set_are_gone_all_are_split_anew(photos):
+    sets = prepare.read_folder(str(photos))
+    names = sorted(picture.name for picture in sets['.'].pictures)
+    earlier = dict.fromkeys(names, 'train')
+    earlier.update({'gone.png': 'test', names[1]: 'val'})
+    assert prepare.assign(sets, earlier) == prepare.assign(sets)
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
@@ -162,7 +186,7 @@ def of_sets(**counts):
 
 
 def test_sets_that_tools_name_keep_their_pictures(monkeypatch):
-    monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles: [
+    monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles, earlier: [
         range(i, len(pictures), len(roles)) for i in range(len(roles))])
     sizes = {role: len(pairs) for role, pairs in prepare.assign(of_sets(train=6, valid=3, test=2)).items()}
     assert sizes == {'train': 6, 'val': 3, 'test': 2}
@@ -177,7 +201,7 @@ def test_a_set_beside_its_parts_adds_no_picture_twice():
 
 
 def test_pictures_of_two_sets_are_left_out_of_the_second(monkeypatch, caplog):
-    monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles: [
+    monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles, earlier: [
         range(i, len(pictures), len(roles)) for i in range(len(roles))])
     sets = of_sets(train=6, test=2)
     sets['valid'] = sets['train']                           # as COCO128's data.yaml states it
@@ -214,10 +238,12 @@ def test_too_few_pictures_are_told(tmp_path, photos):
         prepare.prepare(few)
 
 
-def test_weights_and_minutes_are_checked_first(photos, capsys):
+def test_weights_and_minutes_are_checked_first(photos, capsys, tiny_params):
     for minutes in ('nan', 'inf', '0', 'x'):
         with pytest.raises(SystemExit):
             prepare.main([str(photos), '--minutes', minutes])
         assert "--minutes: expected a number above 0, not '%s'" % minutes in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match='no-0000.params: no such parameter file; --pretrained takes'):
         prepare.main([str(photos), '--pretrained', 'no'])
+    with pytest.raises(CheckpointError, match='tiny-0001.params: found no ResNet-v1 of'):
+        prepare.main([str(photos), '--pretrained', tiny_params])

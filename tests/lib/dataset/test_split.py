@@ -54,6 +54,13 @@ def test_the_one_object_of_a_class_goes_where_most_is_lacking_and_pictures_witho
     assert 0 in sets[0] and (len(sets[0]), len(sets[1])) == (80, 20)
 
 
+def test_groups_that_are_placed_stay_and_the_others_fill_up_what_their_sets_lack():
+    labels = [np.array([0])] * 40
+    placed = dict.fromkeys(range(10), 1)
+    sets = split([[i] for i in range(40)], labels, (0.7, 0.3), np.random.RandomState(0), placed)
+    assert [len(of_set) for of_set in sets] == [28, 12] and set(range(10)) <= set(sets[1])
+
+
 @pytest.mark.parametrize('count, sizes', [(3, [1, 1, 1]), (8, [6, 1, 1]), (19, [15, 2, 2])])
 def test_of_few_pictures_with_several_classes_each_most_are_trained_on(count, sizes):
     labels = [np.array([i % 3, (i + 1) % 3, i % 2]) for i in range(count)]
