@@ -18,6 +18,7 @@ from lib.errors import DatasetError
 from lib.utils.console import listed
 
 ROBOFLOW = '_annotations.coco.json'     # name of the json file beside the images, in exports of Roboflow
+KEYPOINTS = 'person_keypoints_'         # begins the name of a json file with poses: CVAT's, COCO's own
 MOST_DETECTIONS = 100                   # per image, that COCO's average precision takes into account
 _LOST_NAMES = re.compile(r'\\')         # names of images that are not read back: a backslash stands for a slash
 # Names of COCO's own sets. With all categories, each object of them counts as it is written, as in COCO's kit.
@@ -44,7 +45,8 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     """Read an image set. Objects of categories that are not among `classes` are left out.
 
     The json file is instances_<image_set>.json, image_info_<image_set>.json (test images, without annotations) or
-    <image_set>.json, in dataset_path/annotations or in dataset_path; or <image_set>/_annotations.coco.json (Roboflow).
+    <image_set>.json, in dataset_path/annotations or in dataset_path; or <image_set>/_annotations.coco.json (Roboflow);
+    or else person_keypoints_<image_set>.json, whose key points are not read.
     Images lie in images/<image_set>, <image_set>, images, data, or dataset_path itself. Those of minival2014 and
     valminusminival2014 lie in val2014, those of test-dev2017 in test2017.
 
@@ -148,8 +150,10 @@ def find_annotations(image_set: str, dataset_path: str) -> list[str]:
     """Paths of the json files of an image set, of which the first is read. Raises as `files_of_set`."""
     names = [folder + name + '.json' for folder in ('annotations/', '')
              for name in ('instances_%s', 'image_info_%s', '%s')]
-    return files_of_set(image_set, dataset_path, names + ['%s/' + ROBOFLOW], 'are no annotations',
-                        '. rfcn fetch coco loads COCO' if re.search(r'\d{4}$', image_set) else '')
+    names += ['%s/' + ROBOFLOW, 'annotations/' + KEYPOINTS + '%s.json', KEYPOINTS + '%s.json']
+    first, *others = files_of_set(image_set, dataset_path, names, 'are no annotations',
+                                  '. rfcn fetch coco loads COCO' if re.search(r'\d{4}$', image_set) else '')
+    return [first] + [path for path in others if not os.path.basename(path).startswith(KEYPOINTS)]
 
 
 def _folders(image_set, dataset_path, path):

@@ -11,7 +11,7 @@ import os
 import re
 from typing import NamedTuple
 
-from lib.dataset.coco import ROBOFLOW
+from lib.dataset.coco import KEYPOINTS, ROBOFLOW
 from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, header, raw_rows
 from lib.dataset.files import (
@@ -173,7 +173,7 @@ def _json_files(folder) -> list[str]:
     for place in ('annotations', ''):
         for name in _files(os.path.join(folder, place), '.json'):
             if _is_coco(os.path.join(folder, place, name)):
-                found.append(name[:-5].replace('instances_', '', 1) if name.startswith('instances_') else name[:-5])
+                found.append(re.sub('^(instances_|%s)' % KEYPOINTS, '', name[:-5]))
     return _named(folder, found + [name for name in _folders(folder)
                                    if os.path.isfile(os.path.join(folder, name, ROBOFLOW))])
 

@@ -156,6 +156,15 @@ def test_a_second_json_file_of_a_set_is_told(write, caplog):
                for text in caplog.messages)
 
 
+@pytest.mark.parametrize('place', ['annotations/', ''])
+def test_a_json_file_with_poses_is_read_where_there_is_no_other(write, place, caplog):
+    folder = write(path=place + 'person_keypoints_train.json')
+    assert trained_on('coco', folder)['images/train/a.jpg'] == READ
+    write(annotations=[dict(BOX, category_id=2)], path=place + 'instances_train.json')
+    assert trained_on('coco', folder)['images/train/a.jpg'][0][0] == 'dog'
+    assert not any('does not count' in text for text in caplog.messages)
+
+
 def test_the_layout_of_roboflow_and_hidden_files_beside(tmp_path):
     content = json.dumps({'images': [image()], 'annotations': [BOX], 'categories': [{'id': 1, 'name': 'cat'}]})
     write_files(tmp_path, {'valid/_annotations.coco.json': content, 'valid/a.jpg': None, 'valid/._a.jpg': b'\0',

@@ -44,6 +44,7 @@ def folder(tmp_path):
     ({'annotations/instances_train2017.json': COCO, 'annotations/instances_val2017.json': COCO,
       'annotations/person_keypoints.json': '{"images": []}'}, ('coco', ('train2017', 'val2017'))),
     ({'all.json': COCO, 'detections.json': '[]'}, ('coco', ('all',))),
+    ({'annotations/person_keypoints_default.json': COCO}, ('coco', ('default',))),                # CVAT
     ({'trainval.json': COCO, 'test.json': COCO}, ('coco', ('test', 'trainval'))),
     ({'annotations/instances_train2017.json': COCO, 'annotations/person_keypoints_train2017.json': COCO},
      ('coco', ('train2017',))),
