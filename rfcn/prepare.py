@@ -115,7 +115,7 @@ def assign(sets, earlier=None):
         DatasetError: there are fewer than three pictures that differ, or two sets say different things of one.
     """
     given, free = _by_role(sets)
-    for path in _keep_first(given):     # trainval beside train and val adds nothing
+    for path in _keep_first(given):     # trainval beside val adds what val lacks
         free.pop(path, None)
     free, missing = list(free.values()), [role for role in SHARES if not given[role]]
     if missing and not free:
