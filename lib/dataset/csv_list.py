@@ -49,6 +49,7 @@ COLUMNS = {'image': ('image', 'filename', 'file', 'path', 'imagepath', 'imagenam
 CORNERS = ('x1', 'y1', 'x2', 'y2')
 PLAIN = ('image',) + CORNERS + ('class',)
 FLAGS = ('difficult', 'crowd', 'ignore')
+NOTHING = ('', 'na', 'nan', 'none', 'null')      # cells of an image without objects: R and pandas write these
 SURPLUS = 'surplus'     # column for all cells of a line that has more cells than there are columns
 DELIMITERS = ',;\t'
 EXCEL = 'sep='          # a first line that tells Excel the delimiter, which follows
@@ -135,7 +136,7 @@ def _read_lines(path, target, faults, origin):
             faults.note(kinds.ITEM_FAULT, name, line, '%s: line %d: states %d x %d pixels for %s, an earlier line %d x '
                         '%d. Correct one of them' % (path, line, *size, name, *sizes[name]))
             continue
-        if row.get('class') or any(row.get(column) for column in CORNERS):
+        if _has_object(row):
             try:
                 box, flags = _object(path, line, row)
             except DatasetError as error:
@@ -238,6 +239,11 @@ def _image_name(path, number, row):
     return name
 
 
+def _has_object(row):
+    """Whether a line states an object, and not only the name of an image."""
+    return any(row.get(column, '').lower() not in NOTHING for column in CORNERS + ('class',))
+
+
 def _object(path, number, row):
     """The box as written, and the flags, of a line."""
     try:
@@ -266,7 +272,7 @@ def _labels_of(image_set, dataset_path, own):
     """The labels of another image set; what of it cannot be read is left out without a message."""
     try:
         path = find_lists(image_set, dataset_path)[0]
-        return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if row.get('x1')} - {''}
+        return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if _has_object(row)} - {''}
     except (DatasetError, FileNotFoundError):
         return set()
 

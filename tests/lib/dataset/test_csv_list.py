@@ -36,6 +36,13 @@ def test_a_line_is_a_box_counted_from_zero_and_a_line_without_a_box_is_an_image_
     assert second['boxes'].shape == (0, 4) and second['image'] == str(folder / 'b.PNG')
 
 
+@pytest.mark.parametrize('cells', ['NA,NA,NA,NA,NA', 'nan,nan,nan,nan,', ',,,,None', 'null,null,null,null,null'])
+def test_an_image_without_objects_may_be_written_as_by_r_and_pandas(folder, cells):
+    (folder / 'val.csv').write_text('b.PNG,%s\n' % cells)
+    imdb = open_set(folder, 'a.jpg,0,1,9,10.5,cat\nb.PNG,%s\n' % cells, sets=['train', 'val'])
+    assert [len(entry['boxes']) for entry in imdb.gt_roidb()] == [1, 0] and imdb.classes[1:] == ('cat',)
+
+
 @pytest.mark.parametrize('text', [
     'filename;width;height;class;xmin;ymin;xmax;ymax\na.jpg;40;30;cat;1;2;3;4\n',
     '\ufeffimage\tx1\ty1\tx2\ty2\tlabel\tdifficult\na.jpg\t1\t2\t3\t4\tcat\t0\n',
