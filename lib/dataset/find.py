@@ -163,9 +163,12 @@ def _described(folder) -> list[str]:
 
 def _listed(folder) -> list[str]:
     """The lists of ImageSets/Main, without those of a single class: cat_train is one if there is a list train."""
-    parts = [os.path.split(name) for name in listed_sets(folder)]      # day/train, with day/cat_train beside it
-    return _named(folder, [os.path.join(*name) for name in parts
-                           if not any(name[0] == where and name[1].endswith('_' + other) for where, other in parts)])
+    names = listed_sets(folder)
+    known = set(map(os.path.split, names))      # day/train, with day/cat_train beside it
+
+    def is_of_class(place, name):
+        return any((place, name[end + 1:]) in known for end, letter in enumerate(name) if letter == '_')
+    return _named(folder, [name for name in names if not is_of_class(*os.path.split(name))])
 
 
 def _json_files(folder) -> list[str]:
