@@ -3,12 +3,15 @@ import io
 import json
 import re
 import shutil
+import zlib
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 from experiments import compare_release as script
+from experiments.compare import proposals
 from experiments.compare.network_training import check_step_outputs, exchange_copies, match_rows
 from experiments.compare.networks import check_outputs, make_parameter
 from experiments.compare.report import EXACT, NETWORK, PIXELS, PLAIN, Report, compare
@@ -212,6 +215,26 @@ def test_drops_that_the_release_counts_from_where_it_resumes_may_be_an_update_of
     rewrite_json(vectors / 'lr.json', lambda record: record['epoch_conversion'].append(resumed))
     passed, rows = table(vectors, 'lr')
     assert passed, '\n'.join(rows)
+
+
+def test_proposals_of_deltas_beyond_our_limit_pass_by_the_releases_rule_alone(tmp_path):
+    case = dict(A=3, fh=6, fw=7, ratios=[0.5, 1, 2], scales=[0.125], im_info=[96.0, 112.0, 1.0], bbox_std=3.0,
+                input_seed=1, inputs_stored=False, npr_seed=2, rpn_min_size=0, rpn_pre_nms_top_n=100,
+                rpn_post_nms_top_n=20, threshold=0.7, cpu_nms_same_as_py_nms=True)
+    inputs = proposals.rpn_output(case, None, 0)
+    python = proposals.run_unlimited(inputs, case)
+    native = proposals.run_operator(mx.sym.contrib.MultiProposal, inputs, case)
+    case.update(('crc_' + name, zlib.crc32(inputs[name].tobytes())) for name in ('cls_prob', 'bbox_pred'))
+    case.update(py_unique=python['different rois'], cxx_unique=native['different rois'],
+                npr_randint_2p30_after=python['draw afterwards'])
+    found = list(proposals.agreement(python, native, case).values())
+    case.update(same_rows_py_cxx=found[0], first_100_equal=found[1], max_abs_py_cxx_common_prefix=float(found[2]))
+    (tmp_path / 'proposal.json').write_text(json.dumps([case]))
+    np.savez(str(tmp_path / 'proposal.npz'), py_rois_0=python['rois'], py_score_0=python['scores'],
+             cxx_rois_0=native['rois'], cxx_score_0=native['scores'])
+    passed, rows = table(tmp_path)
+    assert passed, '\n'.join(rows)
+    assert any('rows that the two share' in row and 'departs' in row for row in rows)
 
 
 def test_errors_are_measured_and_judged():
