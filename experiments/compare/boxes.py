@@ -70,10 +70,10 @@ def check_postprocess(vector, report):
             if j == 0:
                 report.check('scores', scores, vector['im_detect_scores_%d' % i], PLAIN)
                 report.check('boxes', boxes, vector['im_detect_boxes_%d' % i], PLAIN, lambda: unlimited, UNLIMITED)
-            dets = _as_rows(per_class_nms(scores, boxes, **settings))
-            report.check('kept', len(dets), case['kept'][j])
-            report.check('detections', dets, vector['dets_%d_%d' % (i, j)], PLAIN,
-                         lambda: _as_rows(per_class_nms(scores, unlimited, **settings)), UNLIMITED)
+            dets, released = (_as_rows(per_class_nms(scores, found, **settings)) for found in (boxes, unlimited))
+            report.check_all({'kept': len(dets), 'detections': dets},
+                             {'kept': case['kept'][j], 'detections': vector['dets_%d_%d' % (i, j)]}, PLAIN,
+                             lambda: {'kept': len(released), 'detections': released}, UNLIMITED)
 
 
 def _detect(vector, i, j, **switch):

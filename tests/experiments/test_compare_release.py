@@ -237,6 +237,25 @@ def test_proposals_of_deltas_beyond_our_limit_pass_by_the_releases_rule_alone(tm
     assert any('rows that the two share' in row and 'departs' in row for row in rows)
 
 
+def test_detections_of_deltas_beyond_our_limit_pass_by_the_releases_rule_alone(tmp_path):
+    # The first RoI, a pixel, grows to 403 pixels, those of the second one: the release keeps one of them, we both.
+    side = np.exp(np.float64(6))
+    arrays = dict(rois_0_0=[[0, 500, 500, 500, 500], [0, 500.5 - side / 2, 500.5 - side / 2, 499.5 + side / 2,
+                                                      499.5 + side / 2]],
+                  cls_prob_0_0=[[[0.1, 0.9], [0.2, 0.8]]], bbox_pred_0_0=np.zeros((1, 2, 8)),
+                  data_shape_0_0=[1, 3, 1000, 1000], scale_0_0=1.0)
+    arrays['bbox_pred_0_0'][0, 0, 6:] = 6
+    box = arrays['rois_0_0'][1][1:]
+    arrays.update(im_detect_scores_0=arrays['cls_prob_0_0'][0], dets_0_0=[[1] + box + [0.9]],
+                  im_detect_boxes_0=[[500] * 4 + box, box + box])
+    np.savez(str(tmp_path / 'postprocess.npz'), **arrays)
+    (tmp_path / 'postprocess.json').write_text(json.dumps([dict(
+        CLASS_AGNOSTIC=True, NMS=0.3, kept=[1], max_per_image=10, num_classes=2, thresh=0.001)]))
+    passed, rows = table(tmp_path)
+    assert passed, '\n'.join(rows)
+    assert sum(' departs: ' in row for row in rows) == 3
+
+
 def test_errors_are_measured_and_judged():
     theirs = np.array([[1.0, -200.0]])
     errors = compare(theirs + 0.009, theirs, PIXELS)
