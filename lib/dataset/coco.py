@@ -71,12 +71,13 @@ def read_coco(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     if not named and faults.reason():
         raise DatasetError(faults.reason())
     classes = class_names(named if classes is None else classes, path)
-    absent = [name for name in classes if name not in named] if named else []
+    absent = [name for name in classes if name not in identifiers] if named else []
     if absent:
         raise DatasetError('%s: no category %s; there are %s. Add it to the categories of the file, or leave it out of '
                            'dataset.CLASSES' % (path, listed(absent), listed(named)))
+    known = set(classes)
     note_other_classes(faults, path, {name: count for name, count in zip(content.categories.values(), _counts(content))
-                                      if name not in classes and count})
+                                      if name not in known and count})
     folders = _folders(image_set, dataset_path, path)
     pictures = [_picture(path, dataset_path, folders, image, found, faults) for image, found
                 in zip(content.images, _items_of_images(content, classes))]

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from typing import Iterable, Iterator, Sequence
 
 from lib.dataset import faults as kinds
@@ -209,7 +210,8 @@ def header(path: str, row: list[str]) -> list[tuple[str, int]] | None:
         DatasetError: a column is missing or named twice, or two columns are the same corner.
     """
     cells = [plain_key(cell) for cell in row]
-    doubled = [cell for cell in cells if cells.count(cell) > 1 and any(cell in names for names in COLUMNS.values())]
+    doubled = [cell for cell, count in Counter(cells).items()
+               if count > 1 and any(cell in names for names in COLUMNS.values())]
     places = {column: cells.index(next(name for name in names if name in cells))
               for column, names in COLUMNS.items() if any(name in cells for name in names)}
     if 'image' not in places and sum(column in places for column in CORNERS) < 2:

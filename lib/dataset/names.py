@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from typing import Iterable, Pattern, Sequence
 
 from lib.dataset.annotations import BACKGROUND, Picture
@@ -30,7 +31,7 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
     if BACKGROUND in names[1:]:
         raise DatasetError('%s: expected the names of classes, found %s among them: it may only be the first, and '
                            'stands for what is no object. Remove it' % (source, BACKGROUND))
-    doubled = sorted({name for name in names if names.count(name) > 1 or not name})
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1 or not name)
     if doubled or len(names) < 2:
         found = 'twice or empty: %s. Rename or remove them' % doubled if doubled else \
             'none. Annotate objects, or name the classes with dataset.CLASSES'

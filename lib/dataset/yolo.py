@@ -54,8 +54,9 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
     wanted = None if classes is None else class_names(classes, dataset_path)
     names = _numbered_names(description, image_set, wanted)
     classes = wanted or class_names(list(names.values()), description.path or dataset_path)
+    known = set(classes)
     reader = _Reader(dataset_path, names, description.keypoint_values(),
-                     [name for name in names.values() if name not in classes])
+                     [name for name in names.values() if name not in known])
     for path in description.other_names(image_set):
         reader.faults.note(kinds.BESIDE, '', None, '%s: its class names are not those that count: %s'
                            % (path, listed(names.values())))

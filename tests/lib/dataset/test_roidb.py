@@ -1,11 +1,12 @@
 """Lists of images with their objects, of one image set and of several."""
 import json
+import time
 
 import cv2
 import numpy as np
 import pytest
 
-from lib.dataset import load_gt_roidb, load_imdbs, make_dataset, published_classes
+from lib.dataset import load_gt_roidb, load_imdbs, make_dataset, published_classes, read_annotated
 from lib.dataset.imdb import append_flipped_images, filter_roidb, flip_entry, make_entry
 from lib.errors import DatasetError
 from tests.lib.dataset.conftest import annotation_text, write_files
@@ -140,3 +141,20 @@ def test_the_results_of_a_set_in_a_folder_are_written(tmp_path, kind, name):
     found = imdb.evaluate_detections([[], [np.array([[1, 2, 10, 11, 0.5]])]], str(tmp_path / 'out'))
     assert found.score == pytest.approx(1) and imdb.name == 'pets_day_train'
     assert sum(path.is_file() for path in (tmp_path / 'out').rglob('*')) == 1
+
+
+MANY = ['k%d' % number for number in range(30000)]      # as where the column of the classes is really one of numbers
+
+
+@pytest.mark.parametrize('kind, files', [
+    ('csv', {'train.csv': 'image,x1,y1,x2,y2,class\n' + ''.join('a.jpg,1,2,9,9,%s\n' % name for name in MANY)}),
+    ('yolo', {'classes.txt': '\n'.join(MANY), 'a.txt': '0 .5 .5 .1 .1'}),
+    ('coco', {'train.json': json.dumps({
+        'images': [{'id': 1, 'file_name': 'a.jpg'}], 'annotations': [],
+        'categories': [{'id': number, 'name': name} for number, name in enumerate(MANY)]})})],
+    ids=['csv', 'yolo', 'coco'])
+def test_data_of_very_many_classes_are_read_in_time(tmp_path, kind, files):
+    write_files(tmp_path, dict(files, **{'a.jpg': None}))
+    start = time.process_time()
+    assert len(read_annotated(kind, '.' if kind == 'yolo' else 'train', str(tmp_path)).classes) == len(MANY)
+    assert time.process_time() - start < 4      # each name is not looked for among all of them
