@@ -25,15 +25,17 @@ DETECTORS = {
     'class_rpn': lambda cfg, trunk: ClassRPN(cfg, trunk(cfg)),
 }
 TRUNKS = dict({'small': _small}, **{'resnet_v1_%d' % depth: _resnet(depth) for depth in RESNET_V1})
-SYMBOLS = {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk])
-           for trunk in TRUNKS for detector in DETECTORS}
-
-
 _OFFSETS = ('it draws where deformable layers look. Train resnet_v1_101_rfcn_dcn; docs/rows.md, "Names of the release",'
             ' says what to type')
 # Networks of the release that there is no counterpart of, and what to do instead.
 NOT_HERE = {'deform_conv_demo': _OFFSETS, 'deform_psroi_demo': _OFFSETS,
             'rfcn_demo': 'write resnet_v1_101_rfcn or resnet_v1_101_rfcn_dcn; rfcn demo --image FILE draws'}
+
+
+def symbols():
+    """Name -> detector and trunk of every network. A script may add to DETECTORS and TRUNKS what it brings along."""
+    return {'%s_%s' % (trunk, detector): (DETECTORS[detector], TRUNKS[trunk])
+            for trunk in TRUNKS for detector in DETECTORS}
 
 
 def make_symbol(cfg):
@@ -44,8 +46,9 @@ def make_symbol(cfg):
     """
     if cfg.symbol in NOT_HERE:
         raise ConfigError('symbol: %s of the release is not here: %s' % (cfg.symbol, NOT_HERE[cfg.symbol]))
-    if cfg.symbol not in SYMBOLS:
+    known = symbols()
+    if cfg.symbol not in known:
         fault = 'no network is called %r' % cfg.symbol if cfg.symbol else 'the configuration names no network'
-        raise ConfigError('symbol: %s; there are %s' % (fault, ', '.join(sorted(SYMBOLS))))
-    detector, trunk = SYMBOLS[cfg.symbol]
+        raise ConfigError('symbol: %s; there are %s' % (fault, ', '.join(sorted(known))))
+    detector, trunk = known[cfg.symbol]
     return detector(cfg, trunk)

@@ -2,12 +2,15 @@
 import json
 from pathlib import Path
 
+import mxnet as mx
 import numpy as np
 import pytest
 
 from lib.errors import ConfigError
+from rfcn import train_end2end
 from rfcn.config.config import load_config
-from rfcn.symbols import SYMBOLS, make_symbol
+from rfcn.detector import Detector
+from rfcn.symbols import TRUNKS, make_symbol, symbols
 
 CFGS = Path(__file__).resolve().parents[3] / 'experiments' / 'rfcn' / 'cfgs'
 CFG = ['symbol=small_rfcn', 'network.SMALL_BLOCKS=1', 'network.SMALL_CHANNELS=[4, 8, 8, 16]',
@@ -58,8 +61,8 @@ def test_every_graph_of_the_release_has_its_names_and_shapes(golden):
 
 
 def test_all_networks_are_built_for_training_and_testing_by_their_name():
-    assert {'resnet_v1_101_rfcn', 'resnet_v1_101_rfcn_dcn', 'resnet_v1_18_rfcn', 'small_rfcn'} <= set(SYMBOLS)
-    for name in (name for name in SYMBOLS if name.endswith(('_rfcn', '_rfcn_dcn'))):
+    assert {'resnet_v1_101_rfcn', 'resnet_v1_101_rfcn_dcn', 'resnet_v1_18_rfcn', 'small_rfcn'} <= set(symbols())
+    for name in (name for name in symbols() if name.endswith(('_rfcn', '_rfcn_dcn'))):
         cfg = load_config(None, CFG + ['symbol=' + name, 'TRAIN.BATCH_IMAGES=2', 'TEST.BATCH_IMAGES=2',
                                        'TRAIN.BATCH_ROIS=-1', 'TRAIN.RPN_POST_NMS_TOP_N=10',
                                        'TEST.RPN_POST_NMS_TOP_N=20'])
@@ -69,6 +72,28 @@ def test_all_networks_are_built_for_training_and_testing_by_their_name():
         assert outputs == [(2, 2, 36, 6), (2, 36, 4, 6), (2, 15, 4), (2, 15, 8), (2, 15)]
         outputs = shapes_of(network.get_symbol(is_train=False), data=(2, 3, 64, 96), im_info=(2, 3))[1]
         assert outputs == [(40, 5), (2, 20, 4), (2, 20, 8)]
+
+
+class OwnBackbone:
+    """Four convolutions of stride 2, and one more."""
+
+    def conv4(self, data):
+        for number in range(4):
+            data = mx.sym.Convolution(data, name='own%d' % number, num_filter=8, kernel=(2, 2), stride=(2, 2))
+            data = mx.sym.BatchNorm(data, name='own_bn%d' % number)
+        return data
+
+    def conv5(self, conv4):
+        return mx.sym.Convolution(conv4, name='own5', num_filter=8, kernel=(1, 1))
+
+
+def test_a_script_can_bring_a_backbone_along(tiny_yaml, tmp_path, monkeypatch):
+    monkeypatch.setitem(TRUNKS, 'own', lambda cfg, deformable=False: OwnBackbone())
+    train_end2end.main(['--cfg', tiny_yaml(), 'symbol=own_rfcn'])
+    run = tmp_path / 'output' / 'tiny' / 'train'
+    detector = Detector(run / 'config.yaml', run / 'tiny-0001.params', ['TEST.SCORE_THRESH=0'])
+    assert detector.detect(np.zeros((64, 96, 3), dtype=np.uint8))
+    assert 'own5_weight' in detector.predictor.params[0]
 
 
 def test_an_unknown_network_is_refused_with_the_known_names():
