@@ -132,19 +132,17 @@ def assign(sets, earlier=None):
 
 def _by_role(sets):
     """The pictures of sets that are called after a role: role -> list of (AnnotatedSet, Picture). And all others: path
-    -> the same pair.
+    -> the same pair. Sets may share pictures, such as those of train.csv and train_labels.csv.
     """
-    given, free = {role: [] for role in SHARES}, {}
+    given, free = {role: {} for role in SHARES}, {}
     for name, data in sets.items():
+        pairs = given.get(role_of(name), free)
         for picture in data.pictures:
-            if role_of(name):
-                given[role_of(name)].append((data, picture))
-            else:
-                other, first = free.setdefault(picture.path, (data, picture))
-                if _objects(other, first) != _objects(data, picture):
-                    raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
-                                       % (picture.path, picture.source, first.source))
-    return given, free
+            other, first = pairs.setdefault(picture.path, (data, picture))
+            if _objects(other, first) != _objects(data, picture):
+                raise DatasetError('%s: has other objects in %s than in %s. Take one of the two away'
+                                   % (picture.path, picture.source, first.source))
+    return {role: list(pairs.values()) for role, pairs in given.items()}, free
 
 
 def _keep_first(given):

@@ -200,6 +200,12 @@ def test_a_set_beside_its_parts_adds_no_picture_twice():
     assert {role: len(pairs) for role, pairs in prepare.assign(sets).items()} == {'train': 2, 'val': 1, 'test': 1}
 
 
+def test_two_sets_of_one_role_add_a_picture_once():
+    sets = of_sets(train=2, val=1, test=1)
+    sets['train_labels'] = of_sets(train=3)['train']
+    assert {role: len(pairs) for role, pairs in prepare.assign(sets).items()} == {'train': 3, 'val': 1, 'test': 1}
+
+
 def test_pictures_of_two_sets_are_left_out_of_the_second(monkeypatch, caplog):
     monkeypatch.setattr(prepare, 'split_pictures', lambda pictures, roles, earlier: [
         range(i, len(pictures), len(roles)) for i in range(len(roles))])
