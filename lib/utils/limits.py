@@ -41,7 +41,8 @@ _STAND_INS = ((re.compile(rb'version https://git-lfs\.github\.com/'),
                'a pointer of Git LFS in place of the file. Fetch it: git lfs pull'),
               (re.compile(rb'(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(!doctype )?html', re.IGNORECASE),
                'an HTML page, perhaps of an error. Fetch the file again'),
-              (re.compile(rb'\x1f\x8b|PK\x03\x04'), 'a packed file (gzip or zip). Unpack it'))
+              (re.compile(rb'\x1f\x8b|PK\x03\x04'),
+               'a packed file (gzip, zip) or a table of Excel. Unpack it, or save the table as CSV'))
 
 
 class NoInput(OSError):
