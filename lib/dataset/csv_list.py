@@ -137,7 +137,7 @@ def _read_lines(path, target, faults, origin):
             faults.note(kinds.ITEM_FAULT, name, line, '%s: line %d: states %d x %d pixels for %s, an earlier line %d x '
                         '%d. Correct one of them' % (path, line, *size, name, *sizes[name]))
             continue
-        if _has_object(row):
+        if has_object(row):
             try:
                 box, flags = _object(path, line, row)
             except DatasetError as error:
@@ -241,7 +241,7 @@ def _image_name(path, number, row):
     return name
 
 
-def _has_object(row):
+def has_object(row):
     """Whether a line states an object, and not only the name of an image."""
     return any(row.get(column, '').lower() not in NOTHING for column in CORNERS + ('class',))
 
@@ -274,7 +274,7 @@ def _labels_of(image_set, dataset_path, own):
     """The labels of another image set; what of it cannot be read is left out without a message."""
     try:
         path = find_lists(image_set, dataset_path)[0]
-        return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if _has_object(row)} - {''}
+        return set() if path == own else {row.get('class', '') for _, row in read_rows(path) if has_object(row)} - {''}
     except (DatasetError, FileNotFoundError):
         return set()
 

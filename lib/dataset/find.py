@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lib.dataset.coco import KEYPOINTS, ROBOFLOW
 from lib.dataset.coco_json import read_json
-from lib.dataset.csv_list import PLAIN, header, raw_rows
+from lib.dataset.csv_list import PLAIN, has_object, header, raw_rows
 from lib.dataset.files import (
     SAME_SETS,
     belongs,
@@ -236,7 +236,7 @@ def _is_box(row):
     if len(row) != len(PLAIN) or not row[0].lower().endswith(IMAGE_EXTENSIONS):
         return False
     with contextlib.suppress(ValueError):
-        return not any(row[1:]) or bool([float(cell) for cell in row[1:5]] and row[5])
+        return not has_object(dict(zip(PLAIN, row))) or bool([float(cell) for cell in row[1:5]] and row[5])
     return False
 
 

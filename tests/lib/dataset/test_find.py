@@ -53,6 +53,7 @@ def folder(tmp_path):
     ({'boxes.csv': 'filename,xmin,ymin,xmax,ymax,class\n'}, ('csv', ('boxes',))),
     ({'train.csv': 'a.jpg,1,2,3,4,cat\n', 'predictions.csv': 'a.jpg,1,2,3,4,0.9\n', 'notes.csv': 'a,b\n'},
      ('csv', ('train',))),
+    ({'train.csv': 'a.jpg,NA,NA,NA,NA,NA\nb.jpg,1,2,3,4,cat\n'}, ('csv', ('train',))),
     ({'data.yaml': 'train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat]\n',
       'train/images/a.jpg': '', 'valid/images/b.jpg': ''}, ('yolo', ('val', 'train'))),           # Roboflow, no test
     ({'images/train/a.jpg': '', 'labels/train/a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('train',))),
