@@ -113,20 +113,20 @@ def run_folder(cfg, cfg_path, image_set):
 
     Raises a DatasetError where the name of the set would lead out of the folder before it.
     """
-    folder = Path(cfg.output_path) / experiment_name(cfg, cfg_path)
+    folder = Path(cfg.output_path) / experiment_name(cfg_path)
     if image_set:
         inside(folder, image_set)
     return folder / image_set
 
 
-def experiment_name(cfg, cfg_path):
+def experiment_name(cfg_path):
     """The name of the YAML file. A file that a run wrote beside its log stands for the YAML of that run: else all
     trainings would be the experiment `config`, and replace each other's results.
     """
     path = Path(os.path.abspath(cfg_path))
-    image_set = {CONFIG: cfg.dataset.image_set, TEST_CONFIG: cfg.dataset.test_image_set}.get(path.name)
-    if image_set is not None and is_there(path.with_name(LOG)):
-        folders = Path(image_set).parts
+    if path.name in (CONFIG, TEST_CONFIG) and is_there(path.with_name(LOG)):
+        written = load_config(path).dataset     # without overrides: they may name another image set
+        folders = Path(written.image_set if path.name == CONFIG else written.test_image_set).parts
         name, *last = path.parent.parts[-len(folders) - 1:]
         if tuple(last) == folders:
             return name

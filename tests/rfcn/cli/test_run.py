@@ -11,7 +11,7 @@ import pytest
 from lib.errors import ConfigError, DatasetError
 from rfcn import test
 from rfcn.cli.run import last_checkpoint, log_to, parse_config, run_folder, start_run
-from rfcn.config.config import with_overrides
+from rfcn.config.config import dump, with_overrides
 
 
 def test_arguments_and_overrides_come_in_any_order(tiny_yaml):
@@ -46,13 +46,16 @@ def test_a_file_that_a_run_wrote_stands_for_the_yaml_of_this_run(tiny_cfg, tmp_p
     folder = tmp_path / 'output' / 'night_shift' / image_set
     folder.mkdir(parents=True)
     cfg = tiny_cfg('dataset.image_set=' + image_set) if name == 'config.yaml' else tiny_cfg()
+    (folder / name).write_text(dump(cfg))
     assert run_folder(cfg, str(folder / name), 'val') == tmp_path / 'output' / name[:-len('.yaml')] / 'val'
     (folder / 'log.txt').write_text('')
-    assert run_folder(cfg, str(folder / name), 'val') == tmp_path / 'output' / 'night_shift' / 'val'
+    for used in cfg, with_overrides(cfg, {'dataset.image_set': 'val', 'dataset.test_image_set': 'val'}):
+        assert run_folder(used, str(folder / name), 'val') == tmp_path / 'output' / 'night_shift' / 'val'
 
 
 def test_any_other_file_of_that_name_is_a_yaml_like_others(tiny_cfg, tmp_path):
     (tmp_path / 'log.txt').write_text('')
+    (tmp_path / 'config.yaml').write_text(dump(tiny_cfg()))
     assert run_folder(tiny_cfg(), str(tmp_path / 'config.yaml'), 'val') == tmp_path / 'output' / 'config' / 'val'
 
 
