@@ -5,7 +5,7 @@ from pathlib import Path
 from experiments.rows.schedule import row_steps
 from experiments.rows.table import ALTERNATE, GIVEN, ROOT, TEST
 from lib.errors import UserError
-from rfcn.checkpoints.checkpoint import params_path
+from rfcn.checkpoints.checkpoint import start_path
 from rfcn.checkpoints.identity import backbone_settings
 from rfcn.config.config import base_files, load_config
 from rfcn.core.image_loaders import detection_scales, proposal_scale
@@ -83,7 +83,7 @@ def trunk_lines(cfg):
     """Which weights it starts from, and whether they are here."""
     if not cfg.network.pretrained:
         return ['trunk: none, it starts from random weights']
-    path = params_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
+    path = start_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
     if not Path(path).is_file():
         return ['starts from %s, which is not here; --run makes it, of GluonCV\'s classifier or of the row before'
                 % os.path.relpath(path, str(ROOT))]

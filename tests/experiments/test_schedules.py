@@ -144,8 +144,9 @@ def test_explain_follows_overrides_and_says_when_images_are_not_here(tmp_path):
     assert 'the CPU, 2 images per update' in accumulated and 'rfcn1         0.05' in accumulated
     scaled = explain(find_row('paper_voc07_rfcn'), ['TRAIN.LR_IMAGES=2', 'TRAIN.ALTERNATE.rfcn1_lr=0.1'])
     assert '8 images per update; a gradient is the mean over them.' in scaled and 'rfcn1         0.05' in scaled
-    nowhere = explain(find_row('bccd_resnet50'), ['dataset.dataset_path=%s' % tmp_path])
-    assert 'Its images are not here' in nowhere
+    overrides = ['dataset.dataset_path=%s' % tmp_path, 'network.pretrained=a-best.params']
+    nowhere = explain(find_row('bccd_resnet50'), overrides)
+    assert 'Its images are not here' in nowhere and 'a-best.params, which is not here' in nowhere
 
 
 if __name__ == '__main__':
