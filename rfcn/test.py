@@ -69,13 +69,13 @@ def check_test(cfg):
     """Before a training that a test shall follow: raise what that test would for its settings and its images.
 
     Raises:
-        ConfigError: `TEST.PRECISION` is int8, or not for GPUs.
+        ConfigError: `TEST.PRECISION` is int8, or one that GPUs do not have.
         FileNotFoundError, DatasetError: `dataset.test_image_set` cannot be tested on.
     """
     check_device(cfg, 'TEST')
     if cfg.TEST.PRECISION == 'int8':
-        raise ConfigError('TEST.PRECISION is int8, which what is trained here cannot be tested in: train, make an INT8 '
-                          'model of the checkpoint with rfcn quantize, and test that with rfcn test')
+        raise ConfigError('TEST.PRECISION is int8, and a training makes no INT8 model: train first, make one of the '
+                          'checkpoint with rfcn quantize, and test it with rfcn test')
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     check_testable(imdb)
 
