@@ -17,7 +17,8 @@ from lib.dataset.find import PREPARED
 from lib.errors import DatasetError
 from lib.utils.whole_file import save_text
 from rfcn.checkpoints.checkpoint import start_path
-from rfcn.checkpoints.identity import backbone_settings
+from rfcn.checkpoints.identity import needed_to_start
+from rfcn.checkpoints.states import identity_of_params
 from rfcn.cli.script import Signalled
 from rfcn.config.config import load_config
 from rfcn.core.interrupt import Stopped
@@ -89,24 +90,36 @@ def scale_for(boxes, labels, of_image, shorter, kind):
 def configuration(folder, classes, found, pretrained):
     """The configuration as nested dicts, without its schedule."""
     kind = PRETRAINED if pretrained else SMALL
-    network = dict({'PIXEL_MEANS': pixel_means(RELEASE_MEANS)}, **kind['network'])
-    if pretrained:
-        noted = backbone_settings(start_path(pretrained))
-        network.update({key.partition('.')[2]: value for key, value in noted.items() if key.startswith('network.')},
-                       pretrained=os.path.abspath(pretrained))
+    network = dict({'PIXEL_MEANS': pixel_means(RELEASE_MEANS)}, **kind['network'], **found['network'])
     proposals = {'CXX_PROPOSAL': False, 'RPN_MIN_SIZE': 0,
                  **{key: value for key, value in kind['train'].items() if key.startswith('RPN_P')}}
     folder = os.path.abspath(folder)    # each has a place of its own for its runs: all are called prepared
-    return {'output_path': os.path.abspath(os.path.join('output', os.path.basename(folder))),
-            'symbol': 'resnet_v1_50_rfcn' if pretrained else 'small_rfcn', 'SCALES': found['SCALES'],
-            'network': dict(network, **found['network']),
-            'dataset': {'dataset': 'csv', 'dataset_path': folder, 'CLASSES': list(classes),
-                        'image_set': PREPARED + '_train', 'val_image_set': PREPARED + '_val',
-                        'test_image_set': PREPARED + '_test', 'USE_07_METRIC': False},
-            'TRAIN': dict({'model_prefix': 'rfcn', 'lr': kind['lr'], 'BATCH_IMAGES': kind['batch'], 'ENABLE_OHEM': True,
-                           'BATCH_ROIS': -1, 'BBOX_NORMALIZATION_PRECOMPUTED': True, 'CXX_PROPOSAL': False,
-                           'RPN_MIN_SIZE': 0}, **kind['train']),
-            'TEST': dict(proposals, BATCH_IMAGES=kind['batch'])}
+    config = {
+        'output_path': os.path.abspath(os.path.join('output', os.path.basename(folder))),
+        'symbol': 'resnet_v1_50_rfcn' if pretrained else 'small_rfcn', 'SCALES': found['SCALES'], 'network': network,
+        'dataset': {'dataset': 'csv', 'dataset_path': folder, 'CLASSES': list(classes),
+                    'image_set': PREPARED + '_train', 'val_image_set': PREPARED + '_val',
+                    'test_image_set': PREPARED + '_test', 'USE_07_METRIC': False},
+        'TRAIN': dict({'model_prefix': 'rfcn', 'lr': kind['lr'], 'BATCH_IMAGES': kind['batch'], 'ENABLE_OHEM': True,
+                       'BATCH_ROIS': -1, 'BBOX_NORMALIZATION_PRECOMPUTED': True, 'CXX_PROPOSAL': False,
+                       'RPN_MIN_SIZE': 0}, **kind['train']),
+        'TEST': dict(proposals, BATCH_IMAGES=kind['batch'])}
+    if pretrained:
+        network['pretrained'] = os.path.abspath(pretrained)
+        identity = identity_of_params(start_path(pretrained))
+        if identity:
+            take_over(config, identity)
+    return config
+
+
+def take_over(config, identity):
+    """Put what the weights need into a configuration; training refuses other values."""
+    network = config['network']
+    needed = needed_to_start(identity, len(network['ANCHOR_SCALES']) * len(network['ANCHOR_RATIOS']))
+    for key, value in needed.items():
+        section, name = key.split('.')
+        config[section][name] = value
+    logger.info('as the weights need it: %s', ', '.join('%s %s' % item for item in needed.items()))
 
 
 def seconds_per_step(config, images, image_set):

@@ -137,10 +137,15 @@ def check_fine_tuning(identity: Identity, cfg: Config, source: str) -> None:
     if identity.kind == QUANTIZED:
         raise CheckpointError('%s is an INT8 model, from which no training goes on. Take the checkpoint that it was '
                               'made of' % source)
-    keys = list(_FINE_TUNING)
-    if identity.settings.get('network.NUM_ANCHORS') == cfg.network.NUM_ANCHORS:     # else these layers start anew
-        keys += _ANCHORS
+    keys = needed_to_start(identity, cfg.network.NUM_ANCHORS)
     _refuse(_differences(identity, cfg, keys), cfg, source, 'Take over the values of the checkpoint')
+
+
+def needed_to_start(identity: Identity, num_anchors: int) -> dict[str, Any]:
+    """What a training of so many anchors needs that starts from a checkpoint: dotted key -> value."""
+    same = identity.settings.get('network.NUM_ANCHORS') == num_anchors      # else these layers start anew
+    keys = _FINE_TUNING + (_ANCHORS if same else ())
+    return {key: identity.settings[key] for key in keys if key in identity.settings}
 
 
 def check_resuming(identity: Identity, now: Identity, cfg: Config, source: str) -> bool:

@@ -1,5 +1,8 @@
 """What the configuration of `rfcn prepare` follows from."""
-from rfcn.prepared_config import FEWEST_EPOCHS, PRETRAINED, configuration, schedule
+from rfcn.checkpoints.identity import check_fine_tuning
+from rfcn.checkpoints.states import identity_of_params
+from rfcn.config.config import dump, load_config
+from rfcn.prepared_config import FEWEST_EPOCHS, PRETRAINED, as_yaml, configuration, schedule
 
 
 def test_epochs_follow_from_pictures_minutes_and_speed():
@@ -26,8 +29,21 @@ def test_the_runs_of_each_folder_have_a_place_of_their_own(tmp_path, monkeypatch
 def test_what_an_imported_backbone_needs_is_taken_over_from_its_note(tmp_path):
     (tmp_path / 'resnet_v1_50-0000.yaml').write_text(     # and what somebody wrote into it
         'network: {POOL1: padded, PIXEL_MEANS: [1, 2, 3], pretrained: x}\nTRAIN: {lr: 1}\nseed: 7')
-    found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3}}
+    found = {'SCALES': [300, 500], 'network': {'POOLED_SIZE': 3, 'ANCHOR_SCALES': [2, 4], 'ANCHOR_RATIOS': [1]}}
     network = configuration('photos', ('cat',), found, str(tmp_path / 'resnet_v1_50'))['network']
     assert (network['POOL1'], network['PIXEL_MEANS'], network['POOLED_SIZE']) == ('padded', [1, 2, 3], 3)
     assert network['pretrained'] == str(tmp_path / 'resnet_v1_50') and not {'lr', '', 'seed'} & set(network)
     assert 'POOL1' not in configuration('photos', ('cat',), found, str(tmp_path / 'other'))['network']
+
+
+def test_training_goes_on_from_an_earlier_detector_whose_anchors_are_as_many(tmp_path):
+    earlier = ['network.POOL1=padded', 'network.ANCHOR_SCALES=[3, 5]', 'network.ANCHOR_RATIOS=[1]',
+               'TRAIN.BBOX_STDS=[0.2, 0.2, 0.4, 0.4]']
+    (tmp_path / 'config.yaml').write_text(dump(load_config(None, earlier)))
+    pretrained = str(tmp_path / 'rfcn-best.params')
+    for scales, kept in ([2.5, 4.7], [3, 5]), ([2, 3, 4], [2, 3, 4]):
+        found = {'SCALES': [300, 500], 'network': {'ANCHOR_SCALES': scales, 'ANCHOR_RATIOS': [1]}}
+        (tmp_path / 'prepared.yaml').write_text(as_yaml(configuration('photos', ('cat',), found, pretrained)))
+        cfg = load_config(tmp_path / 'prepared.yaml')
+        check_fine_tuning(identity_of_params(pretrained), cfg, pretrained)
+        assert list(cfg.network.ANCHOR_SCALES) == kept and cfg.network.POOL1 == 'padded'
