@@ -241,7 +241,7 @@ def _image_name(path, number, row):
     return name
 
 
-def has_object(row):
+def has_object(row: dict[str, str]) -> bool:
     """Whether a line states an object, and not only the name of an image."""
     return any(row.get(column, '').lower() not in NOTHING for column in CORNERS + ('class',))
 
