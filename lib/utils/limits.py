@@ -39,7 +39,7 @@ _KINDS = ((stat.S_ISREG, 'a file'), (stat.S_ISDIR, 'a folder'), (stat.S_ISFIFO, 
           (stat.S_ISCHR, 'a device'), (stat.S_ISBLK, 'a device'), (stat.S_ISSOCK, 'a socket'))
 _STAND_INS = ((re.compile(rb'version https://git-lfs\.github\.com/'),
                'a pointer of Git LFS in place of the file. Fetch it: git lfs pull'),
-              (re.compile(rb'(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<(!doctype )?html', re.IGNORECASE),
+              (re.compile(rb'(\xef\xbb\xbf)?\s*(?=<).*?<(!doctype )?html\b', re.IGNORECASE | re.DOTALL),
                'an HTML page, perhaps of an error. Fetch the file again'),
               (re.compile(rb'\x1f\x8b|PK\x03\x04'),
                'a packed file (gzip, zip) or a table of Excel. Unpack it, or save the table as CSV'))

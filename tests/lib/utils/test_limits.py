@@ -183,6 +183,7 @@ def test_a_socket_or_a_folder_in_the_place_of_a_file_is_called_by_its_name(tmp_p
 @pytest.mark.parametrize('data, message', [
     (b'<!DOCTYPE html>\n<html><body><br></body></html>', 'found an HTML page, perhaps of an error'),
     (b'\xef\xbb\xbf<?xml version="1.0"?>\n<HTML/>', 'found an HTML page'),
+    (b'<!-- saved from a site -->\n<html><body></body></html>', 'found an HTML page'),
     (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n', 'a pointer of Git LFS.* git lfs pull'),
     (gzip.compress(b'{}'), r'found a packed file \(gzip, zip\)'), (b'PK\3\4', 'table of Excel.*save the table as CSV')])
 def test_what_was_saved_in_place_of_a_file_is_told_by_every_reader(tmp_path, read, data, message):
