@@ -54,7 +54,8 @@ class _Parser(argparse.ArgumentParser):
         return words
 
     def _print_message(self, message, file=None):
-        super()._print_message(message and shown_text(message), file)
+        with contextlib.suppress(OSError):      # as Python does from 3.11 on: the status says what happened
+            super()._print_message(message and shown_text(message), file)
 
 
 def make_parser(description):
