@@ -114,7 +114,8 @@ def obstacles(cfg, reports, failures):
                 make_symbol(cfg)
             open_set = functools.partial(DATASETS[cfg.dataset.dataset].evaluation, **data_sets.dataset_options(cfg))
             imdbs = {name: open_set(reports[name].data) for name in dict.fromkeys(used)}
-            check_same_classes({name: reports[name].data for name in training}, 'Give them with dataset.CLASSES')
+            check_same_classes({name: reports[name].data for name in training},
+                               'Give those that all have with dataset.CLASSES')
             check_anchors(cfg, roidb_of([imdbs[name] for name in training]))
             for name in used[len(training):]:
                 check_usable([imdbs[name]], 'validated on')

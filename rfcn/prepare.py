@@ -74,7 +74,7 @@ def read_folder(folder):
                 name=relative(picture.path, folder)) for picture in data.pictures])
     if not sets:
         raise DatasetError('%s: the pictures have no annotations' % folder)
-    check_same_classes(sets, 'Make them the same')
+    check_same_classes(sets, "Add what one lacks to its list: the categories of a COCO json, the names of YOLO's")
     note_unused(folder, sets)
     return sets
 
@@ -185,7 +185,11 @@ def placed_groups(groups, pictures, roles, earlier):
         known = [earlier[pictures[i].name] for i in group if earlier.get(pictures[i].name) in roles]
         if known:
             placed[number] = roles.index(known[0])
-    if len(set(placed.values())) < len(roles):
+    gone = [role for number, role in enumerate(roles) if number not in placed.values()]
+    if placed and gone:
+        logger.warning('no picture of the earlier %s is left: all are split anew, so do not test earlier networks on '
+                       'the new sets', ', '.join(os.path.basename(list_path('', role)) for role in gone))
+    if gone:
         return {}
     logger.info('%s stay in the sets of the earlier %s_*.csv; without these files all are split anew',
                 counted(sum(len(groups[number]) for number in placed), 'picture'), PREPARED)

@@ -101,7 +101,7 @@ def load_imdbs(name: str, image_sets: str, dataset_path: str, **options: Any) ->
     names = [image_set.strip() for image_set in image_sets.split('+')]
     options.setdefault('sets', names)
     imdbs = [make_dataset(name, image_set, dataset_path, **options) for image_set in names]
-    check_same_classes({imdb.name: imdb.data for imdb in imdbs}, 'Give them with dataset.CLASSES')
+    check_same_classes({imdb.name: imdb.data for imdb in imdbs}, 'Give those that all have with dataset.CLASSES')
     return imdbs
 
 

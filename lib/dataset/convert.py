@@ -60,7 +60,7 @@ def convert(source: str, target: str, image_sets: list[str], dataset_path: str, 
                 data = without_unknown(data)
             sets['all' if name == '.' else name], of_set = complete_set(data)
             notes += of_set
-        check_same_classes(sets, 'Give them with --classes')
+        check_same_classes(sets, 'Give those that all have with --classes')
         lost, folders = DATASETS[target].write(sets, folder)
         for image_set, data in sets.items():
             place_images(progress(data.pictures), folders[image_set], images)

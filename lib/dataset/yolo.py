@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from typing import Iterable, Sequence
 
 from lib.dataset import faults as kinds
@@ -31,6 +32,8 @@ from lib.utils.console import counted, listed
 from lib.utils.image_file import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is not a fraction of an image; perhaps it states pixels
+CORNERS = 8         # numbers of a turned box
+FEW_LINES = 3       # fewer say nothing of how a set is written
 DECIMALS = 9        # of pixels: further ones are rounding error; 175.99999999999997 is 176
 _LOST_NAMES = re.compile(HIDDEN)     # names of images that a folder does not give back
 LABELS = "lines 'class cx cy w h'"      # what a file of labels holds
@@ -69,6 +72,7 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
                            % (pictures[0].source, len(pictures), meant(
                                folders_below(dataset_path), os.path.basename(pictures[0].source), ('.txt',))))
     reader.note_unlabelled(pictures)
+    reader.note_poses()
     note_other_classes(reader.faults, description.path or dataset_path, reader.left_out)
     table, places = reader.labels.resolve(classes)
     pictures = [picture._replace(items=items)
@@ -109,6 +113,7 @@ class _Reader:
         self.left_out = dict.fromkeys(unwanted, 0)      # class -> how many objects of it are left out
         self.faults, self.labels, self.items = Faults(), Labels(), Items()
         self.count = self.labelled = 0
+        self.lengths = Counter()    # how many numbers behind the class -> in how many lines
         self._owners = {}           # file of labels -> name of its image
         self._seen = set()
 
@@ -165,6 +170,14 @@ class _Reader:
             self._note_xml(pictures)
         self._note_stray_labels()
 
+    def note_poses(self):
+        """Add a fault if the lines may be poses that were read as polygons, which differ in their number of corners."""
+        length, lines = max(self.lengths.items(), default=(0, 0))
+        if len(self.lengths) == 1 and lines >= FEW_LINES and length not in (4, CORNERS) and not self.keypoint_values:
+            self.faults.note(kinds.HINT, '', None, '%s: each of its %d objects has %d numbers, read as a polygon. If '
+                             'they are a box and key points, data.yaml must state kpt_shape'
+                             % (self.dataset_path, lines, length))
+
     def _note_bare_folders(self, pictures):
         """Add faults for the folders none of whose images has labels."""
         folders = {}
@@ -216,6 +229,7 @@ class _Reader:
             item = self.faults.attempt(kinds.ITEM_FAULT, name, number, read_line, source, number, line, size,
                                        self.keypoint_values)
             if item is not None:
+                self.lengths[len(line.split()) - 1] += 1
                 label = self.names.get(item[0], 'number %d' % item[0])     # not '3': a class may have that name
                 if label in self.left_out:
                     self.left_out[label] += 1

@@ -18,6 +18,7 @@ from rfcn.cli.script import run_script
 from rfcn.config.config import load_config
 from rfcn.core.interrupt import Stopped
 from tests.conftest import TINY_COLOURS, tiny_annotation
+from tests.lib.dataset.conftest import write_picture
 
 
 @pytest.fixture
@@ -84,12 +85,25 @@ def test_pictures_keep_the_sets_of_an_earlier_call_when_more_have_come(photos, m
     assert sum(map(len, after)) == 19 and 'like_one_of_test.png' in after[2]
 
 
-def test_where_all_pictures_of_an_earlier_set_are_gone_all_are_split_anew(photos):
+def test_sets_of_different_categories_are_refused_with_the_remedy(tmp_path):
+    for name, categories in ('train', ['cat', 'dog']), ('val', ['cat']):
+        write_picture(tmp_path / name / 'a.png')
+        (tmp_path / (name + '.json')).write_text(json.dumps({
+            'images': [{'id': 1, 'file_name': 'a.png'}], 'annotations': [],
+            'categories': [{'id': number, 'name': category} for number, category in enumerate(categories)]}))
+    with pytest.raises(DatasetError, match='train: cat, dog; val: cat. Add what one lacks to its list: the categories'):
+        prepare.read_folder(str(tmp_path))
+
+
+def test_where_all_pictures_of_an_earlier_set_are_gone_all_are_split_anew(photos, caplog):
     sets = prepare.read_folder(str(photos))
     names = sorted(picture.name for picture in sets['.'].pictures)
     earlier = dict.fromkeys(names, 'train')
     earlier.update({'gone.png': 'test', names[1]: 'val'})
     assert prepare.assign(sets, earlier) == prepare.assign(sets)
+    assert [record.message for record in caplog.records if record.levelname == 'WARNING'] == [
+        'no picture of the earlier prepared_test.csv is left: all are split anew, so do not test earlier networks on '
+        'the new sets']
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

@@ -102,7 +102,7 @@ def test_sets_of_different_classes_cannot_be_joined(folder, monkeypatch):
     make_dataset = load_data.make_dataset
     monkeypatch.setattr(load_data, 'make_dataset', lambda *args, **options: make_dataset(
         *args, classes=next(names), on_unknown_class='ignore'))
-    with pytest.raises(DatasetError, match=r'differ in their classes: \w+_a: cat; \w+_b: dog\. Give them with'):
+    with pytest.raises(DatasetError, match=r'differ in their classes: \w+_a: cat; \w+_b: dog\. Give those that'):
         load_imdbs('PascalVOC', 'a+b', folder)
 
 
