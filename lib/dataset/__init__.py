@@ -4,6 +4,7 @@ A new format also needs a way to be found in a folder (find.py) and to be writte
 """
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, Callable, NamedTuple, Sequence
 
@@ -19,6 +20,8 @@ from lib.dataset.voc_eval import VocScored
 from lib.dataset.yolo import read_yolo, write_yolo
 from lib.errors import DatasetError
 from lib.utils.console import listed
+
+logger = logging.getLogger(__name__)
 
 
 class Format(NamedTuple):
@@ -99,6 +102,8 @@ def load_imdbs(name: str, image_sets: str, dataset_path: str, **options: Any) ->
         DatasetError, FileNotFoundError: as `make_dataset`; DatasetError also if the sets differ in their classes.
     """
     names = [image_set.strip() for image_set in image_sets.split('+')]
+    if len(set(names)) < len(names):
+        logger.warning('%s: a set that is named twice is taken twice', image_sets)
     options.setdefault('sets', names)
     imdbs = [make_dataset(name, image_set, dataset_path, **options) for image_set in names]
     check_same_classes({imdb.name: imdb.data for imdb in imdbs}, 'Give those that all have with dataset.CLASSES')

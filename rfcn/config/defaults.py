@@ -21,7 +21,6 @@ from rfcn.config.kinds import (
     flag,
     fraction,
     images,
-    joined_sets,
     multipliers,
     name_part,
     one_set,
@@ -85,7 +84,7 @@ _NETWORK = {
 
 _DATASET = {
     'dataset': Key('PascalVOC', text),            # format of the data: PascalVOC, coco; ours: csv, yolo
-    'image_set': Key('2007_trainval', joined_sets),  # training images; several sets are joined with +
+    'image_set': Key('2007_trainval', text),      # training images; several sets are joined with +
     'test_image_set': Key('2007_test', one_set),  # images to test on
     'val_image_set': Key('', one_set),            # ours: images that rfcn train validates on; '' is none
     'root_path': Key('./data', path),             # folder of all data sets

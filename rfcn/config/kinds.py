@@ -125,14 +125,6 @@ def name_part(value):
     return _refuse('a part of a name, without /', value) if '/' in text(value) else value
 
 
-def joined_sets(value):
-    """Names of image sets, joined by +."""
-    names = [name.strip() for name in text(value).split('+')]
-    if len(set(names)) < len(names):
-        _refuse('different image sets joined by +', value, 'what is named twice would be trained on twice')
-    return value
-
-
 def one_set(value):
     """The name of one image set; '' is none. Several sets joined by + are trained on, but not evaluated together."""
     if '+' in text(value):

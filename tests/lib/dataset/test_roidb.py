@@ -96,6 +96,12 @@ def test_without_mirror_images_each_image_comes_once(folder):
     assert roidb[0]['gt_classes'].tolist() == [2]
 
 
+def test_a_set_that_is_named_twice_is_taken_twice_and_the_log_says_so(folder, caplog):
+    roidb, _ = load_gt_roidb('PascalVOC', 'a+b+a', folder)
+    assert [entry['index'] for entry in roidb] == ['a1', 'a2', 'b1', 'a1', 'a2']
+    assert 'a+b+a: a set that is named twice is taken twice' in caplog.text
+
+
 def test_sets_of_different_classes_cannot_be_joined(folder, monkeypatch):
     import lib.dataset as load_data
     names = iter([['cat'], ['dog']])
