@@ -1,6 +1,7 @@
 """Which files belong to a data set, and how they are read: one rule for all formats.
 
-- Names that begin with a dot never belong (.DS_Store, ._a.jpg, .ipynb_checkpoints).
+- Names that begin with a dot never belong (.DS_Store, ._a.jpg, .ipynb_checkpoints), nor do the folders in which systems
+  keep thumbnails and what was deleted (@eaDir, #recycle).
 - Links are followed. Left out, with a message, are links that lead nowhere, and folders that are reached a second time
   through a link.
 - Names that were read from a file must stay inside the data set's folder; that holds for absolute ones too.
@@ -22,6 +23,8 @@ from lib.utils.limits import STAND_IN_BYTES, check_regular, kind_of, open_input,
 
 logger = logging.getLogger(__name__)
 
+# Paths that never belong; '../' may stand before a name.
+HIDDEN = r'(^|/)(\.(?!\./)|(@eaDir|#recycle|\$RECYCLE\.BIN)(/|$))'
 _LONGEST_PATH = 4096
 MOST_FOLDERS = 100
 _LINE_END = re.compile('\r\n|\r|\n')
@@ -167,8 +170,8 @@ def existing(path: str) -> str:
 
 
 def belongs(name: str) -> bool:
-    """Whether a file or folder of this name may belong to a data set: it must not begin with a dot."""
-    return not name.startswith('.')
+    """Whether a file or folder of this name may belong to a data set: see above."""
+    return not re.match(HIDDEN, name)
 
 
 def inside(folder: str, name: str) -> str:

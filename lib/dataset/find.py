@@ -135,7 +135,7 @@ def role_of(image_set: str) -> str | None:
 
 
 def _folders(folder):
-    """The names of the folders in a folder, sorted, without those that begin with a dot."""
+    """The names of the folders in a folder, sorted, without those that never belong to it."""
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and belongs(entry.name)) \
         if os.path.isdir(folder) else []
 

@@ -14,7 +14,6 @@ from lib.utils.image_file import IMAGE_EXTENSIONS
 
 # Characters of a name that a text file cannot hold: control characters, and bytes that are not UTF-8.
 NO_TEXT = '[\x00-\x1f\x7f\ud800-\udfff\ufffe\uffff]'
-HIDDEN = r'(^|/)\.(?!\./)'     # names that begin with a dot, which folders do not give back
 # Names of images that a list does not give back: its lines and cells lose blanks at their ends, a backslash is a slash.
 LOST_IN_LISTS = re.compile(NO_TEXT + r'|^\s|\s$|\\')
 

@@ -17,6 +17,7 @@ from lib.dataset.annotations import CROWD, IGNORED, AnnotatedSet, Items, Labels,
 from lib.dataset.faults import Faults, note_candidates
 from lib.dataset.files import (
     CLASS_FILE,
+    HIDDEN,
     existing,
     files_below,
     folders_below,
@@ -28,7 +29,7 @@ from lib.dataset.files import (
     set_name,
     write_lines,
 )
-from lib.dataset.names import HIDDEN, NO_TEXT, check_name, check_stems, class_names
+from lib.dataset.names import NO_TEXT, check_name, check_stems, class_names
 from lib.dataset.voc_files import EXTENSIONS, Flat, Images, Unlisted, find_layout, has_xml, quietly, xml_name
 from lib.dataset.voc_xml import add_objects, annotation_xml, label_of, parse_xml, read_size, text_of
 from lib.errors import DatasetError

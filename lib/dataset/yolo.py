@@ -15,6 +15,7 @@ from lib.dataset import faults as kinds
 from lib.dataset.annotations import LARGEST, AnnotatedSet, Items, Labels, Picture, no_items, read_number
 from lib.dataset.faults import Faults, note_other_classes
 from lib.dataset.files import (
+    HIDDEN,
     SAME_SETS,
     belongs,
     folders_below,
@@ -25,7 +26,7 @@ from lib.dataset.files import (
     short_name,
     write_lines,
 )
-from lib.dataset.names import HIDDEN, check_name, check_stems, class_names
+from lib.dataset.names import check_name, check_stems, class_names
 from lib.dataset.yolo_files import DESCRIPTIONS, NAME_LISTS, Description, find_images, label_paths
 from lib.errors import DatasetError
 from lib.utils.console import counted, listed

@@ -244,9 +244,11 @@ def test_labels_of_another_set_in_the_same_folder_are_none_of_these(write):
     assert faults_of(folder) == {} and list(trained_on('yolo', folder)) == ['images/train/a.jpg']
 
 
-def test_names_that_begin_with_a_dot_belong_to_no_folder(write):
+def test_hidden_files_and_the_folders_of_systems_belong_to_no_folder(write):
     folder = write({'images/train/._a.jpg': b'\0', 'images/train/.DS_Store': b'\0', 'labels/train/._a.txt': b'\0',
-                    '._data.yaml': b'\xff', '.train.txt': 'x', 'images/train/.ipynb_checkpoints/c.jpg': None})
+                    '._data.yaml': b'\xff', '.train.txt': 'x', 'images/train/.ipynb_checkpoints/c.jpg': None,
+                    'images/train/@eaDir/a.jpg/THUMB_M.jpg': None, 'images/train/#recycle/d.jpg': None,
+                    'images/train/$RECYCLE.BIN/e.jpg': None})
     assert trained_on('yolo', folder) == {'images/train/a.jpg': READ} and faults_of(folder) == {}
 
 
