@@ -186,9 +186,9 @@ def placed_groups(groups, pictures, roles, earlier):
         if known:
             placed[number] = roles.index(known[0])
     gone = [role for number, role in enumerate(roles) if number not in placed.values()]
-    if placed and gone:
-        logger.warning('no picture of the earlier %s is left: all are split anew, so do not test earlier networks on '
-                       'the new sets', ', '.join(os.path.basename(list_path('', role)) for role in gone))
+    if earlier and gone:
+        logger.warning('no picture of the earlier %s is left under its name: all are split anew, so do not test '
+                       'earlier networks on the new sets', ', '.join(os.path.basename(list_path('', role)) for role in gone))
     if gone:
         return {}
     logger.info('%s stay in the sets of the earlier %s_*.csv; without these files all are split anew',

@@ -102,8 +102,11 @@ def test_where_all_pictures_of_an_earlier_set_are_gone_all_are_split_anew(photos
     earlier.update({'gone.png': 'test', names[1]: 'val'})
     assert prepare.assign(sets, earlier) == prepare.assign(sets)
     assert [record.message for record in caplog.records if record.levelname == 'WARNING'] == [
-        'no picture of the earlier prepared_test.csv is left: all are split anew, so do not test earlier networks on '
-        'the new sets']
+        'no picture of the earlier prepared_test.csv is left under its name: all are split anew, so do not test '
+        'earlier networks on the new sets']
+    caplog.clear()
+    prepare.assign(sets, {'moved/' + name: 'train' for name in names})
+    assert 'no picture of the earlier prepared_train.csv, prepared_val.csv, prepared_test.csv is left' in caplog.text
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
