@@ -32,7 +32,7 @@ from lib.dataset.find import PREPARED, find_dataset, role_of
 from lib.dataset.split import alike_groups, fingerprint, split
 from lib.dataset.voc_files import quietly
 from lib.errors import CheckpointError, DatasetError
-from lib.utils.console import counted, progress, say
+from lib.utils.console import counted, listed, progress, say
 from lib.utils.folders import locked_folder
 from lib.utils.image_file import IMAGE_EXTENSIONS, imread
 from lib.utils.limits import is_there
@@ -188,7 +188,7 @@ def placed_groups(groups, pictures, roles, earlier):
     gone = [role for number, role in enumerate(roles) if number not in placed.values()]
     if earlier and gone:
         logger.warning('no picture of the earlier %s is left under its name: all are split anew, so do not test '
-                       'earlier networks on the new sets', ', '.join(os.path.basename(list_path('', role)) for role in gone))
+                       'earlier networks on the new sets', listed(list_path('', role) for role in gone))
     if gone:
         return {}
     logger.info('%s stay in the sets of the earlier %s_*.csv; without these files all are split anew',
