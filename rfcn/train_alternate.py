@@ -101,7 +101,8 @@ def train_alternate(cfg, folder, devices=None):
     """
     check_config(cfg)
     if cfg.dataset.val_image_set:       # gets proposals too: what is wrong with it is told before the first step
-        data_sets.datasets(cfg, cfg.dataset.val_image_set)
+        imdb, = data_sets.datasets(cfg, cfg.dataset.val_image_set)
+        imdb.check_headers()
     with locked_folder(folder):
         return _train_steps(cfg, Steps(cfg, folder, devices))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.dataset.proposals import load_proposals
-from lib.errors import CheckpointError, ConfigError
+from lib.errors import CheckpointError, ConfigError, DatasetError
 from rfcn import data_sets, inference, propose, test, train_alternate
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.states import identity_of_params
@@ -145,6 +145,15 @@ def test_a_precision_in_which_no_proposals_are_made_is_refused_before_the_first_
 def test_a_validation_set_that_is_not_there_is_told_before_the_first_step(tiny_voc, tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         train_alternate.train_alternate(config_of(tiny_voc, 'dataset.val_image_set=gone'), tmp_path)
+    assert not list(tmp_path.glob('rpn1*'))
+
+
+def test_a_validation_image_of_another_size_is_told_before_the_first_step(own_tiny_voc, tmp_path):
+    name = (own_tiny_voc / 'ImageSets' / 'Main' / 'val.txt').read_text().split()[0]
+    path = own_tiny_voc / 'Annotations' / (name + '.xml')
+    path.write_text(path.read_text().replace('<width>', '<width>1'))
+    with pytest.raises(DatasetError, match='its annotation .*%s.xml says 1' % name):
+        train_alternate.train_alternate(config_of(own_tiny_voc), tmp_path)
     assert not list(tmp_path.glob('rpn1*'))
 
 
