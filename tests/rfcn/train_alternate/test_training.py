@@ -149,7 +149,10 @@ def test_a_validation_set_that_is_not_there_is_told_before_the_first_step(tiny_v
 
 
 def test_a_validation_image_of_another_size_is_told_before_the_first_step(own_tiny_voc, tmp_path):
-    name = (own_tiny_voc / 'ImageSets' / 'Main' / 'val.txt').read_text().split()[0]
+    lists = own_tiny_voc / 'ImageSets' / 'Main'
+    name, *others = (lists / 'train.txt').read_text().split()
+    (lists / 'train.txt').write_text('\n'.join(others))
+    (lists / 'val.txt').write_text(name)
     path = own_tiny_voc / 'Annotations' / (name + '.xml')
     path.write_text(path.read_text().replace('<width>', '<width>1'))
     with pytest.raises(DatasetError, match='its annotation .*%s.xml says 1' % name):
