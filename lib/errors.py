@@ -26,6 +26,11 @@ def reason_of(error: BaseException) -> BaseException | str:
     return getattr(error, 'strerror', None) or error
 
 
+def or_skipped(error: UserError | FileNotFoundError) -> UserError | FileNotFoundError:
+    """The error of an image that cannot be read, with words on how to do without such images."""
+    return type(error)('%s. Or do without such images: dataset.on_bad_image=skip' % error)
+
+
 def error_line(error: BaseException) -> str:
     """The line of an error's text that says what went wrong: the first line, unless that begins a traceback.
 

@@ -19,10 +19,11 @@ import contextlib
 import itertools
 import logging
 import math
+import mimetypes
 import os
 
 from lib.dataset.result_files import CocoWriter, JsonWriter, VocWriter, YoloWriter
-from lib.errors import DatasetError
+from lib.errors import DatasetError, or_skipped
 from lib.utils.console import counted, progress, shown
 from lib.utils.folders import make_folder
 from lib.utils.image_file import images_in, imwrite
@@ -95,6 +96,9 @@ def check_options(args, sources):
     if args.video and (args.coco or args.voc or args.yolo):
         raise DatasetError('--coco, --voc and --yolo are for images; of a video, --json writes the objects of each '
                            'frame')
+    for path in sources if args.image else ():
+        if (mimetypes.guess_type(path)[0] or '').startswith('video/'):
+            raise DatasetError('--image %s: this is a video: give it with --video' % shown(path))
     if args.every > 1 and (args.image or is_live(args.video)):
         raise DatasetError('--every is for video files; of a camera or stream, the frames that come while the network '
                            'is busy are left out, and of images all are taken')
@@ -108,6 +112,15 @@ def check_options(args, sources):
         taken.add(path and os.path.realpath(path))
 
 
+def detect_each(detector, images, thresh):
+    """`Detector.detect_each`; the error of one of several images also says how to do without it."""
+    skip_bad = detector.cfg.dataset.on_bad_image == 'skip'
+    try:
+        yield from detector.detect_each(images, thresh, skip_bad)
+    except (DatasetError, FileNotFoundError) as error:
+        raise or_skipped(error) if len(images) > 1 else error from None
+
+
 def draw_images(detector, images, args):
     """Log what was found on each image, write its drawing and the files that were asked for."""
     kinds = [(JsonWriter, args.json), (CocoWriter, args.coco), (VocWriter, args.voc), (YoloWriter, args.yolo)]
@@ -115,8 +128,8 @@ def draw_images(detector, images, args):
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(kind(path) if kind is JsonWriter else kind(path, detector.classes[1:]))
                    for kind, path in kinds if path]
-        each = detector.detect_each(images, args.thresh, skip_bad=detector.cfg.dataset.on_bad_image == 'skip')
-        for path, drawing, (image, by_class) in zip(images, drawing_paths(images, args.out, '.png'), each):
+        drawings = drawing_paths(images, args.out, '.png')
+        for path, drawing, (image, by_class) in zip(images, drawings, detect_each(detector, images, args.thresh)):
             if image is not None:
                 found = as_detections(by_class, detector.classes)
                 imwrite(drawing, draw_detections(image, by_class, detector.classes))

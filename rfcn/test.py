@@ -14,7 +14,7 @@ import logging
 import os
 
 from lib.dataset.result_files import free_name
-from lib.errors import ConfigError, DatasetError
+from lib.errors import ConfigError, DatasetError, or_skipped
 from lib.utils.folders import check_folder, make_folder
 from lib.utils.image_file import imread, imwrite
 from lib.utils.limits import is_there
@@ -191,9 +191,9 @@ def draw_all(cfg, imdb, all_boxes, folder):
     for i, index in enumerate(imdb.image_set_index):
         try:
             im = imread(imdb.image_path(index), cfg.dataset.MAX_PIXELS)
-        except (DatasetError, FileNotFoundError):
+        except (DatasetError, FileNotFoundError) as error:
             if cfg.dataset.on_bad_image != 'skip':
-                raise
+                raise or_skipped(error) from None
             continue
         drawing = draw_detections(im, [boxes[i] for boxes in all_boxes], imdb.classes, 0.5)
         imwrite(folder / (free_name(Path(index).name, taken) + '.png'), drawing)

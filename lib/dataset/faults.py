@@ -102,12 +102,12 @@ def note_other_files(faults: Faults, files: Sequence[str]) -> None:
 
 # Faults that stop training or do not let it begin; the second ones only if bad images are not skipped.
 _STOP = (ANNOTATION, NOT_ANNOTATED, ITEM_FAULT, NAME, DUPLICATE_ID, SAME_FILE, MISSING)
-_STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
+STOP_UNLESS_SKIPPED = (IMAGE, SIZE)
 
 
 def stopping(faults: Iterable[Fault], on_bad_image: str = 'error', on_unknown_class: str = 'error') -> list[Fault]:
     """The faults that stop training. Arguments as of `IMDB`."""
-    kinds = _STOP + (_STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
+    kinds = _STOP + (STOP_UNLESS_SKIPPED if on_bad_image == 'error' else ()) \
         + ((LABEL,) if on_unknown_class == 'error' else ())
     return [fault for fault in faults if fault.kind in kinds]
 

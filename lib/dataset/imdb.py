@@ -25,7 +25,7 @@ from lib.dataset.box_rule import CLIP, MIN_SIDE, RELEASE, VERDICTS, FittedItems,
 from lib.dataset.faults import Faults, some_texts, stopping
 from lib.dataset.image_sizes import unreadable, with_sizes
 from lib.dataset.names import with_background
-from lib.errors import DatasetError
+from lib.errors import DatasetError, or_skipped
 from lib.utils.console import counted
 from lib.utils.memory import give_back
 
@@ -210,7 +210,8 @@ def _stop_at(faults):
     """Raise the error of the first of some faults that stop."""
     for fault in faults:
         absent = fault.kind in (kinds.MISSING, kinds.NOT_ANNOTATED)
-        raise (FileNotFoundError if absent else DatasetError)(fault.text)
+        error = (FileNotFoundError if absent else DatasetError)(fault.text)
+        raise or_skipped(error) if fault.kind in kinds.STOP_UNLESS_SKIPPED else error
 
 
 def _without_bad_images(data, faults, on_bad_image):

@@ -17,7 +17,7 @@ import logging
 import mxnet as mx
 import numpy as np
 
-from lib.errors import DatasetError
+from lib.errors import DatasetError, or_skipped
 from lib.utils.console import counted
 from lib.utils.image import get_image, resized_shape
 from rfcn.core.pipeline import in_threads
@@ -160,9 +160,9 @@ class Loader:
         entry = self.roidb[number]
         try:
             image = Loaded(entry, *get_image(entry, *scale, **self.image_settings), np.random.RandomState(self.seed))
-        except (DatasetError, FileNotFoundError):
+        except (DatasetError, FileNotFoundError) as error:
             if self.on_bad_image != 'skip':
-                raise
+                raise or_skipped(error) from None
             return next(self.batches())
         data, label = self.assemble([image] * self.batch_size)
         parts = [self._batch(data, label, 0, [entry] * self.batch_size, [0] * self.batch_size)] * self.devices
@@ -217,7 +217,7 @@ class Loader:
                 return Loaded(entry, *get_image(entry, scale[0], scale[1], **self.image_settings), rng)
             except (DatasetError, FileNotFoundError) as error:
                 if self.on_bad_image != 'skip':
-                    raise
+                    raise or_skipped(error) from None
                 self._note_bad(entry['image'], error)
                 index = rng.randint(len(self.roidb))
         raise DatasetError('%d images in a row could not be read; the last was %s' % (MAX_BAD_IN_A_ROW, entry['image']))

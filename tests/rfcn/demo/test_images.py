@@ -32,8 +32,14 @@ def test_images_that_cannot_be_read_are_named(run, tmp_path):
     with pytest.raises(FileNotFoundError, match='gone.jpg'):
         run('--image', str(tmp_path / 'gone.jpg'))
     (tmp_path / 'text.jpg').write_text('no image')
-    with pytest.raises(DatasetError, match='text.jpg'):
+    with pytest.raises(DatasetError, match='text.jpg') as caught:
         run('--image', str(tmp_path / 'text.jpg'))
+    assert 'on_bad_image' not in str(caught.value)      # nothing would be left
+
+
+def test_a_video_is_told_its_option(run, video):
+    with pytest.raises(DatasetError, match='--image .*film.avi: this is a video: give it with --video'):
+        run('--image', video)
 
 
 def test_a_drawing_that_cannot_be_written_is_named(run, picture, monkeypatch):
@@ -108,7 +114,7 @@ def test_drawings_never_replace_an_image(run, tmp_path, picture):
 def test_a_bad_image_of_a_folder_stops_or_is_left_out_with_a_warning(run, folder, capsys):
     (folder / 'aa.jpg').write_text('no image')
     (folder / 'c.png').symlink_to('gone.png')
-    with pytest.raises(DatasetError, match='aa.jpg'):
+    with pytest.raises(DatasetError, match='aa.jpg: .*Or do without such images: dataset.on_bad_image=skip'):
         run('--image', str(folder))
     out = run('--image', str(folder), '--json', str(folder / 'found.jsonl'), '--thresh', '0.1',
               'dataset.on_bad_image=skip')
