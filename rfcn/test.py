@@ -24,7 +24,7 @@ from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference
 from rfcn.checkpoints.checkpoint import check_is_there
 from rfcn.checkpoints.resume import sum_of_file
-from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
+from rfcn.cli.run import add_params, folder_of_test, last_checkpoint, parse_config, run_folder, start_run
 from rfcn.cli.script import run_script, share
 from rfcn.config.config import dump, with_overrides
 from rfcn.core.detect import save_detections
@@ -210,10 +210,9 @@ def main(argv=None):
     if args.against and workers().first:
         read_summary(args.against)      # what is wrong with it is told before the test, not after
     params = args.params or last_checkpoint(cfg, args.cfg)
-    folder = run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
-    if args.thresh is not None:     # another result than the experiment's, which stays
+    folder = folder_of_test(cfg, args.cfg, args.thresh)
+    if args.thresh is not None:
         cfg = with_overrides(cfg, {'TEST.SCORE_THRESH': args.thresh})
-        folder = folder / ('thresh_%g' % args.thresh)
     with start_run(cfg, folder, params) as cfg:
         def report(imdb, all_boxes, evaluation):
             write_report(cfg, imdb, all_boxes, evaluation, args.report, params=params, against=args.against,

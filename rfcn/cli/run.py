@@ -31,6 +31,7 @@ from rfcn.result import RESULT_FILE, TEST_CONFIG
 logger = logging.getLogger('rfcn')
 
 LOG = 'log.txt'     # the name of a run's log
+OF_THRESH = 'thresh_'       # and a score: the folder of a test with another lowest score, in that of the tests
 OWN = (LOG, CONFIG, TEST_CONFIG, RESULT_FILE)       # what has the same name in each run's folder
 
 
@@ -119,6 +120,17 @@ def run_folder(cfg, cfg_path, image_set):
     return folder / image_set
 
 
+def folder_of_test(cfg, cfg_path, thresh=None):
+    """Where a test writes: the run's folder, or one below it for results with another lowest score (`--thresh`).
+
+    The settings that a test wrote there stand for that test.
+    """
+    folder, beside = run_folder(cfg, cfg_path, cfg.dataset.test_image_set), Path(os.path.abspath(cfg_path)).parent
+    if thresh is not None:      # another result than the experiment's, which stays
+        return folder / (OF_THRESH + '%g' % thresh)
+    return beside if str(beside.parent) == os.path.abspath(folder) and beside.name.startswith(OF_THRESH) else folder
+
+
 def experiment_name(cfg_path):
     """The name of the YAML file. A file that a run wrote beside its log stands for the YAML of that run: else all
     trainings would be the experiment `config`, and replace each other's results.
@@ -127,7 +139,8 @@ def experiment_name(cfg_path):
     if path.name in (CONFIG, TEST_CONFIG) and is_there(path.with_name(LOG)):
         written = load_config(path).dataset     # without overrides: they may name another image set
         folders = Path(written.image_set if path.name == CONFIG else written.test_image_set).parts
-        name, *last = path.parent.parts[-len(folders) - 1:]
+        folder = path.parent.parent if path.parent.name.startswith(OF_THRESH) else path.parent
+        name, *last = folder.parts[-len(folders) - 1:]
         if tuple(last) == folders:
             return name
     return path.stem

@@ -22,7 +22,7 @@ from lib.utils.limits import is_there
 from lib.utils.whole_file import whole_files
 from rfcn import data_sets
 from rfcn.checkpoints.identity import CLASSES
-from rfcn.cli.run import log_to, parse_config, run_folder
+from rfcn.cli.run import folder_of_test, log_to, parse_config
 from rfcn.cli.script import share, whole_number_from
 from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import dump, with_overrides
@@ -177,8 +177,7 @@ def main(argv=None):
     cfg, args = parse_config(__doc__, argv, add_arguments)
     log_to(None, cfg.default.log_level)
     check_folder(args.out)
-    folder = Path(args.detections).parent if args.detections else \
-        run_folder(cfg, args.cfg, cfg.dataset.test_image_set)
+    folder = Path(args.detections).parent if args.detections else folder_of_test(cfg, args.cfg)
     params, tested = read_test(folder) or ('', data_sets.with_classes(cfg))
     imdb = _data_of(cfg, tested, folder)
     saved = Path(args.detections or detections_path(folder, imdb))

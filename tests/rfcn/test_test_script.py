@@ -1,4 +1,5 @@
 """The script `rfcn/test.py`: testing a checkpoint."""
+import json
 import os
 import pickle
 import shutil
@@ -15,6 +16,7 @@ from rfcn import data_sets, evaluate, propose, train_alternate, train_end2end
 from rfcn import test as script
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config, with_overrides
+from rfcn.report import command
 from tests.conftest import TINY_SETS
 
 TRAIN_AND_TEST = [rfcn_end2end_train_test, rfcn_alternate_train_test, rfcn_given_train_test]
@@ -60,6 +62,9 @@ def test_a_threshold_on_the_command_line_is_that_of_detections_and_its_results_s
     assert not any(len(boxes) for of_class in all_boxes for boxes in of_class)
     assert 'AP@0.5' in capsys.readouterr().out
     assert not (tmp_path / 'tiny' / 'test' / 'result.json').exists()      # that of the experiment
+    settings = tmp_path / 'tiny' / 'test' / 'thresh_0.99' / 'test_config.yaml'
+    command.main(['--cfg', str(settings), '--out', str(tmp_path / 'report')])
+    assert json.loads((tmp_path / 'report' / 'report.json').read_text())['facts']['detections'] == 0
 
 
 def test_saved_detections_are_evaluated_again_with_the_same_result(detect):

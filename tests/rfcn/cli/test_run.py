@@ -10,7 +10,7 @@ import pytest
 
 from lib.errors import ConfigError, DatasetError
 from rfcn import test
-from rfcn.cli.run import last_checkpoint, log_to, parse_config, run_folder, start_run
+from rfcn.cli.run import folder_of_test, last_checkpoint, log_to, parse_config, run_folder, start_run
 from rfcn.config.config import dump, with_overrides
 
 
@@ -51,6 +51,18 @@ def test_a_file_that_a_run_wrote_stands_for_the_yaml_of_this_run(tiny_cfg, tmp_p
     (folder / 'log.txt').write_text('')
     for used in cfg, with_overrides(cfg, {'dataset.image_set': 'val', 'dataset.test_image_set': 'val'}):
         assert run_folder(used, str(folder / name), 'val') == tmp_path / 'output' / 'night_shift' / 'val'
+
+
+def test_the_settings_of_a_test_with_another_lowest_score_stand_for_that_test(tiny_cfg, tmp_path):
+    cfg, tests = tiny_cfg(), tmp_path / 'output' / 'night_shift' / 'test'
+    folder = folder_of_test(cfg, 'cfgs/night_shift.yaml', 0.3)
+    assert folder == tests / 'thresh_0.3'
+    folder.mkdir(parents=True)
+    (folder / 'test_config.yaml').write_text(dump(cfg))
+    (folder / 'log.txt').write_text('')
+    assert folder_of_test(cfg, str(folder / 'test_config.yaml')) == folder
+    assert folder_of_test(cfg, str(folder / 'test_config.yaml'), 0.5) == tests / 'thresh_0.5'
+    assert run_folder(cfg, str(folder / 'test_config.yaml'), 'train') == tests.with_name('train')
 
 
 def test_any_other_file_of_that_name_is_a_yaml_like_others(tiny_cfg, tmp_path):
