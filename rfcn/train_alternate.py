@@ -138,7 +138,9 @@ def check_config(cfg):
     alternate = cfg.TRAIN.ALTERNATE
     zero = [key for key in (step + end for step in steps_of(cfg) for end in ('_lr', '_epoch')) if not alternate[key]]
     if zero:
-        raise ConfigError('alternating training needs values above 0 for TRAIN.ALTERNATE: %s' % ', '.join(zero))
+        raise ConfigError('alternating training needs values above 0 for TRAIN.ALTERNATE: %s. Give each step its '
+                          'learning rate and number of epochs, as resnet_v1_101_voc0712_rfcn_alternate_ohem.yaml does'
+                          % ', '.join(zero))
     if not cfg.TRAIN.model_prefix or cfg.TRAIN.model_prefix in STEPS + (FIFTH,):
         raise ConfigError('TRAIN.model_prefix is to name the final checkpoint and must not be empty or one of %s'
                           % ', '.join(STEPS + (FIFTH,)))

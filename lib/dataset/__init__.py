@@ -57,7 +57,7 @@ def read_annotated(name: str, image_set: str, dataset_path: str, classes: Sequen
         DatasetError: the format is unknown, or nothing of the set can be read. Lesser faults are in the result.
     """
     if name not in DATASETS:
-        raise DatasetError("unknown data set '%s'; known are %s" % (name, ', '.join(DATASETS)))
+        raise DatasetError("dataset.dataset: expected one of %s, found '%s'" % (', '.join(DATASETS), name))
     options = {'sets': sets, 'origin': origin}
     try:
         data = DATASETS[name].read(image_set, dataset_path, classes,

@@ -233,7 +233,7 @@ def header(path: str, row: list[str]) -> list[tuple[str, int]] | None:
 def _image_name(path, number, row):
     name = row.get('image', '').replace('\\', '/')
     if not name:
-        raise DatasetError('%s: line %d: has no name of an image' % (path, number))
+        raise DatasetError('%s: line %d: has no name of an image. Write it, or delete the line' % (path, number))
     if SURPLUS in row:
         raise DatasetError('%s: line %d: has more cells than there are columns (decimal commas? a comma in a name '
                            "without quotes? Without a first line 'image,x1,y1,x2,y2,class' there are six): %.200s"

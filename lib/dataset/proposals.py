@@ -65,7 +65,7 @@ def load_proposals(path: str, indexes: Sequence[str]) -> list[np.ndarray]:
     readers = {'.mat': _read_mat, '.npz': _read_npz, '.pkl': _read_pickle}
     extension = os.path.splitext(path)[1].lower()
     if extension not in readers:
-        raise DatasetError('%s: proposals are read from %s' % (path, ', '.join(sorted(readers))))
+        raise DatasetError('%s: expected proposals in a file whose name ends in %s' % (path, ', '.join(readers)))
     arrays, names = readers[extension](path, most_bytes(len(indexes)))
     if names is not None:
         arrays = _by_name(arrays, names, indexes, path)
@@ -102,7 +102,9 @@ def _by_name(arrays, names, indexes, path):
     """The arrays of these images, in their order."""
     number = {name: i for i, name in enumerate(names)}
     if len(number) < len(names):
-        raise DatasetError('%s: it names %d images twice' % (path, len(names) - len(number)))
+        twice = next(name for i, name in enumerate(names) if number[name] != i)
+        raise DatasetError('%s: it names %d images twice, such as %s. Give each image its proposals once'
+                           % (path, len(names) - len(number), twice))
     alike = Counter(map(_bare, names))      # a.jpg and a.png are two images; neither of them is meant by a
     bare = {_bare(name): i for i, name in enumerate(names) if alike[_bare(name)] == 1}
     found = [number.get(index, bare.get(_bare(index))) for index in indexes]
@@ -152,7 +154,8 @@ def _read_npz(path, most):
     names, counts, dets = read_npz(path, ('index', 'counts', 'dets'), most)
     if names.ndim != 1 or dets.ndim != 2 or counts.shape != names.shape or counts.dtype.kind not in 'iu' \
             or counts.min(initial=0) < 0 or counts.max(initial=0) > len(dets) or counts.sum() != len(dets):
-        raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s'
+        raise DatasetError('%s: its arrays do not fit together: index %s, counts %s, dets %s. Expected are n names, n '
+                           'whole numbers, and as many rows as they sum up to'
                            % (path, names.shape, counts.shape, dets.shape))
     if names.dtype.kind not in 'Uiu':
         raise DatasetError('%s: index: an array of texts or whole numbers expected, the names of the images, found %s'

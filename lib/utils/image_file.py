@@ -54,14 +54,14 @@ def imread(path: str | os.PathLike, max_pixels: int | None = MAX_PIXELS) -> np.n
     """
     data = read_bytes(path)
     size = header_size(data)
-    _check_size(path, size, max_pixels)
+    check_size(path, size, max_pixels)
     if is_logluv(data):     # other floating point numbers are not decoded at all
         raise DatasetError('%s: a TIFF of floating point numbers, which have no agreed white. Convert it to 8 bits a '
                            'channel' % shown(path))
     im = _decode(path, data) if size and chunks_fit(data) and scan_fits(data, size) else None
     if im is None:
         raise _no_image(path, data, len(data))
-    _check_size(path, im.shape[1::-1], max_pixels)
+    check_size(path, im.shape[1::-1], max_pixels)
     return im
 
 
@@ -147,7 +147,7 @@ def truncated_files(allowed: bool) -> Iterator[None]:
 def _from_pil(image, max_pixels):
     """The pixels of a PIL image as stored: its orientation is ignored, as `imread` does."""
     name = shown(getattr(image, 'filename', '') or 'PIL image')
-    _check_size(name, image.size, max_pixels)
+    check_size(name, image.size, max_pixels)
     if 0 in image.size:
         raise _no_array('a PIL image of %d x %d pixels' % image.size, '')
     if image.mode in ('I', 'F') or image.mode.startswith('I;'):
@@ -251,7 +251,8 @@ def read_bytes(path: str | os.PathLike, most: int = -1, from_end: bool = False) 
     return data
 
 
-def _check_size(path, size, max_pixels):
+def check_size(path: str | os.PathLike, size: tuple[int, int] | None, max_pixels: int | None) -> None:
+    """Raise a DatasetError if an image (width, height) has more than `max_pixels` pixels; None is no limit."""
     if size and max_pixels and size[0] * size[1] > max_pixels:
         raise DatasetError('%s: an image of %d x %d pixels, more than the limit of %d pixels. Make it smaller, or '
-                           'raise the limit' % (shown(path), size[0], size[1], max_pixels))
+                           'raise the limit, dataset.MAX_PIXELS' % (shown(path), size[0], size[1], max_pixels))

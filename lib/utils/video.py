@@ -23,6 +23,7 @@ from lib.utils.whole_file import whole_file
 EXTENSION, SMALLER = '.avi', '.mp4'
 CODECS = {EXTENSION: 'MJPG', SMALLER: 'mp4v'}
 USUAL_RATE = 25.0   # frames per second of a video that does not state its rate
+_REMEDY = 'Convert it to mp4, for example with ffmpeg'
 NO_FRAME_FOR = 20.0     # seconds after which a stream that gives no frame is taken to have ended
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def read_frames(path: str | os.PathLike, every: int = 1) -> Iterator[np.ndarray]
     finally:
         capture.release()
     if number == 0:
-        raise DatasetError('%s: a video without a frame that OpenCV can decode' % shown(path))
+        raise DatasetError('%s: a video without a frame that OpenCV can decode. %s' % (shown(path), _REMEDY))
     if number < announced - rate:   # more than a second is missing; what is announced may be an estimate
         logger.warning('%s: of %d frames only %d could be read. Is the file truncated?', path, announced, number)
 
@@ -147,7 +148,8 @@ def read_stream(source: str) -> Iterator[tuple[float, np.ndarray]]:
     finally:
         ended.set()
     if first is None:
-        raise DatasetError('%s: no frame came within %g seconds' % (shown(source), NO_FRAME_FOR))
+        raise DatasetError('%s: no frame came within %g seconds. Is it switched on and connected?'
+                           % (shown(source), NO_FRAME_FOR))
 
 
 def steady(timed_frames: Iterable[tuple[float, np.ndarray]], rate: float) -> Iterator[np.ndarray]:
@@ -178,8 +180,7 @@ def _open(path):
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise DatasetError('%s: expected a video, found %d bytes that OpenCV cannot read: it is damaged, truncated or '
-                           'of an unknown format. Convert it to mp4, for example with ffmpeg'
-                           % (shown(path), os.path.getsize(path)))
+                           'of an unknown format. %s' % (shown(path), os.path.getsize(path), _REMEDY))
     return capture
 
 

@@ -165,7 +165,9 @@ def split_params(arrays: Params, source: str, for_inference: bool = False) -> tu
     for tagged, value in arrays.items():
         kind, _, name = tagged.partition(':')
         if kind not in ('arg', 'aux') or not name:
-            raise CheckpointError("%s: parameters are called 'arg:<name>' or 'aux:<name>', not %r" % (source, tagged))
+            raise CheckpointError("%s: expected parameters called 'arg:<name>' or 'aux:<name>', found %r. Save them "
+                                  'by mx.model.save_checkpoint; of GluonCV, rfcn import --mxnet takes a backbone'
+                                  % (source, tagged))
         (arg_params if kind == 'arg' else aux_params)[name] = value
     for name in [n for n in arg_params if n.endswith(TEST_SUFFIX)]:
         value = arg_params.pop(name)

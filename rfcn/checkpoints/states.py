@@ -120,7 +120,8 @@ def _read_told(told, path):
         _check_progress(progress)
         return progress, _read_identity(told) if _IDENTITY in told else None
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError('%s: no training state of this project (%s)' % (path, error)) from None
+        raise CheckpointError('%s: no training state of this project (%s). A training can begin with the parameters '
+                              'beside it: network.pretrained' % (path, error)) from None
 
 
 def _parsed(array):

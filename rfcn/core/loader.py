@@ -220,7 +220,8 @@ class Loader:
                     raise or_skipped(error) from None
                 self._note_bad(entry['image'], error)
                 index = rng.randint(len(self.roidb))
-        raise DatasetError('%d images in a row could not be read; the last was %s' % (MAX_BAD_IN_A_ROW, entry['image']))
+        raise DatasetError('%d images in a row could not be read; the last was %s. Is their disk there? rfcn check '
+                           'names all that cannot be read' % (MAX_BAD_IN_A_ROW, entry['image']))
 
     def log_skipped(self):
         """Log, at the end of a run, which images were replaced by others."""

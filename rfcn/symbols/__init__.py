@@ -49,6 +49,7 @@ def make_symbol(cfg):
     known = symbols()
     if cfg.symbol not in known:
         fault = 'no network is called %r' % cfg.symbol if cfg.symbol else 'the configuration names no network'
-        raise ConfigError('symbol: %s; there are %s' % (fault, ', '.join(sorted(known))))
+        raise ConfigError('symbol: %s. Write a trunk (%s) and a detector (%s), as in resnet_v1_50_rfcn'
+                          % (fault, ', '.join(TRUNKS), ', '.join(DETECTORS)))
     detector, trunk = known[cfg.symbol]
     return detector(cfg, trunk)

@@ -120,7 +120,7 @@ def test_an_unknown_key_is_refused_with_the_one_that_was_meant(train):
 
 
 def test_an_unknown_network_is_refused_with_those_that_there_are(train):
-    with pytest.raises(ConfigError, match="no network is called 'resnet50'; there are .*resnet_v1_50_rfcn"):
+    with pytest.raises(ConfigError, match="no network is called 'resnet50'. Write a trunk .*resnet_v1_50, .*rfcn"):
         train('symbol=resnet50')
 
 

@@ -49,7 +49,7 @@ def test_what_headers_tell_stops_a_training_before_it_starts_and_a_validation_to
 
 
 def test_an_unknown_format_of_data_is_refused(tiny_cfg):
-    with pytest.raises(DatasetError, match="unknown data set 'kitti'; known are .*PascalVOC"):
+    with pytest.raises(DatasetError, match="dataset.dataset: expected one of PascalVOC, coco, .* found 'kitti'"):
         data_sets.training_roidb(tiny_cfg('dataset.dataset=kitti'))
 
 

@@ -22,7 +22,7 @@ from lib.dataset.voc_xml import add_box, parse_xml
 from lib.dataset.yolo import LABELS, label_line, names_lines
 from lib.dataset.yolo_files import Description
 from lib.errors import DatasetError
-from lib.utils.image_file import image_head, imread, imwrite, truncated_files
+from lib.utils.image_file import check_size, image_head, imread, imwrite, truncated_files
 from lib.utils.image_header import upright
 from lib.utils.limits import MAX_PIXELS
 
@@ -72,9 +72,7 @@ def readable_part(path: str, max_pixels: int | None = MAX_PIXELS) -> np.ndarray:
         FileNotFoundError: there is no such image.
         DatasetError: nothing of it can be read, or it has more than `max_pixels` pixels.
     """
-    width, height = image_head(path).size
-    if max_pixels and width * height > max_pixels:
-        raise DatasetError('%s: an image of %d x %d pixels, more than the limit' % (path, width, height))
+    check_size(path, image_head(path).size, max_pixels)
     try:
         with truncated_files(True), open(path, 'rb') as file, Image.open(file) as picture:
             return np.asarray(picture.convert('RGB'))[:, :, ::-1].copy()

@@ -110,7 +110,7 @@ def test_a_label_is_the_class_of_the_same_name_or_else_of_the_same_letters(folde
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,\u0663,4,cat\n', r'line 2: expected four numbers'),      # an Arabic three
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2\n', r'line 2: expected four numbers'),
     ('a.jpg,1,2,3,4,cat\na.jpg,1,2,3,4,\n', r'line 2: expected four numbers x1, y1, x2, y2 and a class'),
-    ('a.jpg,1,2,3,4,cat\n,1,2,3,4,cat\n', r'line 2: has no name of an image'),
+    ('a.jpg,1,2,3,4,cat\n,1,2,3,4,cat\n', r'line 2: has no name of an image. Write it'),
     ('image,x1,y1,x2,class\na.jpg,1,2,3,cat\n', r'line 1: names the columns image, x1, y1, x2, class and lacks y2'),
     ('image,x1,y1,x2,y2,class,difficult\na.jpg,1,2,3,4,cat,\na.jpg,1,2,3,4,cat,maybe\n',
      r"line 3: difficult must be 0 or 1 \(or true, false, null\), not 'maybe'"),

@@ -98,7 +98,7 @@ def test_arrays_of_an_npz_file_that_do_not_fit_together_are_refused(tmp_path, wr
 def test_folders_belong_to_a_name_and_a_name_stands_once(tmp_path):
     path = write_npz(tmp_path / 'a.npz', index=('b/1', 'a/1', 'c/1.jpg'))
     assert [len(proposals) for proposals in load_proposals(path, ['a/1', 'b/1', 'c/1'])] == [0, 1, 1]
-    with pytest.raises(DatasetError, match='it names 1 images twice'):
+    with pytest.raises(DatasetError, match='it names 1 images twice, such as 1. Give each'):
         load_proposals(write_npz(tmp_path / 'a.npz', index=('1', '1', '2')), ['1'])
 
 
@@ -174,7 +174,7 @@ def test_an_array_that_is_no_list_of_boxes_is_refused(tmp_path, array, found):
     ('a.npz', b'PK\3\4nonsense', 'not an .npz file of plain arrays index, counts, dets'),
     ('a.npz', pickle.dumps([1]), 'not an .npz file'), ('a.pkl', b'nonsense', 'not a pickle that can be read'),
     ('a.pkl', pickle.dumps(3), 'a list of arrays or a dict of them expected, found int'),
-    ('a.txt', b'', 'proposals are read from .mat, .npz, .pkl')])
+    ('a.txt', b'', 'expected proposals in a file whose name ends in .mat, .npz, .pkl')])
 def test_a_damaged_or_strange_file_is_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DatasetError, match='%s: .*%s' % (name, message)):

@@ -281,7 +281,7 @@ def test_detections_for_another_number_of_classes_or_images_are_refused(voc):
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(DatasetError, match="unknown data set 'voc'; known are PascalVOC, coco"):
+    with pytest.raises(DatasetError, match="dataset.dataset: expected one of PascalVOC, coco, .* found 'voc'"):
         make_dataset('voc', 'train', '')
 
 

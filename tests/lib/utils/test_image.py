@@ -142,7 +142,7 @@ def test_what_to_do_is_told_where_the_decoder_raises_an_error(tmp_path):
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     # A png of a few bytes whose header announces 100,000 x 100,000 pixels, 30 gigabytes.
     (tmp_path / 'a.png').write_bytes(png_header(100000))
-    with pytest.raises(DatasetError, match=r'a\.png: an image of 100000 x 100000 pixels, more than the limit of 8'):
+    with pytest.raises(DatasetError, match=r'a\.png: an image of 100000 x 100000 pixels, .* limit, dataset.MAX_PIXELS'):
         imread(str(tmp_path / 'a.png'))
 
 

@@ -352,5 +352,5 @@ def test_a_set_in_voc_s_layout_without_annotations_is_named(voc):
 
 
 def test_an_unknown_format_is_refused_with_the_known_ones():
-    with pytest.raises(DatasetError, match="unknown data set 'voc'; known are PascalVOC, coco, csv, yolo"):
+    with pytest.raises(DatasetError, match="dataset.dataset: expected one of PascalVOC, coco, csv, yolo, found 'voc'"):
         read_annotated('voc', 'train', '.')
