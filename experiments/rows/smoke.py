@@ -2,6 +2,7 @@
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from experiments.rows.table import GIVEN, ROOT, find_row
 from lib.utils.memory import MEGABYTE, peak
 from rfcn.cli.run import run_folder
 from rfcn.config.config import load_config
+from rfcn.launching.agent import end_with_parent
 from rfcn.result import RESULT_FILE
 from rfcn.train_alternate import steps_of
 
@@ -129,7 +131,8 @@ def smoke_apart(row, folder):
     """`smoke` in a process of its own, with a log in `folder`. None where it failed."""
     folder.mkdir(parents=True, exist_ok=True)
     outcome, log = folder / 'smoke.json', folder / 'smoke.log'
-    command = [sys.executable, '-m', 'experiments.rows.smoke', row.name, str(folder / 'run'), str(outcome)]
+    command = [sys.executable, '-m', 'experiments.rows.smoke', row.name, str(folder / 'run'), str(outcome),
+               str(os.getpid())]
     with open(str(log), 'w') as file:
         status = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, cwd=str(ROOT))
     shutil.rmtree(str(folder / 'run'), ignore_errors=True)
@@ -137,8 +140,9 @@ def smoke_apart(row, folder):
 
 
 def main():
-    """Name of a row, folder to work in, file for the outcome."""
-    name, folder, outcome = sys.argv[1:]
+    """Name of a row, folder to work in, file for the outcome, number of the process that waits for it."""
+    name, folder, outcome, parent = sys.argv[1:]
+    end_with_parent(int(parent))
     Path(outcome).write_text(json.dumps(smoke(find_row(name), Path(folder))._asdict()))
 
 

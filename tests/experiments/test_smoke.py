@@ -1,17 +1,21 @@
 """Smoke tests of the rows: the data and weights that they make, and that a row of each kind runs."""
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from experiments import reproduce
 from experiments.rows import smoke, smoke_data
-from experiments.rows.table import ROWS, find_row
+from experiments.rows.table import ROOT, ROWS, find_row
 from lib.dataset import make_dataset
 from lib.dataset.proposals import load_proposals
 from rfcn import data_sets
 from rfcn.checkpoints import checkpoint
 from rfcn.config.config import load_config
+from rfcn.launching.agent import PRCTL
 
 
 def configured(name, folder, *overrides):
@@ -94,6 +98,15 @@ def test_losses_that_are_not_finite_fail(tmp_path):
         smoke.training_record(tmp_path)
     with pytest.raises(AssertionError, match='nothing was trained'):
         smoke.training_record(tmp_path / 'none')
+
+
+@pytest.mark.skipif(PRCTL is None, reason='of Linux')
+def test_a_smoke_test_whose_parent_has_ended_is_killed(tmp_path):
+    with subprocess.Popen(['sleep', '60']) as other:
+        command = [sys.executable, '-m', 'experiments.rows.smoke', 'demo', str(tmp_path), str(tmp_path / 'outcome')]
+        status = subprocess.call(command + [str(other.pid)], cwd=str(ROOT))
+        other.kill()
+    assert status == -signal.SIGKILL and not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('name', ['demo', 'demo_alternate'])
