@@ -170,6 +170,7 @@ def box_annotator_ohem(cls_score, bbox_pred, labels, bbox_targets, bbox_weights,
     """Online hard example mining, by MXNet's own operators; `lib/rcnn/sample_rois.py` has the same rule in NumPy.
 
     The `rois_per_image` RoIs of each image with the largest loss are kept; the others get label -1 and weight 0.
+    Departure: the release keeps as many of all images of a device together. With one image the two are the same.
     The release calls back into Python here; ranking by two sorts gives the same RoIs and needs no callback, so a
     training graph with `CXX_PROPOSAL` leaves C++ once, for the RoIs' targets.
 

@@ -2,7 +2,7 @@
 from rfcn.checkpoints.identity import check_fine_tuning
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import dump, load_config
-from rfcn.prepared_config import FEWEST_EPOCHS, PRETRAINED, as_yaml, configuration, schedule
+from rfcn.prepared_config import FEWEST_EPOCHS, PRETRAINED, SMALL, as_yaml, configuration, schedule
 
 
 def test_epochs_follow_from_pictures_minutes_and_speed():
@@ -12,11 +12,13 @@ def test_epochs_follow_from_pictures_minutes_and_speed():
     # a twentieth of the updates at a tenth of the rate, 0.002
     assert (found['warmup'], found['warmup_step'], found['warmup_lr']) == (True, 400 * 7 // 20, 0.0002)
     assert schedule(200, 1.0, 1e6, PRETRAINED)['end_epoch'] == 30
+    # 50.5, so 51 batches of four: 12 epochs of 204 s
+    assert schedule(101, 4.0, 12.01 * 204 / 60 / 0.85, SMALL)['end_epoch'] == 12
 
 
 def test_too_few_minutes_are_told(caplog):
     assert schedule(200, 1.0, 1, PRETRAINED)['end_epoch'] == FEWEST_EPOCHS
-    assert '1 minutes are 0.1 epochs; trained are 3' in caplog.text
+    assert '1 minutes are 0.1 epochs; trained are 3, in some 24 minutes' in caplog.text     # 20, and 15 % of the whole
 
 
 def test_the_runs_of_each_folder_have_a_place_of_their_own(tmp_path, monkeypatch):

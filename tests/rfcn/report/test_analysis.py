@@ -83,6 +83,14 @@ def test_of_several_boxes_in_the_wrong_place_the_best_one_would_be_the_hit():
     assert analysis.error_costs(scene, judged, CLASSES)['place'] == 1
 
 
+def test_a_box_beside_an_object_that_need_not_be_found_would_be_no_hit_in_the_right_place():
+    scene = objects((1, box(0), True), (1, box(40)))
+    judged = analysis.judge_detections(scene, detections((1, box(0, height=4), 0.9), (1, box(40), 0.8)))
+    assert judged.verdicts.tolist() == [PLACE, HIT] and judged.targets.tolist() == [NONE, 1]
+    # Mended it is gone, so that the hit is the first: 1, not 0.5.
+    assert analysis.error_costs(scene, judged, CLASSES)['place'] == 0.5
+
+
 def test_objects_and_detections_of_other_images_do_not_meet():
     scene = objects((1, box(0)), (1, box(0)), images=[0, 1])
     judged = analysis.judge_detections(scene, detections((1, box(0), 0.9, 0), (1, box(20), 0.8, 1), images=2))
@@ -103,6 +111,13 @@ def test_the_objects_of_each_size_have_a_curve_of_their_own():
     aps = {name: analysis.mean_ap(curves) for name, curves in analysis.size_curves(scene, judged, CLASSES).items()}
     # small: an error of 10 x 10 first, then the hit. medium: the object of 40 x 40 is missed. large: there is none.
     assert aps['small'] == 0.5 and aps['medium'] == 0 and np.isnan(aps['large'])
+
+
+@pytest.mark.parametrize('side, ap', [(31, 1), (32, 0.5)])
+def test_an_error_counts_at_the_size_of_its_own_box(side, ap):
+    scene = objects((1, box(0, 40, 40)))        # medium, as is an error from 32 x 32 pixels on
+    judged = analysis.judge_detections(scene, detections((1, box(0, 40, 40), 0.8), (1, box(100, side, side), 0.9)))
+    assert analysis.mean_ap(analysis.size_curves(scene, judged, CLASSES)['medium']) == ap
 
 
 def test_the_confusion_matrix_counts_what_objects_are_taken_for():
