@@ -23,7 +23,7 @@ from lib.dataset.files import (
     numbered_lines,
     relative,
 )
-from lib.dataset.voc_files import has_xml, listed_sets, quietly, two_folders
+from lib.dataset.voc_files import has_xml, has_xml_below, listed_sets, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo import LABELS, read_line
 from lib.dataset.yolo_files import DESCRIPTIONS, Description, find_images, label_paths
@@ -248,7 +248,8 @@ def _xml_folders(folder) -> list[str]:
     if apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
         _note_joined(folder, os.path.join(folder, apart[1]), 'there are no lists in ImageSets/Main')
         return [WHOLE]
-    return _named(folder, [name for name in _folders(folder) if has_xml(os.path.join(folder, name))])
+    return _named(folder, [name for name in _folders(folder)
+                           if (has_xml_below if role_of(name) else has_xml)(os.path.join(folder, name))])
 
 
 def _note_joined(folder, images, reason):

@@ -133,12 +133,12 @@ class Flat:
         return list(dict.fromkeys(stems))
 
     def all_sets(self) -> list[Flat]:
-        """The layouts of all folders beside this one that hold pictures and XML files; at least this one."""
+        """The layouts of all folders beside this one with pictures and XML files; at least this one."""
         if self.image_set == '.':
             return [self]
         return [Flat(entry.path, relative(entry.path, self.dataset_path), self.dataset_path)
                 for entry in sorted(os.scandir(os.path.dirname(self.folder)), key=lambda entry: entry.name)
-                if entry.is_dir() and belongs(entry.name) and has_xml(entry.path)] or [self]
+                if entry.is_dir() and belongs(entry.name) and has_xml_below(entry.path)] or [self]
 
 
 def listed_sets(folder: str) -> list[str]:
@@ -151,6 +151,11 @@ def has_xml(folder: str) -> bool:
     """Whether a folder holds both XML files and pictures."""
     names = [name.lower() for name in os.listdir(folder) if belongs(name)]
     return any(name.endswith('.xml') for name in names) and any(name.endswith(IMAGE_EXTENSIONS) for name in names)
+
+
+def has_xml_below(folder: str) -> bool:
+    """Whether a folder, or one below it, holds both XML files and pictures."""
+    return any(map(has_xml, {os.path.dirname(path) for path in files_below(folder, ('.xml',), quietly)}))
 
 
 def two_folders(dataset_path: str) -> tuple[str, str] | None:
@@ -178,7 +183,7 @@ def find_layout(image_set: str, dataset_path: str) -> Lists | Flat:
         return Unlisted(dataset_path, *apart)
     for name in names_of_set(image_set):
         folder = os.path.join(dataset_path, name)
-        if os.path.isdir(folder) and has_xml(folder):
+        if os.path.isdir(folder) and has_xml_below(folder):
             return Flat(folder if name == '.' else inside(dataset_path, name), image_set, dataset_path)
     raise FileNotFoundError("%s: there is no folder ImageSets/Main for the image set '%s'. Expected Annotations, "
                             "ImageSets/Main and JPEGImages there, or in a folder VOC2007 and the set 2007_trainval, or "
@@ -211,8 +216,9 @@ class Images:
         candidates += [stem + extension for extension in IMAGE_EXTENSIONS] + [stem]
         if named:
             candidates += [named + extension for extension in IMAGE_EXTENSIONS]
-        names = self._of_folder(folder)
-        found = dict.fromkeys(filter(None, (names.get(_lower_extension(name)) for name in candidates)))
+        files, by_lower = self._of_folder(folder)
+        found = [form for name in candidates for form in (name, by_lower.get(_lower_extension(name))) if form in files]
+        found = dict.fromkeys(found)
         paths = [path for path in (os.path.join(folder, name) for name in found) if os.path.isfile(path)]
         if not paths:
             places = [folder, *folders_below(self.folder)]
@@ -225,11 +231,13 @@ class Images:
         return paths[0], paths[1] if len(paths) > 1 else ''
 
     def _of_folder(self, folder):
-        """The files of a folder by their names with extensions in lower case: those of files may be in any case."""
+        """The names of a folder's files, and the same by their names with extensions in lower case: those of files may
+        be in any case.
+        """
         if folder not in self._names:
             names = [name for name in os.listdir(folder) if belongs(name)
                      and not name.lower().endswith(('.xml', '.txt'))] if os.path.isdir(folder) else []
-            self._names[folder] = {_lower_extension(name): name for name in sorted(names, reverse=True)}
+            self._names[folder] = set(names), {_lower_extension(name): name for name in sorted(names, reverse=True)}
         return self._names[folder]
 
 
