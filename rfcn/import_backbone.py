@@ -17,6 +17,7 @@ if __package__ in (None, ''):
     sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
     import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
 
+import filecmp
 import glob
 import os
 import re
@@ -28,6 +29,7 @@ import yaml
 from lib.errors import UserError
 from lib.utils.console import say
 from lib.utils.folders import check_folder, locked_folder, make_folder
+from lib.utils.limits import is_there
 from lib.utils.whole_file import check_not_read, save_whole
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
@@ -59,7 +61,7 @@ def import_trunk(source, prefix, means, given):
         path of the file.
     Raises:
         CheckpointError: an array of another shape than the trunk's: a wide or a grouped ResNet.
-        UserError: the source would be replaced.
+        UserError: the source, or another backbone, would be replaced.
     """
     path = checkpoint.params_path(prefix, 0)
     check_not_read([path], [given])
@@ -70,6 +72,9 @@ def import_trunk(source, prefix, means, given):
 
     def write(params, note):
         checkpoint.write_arrays(params, checkpoint.tag_params(arg_params, aux_params))
+        if is_there(path) and not filecmp.cmp(params, path, shallow=False):
+            raise UserError('%s: another backbone is there, which this one would replace. Give another folder, '
+                            '--output FOLDER, or move that file away' % path)
         Path(note).write_text(note_text(source, means), encoding='utf-8')
     save_whole([path, note_of_backbone(path)], write, last_tells=True)
     return path

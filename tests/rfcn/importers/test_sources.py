@@ -136,6 +136,17 @@ def test_a_backbone_is_not_replaced_by_what_is_made_of_it(nets, tmp_path):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+def test_another_backbone_is_not_replaced_and_the_same_one_may_be_imported_again(nets, tmp_path):
+    nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
+    arguments = ['--mxnet', str(tmp_path / 'net.params'), '--output', str(tmp_path / 'out')]
+    import_backbone.main(arguments)
+    import_backbone.main(arguments)
+    before = {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()}
+    with pytest.raises(UserError, match='resnet_v1_18-0000.params: another backbone is there, .* --output FOLDER'):
+        import_backbone.main(arguments + ['--means', 'source'])
+    assert {path.name: path.read_bytes() for path in (tmp_path / 'out').iterdir()} == before
+
+
 def test_the_sources_own_means_are_printed_if_asked_for(nets, tmp_path, capsys):
     nets('resnet18_v1').save_parameters(str(tmp_path / 'net.params'))
     arguments = ['--mxnet', str(tmp_path / 'net.params'), '--means', 'source', '--output', str(tmp_path)]
