@@ -81,8 +81,8 @@ def complete_set(data: AnnotatedSet) -> tuple[AnnotatedSet, list[str]]:
     faults = stopping(data.faults) + unknown_labels(data)
     if faults:
         raise DatasetError('%s. rfcn check lists all faults (%d here; --cfg is any configuration, behind it '
-                           'dataset.dataset=%s dataset.dataset_path=FOLDER dataset.image_set=%s), and its --fix writes '
-                           'annotations without them'
+                           'dataset.dataset=%s dataset.dataset_path=FOLDER dataset.image_set=%s), and its --fix leaves '
+                           'out what cannot be read'
                            % (faults[0].text.rstrip('.'), len(faults), data.format, data.image_set))
     if not data.annotated:
         raise DatasetError('%s: has no annotations; there is nothing to convert' % data.name)
