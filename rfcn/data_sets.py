@@ -1,6 +1,7 @@
 """The data sets of a configuration: their images, their options, their classes."""
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from lib.dataset import load_imdbs, published_classes, roidb_of
@@ -10,6 +11,8 @@ from lib.errors import ConfigError
 from rfcn.checkpoints.identity import CLASSES, classes_of
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config, with_overrides
+
+logger = logging.getLogger(__name__)
 
 _opened = {}    # data sets that `with_classes` opened, for the next call of `datasets`: so files are read once
 
@@ -78,7 +81,7 @@ def with_classes(cfg: Config, params: str | None = None) -> Config:
     """
     known = classes_of(identity_of_params(params)) if params and not cfg.dataset.CLASSES else ()
     if known:
-        return with_overrides(cfg, {CLASSES: list(known)})
+        return _with_names(cfg, known, 'checkpoint')
     if cfg.dataset.CLASSES:
         return cfg
     try:
@@ -91,4 +94,12 @@ def with_classes(cfg: Config, params: str | None = None) -> Config:
                           'dataset.*, or, with a trained network, use the config.yaml that training wrote'
                           % error) from None
     _opened[_reading(cfg, cfg.dataset.image_set)] = imdbs
-    return with_overrides(cfg, {CLASSES: list(imdbs[0].classes[1:])})
+    return _with_names(cfg, imdbs[0].classes[1:], 'data set')
+
+
+def _with_names(cfg, names, whose):
+    found = with_overrides(cfg, {CLASSES: list(names)})
+    if found.dataset.NUM_CLASSES != cfg.dataset.NUM_CLASSES:
+        logger.info('dataset.NUM_CLASSES is %d, for the classes of the %s and the background, in place of %d',
+                    found.dataset.NUM_CLASSES, whose, cfg.dataset.NUM_CLASSES)
+    return found

@@ -53,9 +53,12 @@ def test_an_unknown_format_of_data_is_refused(tiny_cfg):
         data_sets.training_roidb(tiny_cfg('dataset.dataset=kitti'))
 
 
-def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cfg):
-    cfg = data_sets.with_classes(tiny_cfg('dataset.CLASSES=[]'))
+def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cfg, caplog):
+    caplog.set_level('INFO')
+    cfg = data_sets.with_classes(tiny_cfg('dataset.CLASSES=[]', 'dataset.NUM_CLASSES=5'))
     assert cfg.dataset.CLASSES == ('blue', 'red') and cfg.dataset.NUM_CLASSES == 3
+    said = 'dataset.NUM_CLASSES is 3, for the classes of the data set and the background, in place of 5'
+    assert said in caplog.messages
     named = tiny_cfg('dataset.CLASSES=[red, blue]')
     assert data_sets.with_classes(named) is named
 
