@@ -11,7 +11,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from lib.errors import UserError
+from lib.errors import UserError, error_line
 
 OPSET = 13        # of ai.onnx, the standard operators
 IR_VERSION = 8    # of the file; ONNX Runtime reads it since 1.10
@@ -74,12 +74,14 @@ class Graph:
             path: of the file. metadata: name -> text, which the file carries.
             integer_outputs: names of outputs that are int64 and not float32.
         Raises:
-            UserError: the package onnx is not installed.
+            UserError: the package onnx is not installed, or cannot be imported.
         """
         try:
             import onnx
-        except ImportError:
-            raise UserError('to write an ONNX file takes the package onnx: pip install onnx') from None
+        except Exception as error:      # a package that does not suit another one can fail in any way
+            absent = isinstance(error, ModuleNotFoundError) and error.name == 'onnx'
+            remedy = 'pip install onnx' if absent else 'it is installed, and its import fails: ' + error_line(error)
+            raise UserError('to write an ONNX file takes the package onnx: ' + remedy) from error
         from onnx import TensorProto, helper, numpy_helper
         inputs = [helper.make_tensor_value_info(value.name, TensorProto.FLOAT, value.shape) for value in self.inputs]
         outputs = [helper.make_tensor_value_info(

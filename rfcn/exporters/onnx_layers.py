@@ -10,6 +10,7 @@ from rfcn.exporters.onnx_graph import FLOAT, Graph, columns, ints, numbers_to, s
 
 DEFORMABLE = ('_contrib_DeformableConvolution', '_contrib_DeformablePSROIPooling')
 ACTIVATIONS = {'relu': 'Relu', 'sigmoid': 'Sigmoid', 'tanh': 'Tanh'}
+POOLINGS = {'max': ('MaxPool', 'GlobalMaxPool'), 'avg': ('AveragePool', 'GlobalAveragePool')}
 LEAST_SIDE = np.float32(0.1)    # cells, of a RoI
 SPLIT = np.float32(2 ** 12)     # `quotient` splits numbers at the digit that counts 1 / SPLIT
 
@@ -23,7 +24,7 @@ def add_network(graph: Graph, symbol, arg_params, aux_params):
     Returns:
         list of the names that the symbol's outputs have in `graph`.
     Raises:
-        ConfigError: an operator that is not in the table.
+        ConfigError: an operator, or a kind of one, that is not in the table.
     """
     described = json.loads(symbol.tojson())
     params = dict(arg_params, **aux_params)
@@ -82,14 +83,26 @@ def _batch_norm(graph, attributes, data, gamma, beta, mean, var):
     return graph('BatchNormalization', data, gamma, beta, mean, var, epsilon=float(attributes.get('eps', 1e-3)))
 
 
+def _counterpart(table, kind, op):
+    if kind not in table:
+        raise ConfigError('%s of the kind %s cannot be written as ONNX; those that can: %s'
+                          % (op, kind, ', '.join(sorted(table))))
+    return table[kind]
+
+
+def _activation(graph, attributes, data):
+    return graph(_counterpart(ACTIVATIONS, attributes['act_type'], 'Activation'), data)
+
+
 def _pooling(graph, attributes, data):
     kind = attributes.get('pool_type', 'max')
+    of_windows, of_all = _counterpart(POOLINGS, kind, 'Pooling')
     if attributes.get('global_pool', False):
-        return graph({'avg': 'GlobalAveragePool', 'max': 'GlobalMaxPool'}[kind], data)
+        return graph(of_all, data)
     ceil = int(attributes.get('pooling_convention', 'valid') == 'full')
     if kind == 'max':
-        return graph('MaxPool', data, ceil_mode=ceil, **_window(attributes))
-    return graph('AveragePool', data, ceil_mode=ceil, count_include_pad=int(attributes.get('count_include_pad', True)),
+        return graph(of_windows, data, ceil_mode=ceil, **_window(attributes))
+    return graph(of_windows, data, ceil_mode=ceil, count_include_pad=int(attributes.get('count_include_pad', True)),
                  **_window(attributes))
 
 
@@ -141,7 +154,7 @@ def _best_anchors(graph, attributes, cls_prob, bbox_pred, im_info):
 TABLE = {
     'Convolution': _convolution,
     'BatchNorm': _batch_norm,
-    'Activation': lambda graph, attributes, data: graph(ACTIVATIONS[attributes['act_type']], data),
+    'Activation': _activation,
     'Pooling': _pooling,
     'elemwise_add': lambda graph, attributes, *inputs: graph('Add', *inputs),
     'broadcast_add': lambda graph, attributes, *inputs: graph('Add', *inputs),

@@ -113,6 +113,16 @@ def test_operators_that_the_table_does_not_have_are_named():
         add_network(Graph(), symbol, {}, {})
 
 
+@pytest.mark.parametrize('layer, kinds', [
+    (dict(op='Activation', act_type='softrelu'), 'relu, sigmoid, tanh'),
+    (dict(op='Pooling', pool_type='sum', global_pool=True, kernel=(1, 1)), 'avg, max'),
+    (dict(op='Pooling', pool_type='sum', kernel=(2, 2)), 'avg, max')])      # it was written as that of averages
+def test_kinds_of_layers_that_onnx_lacks_are_refused(layer, kinds):
+    symbol = getattr(mx.sym, layer.pop('op'))(mx.sym.Variable('data'), **layer)
+    with pytest.raises(ConfigError, match='of the kind s.* cannot be written as ONNX; those that can: %s$' % kinds):
+        add_network(Graph(), symbol, {}, {})
+
+
 @pytest.mark.parametrize('setting, named', [
     ('TEST.NMS_METHOD=soft_linear', '^TEST.NMS_METHOD.*plain non-maximum suppression'),
     ('TEST.BOX_VOTING=true', '^TEST.BOX_VOTING.*plain non-maximum suppression'),
@@ -126,6 +136,14 @@ def test_detections_that_a_file_cannot_make_are_refused(setting, named, tiny_cfg
 def test_without_the_package_onnx_a_sentence_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'onnx', None)
     with pytest.raises(UserError, match='takes the package onnx: pip install onnx$'):
+        Graph().save(str(tmp_path / 'model.onnx'), {})
+
+
+def test_a_package_onnx_that_fails_is_not_told_as_missing(monkeypatch, tmp_path):
+    (tmp_path / 'onnx.py').write_text('import ml_dtypes_that_is_not_there')
+    monkeypatch.delitem(sys.modules, 'onnx', raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UserError, match='it is installed, and its import fails: No module named .ml_dtypes_that'):
         Graph().save(str(tmp_path / 'model.onnx'), {})
 
 
