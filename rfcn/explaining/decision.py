@@ -128,7 +128,7 @@ def explain(detector: Detector, image: Image, box: Optional[Sequence[float]] = N
     scores, boxes = _decoded(outputs['rois'], outputs['cls_prob'][0], outputs['bbox_pred'][0], im_info[0], detector.cfg)
     found = None
     if box is None:
-        found = _chosen_detection(detector, im_info, outputs, class_name, detection)
+        found = _chosen_detection(detector, tensor, im_info, outputs, class_name, detection)
         number = detector.class_number(found.class_name)
         roi = outputs['rois'][_row_of(found, scores[:, number], _of_class(boxes, number)), 1:]
     else:
@@ -229,8 +229,8 @@ def _checked_box(box, image):
     return box
 
 
-def _chosen_detection(detector, im_info, outputs, class_name, number):
-    view = View(mx.io.DataBatch(data=[None, mx.nd.array(im_info)]), 1, [None])
+def _chosen_detection(detector, tensor, im_info, outputs, class_name, number):
+    view = View(Batch(dict(data=tensor, im_info=im_info)), 1, [None])
     by_class, = choose_detections([view], [outputs], **inference.nms_settings(detector.cfg))
     found = [d for d in as_detections(by_class, detector.classes) if class_name in (None, d.class_name)]
     if not 0 <= number < len(found):

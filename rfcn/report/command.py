@@ -27,7 +27,7 @@ from rfcn.cli.script import share, whole_number_from
 from rfcn.collect_env import git_revision, machine
 from rfcn.config.config import dump, with_overrides
 from rfcn.report import analysis
-from rfcn.report.page import Content, report_page, side_by_side
+from rfcn.report.page import Content, objects_and_detections, report_page
 from rfcn.result import TEST_CONFIG, detections_path, read_detections, read_test
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _pictures(cfg, imdb, objects, judged, thresh, count):
         except (DatasetError, FileNotFoundError) as error:
             logger.warning('left out of the report: %s', error)
             continue
-        yield side_by_side(im, image, objects, judged, imdb.classes, thresh), index
+        yield objects_and_detections(im, image, objects, judged, imdb.classes, thresh), index
 
 
 def summary(content):

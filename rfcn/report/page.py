@@ -231,7 +231,7 @@ def _curve(name, each):
             % (WIDTH + 6, HEIGHT + 24, WIDTH + 6, text(name), text(name), percent(each.ap), grid, points, COLOUR))
 
 
-def side_by_side(im, image: int, objects: Objects, judged: JudgedDetections, classes, thresh: float):
+def objects_and_detections(im, image: int, objects: Objects, judged: JudgedDetections, classes, thresh: float):
     """One image of a report.
 
     Left the objects: green if a detection of at least that score hits it, else red; grey if it need not be found. Right

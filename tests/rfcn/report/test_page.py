@@ -14,7 +14,7 @@ from rfcn import data_sets, test
 from rfcn.config.config import load_config
 from rfcn.core.detect import save_detections
 from rfcn.report import analysis, command
-from rfcn.report.page import Content, report_page, side_by_side
+from rfcn.report.page import Content, objects_and_detections, report_page
 from tests.conftest import kept_log_handlers
 
 TAGS = {'html', 'head', 'meta', 'title', 'style', 'body', 'h1', 'h2', 'p', 'div', 'table', 'tr', 'td', 'th', 'svg',
@@ -77,7 +77,7 @@ def test_a_picture_of_one_row_of_pixels_is_drawn(shape):
     box = np.array([[0.0, 0, 0, 0]])
     objects = analysis.Objects(np.array([0]), np.array([1]), box, np.array([False]), np.array([False]), np.array([1]))
     judged = analysis.judge_detections(objects, [None, [np.array([[0, 0, 0, 0, 0.9]])]])
-    drawn = side_by_side(np.zeros(shape, np.uint8), 0, objects, judged, ['background', 'cat'], 0.5)
+    drawn = objects_and_detections(np.zeros(shape, np.uint8), 0, objects, judged, ['background', 'cat'], 0.5)
     assert max(drawn.shape[0], drawn.shape[1] // 2) >= 440
 
 
