@@ -2,6 +2,7 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -63,7 +64,9 @@ def test_a_half_written_line_is_skipped_with_a_warning(tmp_path, caplog):
 def test_a_picture_is_drawn_of_whatever_is_there(tmp_path, records):
     plot_curves(write(tmp_path / 'log.jsonl', records), tmp_path / 'curves.png')
     panels = 2 if any(record['type'] == 'val' for record in records) else 1  # of 5.5 x 4 inches at 100 points
-    assert cv2.imread(str(tmp_path / 'curves.png')).shape == (400, 550 * panels, 3)
+    picture = cv2.imread(str(tmp_path / 'curves.png'))
+    assert picture.shape == (400, 550 * panels, 3)
+    assert (np.ptp(picture, axis=2) > 100).any() == bool(records)     # curves have colours
 
 
 def test_a_missing_log_is_named(tmp_path):

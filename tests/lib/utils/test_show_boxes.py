@@ -43,8 +43,17 @@ def test_the_label_of_a_box_at_the_border_stays_inside_the_image():
         assert (picture == (0, 0, 255)).all(axis=2).sum() > 300
 
 
-def test_letters_that_the_font_lacks_do_no_harm():
-    assert draw_boxes(grey(), [[20, 40, 80, 90]], [(0, 0, 0)], ['Äpfel 苹果']).shape == (100, 120, 3)
+def test_lines_are_as_thick_as_a_250th_of_the_shorter_side():
+    pictures = [draw_boxes(grey(1250, 1300), [[200, 300, 700, 800]], [(0, 0, 255)], [''], line)
+                for line in (None, 5, 3)]
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
+
+
+@pytest.mark.parametrize('color, expected', [((0, 255, 255), 0), ((0, 255, 0), 0), ((0, 0, 255), 255),
+                                             ((255, 0, 0), 255)])
+def test_a_label_is_black_on_yellow_and_green_and_white_on_red_and_blue(color, expected):
+    picture = draw_boxes(grey(), [[20, 40, 80, 90]], [color], ['dog 0.99'])
+    assert {other for other in (0, 255) if (picture == other).all(axis=2).any()} == {expected}
 
 
 def test_an_image_without_boxes_is_returned_as_it_is():

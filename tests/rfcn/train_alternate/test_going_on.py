@@ -50,10 +50,13 @@ def test_an_interrupted_step_goes_on_from_its_newest_checkpoint_as_if_nothing_ha
 
 def test_lost_proposals_are_made_anew(copied):
     cfg, folder = copied
+    lost = folder / 'rpn2_proposals' / (NAME + '_rpn.npz')
+    before = load_proposals(str(lost), TINY_SETS['train'])
     (folder / 'rpn2_proposals.yaml').unlink()
-    (folder / 'rpn2_proposals' / (NAME + '_rpn.npz')).unlink()
+    lost.unlink()
     train_alternate.train_alternate(cfg, folder)
-    assert (folder / 'rpn2_proposals' / (NAME + '_rpn.npz')).exists()
+    for made, expected in zip(load_proposals(str(lost), TINY_SETS['train']), before):
+        np.testing.assert_array_equal(made, expected)
 
 
 def test_checkpoints_of_other_settings_are_refused_with_the_setting(copied):

@@ -28,7 +28,9 @@ def picture(tmp_path):
 
 
 def test_without_a_bad_box_the_whole_image_is_shown(picture):
-    assert thumbnail(picture, LABELS).shape == (SIDE // 2, SIDE, 3)
+    small = thumbnail(picture, LABELS)
+    assert small.shape == (SIDE // 2, SIDE, 3)
+    assert (small == 255).all(axis=2).mean() > 0.9 and not (small == BAD).all(axis=2).any()
 
 
 def test_a_small_bad_box_is_enlarged_and_red(picture):
