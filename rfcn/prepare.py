@@ -200,10 +200,13 @@ def check_weights(path):
     """Raise a FileNotFoundError or a CheckpointError unless a file has the backbone that `configuration` then names."""
     check_is_there(path, '--pretrained takes a file, or what stands before its -0000.params')
     arg_params, aux_params = load_params(path)
-    style, depth, _, _ = find_trunk(dict(arg_params, **aux_params), path)
+    takes = '--pretrained takes a ResNet-50 without deformable convolutions, of rfcn import or of an earlier training'
+    try:
+        style, depth, _, _ = find_trunk(dict(arg_params, **aux_params), path)
+    except CheckpointError as error:
+        raise CheckpointError('%s. %s' % (error, takes)) from None
     if (style.name, depth) != ('release', 50):
-        raise CheckpointError('%s: --pretrained takes a ResNet-50 that rfcn import has written, found a ResNet-%d with '
-                              'the names of %s' % (path, depth, style.name))
+        raise CheckpointError('%s: found a ResNet-%d with the names of %s. %s' % (path, depth, style.name, takes))
 
 
 def prepare(folder, minutes=60.0, pretrained=''):

@@ -144,8 +144,8 @@ def _check_rest(rest, style, depth, source):
     foreign = [name for name in rest if not re.match(style.left_out, name)]
     if foreign:
         raise CheckpointError('%s: a ResNet-%d in the manner of %s, but with %d parameters that the trunk has no place '
-                              'for, such as %s: another architecture, or a deeper one without some of its parameters'
-                              % (source, depth, style.name, len(foreign), foreign[0]))
+                              'for, such as %s: another architecture, a deformable one, or a deeper one without some '
+                              'of its parameters' % (source, depth, style.name, len(foreign), foreign[0]))
 
 
 def _without_scope(params):

@@ -54,7 +54,8 @@ def _native_ratio(stride, ratio, scales):
         if all(_native_sides(stride, candidate, scale) == (width, height) for scale in scales):
             return candidate
     raise ConfigError("network.ANCHOR_RATIOS: MXNet's own operator makes no anchors of %d x %d pixels (ratio %g). Take "
-                      'another ratio near by, or the Python operator: TRAIN.CXX_PROPOSAL and TEST.CXX_PROPOSAL false'
+                      'another ratio near by, or the Python operator: TRAIN.CXX_PROPOSAL and TEST.CXX_PROPOSAL false. '
+                      'Plain MXNet has no other one; a network that was trained with this ratio can leave as ONNX'
                       % (width, height, ratio))
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import cv2
+import mxnet as mx
 import numpy as np
 import pytest
 
@@ -14,9 +15,11 @@ from lib.dataset.csv_list import write_list
 from lib.errors import CheckpointError, DatasetError
 from lib.utils.folders import FolderInUse
 from rfcn import prepare, prepared_config
+from rfcn.checkpoints.checkpoint import save_arrays
 from rfcn.cli.script import run_script
 from rfcn.config.config import load_config
 from rfcn.core.interrupt import Stopped
+from rfcn.importers.trunk import STYLES, parameter_names, trunk_layers
 from tests.conftest import TINY_COLOURS, tiny_annotation
 from tests.lib.dataset.conftest import write_picture
 
@@ -270,3 +273,12 @@ def test_weights_and_minutes_are_checked_first(photos, capsys, tiny_params):
         prepare.main([str(photos), '--pretrained', 'no'])
     with pytest.raises(CheckpointError, match='tiny-0001.params: found no ResNet-v1 of'):
         prepare.main([str(photos), '--pretrained', tiny_params])
+
+
+def test_weights_that_prepare_has_no_network_for_are_told_with_what_it_takes(tmp_path):
+    path, release = str(tmp_path / 'a-0000.params'), STYLES[-1]
+    for depth, more, said in ((50, ['res5a_branch2b_offset_weight'], 'a deformable one'), (101, [], 'a ResNet-101')):
+        names = sum((parameter_names(release, layer) for layer in trunk_layers(depth)), more)
+        save_arrays(path, {'arg:' + name: mx.nd.ones(1) for name in names})
+        with pytest.raises(CheckpointError, match=said + '.*--pretrained takes a ResNet-50 without deformable'):
+            prepare.check_weights(path)

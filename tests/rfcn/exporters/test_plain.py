@@ -53,6 +53,11 @@ def test_a_network_of_operators_in_python_is_refused(tiny_cfg):
         plain_symbol(tiny_cfg('symbol=small_class_rpn'))
 
 
+def test_anchors_that_mxnet_cannot_make_are_refused_with_what_can_be_done(tiny_cfg):
+    with pytest.raises(ConfigError, match='Plain MXNet has no other one; .* with this ratio can leave as ONNX'):
+        plain_symbol(tiny_cfg('network.ANCHOR_RATIOS=[2.321]', 'TEST.CXX_PROPOSAL=false'))
+
+
 def test_parameters_of_another_configuration_are_refused(trained, tmp_path):
     cfg, params = trained
     with pytest.raises(CheckpointError, match='tells other classes apart: it knows blue, red; the conf'):
