@@ -63,6 +63,7 @@ def dataset_options(cfg: Config) -> dict[str, Any]:
     """Keywords of a data set's class, the rule for its boxes among them."""
     of_coco = cfg.dataset.dataset == 'coco'
     options = dict(on_unknown_class=cfg.dataset.on_unknown_class, on_bad_image=cfg.dataset.on_bad_image,
+                   max_pixels=cfg.dataset.MAX_PIXELS,
                    min_box_side=1 if cfg.RELEASE_RULES and not of_coco else MIN_SIDE,
                    box_rule=RELEASE if cfg.RELEASE_RULES and of_coco else CLIP)
     if not of_coco and cfg.dataset.USE_07_METRIC != 'auto':     # COCO's evaluation has its own AP

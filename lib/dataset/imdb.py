@@ -27,6 +27,7 @@ from lib.dataset.image_sizes import unreadable, with_sizes
 from lib.dataset.names import with_background
 from lib.errors import DatasetError, or_skipped
 from lib.utils.console import counted
+from lib.utils.image_file import check_size
 from lib.utils.memory import give_back
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class IMDB:
         on_bad_image: 'error', or 'skip' to leave images whose header cannot be read out, with a warning.
         use_difficult: whether objects flagged as difficult, crowd or ignored are trained on.
         min_box_side, box_rule: `min_side` and `rule` of `fit_boxes`.
+        max_pixels: of `imread`, with which the images will be read.
     Attributes:
         name: str, used in the names of result files.
         classes: tuple of str, '__background__' first.
@@ -69,7 +71,8 @@ class IMDB:
     """
 
     def __init__(self, data: AnnotatedSet, *, on_unknown_class: str = 'error', on_bad_image: str = 'error',
-                 use_difficult: bool = False, min_box_side: float = MIN_SIDE, box_rule: str = CLIP):
+                 use_difficult: bool = False, min_box_side: float = MIN_SIDE, box_rule: str = CLIP,
+                 max_pixels: int | None = None):
         if on_unknown_class not in ('error', 'ignore'):
             raise DatasetError("%s: on_unknown_class must be 'error' or 'ignore', not %r"
                                % (data.name, on_unknown_class))
@@ -84,6 +87,7 @@ class IMDB:
         self.box_rule = box_rule
         self.use_difficult = use_difficult
         self.on_bad_image = on_bad_image
+        self.max_pixels = max_pixels
         self._pictures = None
         self._fitted = self._found = None
         quiet = (kinds.LABEL, kinds.IMAGE)      # objects left out on purpose; images that were named above
@@ -128,7 +132,7 @@ class IMDB:
         give_back()
 
     def check_headers(self) -> None:
-        """Raise an error if a header shows that an image cannot be read or has another size than annotated.
+        """Raise an error if a header shows that an image cannot be read, is too large or not of its annotated size.
 
         Reading the pixels would tell it too, perhaps after hours. Nothing is raised where bad images are skipped, nor
         of sets whose headers are not read (see `with_sizes`).
@@ -136,6 +140,8 @@ class IMDB:
         if self._fitted is None:
             self._fit()
         _stop_at(stopping(self._found, self.on_bad_image))
+        for picture in self.data.pictures if self.on_bad_image == 'error' else ():
+            check_size(picture.path, picture.size, self.max_pixels)
 
     def gt_roidb(self) -> list[dict]:
         """The roidb to train or to detect on: an entry for each image, with the objects that are trained on."""

@@ -4,6 +4,7 @@ import pytest
 from lib.errors import ConfigError, DatasetError
 from rfcn import data_sets
 from rfcn.config.config import load_config
+from rfcn.evaluate import check_testable
 
 
 @pytest.mark.parametrize('overrides, count, first', [
@@ -46,6 +47,15 @@ def test_what_headers_tell_stops_a_training_before_it_starts_and_a_validation_to
     with pytest.raises(DatasetError, match=message):
         validation(load_config(tiny_yaml(own_tiny_voc), ['dataset.val_image_set=val', 'TRAIN.EVAL_PERIOD=1']))
     assert data_sets.training_roidb(load_config(tiny_yaml(own_tiny_voc), ['dataset.on_bad_image=skip']))
+
+
+def test_an_image_that_is_too_large_stops_a_training_and_a_test_before_they_start(tiny_cfg):
+    limited = tiny_cfg('dataset.MAX_PIXELS=6000')       # the images have 96 x 64 pixels, 6144
+    imdb, = data_sets.datasets(limited, 'test')
+    for check in (lambda: data_sets.training_roidb(limited), lambda: check_testable(imdb)):
+        with pytest.raises(DatasetError, match='of 96 x 64 pixels, more than the limit of 6000 pixels'):
+            check()
+    assert data_sets.training_roidb(tiny_cfg('dataset.MAX_PIXELS=6000', 'dataset.on_bad_image=skip'))
 
 
 def test_an_unknown_format_of_data_is_refused(tiny_cfg):
