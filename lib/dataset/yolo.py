@@ -92,7 +92,8 @@ def _numbered_names(description, image_set, wanted):
     if not names:
         raise DatasetError('%s: expected class names in data.yaml or classes.txt, found none. Write them there, or set '
                            'dataset.CLASSES%s' % (os.path.abspath(description.folder), description.elsewhere()))
-    absent = [name for name in wanted or () if name not in names.values()]
+    known = set(names.values())
+    absent = [name for name in wanted or () if name not in known]
     if absent:
         raise DatasetError('%s: no class %s; there are %s. Add it to the names there, or leave it out of '
                            'dataset.CLASSES' % (description.folder, listed(absent), listed(names.values())))

@@ -6,9 +6,9 @@ import os
 import socket
 import struct
 import threading
-import time
 
 import cv2
+import defusedxml.ElementTree
 import mxnet as mx
 import numpy as np
 import pytest
@@ -118,13 +118,12 @@ def graph(attrs, count=1):
     ({'num_outputs': '2', 'sections': '(7, 99999999)'}, 1, 'the most, 99999999, by sections of node 1'),
     ({'num_outputs': '100000'}, 6, 'more than 524288 filters, outputs and parts'),
     ({'num_outputs': '2'}, 100000, 'it has 100001 nodes, more than')])
-def test_a_graph_that_asks_for_too_much_is_refused_at_once(tmp_path, attrs, count, said):
+def test_a_graph_that_asks_for_too_much_is_refused_before_mxnet_reads_it(tmp_path, monkeypatch, attrs, count, said):
+    monkeypatch.delattr(mx.sym, 'load_json')
     path = tmp_path / 'graph.json'
     path.write_text(graph(attrs, count))
-    start = time.process_time()
     with pytest.raises(CheckpointError, match=said):
         load_symbol_file(str(path))
-    assert time.process_time() - start < 10
 
 
 def test_usual_graphs_are_read(tmp_path):
@@ -134,9 +133,9 @@ def test_usual_graphs_are_read(tmp_path):
     assert load_symbol_file(str(path)).list_outputs() == ['all_output']
 
 
-def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
+def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
     path = tmp_path / 'a.xml'
-    start = time.process_time()
+    monkeypatch.delattr(defusedxml.ElementTree, 'fromstring')
     for text, said in [('<annotation %s/>' % ' '.join('a%d="1"' % n for n in range(500000)),
                         'a tag of more than %d bytes' % limits.MAX_XML_TAG),
                        ('<annotation>%s</annotation>' % (' ' * limits.MAX_XML_BYTES),
@@ -144,7 +143,6 @@ def test_an_xml_file_of_too_many_bytes_or_attributes_is_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(DatasetError, match=said):
             parse_xml(str(path))
-    assert time.process_time() - start < 5
 
 
 def test_proposals_of_a_few_images_do_not_unpack_to_gigabytes(tmp_path, monkeypatch):
