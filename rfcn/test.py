@@ -118,10 +118,8 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
 
 
 def test_given(cfg, folder, params, path):
-    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
-
-    Args:
-        params: path of a checkpoint. path: of the proposals.
+    """Detect on `dataset.test_image_set`, with a checkpoint and the proposals of the file `path`, save the detections,
+    evaluate. Returns the Evaluation.
     """
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     sum_of_checkpoint(params)

@@ -163,12 +163,8 @@ class _Columns:
         self.numbers.append(number)
 
     def resolved(self, path, images, categories, on_fault):
-        """The annotations as an array of ITEM, and the number of the image of each.
-
-        Those of unknown images or categories are given to `on_fault` and left out.
-
-        Args:
-            images, categories: id -> number.
+        """The annotations as an array of ITEM, and the number of the image of each. Those of unknown images or
+        categories (id -> number) are given to `on_fault` and left out.
         """
         items = np.zeros(len(self.numbers), ITEM)
         items['number'], items['flags'], items['area'] = self.numbers, self.flags, self.areas

@@ -12,10 +12,8 @@ RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')
 
 
 def classification(prob, label):
-    """How many rows are right, the sum of their log losses, and their number; rows of label -1 do not count.
-
-    Args:
-        prob: (N, C). label: (N,).
+    """How many rows of prob (N, C) and label (N,) are right, the sum of their log losses, and their number; rows of
+    label -1 do not count.
     """
     kept = np.where(label != IGNORE_LABEL)[0]
     label = label[kept].astype(int)
