@@ -5,6 +5,7 @@ a folder with pictures and XML files side by side, as Roboflow and LabelImg writ
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import Counter
@@ -24,7 +25,6 @@ from lib.dataset.files import (
     inside,
     is_inside,
     meant,
-    names_of_set,
     relative,
     set_name,
     write_lines,
@@ -141,12 +141,16 @@ def _default_classes(layout, labels, sets):
     for folder in (layout.folder, layout.dataset_path):
         if existing(os.path.join(folder, CLASS_FILE)):
             return os.path.join(folder, CLASS_FILE)
-    found = set(labels.names)
-    for other in layout.all_sets():
-        if sets and not set(names_of_set(other.image_set)) & set(sets):
-            continue
-        found |= _labels_of(other, layout)
-    return sorted(found)
+    return sorted(set(labels.names).union(*(_labels_of(other, layout) for other in _layouts_in_use(layout, sets))))
+
+
+def _layouts_in_use(layout, sets):
+    """The layouts of the image sets `sets` that are there; those of all sets if none are named."""
+    found = [] if sets else layout.all_sets()
+    for name in sets or ():
+        with contextlib.suppress(DatasetError, FileNotFoundError):
+            found.append(find_layout(name, layout.dataset_path))
+    return found
 
 
 def _labels_of(other, layout):

@@ -133,12 +133,12 @@ class Flat:
         return list(dict.fromkeys(stems))
 
     def all_sets(self) -> list[Flat]:
-        """The layouts of all folders beside this one with pictures and XML files; at least this one."""
+        """The layouts of all folders beside this one that hold pictures and XML files; at least this one."""
         if self.image_set == '.':
             return [self]
         return [Flat(entry.path, relative(entry.path, self.dataset_path), self.dataset_path)
                 for entry in sorted(os.scandir(os.path.dirname(self.folder)), key=lambda entry: entry.name)
-                if entry.is_dir() and belongs(entry.name) and has_xml_below(entry.path)] or [self]
+                if entry.is_dir() and belongs(entry.name) and has_xml(entry.path)] or [self]
 
 
 def listed_sets(folder: str) -> list[str]:

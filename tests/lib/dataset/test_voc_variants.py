@@ -217,6 +217,13 @@ def test_pictures_and_xml_side_by_side_are_a_set(tmp_path, image_set, folder):
     assert found[os.path.normpath(folder + '/a.jpg')] == READ and found[os.path.normpath(folder + '/c.jpg')] == []
 
 
+def test_the_labels_of_another_set_in_use_are_classes_where_it_lies_in_sub_folders(tmp_path):
+    write_files(tmp_path, {'train/a.jpg': None, 'train/a.xml': TEXT, 'valid/b/c.jpg': None,
+                           'valid/b/c.xml': TEXT.replace('cat', 'dog')})
+    assert read_annotated('PascalVOC', 'train', str(tmp_path), sets=['train', 'val']).classes == ('cat', 'dog')
+    assert read_annotated('PascalVOC', 'train', str(tmp_path), sets=['train', 'gone']).classes == ('cat',)
+
+
 def test_empty_folders_beside_pictures_and_xml_do_not_matter(tmp_path):
     write_files(tmp_path, {'a.jpg': None, 'a.xml': TEXT})
     for name in ('annotations', 'images'):
