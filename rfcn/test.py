@@ -33,14 +33,7 @@ from rfcn.evaluate import check_testable, evaluate
 from rfcn.precision import quantization
 from rfcn.precision.cpu import check_device
 from rfcn.propose import add_proposals, proposal_paths, sets_with_files, with_proposals
-from rfcn.report.command import (
-    PICTURES,
-    SCORE,
-    add_shared_arguments,
-    check_annotated,
-    read_summary,
-    write_report,
-)
+from rfcn.report.command import PICTURES, SCORE, add_shared_arguments, check_annotated, read_summary, write_report
 from rfcn.result import RESULT_FILE, detections_path, write_result
 
 logger = logging.getLogger(__name__)

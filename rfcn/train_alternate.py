@@ -30,14 +30,7 @@ from lib.utils.folders import locked_folder
 from lib.utils.whole_file import save_text
 from rfcn import data_sets, inference, training
 from rfcn.checkpoints import checkpoint, resume, states
-from rfcn.checkpoints.identity import (
-    Identity,
-    check_resuming,
-    data_change,
-    data_record,
-    settings_of,
-    summary,
-)
+from rfcn.checkpoints.identity import Identity, check_resuming, data_change, data_record, settings_of, summary
 from rfcn.checkpoints.resume import changed_lines, is_up_to_date, note_text, save_note, training_settings
 from rfcn.cli.run import parse_config, start_training
 from rfcn.cli.script import run_script

@@ -14,15 +14,7 @@ from typing import NamedTuple
 from lib.dataset.coco import KEYPOINTS, ROBOFLOW
 from lib.dataset.coco_json import read_json
 from lib.dataset.csv_list import PLAIN, has_object, header, raw_rows
-from lib.dataset.files import (
-    SAME_SETS,
-    belongs,
-    files_below,
-    folders_below,
-    names_of_set,
-    numbered_lines,
-    relative,
-)
+from lib.dataset.files import SAME_SETS, belongs, files_below, folders_below, names_of_set, numbered_lines, relative
 from lib.dataset.voc_files import has_xml, has_xml_below, listed_sets, quietly, two_folders
 from lib.dataset.voc_xml import parse_xml
 from lib.dataset.yolo import LABELS, read_line

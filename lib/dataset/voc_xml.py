@@ -12,16 +12,7 @@ import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
 from lib.dataset import faults as kinds
-from lib.dataset.annotations import (
-    LARGEST,
-    AnnotatedSet,
-    Items,
-    Labels,
-    Picture,
-    annotated_size,
-    flags_of,
-    read_number,
-)
+from lib.dataset.annotations import LARGEST, AnnotatedSet, Items, Labels, Picture, annotated_size, flags_of, read_number
 from lib.dataset.faults import Faults
 from lib.dataset.files import decoded, folders_below, meant, number_text, read_file, refuse_stand_in
 from lib.errors import DatasetError

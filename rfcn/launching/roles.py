@@ -6,15 +6,7 @@ import sys
 import time
 
 from lib.errors import ConfigError
-from rfcn.launching.watch import (
-    ALL_END,
-    MISSING_STATUS,
-    WATCH_PORT,
-    Member,
-    Watch,
-    end_at_once,
-    watch_address,
-)
+from rfcn.launching.watch import ALL_END, MISSING_STATUS, WATCH_PORT, Member, Watch, end_at_once, watch_address
 
 LAST_PORT = 65535
 NEEDED = ('DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_WORKER', 'DMLC_NUM_SERVER')

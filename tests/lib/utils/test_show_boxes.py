@@ -3,13 +3,7 @@ import numpy as np
 import pytest
 
 from lib.utils import show_boxes
-from lib.utils.show_boxes import (
-    class_colors,
-    draw_boxes,
-    draw_detections,
-    put_text,
-    text_size,
-)
+from lib.utils.show_boxes import class_colors, draw_boxes, draw_detections, put_text, text_size
 
 CLASSES = ('__background__', 'cat', 'dog')
 

@@ -13,13 +13,7 @@ from rfcn.checkpoints import checkpoint
 from rfcn.config.config import with_overrides
 from tests.conftest import TINY_SETS
 from tests.rfcn.conftest import log_lines
-from tests.rfcn.train_alternate.conftest import (
-    NAME,
-    STEPS,
-    assert_equal,
-    is_shared,
-    params_of,
-)
+from tests.rfcn.train_alternate.conftest import NAME, STEPS, assert_equal, is_shared, params_of
 
 
 def times_of_results(folder):

@@ -14,15 +14,7 @@ from rfcn.config.config import load_config, with_overrides
 from rfcn.propose import training_rois
 from tests.conftest import TINY_SETS
 from tests.rfcn.conftest import log_lines
-from tests.rfcn.train_alternate.conftest import (
-    EXPERIMENTS,
-    NAME,
-    STEPS,
-    assert_equal,
-    config_of,
-    is_shared,
-    params_of,
-)
+from tests.rfcn.train_alternate.conftest import EXPERIMENTS, NAME, STEPS, assert_equal, config_of, is_shared, params_of
 
 
 def test_the_second_rpn_and_rfcn_keep_the_shared_layers_of_the_first_rfcn(trained):
