@@ -23,6 +23,7 @@ from lib.dataset.check.fix import readable_part, write_fixed
 from lib.dataset.check.page import html_page
 from lib.dataset.check.pictures import shared_images
 from lib.dataset.check.report import EXAMPLES, MEANING, anchor_text, by_kind, check, set_text
+from lib.dataset.faults import Fault
 from lib.dataset.imdb import check_usable
 from lib.errors import ConfigError, DatasetError
 from lib.rpn.anchors import anchorless, generate_anchors
@@ -166,6 +167,13 @@ def shared(reports, training):
                                        reports[other].images, tested=other not in training)]
 
 
+def seen_sets(cfg, training):
+    """Faults: sets to test or to validate on that are trained on."""
+    return [Fault(kinds.OVERLAP, '', None, 'dataset.%s: %s is trained on: what was learnt by heart counts as found'
+                  % (key, cfg.dataset[key]))
+            for key in ('test_image_set', 'val_image_set') if cfg.dataset[key] in training]
+
+
 def report_text(reports, failures, overlaps, anchors):
     """All findings as text."""
     parts = ['%s cannot be read: %s' % pair for pair in failures.items()]
@@ -257,7 +265,7 @@ def run(cfg, args):
         reports, failures = check_sets(cfg, training + others, args.pixels)
         anchors = compare_anchors(cfg, [reports[name] for name in training if name in reports])
         stops = obstacles(cfg, reports, failures)
-    overlaps = shared(reports, training)
+    overlaps = seen_sets(cfg, training) + shared(reports, training)
     untested = untestable(cfg, reports, failures)
     verdict = '\n'.join(filter(None, [verdict_text(cfg, stops), untested]))
     text = '\n%s\n\n%s' % (report_text(reports, failures, overlaps, anchors), verdict)

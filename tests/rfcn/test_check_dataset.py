@@ -33,6 +33,13 @@ def test_a_good_data_set_passes_and_its_counts_are_printed(run):
     assert 'image in both sets: 3 (the result of the test is too good)' in printed
 
 
+def test_a_set_that_is_trained_on_and_tested_or_validated_on_is_told(run):
+    status, printed = run('dataset.image_set=train+val', 'dataset.test_image_set=train', 'dataset.val_image_set=val')
+    assert status == 0 and 'dataset.test_image_set: train is trained on: what was learnt by heart' in printed
+    assert 'dataset.val_image_set: val is trained on: what was learnt by heart counts as found' in printed
+    assert 'is trained on' not in run()[1]
+
+
 @pytest.mark.parametrize('own', ['tiny.yaml', 'voc/Annotations/wide1.xml', 'voc/JPEGImages/wide1.jpg'])
 def test_a_page_never_takes_the_place_of_what_was_checked(run, own_tiny_voc, own):
     path = own_tiny_voc.parent / own
