@@ -174,12 +174,13 @@ def imwrite(path: str | os.PathLike, im: np.ndarray, quality: int = 95) -> None:
     """
     path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower().replace('.jfif', '.jpg')
+    encoded, reason = False, 'OpenCV cannot encode %d x %d pixels' % im.shape[1::-1]
     try:
         encoded, data = cv2.imencode(extension, im, [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error as error:
-        encoded, data = False, error.err
+        reason = error.err
     if not encoded:
-        raise OSError('%s could not be written as %s: %s' % (shown(path), extension or 'an image', data))
+        raise OSError('%s could not be written as %s: %s' % (shown(path), extension or 'an image', reason))
     with whole_file(path) as temporary, open(temporary, 'wb') as file:
         file.write(data.tobytes())
 

@@ -29,7 +29,7 @@ def add_arguments(parser):
     parser.add_argument('--params',
                         help='checkpoint, .params; with --train by default the first values of the training')
     parser.add_argument('--image', metavar='PATH',
-                        help='an image; with --train one of the training set, by the end of its path')
+                        help='an image; with --train one of the training set, by its name or the end of its path')
     parser.add_argument('--train', action='store_true', help='show what training images teach')
     parser.add_argument('--images', type=whole_number_from(1), metavar='N',
                         help='with --train: the first N images of the first epoch (default 1)')

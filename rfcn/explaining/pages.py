@@ -14,6 +14,7 @@ from rfcn.explaining import figures
 DECISION_PAGE, TRAINING_PAGE = 'explanation.html', 'training.html'
 NO_MAPS = ('This network has no position-sensitive score maps: its head pools the features of a RoI and answers by a '
            'fully connected layer, so there are no maps, bins and votes to draw.')
+SHEET = 100     # images on the sheet of training images: a jpg has at most 65,500 rows of pixels
 DELTAS = ('dx', 'dy', 'dw', 'dh')
 
 
@@ -138,7 +139,7 @@ def _box(box):
 
 
 def write_training_page(images, folder):
-    """Write a sheet of all images, the pictures of each, and the page.
+    """Write a sheet of the images (the first of very many), the pictures of each, and the page.
 
     Args:
         images: list of `TrainingImage`.
@@ -156,9 +157,10 @@ def write_training_page(images, folder):
         rows.append(row)
         parts += [heading('%d. %s' % (number, image.path))] + [paragraph(line) for line in image.sentences()]
         parts += [figure(panel, title) for title, panel in panels.items()] + [_objects_table(image)]
-    width = max(row.shape[1] for row in rows)
+    on_sheet = rows[:SHEET]
+    width = max(row.shape[1] for row in on_sheet)
     sheet = np.vstack([cv2.copyMakeBorder(row, 0, 10, 0, width - row.shape[1], cv2.BORDER_CONSTANT,
-                                          value=(255, 255, 255)) for row in rows])
+                                          value=(255, 255, 255)) for row in on_sheet])
     title = 'What %s %s' % (counted(len(images), 'training image'), 'teaches' if len(images) == 1 else 'teach')
     paths = [folder / ('training_%d.png' % number) for number in range(1, len(rows) + 1)] + [folder / 'sheet.jpg']
     check_not_read(paths, [image.path for image in images])

@@ -1,4 +1,5 @@
 """What one training image teaches: anchors, proposals, RoIs, losses, from the loader and the graph of the training."""
+from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Sequence
 
 import mxnet as mx
@@ -116,7 +117,7 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
     Args:
         cfg: a loaded configuration with classes.
         params: path of a checkpoint; by default the parameters that training starts with.
-        count: images. paths: only images whose path ends with one of these.
+        count: images. paths: only images whose path is one of these or ends with it: its last folders and its name.
     Raises:
         DatasetError: no image of the training set has such a path.
         CheckpointError: the checkpoint was trained with other anchors, means, ... or classes than the configuration's.
@@ -124,7 +125,8 @@ def training_images(cfg, params: Optional[str] = None, count: int = 1,
     cfg = with_overrides(cfg, {'TRAIN.BATCH_IMAGES': 1, 'TRAIN.BATCH_ROIS': rois_per_image(cfg)})
     roidb = data_sets.training_roidb(cfg)
     if paths:
-        roidb = [entry for entry in roidb if entry['image'].endswith(tuple(paths))]
+        ends = [Path(path).parts for path in paths]
+        roidb = [entry for entry in roidb if any(Path(entry['image']).parts[-len(end):] == end for end in ends)]
         if not roidb:
             raise DatasetError('%s: no image of the training set %s has this path'
                                % (', '.join(paths), cfg.dataset.image_set))

@@ -44,7 +44,7 @@ def test_a_video_is_told_its_option(run, video):
 
 def test_a_drawing_that_cannot_be_written_is_named(run, picture, monkeypatch):
     monkeypatch.setattr(cv2, 'imencode', lambda *arguments: (False, None))
-    with pytest.raises(OSError, match='wide1.png could not be written'):
+    with pytest.raises(OSError, match='wide1.png could not be written as .png: OpenCV cannot encode 96 x 64 pixels'):
         run('--image', picture)
 
 

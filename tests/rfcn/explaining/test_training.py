@@ -11,7 +11,7 @@ from lib.errors import CheckpointError, ConfigError, DatasetError, UserError
 from lib.rcnn.sample_rois import box_annotator_ohem, cross_entropy, smooth_l1
 from rfcn import data_sets
 from rfcn.core.target_loaders import anchor_loader
-from rfcn.explaining import command, training
+from rfcn.explaining import command, pages, training
 from rfcn.explaining.training import training_images
 from rfcn.symbols import make_symbol
 
@@ -153,6 +153,14 @@ def test_a_checkpoint_that_was_trained_with_something_else_is_refused(first, tin
         first(override, params=tiny_params)
 
 
+def test_a_sheet_has_as_many_images_as_a_jpg_takes(first, tmp_path, monkeypatch):
+    _, taught = first()
+    monkeypatch.setattr(pages, 'SHEET', 1)
+    pages.write_training_page([taught] * 2, tmp_path)
+    sheet, picture = (cv2.imread(str(tmp_path / name)).shape[0] for name in ('sheet.jpg', 'training_2.png'))
+    assert sheet == picture + 10
+
+
 def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = ['--train', '--cfg', str(tiny_run / 'config.yaml'), '--out', str(out)]
@@ -164,8 +172,9 @@ def test_the_command_writes_a_sheet_and_a_page(tiny_run, tiny_params, tmp_path, 
     assert 'anchors positive' in capsys.readouterr().out
     command.main(arguments + ['--image', 'high2.jpg'])      # with the parameters that training starts from
     assert (out / 'training.html').read_text(encoding='utf-8').count('<h2>') == 1
-    with pytest.raises(DatasetError, match='gone.jpg: no image of the training set train has this path'):
-        command.main(arguments + ['--image', 'gone.jpg'])
+    for other in 'gone.jpg', '1.jpg':       # wide1.jpg is another image
+        with pytest.raises(DatasetError, match='%s: no image of the training set train has this path' % other):
+            command.main(arguments + ['--image', other])
     with pytest.raises(SystemExit):
         command.main(arguments + ['--images', '0'])
     assert "--images: expected a whole number from 1, not '0'" in capsys.readouterr().err
