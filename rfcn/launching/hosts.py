@@ -9,7 +9,7 @@ from collections import namedtuple
 from lib.errors import ConfigError
 from lib.utils.limits import open_input
 
-LOCAL = 'this host'
+LOCAL, LOOPBACK = 'this host', '127.'
 MOST_PROCESSES = 1024   # workers, servers, slots of a host; each process has a whole network
 
 Host = namedtuple('Host', 'name slots path python address variables')
@@ -55,6 +55,10 @@ def read_hosts(path):
     names = [host.name for host in hosts]
     if len(set(names)) < len(names):
         raise ConfigError('%s: a host is named twice; give it slots=N for N workers' % path)
+    inward = [host for host in hosts if host.address.startswith(LOOPBACK)]      # such as Debian gives to the own name
+    if inward and len(inward) < len(hosts):
+        raise ConfigError('%s: the other hosts cannot reach %s at %s, by which each means itself: write address=IP'
+                          % (path, inward[0].name, inward[0].address))
     return hosts
 
 

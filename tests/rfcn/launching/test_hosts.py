@@ -25,9 +25,9 @@ def hosts_file(tmp_path):
 
 def test_a_line_names_a_host_with_its_slots_folder_python_address_and_variables(hosts_file):
     host, other = read_hosts(hosts_file('# comment\nme@b slots=2 path=/p python=/v/python address=10.0.0.2 A_B=c\n\n'
-                                        'localhost\n'))
+                                        '10.0.0.3\n'))
     assert host == ('me@b', 2, '/p', '/v/python', '10.0.0.2', {'A_B': 'c'})
-    assert other.slots == 1 and other.path == os.getcwd() and other.address == '127.0.0.1'
+    assert other.slots == 1 and other.path == os.getcwd() and other.address == '10.0.0.3'
 
 
 def test_comments_end_a_line_and_quotes_hold_spaces_together(hosts_file):
@@ -59,7 +59,8 @@ def test_a_file_of_hosts_that_is_no_text_is_refused(tmp_path):
     ('a slots=%s address=1.1.1.1' % ('9' * 5000), 'slots must be a number from 1 to 1024, not 9{20}$'),
     ('-oProxyCommand=x address=1.1.1.1', 'line 1: expected the name of a host, found -oProxyCommand=x'),
     ('a address=1.1.1.1 PATH=\0', 'it holds null bytes'),
-    ('a address=1.1.1.1\na address=1.1.1.1', 'a host is named twice')])
+    ('a address=1.1.1.1\na address=1.1.1.1', 'a host is named twice'),
+    ('a address=1.1.1.1\nlocalhost', r'the other hosts cannot reach localhost at 127\.0\.0\.1, .*: write address=IP')])
 def test_a_wrong_line_is_named(hosts_file, text, message):
     with pytest.raises(ConfigError, match=message):
         read_hosts(hosts_file(text))
