@@ -4,11 +4,16 @@ Reads every annotation and every image once, as training does. Prints all faults
 many of them are used, and how well the anchors fit. The exit status is 0 if training would start, and a test of the
 test set, if that is there; 1 if not. Weights that `network.pretrained` names need not be there yet: the verdict tells.
 """
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
 import contextlib
 import functools
 import itertools
 import logging
-import sys
 from typing import NamedTuple, Optional
 
 import numpy as np
@@ -34,6 +39,7 @@ from lib.utils.whole_file import check_not_read, check_place, is_standard_output
 from rfcn import data_sets
 from rfcn.checkpoints.checkpoint import start_path
 from rfcn.cli.run import parse_config
+from rfcn.cli.script import run_script
 from rfcn.collect_env import LIB_NAME
 from rfcn.core.target_loaders import check_anchors
 from rfcn.symbols import make_symbol
@@ -291,3 +297,7 @@ def main(argv=None):
     """Entry point. Returns the exit status."""
     cfg, args = parse_config(__doc__, argv, add_arguments)
     return 0 if run(cfg, args) else 1
+
+
+if __name__ == '__main__':
+    run_script(main)

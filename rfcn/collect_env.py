@@ -10,10 +10,13 @@ import sys
 from importlib import import_module, metadata
 from pathlib import Path
 
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
 from lib import errors
 from lib.utils.console import counted, say
 from rfcn import __version__
-from rfcn.cli.script import make_parser
+from rfcn.cli.script import make_parser, run_script
 from rfcn.precision.cpu import AMX_BF16, AMX_INT8, AVX512_BF16, cores, cpu_flags
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -145,3 +148,7 @@ def main(argv=None):
     make_parser(__doc__).parse_args(argv)
     for name, fact in collect().items():
         say('%-15s %s' % (name, fact))
+
+
+if __name__ == '__main__':
+    run_script(main)

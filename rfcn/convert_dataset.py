@@ -4,13 +4,18 @@ It needs no MXNet.
 """
 import functools
 import shlex
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
 
 from lib.dataset import DATASETS
 from lib.dataset.convert import convert
 from lib.errors import UserError
 from lib.utils.console import counted, progress, say
 from lib.utils.limits import is_there
-from rfcn.cli.script import make_parser
+from rfcn.cli.script import make_parser, run_script
 
 FORMATS = {'voc' if name == 'PascalVOC' else name: name for name in DATASETS}   # here -> in the configuration
 
@@ -57,3 +62,7 @@ def main(argv=None):
         say('note: ' + line)
     say('written to %s; for the configuration: dataset.dataset=%s dataset.dataset_path=%s'
         % (args.out, FORMATS[args.target], shlex.quote(args.out)))
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -10,12 +10,18 @@ them from there, a configuration can have that file as its BASE, and a training 
 detector holds its parameters and a config.yaml, ready for `rfcn demo`, `rfcn test` and `Detector`. See
 docs/in_and_out.md.
 """
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+    import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
+
 import filecmp
 import glob
 import os
 import re
 import shlex
-from pathlib import Path
 
 import mxnet as mx
 import yaml
@@ -28,7 +34,7 @@ from lib.utils.whole_file import check_not_read, save_whole
 from rfcn import inference
 from rfcn.checkpoints import checkpoint
 from rfcn.checkpoints.identity import CONFIG, note_of_backbone
-from rfcn.cli.script import make_parser
+from rfcn.cli.script import make_parser, run_script
 from rfcn.config.config import dump, load_config, with_overrides
 from rfcn.importers.sources import detector_in, from_caffe, from_gluoncv, from_mxnet, from_torch
 from rfcn.importers.trunk import RELEASE_MEANS, fold_trunk, pixel_means
@@ -205,3 +211,7 @@ def main(argv=None):
         if args.classes:
             raise UserError('--classes names those of a detector; of %s a backbone is imported, which has none' % given)
         convert(kind, given, args.output or str(Path('model', 'pretrained_model')), args.means or 'release')
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -10,10 +10,15 @@ Pictures that are equal or nearly so stay on one side. Where the lists are there
 picture keeps its set. Anchors, scale and the number of bins follow from the objects,
 epochs from the number of pictures, the minutes, and the speed of a few training steps.
 """
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
 import logging
 import os
 import shlex
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -35,7 +40,7 @@ from lib.utils.whole_file import whole_files
 from rfcn import check_dataset
 from rfcn.checkpoints.checkpoint import check_is_there, load_params, start_path
 from rfcn.cli.run import log_to
-from rfcn.cli.script import make_parser, positive
+from rfcn.cli.script import make_parser, positive, run_script
 from rfcn.importers.trunk import find_trunk
 from rfcn.prepared_config import as_yaml, complete, configuration, settings
 
@@ -249,3 +254,7 @@ def main(argv=None):
     status = check_dataset.main(['--cfg', path])
     say('\nwritten: %s\nnext: rfcn train --cfg %s\n      rfcn test --cfg %s' % (path, *[shlex.quote(path)] * 2))
     return status
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -3,8 +3,13 @@
 TEST.PROPOSAL_NMS_THRESH, _PRE_NMS_TOP_N, _POST_NMS_TOP_N and _MIN_SIZE say how many proposals there are and how much
 they may overlap.
 """
-import logging
+import sys
 from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+
+import logging
 
 import numpy as np
 
@@ -17,6 +22,7 @@ from lib.utils.console import progress
 from lib.utils.limits import is_there
 from rfcn import data_sets, inference
 from rfcn.cli.run import add_params, last_checkpoint, parse_config, run_folder, start_run
+from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.image_loaders import image_loader, largest_first, proposal_scale
 from rfcn.operator_py.proposal import without_repetition
@@ -173,3 +179,7 @@ def main(argv=None):
     folder = run_folder(cfg, args.cfg, image_set)
     with start_run(cfg, folder, params) as cfg:
         make_proposals(cfg, folder, params, image_set)
+
+
+if __name__ == '__main__':
+    run_script(main)

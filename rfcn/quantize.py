@@ -3,11 +3,17 @@
 Writes PREFIX-symbol.json and PREFIX-0000.params (`--out PREFIX`), for the scripts and for `Detector`:
 `TEST.PRECISION=int8`, `--params PREFIX-0000.params`.
 """
+import sys
+from pathlib import Path
+
+if __package__ in (None, ''):
+    sys.path[0] = str(Path(__file__).resolve().parents[1])  # run as a file: the folder of rfcn and lib, not rfcn itself
+    import rfcn  # noqa: F401  gives NumPy 2 the names that MXNet asks for, so before anything imports MXNet
+
 import difflib
 import logging
 import os
 import shlex
-from pathlib import Path
 
 import mxnet as mx
 import numpy as np
@@ -21,6 +27,7 @@ from rfcn.checkpoints import checkpoint, states
 from rfcn.checkpoints.identity import QUANTIZED, Identity, settings_of
 from rfcn.checkpoints.symbol_file import with_sum
 from rfcn.cli.run import log_to, parse_config
+from rfcn.cli.script import run_script
 from rfcn.config.config import with_overrides
 from rfcn.core.detect import Predictor
 from rfcn.core.image_loaders import image_loader
@@ -195,3 +202,7 @@ def main(argv=None):
         report_layers(cfg, args.params)
     else:
         quantize_net(cfg, args.params, args.out or quantization.int8_prefix(args.params))
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -59,6 +59,9 @@ SHARED = ('train', 'train_rpn', 'train_given', 'test', 'test_given')     # whose
 RENAMED = {'train_end2end': 'train', 'train_rfcn': 'train_given', 'test_rpn': 'propose', 'test_rfcn': 'test_given',
            'check_dataset': 'check', 'convert_dataset': 'convert', 'import_backbone': 'import',
            'collect_env': 'report-env'}     # what scripts were called before there was one command
+# Scripts that are commands now, by their file's name. They still run; the release's own keep their spelling.
+SPELLED_NOW = {'check_dataset.py': 'check', 'convert_dataset.py': 'convert', 'quantize.py': 'quantize',
+               'import_backbone.py': 'import', 'collect_env.py': 'report-env', 'propose.py': 'propose'}
 
 
 def example_of(name):

@@ -18,7 +18,7 @@ from lib.errors import UserError
 from lib.utils.console import discard, shown, shown_text
 from lib.utils.limits import kind_of
 from lib.utils.memory import is_lack_of_memory, lack_of_memory
-from rfcn.cli.commands import COMMANDS, example_of
+from rfcn.cli.commands import COMMANDS, SPELLED_NOW, example_of
 
 TRACEBACK = '--traceback'
 CALLED = 'rfcn '     # how sys.argv[0] of a command begins; its name follows
@@ -141,6 +141,9 @@ def run_script(main):
 
 def _run(main):
     """Call `main` and end by SystemExit, or by an error of the program."""
+    script = os.path.basename(sys.argv[0])
+    if script in SPELLED_NOW:
+        print('note: %s is now the command rfcn %s' % (script, SPELLED_NOW[script]), file=sys.stderr)
     end = sys.argv.index('--') if '--' in sys.argv else len(sys.argv)   # what follows is for the command that it starts
     show = TRACEBACK in sys.argv[:end]
     sys.argv[1:end] = [word for word in sys.argv[1:end] if word != TRACEBACK]

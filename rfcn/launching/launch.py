@@ -22,7 +22,7 @@ from pathlib import Path
 from lib.errors import ConfigError, UserError
 from lib.utils.console import discard
 from rfcn.cli.commands import SHARED
-from rfcn.cli.script import make_parser, whole_number_from
+from rfcn.cli.script import make_parser, run_script, whole_number_from
 from rfcn.launching import agent
 from rfcn.launching.hosts import (
     LOCAL,
@@ -332,3 +332,7 @@ def main(argv=None):
         logger.info('%s: %s, log %s', process.name, process.host.name,
                     Path(process.host.path) / log_path(logs, process.name))
     return Launch(processes, command, rsh, logs).run()
+
+
+if __name__ == '__main__':
+    run_script(main)

@@ -1,4 +1,4 @@
-"""The command `rfcn quantize`, and its INT8 models in the other scripts."""
+"""The script `rfcn/quantize.py`, and its INT8 models in the other scripts."""
 import re
 import shutil
 from pathlib import Path

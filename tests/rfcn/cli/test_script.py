@@ -12,23 +12,21 @@ from pathlib import Path
 import mxnet as mx
 import pytest
 
-import rfcn.cli
 from lib.errors import ConfigError
-from rfcn.cli.commands import COMMANDS
 from rfcn.cli.script import make_parser, message, run_script
 
 ROOT = Path(__file__).resolve().parents[3]
-WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/test.py', 'rfcn/demo.py',
-                      'propose', 'quantize', 'check',
+WITH_CONFIGURATION = ['rfcn/train_end2end.py', 'rfcn/train_alternate.py', 'rfcn/test.py', 'rfcn/propose.py',
+                      'rfcn/demo.py', 'rfcn/quantize.py', 'rfcn/check_dataset.py',
                       'experiments/rfcn/rfcn_end2end_train_test.py', 'experiments/rfcn/rfcn_alternate_train_test.py',
                       'experiments/rfcn/rfcn_given_train_test.py']
 ARGUMENTS = {'rfcn/demo.py': ['--params', 'a.params', '--image', 'a.jpg', '--out', 'drawn'],
-             'quantize': ['--params', 'a.params']}
+             'rfcn/quantize.py': ['--params', 'a.params']}
 # Of the other scripts: arguments, what is said.
 OTHERS = {
-    'import': (['--mxnet', 'no.params'], 'no.params: no such parameter file'),
-    'convert': (['--from', 'voc', '--to', 'csv', '--dataset', 'no', '--sets', 'train', '--out', 'out'],
-                r'no: there is no folder ImageSets/Main'),
+    'rfcn/import_backbone.py': (['--mxnet', 'no.params'], 'no.params: no such parameter file'),
+    'rfcn/convert_dataset.py': (['--from', 'voc', '--to', 'csv', '--dataset', 'no', '--sets', 'train', '--out', 'out'],
+                                r'no: there is no folder ImageSets/Main'),
     'data/fetch.py': (['voc', '2007', '--folder', 'somebody_elses'], 'somebody_elses/downloads: Not a directory'),
     'experiments/ablation.py': (['--out', 'out', 'TRAIN.learningrate=1'], 'command line: unknown key TRAIN.learning'),
     'experiments/submission.py': (['--results', 'no', '--out', 'x'], 'no: no results of rfcn test there'),
@@ -41,7 +39,7 @@ OTHERS = {
 
 @pytest.fixture
 def script(monkeypatch, capsys, tmp_path):
-    """A function (path within the project or name of a command, arguments) -> exit status and stderr of a program.
+    """A function (path within the project, arguments) -> exit status and stderr of a script run as a program.
 
     It runs within this process, for a start of MXNet costs seconds.
     """
@@ -49,10 +47,10 @@ def script(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(path, *arguments):
-        monkeypatch.setattr(sys, 'argv', ['rfcn'] * (path in COMMANDS) + [path] + list(arguments))
+        monkeypatch.setattr(sys, 'argv', [path] + list(arguments))
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
-            run_script(rfcn.cli.main) if path in COMMANDS else runpy.run_path(str(ROOT / path), run_name='__main__')
+            runpy.run_path(str(ROOT / path), run_name='__main__')
         told = capsys.readouterr().err.splitlines(True)
         return end.value.code, ''.join(line for line in told if not line.startswith('note: '))
     return run
@@ -66,7 +64,7 @@ def test_every_script_ends_as_its_user_expects():
     asks_nothing = {'rfcn/__main__.py', 'experiments/rows/smoke.py', 'experiments/compare/recorder.py',
                     'rfcn/launching/agent.py'}
     others = {path for path, text in scripts.items() if not text.endswith('\n    run_script(main)\n')}
-    assert others == asks_nothing and set(WITH_CONFIGURATION) | set(OTHERS) <= set(scripts) | set(COMMANDS)
+    assert others == asks_nothing and set(WITH_CONFIGURATION) | set(OTHERS) <= set(scripts)
 
 
 @pytest.mark.parametrize('path', WITH_CONFIGURATION)
@@ -131,6 +129,16 @@ def test_a_second_training_in_a_folder_is_refused_and_changes_nothing_there(scri
     assert (folder / 'config.yaml').read_text() == 'of the first' and not (folder / 'log.txt').exists()
 
 
+def test_the_old_spelling_of_a_command_says_the_new_one(monkeypatch, capsys):
+    for path, note in (('rfcn/quantize.py', 'note: quantize.py is now the command rfcn quantize\n'),
+                       ('rfcn/check_dataset.py', 'note: check_dataset.py is now the command rfcn check\n'),
+                       ('rfcn/test.py', '')):
+        monkeypatch.setattr(sys, 'argv', [path])
+        with pytest.raises(SystemExit):
+            run_script(lambda: 0)
+        assert capsys.readouterr().err == note
+
+
 def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script, tiny_yaml, tmp_path):
     (tmp_path / 'file').touch()
     status, printed = script('rfcn/train_end2end.py', '--cfg', tiny_yaml(), 'output_path=file')
@@ -139,10 +147,10 @@ def test_an_output_folder_that_cannot_be_written_is_named_with_the_remedy(script
 
 
 def test_a_script_in_a_process_of_its_own_ends_in_the_same_way(tiny_yaml):
-    done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'train_end2end.py'), '--cfg', tiny_yaml(), 'SCALES=big'],
+    done = subprocess.run([sys.executable, str(ROOT / 'rfcn' / 'check_dataset.py'), '--cfg', tiny_yaml(), 'SCALES=big'],
                           stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert re.fullmatch('error: command line: SCALES must be.*\n', done.stderr)
+    assert re.fullmatch('note: .*rfcn check\nerror: command line: SCALES must be.*\n', done.stderr)
 
 
 def end_of(main, monkeypatch, *arguments):
