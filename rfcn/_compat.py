@@ -85,7 +85,11 @@ def add_removed_names(namespace):
 
 
 def check_packages():
-    """End a script in one sentence, by SystemExit, where this Python lacks packages, before it imports them."""
+    """End a script in one sentence where this Python lacks packages, before it imports them.
+
+    Raises:
+        SystemExit: with the sentence.
+    """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise SystemExit('error: %s lacks the packages %s: %s' % (sys.executable, ', '.join(missing), MAKE_BUILD))
@@ -97,8 +101,10 @@ class MXNetMissing(UserError, ImportError):
 
 @contextlib.contextmanager
 def needing_mxnet():
-    """Around an import that needs MXNet: raises an MXNetMissing, with what to do, in place of Python's and the loader's
-    own words.
+    """Around an import that needs MXNet.
+
+    Raises:
+        MXNetMissing: with what to do, in place of Python's and the loader's own words.
     """
     try:
         yield

@@ -182,8 +182,10 @@ class Detector:
 
     def network_input(self, image: np.ndarray, scale: Sequence[int],
                       mirror: bool = False) -> tuple[np.ndarray, np.ndarray, bool]:
-        """What the network sees of an image at a scale (shorter side, longest side): tensor (1, 3, H, W) float32,
-        im_info (1, 3) float32, `mirror`.
+        """What the network sees of an image at a scale (shorter side, longest side).
+
+        Returns:
+            tensor (1, 3, H, W) float32, im_info (1, 3) float32, `mirror`.
         """
         network = self.cfg.network
         tensor, im_info = network_input(image[:, ::-1] if mirror else image, *scale, network.IMAGE_STRIDE,

@@ -65,8 +65,11 @@ def unpacked(shares: Sequence[bytes], num_classes: int, images: int) -> list[lis
 
 
 def check_testable(imdb: IMDB) -> None:
-    """Raise an error for a data set that nothing can be tested on: a DatasetError, with counts, where no object is left
-    to be found; or as `IMDB.check_headers`.
+    """Raise an error for a data set that nothing can be tested on.
+
+    Raises:
+        DatasetError: with counts, where no object is left to be found; an image cannot be read or has another size than
+            annotated, as far as headers tell.
     """
     imdb.check_headers()
     if imdb.has_annotations:

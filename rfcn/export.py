@@ -56,8 +56,10 @@ def made_up_images():
 
 
 def check(cfg, params, path, images, repeat=1):
-    """Compare an ONNX file with MXNet in each runtime that is installed, and log the result. Returns whether all are
-    equal within the limits of `rfcn.exporters.onnx_check`; None where no runtime is installed.
+    """Compare an ONNX file with MXNet in each runtime that is installed, and log the result.
+
+    Returns:
+        whether all are equal within the limits of `rfcn.exporters.onnx_check`; None where no runtime is installed.
     """
     runtimes = onnx_check.installed_runtimes()
     if not runtimes:

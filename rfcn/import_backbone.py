@@ -142,8 +142,10 @@ def parse(argv):
 
 
 def convert(kind, given, folder, means='release'):
-    """Read a classifier, a name or a file of a `kind` of READERS, write its trunk into a folder and print what was
-    done. `means`: 'release' or 'source'.
+    """Read a classifier, write its trunk into a folder and print what was done.
+
+    Args:
+        kind: of READERS. given: the name or the file of the classifier. means: 'release' or 'source'.
     """
     source = READERS[kind](given)
     means = RELEASE_MEANS if means == 'release' else source.input.means

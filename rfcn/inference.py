@@ -46,8 +46,11 @@ def predictor(cfg: Config, params_path: str) -> Predictor:
 
 def predictor_of_params(cfg: Config, arg_params: Params, aux_params: Params, source: str,
                         quantized: mx.sym.Symbol | None = None) -> Predictor:
-    """The network for inference with given parameters; `source` names them in errors. `quantized`: the INT8 graph of
-    the same network, where it shall compute in INT8.
+    """The network for inference with given parameters.
+
+    Args:
+        source: names the parameters in errors.
+        quantized: the INT8 graph of the same network, where it shall compute in INT8.
     """
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, source)
@@ -58,7 +61,11 @@ def predictor_of_params(cfg: Config, arg_params: Params, aux_params: Params, sou
 
 
 def load_network(cfg: Config, params: str) -> tuple[mx.sym.Symbol, Params, Params]:
-    """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params. Raises as `predictor`."""
+    """The test graph and the parameters of a checkpoint: symbol, arg_params, aux_params.
+
+    Raises:
+        CheckpointError: the parameters do not fit the configuration.
+    """
     symbol = make_symbol(cfg).get_symbol(is_train=False)
     arg_params, aux_params = load_for_inference(cfg, params)
     checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, params)
@@ -66,8 +73,10 @@ def load_network(cfg: Config, params: str) -> tuple[mx.sym.Symbol, Params, Param
 
 
 def rpn_predictor(cfg: Config, params: str) -> Predictor:
-    """The RPN for inference with the parameters of a checkpoint: of an RPN, or of a whole network. Raises as
-    `predictor`.
+    """The RPN for inference with the parameters of a checkpoint: of an RPN, or of a whole network.
+
+    Raises:
+        CheckpointError: the parameters do not fit the configuration.
     """
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=False)
     arg_params, aux_params = load_for_inference(cfg, params, classes=False, normalised=False)
@@ -76,7 +85,11 @@ def rpn_predictor(cfg: Config, params: str) -> Predictor:
 
 
 def rfcn_predictor(cfg: Config, params: str) -> GivenRoisPredictor:
-    """R-FCN without its RPN, for inference with the parameters of a checkpoint. Raises as `predictor`."""
+    """R-FCN without its RPN, for inference with the parameters of a checkpoint.
+
+    Raises:
+        CheckpointError: the parameters do not fit the configuration.
+    """
     symbol = make_symbol(cfg).get_symbol_rfcn(is_train=False)
     arg_params, aux_params = load_for_inference(cfg, params)
     shapes = {'data': input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
@@ -86,8 +99,10 @@ def rfcn_predictor(cfg: Config, params: str) -> GivenRoisPredictor:
 
 
 class GivenRoisPredictor:
-    """A `Predictor` of the R-FCN graph, whose inputs are data and rois, with the outputs of the end-to-end one: the
-    RoIs are among them.
+    """A `Predictor` of the R-FCN graph with the outputs of the end-to-end one: the RoIs are among them.
+
+    Args:
+        predictor: of a test graph with inputs data and rois.
     """
 
     def __init__(self, predictor: Predictor):

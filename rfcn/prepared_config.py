@@ -59,8 +59,10 @@ def settings(data, pretrained):
 
 
 def usable_objects(data, sizes):
-    """Boxes (n, 4), classes (n,) and sizes of their images (n, 2) of the objects that can be trained on; a DatasetError
-    if there are none.
+    """Boxes (n, 4), classes (n,) and sizes of their images (n, 2) of the objects that can be trained on.
+
+    Raises:
+        DatasetError: there are none.
     """
     fitted = fit_items(data, sizes)
     rows = np.flatnonzero(fitted.used)
@@ -121,8 +123,10 @@ def take_over(config, identity):
 
 
 def seconds_per_step(config, images, image_set):
-    """Seconds of a training step here: the median of a few on the data, in a folder that is removed. `images`: of the
-    image set, which is called `image_set` as long as it has not its own name.
+    """Seconds of a training step here: the median of a few on the data, in a folder that is removed.
+
+    Args:
+        images: of the image set, which is called `image_set` as long as it has not its own name.
     """
     batch = config['TRAIN']['BATCH_IMAGES']
     with tempfile.TemporaryDirectory() as folder, silence():

@@ -99,8 +99,10 @@ def proposals_path(folder, imdb):
 
 
 def proposal_paths(cfg, cfg_path, image_sets):
-    """The files that rfcn propose wrote for each set of 'a+b'. A ConfigError if `dataset.proposal` names another source
-    of proposals.
+    """The files that rfcn propose wrote for each set of 'a+b'.
+
+    Raises:
+        ConfigError: `dataset.proposal` names another source of proposals.
     """
     if cfg.dataset.proposal != 'rpn':
         raise ConfigError('dataset.proposal is %s and not rpn: name the files with --proposals' % cfg.dataset.proposal)
@@ -114,7 +116,11 @@ def add_proposals(parser):
 
 
 def sets_with_files(cfg, image_sets, paths):
-    """Each data set of 'a+b' with its file of proposals. A ConfigError if there are more or fewer files than sets."""
+    """Each data set of 'a+b' with its file of proposals.
+
+    Raises:
+        ConfigError: there are more or fewer files than sets.
+    """
     imdbs = data_sets.datasets(cfg, image_sets)
     if len(imdbs) != len(paths):
         raise ConfigError('expected a file of proposals for each of the image sets %s, in this order; found %d: %s'
@@ -159,7 +165,11 @@ def training_rois(cfg, paths):
 
 
 def log_recall(imdb, all_proposals, most):
-    """Log the share of a data set's objects that its proposals, at most `most` of an image, find."""
+    """Log the share of a data set's objects that its proposals find.
+
+    Args:
+        most: largest number of proposals per image.
+    """
     counts = [count for count in RECALL_COUNTS if count < most] + [most]
     boxes = [entry['boxes'] for entry in imdb.gt_roidb()]
     logger.info('recall of the proposals for %s\n%s', imdb.name, recall_table(all_proposals, boxes, counts))

@@ -37,8 +37,11 @@ def read_detections(path):
 
 
 def write_result(cfg, folder, params, evaluation):
-    """Write result.json and the settings that it comes from into the folder of a test of the checkpoint `params`, and
-    say what to do with results that only a server can evaluate.
+    """Write result.json and the settings that it comes from into the folder of a test, and say what to do with results
+    that only a server can evaluate.
+
+    Args:
+        params: path of the checkpoint that was tested.
     """
     if not evaluation.metrics:
         logger.info('the images have no annotations; for their test server: python experiments/submission.py '

@@ -111,8 +111,10 @@ def test_rcnn(cfg, folder, params, ignore_cache=False, vis=False, report=None):
 
 
 def test_given(cfg, folder, params, path):
-    """Detect on `dataset.test_image_set`, with a checkpoint and the proposals of the file `path`, save the detections,
-    evaluate. Returns the Evaluation.
+    """Detect on `dataset.test_image_set`, save the detections, evaluate. Returns the Evaluation.
+
+    Args:
+        params: path of a checkpoint. path: of the proposals.
     """
     imdb, = data_sets.datasets(cfg, cfg.dataset.test_image_set)
     sum_of_checkpoint(params)

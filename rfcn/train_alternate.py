@@ -51,8 +51,10 @@ STEPS, FIFTH = ('rpn1', 'rfcn1', 'rpn2', 'rfcn2'), 'rpn3'
 
 
 def train_rpn(cfg, output_path, devices=None, is_step=False):
-    """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`, and
-    `is_step` as of `training.train`.
+    """Train to `TRAIN.end_epoch`. Returns the prefix of the checkpoints; arguments as in `rfcn/train_end2end.py`.
+
+    Args:
+        is_step: see `training.train`.
     """
     devices = devices or contexts(cfg.gpus)
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=True)
@@ -61,8 +63,10 @@ def train_rpn(cfg, output_path, devices=None, is_step=False):
 
 
 def train_given(cfg, output_path, paths, devices=None, is_step=False):
-    """Train R-FCN without its RPN; arguments and result as of `train_rpn`. `paths`: of files of proposals, one for each
-    set of `dataset.image_set`.
+    """Train R-FCN without its RPN; arguments and result as of `train_rpn`.
+
+    Args:
+        paths: of files of proposals, one for each set of `dataset.image_set`.
     """
     devices = devices or contexts(cfg.gpus)
     roidb, means, stds = training_rois(cfg, paths)
@@ -148,8 +152,11 @@ def check_config(cfg):
 
 
 def step_config(cfg, name, start=None):
-    """The configuration of one of `steps_of(cfg)`. `start`: prefix and epoch of the checkpoint whose shared layers it
-    keeps; None for the pretrained trunk.
+    """The configuration of one step.
+
+    Args:
+        name: one of `steps_of(cfg)`.
+        start: prefix and epoch of the checkpoint whose shared layers it keeps; None for the pretrained trunk.
     """
     alternate = cfg.TRAIN.ALTERNATE
     images = alternate.RPN_BATCH_IMAGES if name.startswith('rpn') else alternate.RCNN_BATCH_IMAGES
@@ -266,8 +273,10 @@ class Steps:
 
 
 def combine(cfg, rpn, rfcn, path, identity):
-    """Write a checkpoint, with this identity, of the RPN of one checkpoint and everything else of another. Returns
-    `path`.
+    """Write a checkpoint with the RPN of one checkpoint and everything else of another. Returns `path`.
+
+    Args:
+        identity: what it says of itself.
     """
     arg_params, aux_params = checkpoint.load_params(rfcn)
     for_inference, _ = checkpoint.load_params(rfcn, for_inference=True)

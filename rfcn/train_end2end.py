@@ -17,8 +17,10 @@ from rfcn.symbols import make_symbol
 
 
 def train_net(cfg, output_path, devices=None):
-    """Train to `TRAIN.end_epoch`, from its start or from where `TRAIN.RESUME` says, on the devices that `gpus` names or
-    on those given, mx.Context. Returns the checkpoints' prefix.
+    """Train to `TRAIN.end_epoch`, from its start or from where `TRAIN.RESUME` says. Returns the checkpoints' prefix.
+
+    Args:
+        devices: list of mx.Context; by default those that `gpus` names.
     """
     devices = devices or contexts(cfg.gpus)
     symbol = make_symbol(cfg).get_symbol(is_train=True)

@@ -167,8 +167,10 @@ def _train(cfg, symbol, loader, prefix, devices, saved, same_data, options):
 
 
 def go_on(trainer, saved, same_data, cfg, loader):
-    """Let a trainer continue a saved run. Returns finished epochs, images done of the next one, and the batch size that
-    its order was drawn for.
+    """Let a trainer continue a saved run.
+
+    Returns:
+        finished epochs, images done of the next one, and the batch size that its order was drawn for.
     """
     counts = dict(epoch_images=len(loader.roidb), step_images=loader.step_size, accumulate=cfg.TRAIN.GRAD_ACCUM)
     before = saved.progress
@@ -195,8 +197,10 @@ def names(descriptions):
 
 
 def first_params(cfg, symbol, batch, saved):
-    """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new. `batch`: of one
-    device.
+    """Parameters to start from: a checkpoint's, a pretrained trunk's with new heads, or all new.
+
+    Args:
+        batch: of one device.
     """
     per_device = {name: value.shape for name, value in batch.inputs.items()}
     if saved:

@@ -138,8 +138,11 @@ def roidb_of(imdbs: Sequence[IMDB], *, flip: bool = False) -> list[dict]:
 
 
 def published_classes(dataset: str, image_sets: str) -> tuple[str, ...]:
-    """The class names, without the background, of image sets of 'a+b' in a format of `DATASETS` whose names are those
-    of VOC or COCO; else ().
+    """The class names, without the background, of image sets whose names are those of VOC or COCO; else ().
+
+    Args:
+        dataset: a name of `DATASETS`.
+        image_sets: names joined by '+'.
     """
     names, pattern = {'PascalVOC': (VOC_CLASSES, _VOC_SET), 'coco': (COCO_CLASSES, COCO_SET)}.get(dataset, ((), ''))
     return names if all(re.fullmatch(pattern, name.strip()) for name in image_sets.split('+')) else ()

@@ -153,7 +153,9 @@ class Items:
     def of_pictures(self, count: int, places: np.ndarray | None = None) -> list[np.ndarray]:
         """The items of each of `count` pictures: (n,) of ITEM, in the order in which they were added.
 
-        `places` is the second result of `Labels.resolve`; None leaves the labels as they are.
+        Args:
+            count: number of pictures.
+            places: the second result of `Labels.resolve`; None leaves the labels as they are.
         """
         self._close()
         owners, rows = np.concatenate(self._owners), np.concatenate(self._rows)
@@ -180,8 +182,11 @@ _FLAGS = {None: False, 0: False, 1: True,   # and so the same as floats and bool
 
 
 def read_flag(value: object, where: str, name: str) -> bool:
-    """A flag as a bool. Read are 0, 1, true, false, yes, no, null and nothing, as values or as text, in any case;
-    anything else is a DatasetError, which begins with `where` and the flag's `name`.
+    """A flag as a bool. Read are 0, 1, true, false, yes, no, null and nothing, as values or as text, in any
+    case.
+
+    Raises:
+        DatasetError: the value is anything else; the message begins with `where` and the flag's `name`.
     """
     known = value.strip().lower() if isinstance(value, str) else value
     if isinstance(value, (list, dict)) or known not in _FLAGS:
@@ -191,8 +196,10 @@ def read_flag(value: object, where: str, name: str) -> bool:
 
 
 def read_number(text: str) -> float:
-    """The number that a text states, as other programs read it too; a ValueError if it states none. `float` alone would
-    also read 1_0 as 10, and digits of other scripts.
+    """The number that a text states, as other programs read it too.
+
+    Raises:
+        ValueError: the text is not a number. `float` alone would also read 1_0 as 10, and digits of other scripts.
     """
     if '_' in text or not text.isascii():
         raise ValueError('expected a number, found %.100r' % text)
@@ -201,7 +208,9 @@ def read_number(text: str) -> float:
 
 def flags_of(annotation: dict[str, object], where: str) -> int:
     """The field `flags` of an item: from the keys of a json object, the columns of a line or the elements of an XML.
-    Raises as `read_flag`.
+
+    Raises:
+        DatasetError: as `read_flag`.
     """
     bits = 0
     for key, flag in _flag_keys(tuple(annotation)):

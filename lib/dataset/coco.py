@@ -178,8 +178,10 @@ def write_coco(sets: dict[str, AnnotatedSet], out: str) -> tuple[list[str], dict
 
 
 def coco_data(data: AnnotatedSet) -> dict:
-    """The content of the json file of a set whose pictures have sizes. Raises a DatasetError if the name of an image
-    would not be read back.
+    """The content of the json file of a set whose pictures have sizes.
+
+    Raises:
+        DatasetError: the name of an image would not be read back.
     """
     images, annotations = [], []
     for number, picture in enumerate(data.pictures, 1):

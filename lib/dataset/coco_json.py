@@ -163,8 +163,12 @@ class _Columns:
         self.numbers.append(number)
 
     def resolved(self, path, images, categories, on_fault):
-        """The annotations as an array of ITEM, and the number of the image of each. Those of unknown images or
-        categories (id -> number) are given to `on_fault` and left out.
+        """The annotations as an array of ITEM, and the number of the image of each.
+
+        Those of unknown images or categories are given to `on_fault` and left out.
+
+        Args:
+            images, categories: id -> number.
         """
         items = np.zeros(len(self.numbers), ITEM)
         items['number'], items['flags'], items['area'] = self.numbers, self.flags, self.areas

@@ -59,9 +59,12 @@ _FIRST_LINE = 2 ** 16   # characters of the first line in which the delimiter is
 
 
 def find_lists(image_set: str, dataset_path: str) -> list[str]:
-    """Paths of the CSV files of an image set, of which the first is read. Raises as `files_of_set`.
+    """Paths of the CSV files of an image set, of which the first is read.
 
     They are <set>.csv in the data set's folder or in its folder annotations, and <set>/_annotations.csv (Roboflow).
+
+    Raises:
+        FileNotFoundError, DatasetError: as `files_of_set`.
     """
     return files_of_set(image_set, dataset_path, ('%s.csv', 'annotations/%s.csv', '%s/_annotations.csv'),
                         'is no list of boxes')

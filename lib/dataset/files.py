@@ -67,8 +67,12 @@ def files_of_set(image_set: str, dataset_path: str, patterns: Sequence[str], wha
 def image_folders(image_set: str, dataset_path: str, more: Sequence[str] = ()) -> list[str]:
     """The existing folders in which the images of a set may lie, the likeliest first.
 
-    They are images/<set> and <set> for each of its names (`names_of_set`, and `more`), then images, data (FiftyOne),
-    and the data set's folder.
+    They are images/<set> and <set> for each of its names (`names_of_set`), then images, data (FiftyOne), and the data
+    set's folder.
+
+    Args:
+        image_set, dataset_path: name of the set, and folder of the data set.
+        more: further names of the set.
     """
     places = [place for name in [*names_of_set(image_set), *more] for place in (os.path.join('images', name), name)]
     places += ['images', 'data', '']
@@ -116,8 +120,12 @@ def check_content(path: str, what: str) -> None:
 
 
 def refuse_stand_in(data: bytes, path: str, what: str) -> None:
-    """Raise a DatasetError if something else was saved in place of a file, by its bytes or the first ones: an HTML
-    page, a packed file, a pointer of Git LFS. `path`, `what`: as of `read_file`.
+    """Raise a DatasetError if something else was saved in place of a file: an HTML page, a packed file, a
+    pointer of Git LFS.
+
+    Args:
+        data: its bytes, or the first ones.
+        path, what: as of `read_file`.
     """
     found = stand_in(data)
     if found:

@@ -261,15 +261,21 @@ def make_entry(image: str, index: str, height: int, width: int, boxes: ArrayLike
 
 
 def append_flipped_images(roidb: list[dict]) -> list[dict]:
-    """The entries, then their mirror images in the same order. The pixels are mirrored later, when the image is read.
-    Raises as `check_boxes`.
+    """Append the mirror image of each entry. The pixels are mirrored later, when the image is read.
+
+    Returns:
+        list of twice the length: the entries, then their mirror images in the same order.
+    Raises:
+        DatasetError: a box ends before it begins.
     """
     return roidb + [flip_entry(entry) for entry in roidb]
 
 
 def flip_entry(entry: dict) -> dict:
-    """Mirror an entry's boxes and proposals left to right; done twice, the entry is as before. A new entry. Raises as
-    `check_boxes`.
+    """Mirror an entry's boxes and proposals left to right; done twice, the entry is as before. A new entry.
+
+    Raises:
+        DatasetError: a box ends before it begins.
     """
     check_boxes(entry)
     flipped = dict(entry, boxes=flip_boxes(entry['boxes'], entry['width']), flipped=not entry['flipped'])
@@ -292,8 +298,10 @@ def check_boxes(entry: dict) -> None:
 
 
 def filter_roidb(roidb: list[dict], keep_empty: bool = True) -> list[dict]:
-    """Check all boxes, and drop images without objects unless `keep_empty`. Raises as `check_boxes`, and a DatasetError
-    if no entry is left.
+    """Check all boxes, and drop images without objects unless `keep_empty`.
+
+    Raises:
+        DatasetError: a box ends before it begins, or no entry is left.
     """
     # Departure: the release always drops images without objects. They teach the network what background looks like.
     kept = [entry for entry in roidb if keep_empty or len(entry['boxes'])]

@@ -42,8 +42,11 @@ def with_background(classes: Iterable[str], source: str) -> tuple[str, ...]:
 
 
 def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
-    """The class names of a list, or of a text file with a name per line, without the background. Raises as
-    `with_background`, whose message then begins with the path of the file, or a FileNotFoundError.
+    """The class names of a list, or of a text file with a name per line, without the background.
+
+    Raises:
+        DatasetError: as `with_background`; the message begins with the path of the file. FileNotFoundError: there is no
+            such file.
     """
     if not isinstance(classes, (list, tuple)):
         classes, source = read_lines(classes, 'a class name per line'), classes
@@ -51,8 +54,12 @@ def class_names(classes: Sequence[str] | str, source: str) -> tuple[str, ...]:
 
 
 def check_name(picture: Picture, lost: Pattern[str], form: str) -> None:
-    """Raise a DatasetError if the name of an image to be written would not be read back from a format, called `form`:
-    if `lost` finds it.
+    """Raise a DatasetError if the name of an image would not be read back from a format.
+
+    Args:
+        picture: to be written.
+        lost: finds such names.
+        form: name of the format, for the message.
     """
     if lost.search(picture.name):
         raise DatasetError('%s: expected the name of an image in UTF-8, without control characters, backslashes, '
@@ -62,8 +69,11 @@ def check_name(picture: Picture, lost: Pattern[str], form: str) -> None:
 
 
 def check_stems(pictures: Iterable[Picture], folder: str) -> None:
-    """Raise a DatasetError if two images to be written differ only in their extension, or one has an unknown extension.
-    In `folder` each gets a file of its name without extension.
+    """Raise a DatasetError if two images differ only in their extension, or one has an unknown extension.
+
+    Args:
+        pictures: to be written.
+        folder: where each gets a file of its name without extension; for the message.
     """
     seen = {}
     for picture in pictures:

@@ -63,8 +63,10 @@ def _as_json(value):
 
 
 class _AtTheEnd:
-    """Collects pictures and writes them at the end, to a file or a folder, unless something failed. `classes`: without
-    the background.
+    """Collects pictures and writes them at the end, unless something failed.
+
+    Args:
+        path: of the file or folder. classes: names without the background.
     """
 
     def __init__(self, path, classes):

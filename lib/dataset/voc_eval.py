@@ -237,8 +237,10 @@ class VocScored(IMDB):
         self.decimals = {'score_decimals': score_decimals, 'box_decimals': box_decimals}
 
     def ground_truth(self) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """The objects that detections are compared with: class name -> image name -> ((n, 4) float64 boxes counted from
-        0, (n,) bool, whether they are difficult).
+        """The objects that detections are compared with.
+
+        Returns:
+            class name -> image name -> ((n, 4) float64 boxes counted from 0, (n,) bool, whether they are difficult).
         """
         counted = self.counted_items()
         truth = {name: {} for name in self.classes[1:]}

@@ -83,8 +83,10 @@ def read_yolo(image_set: str, dataset_path: str, classes: Sequence[str] | str | 
 
 
 def _numbered_names(description, image_set, wanted):
-    """Class number -> name, of the data, or else of `wanted`. Raises a DatasetError if neither has names, or the data
-    lack a class that is wanted.
+    """Class number -> name, of the data, or else of `wanted`.
+
+    Raises:
+        DatasetError: neither has names, or the data lack a class that is wanted.
     """
     names = description.names(image_set) or dict(enumerate(wanted or ()))
     if not names:
@@ -244,8 +246,11 @@ def _xml_of(picture):
 
 
 def stray_labels(folder: str, places: Iterable[str]) -> list[str]:
-    """The names of the files in a folder of labels that belong to no image in one of the `places`: a.jpg.txt, a.TXT,
-    b.txt without b.jpg.
+    """The names of the files in a folder of labels that belong to no image: a.jpg.txt, a.TXT, b.txt without b.jpg.
+
+    Args:
+        folder: of labels.
+        places: folders of the images.
     """
     stems = {os.path.splitext(name)[0] for place in filter(os.path.isdir, places) for name in os.listdir(place)
              if name.lower().endswith(IMAGE_EXTENSIONS)}

@@ -54,7 +54,9 @@ class Description:
 
     def names(self, image_set: str) -> dict[int, str]:
         """Class number -> name, from the key `names` (a list or a mapping), or from classes.txt; {} without both.
-        Raises a DatasetError if `names` is neither, or contradicts `nc`.
+
+        Raises:
+            DatasetError: `names` is neither, or contradicts `nc`.
         """
         names = self.content.get('names')
         if names in (None, ''):
@@ -112,7 +114,9 @@ class Description:
 
     def entries(self, image_set: str) -> list[str]:
         """The folders and lists that are stated for an image set, as paths within the folder; [] if none is stated.
-        Raises a DatasetError if an entry is not a path, or nothing is there.
+
+        Raises:
+            DatasetError: an entry is not a path, or nothing is there.
         """
         key = next((name for name in names_of_set(image_set) if self.content.get(name) not in _NOTHING), None)
         stated = self.content.get(key, [])

@@ -190,8 +190,10 @@ def class_labels(labels: np.ndarray, anchors: np.ndarray, gt_boxes: np.ndarray) 
 
 def as_blobs(labels: np.ndarray, bbox_targets: np.ndarray, bbox_weights: np.ndarray, height: int,
              width: int) -> dict[str, np.ndarray]:
-    """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors per cell: a
-    dict of label (1, A * H * W), bbox_target and bbox_weight (1, 4 * A, H, W), the channels of one anchor together.
+    """Lay out the targets of a map of height x width cells as the RPN's losses read them, with A anchors per cell.
+
+    Returns:
+        dict of label (1, A * H * W), bbox_target and bbox_weight (1, 4 * A, H, W), the channels of one anchor together.
     """
     label = labels.reshape(height, width, -1).transpose(2, 0, 1).reshape(1, -1)
     target, weight = [np.ascontiguousarray(values.reshape(height, width, -1).transpose(2, 0, 1))[None]

@@ -83,8 +83,10 @@ def make_folder(out: str | os.PathLike) -> None:
 
 
 def check_folder(out: str | os.PathLike) -> None:
-    """Find out before a long work whether files can be written into a folder, which may be a new one. Raises an OSError
-    if something else is at its path, or on the way to it, or it may not be written to.
+    """Find out before a long work whether files can be written into a folder, which may be a new one.
+
+    Raises:
+        OSError: there is something else at its path, or on the way to it, or it may not be written to.
     """
     _check_writable(_nearest(os.path.realpath(out)), out)
 

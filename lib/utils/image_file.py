@@ -192,7 +192,11 @@ class Head(NamedTuple):
 
 
 def image_head(path: str | os.PathLike) -> Head:
-    """Size and orientation of an image from its header. Raises as `imread`."""
+    """Size and orientation of an image from its header.
+
+    Raises:
+        FileNotFoundError, DatasetError: as `imread`.
+    """
     data = read_bytes(path, HEAD_BYTES)
     size = header_size(data)
     if size is None or data.startswith(_ORIENTATION_ANYWHERE):
@@ -212,10 +216,12 @@ def image_size(path: str | os.PathLike) -> tuple[int, int]:
 
 
 def images_in(folder: str | os.PathLike) -> list[str]:
-    """Paths of the images in a folder, sorted: of all files with an extension that `imread` reads, in any case. A
-    DatasetError if there are none.
+    """Paths of the images in a folder, sorted: of all files with an extension that `imread` reads, in any case.
 
     Hidden files (.a.jpg) and sub-folders are left out.
+
+    Raises:
+        DatasetError: there are none.
     """
     extensions = IMAGE_EXTENSIONS + OTHER_EXTENSIONS
     names = sorted(name for name in os.listdir(folder)

@@ -65,9 +65,12 @@ def _jpeg_size(data):
 
 
 def chunks_fit(data: bytes) -> bool:
-    """Whether the chunks of a PNG, the whole file, lie within it; True for other formats.
+    """Whether the chunks of a PNG lie within the file; True for other formats.
 
     OpenCV reserves as many bytes as a chunk announces, up to two gigabytes, before it knows how many there are.
+
+    Args:
+        data: the whole file.
     """
     position = len(PNG_MAGIC)
     while data.startswith(PNG_MAGIC) and position + 8 <= len(data):
@@ -81,10 +84,13 @@ def chunks_fit(data: bytes) -> bool:
 
 
 def scan_fits(data: bytes, size: tuple[int, int]) -> bool:
-    """Whether a JPEG, the whole file, has enough bytes for its `header_size`; True for other formats and for arithmetic
-    coding.
+    """Whether a JPEG has enough bytes for its size; True for other formats and for arithmetic coding.
 
     Huffman codes take at least one bit for every 8 x 8 pixels. OpenCV would decode a header without data to grey.
+
+    Args:
+        data: the whole file.
+        size: its `header_size`.
     """
     if not data.startswith(JPEG_MAGIC) or not any(bytes((0xFF, frame)) in data for frame in _HUFFMAN_FRAMES):
         return True
@@ -117,8 +123,11 @@ def _webp_size(data):
 
 
 def tiff_entries(data: bytes, start: int) -> Iterator[tuple[int, str, int]]:
-    """Yield the tag, the format and the place of the value of each entry in the first directory of a TIFF, which begins
-    at `start` of a file.
+    """Yield the tag, the format and the place of the value of each entry in the first directory of a TIFF.
+
+    Args:
+        data: the file.
+        start: where the TIFF begins in it.
     """
     order = '<' if data[start:start + 2] == b'II' else '>'
     directory = start + struct.unpack_from(order + 'I', data, start + 4)[0]
@@ -189,7 +198,11 @@ def upright_box(box: Sequence[float], number: int, size: tuple[int, int]) -> tup
 
 
 def orientation(data: bytes) -> int:
-    """The orientation of an image, 1 to 8, by its file or the beginning of it; 1 if the header does not state it."""
+    """The orientation of an image, 1 to 8; 1 if the header does not state it.
+
+    Args:
+        data: the file or its beginning.
+    """
     return _orientation_at(data, _exif_start(data))
 
 

@@ -92,7 +92,9 @@ for _package in ('numpy.core.', 'numpy._core.'):
 
 def _written_out(value, known):
     """Bytes of a value in which each part counts as often as it is referred to; infinite for a list within itself.
-    `known`, filled: id of a container -> its bytes.
+
+    Args:
+        known: id of a container -> its bytes; filled.
     """
     if not isinstance(value, (list, tuple, dict, set, frozenset)):
         return 8 + getattr(value, 'nbytes', 0)

@@ -179,8 +179,10 @@ def _not_written(paths, reason):
 
 
 def save_whole(paths: Sequence[str | os.PathLike], write: Callable[..., object], last_tells: bool = False) -> None:
-    """Call `write(temporary name of each path)`; see `whole_files`. Raises an OSError of one sentence for the user;
-    what was there is untouched.
+    """Call `write(temporary name of each path)`; see `whole_files`.
+
+    Raises:
+        OSError: one sentence for the user; what was there is untouched.
     """
     with whole_files(paths, last_tells=last_tells) as temporaries:
         try:
@@ -233,8 +235,10 @@ def _remove_leftovers_of(target):
 
 
 def check_place(path: str | os.PathLike) -> None:
-    """Find out before a long work whether its result can get this name. Raises an OSError if a folder is there, or the
-    file's own folder is not there or may not be written to.
+    """Find out before a long work whether its result can get this name.
+
+    Raises:
+        OSError: a folder is there, or the file's own folder is not there or may not be written to.
     """
     path = os.fspath(path)
     target = _target(path)
@@ -252,8 +256,10 @@ def check_not_read(results: Iterable[str | os.PathLike], inputs: Iterable[str | 
 
 
 def _target(path):
-    """The file that gets a name at the end; None of a stream. Raises an OSError if it is a folder, or in a folder that
-    is not there; or the number of a file that is not open.
+    """The file that gets a name at the end; None of a stream.
+
+    Raises:
+        OSError: it is a folder, or in a folder that is not there; or the number of a file that is not open.
     """
     if _descriptor(path) is not None:
         _check_open(path)

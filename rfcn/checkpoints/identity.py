@@ -93,8 +93,10 @@ def note_of_backbone(params: str | os.PathLike) -> str:
 
 
 def backbone_settings(params: str | os.PathLike) -> dict[str, Any]:
-    """The importer's note of a backbone: dotted key -> plain value; {} where there is none. Raises a ConfigError if it
-    cannot be read.
+    """The importer's note of a backbone: dotted key -> plain value; {} where there is none.
+
+    Raises:
+        ConfigError: it cannot be read.
     """
     note = note_of_backbone(params)
     return {key: _plain(value) for key, value in stated_in(note).items()} if is_there(note) else {}
@@ -182,8 +184,10 @@ def classes_of(identity: Identity | None) -> tuple[str, ...]:
 
 
 def is_allowed(key: str, cfg: Config) -> bool:
-    """Whether a key may differ from the checkpoint's. Raises a ConfigError if ALLOW_CHANGED names something that does
-    not exist.
+    """Whether a key may differ from the checkpoint's.
+
+    Raises:
+        ConfigError: ALLOW_CHANGED names something that does not exist.
     """
     unknown = [name for name in cfg.ALLOW_CHANGED if name not in KEYS and name != DATA]
     if unknown:

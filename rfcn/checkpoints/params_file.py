@@ -66,16 +66,21 @@ class _Reader:
 
 
 def check_params_file(path: str) -> None:
-    """Walk through a file of named arrays without reading their values. Raises a CheckpointError if it is no such file,
-    or cut off, or its counts and lengths contradict its size, or the arrays have no names.
+    """Walk through a file of named arrays without reading their values.
+
+    Raises:
+        CheckpointError: it is no such file, or cut off, or its counts and lengths contradict its size, or the arrays
+            have no names.
     """
     with open_input(path) as file:
         _spans(file, path)
 
 
 def read_bytes(path: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays that are in a file and hold bytes: name -> uint8 array. The others are not read. Raises
-    as `check_params_file`.
+    """Those of the named arrays that are in a file and hold bytes: name -> uint8 array. The others are not read.
+
+    Raises:
+        CheckpointError: as `check_params_file`.
     """
     with open_input(path) as file:
         spans = _spans(file, path)

@@ -49,8 +49,9 @@ def pretrained_path(cfg: Config) -> str:
 
 def load_start(cfg: Config, path: str) -> tuple[Params, Params, Identity | None]:
     """arg_params, aux_params and identity, None where it is not known, of a checkpoint that a training starts from.
-    Raises a CheckpointError if it cannot be read, or was trained with other anchors, means, ... than the
-    configuration's.
+
+    Raises:
+        CheckpointError: it cannot be read, or was trained with other anchors, means, ... than the configuration's.
     """
     params = checkpoint.load_params(path)
     identity = identity_of_params(path, params)

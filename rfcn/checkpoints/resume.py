@@ -107,7 +107,9 @@ def check_start(cfg: Config, prefix: str) -> None:
 
 def make_room(prefix: str, overwrite: bool, held: str = OTHER_RUN) -> None:
     """Remove an earlier run of the same name with `overwrite`; without it, raise a CheckpointError if there is one.
-    `held`: what the error says that the folder holds, and how to go on from it.
+
+    Args:
+        held: what the error says that the folder holds, and how to go on from it.
     """
     files = files_of(prefix)
     if not any(path.endswith('.params') or path == interrupted_path(prefix) for path in files):
@@ -243,8 +245,11 @@ def training_settings(cfg: Config) -> dict[str, Any]:
 
 
 def note_text(settings: dict[str, Any], sources: Sequence[str | os.PathLike]) -> str:
-    """The text of a note: of settings, plain values, and of the notes of what the step starts from, the paths
-    `sources`.
+    """The text of a note.
+
+    Args:
+        settings: plain values.
+        sources: paths of the notes of what the step starts from.
     """
     made_from = {Path(path).stem: sum_of_file(path) for path in sources}
     return _yaml(dict(settings, made_from=made_from))

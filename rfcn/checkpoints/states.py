@@ -52,16 +52,24 @@ def checksum(arg_params: Params, aux_params: Params) -> int:
 
 def save_states(path: str, momenta: Params, progress: Progress, identity: Identity | None = None,
                 params: tuple[Params, Params] | None = None) -> None:
-    """Write momentum (parameter name -> NDArray), progress and identity; and `params`, arg_params and aux_params, into
-    the same file.
+    """Write momentum, progress and identity.
+
+    Args:
+        momenta: parameter name -> NDArray.
+        progress: a Progress.
+        identity: an Identity.
+        params: arg_params, aux_params to put into the same file.
     """
     save_arrays(path, states_arrays(momenta, progress, identity, params))
 
 
 def save_checkpoint(path: str, arg_params: Params, aux_params: Params, momenta: Params, progress: Progress,
                     identity: Identity | None = None, extra: Params | None = None) -> None:
-    """Write a parameter file and its states; both get their names, or neither. `extra`, name -> NDArray, are more
-    parameters for the file; the sum in the progress is without them.
+    """Write a parameter file and its states; both get their names, or neither.
+
+    Args:
+        path: of the parameters.
+        extra: name -> NDArray, more parameters for the file; the sum in the progress is without them.
     """
     def write(states, params):
         write_arrays(states, states_arrays(momenta, progress, identity))
@@ -93,8 +101,10 @@ def _as_array(text):
 
 
 def load_states(path: str) -> tuple[Params, Progress, Identity | None, Params]:
-    """What `save_states` wrote: momenta, progress, identity or None, and the rest of the arrays. A FileNotFoundError or
-    CheckpointError if it is missing, damaged, or another program's file.
+    """What `save_states` wrote: momenta, progress, identity or None, and the rest of the arrays.
+
+    Raises:
+        FileNotFoundError, CheckpointError: missing, damaged, or another program's file.
     """
     arrays = load_arrays(path)
     told = {name: arrays.pop(name).asnumpy() for name in (_PROGRESS, _IDENTITY, _DATA) if name in arrays}

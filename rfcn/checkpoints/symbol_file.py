@@ -25,8 +25,11 @@ _NODE_KEYS = {'op', 'name', 'attrs', 'inputs', 'subgraphs'}
 
 
 def load_symbol_file(path: str) -> mx.sym.Symbol:
-    """The graph of a file that MXNet 1.9 wrote. A FileNotFoundError if there is none, a CheckpointError if it is
-    damaged, or holds no graph.
+    """The graph of a file that MXNet 1.9 wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: it is damaged, or holds no graph.
     """
     if not is_there(path):
         raise FileNotFoundError('%s: no such graph' % path)

@@ -27,7 +27,11 @@ def usage():
 
 
 def find_command(name):
-    """The name in COMMANDS of what the user typed, or a UserError; - and _ are the same."""
+    """The name in COMMANDS of what the user typed; - and _ are the same.
+
+    Raises:
+        UserError: there is no such command.
+    """
     names = {known.replace('-', '_'): known for known in COMMANDS}
     typed = name.replace('-', '_')
     if typed in names:
@@ -38,8 +42,10 @@ def find_command(name):
 
 
 def function_of(name):
-    """Import a command's module and return its function. A UserError if it belongs to the project's folder, which an
-    installed copy does not have.
+    """Import a command's module and return its function.
+
+    Raises:
+        UserError: it belongs to the project's folder, which an installed copy does not have.
     """
     module, _, function = COMMANDS[name].function.partition(':')
     package = module.partition('.')[0]

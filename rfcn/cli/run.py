@@ -90,7 +90,11 @@ class _Formatter(logging.Formatter):
 
 
 def parse_config(description, argv=None, add_arguments=lambda parser: None):
-    """Parse `--cfg X.yaml`, a script's own arguments, and KEY=VALUE overrides. Returns cfg, args."""
+    """Parse `--cfg X.yaml`, a script's own arguments, and KEY=VALUE overrides.
+
+    Returns:
+        cfg, args.
+    """
     parser = make_parser(description)
     parser.add_argument('--cfg', required=True, help='the experiment, a YAML file')
     add_arguments(parser)
@@ -206,8 +210,10 @@ def start_training(cfg, args):
 
 
 def log_to(path, level='INFO', stream='stdout'):
-    """Log to the screen ('stderr' where the standard output takes results) and, where a path is given, to the end of a
-    file.
+    """Log to the screen and, where a path is given, to the end of a file.
+
+    Args:
+        stream: 'stderr' where the standard output takes results.
     """
     handlers = [_ScreenHandler(stream)] + ([_FileHandler(str(path), encoding='utf-8')] if path else [])
     for handler in handlers:

@@ -61,7 +61,9 @@ class _Parser(argparse.ArgumentParser):
 def make_parser(description):
     """An ArgumentParser with the argument that all scripts share; `run_script` takes care of it.
 
-    --help prints the description with its lines as they are and, behind the arguments of a command, its example.
+    Args:
+        description: printed by --help with its lines as they are. Behind the arguments a command's --help has its
+            example.
     """
     command = sys.argv[0][len(CALLED):] if sys.argv[0].startswith(CALLED) else None
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter,

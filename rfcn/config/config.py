@@ -90,8 +90,10 @@ def load_config(path: PathLike | None = None, overrides: Iterable[str] = ()) -> 
 
 
 def base_files(path: str) -> list[str]:
-    """The file itself, its base, the base of that, and so on: list of paths. Raises as `load_config`; a ConfigError
-    also if a file is its own base, directly or through others.
+    """The file itself, its base, the base of that, and so on: list of paths.
+
+    Raises:
+        FileNotFoundError, ConfigError: as `load_config`; a file is its own base, directly or through others.
     """
     # Departure: each file of the release is complete.
     chain = []
@@ -155,7 +157,9 @@ def with_overrides(config: Config, changes: Mapping[str, Any]) -> Config:
 
 def rois_per_image(config: Config) -> int:
     """RoIs of each image that the head is trained on: those of a device, TRAIN.BATCH_ROIS, by its images; -1 is all.
-    Raises a ConfigError if the images of a device cannot have equally many.
+
+    Raises:
+        ConfigError: the images of a device cannot have equally many.
     """
     rois, images = config.TRAIN.BATCH_ROIS, config.TRAIN.BATCH_IMAGES
     if rois > 0 and rois % images:

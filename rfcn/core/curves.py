@@ -33,7 +33,11 @@ PLACES = ('type', 'step', 'epoch')      # of a line; all other entries are numbe
 
 
 class Curves:
-    """Takes the lines of a training's log. The folder of the files is made when the first line comes."""
+    """Takes the lines of a training's log.
+
+    Args:
+        folder: of the files; made when the first line comes.
+    """
 
     def __init__(self, folder):
         self.folder = folder
@@ -42,7 +46,9 @@ class Curves:
 
     def add(self, line):
         """Write a line: a dict with `type` ('train' or 'val'), `step`, `epoch` and numbers; None where there is none.
-        Raises an OSError if a file cannot be written.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         numbers = {name: value for name, value in line.items() if name not in PLACES}
         if line['type'] == 'train':

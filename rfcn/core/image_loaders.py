@@ -77,11 +77,16 @@ def image_loader(cfg, roidb, proposals=False, scale=None):
 
 
 def largest_first(roidb, scale):
-    """The numbers of the entries of a roidb by the size of the image in the network's input at `scale` (shorter side,
-    longest side), those of one shape side by side.
+    """The order of images by their size in the network's input, those of one shape side by side.
 
     Memory that is asked for once suffices for all that follow, the network is bound to a shape less often, and batches
     need less padding.
+
+    Args:
+        roidb: list of entries.
+        scale: (shorter side, longest side).
+    Returns:
+        list of the entries' numbers.
     """
     def key(number):
         height, width = resized_shape((roidb[number]['height'], roidb[number]['width']), *scale)

@@ -12,8 +12,10 @@ RCNN_METRICS = ('RCNNAcc', 'RCNNLogLoss', 'RCNNL1Loss')
 
 
 def classification(prob, label):
-    """How many rows of prob (N, C) and label (N,) are right, the sum of their log losses, and their number; rows of
-    label -1 do not count.
+    """How many rows are right, the sum of their log losses, and their number; rows of label -1 do not count.
+
+    Args:
+        prob: (N, C). label: (N,).
     """
     kept = np.where(label != IGNORE_LABEL)[0]
     label = label[kept].astype(int)

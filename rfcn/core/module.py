@@ -107,8 +107,10 @@ class TrainModule:
         self._sums.add_keys(dict(self._learned_statistics()))
 
     def step(self, batch):
-        """Forward, backward, and an update after every `accumulate` batches (`Batch` for the only device, or
-        `DeviceBatches`). Returns whether it updated.
+        """Forward, backward, and an update after every `accumulate` batches. Returns whether it updated.
+
+        Args:
+            batch: `Batch` for the only device, or `DeviceBatches`.
         """
         self.forward_backward(batch)
         self._pending += 1

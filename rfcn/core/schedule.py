@@ -25,8 +25,10 @@ def last_epoch(epochs):
 
 
 def batches_in(epoch, end_epoch, batches):
-    """How many of an epoch's `batches` are trained: all, or a quarter of them in the last epoch of a training of 7.25.
-    `epoch` counts from 0.
+    """How many batches of an epoch are trained: all, or a quarter of them in the last epoch of a training of 7.25.
+
+    Args:
+        epoch: counted from 0. end_epoch: where the training ends. batches: of a whole epoch.
     """
     # Departure: the release trains whole epochs.
     return max(1, round(min(1, end_epoch - epoch) * batches))

@@ -114,8 +114,10 @@ class RoiLoader(Loader):
 
 
 def anchor_loader(cfg, roidb, symbol, devices=1):
-    """The loader of the end-to-end graph, or of the RPN graph, whose batches have targets and no gt_boxes. Each of the
-    devices gets TRAIN.BATCH_IMAGES images per step.
+    """The loader of the end-to-end graph, or of the RPN graph, whose batches have targets and no gt_boxes.
+
+    Args:
+        devices: how many; each gets TRAIN.BATCH_IMAGES images per step.
     """
     train, network = cfg.TRAIN, cfg.network
     check_anchors(cfg, roidb)

@@ -95,7 +95,8 @@ class Trainer:
     def go_on(self, momenta, progress, own_states=True):
         """Continue an earlier run: take over momentum, schedule and best score. The caller has set the parameters.
 
-        `own_states`: whether the states beside them are this project's; the release's stay as they are.
+        Args:
+            own_states: whether the states beside these parameters are this project's; the release's stay as they are.
         """
         self.own_states = own_states
         self.module.set_momenta(momenta, progress.num_update)
@@ -215,8 +216,10 @@ class Trainer:
         return wish
 
     def _validate(self, epoch, end_epoch, stop, saved):
-        """Score the parameters if that is due, and keep them if they are the best so far. If `saved`, there is a
-        checkpoint of this epoch, into which the best score is written.
+        """Score the parameters if that is due, and keep them if they are the best so far.
+
+        Args:
+            saved: whether there is a checkpoint of this epoch; then the best score is written into it.
         """
         due = self.validate and self.eval_period and (epoch % self.eval_period == 0 or epoch == end_epoch)
         if not due:

@@ -156,7 +156,11 @@ def _as_bytes(numbers):
 
 
 def rank_of(environ, count):
-    """The rank that DMLC_WORKER_ID gives; a ConfigError if it is no number from 0 to count - 1."""
+    """The rank that DMLC_WORKER_ID gives.
+
+    Raises:
+        ConfigError: it is no number from 0 to count - 1.
+    """
     text = environ.get('DMLC_WORKER_ID', '')
     if not text.isdecimal() or int(text) >= count:
         raise ConfigError('DMLC_WORKER_ID must be the number of this worker, 0 to %d, not %r; worker 0 writes the '

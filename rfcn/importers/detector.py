@@ -95,8 +95,10 @@ def _add_box_layer(arg_params, params, bins_squared):
 
 
 def _facts_of_heads(arg_params, path, has_rpn, given_number):
-    """The number of classes, and configuration key -> value, as far as the shapes of the layers tell. `given_number`:
-    of the classes that the user names, background included; None where none are named.
+    """The number of classes, and configuration key -> value, as far as the shapes of the layers tell.
+
+    Args:
+        given_number: of the classes that the user names, background included; None where none are named.
     """
     cls, bbox = len(arg_params['rfcn_cls_bias']), len(arg_params['rfcn_bbox_bias'])
     # A box set per class hides k, unless the number of classes is known: 7 in all published models.

@@ -128,8 +128,10 @@ def remote_command(rsh, host):
 
 
 def variables_of(process, root, port, workers, servers):
-    """The environment that makes a process what it is; docs/several_hosts.md lists these for other launchers. `root`,
-    `port`: address of the scheduler.
+    """The environment that makes a process what it is; docs/several_hosts.md lists these for other launchers.
+
+    Args:
+        root, port: address of the scheduler.
     """
     variables = {'DMLC_ROLE': process.role, 'DMLC_PS_ROOT_URI': root, 'DMLC_PS_ROOT_PORT': str(port),
                  'DMLC_NUM_WORKER': str(workers), 'DMLC_NUM_SERVER': str(servers),

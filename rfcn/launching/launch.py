@@ -139,8 +139,10 @@ class Launch:
         self.connections = {}   # name of a host -> Connection
 
     def run(self):
-        """Start all processes and wait until all have ended. Returns the exit status; a LaunchFailed if one of them
-        failed or went missing.
+        """Start all processes and wait until all have ended. Returns the exit status.
+
+        Raises:
+            LaunchFailed: one of them failed or went missing.
         """
         before = {number: signal.signal(number, self._note) for number in STOPS
                   if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN}     # as `nohup` wants it

@@ -50,10 +50,13 @@ def hold_port(host, port):
 
 
 def serve(role):
-    """Be the scheduler or a server until all workers have left; `role` is 'scheduler' or 'server'.
+    """Be the scheduler or a server until all workers have left.
 
     MXNet starts a server of its own when it is imported with DMLC_ROLE set; that one obeys commands of anyone who
     reaches its port, pickled Python among them. This one takes numbers alone.
+
+    Args:
+        role: 'scheduler' or 'server'.
     """
     check_environment()
     if role == 'scheduler':

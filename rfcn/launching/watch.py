@@ -29,7 +29,11 @@ WATCH_PORT = 'RFCN_WATCH_PORT'
 
 
 class Channel:
-    """Lines of JSON over a connected socket: beats go out by themselves, `receive` notices silence."""
+    """Lines of JSON over a connection: beats go out by themselves, `receive` notices silence.
+
+    Args:
+        connection: a connected socket.
+    """
 
     def __init__(self, connection):
         self.connection = connection
@@ -48,8 +52,11 @@ class Channel:
             return False
 
     def receive(self):
-        """The next message that is more than a beat; None where the connection has ended. A TimeoutError if the other
-        side is silent, a ValueError if it does not speak as agreed.
+        """The next message that is more than a beat; None where the connection has ended.
+
+        Raises:
+            TimeoutError: the other side is silent.
+            ValueError: it does not speak as agreed.
         """
         while True:
             line, newline, rest = self._rest.partition(b'\n')

@@ -42,8 +42,11 @@ class NoGradient(mx.operator.CustomOp):
 
 
 def use_seeds(device, seeds):
-    """From now on the operators on a device (a Context or its text) draw from sources with these seeds, one for each
-    image; None: they draw from NumPy's global source.
+    """From now on the operators on a device draw from sources with these seeds, one for each image.
+
+    Args:
+        device: a Context or its text.
+        seeds: list of int; None: they draw from NumPy's global source.
     """
     if seeds is None:
         _sources.pop(str(device), None)

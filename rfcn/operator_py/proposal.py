@@ -20,7 +20,9 @@ BOX_SETS = 2  # background and object, as of class-agnostic R-FCN; the first is 
 def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios, rpn_pre_nms_top_n, rpn_post_nms_top_n,
              threshold, rpn_min_size, output_score=False, max_log_ratio=MAX_LOG_RATIO):
     """Inputs, settings and outputs of mx.sym.contrib.MultiProposal: rois (B * post, 5) and, if asked for, scores.
-    `max_log_ratio`: see `lib.bbox.bbox_transform.nonlinear_pred`.
+
+    Args:
+        max_log_ratio: see `lib.bbox.bbox_transform.nonlinear_pred`.
     """
     settings = dict(stride=feature_stride, pre_nms_top_n=rpn_pre_nms_top_n, post_nms_top_n=rpn_post_nms_top_n,
                     nms_thresh=threshold, min_size=rpn_min_size, max_log_ratio=max_log_ratio)
@@ -31,10 +33,12 @@ def proposal(cls_prob, bbox_pred, im_info, name, feature_stride, scales, ratios,
 
 def native_ratios(stride, ratios, scales):
     """Ratios of which mx.sym.contrib.MultiProposal makes the anchors of `generate_anchors`: mostly `ratios` themselves.
-    A ConfigError if for one of them there is none.
 
     It cuts off the fraction of stride^2 / ratio before it takes the root, and rounds halves up. So 1.4 gives 13 x 18
     pixels at stride 16 there and 14 x 20 here, and 1.396 gives 14 x 20 in both.
+
+    Raises:
+        ConfigError: for one of them there is none.
     """
     # Departure: in the release the operator moves its own anchors, also where the RPN was trained on other ones.
     return tuple(_native_ratio(stride, ratio, scales) for ratio in ratios)

@@ -38,7 +38,9 @@ def with_bf16_convolutions(symbol):
 
 def with_bf16_weights(symbol, arg_params, aux_params):
     """A test graph with its convolutions in bfloat16, and its parameters: weights are cast here, not at each image.
-    Returns symbol, arg_params, aux_params.
+
+    Returns:
+        symbol, arg_params, aux_params.
     """
     converted, arg_params, aux_params = amp.convert_model(symbol, dict(arg_params), dict(aux_params), **BF16,
                                                           cast_optional_params=True)

@@ -73,8 +73,11 @@ def symbol_path(params):
 
 
 def load_symbol(params):
-    """The INT8 graph beside a parameter file. A ConfigError if there is none, a CheckpointError if it is damaged, or
-    belongs to other parameters.
+    """The INT8 graph beside a parameter file.
+
+    Raises:
+        ConfigError: there is none.
+        CheckpointError: the file is damaged, or belongs to other parameters.
     """
     path = symbol_path(params)
     symbol = load_symbol_file(path) if is_there(path) else None
@@ -113,7 +116,11 @@ class Calibration:
         collect(self.fused, arg_params, aux_params, batches, self.collector, self.means)
 
     def model(self, fp32_layers=()):
-        """The INT8 model: graph, arg_params, aux_params. `fp32_layers`: names of layers that stay fp32."""
+        """The INT8 model: graph, arg_params, aux_params.
+
+        Args:
+            fp32_layers: names of layers that stay fp32.
+        """
         quantized, arg_params, aux_params, _ = self._quantized(fp32_layers)
         calibrated = calib_graph(quantized, arg_params, aux_params, self._collected(), calib_mode='customize',
                                  quantized_dtype='auto', logger=None)[0]

@@ -154,8 +154,10 @@ def read_summary(folder):
 
 
 def _data_of(cfg, tested, folder):
-    """The test set with the classes of the detections, in their order. `tested`: the configuration of the test that
-    left its files in `folder`.
+    """The test set with the classes of the detections, in their order.
+
+    Args:
+        tested: the configuration of the test that left its files in `folder`.
     """
     try:
         imdb, = data_sets.datasets(with_overrides(cfg, {CLASSES: tested.dataset.CLASSES}), cfg.dataset.test_image_set)

@@ -39,8 +39,10 @@ def symbols():
 
 
 def make_symbol(cfg):
-    """The network that `cfg.symbol` names: an object with get_symbol, get_symbol_rpn and get_symbol_rfcn. A ConfigError
-    if there is no network of that name.
+    """The network that `cfg.symbol` names: an object with get_symbol, get_symbol_rpn and get_symbol_rfcn.
+
+    Raises:
+        ConfigError: no network of that name.
     """
     if cfg.symbol in NOT_HERE:
         raise ConfigError('symbol: %s of the release is not here: %s' % (cfg.symbol, NOT_HERE[cfg.symbol]))
