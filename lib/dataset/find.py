@@ -1,7 +1,8 @@
 """Finds the annotations in a folder: their format and the image sets.
 
 The likeliest is looked for first: data.yaml (YOLO), ImageSets/Main (VOC), json files (COCO), XML files beside the
-pictures or in a folder of their own (VOC), csv files (often made of the XML files), text files of labels (YOLO).
+pictures or in a folder of their own (VOC), csv files (often made of the XML files), text files of labels (YOLO), XML
+files in sub-folders of a set.
 """
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ def find_dataset(folder: str) -> Found:
 def _search(folder):
     """The likeliest data set of a folder, or None."""
     for name, find in (('yolo', _described), ('PascalVOC', _listed), ('coco', _json_files), ('PascalVOC', _xml_folders),
-                       ('csv', _csv_files), ('yolo', _label_folders)):
+                       ('csv', _csv_files), ('yolo', _label_folders), ('PascalVOC', _xml_below)):
         sets = find(folder)
         if sets:
             return Found(name, tuple(dict.fromkeys(sets)))
@@ -240,6 +241,11 @@ def _xml_folders(folder) -> list[str]:
     if apart and files_below(os.path.join(folder, apart[0]), ('.xml',)):
         _note_joined(folder, os.path.join(folder, apart[1]), 'there are no lists in ImageSets/Main')
         return [WHOLE]
+    return _xml_below(folder) if any(has_xml(os.path.join(folder, name)) for name in _folders(folder)) else []
+
+
+def _xml_below(folder) -> list[str]:
+    """The folders of XML files and pictures; those that are called like sets may have them in sub-folders alone."""
     return _named(folder, [name for name in _folders(folder)
                            if (has_xml_below if role_of(name) else has_xml)(os.path.join(folder, name))])
 

@@ -63,6 +63,9 @@ def folder(tmp_path):
      ('yolo', ('test', 'trainval'))),
     ({'images/cats/a.jpg': '', 'labels/cats/a.txt': LABEL}, ('yolo', ('.',))),
     ({'train/b/a.jpg': '', 'train/b/a.xml': XML, 'val/c.jpg': '', 'val/c.xml': XML}, ('PascalVOC', ('train', 'val'))),
+    ({'train/b/a.jpg': '', 'train/b/a.xml': XML}, ('PascalVOC', ('train',))),
+    ({'train/images/a.jpg': '', 'train/labels/a.txt': LABEL, 'train/old/a.jpg': '', 'train/old/a.xml': XML},
+     ('yolo', ('train',))),
     ({'a.jpg': '', 'a.txt': '0 .5 .5 .1 .1', 'classes.txt': 'cat'}, ('yolo', ('.',))),
     ({'obj/a.jpg': '', 'obj/a.txt': LABEL, 'obj/b.jpg': '', 'obj/b.txt': LABEL, 'train.txt': 'data/obj/a.jpg\n',
       'valid.txt': 'data/obj/b.jpg\n', 'obj.names': 'cat'}, ('yolo', ('train', 'valid'))),         # Darknet, CVAT
