@@ -165,9 +165,10 @@ def split_params(arrays: Params, source: str, for_inference: bool = False) -> tu
     for tagged, value in arrays.items():
         kind, _, name = tagged.partition(':')
         if kind not in ('arg', 'aux') or not name:
-            raise CheckpointError("%s: expected parameters called 'arg:<name>' or 'aux:<name>', found %r. Save them "
-                                  'by mx.model.save_checkpoint; of GluonCV, rfcn import --mxnet takes a backbone'
-                                  % (source, tagged))
+            remedy = ('It is the state of a training: take a file that ends in .params' if source.endswith('.states')
+                      else 'Save them by mx.model.save_checkpoint; of GluonCV, rfcn import --mxnet takes a backbone')
+            raise CheckpointError("%s: expected parameters called 'arg:<name>' or 'aux:<name>', found %r. %s"
+                                  % (source, tagged, remedy))
         (arg_params if kind == 'arg' else aux_params)[name] = value
     for name in [n for n in arg_params if n.endswith(TEST_SUFFIX)]:
         value = arg_params.pop(name)

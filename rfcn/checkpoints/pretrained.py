@@ -43,7 +43,7 @@ def pretrained_path(cfg: Config) -> str:
     """The path of the parameter file that `network.pretrained` names. Raises a FileNotFoundError where there is none.
     """
     path = checkpoint.start_path(cfg.network.pretrained, cfg.network.pretrained_epoch)
-    checkpoint.check_is_there(path, 'network.pretrained names it, and data/README.md says where such files come from')
+    checkpoint.check_is_there(path, 'network.pretrained names it. rfcn import makes such files (data/README.md)')
     return path
 
 

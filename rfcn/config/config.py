@@ -211,7 +211,7 @@ def _read_text(path, asked_by=None):
 def _read(path, asked_by=None):
     values = _parse(_read_text(path, asked_by), path)
     if values is not None and not isinstance(values, dict):
-        raise ConfigError('%s: must be a mapping of keys to values, not %s' % (path, show(values)))
+        raise ConfigError('%s: expected keys with values, such as TRAIN: {lr: 0.001}, found %s' % (path, show(values)))
     return values or {}
 
 

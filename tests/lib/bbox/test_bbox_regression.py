@@ -69,6 +69,15 @@ def test_targets_are_normalised_by_the_mean_and_deviation_of_their_class():
     np.testing.assert_allclose(roidb[1]['bbox_targets'][:, 2], (np.array([0, 0.2, 0.3]) - 0.12) / deviation, rtol=1e-5)
 
 
+def test_class_agnostic_targets_have_one_mean_and_deviation_of_all_classes():
+    roidb = [dict(entry(0.1), max_classes=np.array([1, 1])), entry(0.2, 0.3)]       # the same shifts as above
+    means, stds = add_bbox_regression_targets(roidb, num_classes=4, class_agnostic=True)
+    deviation = np.sqrt(0.028 - 0.12 ** 2)
+    np.testing.assert_allclose(means, [0] * 5 + [0.12, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(stds, [0] * 5 + [deviation, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(roidb[0]['bbox_targets'][:, 2], (np.array([0, 0.1]) - 0.12) / deviation, rtol=1e-5)
+
+
 def test_a_class_with_one_example_gives_finite_targets():
     roidb = [entry()]
     add_bbox_regression_targets(roidb, num_classes=4, class_agnostic=False)

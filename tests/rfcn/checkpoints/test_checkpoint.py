@@ -127,6 +127,12 @@ def test_arrays_without_names_and_with_other_names_are_no_checkpoint(saved):
         load_params(saved)
 
 
+def test_the_states_of_a_training_in_place_of_its_parameters_are_told(tiny_params):
+    states = str(tiny_params)[:-len('.params')] + '.states'
+    with pytest.raises(CheckpointError, match=r'tiny-0001.states: .*: take a file that ends in .params'):
+        load_params(states)
+
+
 def small_symbol():
     data = mx.sym.Convolution(mx.sym.Variable('data'), name='conv', num_filter=4, kernel=(1, 1))
     return mx.sym.FullyConnected(mx.sym.BatchNorm(data, name='bn'), name='fc', num_hidden=3)

@@ -14,7 +14,7 @@ from tests.rfcn.config.conftest import message_of
     ('TRAIN:\n  RPN_BATCHSIZE: 3', 'x.yaml: unknown key TRAIN.RPN_BATCHSIZE; did you mean TRAIN.RPN_BATCH_SIZE?'),
     ('TRAIN:\n  lr: 0.1\n  lr: 0.2', "x.yaml: line 3: not valid YAML: 'lr' is given twice"),
     ('TRAIN:\n  lr: [', 'x.yaml: line 2: not valid YAML'),
-    ('- a\n- b', "x.yaml: must be a mapping of keys to values, not ['a', 'b']"),
+    ('- a\n- b', "x.yaml: expected keys with values, such as TRAIN: {lr: 0.001}, found ['a', 'b']"),
     ('a: &a [1]\nb: *a', 'x.yaml: line 2: not valid YAML: aliases are not read: write *a out'),
     ('a: !!python/object/apply:os.system [ls]', 'could not determine a constructor'),
     ('a: !!bool x', 'x.yaml: not valid YAML'),
