@@ -9,7 +9,7 @@ base and has the same data, epochs and learning rate; a seed decides the first w
 variant of TEST.* keys alone tests the base's network. Each run has a process of its own, so that its memory can be
 told; --jobs N has N of them at once, which share the cores: on small images more than one network with all threads.
 --time N then measures the test time of all variants on N images in turn. Writes results.json, ablation.md and
-ablation.png; what is in results.json is not trained again.
+ablation.png; what is in results.json is not trained again, and results of other settings or commits are not replaced.
 """
 import concurrent.futures
 import itertools
@@ -27,6 +27,7 @@ import numpy as np
 
 from experiments.bench.measure import in_turn
 from experiments.demo.make_dataset import make_dataset
+from experiments.memory import end_with_parent
 from experiments.plot_curves import read_records
 from experiments.studies import METRICS, STUDIES, as_markdown, find, plot
 from lib.errors import UserError
@@ -89,8 +90,8 @@ def run(cfg, folder, params):
 
 
 def run_apart(*args):
-    """`run` in a process of its own."""
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
+    """`run` in a process of its own, which ends with this one, however this one ends."""
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context('spawn'), end_with_parent) as pool:
         return pool.submit(run, *args).result()
 
 
@@ -107,11 +108,19 @@ def chosen(study, texts):
 
 
 def run_all(study, args, note):
-    """The chosen variants with every seed; results.json grows with each run, and keeps those of the same note."""
+    """The chosen variants with every seed; results.json grows with each run.
+
+    Raises:
+        UserError: it has results of another note, of other settings or another commit; they may have taken days.
+    """
     variants = chosen(study, args.only)
     path = args.out / 'results.json'
-    kept = json.loads(path.read_text()) if path.is_file() else {}
-    results = kept['results'] if kept.get('note') == note else []
+    kept = json.loads(path.read_text()) if path.is_file() else dict(note=note, results=[])
+    others = ['%s %s' % item for item in kept['note'].items() if item not in note.items()]
+    if kept['note'] != note:
+        raise UserError('%s: it has results of another kind%s: give another folder with --out, or move that file away'
+                        % (path, ' (%s)' % ', '.join(others) if others else ''))
+    results = kept['results']
     missing = [(seed, number, variant) for seed in range(args.seeds) for number, variant in variants
                if find(results, variant, seed) is None]
     for trains in (True, False):            # first the networks, then the variants that only test the base's

@@ -1,6 +1,8 @@
 """The mini ablation: what each variant changes, and what is said of the results."""
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import cv2
@@ -11,6 +13,7 @@ from experiments import ablation, studies
 from experiments.studies import STUDIES
 from lib.errors import UserError
 from rfcn.symbols import make_symbol
+from tests.conftest import ROOT
 
 NOTE = {'epochs': 1, 'test images': 2}
 DEMO = STUDIES['demo']
@@ -65,8 +68,32 @@ def test_runs_that_are_there_are_not_repeated(monkeypatch, tmp_path):
     assert len(json.loads((tmp_path / 'results.json').read_text())['results']) == 2 * count
     assert '50.5 ± 0.7' in (tmp_path / 'ablation.md').read_text()
     assert cv2.imread(str(tmp_path / 'ablation.png')) is not None
-    ablation.main(arguments + ['--seeds', '1', 'TRAIN.lr=0.02'])  # other settings
-    assert len(done) == 3 * count
+    before = (tmp_path / 'results.json').read_bytes()
+    with pytest.raises(UserError, match=r'results.json: .* another kind \(overrides none\): give another folder with'):
+        ablation.main(arguments + ['--seeds', '1', 'TRAIN.lr=0.02'])
+    assert len(done) == 2 * count and (tmp_path / 'results.json').read_bytes() == before
+
+
+APART = """
+def run():
+    import time
+    print('begun', flush=True)
+    time.sleep(60)
+if __name__ == '__main__':
+    import rfcn
+    from experiments import ablation
+    ablation.run = run
+    ablation.run_apart()
+"""
+
+
+def test_a_run_ends_with_an_ablation_that_is_killed(tmp_path):
+    script = tmp_path / 'parent.py'
+    script.write_text('import sys\nsys.path.insert(0, %r)\n' % str(ROOT) + APART)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    assert parent.stdout.readline() == b'begun\n'
+    parent.kill()
+    assert parent.communicate(timeout=30)[0] == b''      # the child has closed its end too
 
 
 def test_runs_at_once_share_the_cores_and_none_begins_after_a_failure(monkeypatch, tmp_path):
