@@ -29,18 +29,18 @@ BY_NAME = ('workers', 'data', 'peers', 'baselines')     # take long, or need oth
 
 
 def benchmark(names, short, folder):
-    """Run sections by name, print each one's table, write the results. Returns them as a dict."""
+    """Run sections by name, print each one's table, write the results after each. Returns them as a dict."""
     results = dict(command=' '.join(sys.argv), date=time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()),
                    machine=machine.describe())
     report.print_facts(results['machine'])
     results['limits, GFLOP/s'] = machine.limits()
     report.print_facts(results['limits, GFLOP/s'])
+    make_folder(folder)
     for name in names:
         started = time.time()
         results[name] = SECTIONS[name](short)
         report.print_table('%s (measured in %.0f s)' % (name, time.time() - started), results[name])
-    make_folder(folder)
-    save_text(folder / 'benchmark.json', json.dumps(results, indent=1))
+        save_text(folder / 'benchmark.json', json.dumps(results, indent=1))
     if 'infer' in results:
         report.draw(results['infer'], folder / 'benchmark.png')
     print('\nwrote %s' % (folder / 'benchmark.json'))

@@ -176,6 +176,15 @@ def test_the_script_prints_a_table_and_writes_json_and_a_picture(tmp_path, monke
     assert 'ResNet-18' in printed and '0.53' in printed
 
 
+def test_what_was_measured_before_a_failure_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setitem(benchmark.SECTIONS, 'train', lambda short: [{'images/s': 1.0}])
+    monkeypatch.delitem(benchmark.SECTIONS, 'kernels')
+    monkeypatch.setattr(benchmark.machine, 'limits', lambda: {'fp32': 100.0})
+    with pytest.raises(KeyError):
+        benchmark.benchmark(['train', 'kernels'], True, tmp_path)
+    assert json.loads((tmp_path / 'benchmark.json').read_text())['train'] == [{'images/s': 1.0}]
+
+
 def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, 'benchmark', None)
     (tmp_path / 'file').touch()
