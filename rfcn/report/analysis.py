@@ -238,7 +238,7 @@ def confusion(objects: Objects, judged: JudgedDetections, num_classes: int, thre
 
 def score_histogram(judged: JudgedDetections, bins: int = 20) -> np.ndarray:
     """(2, bins) int: how many hits and how many errors have a score in each part of 0 to 1."""
-    part = np.minimum((judged.scores * bins).astype(int), bins - 1)
+    part = np.clip((judged.scores * bins).astype(int), 0, bins - 1)     # another program's scores may be others
     return np.stack([np.bincount(part[chosen], minlength=bins)
                      for chosen in (judged.verdicts == HIT, judged.verdicts > EXCUSED)])
 

@@ -139,6 +139,11 @@ def test_the_histogram_counts_hits_and_errors_by_their_scores():
     assert histogram[1].tolist() == [0, 0, 0, 1, 0, 1, 1, 1, 1, 0]      # 0.4 counts as neither
 
 
+def test_scores_of_another_program_count_in_the_first_and_the_last_part():
+    judged = analysis.judge_detections(SCENE, detections((1, box(0), 7), (1, box(90), -3)))
+    assert analysis.score_histogram(judged, bins=3).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
 def test_without_detections_every_object_is_missed():
     judged = analysis.judge_detections(SCENE, detections())
     assert analysis.missed_objects(SCENE, judged).tolist() == [True, True, False, True]
