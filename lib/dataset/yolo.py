@@ -33,7 +33,7 @@ from lib.utils.console import counted, listed
 from lib.utils.image_file import IMAGE_EXTENSIONS, image_size
 
 MOST = 2            # a larger number is not a fraction of an image; perhaps it states pixels
-CORNERS = 8         # numbers of a turned box
+CORNERS = 8         # numbers of a turned box, which is no pose
 FEW_LINES = 3       # fewer say nothing of how a set is written
 DECIMALS = 9        # of pixels: further ones are rounding error; 175.99999999999997 is 176
 _LOST_NAMES = re.compile(HIDDEN)     # names of images that a folder does not give back
@@ -231,7 +231,9 @@ class _Reader:
             item = self.faults.attempt(kinds.ITEM_FAULT, name, number, read_line, source, number, line, size,
                                        self.keypoint_values)
             if item is not None:
-                self.lengths[len(line.split()) - 1] += 1
+                _, *numbers = line.split()
+                closed = numbers[:2] == numbers[-2:]        # a polygon whose first corner is the last one too
+                self.lengths[CORNERS if closed else len(numbers)] += 1
                 label = self.names.get(item[0], 'number %d' % item[0])     # not '3': a class may have that name
                 if label in self.left_out:
                     self.left_out[label] += 1

@@ -77,7 +77,8 @@ def test_segments_turned_boxes_and_poses_give_their_boxes(write, shape, line):
 @pytest.mark.parametrize('shape, line, lines, told', [
     ('', '0 0.25 0.5 0.1 0.2 0.2 0.4 0.3 0.5 0.1 0.1', 3, True), ('', '0 0.25 0.5 0.1 0.2 0.2 0.4', 3, True),
     ('', '0 0.25 0.5 0.1 0.2 0.2 0.4', 2, False), ('kpt_shape: [1, 2]\n', '0 0.25 0.5 0.1 0.2 0.2 0.4', 3, False),
-    ('', '0 0.2 0.4 0.3 0.4 0.3 0.6 0.2 0.6', 3, False), ('', LINE.strip(), 3, False)])     # turned boxes; boxes
+    ('', '0 0.2 0.4 0.3 0.4 0.3 0.6 0.2 0.6', 3, False), ('', LINE.strip(), 3, False),      # turned boxes; boxes
+    ('', '0 0.2 0.4 0.3 0.4 0.3 0.6 0.2 0.6 0.2 0.4', 3, False)])                           # closed polygons
 def test_lines_of_one_length_that_may_be_poses_are_told(write, shape, line, lines, told):
     faults = faults_of(write(line=(line + '\n') * lines, names=NAMES + shape))
     assert ('data.yaml must state kpt_shape' in faults.get(kinds.HINT, '')) == told
