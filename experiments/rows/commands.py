@@ -15,6 +15,7 @@ from rfcn import import_backbone, test
 from rfcn.checkpoints.checkpoint import FINAL_EPOCH, params_path
 from rfcn.checkpoints.identity import CLASSES, backbone_settings, meaning_keys, settings_of
 from rfcn.cli.run import run_folder
+from rfcn.cli.script import Signalled
 from rfcn.config.config import flatten, load_config
 from rfcn.core.module import contexts
 
@@ -82,8 +83,18 @@ def trunk_settings(row, overrides):
 
 
 def call(command):
-    """Run a program in the project's folder. Raises a UserError if it fails; it has said why."""
-    status = subprocess.call(command, cwd=str(ROOT))
+    """Run a program in the project's folder. Raises a UserError if it fails; it has said why.
+
+    Where this process is to end, so is the program, and it is waited for: a training writes a checkpoint first.
+    """
+    with subprocess.Popen(command, cwd=str(ROOT)) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt as error:
+            if isinstance(error, Signalled):    # Ctrl-C has reached the program, too
+                process.send_signal(error.number)
+            process.wait()
+            raise
     if status:
         raise UserError('%s ended with status %d' % (' '.join(command), status))
 

@@ -1,5 +1,6 @@
 """Running a row from nothing: which data and weights it needs, and in which order things happen."""
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from experiments import reproduce
 from experiments.rows import commands
 from experiments.rows.table import ROOT, find_row
 from lib.errors import UserError
+from rfcn.cli.script import Signalled
 from rfcn.config.config import load_config
 
 
@@ -16,7 +18,7 @@ from rfcn.config.config import load_config
 def calls(monkeypatch):
     """What would have been run, in order: list of tuples."""
     made = []
-    monkeypatch.setattr(commands.subprocess, 'call', lambda command, **options: made.append(tuple(command)))
+    monkeypatch.setattr(commands, 'call', lambda command: made.append(tuple(command)))
     monkeypatch.setattr(commands, 'run_scripts', lambda row, overrides: made.append((row.name, tuple(overrides))))
     monkeypatch.setattr(commands, 'make_dataset', lambda folder: made.append(('make_dataset', folder)))
     return made
@@ -68,6 +70,31 @@ def test_weights_of_another_origin_are_taken_as_they_are(tmp_path):
 def test_a_program_that_fails_stops_the_row():
     with pytest.raises(UserError, match='exit 3 ended with status 3'):
         commands.call(['bash', '-c', 'exit 3'])
+
+
+SLOW_TO_END = """
+import os, signal, sys, time
+number, passed_on = int(sys.argv[1]), []
+signal.signal(signal.SIGTERM, lambda *_: passed_on.append(True))
+os.kill(os.getppid(), number)
+while number == signal.SIGTERM and not passed_on:
+    time.sleep(0.05)
+time.sleep(1)
+open(sys.argv[2], 'w').close()
+"""
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])     # Ctrl-C reaches both by itself
+def test_a_program_ends_in_order_where_the_command_is_to_end(number, tmp_path):
+    def end(number, frame):
+        raise Signalled(signal.Signals(number))
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            commands.call([sys.executable, '-c', SLOW_TO_END, str(int(number)), str(tmp_path / 'saved')])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (tmp_path / 'saved').exists()
 
 
 def test_the_network_that_a_row_starts_from_is_trained_first(calls, monkeypatch, tmp_path):
