@@ -11,7 +11,7 @@ import numpy as np
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import CROWD, DIFFICULT, IGNORED, AnnotatedSet, Picture, annotated_size, by_picture
 from lib.dataset.coco_json import DoubledId, read_json, to_bbox
-from lib.dataset.faults import Faults, note_candidates, note_other_classes, note_other_files
+from lib.dataset.faults import Faults, note_other_classes, note_other_files
 from lib.dataset.files import files_of_set, find_image, image_folders, relative, set_name
 from lib.dataset.names import check_name, class_names
 from lib.errors import DatasetError
@@ -130,9 +130,7 @@ def _items_of_images(content, classes):
 
 def _picture(source, dataset_path, folders, image, items, faults):
     index = str(image['id'])
-    path, other = faults.attempt(kinds.NAME, index, None, find_image, dataset_path, folders, image['file_name'],
-                                 source) or ('', '')
-    note_candidates(faults, index, source, path, other)
+    path = faults.find(kinds.NAME, index, source, find_image, dataset_path, folders, image['file_name'], source)
     name = image['file_name'].replace('\\', '/')
     name = relative(path, dataset_path) if path and os.path.isabs(name) else os.path.normpath(name).replace(os.sep, '/')
     return Picture(index, name, path, source, annotated_size(image.get('width'), image.get('height')), items)

@@ -22,7 +22,7 @@ from lib.dataset.annotations import (
     plain_key,
     read_number,
 )
-from lib.dataset.faults import Faults, note_candidates, note_other_files
+from lib.dataset.faults import Faults, note_other_files
 from lib.dataset.files import (
     CLASS_FILE,
     check_content,
@@ -112,7 +112,7 @@ def read_csv(image_set: str, dataset_path: str, classes: Sequence[str] | str | N
     classes = class_names(classes, path)
     table, order = labels.resolve(classes)
     folders = image_folders(image_set, dataset_path)
-    paths = [_image_path(dataset_path, folders, name, path, faults) for name in names]
+    paths = [faults.find(kinds.NAME, name, path, find_image, dataset_path, folders, name, path) for name in names]
     pictures = [Picture(name, short_name(_within(name, found, dataset_path), image_set), found, path, sizes.get(name),
                         objects)
                 for name, found, objects in zip(names, paths, items.of_pictures(len(names), order))]
@@ -257,12 +257,6 @@ def _object(path, number, row):
         raise DatasetError('%s: line %d: expected four numbers x1, y1, x2, y2 and a class, found %.200s. Correct it'
                            % (path, number, ', '.join(row.get(column, '') for column in CORNERS + ('class',))))
     return box, flags_of(row, '%s: line %d' % (path, number))
-
-
-def _image_path(dataset_path, folders, name, source, faults):
-    found, other = faults.attempt(kinds.NAME, name, None, find_image, dataset_path, folders, name, source) or ('', '')
-    note_candidates(faults, name, source, found, other)
-    return found
 
 
 def _within(name, path, dataset_path):

@@ -76,12 +76,13 @@ class Faults(list):
             self.note(missing.get(kind, kind), index, number, error)
             return None
 
-
-def note_candidates(faults: Faults, index: str, source: str, found: str, other: str) -> None:
-    """Add a fault if an image could be the file `other` too; `found` is the one that is taken."""
-    if other:
-        faults.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
-                    % (source, index, found, other))
+    def find(self, kind: str, index: str, source: str, find: Callable, *args: Any) -> str:
+        """The path of the image of a picture, '' if there is none: the first of the two that `find(*args)` returns."""
+        found, other = self.attempt(kind, index, None, find, *args) or ('', '')
+        if other:
+            self.note(CANDIDATES, index, None, '%s: the image of %s could be %s or %s; the first is taken'
+                      % (source, index, found, other))
+        return found
 
 
 def note_other_classes(faults: Faults, source: str, counts: dict[str, int]) -> None:

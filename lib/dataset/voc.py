@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from lib.dataset import faults as kinds
 from lib.dataset.annotations import CROWD, IGNORED, AnnotatedSet, Items, Labels, Picture, no_items
-from lib.dataset.faults import Faults, note_candidates
+from lib.dataset.faults import Faults
 from lib.dataset.files import (
     CLASS_FILE,
     HIDDEN,
@@ -118,8 +118,7 @@ def _read_picture(layout, images, index, annotated, target, faults):
     if root is not None:
         filename, size = text_of(root, 'filename'), read_size(root)
         add_objects(root, index, source, target, faults)
-    found, other = faults.attempt(kinds.IMAGE, index, None, images.find, index, filename) or ('', '')
-    note_candidates(faults, index, source, found, other)
+    found = faults.find(kinds.IMAGE, index, source, images.find, index, filename)
     name = relative(found, layout.images) if found else index
     return Picture(index, name, found, source, size, no_items())
 
@@ -162,10 +161,8 @@ def _labels_of(other, layout):
     labels = set()
     for stem in index:
         path = os.path.join(other.annotations, xml_name(other.annotations, stem))
-        try:
+        with contextlib.suppress(DatasetError, FileNotFoundError):
             labels.update(map(label_of, parse_xml(path).findall('object')))
-        except (DatasetError, FileNotFoundError):
-            pass
     return labels - {''}
 
 
@@ -178,10 +175,8 @@ def _note_beside(layout, faults):
                     'them to the others, which are in %s and %s' % (layout.folder, layout.annotations, layout.images))
     listed = set()
     for other in layout.all_sets():
-        try:
+        with contextlib.suppress(DatasetError, FileNotFoundError):
             listed.update(other.index())
-        except (DatasetError, FileNotFoundError):
-            pass
     beside = [path for path in files_below(layout.annotations, ('.xml',), quietly)
               if relative(path, layout.annotations)[:-4] not in listed]
     if beside:
