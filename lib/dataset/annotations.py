@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Any, NamedTuple, Sequence
 
 import numpy as np
@@ -26,7 +26,7 @@ ITEM = np.dtype([
     ('area', np.float64),       # of its outline in pixels, if the format states it (COCO); else NaN
 ])
 DIFFICULT, CROWD, IGNORED = 1, 2, 4     # a crowd is one box around several objects
-FLAG_NAMES = OrderedDict([(CROWD, 'crowd'), (DIFFICULT, 'difficult'), (IGNORED, 'ignored')])
+FLAG_NAMES = {CROWD: 'crowd', DIFFICULT: 'difficult', IGNORED: 'ignored'}
 
 # What the keys, columns and elements of flags are called, as of `plain_key`.
 FLAG_KEYS = {DIFFICULT: ('difficult', 'isdifficult'), CROWD: ('crowd', 'iscrowd', 'isgroupof'),

@@ -1,7 +1,6 @@
 """THE rule for a box: is it used as it is, clipped or dropped? For training, checker, cleaned copies and evaluation."""
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import NamedTuple, Sequence
 
 import numpy as np
@@ -96,7 +95,7 @@ class FittedItems(NamedTuple):
 
     def counts(self) -> dict[str, int]:
         """Reason why items are not used -> how many; reasons without items are left out."""
-        reasons = OrderedDict([('of other classes', ~self.known)])
+        reasons = {'of other classes': ~self.known}
         rest = self.known & ~self.used
         for flag, name in FLAG_NAMES.items():
             flagged = rest & (self.items['flags'] & flag > 0)
@@ -104,7 +103,7 @@ class FittedItems(NamedTuple):
             rest = rest & ~flagged
         for verdict in range(FIRST_DROPPED, len(VERDICTS)):
             reasons['dropped (%s)' % VERDICTS[verdict]] = rest & (self.verdicts == verdict)
-        return OrderedDict((name, int(found.sum())) for name, found in reasons.items() if found.any())
+        return {name: int(found.sum()) for name, found in reasons.items() if found.any()}
 
 
 def fit_items(data: AnnotatedSet, sizes: ArrayLike, table: tuple[np.ndarray, np.ndarray] | None = None, *,

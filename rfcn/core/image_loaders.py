@@ -2,7 +2,6 @@
 
 What the configuration tells every loader, and the scales to test at, have their home here. Shapes are in loader.py.
 """
-import collections
 import zlib
 
 import numpy as np
@@ -25,12 +24,12 @@ class ImageLoader(Loader):
         self.proposals = proposals
 
     def assemble(self, loaded):
-        data = collections.OrderedDict(data=tensor_vstack([image.tensor for image in loaded]),
-                                       im_info=np.array([image.im_info for image in loaded], dtype=np.float32))
+        data = dict(data=tensor_vstack([image.tensor for image in loaded]),
+                    im_info=np.array([image.im_info for image in loaded], dtype=np.float32))
         if self.proposals:
             data['rois'] = stack_rois([scaled_rois(image.entry['proposals'], i, image.im_info[2])
                                        for i, image in enumerate(loaded)])
-        return data, collections.OrderedDict()
+        return data, {}
 
     def seeds(self, entries, epoch, positions):
         names = [str(entry.get('index', entry['image'])) for entry in entries]

@@ -102,7 +102,7 @@ class Loader:
         self.seed = seed
         self.threads = threads
         self.on_bad_image = on_bad_image
-        self.skipped = collections.OrderedDict()  # path -> error
+        self.skipped = {}   # path -> error
 
     def __len__(self):
         """Steps per epoch.
@@ -169,7 +169,7 @@ class Loader:
         return parts[0] if self.devices == 1 else DeviceBatches(parts)
 
     def assemble(self, loaded):
-        """A batch's arrays from its images, a list of Loaded: two ordered dicts, data and label."""
+        """A batch's arrays from its images, a list of Loaded: two dicts, data and label."""
         raise NotImplementedError
 
     def seeds(self, entries, epoch, positions):

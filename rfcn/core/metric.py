@@ -37,7 +37,7 @@ class TrainingMetrics:
 
     def reset(self):
         """Forget all steps."""
-        self.sums = collections.OrderedDict()
+        self.sums = {}
         self.counts = collections.Counter()
 
     def update(self, labels, outputs):
@@ -55,11 +55,11 @@ class TrainingMetrics:
         for name, (total, count) in measured.items():
             self.sums[name] = self.sums.get(name, 0.0) + total
             self.counts[name] += count
-        return collections.OrderedDict((name, _ratio(*pair)) for name, pair in measured.items())
+        return {name: _ratio(*pair) for name, pair in measured.items()}
 
     def get(self):
         """Name -> mean over the steps since `reset`."""
-        return collections.OrderedDict((name, _ratio(total, self.counts[name])) for name, total in self.sums.items())
+        return {name: _ratio(total, self.counts[name]) for name, total in self.sums.items()}
 
 
 def measure(labels, outputs):
@@ -71,7 +71,7 @@ def measure(labels, outputs):
     """
     values = {name: x.asnumpy() if isinstance(x, mx.nd.NDArray) else np.asarray(x)
               for name, x in dict(labels, **outputs).items()}
-    measured = collections.OrderedDict()
+    measured = {}
     if 'rpn_cls_prob' in values:
         prob = np.moveaxis(values['rpn_cls_prob'], 1, -1)  # [B, A*H, W, 2], or C where the RPN tells the classes
         measured.update(_pairs(RPN_METRICS, prob, values['rpn_label'], values['rpn_bbox_loss']))

@@ -10,7 +10,6 @@ Shapes are in loader.py; with given RoIs there are, instead of those of the RPN,
 
 R is the same in all batches, so that no graph is bound again because an image has more proposals than the last.
 """
-import collections
 import functools
 
 import numpy as np
@@ -52,11 +51,11 @@ class AnchorLoader(Loader):
             lambda height, width: shifted_anchors(height, width, self.stride, self.base_anchors))
 
     def assemble(self, loaded):
-        data = collections.OrderedDict(data=tensor_vstack([image.tensor for image in loaded]))
+        data = dict(data=tensor_vstack([image.tensor for image in loaded]))
         height, width = self.feature_shape(*data['data'].shape[2:])
         anchors = self._anchors(height, width)
         targets = [as_blobs(*self._assign(anchors, image), height, width) for image in loaded]
-        label = collections.OrderedDict((name, np.concatenate([t[name] for t in targets])) for name in targets[0])
+        label = {name: np.concatenate([t[name] for t in targets]) for name in targets[0]}
         if self.end2end:
             data['im_info'] = np.array([image.im_info for image in loaded], dtype=np.float32)
             data['gt_boxes'] = np.stack([pad_gt_boxes(image.gt_boxes, self.max_gt_boxes) for image in loaded])
@@ -99,8 +98,8 @@ class RoiLoader(Loader):
     def assemble(self, loaded):
         samples = [self._sample(i, image) for i, image in enumerate(loaded)]
         rois, label, bbox_target, bbox_weight = (np.stack(parts) for parts in zip(*samples))
-        data = collections.OrderedDict(data=tensor_vstack([image.tensor for image in loaded]), rois=rois)
-        return data, collections.OrderedDict(label=label, bbox_target=bbox_target, bbox_weight=bbox_weight)
+        data = dict(data=tensor_vstack([image.tensor for image in loaded]), rois=rois)
+        return data, dict(label=label, bbox_target=bbox_target, bbox_weight=bbox_weight)
 
     def _sample(self, number, image):
         entry, everything = image.entry, self.rois_per_image == -1

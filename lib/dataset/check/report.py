@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import OrderedDict
 from typing import Callable, Iterable, NamedTuple
 
 import numpy as np
@@ -73,10 +72,10 @@ class Report(NamedTuple):
 
 def by_kind(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
     """Kind -> its faults, in the order of MEANING; kinds without faults are left out."""
-    found = OrderedDict((kind, []) for kind in MEANING)
+    found = {kind: [] for kind in MEANING}
     for fault in faults:
         found[fault.kind].append(fault)
-    return OrderedDict((kind, of_kind) for kind, of_kind in found.items() if of_kind)
+    return {kind: of_kind for kind, of_kind in found.items() if of_kind}
 
 
 def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: float = MIN_SIDE, rule: str = CLIP,
@@ -103,8 +102,7 @@ def check(data: AnnotatedSet, *, max_pixels: int | None = MAX_PIXELS, min_side: 
     faults += turned_pictures(data, images) + same_images(data, images) + hints(data, sizes, table)
     faults += _absent_classes(data, fitted) + _alike_classes(data) + _unusable(data, fitted)
     # Each once: YOLO's reader, which needs the sizes, has noted unreadable images already.
-    return Report(data, images, list(OrderedDict.fromkeys(faults)), fitted, sizes, decode,
-                  min_side, rule)
+    return Report(data, images, list(dict.fromkeys(faults)), fitted, sizes, decode, min_side, rule)
 
 
 def _box_faults(data, fitted, sizes, on_unknown_class):
@@ -147,7 +145,7 @@ def class_counts(data: AnnotatedSet) -> dict[str, tuple[int, int]]:
     numbers = list(range(data.num_classes)) + sorted(
         (number for number in range(data.num_classes, len(data.labels)) if objects[number]),
         key=lambda number: data.labels[number])
-    return OrderedDict((data.labels[number], (int(objects[number]), int(images[number]))) for number in numbers)
+    return {data.labels[number]: (int(objects[number]), int(images[number])) for number in numbers}
 
 
 def _absent_classes(data, fitted):
