@@ -63,17 +63,11 @@ def open_input(path: str | os.PathLike, mode: str = 'rb', most: int | None = Non
         FileNotFoundError, PermissionError: as of `open`.
         NoInput: it is not a regular file (the message says what it is), or it is larger.
     """
-    check_regular(path)
-    file = open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK), **settings)
-    try:
-        state = os.fstat(file.fileno())
-        _check_kind(path, state.st_mode)
-        if most is not None and state.st_size > most:
-            raise NoInput(errno.EFBIG, 'it has %d bytes, more than %d' % (state.st_size, most), os.fspath(path))
-    except OSError:
-        file.close()
-        raise
-    return file
+    state = os.stat(path)
+    _check_kind(path, state.st_mode)
+    if most is not None and state.st_size > most:
+        raise NoInput(errno.EFBIG, 'it has %d bytes, more than %d' % (state.st_size, most), os.fspath(path))
+    return open(path, mode, **settings)
 
 
 def check_regular(path: str | os.PathLike) -> None:
