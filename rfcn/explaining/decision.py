@@ -52,13 +52,11 @@ class Vote(NamedTuple):
 
 
 class Suppressed(NamedTuple):
-    """A candidate of the class that NMS removed. box (4,), score; by: number of the kept one that removed it; overlap:
-    their IoU."""
-
-    box: np.ndarray
+    """A candidate of the class that NMS removed."""
+    box: np.ndarray     # (4,)
     score: float
-    by: int
-    overlap: float
+    by: int             # number of the kept one that removed it
+    overlap: float      # their IoU
 
 
 class Explanation(NamedTuple):

@@ -30,59 +30,39 @@ BLOBS = ('rpn_cls_prob_output', 'rois_output', 'proposal_target_rois_output', 'p
 
 
 class ObjectReport(NamedTuple):
-    """What trains on one object.
-
-    class_name. box: (4,) in pixels of the network's input. best_anchor: the highest IoU of an anchor within the image.
-    anchors: how many positive anchors train on it. rois: how many foreground RoIs are its own, and kept: how many of
-    them back-propagate.
-    """
-
+    """What trains on one object."""
     class_name: str
-    box: np.ndarray
-    best_anchor: float
-    anchors: int
-    rois: int
-    kept: int
+    box: np.ndarray         # (4,) in pixels of the network's input
+    best_anchor: float      # the highest IoU of an anchor within the image
+    anchors: int            # how many positive anchors train on it
+    rois: int               # how many foreground RoIs are its own
+    kept: int               # how many of these back-propagate
 
 
 class RoIs(NamedTuple):
-    """The RoIs of an image after sampling, before OHEM. S of them.
-
-    boxes: (S, 4) pixels of the network's input. labels: (S,) class, 0 background, -1 padding. overlaps: (S,) the
-    highest IoU with an object, owners: (S,) its row in gt_boxes, -1 without objects. targets: (S, 4) the boxes that
-    foreground RoIs are to become. cls_loss, box_loss: (S,) cross-entropy and weighted smooth L1, 0 for the padding.
-    kept: (S,) bool, whether it back-propagates; without OHEM all but the padding.
-    """
-
-    boxes: np.ndarray
-    labels: np.ndarray
-    overlaps: np.ndarray
-    owners: np.ndarray
-    targets: np.ndarray
-    cls_loss: np.ndarray
-    box_loss: np.ndarray
-    kept: np.ndarray
+    """The RoIs of an image after sampling, before OHEM. S of them."""
+    boxes: np.ndarray       # (S, 4) pixels of the network's input
+    labels: np.ndarray      # (S,) class, 0 background, -1 padding
+    overlaps: np.ndarray    # (S,) the highest IoU with an object
+    owners: np.ndarray      # (S,) its row in gt_boxes, -1 without objects
+    targets: np.ndarray     # (S, 4) the boxes that foreground RoIs are to become
+    cls_loss: np.ndarray    # (S,) cross-entropy, 0 for the padding
+    box_loss: np.ndarray    # (S,) weighted smooth L1, 0 for the padding
+    kept: np.ndarray        # (S,) bool, whether it back-propagates; without OHEM all but the padding
 
 
 class TrainingImage(NamedTuple):
-    """See `training_images`. Boxes are in pixels of the network's input.
-
-    path: of the file. image: (h, w, 3) uint8 BGR as the network gets it. gt_boxes: (G, 5) boxes and classes.
-    classes: names. anchors: (K, 4). anchor_labels: (K,) 1 positive (or its class), 0 negative, -1 ignored.
-    fg_thresh: IoU from which on an anchor is positive. proposals: (n, 4), the best first; None without RoIs.
-    rois: RoIs, None for a graph without them. objects: a report for each row of gt_boxes.
-    """
-
-    path: str
-    image: np.ndarray
-    gt_boxes: np.ndarray
+    """See `training_images`. Boxes are in pixels of the network's input."""
+    path: str                           # of the file
+    image: np.ndarray                   # (h, w, 3) uint8 BGR as the network gets it
+    gt_boxes: np.ndarray                # (G, 5) boxes and classes
     classes: Sequence[str]
-    anchors: np.ndarray
-    anchor_labels: np.ndarray
-    fg_thresh: float
-    proposals: Optional[np.ndarray]
-    rois: Optional[RoIs]
-    objects: List[ObjectReport]
+    anchors: np.ndarray                 # (K, 4)
+    anchor_labels: np.ndarray           # (K,) 1 positive (or its class), 0 negative, -1 ignored
+    fg_thresh: float                    # IoU from which on an anchor is positive
+    proposals: Optional[np.ndarray]     # (n, 4), the best first; None without RoIs
+    rois: Optional[RoIs]                # None for a graph without them
+    objects: List[ObjectReport]         # for each row of gt_boxes
 
     def sentences(self) -> List[str]:
         """The findings, in sentences."""

@@ -20,23 +20,16 @@ RUNTIMES = {'onnxruntime': 'ONNX Runtime', 'openvino': 'OpenVINO'}
 
 
 class Comparison(NamedTuple):
-    """What a runtime gave beside MXNet, over all pictures.
-
-    rois, probabilities: largest differences, in pixels and as such; None where the file ends in detections.
-    found, same: MXNet's detections, and those of them that the runtime has too. extra: those that it alone has.
-    missing_ties, extra_ties: of what one of the two alone has, that which follows from equal scores (`_from_ties`).
-    seconds, mxnet_seconds: for a picture, the fastest of the repetitions.
-    """
-
+    """What a runtime gave beside MXNet, over all pictures."""
     runtime: str
-    rois: float
-    probabilities: float
-    found: int
-    same: int
-    extra: int
-    missing_ties: int
-    extra_ties: int
-    seconds: float
+    rois: float             # largest difference in pixels; None where the file ends in detections
+    probabilities: float    # the same of the probabilities
+    found: int              # MXNet's detections
+    same: int               # those of them that the runtime has too
+    extra: int              # those that it alone has
+    missing_ties: int       # of what MXNet alone has, that which follows from equal scores (`_from_ties`)
+    extra_ties: int         # of what the runtime alone has
+    seconds: float          # for a picture, the fastest of the repetitions
     mxnet_seconds: float
 
     @property

@@ -31,17 +31,11 @@ KNOWN_CLASSES = {len(names) + 1: names for names in (VOC_CLASSES, COCO_CLASSES)}
 
 
 class ImportedDetector(NamedTuple):
-    """A detector by this project's names.
-
-    arg_params, aux_params: name -> float32 array; of the box layer the pair for testing as well.
-    settings: configuration key -> value, what the parameters need.
-    has_rpn: False where the file holds R-FCN alone, to be used on given RoIs.
-    """
-
-    arg_params: Dict[str, np.ndarray]
+    """A detector by this project's names."""
+    arg_params: Dict[str, np.ndarray]       # float32; of the box layer the pair for testing as well
     aux_params: Dict[str, np.ndarray]
-    settings: Dict[str, object]
-    has_rpn: bool
+    settings: Dict[str, object]             # configuration key -> value, what the parameters need
+    has_rpn: bool                           # False where the file holds R-FCN alone, to be used on given RoIs
 
 
 def is_detector(params) -> bool:
