@@ -57,7 +57,7 @@ def predictor_of_params(cfg: Config, arg_params: Params, aux_params: Params, sou
     if quantized is not None:
         symbol = quantization.with_settings(quantized, symbol)
         checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, 'the INT8 graph beside ' + source)
-    return _predictor(cfg, symbol, INPUTS, arg_params, aux_params)
+    return _predictor(cfg, INPUTS, symbol, arg_params, aux_params)
 
 
 def load_network(cfg: Config, params: str) -> tuple[mx.sym.Symbol, Params, Params]:
@@ -66,9 +66,13 @@ def load_network(cfg: Config, params: str) -> tuple[mx.sym.Symbol, Params, Param
     Raises:
         CheckpointError: the parameters do not fit the configuration.
     """
-    symbol = make_symbol(cfg).get_symbol(is_train=False)
-    arg_params, aux_params = load_for_inference(cfg, params)
-    checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, params)
+    return _loaded(cfg, make_symbol(cfg).get_symbol(is_train=False), input_shapes(cfg), params)
+
+
+def _loaded(cfg, symbol, shapes, params, **options):
+    """A graph and the parameters of a checkpoint, which fit it. `options`: of `load_for_inference`."""
+    arg_params, aux_params = load_for_inference(cfg, params, **options)
+    checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
     return symbol, arg_params, aux_params
 
 
@@ -78,10 +82,9 @@ def rpn_predictor(cfg: Config, params: str) -> Predictor:
     Raises:
         CheckpointError: the parameters do not fit the configuration.
     """
+    check_part(cfg)
     symbol = make_symbol(cfg).get_symbol_rpn(is_train=False)
-    arg_params, aux_params = load_for_inference(cfg, params, classes=False, normalised=False)
-    checkpoint.check_params(symbol, input_shapes(cfg), arg_params, aux_params, params)
-    return predictor_of_part(cfg, symbol, INPUTS, arg_params, aux_params)
+    return _predictor(cfg, INPUTS, *_loaded(cfg, symbol, input_shapes(cfg), params, classes=False, normalised=False))
 
 
 def rfcn_predictor(cfg: Config, params: str) -> GivenRoisPredictor:
@@ -90,12 +93,10 @@ def rfcn_predictor(cfg: Config, params: str) -> GivenRoisPredictor:
     Raises:
         CheckpointError: the parameters do not fit the configuration.
     """
+    check_part(cfg)
     symbol = make_symbol(cfg).get_symbol_rfcn(is_train=False)
-    arg_params, aux_params = load_for_inference(cfg, params)
     shapes = {'data': input_shapes(cfg)['data'], 'rois': (cfg.TEST.BATCH_IMAGES, 1, 5)}
-    checkpoint.check_params(symbol, shapes, arg_params, aux_params, params)
-    predictor = predictor_of_part(cfg, symbol, ['data', 'rois'], arg_params, aux_params)
-    return GivenRoisPredictor(predictor)
+    return GivenRoisPredictor(_predictor(cfg, ['data', 'rois'], *_loaded(cfg, symbol, shapes, params)))
 
 
 class GivenRoisPredictor:
@@ -117,13 +118,6 @@ class GivenRoisPredictor:
                 for outputs, batch in zip(self.predictor.predict_each(plain), batches)]
 
 
-def predictor_of_part(cfg: Config, symbol: mx.sym.Symbol, inputs: list[str], arg_params: Params,
-                      aux_params: Params) -> Predictor:
-    """The RPN alone, or R-FCN on given RoIs, for inference. Raises as `check_part`."""
-    check_part(cfg)
-    return _predictor(cfg, symbol, inputs, arg_params, aux_params)
-
-
 def check_part(cfg: Config) -> None:
     """Raise a ConfigError if `TEST.PRECISION` is int8: only whole networks have INT8 models."""
     if cfg.TEST.PRECISION == 'int8':
@@ -131,7 +125,7 @@ def check_part(cfg: Config) -> None:
                           'write fp32 or bf16')
 
 
-def _predictor(cfg, symbol, inputs, arg_params, aux_params):
+def _predictor(cfg, inputs, symbol, arg_params, aux_params):
     """A test graph with its parameters, on the devices and in the precision of the configuration."""
     check_device(cfg, 'TEST')
     if use_bf16(cfg.TEST.PRECISION, 'TEST.PRECISION'):
