@@ -28,16 +28,21 @@ def write_explanation(explanation, folder, name):
     Raises:
         UserError: the image would be replaced.
     """
-    folder = Path(folder)
     make_folder(folder)
     pictures = draw_explanation(explanation)
-    paths = [folder / (title + '.png') for title in pictures]
-    check_not_read(paths, [name])
+    return _write(folder, {title + '.png': picture for title, picture in pictures.items()}, DECISION_PAGE,
+                  decision_page(explanation, pictures, name), [name])
+
+
+def _write(folder, pictures, page, text, inputs):
+    """Write pictures (file's name -> array) and a page; refused if a file of `inputs` would be replaced."""
+    folder = Path(folder)
+    check_not_read([folder / name for name in pictures], inputs)
     with alone_in(folder):
-        for path, picture in zip(paths, pictures.values()):
-            imwrite(path, picture)
-        save_text(str(folder / DECISION_PAGE), decision_page(explanation, pictures, name))
-    return folder / DECISION_PAGE
+        for name, picture in pictures.items():
+            imwrite(folder / name, picture, quality=88)     # of a jpg
+        save_text(str(folder / page), text)
+    return folder / page
 
 
 def draw_explanation(explanation):
@@ -148,7 +153,6 @@ def write_training_page(images, folder):
     Raises:
         UserError: an image would be replaced.
     """
-    folder = Path(folder)
     make_folder(folder)
     parts, rows = [], []
     for number, image in enumerate(images, 1):
@@ -162,13 +166,9 @@ def write_training_page(images, folder):
     sheet = np.vstack([cv2.copyMakeBorder(row, 0, 10, 0, width - row.shape[1], cv2.BORDER_CONSTANT,
                                           value=(255, 255, 255)) for row in on_sheet])
     title = 'What %s %s' % (counted(len(images), 'training image'), 'teaches' if len(images) == 1 else 'teach')
-    paths = [folder / ('training_%d.png' % number) for number in range(1, len(rows) + 1)] + [folder / 'sheet.jpg']
-    check_not_read(paths, [image.path for image in images])
-    with alone_in(folder):
-        for path, picture in zip(paths, rows + [sheet]):
-            imwrite(path, picture, quality=88)      # of the jpg
-        save_text(str(folder / TRAINING_PAGE), web_page(title, [_summary(images)] + parts))
-    return folder / TRAINING_PAGE
+    pictures = {'training_%d.png' % number: row for number, row in enumerate(rows, 1)}
+    return _write(folder, dict(pictures, **{'sheet.jpg': sheet}), TRAINING_PAGE,
+                  web_page(title, [_summary(images)] + parts), [image.path for image in images])
 
 
 def _objects_table(image):
