@@ -43,23 +43,12 @@ OTHER_NUMPY = ('numpy.dtype size changed', 'numpy.core.multiarray failed to impo
 CUDA_PACKAGE = 'mxnet-cu112'
 CUDA_DRIVER = 'libcuda.so.1'
 CUDA_LIBRARIES = (
-    'cuda_runtime/lib/libcudart.so.11.0',
-    'cuda_nvrtc/lib/libnvrtc-builtins.so.11.8',
-    'cuda_nvrtc/lib/libnvrtc.so.11.2',
-    'cublas/lib/libcublasLt.so.11',
-    'cublas/lib/libcublas.so.11',
-    'cufft/lib/libcufft.so.10',
-    'curand/lib/libcurand.so.10',
-    'cusolver/lib/libcusolver.so.11',
-    'cudnn/lib/libcudnn_ops_infer.so.8',
-    'cudnn/lib/libcudnn_ops_train.so.8',
-    'cudnn/lib/libcudnn_cnn_infer.so.8',
-    'cudnn/lib/libcudnn_cnn_train.so.8',
-    'cudnn/lib/libcudnn_adv_infer.so.8',
-    'cudnn/lib/libcudnn_adv_train.so.8',
-    'cudnn/lib/libcudnn.so.8',
-    'nccl/lib/libnccl.so.2',
-    'nvtx/lib/libnvToolsExt.so.1',
+    'cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc-builtins.so.11.8', 'cuda_nvrtc/lib/libnvrtc.so.11.2',
+    'cublas/lib/libcublasLt.so.11', 'cublas/lib/libcublas.so.11', 'cufft/lib/libcufft.so.10',
+    'curand/lib/libcurand.so.10', 'cusolver/lib/libcusolver.so.11', 'cudnn/lib/libcudnn_ops_infer.so.8',
+    'cudnn/lib/libcudnn_ops_train.so.8', 'cudnn/lib/libcudnn_cnn_infer.so.8', 'cudnn/lib/libcudnn_cnn_train.so.8',
+    'cudnn/lib/libcudnn_adv_infer.so.8', 'cudnn/lib/libcudnn_adv_train.so.8', 'cudnn/lib/libcudnn.so.8',
+    'nccl/lib/libnccl.so.2', 'nvtx/lib/libnvToolsExt.so.1',
 )
 
 

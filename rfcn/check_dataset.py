@@ -97,18 +97,13 @@ def check_sets(cfg, names, pixels=None):
     return reports, failures
 
 
-def settings_of_stops(cfg):
-    """Keywords of `Report.stopping`."""
-    return dict(on_bad_image=cfg.dataset.on_bad_image, on_unknown_class=cfg.dataset.on_unknown_class)
-
-
 def obstacles(cfg, reports, failures):
     """Why training would not start, or would stop at an image: a list of texts, empty if it would go on."""
     training, validating = image_sets(cfg)[0], [name for name in [cfg.dataset.val_image_set] if name]
     used = training + (validating if cfg.TRAIN.EVAL_PERIOD else [])
-    settings = settings_of_stops(cfg)
     texts = [str(failures[name]) for name in training + validating if name in failures]
-    texts += [fault.text for name in used if name in reports for fault in reports[name].stopping(**settings)]
+    texts += [fault.text for name in used if name in reports for fault in
+              reports[name].stopping(cfg.dataset.on_bad_image, cfg.dataset.on_unknown_class)]
     if not texts:
         try:        # what training itself does, with the annotations that were read
             if cfg.symbol:      # data may be checked before a network is chosen
@@ -214,7 +209,8 @@ def untestable(cfg, reports, failures):
         texts.append(str(failures[name]))
     report = reports.get(name)
     if report:
-        texts += [fault.text for fault in report.stopping(**settings_of_stops(cfg))]
+        texts += [fault.text for fault in
+                  report.stopping(cfg.dataset.on_bad_image, cfg.dataset.on_unknown_class)]
     if report and report.by_kind().get(kinds.UNUSABLE):
         texts.append('%s: %s' % (report.data.name, usage_text(report.fitted, 'tested on')))
     return 'a test would not run: %s%s' % (texts[0], more_text(texts)) if texts else ''

@@ -87,16 +87,9 @@ def lack_of_memory() -> str:
 
 def give_back() -> None:
     """Have the C library return free memory to the system, also the pieces between memory in use. Takes little time."""
-    trim = getattr(_libc(), 'malloc_trim', None)    # only glibc has it
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)      # only glibc has it
     if trim:
         trim(0)
-
-
-def _libc() -> ctypes.CDLL | None:
-    try:
-        return ctypes.CDLL(None)
-    except OSError:
-        return None
 
 
 def log_expected(images: int, sizes: Collection[tuple[int, int]], megabytes: float) -> None:

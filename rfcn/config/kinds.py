@@ -74,17 +74,12 @@ def real(low=None, high=None):
     return check
 
 
-def fraction(value):
-    """A float from 0 to 1."""
-    return real(0, 1)(value)
-
+fraction = real(0, 1)
 
 # What memory is asked for once a network is made, long after the configuration was read: so there are limits, far above
 # what anybody trains.
 
-def channels(value):
-    """Channels of a convolution."""
-    return whole(1, 2 ** 14)(value)
+channels = whole(1, 2 ** 14)     # of a convolution
 
 
 def images(low):
