@@ -9,6 +9,7 @@ pixels as stored.
 """
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
 from typing import Iterator, Sequence
@@ -220,13 +221,11 @@ def _orientation_at(data, start):
 def _orientations(data, start):
     """(value, format, place) of each orientation tag with a valid value."""
     found = []
-    try:
+    with contextlib.suppress(struct.error):
         for tag, kind, place in tiff_entries(data, start):
             value, = struct.unpack_from(kind, data, place) if tag == _TAG and len(kind) == 2 else (0,)
             if 1 <= value <= 8:
                 found.append((value, kind, place))
-    except struct.error:
-        pass
     return found
 
 
@@ -234,15 +233,13 @@ def _exif_start(data):
     """Where the TIFF structure begins that may hold the orientation; None if there is none."""
     if data.startswith(TIFF_MAGIC):
         return 0
-    try:
+    with contextlib.suppress(struct.error, IndexError):
         if data.startswith(JPEG_MAGIC):
             return _after(data, _jpeg_exif(data))
         if data.startswith(PNG_MAGIC):
             return _after(data, _chunk(data, len(PNG_MAGIC), b'eXIf', '>I4s', 12))
         if data.startswith(b'RIFF') and data[8:12] == b'WEBP':
             return _after(data, _chunk(data, 12, b'EXIF', '<4sI', 8))
-    except (struct.error, IndexError):
-        pass
     return None
 
 
