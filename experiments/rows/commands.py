@@ -1,6 +1,7 @@
 """Running a row from nothing to its number: data, weights, training, test; or testing a network that is there."""
 import json
 import logging
+import os
 import re
 import shlex
 import subprocess
@@ -83,11 +84,11 @@ def trunk_settings(row, overrides):
 
 
 def call(command):
-    """Run a program in the project's folder. Raises a UserError if it fails; it has said why.
+    """Run a program in the project's folder; a script of ours with this Python.
 
-    Where this process is to end, so is the program, and it is waited for: a training writes a checkpoint first.
+    Raises a UserError if it fails; it has said why. Where this process is to end, so is the program, and it is waited for: a training writes a checkpoint first.
     """
-    with subprocess.Popen(command, cwd=str(ROOT)) as process:
+    with subprocess.Popen(command, cwd=str(ROOT), env=dict(os.environ, PYTHON=sys.executable)) as process:
         try:
             status = process.wait()
         except KeyboardInterrupt as error:

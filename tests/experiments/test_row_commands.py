@@ -97,6 +97,12 @@ def test_a_program_ends_in_order_where_the_command_is_to_end(number, tmp_path):
     assert (tmp_path / 'saved').exists()
 
 
+def test_a_script_runs_with_this_python_and_needs_no_virtual_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv('PYTHON', raising=False)
+    commands.call(['bash', '-c', 'root=%s; . experiments/python.sh; echo "$python" > %s/python' % (tmp_path, tmp_path)])
+    assert (tmp_path / 'python').read_text().strip() == sys.executable
+
+
 def test_the_network_that_a_row_starts_from_is_trained_first(calls, monkeypatch, tmp_path):
     monkeypatch.setattr(commands, 'fetch_data', lambda cfg: None)
     monkeypatch.setattr(commands, 'weight_settings', lambda cfg: [])
