@@ -86,7 +86,8 @@ def trunk_settings(row, overrides):
 def call(command):
     """Run a program in the project's folder; a script of ours with this Python.
 
-    Raises a UserError if it fails; it has said why. Where this process is to end, so is the program, and it is waited for: a training writes a checkpoint first.
+    Raises a UserError if it fails; it has said why. Where this process is to end, so is the program, and it is waited
+    for: a training writes a checkpoint first.
     """
     with subprocess.Popen(command, cwd=str(ROOT), env=dict(os.environ, PYTHON=sys.executable)) as process:
         try:
