@@ -52,7 +52,7 @@ class Alone:
         """Wait until all workers are here."""
 
 
-class Workers:
+class Workers(Alone):
     """The workers that share a parameter server.
 
     All have to call the same methods in the same order.
@@ -73,7 +73,6 @@ class Workers:
 
     @property
     def first(self):
-        """Whether this worker writes the files of the run."""
         return self.rank == 0
 
     def sum(self, values):
@@ -90,7 +89,6 @@ class Workers:
         return array.asnumpy().reshape(values.shape)
 
     def gather(self, data):
-        """The bytes of each worker, a list by rank; every worker gets the list."""
         sizes = self.sum(self._row(len(data).to_bytes(BYTES_A_NUMBER * 3, 'little'), 3))
         sizes = [int.from_bytes(_as_bytes(row), 'little') for row in sizes]
         step = BYTES_A_NUMBER * CHUNK
@@ -98,7 +96,6 @@ class Workers:
         return [b''.join(_as_bytes(part[rank]) for part in parts)[:size] for rank, size in enumerate(sizes)]
 
     def share(self, arrays):
-        """Name -> NDArray of the first worker, for every worker; the arrays of the others are ignored."""
         mine = {name: [value.shape, np.dtype(value.dtype).name] for name, value in arrays.items()} if self.first else {}
         described = json.loads(self.gather(json.dumps(mine).encode('utf-8'))[0].decode('utf-8'))
         sums, shared = Sums(self.store, 1), {}
@@ -110,11 +107,6 @@ class Workers:
         return shared
 
     def check_equal(self, what, text, remedy):
-        """Raise a ConfigError if a worker's text differs from the first one's.
-
-        Args:
-            what: what the text describes. remedy: what to do; both for the message.
-        """
         here = json.dumps([text, socket.gethostname()]).encode('utf-8')
         texts = [json.loads(data.decode('utf-8')) for data in self.gather(here)]
         others = ['worker %d (host %s)' % (rank, host) for rank, (other, host) in enumerate(texts)
@@ -124,7 +116,6 @@ class Workers:
                               % (what, ', '.join(others), texts[0][1], remedy))
 
     def meet(self):
-        """Wait until all workers are here."""
         self.sum([1])
 
     def leave(self):
