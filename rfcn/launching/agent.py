@@ -16,6 +16,7 @@ killed: none stays behind. Where the agent is killed, they are killed, too.
 
 With an argument this file is the beginning of such a process, see `become`.
 """
+import contextlib
 import ctypes
 import errno
 import json
@@ -106,12 +107,9 @@ class Agent:
 
     def tell(self, **message):
         """Send a line to the launcher, if it is still there."""
-        try:
-            with self._lock:
-                sys.stdout.write(MARK + json.dumps(message) + '\n')
-                sys.stdout.flush()
-        except (OSError, ValueError):
-            pass
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            sys.stdout.write(MARK + json.dumps(message) + '\n')
+            sys.stdout.flush()
 
     def end_all(self):
         """Ask the processes to stop, kill what is left later, and end."""
@@ -132,13 +130,11 @@ class Agent:
     def _send_signal(self, name, number):
         process = self.processes.get(name)
         if process and process.poll() is None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 if number == signal.SIGKILL:
                     os.killpg(process.pid, number)  # with what it started
                 else:
                     process.send_signal(number)
-            except ProcessLookupError:
-                pass
 
     def _follow(self, name, process, reason, path):
         with open(reason, encoding='utf-8') as file:

@@ -8,6 +8,7 @@ shown, and everything is in the files of --logs on the host of each process. Ctr
 docs/several_hosts.md tells how it is done, and how to start the processes by other means.
 """
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -74,18 +75,14 @@ class Connection:
 
     def tell(self, **message):
         """Send a line, if the agent is still there."""
-        try:
+        with contextlib.suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(message).encode('utf-8') + b'\n')
             self.process.stdin.flush()
-        except (OSError, ValueError):
-            pass
 
     def close(self):
         """End the agent and what it started."""
-        try:
+        with contextlib.suppress(OSError):
             self.process.stdin.close()
-        except OSError:
-            pass
 
     def wait(self):
         """After `close`: wait until the agent has ended. A remote shell that does not answer is killed."""
