@@ -1,7 +1,7 @@
 """What a value of the configuration may be.
 
 A kind takes what YAML read and returns it in the one form that the code reads, or raises ValueError with the second
-half of a message: "must be a number, not 'x' (what to do)". The first half, file and key, is config.py's.
+half of a message: "must be float, not 'x' (what to do)". The first half, file and key, is config.py's.
 """
 import math
 import os
@@ -44,7 +44,7 @@ def whole(low=None, high=MOST_OF_INT32):
     """An integer from low to high, both included."""
     def check(value):
         if isinstance(value, bool) or not isinstance(value, int):
-            _refuse('a whole number', value)
+            _refuse('int', value)
         return _check_range(value, low, high)
     return check
 
@@ -63,13 +63,13 @@ def real(low=None, high=None):
     """A finite float from low to high, both included; an integer counts as one."""
     def check(value):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            _refuse('a number', value, _exponent_hint(value))
+            _refuse('float', value, _exponent_hint(value))
         try:
             number = float(value)
         except OverflowError:
             number = math.inf
         if not math.isfinite(number):
-            _refuse('a finite number', value)
+            _refuse('a finite float', value)
         return _check_range(number, low, high)
     return check
 
@@ -140,7 +140,7 @@ def tuple_of(kind, length=None, most=None):
     """A list whose every item is of the kind; `length` items if that is given, else any number up to `most`."""
     def check(value):
         if not isinstance(value, (list, tuple)):
-            _refuse('a list such as [a, b]', value)
+            _refuse('a list', value)
         if length is not None and len(value) != length:
             _refuse('a list of %d' % length, value)
         if most is not None and len(value) > most:
@@ -159,7 +159,7 @@ def some(kind, most=None):
 def multipliers(value):
     """A mapping from parameter name prefix to a float of 0 or more."""
     if not isinstance(value, dict):
-        _refuse('a mapping such as {conv_new_1: 3}', value)
+        _refuse('a mapping from name prefix to float', value)
     for name in value:
         if not isinstance(name, str) or hasattr(dict, name):  # a name like 'items' would hide the dictionary's method
             _refuse('a mapping whose keys are parameter names', value)
