@@ -83,7 +83,8 @@ def _give_names(paths, temporaries, targets, last_tells):
     """The end of `whole_files`."""
     for temporary, target in zip(temporaries, targets):
         if target:
-            _flush(temporary)
+            with open(temporary, 'rb+') as file:
+                os.fsync(file.fileno())
             _keep_mode_and_owner(temporary, target)
     folders = sorted({os.path.dirname(target) for target in filter(None, targets)})
     with contextlib.ExitStack() as held:
@@ -261,8 +262,12 @@ def _target(path):
     Raises:
         OSError: it is a folder, or in a folder that is not there; or the number of a file that is not open.
     """
-    if _descriptor(path) is not None:
-        _check_open(path)
+    number = _descriptor(path)
+    if number is not None:
+        try:
+            os.fstat(number)
+        except OSError as error:
+            raise OSError(error.errno, 'no file is open under this number', path) from error
         return None
     target = os.path.realpath(path)
     try:
@@ -275,14 +280,6 @@ def _target(path):
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, 'is a folder; a file was expected', path)
     return target if stat.S_ISREG(mode) else None
-
-
-def _check_open(path):
-    """Raise an OSError where the number that a path names is that of no open file."""
-    try:
-        os.fstat(_descriptor(path))
-    except OSError as error:
-        raise OSError(error.errno, 'no file is open under this number', path) from error
 
 
 def _temporary(target, suffix):
@@ -312,11 +309,6 @@ def _open_stream(path, mode, **more):
     number = _descriptor(path)
     sys.stdout.flush()
     return open(path, mode, **more) if number is None else open(number, mode, closefd=False, **more)
-
-
-def _flush(path):
-    with open(path, 'rb+') as file:
-        os.fsync(file.fileno())
 
 
 def _flush_folder(folder):

@@ -218,7 +218,9 @@ class Loader:
             except (DatasetError, FileNotFoundError) as error:
                 if self.on_bad_image != 'skip':
                     raise or_skipped(error) from None
-                self._note_bad(entry['image'], error)
+                if entry['image'] not in self.skipped:
+                    logger.warning('skipped (on_bad_image: skip): %s', error)
+                self.skipped[entry['image']] = error
                 index = rng.randint(len(self.roidb))
         raise DatasetError('%d images in a row could not be read; the last was %s. Is their disk there? rfcn check '
                            'names all that cannot be read' % (MAX_BAD_IN_A_ROW, entry['image']))
@@ -228,11 +230,6 @@ class Loader:
         if self.skipped:
             logger.warning('skipped %s that could not be read (on_bad_image: skip):\n  %s',
                            counted(len(self.skipped), 'image'), '\n  '.join(map(str, self.skipped.values())))
-
-    def _note_bad(self, path, error):
-        if path not in self.skipped:
-            logger.warning('skipped (on_bad_image: skip): %s', error)
-        self.skipped[path] = error
 
 
 def epoch_order(index, widths, heights, batch_size, *, shuffle, aspect_grouping, shuffle_whole_batches=True,

@@ -266,17 +266,14 @@ class Trainer:
     def _save(self, epoch):
         params = self._params()
         if self.workers.first:
-            self._save_files(epoch, params)
+            path = params_path(self.prefix, epoch)
+            self._save_to(path, epoch, params)
+            logger.info('wrote %s', path)
+            if os.path.exists(resume.interrupted_path(self.prefix)):
+                os.remove(resume.interrupted_path(self.prefix))  # this checkpoint is further on
+            if self.keep:
+                resume.prune(self.prefix, self.keep)
         self.workers.meet()
-
-    def _save_files(self, epoch, params):
-        path = params_path(self.prefix, epoch)
-        self._save_to(path, epoch, params)
-        logger.info('wrote %s', path)
-        if os.path.exists(resume.interrupted_path(self.prefix)):
-            os.remove(resume.interrupted_path(self.prefix))  # this checkpoint is further on
-        if self.keep:
-            resume.prune(self.prefix, self.keep)
 
     def _progress(self, epoch, arg_params, aux_params, images=0, order_images=None):
         return states.Progress(epoch, images, self.module.num_update, self.batches_done, self.best,
