@@ -76,7 +76,7 @@ def _host(words, where):
     if not slots.isdecimal() or len(slots) > 9 or not 1 <= int(slots) <= MOST_PROCESSES:
         raise ConfigError('%s: slots must be a number from 1 to %d, not %.20s' % (where, MOST_PROCESSES, slots))
     path, python = settings.pop('path', os.getcwd()), settings.pop('python', sys.executable)
-    address = settings.pop('address', None) or _address(words[0], where)
+    address = _address(settings.pop('address', None) or words[0], where)
     unknown = [key for key in settings if key.islower()]
     if unknown:
         raise ConfigError('%s: unknown key %s; variables of the environment are in capitals' % (where, unknown[0]))
@@ -84,6 +84,7 @@ def _host(words, where):
 
 
 def _address(name, where):
+    """The IP address of a host: MXNet listens on no name."""
     try:
         return socket.gethostbyname(name.rpartition('@')[2])
     except (OSError, UnicodeError) as error:    # of a name that no host can have

@@ -62,6 +62,7 @@ def serve(role):
     if role == 'scheduler':
         held = [hold_port(os.environ['DMLC_PS_ROOT_URI'], int(os.environ['DMLC_PS_ROOT_PORT'])),
                 hold_port(*watch_address())]
+        os.environ['DMLC_PS_ROOT_URI'] = held[0].getsockname()[0]      # MXNet listens on no name, such as localhost
         watch = Watch(watch_address(), int(os.environ['DMLC_NUM_WORKER']), int(os.environ['DMLC_NUM_SERVER']), _end)
     else:
         member = Member(watch_address(), role, None, end_at_once)

@@ -9,7 +9,7 @@ from lib.errors import ConfigError, UserError
 from rfcn.cli import main
 from rfcn.core.workers import rank_of
 from rfcn.evaluate import packed, share_of, unpacked
-from rfcn.launching import agent
+from rfcn.launching import agent, roles
 from rfcn.launching.hosts import assign_processes, local_host, read_hosts, remote_command, variables_of
 from rfcn.launching.roles import NEEDED, check_environment, hold_port
 
@@ -28,6 +28,11 @@ def test_a_line_names_a_host_with_its_slots_folder_python_address_and_variables(
                                         '10.0.0.3\n'))
     assert host == ('me@b', 2, '/p', '/v/python', '10.0.0.2', {'A_B': 'c'})
     assert other.slots == 1 and other.path == os.getcwd() and other.address == '10.0.0.3'
+
+
+def test_a_name_that_is_given_as_the_address_is_looked_up(hosts_file):
+    host, = read_hosts(hosts_file('b address=localhost\n'))
+    assert host.address == '127.0.0.1'
 
 
 def test_comments_end_a_line_and_quotes_hold_spaces_together(hosts_file):
@@ -54,6 +59,7 @@ def test_a_file_of_hosts_that_is_no_text_is_refused(tmp_path):
     ('', 'expected a line for each host, found none'), ('a slots=0 address=1.1.1.1', 'line 1: slots must be a number'),
     ('a slot', 'line 1: expected slots=N, path=DIR'), ('a slotz=2 address=1.1.1.1', 'line 1: unknown key slotz'),
     ('no.such.host.invalid', 'line 1: the address of no.such.host.invalid is not known here'),
+    ('a address=10.0.0.300', 'line 1: the address of 10.0.0.300 is not known here'),
     ('a..b', r'line 1: the address of a\.\.b is not known here'), ('x' * 64, 'line 1: the address of x+ is not known'),
     ('a slots=1025 address=1.1.1.1', 'slots must be a number from 1 to 1024, not 1025'),
     ('a slots=%s address=1.1.1.1' % ('9' * 5000), 'slots must be a number from 1 to 1024, not 9{20}$'),
@@ -121,6 +127,20 @@ def test_a_port_that_cannot_be_is_refused_by_every_process(port, watch_port, mes
     check_environment(dict(variables, DMLC_PS_ROOT_PORT='65535', RFCN_WATCH_PORT='9000'))
     with pytest.raises(ConfigError, match=message):
         check_environment(dict(variables, DMLC_PS_ROOT_PORT=port, RFCN_WATCH_PORT=watch_port))
+
+
+def test_mxnet_s_scheduler_is_told_the_number_of_an_address_that_is_given_by_name(monkeypatch):
+    port, told = agent.free_port('127.0.0.1'), []
+
+    def watch(address, *others):
+        told.append(os.environ['DMLC_PS_ROOT_URI'])
+        raise KeyboardInterrupt     # the rest is MXNet's
+    monkeypatch.setattr(roles, 'Watch', watch)
+    for name, value in zip(NEEDED, ('localhost', str(port), '1', '1')):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(KeyboardInterrupt):
+        roles.serve('scheduler')
+    assert told == ['127.0.0.1']
 
 
 def test_a_port_or_an_address_that_the_scheduler_cannot_have_is_told():
