@@ -185,6 +185,23 @@ def test_the_box_loss_descends_without_ohem_on_all_rois(tiny_cfg):
         assert (loss['normalization'], loss.get('grad_scale', '1')) == ('batch', '1')
 
 
+def test_the_keys_of_the_configuration_reach_the_proposals_and_their_targets(tiny_cfg):
+    cfg = tiny_cfg('TRAIN.BATCH_ROIS=12', 'TRAIN.FG_FRACTION=0.15', 'TRAIN.FG_THRESH=0.45', 'TRAIN.BG_THRESH_HI=0.35',
+                   'TRAIN.BG_THRESH_LO=0.05', 'TRAIN.BBOX_WEIGHTS=[5, 6, 7, 8]', 'TRAIN.BBOX_MEANS=[1, 2, 3, 4]',
+                   'TRAIN.BBOX_STDS=[2, 3, 4, 5]', 'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED=true',
+                   'TRAIN.RPN_PRE_NMS_TOP_N=50', 'TRAIN.RPN_POST_NMS_TOP_N=20', 'TRAIN.RPN_NMS_THRESH=0.6',
+                   'TRAIN.RPN_MIN_SIZE=5', 'TEST.RPN_PRE_NMS_TOP_N=40', 'TEST.RPN_POST_NMS_TOP_N=10',
+                   'TEST.RPN_NMS_THRESH=0.5', 'TEST.RPN_MIN_SIZE=6')
+    training, testing = [make_symbol(cfg).get_symbol(is_train=is_train).attr_dict() for is_train in (True, False)]
+    target = training['proposal_target']
+    assert (target['batch_rois'], json.loads(target['settings'])) == ('12', dict(
+        fg_fraction=0.15, fg_thresh=0.45, bg_thresh_hi=0.35, bg_thresh_lo=0.05, class_agnostic=True, pad_label=-1,
+        bbox_weights=[5, 6, 7, 8], bbox_means=[1, 2, 3, 4], bbox_stds=[2, 3, 4, 5]))
+    for graph, expected in (training, (50, 20, 0.6, 5)), (testing, (40, 10, 0.5, 6)):
+        found = json.loads(graph['rois']['settings'])
+        assert tuple(found[name] for name in ('pre_nms_top_n', 'post_nms_top_n', 'nms_thresh', 'min_size')) == expected
+
+
 def test_the_new_convolution_learns_three_times_as_fast(tiny_cfg):
     # Deliberate in the release (Caffe: 1, bias 2).
     attributes = make_symbol(tiny_cfg()).get_symbol(is_train=True).attr_dict()
