@@ -28,6 +28,11 @@ def test_several_image_sets_are_joined(tiny_cfg):
     assert len(data_sets.training_roidb(cfg)) == 5
 
 
+def test_the_origin_of_a_csv_list_is_that_of_the_configuration(tiny_cfg):
+    assert data_sets.reading_options(tiny_cfg())['origin'] == 0
+    assert data_sets.reading_options(tiny_cfg('dataset.CSV_ORIGIN=1'))['origin'] == 1
+
+
 def test_mirror_images_double_the_training_images(tiny_cfg):
     roidb = data_sets.training_roidb(tiny_cfg('TRAIN.FLIP=true'))
     assert [entry['flipped'] for entry in roidb] == [False] * 6 + [True] * 6

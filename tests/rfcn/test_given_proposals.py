@@ -15,7 +15,7 @@ from rfcn.core.image_loaders import image_loader
 from rfcn.core.workers import Alone
 from rfcn.evaluate import evaluate
 from rfcn.inference import GivenRoisPredictor, nms_settings, rfcn_predictor, rpn_predictor
-from rfcn.propose import propose_all, sets_with_files, with_proposals, without_repetition
+from rfcn.propose import propose_all, sets_with_files, training_rois, with_proposals, without_repetition
 from rfcn.symbols import make_symbol
 
 
@@ -179,6 +179,18 @@ def test_proposals_are_in_pixels_of_the_image_each_once_and_the_best_first(tiny_
         assert len(np.unique(dets, axis=0)) == len(dets) > 1
         assert np.all(np.diff(dets[:, 4]) <= 0)
         assert np.all(dets[:, [0, 2]] <= entry['width']) and dets[:, 2].max() > 0.9 * (entry['width'] - 1)
+
+
+@pytest.mark.parametrize('thresh, trained', [(1, 0), (0.5, 1), (0.2, 2)])
+def test_given_proposals_train_boxes_from_the_overlap_of_the_configuration_on(tiny_cfg, tmp_path, thresh, trained):
+    cfg, path = tiny_cfg('TRAIN.BBOX_REGRESSION_THRESH=%g' % thresh), str(tmp_path / 'given.npz')
+    imdb, = data_sets.datasets(cfg, 'train')
+    # wide3 has one object, (32, 8, 71, 47). IoU of these proposals with it: 3/4 and 1/4, to a hundredth.
+    given = {'wide3': [[32, 8, 71, 37, 1], [32, 8, 41, 47, 1]]}
+    save_proposals(path, imdb.image_set_index, [np.array(given.get(name, [[0, 0, 2, 2, 1]]), dtype=np.float32)
+                                                for name in imdb.image_set_index])
+    entry, = [entry for entry in training_rois(cfg, [path])[0] if 'wide3' in entry['image']]
+    assert (entry['bbox_targets'][1:, 0] > 0).sum() == trained      # the first RoI is the object
 
 
 def test_rows_that_an_operator_repeats_are_dropped():

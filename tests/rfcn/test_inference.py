@@ -5,6 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from lib.bbox.bbox_transform import MAX_LOG_RATIO
 from lib.errors import CheckpointError, ConfigError
 from rfcn import inference
 from rfcn.checkpoints.pretrained import init_params
@@ -22,6 +23,17 @@ def test_the_normalisation_of_boxes_is_repeated_for_each_set(tiny_cfg, agnostic,
     assert np.array_equal(means, [0, 0.1, 0.2, 0.3] * sets) and np.array_equal(stds, [0.1, 0.1, 0.2, 0.2] * sets)
     means, stds = inference.bbox_normalisation(with_overrides(cfg, {'TRAIN.BBOX_NORMALIZATION_PRECOMPUTED': False}))
     assert not means.any() and (stds == 1).all() and len(means) == len(stds) == 4 * sets
+
+
+@pytest.mark.parametrize('overrides, method, thresh, vote', [
+    ([], 'nms', 0.4, None), (['TEST.NMS_METHOD=soft_linear'], 'linear', 0.4, None),
+    (['TEST.NMS_METHOD=soft_gaussian', 'TEST.BOX_VOTING=true'], 'gaussian', 0.7, 0.6)])
+def test_the_keys_of_the_configuration_reach_the_choice_of_detections(tiny_cfg, overrides, method, thresh, vote):
+    cfg = tiny_cfg('TEST.SCORE_THRESH=0.2', 'TEST.NMS=0.4', 'TEST.SOFT_NMS_SIGMA=0.7', 'TEST.BOX_VOTING_THRESH=0.6',
+                   'TEST.max_per_image=11', *overrides)
+    assert inference.nms_settings(cfg) == dict(
+        max_log_ratio=MAX_LOG_RATIO, thresh=0.2, nms_thresh=thresh, max_per_image=11, class_agnostic=True,
+        method=method, vote_thresh=vote)
 
 
 @pytest.mark.parametrize('overrides, fault', [

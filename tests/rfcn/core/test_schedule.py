@@ -150,6 +150,17 @@ def test_frozen_layers_stay_where_they_are_by_the_beginning_of_their_names_alone
     assert {name for name, way in moved.items() if way == 0} == {'res1_a_weight', 'res1_a_bias'}
 
 
+def test_the_keys_of_the_configuration_reach_the_optimizer(tiny_cfg):
+    cfg = tiny_cfg('TRAIN.momentum=0.8', 'TRAIN.wd=0.002', 'TRAIN.CLIP_GRADIENT=3', 'TRAIN.lr=0.04',
+                   "TRAIN.lr_step='2'", 'TRAIN.lr_factor=0.5', 'TRAIN.warmup=true', 'TRAIN.warmup_lr=0.01',
+                   'TRAIN.warmup_step=4', 'TRAIN.warmup_mode=linear')
+    found = optimizer_params(cfg, 10)
+    assert (found['momentum'], found['wd'], found['clip_gradient']) == (0.8, 0.002, 3)
+    # Half of the warm-up; the rate; half of it after two epochs of ten updates.
+    assert [found['lr_scheduler'](update) for update in (2, 20, 21)] == pytest.approx([0.025, 0.04, 0.02])
+    assert optimizer_params(tiny_cfg(), 10)['clip_gradient'] is None
+
+
 def test_a_prefix_that_no_parameter_has_is_logged(caplog):
     assert names_beginning_with(network(), ['res1_a', 'rse1', 'hed'], 'TRAIN.FREEZE') == ['res1_a_weight',
                                                                                           'res1_a_bias']

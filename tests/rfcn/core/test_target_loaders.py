@@ -99,12 +99,13 @@ def test_anchors_none_of_which_lies_inside_an_image_are_refused_whatever_the_str
 def test_the_keys_of_the_configuration_reach_the_targets_of_anchors_and_of_given_rois(tiny_cfg, roidb):
     cfg = tiny_cfg('TRAIN.RPN_BATCH_SIZE=10', 'TRAIN.RPN_FG_FRACTION=0.4', 'TRAIN.RPN_POSITIVE_OVERLAP=0.6',
                    'TRAIN.RPN_NEGATIVE_OVERLAP=0.2', 'TRAIN.RPN_CLOBBER_POSITIVES=true',
-                   'TRAIN.RPN_BBOX_WEIGHTS=[1, 2, 3, 4]', 'TRAIN.FG_FRACTION=0.15', 'TRAIN.FG_THRESH=0.45',
-                   'TRAIN.BG_THRESH_HI=0.35', 'TRAIN.BG_THRESH_LO=0.05', 'TRAIN.BBOX_WEIGHTS=[5, 6, 7, 8]')
+                   'TRAIN.RPN_BBOX_WEIGHTS=[1, 2, 3, 4]', 'TRAIN.MAX_GT_BOXES=9', 'TRAIN.FG_FRACTION=0.15',
+                   'TRAIN.FG_THRESH=0.45', 'TRAIN.BG_THRESH_HI=0.35', 'TRAIN.BG_THRESH_LO=0.05',
+                   'TRAIN.BBOX_WEIGHTS=[5, 6, 7, 8]')
     anchors = anchor_loader(cfg, roidb, make_symbol(cfg).get_symbol_rpn(is_train=True))
     assert anchors.targets == dict(batch_size=10, fg_fraction=0.4, fg_thresh=0.6, bg_thresh=0.2, clobber_positives=True,
                                    bbox_weights=(1, 2, 3, 4), untouched_objects_match=False)
     rois = roi_loader(cfg, roidb)
-    assert rois.fg_fraction == 0.15
+    assert (anchors.max_gt_boxes, rois.fg_fraction) == (9, 0.15)
     assert rois.sampling == dict(fg_thresh=0.45, bg_thresh_hi=0.35, bg_thresh_lo=0.05, bbox_weights=(5, 6, 7, 8),
                                  num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC, pad_label=-1)
