@@ -109,3 +109,15 @@ def test_the_keys_of_the_configuration_reach_the_targets_of_anchors_and_of_given
     assert (anchors.max_gt_boxes, rois.fg_fraction) == (9, 0.15)
     assert rois.sampling == dict(fg_thresh=0.45, bg_thresh_hi=0.35, bg_thresh_lo=0.05, bbox_weights=(5, 6, 7, 8),
                                  num_classes=cfg.dataset.NUM_CLASSES, class_agnostic=cfg.CLASS_AGNOSTIC, pad_label=-1)
+
+
+def test_the_keys_of_the_configuration_reach_the_images_and_their_order(tiny_cfg, roidb):
+    cfg = tiny_cfg('SCALES=[[48, 80], [64, 96]]', 'network.PIXEL_MEANS=[1, 2, 3]', 'network.IMAGE_STRIDE=32', 'seed=7',
+                   'TRAIN.SHUFFLE=false', 'TRAIN.ASPECT_GROUPING=false', 'TRAIN.WORKERS=0',
+                   'dataset.on_bad_image=skip', 'dataset.MAX_PIXELS=9000')
+    for loader in anchor_loader(cfg, roidb, make_symbol(cfg).get_symbol_rpn(is_train=True)), roi_loader(cfg, roidb):
+        settings = dict(loader.image_settings, pixel_means=list(loader.image_settings['pixel_means']))
+        assert settings == dict(stride=32, pixel_means=[1, 2, 3], max_pixels=9000)
+        assert (loader.scales, loader.seed, loader.threads, loader.on_bad_image) == (((48, 80), (64, 96)), 7, 0, 'skip')
+        assert not loader.aspect_grouping
+        assert [entry['image'] for entry in roidb] == sum((batch.images for batch in loader.batches()), [])
