@@ -88,12 +88,15 @@ open(sys.argv[2], 'w').close()
 def test_a_program_ends_in_order_where_the_command_is_to_end(number, tmp_path):
     def end(number, frame):
         raise Signalled(signal.Signals(number))
-    before = signal.signal(signal.SIGTERM, end)
+    # a shell's background jobs, such as of CI, ignore SIGINT
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end),
+              signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler)}
     try:
         with pytest.raises(KeyboardInterrupt):
             commands.call([sys.executable, '-c', SLOW_TO_END, str(int(number)), str(tmp_path / 'saved')])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     assert (tmp_path / 'saved').exists()
 
 
