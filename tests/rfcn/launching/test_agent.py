@@ -36,13 +36,13 @@ def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path):
 
 
 def started(running, count, deadline=10):
-    """Numbers of the `count` children of an agent, once their programs have begun."""
+    """Numbers of the `count` children of an agent, once their programs sleep, and have read their libraries."""
     children = Path('/proc/%d/task/%d/children' % (running.pid, running.pid))
     until = time.monotonic() + deadline
 
     def begun():
         return [number for number in children.read_text().split()
-                if Path('/proc', number, 'comm').read_text().strip() == 'sleep']
+                if '(sleep) S ' in Path('/proc', number, 'stat').read_text()]
     while len(begun()) < count and time.monotonic() < until:
         time.sleep(0.02)
     return begun()
