@@ -11,6 +11,7 @@ from lib.errors import ConfigError
 from rfcn.checkpoints.identity import CLASSES, classes_of
 from rfcn.checkpoints.states import identity_of_params
 from rfcn.config.config import Config, with_overrides
+from rfcn.config.defaults import KEYS
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ def with_classes(cfg: Config, params: str | None = None) -> Config:
 
 def _with_names(cfg, names, whose):
     found = with_overrides(cfg, {CLASSES: list(names)})
-    if found.dataset.NUM_CLASSES != cfg.dataset.NUM_CLASSES:
+    if cfg.dataset.NUM_CLASSES not in (found.dataset.NUM_CLASSES, KEYS['dataset.NUM_CLASSES'].default):
         logger.info('dataset.NUM_CLASSES is %d, for the classes of the %s and the background, in place of %d',
                     found.dataset.NUM_CLASSES, whose, cfg.dataset.NUM_CLASSES)
     return found

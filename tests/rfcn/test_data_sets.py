@@ -74,6 +74,9 @@ def test_class_names_come_from_the_data_where_the_configuration_has_none(tiny_cf
     assert cfg.dataset.CLASSES == ('blue', 'red') and cfg.dataset.NUM_CLASSES == 3
     said = 'dataset.NUM_CLASSES is 3, for the classes of the data set and the background, in place of 5'
     assert said in caplog.messages
+    caplog.clear()
+    data_sets.with_classes(tiny_cfg('dataset.CLASSES=[]'))      # nobody stated the default
+    assert 'NUM_CLASSES' not in caplog.text
     named = tiny_cfg('dataset.CLASSES=[red, blue]')
     assert data_sets.with_classes(named) is named
 
