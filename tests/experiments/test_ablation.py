@@ -1,8 +1,6 @@
 """The mini ablation: what each variant changes, and what is said of the results."""
 import json
 import os
-import subprocess
-import sys
 import threading
 
 import cv2
@@ -13,7 +11,7 @@ from experiments import ablation, studies
 from experiments.studies import STUDIES
 from lib.errors import UserError
 from rfcn.symbols import make_symbol
-from tests.conftest import ROOT
+from tests.experiments.test_memory import check_child_ends_with_parent
 
 NOTE = {'epochs': 1, 'test images': 2}
 DEMO = STUDIES['demo']
@@ -88,12 +86,7 @@ if __name__ == '__main__':
 
 
 def test_a_run_ends_with_an_ablation_that_is_killed(tmp_path):
-    script = tmp_path / 'parent.py'
-    script.write_text('import sys\nsys.path.insert(0, %r)\n' % str(ROOT) + APART)
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
-    assert parent.stdout.readline() == b'begun\n'
-    parent.kill()
-    assert parent.communicate(timeout=30)[0] == b''      # the child has closed its end too
+    check_child_ends_with_parent(tmp_path, APART)
 
 
 def test_runs_at_once_share_the_cores_and_none_begins_after_a_failure(monkeypatch, tmp_path):

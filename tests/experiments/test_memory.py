@@ -65,10 +65,15 @@ def test_what_cannot_be_measured_is_refused_before_it_begins(tmp_path, capsys, w
     assert not (tmp_path / 'out').exists()
 
 
-def test_a_process_of_its_own_ends_with_a_parent_that_is_killed(tmp_path):
+def check_child_ends_with_parent(tmp_path, code):
+    """Run `code`, whose child prints `begun`; the child must end when its parent is killed."""
     script = tmp_path / 'parent.py'
-    script.write_text('import sys\nsys.path.insert(0, %r)\n' % str(ROOT) + IN_PROCESS)
+    script.write_text('import sys\nsys.path.insert(0, %r)\n' % str(ROOT) + code)
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
     assert parent.stdout.readline() == b'begun\n'
     parent.kill()
     assert parent.communicate(timeout=30)[0] == b''      # the child has closed its end too
+
+
+def test_a_process_of_its_own_ends_with_a_parent_that_is_killed(tmp_path):
+    check_child_ends_with_parent(tmp_path, IN_PROCESS)
